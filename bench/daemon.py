@@ -1,0 +1,58 @@
+"""The real daemon as a process of its own, with its state, its socket and its journal in a folder of the benchmark."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_START_SECONDS = 60.0
+#: An alert with its evidence may be larger than what a datagram socket takes by default.
+_RECEIVE_BUFFER = 4 << 20
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A running daemon, and the socket on which its alerts arrive as journald would get them."""
+
+    process: subprocess.Popen[bytes]
+    journal: socket.socket
+
+
+@contextmanager
+def daemon(folder: Path, config: Sequence[str] = ()) -> Iterator[Daemon]:
+    """`sentinel run` with more lines of configuration: top-level keys first, then tables. Raises RuntimeError."""
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    journal.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    journal.bind(str(folder / "journal"))
+    own = [f'state_dir = "{folder}/state"', f'socket = "{folder}/socket"', 'sink = "journald"']
+    paths = ["[paths]", f'journal_socket = "{folder}/journal"']
+    file = folder / "sentinel.toml"
+    file.write_text("\n".join([*own, *config, *paths]) + "\n")
+    said = folder / "daemon.out"
+    with said.open("wb") as out:
+        command = [sys.executable, "-m", "sentinel", "run", "--config", str(file)]
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env)
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not (folder / "socket").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"sentinel did not start: {said.read_text(errors='replace')[-1000:]}")
+            time.sleep(0.05)
+        yield Daemon(process, journal)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        journal.close()

@@ -1,0 +1,142 @@
+"""What sentinel costs while nothing happens: CPU time and memory of the daemon beside one idle llama-server.
+
+The real daemon as configured by default finds the real server by itself and follows its log. Beside it, in the same seconds,
+prometheus-node-exporter is scraped once a second, as a Prometheus server would. CPU is utime + stime of the process and of the
+children it waited for (proc(5)), memory its Pss (smaps_rollup) at the end, children included.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "demo"))
+sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
+
+from real_server import free_port, request, server, stop, wait  # noqa: E402
+
+from bench.daemon import daemon  # noqa: E402
+from bench.figure import Figure, below  # noqa: E402
+
+SECONDS = 60.0
+QUICK_SECONDS = 15.0
+#: After the start: the model's header is read, the first polls and the first checkpoint are done.
+_SETTLE_SECONDS = 8.0
+CPU_TARGET, CPU_GOAL = 0.85, 0.4
+PSS_TARGET, PSS_GOAL = 45.0, 40.0
+
+
+def run(*, quick: bool = False) -> list[Figure]:
+    """Measure."""
+    seconds = QUICK_SECONDS if quick else SECONDS
+    try:
+        from make_models import write_moe
+    except ModuleNotFoundError as missing:
+        return [Figure("cost at rest", "-", note=f"{missing.name} is not installed: pip install -e '.[dev,real]'")]
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        model = write_moe(folder / "tiny.gguf")
+        try:
+            with server("-m", str(model), log=folder / "server.log"), daemon(folder) as running, _exporter() as exporter:
+                return _watch(running.process.pid, exporter, seconds)
+        except ModuleNotFoundError as missing:
+            return [Figure("cost at rest", "-", note=f"{missing.name} is not installed: pip install -e '.[dev,real]'")]
+
+
+def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[Figure]:
+    time.sleep(_SETTLE_SECONDS)
+    begin = time.monotonic()
+    ours = _cpu(pid)
+    theirs = _cpu(exporter[0]) if exporter else 0.0
+    scrapes = 0
+    while (elapsed := time.monotonic() - begin) < seconds:
+        if exporter:
+            request(exporter[1], timeout=5)
+            scrapes += 1
+        time.sleep(max(0.0, min(begin + elapsed + 1.0, begin + seconds) - time.monotonic()))
+    elapsed = time.monotonic() - begin
+    share = (_cpu(pid) - ours) / elapsed * 100
+    memory = sum(_pss(process) for process in _family(pid))
+    figures = [
+        below("CPU at rest, one idle llama-server", share, CPU_TARGET, CPU_GOAL, "% of a core", f"over {elapsed:.0f} s"),
+        below("memory at rest (PSS)", memory, PSS_TARGET, PSS_GOAL, "MB"),
+    ]
+    if exporter is None:
+        hint = "prometheus-node-exporter is not installed, so there is nothing to compare with: apt-get install it"
+        return [*figures, Figure("  node_exporter", "-", note=hint)]
+    their_share = (_cpu(exporter[0]) - theirs) / elapsed * 100
+    note = f"{scrapes} scrapes in {elapsed:.0f} s"
+    return [
+        *figures,
+        Figure("  node_exporter, scraped each second: CPU", f"{their_share:.3g} % of a core", note=note),
+        Figure("  node_exporter: PSS", f"{_pss(exporter[0]):.3g} MB"),
+    ]
+
+
+@contextmanager
+def _exporter() -> Iterator[tuple[int, str] | None]:
+    """A node_exporter of its own: its pid and where it is scraped; None where it is not installed."""
+    binary = shutil.which("prometheus-node-exporter")
+    if binary is None:
+        yield None
+        return
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/metrics"
+    command = [binary, f"--web.listen-address=127.0.0.1:{port}"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if not wait(lambda: process.poll() is not None or _answers(url), 20.0) or process.poll() is not None:
+            raise RuntimeError("prometheus-node-exporter did not start")
+        yield process.pid, url
+    finally:
+        stop(process)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(request(url, timeout=5))
+    except OSError:
+        return False
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU time of a process, the children it has waited for, and those that live."""
+    total = 0
+    for process in _family(pid):
+        # The name may hold blanks and brackets; what follows the last bracket begins with field 3.
+        after = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        total += sum(int(field) for field in after[11:15])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _pss(pid: int) -> float:
+    """Megabytes (10^6 bytes) of a process, shared pages counted in proportion."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children, theirs included."""
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+if __name__ == "__main__":
+    from bench.figure import table
+
+    print(table(run(quick="--quick" in sys.argv)))

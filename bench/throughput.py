@@ -1,0 +1,192 @@
+"""Lines a second of the whole path: bytes of a file -> lines -> events -> facts -> every shipped rule -> transitions.
+
+Beside it mtail with eight patterns on the same file in the same run, alternately, medians of user + system CPU time of the whole
+process. sentinel reads the lines as news (judged one by one); mtail counts them. Nothing is excluded; start-up, measured on an
+empty file, is told separately.
+
+    python bench/throughput.py --read FILE      the child process that is measured
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from bench.figure import Figure  # noqa: E402
+
+ROOT = HERE.parent
+#: Lines of the log; what is recorded is repeated.
+LINES = 400_000
+QUICK_LINES = 100_000
+ROUNDS = 5
+QUICK_ROUNDS = 1
+GOAL = 2.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a child process used, in seconds."""
+
+    cpu: float
+    wall: float
+    output: str
+
+
+def recorded() -> list[Path]:
+    """Recorded logs of llama-server: the corpus where it is, else what the tests carry."""
+    corpus = Path(os.environ.get("SENTINEL_CORPUS", ROOT.parent / "shared" / "corpus"))
+    for folder in (corpus / "logs", ROOT / "tests" / "fixtures" / "logs"):
+        if found := sorted(folder.glob("*.log")):
+            return found
+    return []
+
+
+def compose(target: Path, logs: Sequence[Path], lines: int) -> int:
+    """Write the logs one after another until there are enough lines; how many there are.
+
+    Bytes that are not UTF-8 become question marks: mtail 3.0.0-rc50 reads no further in a file after the first of them.
+    """
+    text = "".join(log.read_bytes().decode("utf-8", "replace") for log in logs).replace("\ufffd", "?")
+    data = text.encode()
+    often = -(-lines // data.count(b"\n"))
+    with target.open("wb") as out:
+        for _ in range(often):
+            out.write(data)
+    return data.count(b"\n") * often
+
+
+def cost(command: Sequence[str], env: Mapping[str, str] | None = None) -> Cost:
+    """Run a command to its end. Raises RuntimeError where it fails."""
+    with tempfile.TemporaryFile() as out:
+        begin = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise RuntimeError(f"{Path(command[0]).name} ended with {process.returncode}")
+        out.seek(0)
+        return Cost(used.ru_utime + used.ru_stime, wall, out.read().decode())
+
+
+def run(*, quick: bool = False) -> list[Figure]:
+    """Measure."""
+    logs = recorded()
+    if not logs:
+        return [Figure("lines a second", "-", note="no recorded logs; set SENTINEL_CORPUS to a folder with logs/*.log")]
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        file, empty = Path(folder) / "server.log", Path(folder) / "empty.log"
+        lines = compose(file, logs, QUICK_LINES if quick else LINES)
+        empty.touch()
+        return _measure(file, empty, lines, QUICK_ROUNDS if quick else ROUNDS)
+
+
+def _measure(file: Path, empty: Path, lines: int, rounds: int) -> list[Figure]:
+    mtail = shutil.which("mtail")
+    ours: list[Cost] = []
+    theirs: list[Cost] = []
+    alone: list[Cost] = []
+    for _ in range(rounds):
+        ours.append(cost(_sentinel(file)))
+        if mtail is not None:
+            theirs.append(cost(_mtail(mtail, file)))
+            alone.append(cost(_mtail(mtail, file), {"GOMAXPROCS": "1"}))
+    start = cost(_sentinel(empty))
+    seen = json.loads(ours[0].output)
+    # A carriage return ends a line too, for sentinel.
+    if seen["lines"] < lines:
+        raise RuntimeError(f"sentinel read {seen['lines']} of {lines} lines")
+    cpu, wall = median(c.cpu for c in ours), median(c.wall for c in ours)
+    speed = lines / cpu
+    what = f"{lines} lines, of which {seen['events'] / lines:.0%} are events; {cpu:.2f} s CPU, {wall:.2f} s wall, "
+    what += f"of it start-up {start.cpu:.2f} s; {seen['transitions']} transitions"
+    if mtail is None:
+        hint = "mtail is not installed, so there is nothing to compare with: apt-get install mtail"
+        return [Figure("lines per CPU second", _count(speed), ">= mtail's", None, f"{what}; {hint}")]
+    their_cpu, their_wall = median(c.cpu for c in theirs), median(c.wall for c in theirs)
+    their_start = cost(_mtail(mtail, empty))
+    met = cpu <= their_cpu
+    if not met:
+        what += f"; missed, {cpu / their_cpu:.1f} x mtail's CPU time: each event is parsed, believed and judged in Python"
+    counted = re.search(r"^requests_done\S* (\d+)", theirs[0].output, re.MULTILINE)
+    if counted is None or int(counted.group(1)) == 0:
+        raise RuntimeError("mtail counted nothing; is bench/llama.mtail what it read?")
+    note = f"eight patterns, {counted.group(1)} requests counted; {their_cpu:.2f} s CPU, {their_wall:.2f} s wall, "
+    note += f"of it start-up {their_start.cpu:.2f} s"
+    alone_cpu = median(c.cpu for c in alone)
+    return [
+        Figure("lines per CPU second", _count(speed), f">= {_count(lines / their_cpu)} (goal {GOAL:g} x mtail)", met, what),
+        Figure("  mtail, as installed", _count(lines / their_cpu), note=note),
+        Figure("  mtail, held to one thread", _count(lines / alone_cpu), note="GOMAXPROCS=1: no hand-over between threads"),
+    ]
+
+
+def _sentinel(file: Path) -> list[str]:
+    return [sys.executable, str(HERE / "throughput.py"), "--read", str(file)]
+
+
+def _mtail(mtail: str, file: Path) -> list[str]:
+    logs = ["--log_dir", str(file.parent), "--address", "127.0.0.1", "--port", "0"]
+    return [
+        mtail,
+        "--one_shot",
+        "--one_shot_format",
+        "prometheus",
+        "--progs",
+        str(HERE / "llama.mtail"),
+        "--logs",
+        str(file),
+        *logs,
+    ]
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}".replace(",", " ")
+
+
+def read(path: Path) -> dict[str, int]:
+    """Read a file to its end as the daemon reads what is being written."""
+    from sentinel.engine import Engine
+    from sentinel.model.labels import Entity
+    from sentinel.rulefiles import load_paths, shipped
+    from sentinel.sources.logfile import LogFile, Position
+    from sentinel.sources.tail import digest
+
+    ruleset, problems = load_paths([shipped()])
+    if ruleset is None:
+        raise SystemExit("\n".join(str(problem) for problem in problems))
+    engine = Engine(ruleset)
+    status = path.stat()
+    # A position that was saved before the first line: everything in the file is news.
+    start = Position(str(path), status.st_dev, status.st_ino, 0, 1, digest(b""))
+    log = LogFile(path, Entity("server", "bench"), start=start)
+    transitions = 0
+    at = 1_700_000_000.0
+    while found := log.poll(at):
+        for lines in found:
+            transitions += len(engine.step(lines))
+        at += 1.0
+    log.close()
+    return {"lines": engine.lines_read, "events": engine.events_seen, "transitions": transitions}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--read"]:
+        print(json.dumps(read(Path(sys.argv[2]))))
+    else:
+        from bench.figure import table
+
+        print(table(run(quick="--quick" in sys.argv)))

@@ -1,0 +1,10 @@
+"""The local API: HTTP/1.1 and JSON on a unix socket. `client` is separate, so that a command imports no server."""
+
+from __future__ import annotations
+
+from sentinel.api.events import Broadcaster
+from sentinel.api.listen import SocketInUse, listen
+from sentinel.api.routes import ApiError, Query, Request, Text
+from sentinel.api.server import ApiServer
+
+__all__ = ["ApiError", "ApiServer", "Broadcaster", "Query", "Request", "SocketInUse", "Text", "listen"]

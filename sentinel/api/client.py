@@ -1,0 +1,134 @@
+"""Asks a running daemon: a small synchronous client for the command line, on http.client alone."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SERVICE_SOCKET = Path("/run/sentinel/sentinel.sock")
+#: An answer takes milliseconds; a daemon that needs longer than this is stuck, and saying so helps more than waiting.
+_ANSWER_SECONDS = 10.0
+#: The server sends something every 15 seconds: two that are missing mean that nobody is there any more.
+_STREAM_SECONDS = 40.0
+
+
+class DaemonUnreachable(Exception):
+    """No answer. The text is one sentence: which socket, what failed, and what to do about it."""
+
+
+def default_socket_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where a daemon may be, in the order to try: SENTINEL_SOCKET alone if it is set; else the user's own, then the service's."""
+    if named := environ.get("SENTINEL_SOCKET"):
+        return (Path(named),)
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    own = (Path(runtime) / "sentinel" / "sentinel.sock",) if runtime.startswith("/") else ()
+    return (*(path for path in own if path.exists()), SERVICE_SOCKET)
+
+
+def get(path: str, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
+    """Status code and JSON object for a path such as ``/v1/status``. Raises DaemonUnreachable."""
+    return _ask("GET", path, sockets)
+
+
+def post(path: str, body: Mapping[str, Any] | None = None, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
+    """Status code and JSON object after a change such as ``/v1/reload``. Raises DaemonUnreachable."""
+    return _ask("POST", path, sockets, json.dumps(body or {}).encode())
+
+
+def stream(path: str = "/v1/events", sockets: Sequence[Path] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Event names with their JSON objects as they happen, until the daemon ends the stream. Raises DaemonUnreachable."""
+    connection = _connect(sockets, _STREAM_SECONDS)
+    try:
+        with connection.request_answer("GET", path, None) as response:
+            if response.status != 200:
+                raise DaemonUnreachable(f"the daemon at {connection.path} refuses {path}: status {response.status}")
+            yield from _events(response)
+    except _TROUBLE as error:
+        raise _unreachable(connection.path, error) from error
+    finally:
+        connection.close()
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:
+    event = ""
+    for raw in response:
+        name, _, value = raw.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            yield event, json.loads(value)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """http.client over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+    def request_answer(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
+        self.request(method, path, body, {"Content-Type": "application/json"} if body is not None else {})
+        return self.getresponse()
+
+
+#: OSError covers the socket, HTTPException what is no HTTP, ValueError what is no JSON or no usable path.
+_TROUBLE = (OSError, http.client.HTTPException, ValueError)
+
+
+def _ask(method: str, path: str, sockets: Sequence[Path] | None, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
+    connection = _connect(sockets, _ANSWER_SECONDS)
+    try:
+        response = connection.request_answer(method, path, body)
+        answer = json.loads(response.read())
+    except _TROUBLE as error:
+        raise _unreachable(connection.path, error) from error
+    finally:
+        connection.close()
+    if not isinstance(answer, dict):
+        raise DaemonUnreachable(f"what answers at {connection.path} is not sentinel; set SENTINEL_SOCKET to its socket")
+    return response.status, answer
+
+
+def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
+    """The first socket that somebody listens on. The first failure that is not a missing or dead daemon is the one told."""
+    paths = default_socket_paths() if sockets is None else sockets
+    told: DaemonUnreachable | None = None
+    for path in paths:
+        connection = _UnixConnection(path, timeout)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            told = _unreachable(path, error)
+            if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                break
+        else:
+            return connection
+    raise told or DaemonUnreachable("no socket to ask; set SENTINEL_SOCKET to the daemon's")
+
+
+def _unreachable(path: Path, error: Exception) -> DaemonUnreachable:
+    match error:
+        case FileNotFoundError():
+            why = f"no daemon at {path}; start it with `sentinel run` or `systemctl start sentinel`"
+        case PermissionError():
+            why = f"may not open {path}: join the group sentinel (sudo usermod -aG sentinel $USER) and log in again"
+        case ConnectionRefusedError():
+            why = f"the daemon that made {path} is gone; start it again with `sentinel run` or `systemctl start sentinel`"
+        case TimeoutError():
+            why = f"the daemon at {path} does not answer; look at `journalctl -u sentinel`"
+        case http.client.HTTPException() | ValueError():
+            why = f"what answers at {path} is not sentinel ({type(error).__name__}); set SENTINEL_SOCKET to its socket"
+        case _:
+            why = f"cannot ask the daemon at {path}: {error}"
+    return DaemonUnreachable(why)

@@ -1,0 +1,164 @@
+"""One client's bytes: HTTP/1.1 through h11, with a limit for everything a client can make long or slow.
+
+Larger than 64 KiB: 431 for the head, 413 for the body. Not there in time: 408. Not taken in time: the connection is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import h11
+
+from sentinel.api.routes import ApiError
+
+#: Bytes of the head, and of the body. The longest real request, a silence with its reason, is under 2 KiB.
+MOST_BYTES = 64 * 1024
+#: Read at once: h11 measures a head only while it is incomplete, so a head may exceed the limit by this much and no more.
+_READ_BYTES = 16 * 1024
+#: Written at once: a client that takes less than this in `write_seconds` does not read.
+_PART_BYTES = 64 * 1024
+#: A client that was told `Connection: close` goes at once; one that does not is not waited for.
+_LINGER_SECONDS = 1.0
+
+
+class Hangup(Exception):
+    """The client went, or was too slow to take its answer: there is nobody to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole request."""
+
+    method: bytes
+    target: bytes
+    body: bytes
+
+
+class Connection:
+    """Reads requests and writes answers, one after the other, on one connection."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request_seconds: float, write_seconds: float
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._request_seconds = request_seconds
+        self._write_seconds = write_seconds
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+
+    async def receive(self) -> Received | None:
+        """The next request; None when the client has no more. Raises ApiError for a bad one, Hangup."""
+        deadline = time.monotonic() + self._request_seconds
+        head: h11.Request | None = None
+        body = bytearray()
+        while True:
+            event = await self._event(deadline, idle=head is None)
+            match event:
+                case h11.Request():
+                    head = event
+                case h11.Data():
+                    body += event.data
+                    if len(body) > MOST_BYTES:
+                        raise ApiError(413, f"the request's body is larger than {MOST_BYTES} bytes")
+                case h11.EndOfMessage() if head is not None:
+                    return Received(head.method, head.target, bytes(body))
+                case _:
+                    return None
+
+    async def _event(self, deadline: float, *, idle: bool) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise _bad_request(error) from error
+            if event is not h11.NEED_DATA:
+                return event
+            if self._http.they_are_waiting_for_100_continue:
+                await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+            begun = not idle or bool(self._http.trailing_data[0])
+            try:
+                data = await asyncio.wait_for(self._reader.read(_READ_BYTES), deadline - time.monotonic())
+            except TimeoutError as error:
+                if begun:
+                    raise ApiError(408, f"the request was not complete after {self._request_seconds:g} seconds") from error
+                # A client that keeps its connection and asks nothing is let go without a word.
+                raise Hangup from error
+            except OSError as error:
+                raise Hangup from error
+            self._http.receive_data(data)
+
+    async def send(self, code: int, content_type: str, body: bytes) -> None:
+        """A whole answer. Raises Hangup."""
+        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            raise Hangup
+        headers = [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        if self._http.their_state is not h11.DONE:
+            # The rest of a request that was refused half-way is not read: the connection ends with the answer.
+            headers.append(("Connection", "close"))
+        await self._write(self._http.send(h11.Response(status_code=code, headers=headers)))
+        for start in range(0, len(body), _PART_BYTES):
+            await self._write(self._http.send(h11.Data(data=body[start : start + _PART_BYTES])))
+        await self._write(self._http.send(h11.EndOfMessage()))
+
+    async def again(self) -> bool:
+        """Whether another request may come on this connection; if not, what was sent is brought to its end."""
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+            return True
+        await self.finish()
+        return False
+
+    async def begin_stream(self, content_type: str) -> None:
+        """The head of an answer without a known end. Raises Hangup."""
+        headers = [("Content-Type", content_type), ("Cache-Control", "no-store"), ("Connection", "close")]
+        await self._write(self._http.send(h11.Response(status_code=200, headers=headers)))
+
+    async def send_part(self, data: bytes) -> None:
+        """A part of a stream. Raises Hangup when the client does not take it in time."""
+        await self._write(self._http.send(h11.Data(data=data)))
+
+    async def end_stream(self) -> None:
+        """The end of a stream."""
+        await self._write(self._http.send(h11.EndOfMessage()))
+        await self.finish()
+
+    async def left(self) -> None:
+        """Return when the client closes its side. What it sends meanwhile is not read as a request."""
+        try:
+            while await self._reader.read(_PART_BYTES):
+                pass
+        except OSError:
+            return
+
+    async def _write(self, data: bytes | None) -> None:
+        if not data:
+            return
+        try:
+            self._writer.write(data)
+            await asyncio.wait_for(self._writer.drain(), self._write_seconds)
+        except (TimeoutError, OSError) as error:
+            raise Hangup from error
+
+    async def finish(self) -> None:
+        """End our side, then read away what the client still sends: closing over unread bytes breaks its next write, and a
+        client that meets a broken pipe never reads why its request was refused."""
+        try:
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            await asyncio.wait_for(self.left(), _LINGER_SECONDS)
+        except (TimeoutError, OSError) as error:
+            raise Hangup from error
+
+
+def _bad_request(error: h11.RemoteProtocolError) -> ApiError:
+    code = error.error_status_hint
+    if code == 431:
+        return ApiError(431, f"the request's head is larger than {MOST_BYTES} bytes")
+    return ApiError(code if code in (400, 501, 505) else 400, f"this is no HTTP/1.1 request ({error})")

@@ -1,0 +1,110 @@
+"""The socket file: whose it is, who may open it, and what to do with one that is already there.
+
+A lock beside the socket decides whether another daemon lives: it goes with its process, also on kill -9, while a socket file
+stays. Without it two daemons that start together could each take the other's fresh socket for a stale one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Connections the kernel holds until they are accepted.
+BACKLOG = 64
+#: sun_path of unix(7), less the final zero byte.
+_LONGEST_PATH = 107
+
+#: As a service: the socket's group may read. For a user's own daemon: the user alone.
+MODE_SERVICE = 0o660
+MODE_USER = 0o600
+
+
+class SocketInUse(Exception):
+    """The path is somebody else's, or no path for a socket. The text is one sentence: where, why, and what to do about it."""
+
+
+@dataclass(slots=True)
+class Listener:
+    """A listening socket. `close` removes its file, unless systemd made it (`path` is None then)."""
+
+    socket: socket.socket
+    path: Path | None = None
+    lock: int = -1
+
+    def close(self) -> None:
+        """Stop listening and take the file away if it is still ours."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self.socket.close()
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
+
+
+def listen(path: Path, mode: int = MODE_USER) -> Listener:
+    """Listen on `path`, replacing the file of a daemon that died.
+
+    Raises SocketInUse, and OSError where this user may not write: a daemon without a socket still has alerts to deliver.
+    """
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise SocketInUse(f"the socket path {path} is longer than {_LONGEST_PATH} bytes; choose a shorter one")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = _lock(path)
+    try:
+        return Listener(_bind(path, mode), path, lock)
+    except (OSError, SocketInUse):
+        os.close(lock)
+        raise
+
+
+def _lock(path: Path) -> int:
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise _in_use(path) from error
+    return lock
+
+
+def _bind(path: Path, mode: int) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise SocketInUse(f"{path} exists and is no socket; move it away or choose another path")
+        if _answers(path):
+            raise _in_use(path)
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    # The mask is set before bind, so that there is no moment at which a stranger could connect.
+    before = os.umask(0o777 & ~mode)
+    try:
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.umask(before)
+    return sock
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            # EAGAIN: somebody listens, the backlog is full.
+            return True
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
+
+
+def _in_use(path: Path) -> SocketInUse:
+    return SocketInUse(f"another sentinel already answers at {path}; stop it first (systemctl stop sentinel) or use that one")

@@ -1,0 +1,175 @@
+"""Serves the API on a unix socket: who may connect, how many, and what becomes of each of their requests.
+
+Peer credentials decide (SO_PEERCRED, unix(7)): whoever can open the socket may read, only root and the daemon's own user may
+change. The queries are injected; this package knows no alert. Nothing a client sends or withholds makes the daemon wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sentinel.api.connection import Connection, Hangup
+from sentinel.api.events import Broadcaster
+from sentinel.api.routes import API_VERSION, Answer, ApiError, Query, Request, Text, find, split_target
+from sentinel.model.wire import to_json
+
+#: Connections at once; four more are kept for root and the daemon's user, so that a stuck script cannot lock them out.
+MOST_CLIENTS = 32
+_KEPT_CLIENTS = 4
+EVENTS_PATH = "/v1/events"
+_READS = frozenset({"GET"})
+#: A comment frame this often finds clients that went without a word, and keeps proxies from cutting the stream.
+_KEEPALIVE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: for a request to arrive, for a client to take a part of the answer."""
+
+    request_seconds: float = 10.0
+    write_seconds: float = 10.0
+    clients: int = MOST_CLIENTS
+
+
+class ApiServer:
+    """Serves until closed. A query that raises anything but ApiError is a bug: it answers 500 and goes to `on_bug`."""
+
+    def __init__(
+        self,
+        queries: Mapping[tuple[str, str], Query],
+        events: Broadcaster,
+        *,
+        on_bug: Callable[[BaseException], None],
+        limits: Limits | None = None,
+        may_change: frozenset[int] | None = None,
+    ) -> None:
+        self._queries = {**queries, ("GET", EVENTS_PATH): _no_query}
+        self._events = events
+        self._on_bug = on_bug
+        self._limits = Limits() if limits is None else limits
+        self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
+        self._clients: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Begin to accept on a listening unix socket (from `listen` or from systemd)."""
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener)
+
+    async def close(self) -> None:
+        """Stop accepting, end every stream and connection."""
+        if self._server is not None:
+            self._server.close()
+        self._events.close()
+        for task in tuple(self._clients):
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+
+    @property
+    def clients(self) -> int:
+        """Connections open now."""
+        return len(self._clients)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            await self._serve(Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds), _uid(writer))
+        except Hangup:
+            pass
+        # asyncio's own callback for this task logs a cancellation as an error; the close above is the only one who cancels.
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._clients.discard(task)
+            writer.transport.abort()
+
+    async def _serve(self, connection: Connection, uid: int) -> None:
+        kept = _KEPT_CLIENTS if uid in self._may_change else 0
+        if len(self._clients) > self._limits.clients + kept:
+            await self._refuse(connection, ApiError(503, f"{len(self._clients) - 1} clients are connected, no more are taken"))
+            await connection.finish()
+            return
+        while True:
+            try:
+                request = await connection.receive()
+                if request is None:
+                    return
+                path, query = split_target(request.target)
+                method = request.method.decode("ascii")
+                if method == "GET" and path == EVENTS_PATH:
+                    await self._stream(connection)
+                    return
+                found, params = find(self._queries, method, path)
+                if method not in _READS and uid not in self._may_change:
+                    raise ApiError(403, f"{method} is for root and the daemon's own user; this is user id {uid}")
+                answer = await self._ask(found, Request(params, query, request.body, uid))
+            except ApiError as error:
+                await self._refuse(connection, error)
+            else:
+                await _answer(connection, 200, answer)
+            if not await connection.again():
+                return
+
+    async def _ask(self, query: Query, request: Request) -> Answer:
+        try:
+            answer = query(request)
+            return await answer if inspect.isawaitable(answer) else answer
+        except ApiError:
+            raise
+        # A mistake in one view must not stop the watching: the person who asked gets 500, the daemon's log the trace.
+        except Exception as error:
+            self._on_bug(error)
+            raise ApiError(500, f"a bug in sentinel ({type(error).__name__}); its log has the details") from error
+
+    async def _refuse(self, connection: Connection, error: ApiError) -> None:
+        await _answer(connection, error.code, {"error": {"code": error.code, "message": error.message}})
+
+    async def _stream(self, connection: Connection) -> None:
+        subscription = self._events.subscribe()
+        left = asyncio.ensure_future(connection.left())
+        try:
+            await connection.begin_stream("text/event-stream")
+            while not left.done():
+                frame = asyncio.ensure_future(subscription.next())
+                await asyncio.wait({frame, left}, timeout=_KEEPALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if not frame.done():
+                    frame.cancel()
+                    await connection.send_part(b": \n\n")
+                    continue
+                part = frame.result()
+                if part is None:
+                    break
+                await connection.send_part(part)
+            await connection.end_stream()
+        finally:
+            left.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Hangup):
+                await left
+            self._events.unsubscribe(subscription)
+
+
+async def _answer(connection: Connection, code: int, answer: Answer) -> None:
+    if isinstance(answer, Text):
+        await connection.send(code, answer.content_type, answer.body.encode("utf-8", "replace"))
+        return
+    body = to_json({"api_version": API_VERSION, **answer}) + "\n"
+    await connection.send(code, "application/json", body.encode())
+
+
+def _no_query(_request: Request) -> Answer:
+    """Holds the place of the event stream in the table, so that 404 and 405 know its path."""
+    raise ApiError(404, "the event stream is not a query")
+
+
+def _uid(writer: asyncio.StreamWriter) -> int:
+    sock = writer.get_extra_info("socket")
+    _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)

@@ -1,0 +1,135 @@
+"""Parses the command line and calls the verb."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import sentinel
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+
+_EPILOG = """\
+exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or no daemon
+
+  sentinel run                     watch every llama-server of this machine, in the foreground
+  sentinel status                  what the daemon sees now
+  sentinel diagnose server.log     judge a log file offline, no daemon needed
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb with its options."""
+    top = argparse.ArgumentParser(
+        prog="sentinel",
+        description="Watches llama-server, knows how it fails, and says what is wrong, why, and what to do.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"sentinel {sentinel.__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    run = verbs.add_parser("run", help="the daemon in the foreground (what the systemd unit starts)")
+    run.add_argument(
+        "--config", metavar="FILE", help="configuration file (default: the user's, then /etc/sentinel/sentinel.toml)"
+    )
+    run.add_argument("--verbose", action="store_true", help="log what sentinel itself does in more detail")
+    run.set_defaults(call="sentinel.cli.run")
+
+    status = _asking(verbs, "status", "one screen: servers, GPUs, host, alerts, blind spots")
+    status.set_defaults(call="sentinel.cli.status")
+
+    alerts = _asking(verbs, "alerts", "open alerts with cause, evidence and fixes; or the history")
+    alerts.add_argument("--all", action="store_true", help="past ones too")
+    alerts.add_argument("--since", metavar="T", help="history since then: 2h, 3d, or 2026-11-23T16:00")
+    alerts.set_defaults(call="sentinel.cli.alerts")
+
+    why = _asking(verbs, "why", "each check of a rule with its present value, what is unknown and how to provide it")
+    why.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
+    why.add_argument("server", metavar="SERVER", nargs="?", default="", help="only this server (default: all)")
+    why.set_defaults(call="sentinel.cli.why")
+
+    watch = _asking(verbs, "watch", "follow alerts live")
+    watch.set_defaults(call="sentinel.cli.watch")
+
+    diagnose = verbs.add_parser("diagnose", help="judge log files offline, with the same rules and no daemon")
+    diagnose.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a llama-server log of any era: plain, coloured, JSON lines or from the journal; - is standard input",
+    )
+    diagnose.add_argument(
+        "--kernel-log",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="dmesg, journalctl -k or /dev/kmsg output of the same time",
+    )
+    diagnose.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word: what was asked for")
+    _rules_option(diagnose)
+    _json_option(diagnose)
+    diagnose.set_defaults(call="sentinel.cli.diagnose")
+
+    rules = verbs.add_parser("rules", help="list, show, check and test rule files")
+    actions = rules.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("list", "all rules"),
+        ("lint", "check rule files: every mistake, with its place"),
+        ("test", "run the inline tests of rule files"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("paths", metavar="PATH", nargs="*", help="rule files or folders (default: the shipped rules)")
+        _json_option(action)
+        action.set_defaults(call="sentinel.cli.rules")
+    show = actions.add_parser("show", help="one rule: what it checks, why and what to do")
+    show.add_argument("rule", metavar="RULE")
+    show.add_argument("paths", metavar="PATH", nargs="*", help="rule files or folders (default: the shipped rules)")
+    _json_option(show)
+    show.set_defaults(call="sentinel.cli.rules")
+
+    doctor = verbs.add_parser("doctor", help="what this machine lets sentinel see, and how to enable the rest")
+    doctor.add_argument("--config", metavar="FILE", help="configuration file")
+    _json_option(doctor)
+    doctor.set_defaults(call="sentinel.cli.doctor")
+    return top
+
+
+def _json_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="the same as JSON")
+
+
+def _rules_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--rules", metavar="PATH", action="append", default=[], help="rule files or folders instead of the shipped ones"
+    )
+
+
+def _asking(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=text, description=text)
+    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+    _json_option(verb)
+    return verb
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The entry point. Returns the exit code."""
+    arguments = parser().parse_args(argv)
+    verb = importlib.import_module(arguments.call)
+    try:
+        code: int = verb.main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (| head); Python would complain once more while closing the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

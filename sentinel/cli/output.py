@@ -1,0 +1,119 @@
+"""What the verbs share: asking the daemon, printing, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sentinel.api import client
+from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
+from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
+from sentinel.model.labels import Entity
+from sentinel.model.wire import escape, to_json
+from sentinel.sinks.render import Style, render_alert, style_for
+
+
+class NoAnswer(Exception):
+    """The daemon did not give what was asked; the text is for the person, the code for the shell."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def ask(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
+    """The daemon's answer. Raises NoAnswer."""
+    sockets = [Path(arguments.socket)] if arguments.socket else None
+    try:
+        status, answer = client.get(path, sockets)
+    except client.DaemonUnreachable as error:
+        raise NoAnswer(str(error), UNKNOWN) from error
+    if status != 200:
+        message = answer.get("error", {}).get("message", f"the daemon answered {status}")
+        raise NoAnswer(str(message), CRITICAL if status < 500 else UNKNOWN)
+    return answer
+
+
+def complain(error: NoAnswer) -> int:
+    """One sentence on standard error; the exit code."""
+    print(f"sentinel: {error}", file=sys.stderr)
+    return error.code
+
+
+def emit(value: Mapping[str, Any]) -> None:
+    """A JSON document for programs, indented for eyes."""
+    print(json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=True))
+
+
+def emit_line(value: Mapping[str, Any]) -> None:
+    """One JSON object a line."""
+    print(to_json(value), flush=True)
+
+
+def exit_code(severities: Iterable[str]) -> int:
+    """0 ok, 1 warning, 2 critical; an info alone is ok."""
+    found = set(severities)
+    return CRITICAL if "critical" in found else WARNING if "warning" in found else OK
+
+
+def style() -> Style:
+    """How standard output wants to be drawn."""
+    return style_for(sys.stdout)
+
+
+def show_alert(alert: Mapping[str, Any]) -> str:
+    """An alert or a transition from the wire, as people read it."""
+    return render_alert(transition_of(alert), style())
+
+
+def transition_of(wire: Mapping[str, Any]) -> Transition:
+    """A transition from its JSON form."""
+    return Transition(
+        at=_seconds(wire.get("at")),
+        rule=wire["rule"],
+        state=wire["state"],
+        previous=wire["previous"],
+        reason=wire["reason"],
+        severity=wire["severity"],
+        entity=Entity(**wire["entity"]),
+        fingerprint=wire["fingerprint"],
+        summary=wire["summary"],
+        cause=Cause(**wire["cause"]) if wire["cause"] else None,
+        fixes=tuple(Fix(**f) for f in wire["fixes"]),
+        evidence=tuple(LineEvidence(**e) if "line" in e else CheckResult(**e) for e in wire["evidence"]),
+        title=wire.get("title", ""),
+        since=_seconds(wire.get("since")),
+    )
+
+
+def _seconds(stamp: str | None) -> float | None:
+    if stamp is None:
+        return None
+    return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
+
+
+def shown(value: object) -> str:
+    """A value in a table."""
+    if value is None:
+        return "?"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return escape(str(value))
+
+
+def size(value: object) -> str:
+    """Bytes as GiB or MiB; a question mark where it is not known."""
+    if not isinstance(value, int | float):
+        return "?"
+    if value < 0:
+        return "no limit"
+    if value >= 1 << 30:
+        return f"{value / (1 << 30):.1f} GiB"
+    return f"{value / (1 << 20):.0f} MiB"

@@ -1,0 +1,140 @@
+"""Probes of the GPUs: what the machine has, what their drivers tell, who may open them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Sequence
+
+from sentinel.cli.capability import Capability, Machine
+from sentinel.model.labels import Unknown
+from sentinel.model.reading import Samples
+from sentinel.model.wire import escape
+from sentinel.sources.amdgpu import AmdGpus, gfx_versions
+from sentinel.sources.base import NotHere, SourceFault
+from sentinel.sources.gpu_use import refused
+from sentinel.sources.rocm_smi import RocmSmi
+from sentinel.sources.roots import read_text
+from sentinel.sources.status import credentials
+from sentinel.sources.udev import Gpu, from_sysfs
+
+_DRIVER = "sudo modprobe amdgpu; journalctl -k -g amdgpu -b says why if that fails"
+
+
+def gpus(machine: Machine) -> Sequence[Capability]:
+    """The GPUs on the PCI bus."""
+    try:
+        found = from_sysfs(machine.roots)
+    except SourceFault as fault:
+        return [Capability("gpu", "fails", str(fault), "mount /sys")]
+    if not found:
+        return [Capability("gpu", "absent", "no GPU of AMD, NVIDIA or Intel on the PCI bus")]
+    return [Capability("gpu", "works", ", ".join(f"{gpu.address} {gpu.vendor} {escape(gpu.name)}" for gpu in found))]
+
+
+def amdgpu(machine: Machine) -> Sequence[Capability]:
+    """Memory, load and temperatures of AMD cards, from sysfs."""
+    cards = [gpu for gpu in _gpus(machine) if gpu.vendor == "amd"]
+    try:
+        readings = AmdGpus(machine.roots).poll(machine.now)
+    except NotHere as absent:
+        if cards:
+            return [Capability("amdgpu", "fails", f"{cards[0].address} is there, but {absent}", _DRIVER)]
+        return [Capability("amdgpu", "absent", "no AMD card in this machine")]
+    hidden, seen = [], []
+    for reading in readings:
+        if isinstance(reading, Samples):
+            used = reading.values["gpu.vram_used_bytes"]
+            asleep = reading.values["gpu.runtime_status"] in ("suspended", "suspending")
+            if isinstance(used, Unknown) and not asleep:
+                hidden.append(f"{reading.entity.name}: {used.why}")
+            else:
+                seen.append(f"{reading.entity.name}{' (asleep, not woken)' if asleep else ''}")
+    if hidden:
+        return [Capability("amdgpu", "fails", "; ".join(hidden), "journalctl -k -g amdgpu -b shows what the driver says")]
+    return [Capability("amdgpu", "works", f"memory, load, power and temperature of {', '.join(seen)}")]
+
+
+def kfd(machine: Machine) -> Sequence[Capability]:
+    """ROCm's side of the driver: which cards it can use, and how much memory each process holds."""
+    if not any(gpu.vendor == "amd" for gpu in _gpus(machine)):
+        return [Capability("kfd", "absent", "no AMD card in this machine")]
+    versions = gfx_versions(machine.roots)
+    if not versions:
+        why = "KFD lists no card: ROCm cannot be used (Vulkan can)"
+        return [Capability("kfd", "absent", why, "ls -l /dev/kfd; in a container pass it in: --device /dev/kfd")]
+    return [Capability("kfd", "works", ", ".join(f"{address} {version}" for address, version in sorted(versions.items())))]
+
+
+def nodes(machine: Machine) -> Sequence[Capability]:
+    """The GPU's device files, and whether the users of the llama-servers may open them."""
+    dev = machine.roots.dev
+    there = [path.name for path in (dev / "dri").glob("renderD*")] + ["kfd"] * (dev / "kfd").exists()
+    if not there:
+        if _gpus(machine):
+            why = f"there is a GPU, but no render node in {dev}/dri"
+            return [Capability("gpu-nodes", "fails", why, "load its driver; in a container pass it in: --device /dev/dri")]
+        return [Capability("gpu-nodes", "absent", "no GPU, so no device files")]
+    closed = []
+    for user, groups in dict(_users(machine)).items():
+        answer = refused(machine.roots, user, groups)
+        if isinstance(answer, Unknown):
+            return [Capability("gpu-nodes", "works", f"{', '.join(sorted(there))}; {answer.why}")]
+        if answer:
+            closed.append((_name(user), answer))
+    if closed:
+        why = "; ".join(f"user {user} may not open {files}" for user, files in closed)
+        fix = "; ".join(f"sudo usermod -aG render,video {user}, then restart its llama-server" for user, _ in closed)
+        return [Capability("gpu-nodes", "fails", why, fix)]
+    whose = "the users of the llama-servers" if machine.servers else "your user"
+    return [Capability("gpu-nodes", "works", f"{whose} may open {', '.join(sorted(there))}")]
+
+
+def _users(machine: Machine) -> Iterator[tuple[int, frozenset[int]]]:
+    for server in machine.servers:
+        try:
+            yield credentials(read_text(machine.roots.proc / str(server.pid) / "status"))
+        except OSError:
+            # it has ended since
+            continue
+    if not machine.servers:
+        yield os.geteuid(), frozenset((os.getegid(), *os.getgroups()))
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def rocm_smi(machine: Machine) -> Sequence[Capability]:
+    """The slow cross-check of sysfs; run once."""
+    try:
+        readings = RocmSmi(machine.roots).poll(machine.now)
+    except NotHere as absent:
+        return [Capability("rocm-smi", "absent", str(absent))]
+    except SourceFault as fault:
+        fix = "sysfs is read without it; rocm-smi in a terminal shows what it says"
+        return [Capability("rocm-smi", "fails", escape(str(fault)), fix)]
+    return [Capability("rocm-smi", "works", f"answers for {len(readings)} card{'s' if len(readings) != 1 else ''}")]
+
+
+def nvidia(machine: Machine) -> Sequence[Capability]:
+    """What can be seen of NVIDIA cards: that they are there and who holds them. Their memory is not read."""
+    if not any(gpu.vendor == "nvidia" for gpu in _gpus(machine)):
+        return [Capability("nvidia", "absent", "no NVIDIA card in this machine")]
+    if not (machine.roots.proc / "driver/nvidia/version").exists():
+        return [
+            Capability("nvidia", "fails", "the card is there and its driver is not loaded", "sudo modprobe nvidia; nvidia-smi")
+        ]
+    why = "who holds the card is seen, its memory is not: this version of sentinel does not read it"
+    return [Capability("nvidia", "absent", why, "start llama-server with -lv 4: its log then names the buffers on the card")]
+
+
+def _gpus(machine: Machine) -> list[Gpu]:
+    try:
+        return from_sysfs(machine.roots)
+    except SourceFault:
+        # told by the row about the bus
+        return []

@@ -1,0 +1,97 @@
+"""`sentinel status`: one screen."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, shown, size, style
+
+_WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the screen; the exit code tells the worst open alert."""
+    try:
+        answer = ask(arguments, "/v1/status")
+    except NoAnswer as error:
+        return complain(error)
+    if arguments.json:
+        emit(answer)
+    else:
+        print("\n".join(_screen(answer, style().width)))
+    return exit_code(a["severity"] for a in answer["alerts"])
+
+
+def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
+    yield f"sentinel {answer['version']}, {len(answer['rules'])} rules, since {answer['since']}"
+    yield ""
+    running = [s for s in answer["servers"] if s["running"]]
+    ended = [s for s in answer["servers"] if not s["running"]]
+    yield f"Servers ({len(running)} running)"
+    for server in running:
+        yield from _server(server)
+    for server in ended:
+        yield f"  {server['name']}: not running (last state: {shown(server['state'])})"
+    if not answer["servers"]:
+        yield "  no llama-server runs here; sentinel finds one within a second of its start"
+    yield ""
+    if answer["gpus"]:
+        yield "GPUs"
+        for gpu in answer["gpus"]:
+            yield (
+                f"  {gpu['address']} {shown(gpu.get('name'))}: {size(gpu.get('vram_used_bytes'))} of "
+                f"{size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
+                f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C"
+            )
+    else:
+        count = answer["host"].get("gpu_count")
+        yield "GPUs: " + ("none in this machine" if count == 0 else "none that can be read")
+    host = answer["host"]
+    yield f"Host: {size(host.get('mem_available_bytes'))} of {size(host.get('mem_total_bytes'))} memory available"
+    yield ""
+    yield f"Alerts ({len(answer['alerts'])} open)"
+    for alert in answer["alerts"]:
+        yield from _wrapped(f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}", width)
+    if answer["alerts"]:
+        yield "  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check"
+    if answer["blind_spots"]:
+        yield ""
+        yield "Cannot be judged"
+        for spot in answer["blind_spots"]:
+            yield from _wrapped(f"  {spot['entity']}: {', '.join(spot['rules'])}: {spot['why']}", width)
+            yield from _wrapped(f"      unknown: {', '.join(spot['missing'])}", width)
+    troubled = [s for s in answer["sources"] if s["health"] in ("failed", "starting")]
+    if troubled:
+        yield ""
+        yield "Sources that do not work"
+        for source in sorted(troubled, key=lambda s: _WORST_FIRST[s["health"]]):
+            yield from _wrapped(f"  {source['name']}: {source['health']}: {source['why'] or 'no answer yet'}", width)
+    faults = [s for s in answer["sinks"] if s["fault"]]
+    for sink in faults:
+        yield from _wrapped(f"Alerts wait for {sink['name']} ({sink['waiting']}): {sink['fault']}", width)
+    if answer["state"]["fault"]:
+        yield from _wrapped(f"State is not kept on disk: {answer['state']['fault']}", width)
+
+
+def _server(server: Mapping[str, Any]) -> Iterator[str]:
+    yield f"  {server['name']}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
+    yield f"    model    {shown(server['model_path'])} ({size(server['model_bytes'])})"
+    layers = server["gpu_layers_asked"]
+    asked = "? GPU layers asked for" if layers is None else f"-ngl {layers}"
+    yield f"    GPU      {asked}, holds {size(server['gpu_memory_bytes'])} of GPU memory"
+    context = server["ctx_requested"]
+    wanted = "?" if context is None else str(context) if context else "the model's own"
+    yield f"    context  {wanted} asked for, {shown(server['slots'])} slots of {shown(server['ctx_per_slot'])}"
+    speed = f"{server['generation_tps']:.1f} tokens/s, " if server["generation_tps"] is not None else ""
+    yield (
+        f"    now      {speed}{shown(server['cpu_cores'])} cores, {size(server['rss_bytes'])} resident, "
+        f"{size(server['locked_bytes'])} locked"
+    )
+    yield f"    log      {shown(server['log_where'])}"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 40), subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,63 @@
+"""`sentinel why`: each check of a rule with its present value."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
+from sentinel.cli.output import NoAnswer, ask, complain, emit, shown
+from sentinel.rules.template import age
+
+_WORD = {True: "yes", False: "no", None: "unknown"}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the checks; the exit code is the rule's: 0 quiet, 1 or 2 firing by severity, 3 unknown."""
+    path = f"/v1/why/{quote(arguments.rule, safe='')}"
+    if arguments.server:
+        path += f"?server={quote(arguments.server, safe='')}"
+    try:
+        answer = ask(arguments, path)
+    except NoAnswer as error:
+        return complain(error)
+    if arguments.json:
+        emit(answer)
+    else:
+        print(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
+        if answer["unhealthy"]:
+            print(f"  the rule itself is broken: {answer['unhealthy']}")
+        if not answer["subjects"]:
+            print(f"  nothing to judge: no {answer['scope']} is known")
+        for subject in answer["subjects"]:
+            _print(subject)
+    return _code(answer)
+
+
+def _print(subject: Mapping[str, Any]) -> None:
+    verdict = {"match": "it is so", "no-match": "it is not so", "unknown": "cannot be told"}[subject["verdict"]]
+    state = f", alert {subject['state']}" if subject["state"] != "inactive" else ""
+    if "fires_in" in subject:
+        state += f", fires in {age(subject['fires_in'])}"
+    print(f"\n{subject['entity']}: {verdict}{state}")
+    for check in subject["checks"]:
+        print(f"  {check['check']:<20} {_WORD[check['value']]}")
+        for read in check["reads"]:
+            told = f"{age(read['age'])} old, from {read['source']}" if "age" in read else ""
+            if read.get("missing"):
+                told = read["missing"]
+            value = "not known" if read["value"] is None else shown(read["value"])
+            print(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
+    if subject["alert"] is not None and subject["alert"]["cause"]:
+        print(f"  cause: {subject['alert']['cause']['text']}")
+
+
+def _code(answer: Mapping[str, Any]) -> int:
+    states = {s["state"] for s in answer["subjects"]}
+    if "firing" in states:
+        return CRITICAL if answer["severity"] == "critical" else WARNING if answer["severity"] == "warning" else OK
+    if not answer["subjects"] or any(s["verdict"] == "unknown" for s in answer["subjects"]):
+        return UNKNOWN
+    return OK

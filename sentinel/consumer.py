@@ -1,0 +1,125 @@
+"""The one consumer: takes readings from the inbox, lets the engine step, commits what changed, and has it told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from sentinel.api import Broadcaster
+from sentinel.clock import Clock
+from sentinel.engine import Engine
+from sentinel.history import History
+from sentinel.inbox import Inbox, Item
+from sentinel.logs import Logs
+from sentinel.model.alert import Transition
+from sentinel.model.reading import Tick
+from sentinel.model.wire import transition_to_dict
+from sentinel.rules.ruleset import RuleSet
+from sentinel.sinks import Outbox
+
+#: A busy server prints all the time; what is lost with less frequent checkpoints is read again from the log. Seconds.
+_CHECKPOINT_EVERY = 5.0
+log = structlog.get_logger("sentinel")
+
+
+class Consumer:
+    """Owns the engine. `alive` is called at each tick that the engine has taken."""
+
+    def __init__(
+        self,
+        ruleset: RuleSet,
+        inbox: Inbox,
+        history: History,
+        outbox: Outbox,
+        broadcaster: Broadcaster,
+        logs: Logs,
+        clock: Clock,
+        alive: Callable[[], None],
+    ) -> None:
+        self.engine = Engine(ruleset)
+        self._inbox = inbox
+        self._history = history
+        self._outbox = outbox
+        self._broadcaster = broadcaster
+        self._logs = logs
+        self._clock = clock
+        self._alive = alive
+        self._checkpointed = 0.0
+        self._changed = False
+        self._flush_timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Consume until cancelled."""
+        # What an earlier run committed and could not tell any more.
+        self.flush()
+        while True:
+            transitions: list[Transition] = []
+            for item in await self._inbox.take():
+                transitions += self._step(item)
+            self._deliver(transitions)
+
+    def use(self, ruleset: RuleSet) -> None:
+        """Change the rules."""
+        self._deliver(self.engine.use(ruleset, self._clock.now()))
+
+    def restore(self) -> None:
+        """Go on where an earlier run of the daemon stood."""
+        saved = self._history.checkpoint("state")
+        if saved is None:
+            return
+        try:
+            state: dict[str, Any] = msgspec.json.decode(saved)
+            self.engine.load(state["engine"])
+            self._logs.restore(state["positions"], state["cursors"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            log.warning("the state of an earlier run cannot be used, starting anew", why=str(error))
+            self.engine = Engine(self.engine.ruleset)
+
+    def close(self) -> None:
+        """Keep the state and tell what can be told."""
+        self._checkpoint([])
+        self._outbox.flush(self._clock.now())
+
+    def flush(self) -> None:
+        """Tell what waits, and come back when a sink that failed is to be tried again."""
+        now = self._clock.now()
+        self._outbox.flush(now)
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        due = self._outbox.next_flush()
+        if due is not None:
+            self._flush_timer = asyncio.get_running_loop().call_later(max(0.05, due - now), self.flush)
+
+    def _step(self, item: Item) -> list[Transition]:
+        transitions = self.engine.step(item.reading)
+        if isinstance(item.reading, Tick):
+            self._alive()
+        if item.taken is not None:
+            item.taken()
+            self._changed = True
+        return transitions
+
+    def _deliver(self, transitions: list[Transition]) -> None:
+        """Commit first, then tell: what was told is on disk, and what is on disk will be told."""
+        due = self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY
+        if transitions or due:
+            ids = self._checkpoint(transitions)
+            for number, transition in zip(ids, transitions, strict=True):
+                self._outbox.put(number, transition)
+                self._broadcaster.publish("transition", transition_to_dict(transition))
+        if transitions:
+            self.flush()
+
+    def _checkpoint(self, transitions: list[Transition]) -> list[int]:
+        """Transitions and the state they left, in one transaction; no state while a log is half taken."""
+        self._checkpointed = self._clock.now()
+        if self._logs.in_midst:
+            return self._history.commit(transitions)
+        self._changed = False
+        state = {"engine": self.engine.dump(), "positions": self._logs.positions, "cursors": self._logs.cursors}
+        return self._history.commit(transitions, {"state": msgspec.json.encode(state)})

@@ -1,0 +1,283 @@
+"""The daemon: builds every object, runs them, and takes them down in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from sentinel import systemd
+from sentinel.api import ApiServer, Broadcaster, SocketInUse, listen
+from sentinel.clock import Clock
+from sentinel.config import Config
+from sentinel.consumer import Consumer
+from sentinel.engine import Engine
+from sentinel.history import History
+from sentinel.inbox import Inbox
+from sentinel.logs import Logs
+from sentinel.model.labels import HOST, Unknown, Value
+from sentinel.model.reading import LogLines, Reading, Samples, Tick
+from sentinel.queries import Queries
+from sentinel.reload import Reload
+from sentinel.rules.ruleset import RuleSet
+from sentinel.schedule import Schedule
+from sentinel.sinks import ConsoleSink, JournaldSink, Outbox, Sink
+from sentinel.sources import SOURCES
+from sentinel.sources.base import Polled, SourceFault
+from sentinel.sources.discover import Servers
+from sentinel.sources.kernel import KernelJournal, KernelPosition, KmsgSource, kernel_source
+from sentinel.sources.llama_http import LlamaHttp
+from sentinel.sources.process import ServerSampler
+from sentinel.sources.roots import Roots
+from sentinel.sources.udev import Udev
+from sentinel.sources.wake import Wakes
+from sentinel.supervise import Supervisor
+
+_TICK = 1.0
+_PRUNE_EVERY = 3600.0
+#: Seconds before the start of sentinel from which the kernel's old messages still count.
+_OLD_KERNEL_NEWS = 600.0
+log = structlog.get_logger("sentinel")
+
+
+class Daemon:
+    """One run of sentinel in the foreground."""
+
+    def __init__(self, config: Config, ruleset: RuleSet, reload_rules: Callable[[], tuple[RuleSet | None, list[str]]]) -> None:
+        self.config = config
+        self.clock = Clock()
+        self.inbox = Inbox()
+        self.broadcaster = Broadcaster()
+        self.history = History(config.state_dir / "history.sqlite")
+        self._executor = ThreadPoolExecutor(4, thread_name_prefix="source")
+        self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
+        self.wakes = Wakes()
+        self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes)
+        self.sinks = self._sinks()
+        self.outbox = Outbox(self.sinks, self.history)
+        self.consumer = Consumer(
+            ruleset, self.inbox, self.history, self.outbox, self.broadcaster, self.logs, self.clock, self._alive
+        )
+        self.started = self.clock.now()
+        self._reload_rules = reload_rules
+        self._stop = asyncio.Event()
+        self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._kernel: KmsgSource | KernelJournal | None = None
+        self._watchdog = systemd.watchdog_interval()
+        self._fed = 0.0
+        self._ready = False
+
+    def _sinks(self) -> list[Sink]:
+        """journald where it runs, else the terminal, which says so."""
+        path = self.config.journal_socket
+        if self.config.sink == "journald" or (self.config.sink == "auto" and path.exists()):
+            sinks: list[Sink] = [JournaldSink(path)]
+            # Somebody who starts the daemon by hand looks at the terminal, not at the journal.
+            if sys.stderr.isatty():
+                sinks.append(ConsoleSink())
+            return sinks
+        because = "" if self.config.sink == "console" else f"journald is not running here ({path} is not there)"
+        return [ConsoleSink(because=because)]
+
+    async def run(self) -> int:
+        """Run until a signal; 0 at an orderly end, 2 when the socket belongs to another daemon."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stop.set)
+        if self.history.message:
+            log.warning("state", message=self.history.message)
+        if self.history.fault:
+            log.warning("state is not kept", why=self.history.fault)
+        try:
+            self.wakes.start()
+        except SourceFault as fault:
+            # Logs are then read once a second instead of at once.
+            self.supervisor.note("inotify", "failed", str(fault))
+        self.consumer.restore()
+        self.logs.begin()
+        api = ApiServer(Queries(self).routes(), self.broadcaster, on_bug=self._bug)
+        listener = None
+        try:
+            inherited = systemd.listen_fds()
+            if inherited:
+                await api.start(inherited[0])
+            else:
+                mode = 0o660 if os.environ.get("RUNTIME_DIRECTORY") else 0o600
+                listener = listen(self.config.socket, mode)
+                await api.start(listener.socket)
+        except SocketInUse as used:
+            log.error("not started", why=str(used))
+            self.wakes.stop()
+            return 2
+        except OSError as error:
+            # Without a socket nobody can ask, but alerts still reach the journal.
+            self.supervisor.note("socket", "failed", f"cannot listen on {self.config.socket}: {error.strerror}")
+        schedule = Schedule(self._crash)
+        tasks = self._begin(schedule)
+        reload = Reload(self._swap, self.wakes, self._watched_rules(), loop)
+        loop.add_signal_handler(signal.SIGHUP, reload.now)
+        tasks.append(asyncio.create_task(reload.run(), name="reload"))
+        consumer = asyncio.create_task(self.consumer.run(), name="engine")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        log.info(
+            "watching", rules=len(self.engine.ruleset.rules), socket=str(self.config.socket), state=str(self.config.state_dir)
+        )
+        try:
+            ends: list[asyncio.Future[Any]] = [stop, consumer, self._crashed, *tasks]
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done - {stop}:
+                # A bug: let it crash, systemd restarts it and the state is on disk.
+                ended.result()
+        finally:
+            systemd.notify("STOPPING=1")
+            schedule.stop()
+            for task in [*tasks, stop, consumer]:
+                task.cancel()
+            self._crashed.cancel()
+            await asyncio.gather(*tasks, consumer, stop, return_exceptions=True)
+            await self.logs.close()
+            await api.close()
+            if listener is not None:
+                listener.close()
+            self.wakes.stop()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self.consumer.close()
+            self.history.close()
+        return 0
+
+    def _begin(self, schedule: Schedule) -> list[asyncio.Task[None]]:
+        """Start every source."""
+        roots = Roots(proc=self.config.proc, sys=self.config.sys, dev=self.config.dev)
+        intervals = self.config.intervals
+        tasks: list[asyncio.Task[None]] = []
+        polls: list[tuple[Polled, Callable[[], Awaitable[None]]]] = []
+        if self.config.discover:
+            servers = Servers(roots)
+            sampler = ServerSampler(lambda: servers.servers, roots)
+            sampler.interval = intervals.process
+
+            async def update() -> None:
+                self.logs.update(servers.servers)
+
+            polls += [(servers, self.supervisor.poller(servers, update)), (sampler, self.supervisor.poller(sampler))]
+            if self.config.ask_servers:
+                http = LlamaHttp(lambda: servers.servers, lambda server: not self.logs.reads(server))
+                polls.append((http, self.supervisor.poller(http)))
+        for build in SOURCES:
+            source = build(roots, intervals)
+            polls.append((source, self.supervisor.poller(source)))
+        for polled, poll in polls:
+            schedule.every(polled.interval, poll, polled.name)
+            tasks.append(asyncio.create_task(_endless(poll), name=f"first {polled.name}"))
+        kernel = self._kernel = kernel_source(self._kernel_start(), backlog=True, path=self.config.dev / "kmsg")
+        cards = Udev(roots)
+        following = self.supervisor.stream(kernel, position=kernel.position, note=self._note_kernel, wanted=self._is_recent)
+        tasks.append(asyncio.create_task(following, name="kernel"))
+        tasks.append(asyncio.create_task(self.supervisor.stream(cards), name="udev"))
+        schedule.every(_TICK, self._tick, "tick")
+        schedule.start()
+        return tasks
+
+    async def _tick(self) -> None:
+        self.inbox.offer(Tick(self.clock.now()))
+        self._tell_kernel()
+        now = self.clock.now()
+        if not self._ready and all(s.health != "starting" for s in self.supervisor.states.values()):
+            self._ready = True
+            systemd.notify("READY=1")
+        if now % _PRUNE_EVERY < _TICK:
+            self.history.prune(now)
+
+    def _alive(self) -> None:
+        """The engine has taken a tick: only its own progress feeds the watchdog."""
+        now = self.clock.now()
+        if self._watchdog is not None and now - self._fed >= self._watchdog:
+            self._fed = now
+            systemd.notify("WATCHDOG=1", f"STATUS={self.headline()}")
+
+    @property
+    def engine(self) -> Engine:
+        """What is believed and what is open."""
+        return self.consumer.engine
+
+    def headline(self) -> str:
+        """One line for `systemctl status`."""
+        open_alerts = [r for r in self.engine.book.open() if r.life.state == "firing"]
+        servers = sum(1 for run in self.engine.beliefs.runs.values() if run.exact and not run.gone)
+        names = ", ".join(sorted({r.rule for r in open_alerts}))
+        return f"{servers} server{'s' if servers != 1 else ''}, {len(open_alerts)} alerts{': ' + names if names else ''}"
+
+    def _tell_kernel(self) -> None:
+        """Whether the kernel log is read is a fact that rules need."""
+        if self._kernel is None:
+            return
+        state = self.supervisor.state(self._kernel.name)
+        if state.health == "starting":
+            return
+        known = self.engine.beliefs.facts.last(HOST, "host.kernel_log_readable")
+        up = state.health == "up"
+        if known is None or known.value is not up:
+            values: dict[str, Value | Unknown] = {"host.kernel_log_readable": up, "host.kernel_log_why": state.why}
+            self.inbox.offer(Samples(self.clock.now(), self._kernel.name, HOST, values))
+
+    def _kernel_start(self) -> KernelPosition | None:
+        saved = self.logs.cursors.get("kernel")
+        try:
+            return KernelPosition(**json.loads(saved)) if saved else None
+        except (ValueError, TypeError):
+            return None
+
+    def _note_kernel(self, position: KernelPosition) -> None:
+        self.logs.cursors["kernel"] = json.dumps(asdict(position))
+
+    def _is_recent(self, reading: Reading) -> bool:
+        """What the kernel said long before sentinel first looked is history: a kill of last night is no news."""
+        return not (isinstance(reading, LogLines) and reading.backlog and reading.at < self.started - _OLD_KERNEL_NEWS)
+
+    # --- rules ---
+
+    def _watched_rules(self) -> list[Any]:
+        from sentinel.rulefiles import shipped
+
+        return [shipped(), *self.config.rules]
+
+    def _swap(self) -> list[str]:
+        """Load the rules anew; a bad set leaves the old one in force. Returns the mistakes."""
+        ruleset, mistakes = self._reload_rules()
+        if ruleset is None:
+            self.supervisor.note("rules", "failed", f"the old rules stay in force: {mistakes[0]}")
+            for mistake in mistakes:
+                log.warning("rule file", mistake=mistake)
+            return mistakes
+        self.supervisor.note("rules", "up")
+        self.consumer.use(ruleset)
+        log.info("rules loaded", rules=len(ruleset.rules))
+        return []
+
+    def _crash(self, error: BaseException) -> None:
+        """A bug in a scheduled call: let it crash, systemd restarts it and the state is on disk."""
+        if not self._crashed.done():
+            self._crashed.set_exception(error)
+
+    def reload_now(self) -> list[str]:
+        """Load the rules anew at once; returns the mistakes, with the old rules in force if there are any."""
+        return self._swap()
+
+    def _bug(self, error: BaseException) -> None:
+        log.error("a query failed; this is a bug of sentinel", error=repr(error))
+
+
+async def _endless(poll: Callable[[], Any]) -> None:
+    """Poll once at once, then leave it to the schedule; ends only when cancelled."""
+    await poll()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()

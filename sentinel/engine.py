@@ -1,0 +1,320 @@
+"""The engine: readings in, transitions out. Pure and synchronous: no clock, no I/O, no locks, no logging.
+
+The same readings on the same rules give the same transitions, byte for byte.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sentinel.alerts.book import Book, Record, Told
+from sentinel.alerts.lifecycle import Change, Observation, Timing, advance, deadline
+from sentinel.facts.attribution import Attribution
+from sentinel.facts.beliefs import Beliefs
+from sentinel.learning import Learning
+from sentinel.model.alert import Transition, Verdict
+from sentinel.model.labels import HOST, Entity, Scope
+from sentinel.model.pattern import EventDef
+from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+from sentinel.parsing.extract import Extractor, Match
+from sentinel.rules.condition import ExpressionError
+from sentinel.rules.evaluate import Finding, conclude, evaluate
+from sentinel.rules.ruleset import CompiledRule, RuleSet
+
+#: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
+_SWEEP = 10.0
+#: A server that ended is shown this long. Seconds; longer than any restart, shorter than a day of experiments.
+_RETIRE = 3600.0
+_DOCS = "https://github.com/ggml-org/llama.cpp"
+
+
+class Engine:
+    """Feed it readings in the order in which they were taken."""
+
+    def __init__(self, ruleset: RuleSet) -> None:
+        self.ruleset = ruleset
+        self.beliefs = Beliefs(ruleset.events)
+        self.book = Book()
+        #: rules that raised, with the reason; the others go on
+        self.unhealthy: dict[str, str] = {}
+        self.lines_read = 0
+        self.events_seen = 0
+        self._attribution = Attribution(self.beliefs)
+        self._learning = Learning(self.beliefs, self._attribution, self._touch, self._mark_entity, self.book.rename)
+        self._timers: list[tuple[float, str, Scope, str]] = []
+        self._dirty: dict[tuple[str, Entity], None] = {}
+        self._swept = float("-inf")
+        self._take(ruleset)
+
+    def _take(self, ruleset: RuleSet) -> None:
+        self.ruleset = ruleset
+        by_source: dict[str, list[EventDef]] = {}
+        for definition in ruleset.events.values():
+            by_source.setdefault(definition.source, []).append(definition)
+        self._extractors = {source: Extractor(defs) for source, defs in by_source.items()}
+        self.beliefs.use(ruleset.events, (w for r in ruleset.rules.values() for w in r.windows.values()))
+        self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
+        self.unhealthy = {}
+
+    def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
+        """Change the rules. Alerts of rules that did not change keep state and timers; those of removed rules end."""
+        out: list[Transition] = []
+        for record in list(self.book.open()):
+            if record.rule not in ruleset.rules:
+                compiled = self.ruleset.rules[record.rule]
+                change = Change(record.life.state, "resolved", "rule-removed")
+                out.append(self._transition(compiled, record, change, at))
+                self.book.drop(record.rule, record.entity)
+        self._take(ruleset)
+        self._mark_all()
+        return out + self._evaluate_dirty(at)
+
+    def step(self, reading: Reading) -> list[Transition]:
+        """Take in one reading and return what changed."""
+        at = reading.at
+        out = self._run_timers(at)
+        if isinstance(reading, LogLines):
+            out += self._lines(reading)
+        elif isinstance(reading, Samples):
+            self._learning.values(reading.entity, reading.values, at, reading.source)
+        elif isinstance(reading, Event):
+            self._event(reading)
+        elif isinstance(reading, ServerFound):
+            self._learning.found(reading)
+        elif isinstance(reading, ServerGone):
+            self._learning.gone(reading)
+        elif isinstance(reading, Tick):
+            self._tick(at)
+        return out + self._evaluate_dirty(at)
+
+    # --- readings ---
+
+    def _lines(self, reading: LogLines) -> list[Transition]:
+        self.lines_read += reading.data.count(b"\n") + (0 if reading.data.endswith(b"\n") or not reading.data else 1)
+        owner = HOST if reading.kind == "kernel" else reading.entity
+        if (owner, reading.kind) not in self.beliefs.heard:
+            self.beliefs.heard.add((owner, reading.kind))
+            self._mark_entity(owner)
+        extractor = self._extractors.get(reading.kind)
+        if extractor is None:
+            return []
+        out: list[Transition] = []
+        for match in extractor.events(reading.data):
+            entity = self._attribution.of_child(reading.entity, match.envelope.port)
+            event = Event(
+                at=_time_of(reading, match),
+                name=match.event.name,
+                entity=entity,
+                fields=match.fields,
+                source=reading.source,
+                line=match.text,
+                n=reading.first + match.line_index,
+            )
+            if match.event.starts_run:
+                # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
+                out += self._evaluate_dirty(max(reading.at, event.at))
+                self._learning.run_started(event, reading.at)
+            self._learning.line(match, event, reading.at)
+            self._event(event)
+        return out
+
+    def _event(self, event: Event) -> None:
+        self.events_seen += 1
+        if event.name not in self.ruleset.by_event:
+            # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
+            return
+        attributed = self._attribution.attribute(event)
+        self.beliefs.log.add(attributed)
+        for rule_id in self.ruleset.by_event.get(attributed.name, ()):
+            self._mark(rule_id, attributed.entity)
+
+    def _touch(self, signal: str, entity: Entity) -> None:
+        for rule_id in self.ruleset.by_signal.get(signal, ()):
+            if entity == HOST and self.ruleset.rules[rule_id].rule.scope != "host":
+                for other in self._entities(self.ruleset.rules[rule_id]):
+                    self._mark(rule_id, other)
+            else:
+                self._mark(rule_id, entity)
+
+    def _tick(self, at: float) -> None:
+        if at - self._swept >= _SWEEP:
+            self._swept = at
+            self._retire(at)
+            self._mark_all()
+            return
+        for rule_id in self._restless:
+            compiled = self.ruleset.rules[rule_id]
+            for entity in self._entities(compiled):
+                if compiled.windows or any(
+                    self._happened(entity, b.event) for b in compiled.bindings.values() if b.over is not None
+                ):
+                    self._mark(rule_id, entity)
+
+    def _happened(self, entity: Entity, event: str) -> bool:
+        """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""
+        return self.beliefs.happened(entity, event, float("-inf"))[0] > 0
+
+    def _retire(self, at: float) -> None:
+        """Forget servers that ended long ago and have nothing open: names by port would pile up for ever."""
+        retired = [e for e, run in self.beliefs.runs.items() if run.gone and at - run.gone_at > _RETIRE]
+        for entity in retired:
+            records = [r for r in self.book.of_entity(entity) if r.life.state != "inactive"]
+            if not records:
+                self.beliefs.remove(entity)
+                self.book.drop_entity(entity)
+
+    # --- evaluation ---
+
+    def _entities(self, compiled: CompiledRule) -> list[Entity]:
+        scope = compiled.rule.scope
+        if scope == "host":
+            return [HOST]
+        return [e for e in self.beliefs.facts.entities() if e.scope == scope]
+
+    def _mark(self, rule_id: str, entity: Entity) -> None:
+        if self.ruleset.rules[rule_id].rule.scope == entity.scope:
+            self._dirty[(rule_id, entity)] = None
+
+    def _mark_entity(self, entity: Entity) -> None:
+        for rule_id, compiled in self.ruleset.rules.items():
+            if entity == HOST and compiled.rule.scope != "host":
+                for other in self._entities(compiled):
+                    self._mark(rule_id, other)
+            else:
+                self._mark(rule_id, entity)
+
+    def _mark_all(self) -> None:
+        for rule_id, compiled in self.ruleset.rules.items():
+            for entity in self._entities(compiled):
+                self._mark(rule_id, entity)
+
+    def _run_timers(self, at: float) -> list[Transition]:
+        while self._timers and self._timers[0][0] <= at:
+            _, rule_id, scope, name = heapq.heappop(self._timers)
+            if rule_id in self.ruleset.rules:
+                self._mark(rule_id, Entity(scope, name))
+        return self._evaluate_dirty(at) if self._dirty else []
+
+    def _evaluate_dirty(self, at: float) -> list[Transition]:
+        out: list[Transition] = []
+        for rule_id, entity in self._dirty:
+            out += self._judge(self.ruleset.rules[rule_id], entity, at)
+        self._dirty.clear()
+        return out
+
+    def finding(self, rule_id: str, entity: Entity, at: float) -> Finding:
+        """What the rule says now. Raises KeyError for an unknown rule, ExpressionError for a broken one."""
+        return evaluate(self.ruleset.rules[rule_id], entity, at, self.beliefs)
+
+    def _judge(self, compiled: CompiledRule, entity: Entity, at: float) -> Iterable[Transition]:
+        rule = compiled.rule
+        if rule.id in self.unhealthy:
+            return ()
+        try:
+            finding = evaluate(compiled, entity, at, self.beliefs)
+        except ExpressionError as error:
+            self.unhealthy[rule.id] = str(error)
+            return ()
+        record = self.book.peek(rule.id, entity)
+        if record is None:
+            if finding.verdict is not Verdict.MATCH:
+                return ()
+            record = self.book.record(rule.id, entity)
+        run = self.beliefs.runs.get(entity)
+        gone = run is not None and run.gone and not rule.outlives_server
+        timing = Timing(rule.hold, rule.keep, rule.clear_after)
+        seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
+        record.life, change = advance(record.life, seen, timing)
+        due = deadline(record.life, timing)
+        if due is not None and due > at:
+            heapq.heappush(self._timers, (due, rule.id, entity.scope, entity.name))
+        if change is None:
+            return self._refresh(compiled, record, finding, at)
+        if change.new in ("pending", "firing"):
+            self._tell(compiled, record, finding, anew=change.new == "firing")
+        transition = self._transition(compiled, record, change, at)
+        return (transition,)
+
+    def _tell(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
+        conclusion = conclude(compiled, record.entity, finding, self.beliefs)
+        known = () if anew else record.told.causes
+        causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)
+        run = self.beliefs.runs.get(record.entity)
+        pid = run.pid if run is not None else 0
+        record.told = Told(conclusion.summary, conclusion.cause, conclusion.fixes, conclusion.evidence, pid, causes)
+
+    def _refresh(self, compiled: CompiledRule, record: Record, finding: Finding, at: float) -> Iterable[Transition]:
+        """Keep a firing alert's text true; a cause that was not told before is told, once an episode."""
+        if record.life.state != "firing" or finding.verdict is not Verdict.MATCH:
+            return ()
+        before = record.told.causes
+        self._tell(compiled, record, finding, anew=False)
+        if record.told.causes == before:
+            return ()
+        return (self._transition(compiled, record, Change("firing", "firing", "cause-found"), at),)
+
+    def _transition(self, compiled: CompiledRule, record: Record, change: Change, at: float) -> Transition:
+        rule, told = compiled.rule, record.told
+        over = change.new == "resolved"
+        return Transition(
+            at=at,
+            rule=rule.id,
+            state=change.new,
+            previous=change.old,
+            reason=change.reason,
+            severity=rule.severity,
+            entity=record.entity,
+            fingerprint=compiled.fingerprint(record.entity),
+            summary=told.summary,
+            cause=told.cause,
+            fixes=() if over else told.fixes,
+            evidence=told.evidence,
+            message_id=rule.message_id,
+            title=rule.title,
+            since=None if over else record.life.since,
+            pid=told.pid,
+            documentation=rule.references[0] if rule.references else _DOCS,
+        )
+
+    def standing(self, compiled: CompiledRule, record: Record) -> Transition:
+        """An open alert as it stands, in the form of a transition."""
+        state = record.life.state
+        return self._transition(compiled, record, Change(state, state, "standing"), record.life.since)
+
+    # --- state ---
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {"version": 1, **self.beliefs.dump(), "alerts": self.book.dump()}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take back what `dump` gave. A checkpoint of another version is refused with ValueError."""
+        if data.get("version") != 1:
+            raise ValueError(f"checkpoint version {data.get('version')!r} is not supported")
+        self.beliefs.load(data)
+        self.book.load([row for row in data["alerts"] if row["rule"] in self.ruleset.rules])
+        for entity, run in self.beliefs.runs.items():
+            if run.pid and not run.gone:
+                self._attribution.found(entity, run.pid, run.start, {})
+        for record in self.book.open():
+            rule = self.ruleset.rules[record.rule].rule
+            due = deadline(record.life, Timing(rule.hold, rule.keep, rule.clear_after))
+            if due is not None:
+                heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
+
+
+def _time_of(reading: LogLines, match: Match) -> float:
+    envelope = match.envelope
+    if envelope.wall is not None:
+        return min(envelope.wall, reading.at)
+    if envelope.elapsed is not None and reading.elapsed_base is not None:
+        return min(reading.elapsed_base + envelope.elapsed, reading.at)
+    return reading.at
+
+
+def undated(transition: Transition) -> Transition:
+    """The transition of a log that carries no dates: its times mean nothing to a reader."""
+    return replace(transition, at=None, since=None)

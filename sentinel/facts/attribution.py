@@ -1,0 +1,120 @@
+"""Whom an event is about: a kernel record names a pid, systemd names a unit, a router's child names a port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sentinel.facts.beliefs import Beliefs
+from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.model.reading import Event
+
+#: How long a process that ended is still remembered by its pid. The kernel's record of a kill comes within milliseconds,
+#: but a stalled machine delivers late. Seconds.
+_REMEMBER = 600.0
+#: Names under which llama-server is installed; the kernel cuts a name to 15 characters (TASK_COMM_LEN).
+_COMMS = ("llama-server", "llama-cpp-serve")
+#: Facts of the moment that explain a kill, copied into the event: the process is gone when somebody asks.
+_AT_DEATH = {
+    "server_state": "server.state",
+    "load_share": "server.load_share",
+    "model_bytes": "server.model_bytes",
+    "locked_bytes": "server.locked_bytes",
+    "rss_bytes": "server.rss_bytes",
+    "mlock_requested": "server.mlock_requested",
+}
+
+
+@dataclass(slots=True)
+class _Known:
+    entity: Entity
+    start: float
+    gone_at: float | None = None
+
+
+class Attribution:
+    """Joins events to servers by pid, unit and port."""
+
+    def __init__(self, beliefs: Beliefs) -> None:
+        self._beliefs = beliefs
+        self._pids: dict[int, _Known] = {}
+        self._ports: dict[int, Entity] = {}
+        #: children of routers whose process is not known yet, by port
+        self._nameless: dict[int, Entity] = {}
+        #: what a server was doing when its process ended
+        self._state_before: dict[Entity, str] = {}
+
+    def found(self, entity: Entity, pid: int, start: float, values: Mapping[str, Value | Unknown]) -> None:
+        """A server's process is known."""
+        self._pids[pid] = _Known(entity, start)
+        port = values.get("server.port")
+        if isinstance(port, int):
+            self._ports[port] = entity
+
+    def gone(self, entity: Entity, pid: int, at: float) -> None:
+        """A server's process has ended; it is remembered for a while."""
+        known = self._pids.get(pid)
+        if known is not None and known.entity == entity:
+            known.gone_at = at
+            # A kill may be told after the end: the state before it is what a reader wants.
+            state = self._beliefs.facts.last(entity, "server.state")
+            if state is not None:
+                self._state_before[entity] = str(state.value)
+        for old in [p for p, k in self._pids.items() if k.gone_at is not None and at - k.gone_at > _REMEMBER]:
+            del self._pids[old]
+
+    def of_child(self, parent: Entity, port: int | None) -> Entity:
+        """A router prints its children's lines with their port in front."""
+        if port is None:
+            return parent
+        known = self._ports.get(port)
+        if known is not None:
+            return known
+        return self._nameless.setdefault(port, Entity("server", f"{parent.name}[{port}]"))
+
+    def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
+        """The makeshift name under which a child's lines came before its process was found, if there is one."""
+        port = values.get("server.port")
+        return self._nameless.pop(port, None) if isinstance(port, int) else None
+
+    def attribute(self, event: Event) -> Event:
+        """The event with the server it concerns as its entity, or unchanged."""
+        if event.name == "oom_killed":
+            return self._killed(event)
+        unit = event.fields.get("unit")
+        if event.entity.scope == "host" and isinstance(unit, str) and unit:
+            owner = Entity("server", unit)
+            if owner in self._beliefs.runs:
+                return self._enriched(event, owner)
+        return event
+
+    def _killed(self, event: Event) -> Event:
+        pid = event.fields.get("pid")
+        comm = event.fields.get("comm")
+        if isinstance(pid, int):
+            known = self._pids.get(pid)
+            # The same number may have been another process before: a kill older than the process is not its own.
+            if known is not None and event.at >= known.start - 1.0:
+                return self._enriched(event, known.entity)
+        if not isinstance(comm, str) or not comm.startswith(_COMMS):
+            return event
+        if event.entity.scope == "server":
+            return self._enriched(event, event.entity)
+        nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
+        if len(nameless) == 1:
+            return self._enriched(event, nameless[0])
+        return replace(event, entity=Entity("server", f"{comm}[{pid}]"))
+
+    def _enriched(self, event: Event, owner: Entity) -> Event:
+        fields = dict(event.fields)
+        for field, signal in _AT_DEATH.items():
+            fact = self._beliefs.facts.last(owner, signal)
+            if fact is not None:
+                fields[field] = fact.value
+        if fields.get("server_state") == "exited":
+            before = self._state_before.get(owner)
+            if before is None:
+                fields.pop("server_state")
+            else:
+                fields["server_state"] = before
+        return replace(event, entity=owner, fields=fields)

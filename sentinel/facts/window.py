@@ -1,0 +1,52 @@
+"""Numbers over time, kept only because a rule asks for them."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from sentinel.model.rule import Take
+
+#: Above this many samples the oldest go first: one a second for over an hour.
+_MOST = 4096
+
+
+class Window:
+    """Samples of one signal of one entity within the last `over` seconds."""
+
+    def __init__(self, over: float) -> None:
+        self._over = over
+        self._samples: deque[tuple[float, float]] = deque(maxlen=_MOST)
+
+    def add(self, at: float, value: float) -> None:
+        """Take a sample."""
+        self._samples.append((at, value))
+        self._trim(at)
+
+    def _trim(self, at: float) -> None:
+        while self._samples and self._samples[0][0] < at - self._over:
+            self._samples.popleft()
+
+    def take(self, how: Take, at: float) -> float | None:
+        """The reduced value at time `at`; None where there are too few samples (two for ``delta`` and ``rate``)."""
+        self._trim(at)
+        samples = self._samples
+        if how == "count":
+            return float(len(samples))
+        if not samples:
+            return None
+        values = [v for _, v in samples]
+        if how == "mean":
+            return sum(values) / len(values)
+        if how == "min":
+            return min(values)
+        if how == "max":
+            return max(values)
+        if how == "last":
+            return values[-1]
+        if len(samples) < 2:
+            return None
+        delta = values[-1] - values[0]
+        if how == "delta":
+            return delta
+        elapsed = samples[-1][0] - samples[0][0]
+        return delta / elapsed if elapsed > 0 else None

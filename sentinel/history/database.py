@@ -1,0 +1,213 @@
+"""The SQLite file: transitions, checkpoints and each sink's mark, written in one transaction.
+
+WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a power cut may lose the last transactions but
+leaves the file whole (sqlite.org/pragma.html#pragma_synchronous). Errors of the disk become HistoryFault; a file that is
+damaged, or was written by a newer sentinel, is set aside and replaced, because a daemon must not stay down for its memories.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sentinel.model.alert import Transition
+from sentinel.model.wire import is_news, transition_from_record, transition_to_record
+
+#: Steps of the schema; `user_version` counts those that were taken. Steps are added at the end, never changed.
+MIGRATIONS = (
+    """
+    CREATE TABLE transitions (
+        id INTEGER PRIMARY KEY, at REAL, rule TEXT NOT NULL, entity TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        state TEXT NOT NULL, news INTEGER NOT NULL, json TEXT NOT NULL);
+    CREATE INDEX transitions_at ON transitions (at);
+    CREATE INDEX transitions_news ON transitions (id) WHERE news;
+    CREATE TABLE checkpoints (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE marks (sink TEXT PRIMARY KEY, last_id INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+KEEP_DAYS = 90
+#: About 200 MB at 2 kB a transition; a machine that reaches it in 90 days has an alert that flaps every minute.
+KEEP_ROWS = 100_000
+
+#: Another process that only reads never blocks a writer in WAL; a backup tool that locks the file may, for a moment.
+_BUSY_SECONDS = 2.0
+
+Rows = list[tuple[int, Transition]]
+
+
+class HistoryFault(Exception):
+    """The history cannot be read or written. The text is one sentence: what failed, where, and what to do about it."""
+
+
+class _Unusable(Exception):
+    """The file is no database that this version can use; `word` goes into the name under which it is set aside."""
+
+    def __init__(self, word: str, why: str) -> None:
+        super().__init__(why)
+        self.word = word
+
+
+class Database:
+    """One open file. `message` says what was set aside when it was opened, else it is empty."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create. Raises HistoryFault when the place cannot be written."""
+        self.path = path
+        self.message = ""
+        with self._faults("open"):
+            try:
+                self._db = _open(path)
+            except _Unusable as unusable:
+                aside = _set_aside(path, unusable.word)
+                self.message = f"{path}: {unusable}; set aside as {aside.name}, a new history begins"
+                self._db = _open(path)
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    def commit(self, rows: Sequence[tuple[int, Transition]], checkpoint: Mapping[str, bytes], marks: Mapping[str, int]) -> None:
+        """Write all of it or nothing. Raises HistoryFault."""
+        with self._faults("write to"), self._db:
+            self._db.executemany("INSERT OR REPLACE INTO transitions VALUES (?,?,?,?,?,?,?,?)", map(_row, rows))
+            self._db.executemany("INSERT OR REPLACE INTO checkpoints VALUES (?,?)", checkpoint.items())
+            self._db.executemany("INSERT OR REPLACE INTO marks VALUES (?,?)", marks.items())
+
+    def last_id(self) -> int:
+        """The highest id ever given out and kept, 0 in a new file."""
+        with self._faults("read"):
+            (row,) = self._db.execute(
+                "SELECT max(coalesce((SELECT max(id) FROM transitions), 0), coalesce((SELECT max(last_id) FROM marks), 0))"
+            )
+            return int(row[0])
+
+    def marks(self) -> dict[str, int]:
+        """Each known sink with the id up to which it has had everything."""
+        with self._faults("read"):
+            return dict(self._db.execute("SELECT sink, last_id FROM marks"))
+
+    def checkpoint(self, key: str) -> bytes | None:
+        """The blob committed last under `key`."""
+        with self._faults("read"):
+            row = self._db.execute("SELECT value FROM checkpoints WHERE key = ?", (key,)).fetchone()
+            return None if row is None else bytes(row[0])
+
+    def news(self, after: int, limit: int) -> Rows:
+        """Transitions that people are told of, oldest first, with ids above `after`."""
+        return self._rows("SELECT id, json FROM transitions WHERE news AND id > ? ORDER BY id LIMIT ?", (after, limit))
+
+    def transitions(self, since: float | None, limit: int) -> Rows:
+        """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
+        where = "" if since is None else "WHERE at >= ?"
+        values = (limit,) if since is None else (since, limit)
+        # `where` is one of two constants.
+        rows = self._rows(f"SELECT id, json FROM transitions {where} ORDER BY id DESC LIMIT ?", values)  # noqa: S608
+        return rows[::-1]
+
+    def prune(self, now: float, days: float, rows: int) -> int:
+        """Forget what is older than `days` or beyond the newest `rows`. Returns how many transitions went."""
+        with self._faults("write to"), self._db:
+            gone = self._db.execute(
+                "DELETE FROM transitions WHERE at < ? OR id <= (SELECT coalesce(max(id), 0) FROM transitions) - ?",
+                (now - days * 86400, rows),
+            )
+            return gone.rowcount
+
+    def _rows(self, query: str, values: tuple[float, ...]) -> Rows:
+        with self._faults("read"):
+            found = self._db.execute(query, values).fetchall()
+        rows: Rows = []
+        for number, text in found:
+            # One row edited by hand must not hide the others, nor hold back what a sink is owed.
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                rows.append((number, transition_from_record(json.loads(text))))
+        return rows
+
+    @contextlib.contextmanager
+    def _faults(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise HistoryFault(f"cannot {verb} the history {self.path}: {_advice(error)}") from error
+
+
+def _row(row: tuple[int, Transition]) -> tuple[object, ...]:
+    number, transition = row
+    # ASCII only: SQLite text must be UTF-8, and a name that was not is kept as an escaped lone surrogate.
+    text = json.dumps(transition_to_record(transition), separators=(",", ":"))
+    entity = str(transition.entity).encode("utf-8", "backslashreplace").decode()
+    return (
+        number, transition.at, transition.rule, entity, transition.fingerprint, transition.state, is_news(transition), text,
+    )  # fmt: skip
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # systemd makes its StateDirectory; the folder of somebody who starts sentinel for the first time is not there yet.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Evidence quotes log lines: the file is its owner's alone. SQLite gives -wal and -shm the mode of the database.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+    try:
+        _prepare(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise _Unusable("newer", f"written by a newer sentinel (schema {version}, this one knows {len(MIGRATIONS)})")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise _Unusable("corrupt", f"the database is damaged ({found})")
+        for number, step in enumerate(MIGRATIONS[version:], version + 1):
+            db.executescript(f"BEGIN; {step}; PRAGMA user_version={number}; COMMIT;")
+        _check_shape(db)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _Unusable("corrupt", f"no usable database ({error})") from error
+
+
+def _check_shape(db: sqlite3.Connection) -> None:
+    """A file of another program can carry any user_version."""
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"transitions", "checkpoints", "marks"} <= tables:
+        raise _Unusable("corrupt", "a database that is not sentinel's")
+
+
+def _set_aside(path: Path, word: str) -> Path:
+    stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    aside = path.with_name(f"{path.name}.{word}-{stamp}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _advice(error: sqlite3.Error | OSError) -> str:
+    text = str(error)
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+        return "the disk is full; free some space, sentinel goes on in memory until then"
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return f"{text}; make the folder writable for the user that runs sentinel"
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{text}; restart sentinel, which sets the damaged file aside"
+    if isinstance(error, OSError):
+        return f"{error.strerror or text}; make the folder writable for the user that runs sentinel"
+    return text

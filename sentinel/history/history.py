@@ -1,0 +1,140 @@
+"""The daemon's memory of what happened: on disk where it can be, in memory while it cannot.
+
+Nothing here raises once it is built. A full disk or a read-only folder turns `fault` into a sentence and keeps what could not
+be written, in order and with the ids it was given, until the disk takes it again. The newest checkpoint wins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Database, HistoryFault, Rows
+from sentinel.model.alert import Transition
+from sentinel.model.wire import is_news
+
+T = TypeVar("T")
+
+#: Transitions kept while the disk takes none: some 20 MB at most. The oldest go first.
+MOST_IN_MEMORY = 10_000
+
+
+class History:
+    """Transitions by id, each sink's mark and named checkpoints. `path` None: in memory only, nothing outlives the process."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.fault = ""
+        self.message = ""
+        self._path = path
+        self._database: Database | None = None
+        self._unwritten: deque[tuple[int, Transition]] = deque(maxlen=MOST_IN_MEMORY)
+        self._checkpoints: dict[str, bytes] = {}
+        self._marks: dict[str, int] = {}
+        self._stale_marks: set[str] = set()
+        self._last_id = 0
+        self._open()
+
+    def commit(self, transitions: Sequence[Transition], checkpoint: Mapping[str, bytes] | None = None) -> list[int]:
+        """Keep transitions and checkpoint together, all or nothing. Returns the id of each transition."""
+        ids = list(range(self._last_id + 1, self._last_id + 1 + len(transitions)))
+        self._last_id += len(transitions)
+        self._unwritten.extend(zip(ids, transitions, strict=True))
+        self._checkpoints.update(checkpoint or {})
+        self._write()
+        return ids
+
+    def checkpoint(self, key: str) -> bytes | None:
+        """The blob committed last under `key`, from this run or an earlier one."""
+        if key in self._checkpoints:
+            return self._checkpoints[key]
+        return self._read(lambda database: database.checkpoint(key), None)
+
+    def register(self, sink: str) -> None:
+        """Begin to owe transitions to `sink`; one that was never named before is owed none of the past."""
+        if sink not in self._marks:
+            self._marks[sink] = self._last_id
+            self._stale_marks.add(sink)
+            self._write()
+
+    def undelivered(self, sink: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, Transition]]:
+        """What `sink` is still owed, oldest first, with ids above `after`."""
+        floor = max(after, self._marks.get(sink, self._last_id))
+        none: Rows = []
+        written = self._read(lambda database: database.news(floor, limit), none)
+        waiting = [row for row in self._unwritten if row[0] > floor and is_news(row[1])]
+        return (written + waiting)[:limit]
+
+    def mark_delivered(self, sink: str, transition_id: int) -> None:
+        """`sink` has had everything up to and including `transition_id`."""
+        self._marks[sink] = max(self._marks.get(sink, 0), transition_id)
+        self._stale_marks.add(sink)
+        # While the disk takes nothing, the mark goes with the next commit: a try for each of thousands would be for nothing.
+        if not self.fault:
+            self._write()
+
+    def transitions(self, since: float | None = None, limit: int = 1_000) -> list[Transition]:
+        """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
+        none: Rows = []
+        written = self._read(lambda database: database.transitions(since, limit), none)
+        waiting = [row for row in self._unwritten if since is None or (row[1].at is not None and row[1].at >= since)]
+        return [transition for _, transition in (written + waiting)[-limit:]] if limit > 0 else []
+
+    def prune(self, now: float, days: float = KEEP_DAYS, rows: int = KEEP_ROWS) -> int:
+        """Forget what is older than `days` or beyond the newest `rows`, told or not. Returns how many went."""
+        return self._read(lambda database: database.prune(now, days, rows), 0)
+
+    def retry(self) -> bool:
+        """Try again what could not be written, or to open the file. Returns whether everything is on disk now."""
+        self._write()
+        return self._database is not None and not self.fault
+
+    def close(self) -> None:
+        """Write what is left, if the disk takes it, and close the file."""
+        self._write()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+            self._path = None
+
+    def _open(self) -> None:
+        if self._path is None or self._database is not None:
+            return
+        try:
+            database = Database(self._path)
+            marks, last_id = database.marks(), database.last_id()
+        except HistoryFault as fault:
+            self.fault = f"{fault}; until then the history is kept in memory"
+            # Ids given out now are kept when the file can be opened later, so they must lie above every id in it. A count of
+            # microseconds does: ids in the file are counts from 1, or such a number from an earlier time.
+            self._last_id = self._last_id or time.time_ns() // 1000
+            return
+        self._database, self.message = database, database.message
+        self._marks = dict(marks) | self._marks
+        self._last_id = max(self._last_id, last_id)
+
+    def _write(self) -> None:
+        self._open()
+        if self._database is None:
+            return
+        marks = {sink: self._marks[sink] for sink in self._stale_marks}
+        try:
+            self._database.commit(tuple(self._unwritten), self._checkpoints, marks)
+        except HistoryFault as fault:
+            self.fault = str(fault)
+            return
+        self.fault = ""
+        self._unwritten.clear()
+        self._checkpoints.clear()
+        self._stale_marks.clear()
+
+    def _read(self, query: Callable[[Database], T], otherwise: T) -> T:
+        if self._database is None:
+            return otherwise
+        try:
+            return query(self._database)
+        except HistoryFault as fault:
+            self.fault = str(fault)
+            return otherwise

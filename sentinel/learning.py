@@ -1,0 +1,122 @@
+"""What readings teach: facts from values and from wordings, and when what was believed is void. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sentinel.facts.attribution import Attribution
+from sentinel.facts.beliefs import Beliefs, Run
+from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.model.reading import Event, ServerFound, ServerGone
+from sentinel.model.signal import SignalOrigin
+from sentinel.parsing.extract import Match
+
+_LAST_WORDS = ("stopping", "failed")
+
+
+class Learning:
+    """Changes what is believed. `touched(signal, entity)` hears of each change, `renewed(entity)` of a new run or an end,
+    `renamed(old, new)` of a server that was known by a makeshift name."""
+
+    def __init__(
+        self,
+        beliefs: Beliefs,
+        attribution: Attribution,
+        touched: Callable[[str, Entity], None],
+        renewed: Callable[[Entity], None],
+        renamed: Callable[[Entity, Entity], None],
+    ) -> None:
+        self._beliefs = beliefs
+        self._attribution = attribution
+        self._touched = touched
+        self._renewed = renewed
+        self._renamed = renamed
+
+    def line(self, match: Match, event: Event, at: float) -> None:
+        """Facts that a wording teaches. A fact is as old as its reading, not as the line: it was believed from then on."""
+        definition = match.event
+        if event.entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
+            return
+        for signal in definition.forgets:
+            if self._beliefs.facts.drop(event.entity, signal):
+                self._touched(signal, event.entity)
+        values: dict[str, Value | Unknown] = dict(definition.const)
+        run = self._beliefs.runs.get(event.entity)
+        if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
+            # Its process is known to have ended; the last lines of its log are read after that.
+            del values["server.state"]
+        for signal, name in definition.sets.items():
+            if name in event.fields:
+                values[signal] = event.fields[name]
+        for signal, name in definition.adds.items():
+            more = event.fields.get(name)
+            if isinstance(more, int | float) and not isinstance(more, bool):
+                old = self._beliefs.facts.last(event.entity, signal)
+                base = old.value if old is not None and isinstance(old.value, int | float) else 0
+                values[signal] = base + more
+        if event.entity.scope == "server" and definition.source == "llama-server":
+            values |= self._narrow(event.entity, match)
+        if values:
+            self.values(event.entity, values, at, event.source)
+
+    def _narrow(self, entity: Entity, match: Match) -> dict[str, Value | Unknown]:
+        """Each wording was seen in a range of builds; together they bound the server's build."""
+        builds = match.event.patterns[match.pattern_index].builds
+        out: dict[str, Value | Unknown] = {}
+        low = self._beliefs.facts.last(entity, "server.build_low")
+        if builds.low is not None and (low is None or int(low.value) < builds.low):
+            out["server.build_low"] = builds.low
+        high = self._beliefs.facts.last(entity, "server.build_high")
+        if builds.high is not None and (high is None or int(high.value) > builds.high):
+            out["server.build_high"] = builds.high
+        return out
+
+    def run_started(self, event: Event, read_at: float) -> None:
+        """The log of a server begins anew: what its log taught of the run before is forgotten."""
+        run = self._beliefs.runs.get(event.entity)
+        if run is None:
+            self._beliefs.runs[event.entity] = Run(event.at)
+        elif not run.exact or event.at - run.start > 10.0:
+            self._beliefs.runs[event.entity] = Run(event.at, run.pid)
+        self._forget(event.entity, ("log",))
+        if read_at >= event.at:
+            self._renewed(event.entity)
+
+    def values(self, entity: Entity, values: Mapping[str, Value | Unknown], at: float, source: str) -> None:
+        """Believe values that were read together."""
+        for signal, value in values.items():
+            if self._beliefs.put(entity, signal, value, at, source):
+                self._touched(signal, entity)
+
+    def found(self, reading: ServerFound) -> None:
+        """A process is known; what is believed of an earlier one under the same name is forgotten."""
+        entity = reading.entity
+        run = self._beliefs.runs.get(entity)
+        if run is None or run.pid != reading.pid or abs(run.start - reading.start_time) > 1.0 or run.gone:
+            self._forget(entity, ("process", "model"))
+            # Log lines are woken for, processes are scanned for: lines of the new run may have come before this reading.
+            self._forget(entity, ("log",), before=reading.start_time)
+        self._beliefs.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
+        if (makeshift := self._attribution.adopt(reading.values)) is not None:
+            # A router printed the child's lines before its process was scanned for.
+            for signal in self._beliefs.rename(makeshift, entity):
+                self._touched(signal, entity)
+            self._renamed(makeshift, entity)
+        self._attribution.found(entity, reading.pid, reading.start_time, reading.values)
+        self.values(entity, {"server.pid": reading.pid, "server.start_time": reading.start_time}, reading.at, reading.source)
+        self.values(entity, reading.values, reading.at, reading.source)
+        self._renewed(entity)
+
+    def gone(self, reading: ServerGone) -> None:
+        """A process has ended; what is believed of it stays until another takes its name."""
+        run = self._beliefs.runs.get(reading.entity)
+        if run is None or run.pid != reading.pid:
+            return
+        run.gone, run.gone_at = True, reading.at
+        self._attribution.gone(reading.entity, reading.pid, reading.at)
+        self.values(reading.entity, {"server.state": "exited"}, reading.at, reading.source)
+        self._renewed(reading.entity)
+
+    def _forget(self, entity: Entity, origins: tuple[SignalOrigin, ...], before: float | None = None) -> None:
+        for signal in self._beliefs.facts.forget(entity, origins, before):
+            self._touched(signal, entity)

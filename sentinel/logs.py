@@ -1,0 +1,257 @@
+"""Which log belongs to which server, and following each: files and journal units, from where an earlier run left off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sentinel.clock import Clock
+from sentinel.config import Config, ServerConfig
+from sentinel.inbox import Inbox
+from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.model.reading import LogLines, Samples
+from sentinel.sources.base import SourceFault
+from sentinel.sources.discover import ServerProcess
+from sentinel.sources.journal import JournalUnit
+from sentinel.sources.logfile import LogFile, Position
+from sentinel.sources.wake import Wakes
+from sentinel.supervise import Supervisor
+
+#: inotify is a hint that may be lost; size and inode are looked at this often all the same. Seconds.
+_RECHECK = 1.0
+#: A log that no server writes any more is followed this much longer: a restart opens the same file again. Seconds.
+_LINGER = 600.0
+
+
+class _Follower:
+    """One log being followed."""
+
+    def __init__(self, entity: Entity, key: str, task: asyncio.Task[None]) -> None:
+        self.entity = entity
+        self.key = key
+        self.task = task
+        self.file: LogFile | None = None
+        #: start of the process whose stamps the file carries
+        self.base: float | None = None
+        self.unwanted_since: float | None = None
+
+
+class Logs:
+    """Opens and closes followers as servers come and go. `positions` and `cursors` are as of what the engine has taken."""
+
+    def __init__(self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes) -> None:
+        self.positions: dict[str, dict[str, Any]] = {}
+        self.cursors: dict[str, str] = {}
+        #: logs of which the engine has taken only a part of what was read together
+        self.in_midst: set[str] = set()
+        self.restored: dict[str, Position] = {}
+        self._config = config
+        self._inbox = inbox
+        self._supervisor = supervisor
+        self._clock = clock
+        self._wakes = wakes
+        self._followers: dict[str, _Follower] = {}
+        self._spawned: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """Follow the logs that the configuration names."""
+        for server in self._config.servers:
+            self._follow_configured(server, Entity("server", server.name))
+
+    def restore(self, positions: dict[str, dict[str, Any]], cursors: dict[str, str]) -> None:
+        """Where an earlier run of the daemon stood."""
+        self.restored = {key: Position(**value) for key, value in positions.items()}
+        self.positions = dict(positions)
+        self.cursors = dict(cursors)
+
+    def reads(self, server: ServerProcess) -> bool:
+        """Whether the log of a server is being read."""
+        if any(f.entity == server.entity for f in self._followers.values() if f.unwanted_since is None):
+            return all(
+                self._supervisor.state(f.key).health != "failed" for f in self._followers.values() if f.entity == server.entity
+            )
+        return False
+
+    def update(self, servers: Sequence[ServerProcess]) -> None:
+        """Follow the logs of the servers that run now."""
+        wanted: set[str] = {self._configured_key(s) for s in self._config.servers}
+        by_port = {s.port: s for s in self._config.servers if s.port}
+        routers = {s.pid: s for s in servers if s.requested.is_router and s.log.kind != "none"}
+        for server in servers:
+            port = server.values.get("server.port")
+            given = by_port.get(port) if isinstance(port, int) else None
+            if given is not None:
+                key = self._configured_key(given)
+                follower = self._followers.get(key)
+                if follower is not None and follower.entity != server.entity:
+                    follower.task.cancel()
+                    del self._followers[key]
+                    self._follow_configured(given, server.entity)
+                where = str(given.log) if given.log else f"journal of {given.unit}"
+                self._tell(server.entity, {"server.log_readable": True, "server.log_where": f"{where} (configured)"})
+            else:
+                key = self._follow_found(server)
+                router = routers.get(server.parent)
+                if not key and router is not None and self._prints_children(router):
+                    where = f"in the log of its router {router.entity.name}, with [{port}] in front"
+                    self._tell(server.entity, {"server.log_readable": True, "server.log_where": where})
+            wanted.add(key)
+        now = self._clock.now()
+        for key, follower in list(self._followers.items()):
+            if key in wanted:
+                follower.unwanted_since = None
+            elif follower.unwanted_since is None:
+                follower.unwanted_since = now
+                if follower.file is not None:
+                    self._spawn(self._last_words(key, follower.file))
+            elif now - follower.unwanted_since > _LINGER or key.startswith(f"file:{self._config.proc}"):
+                follower.task.cancel()
+                self._supervisor.forget(key)
+                del self._followers[key]
+
+    @staticmethod
+    def _configured_key(server: ServerConfig) -> str:
+        return f"file:{server.log}" if server.log else f"journal:{server.unit}"
+
+    def _follow_configured(self, server: ServerConfig, entity: Entity) -> None:
+        if server.log is not None:
+            self._follow_file(self._configured_key(server), server.log, entity, None)
+        else:
+            uid = os.getuid() if server.user_unit else None
+            self._follow_unit(self._configured_key(server), server.unit, entity, uid)
+
+    def _follow_found(self, server: ServerProcess) -> str:
+        source = server.log
+        if source.kind == "file":
+            key = f"file:{source.path}"
+            self._follow_file(key, Path(source.path), server.entity, server.start_time)
+            return key
+        if source.kind == "journal":
+            match = dict(source.match)
+            unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
+            key = f"journal:{unit}"
+            uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
+            self._follow_unit(key, unit, server.entity, uid)
+            return key
+        return ""
+
+    def _follow_file(self, key: str, path: Path, entity: Entity, base: float | None) -> None:
+        follower = self._followers.get(key)
+        if follower is not None:
+            if follower.file is not None and base != follower.base:
+                follower.file.elapsed_base = follower.base = base
+            return
+        start = self.restored.pop(key, None)
+        file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"))
+        follower = _Follower(entity, key, asyncio.create_task(self._read(key, file), name=key))
+        follower.file, follower.base = file, base
+        self._followers[key] = follower
+
+    async def _read(self, key: str, file: LogFile) -> None:
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        try:
+            self._wakes.watch(file.path, wake)
+        except SourceFault as fault:
+            self._supervisor.note("inotify", "failed", str(fault))
+        try:
+            while True:
+                await self._read_once(key, file)
+                if file.more:
+                    continue
+                try:
+                    async with asyncio.timeout(_RECHECK):
+                        await woken.wait()
+                except TimeoutError:
+                    continue
+                woken.clear()
+        finally:
+            self._wakes.unwatch(file.path)
+            file.close()
+
+    async def _last_words(self, key: str, file: LogFile) -> None:
+        """The writer is dead: what it wrote last, with or without a line end."""
+        await self._read_once(key, file)
+        await self._put_all(key, file.flush(self._clock.now()), asdict(file.position()))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+
+    async def _read_once(self, key: str, file: LogFile) -> None:
+        state = self._supervisor.state(key)
+        now = self._clock.now()
+        if now < state.retry_at and state.health == "failed":
+            return
+        try:
+            found = file.poll(now)
+        except SourceFault as fault:
+            self._supervisor.note(key, "failed", str(fault))
+            self._tell(file.entity, {"server.log_readable": False, "server.log_where": str(fault)})
+            return
+        if state.health != "up":
+            self._supervisor.note(key, "up")
+            self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
+        await self._put_all(key, found, asdict(file.position()))
+
+    async def _put_all(self, key: str, found: Sequence[LogLines], position: dict[str, Any]) -> None:
+        """The position is true once the engine has taken the last part; until then no checkpoint may be made."""
+
+        def part() -> None:
+            self.in_midst.add(key)
+
+        def last() -> None:
+            self.in_midst.discard(key)
+            self.positions[key] = position
+
+        for lines in found[:-1]:
+            await self._inbox.put(lines, part)
+        if found:
+            await self._inbox.put(found[-1], last)
+
+    def _follow_unit(self, key: str, unit: str, entity: Entity, uid: int | None) -> None:
+        if key in self._followers:
+            return
+        source = JournalUnit(unit, entity, uid=uid, cursor=self.cursors.get(key), name=key)
+
+        def note(cursor: str | None) -> None:
+            if cursor is not None:
+                self.cursors[key] = cursor
+
+        following = self._supervisor.stream(source, position=lambda: source.cursor, note=note)
+        self._followers[key] = _Follower(entity, key, asyncio.create_task(following, name=key))
+
+    def _prints_children(self, router: ServerProcess) -> bool:
+        """A router prints its children's lines on its standard output and its own on standard error (tools/server, router)."""
+        descriptors = self._config.proc / str(router.pid) / "fd"
+        try:
+            return (descriptors / "1").readlink() == (descriptors / "2").readlink()
+        except OSError:
+            return False
+
+    def _owner(self, pid: int) -> int:
+        """The user whose systemd runs the process; our own where it is gone already."""
+        try:
+            return (self._config.proc / str(pid)).stat().st_uid
+        except OSError:
+            return os.getuid()
+
+    def _tell(self, entity: Entity, values: dict[str, Value | Unknown]) -> None:
+        self._inbox.offer(Samples(self._clock.now(), "logs", entity, values))
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = [*(f.task for f in self._followers.values()), *self._spawned]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._followers.clear()

@@ -1,0 +1,1 @@
+"""Frozen data that every other part speaks in. Standard library only."""

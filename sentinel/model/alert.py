@@ -1,0 +1,91 @@
+"""Findings, alerts and transitions."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sentinel.model.labels import Entity, Value
+
+Severity = Literal["critical", "warning", "info"]
+State = Literal["inactive", "pending", "firing", "resolved"]
+
+
+class Verdict(enum.Enum):
+    """A rule's answer for one entity at one time. UNKNOWN neither fires nor resolves."""
+
+    MATCH = "match"
+    NO_MATCH = "no-match"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One named check: its value (None is unknown) and the values it read."""
+
+    check: str
+    value: bool | None
+    reads: Mapping[str, Value | None]
+    #: signals that were missing, each with the sentence that says why and how to provide it
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LineEvidence:
+    """The matched part of a log line."""
+
+    line: str
+    source: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Advice. A fix is text: nothing runs it. Values of the machine inside `command` are shell-quoted."""
+
+    do: str
+    command: str = ""
+    risk: str = ""
+    verify: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why it happens, as far as the evidence goes."""
+
+    id: str
+    text: str
+    confidence: Literal["high", "medium", "low"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of an alert's state, complete: a sink needs nothing else. `at` is seconds since the epoch, None if undated."""
+
+    at: float | None
+    rule: str
+    state: State
+    previous: State
+    reason: str
+    severity: Severity
+    entity: Entity
+    fingerprint: str
+    summary: str
+    cause: Cause | None
+    fixes: tuple[Fix, ...]
+    evidence: tuple[CheckResult | LineEvidence, ...]
+    message_id: str = ""
+    title: str = ""
+    since: float | None = None
+    #: process id of the server concerned, 0 if not known
+    pid: int = 0
+    documentation: str = ""
+
+
+def fingerprint(rule_id: str, entity: Entity) -> str:
+    """Identity of an alert: 16 hex digits of rule and entity, the same across restarts of server, daemon and machine."""
+    text = f"{rule_id}\0{entity.scope}\0{entity.name}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

@@ -1,0 +1,35 @@
+"""Entities: the things that signals, findings and alerts are about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["server", "gpu", "host"]
+
+#: What a signal or an event field can hold. `None` never appears here: a value that is not known is absent or `Unknown`.
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One llama-server, one GPU (by PCI address, for example ``0000:03:00.0``), or the host.
+
+    A server is named by its systemd unit, else its container, else ``host:port``, so that the name survives restarts.
+    """
+
+    scope: Scope
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.scope}:{self.name}"
+
+
+HOST = Entity("host", "host")
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that could not be read. `why` is one sentence: what was tried, what failed, what would cure it."""
+
+    why: str

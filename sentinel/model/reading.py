@@ -1,0 +1,92 @@
+"""Readings: everything that enters the engine. The engine learns of time, files and the machine through these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sentinel.model.labels import Entity, Unknown, Value
+
+#: Stable names of the parts of the world a fact can come from; a fact is forgotten when its origin starts anew.
+Origin = str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """Complete lines as read in one wake-up.
+
+    `data` is valid UTF-8, lines separated by ``\\n`` (no ``\\r``), with or without a newline at the end. `first` is the number
+    of the first line in its source, counted from 1. `kind` names the set of patterns that applies: ``llama-server``, ``kernel``
+    or ``systemd``. `at` is when the lines were read (seconds since the epoch), unless `elapsed_base` is given: then a line
+    that carries llama-server's own time stamp (seconds since process start) happened at ``elapsed_base + stamp``.
+    `backlog` marks lines that were written before they could be seen happening (read at start-up): they teach facts, and the
+    times of their events are at most `at`.
+    """
+
+    at: float
+    source: str
+    entity: Entity
+    data: bytes
+    kind: str = "llama-server"
+    first: int = 1
+    backlog: bool = False
+    elapsed_base: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Values read together from one source about one entity. Keys are signal names of the catalogue."""
+
+    at: float
+    source: str
+    entity: Entity
+    values: Mapping[str, Value | Unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A named thing that happened. `line` is the matched part of the log line (never more), `n` its number in the source."""
+
+    at: float
+    name: str
+    entity: Entity
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    source: str = ""
+    line: str = ""
+    n: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFound:
+    """A llama-server process was seen for the first time, or restarted under the same name.
+
+    `pid` and `start_time` (seconds since the epoch) identify the process; `values` are its signals as in `Samples`.
+    `aliases` are other names of the same server (a log path, ``host:port``) under which readings may have come before.
+    """
+
+    at: float
+    source: str
+    entity: Entity
+    pid: int
+    start_time: float
+    values: Mapping[str, Value | Unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGone:
+    """The process of a server is no longer there."""
+
+    at: float
+    source: str
+    entity: Entity
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed. Timers run out at ticks; nothing in the engine reads a clock."""
+
+    at: float
+
+
+Reading = LogLines | Samples | Event | ServerFound | ServerGone | Tick

@@ -1,0 +1,124 @@
+"""Rules as written: immutable, not yet compiled. Decoded from rules/<rule-id>.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sentinel.model.alert import Severity
+from sentinel.model.labels import Scope, Value
+from sentinel.model.pattern import BuildRange
+
+Take = Literal["mean", "min", "max", "last", "delta", "rate", "count"]
+Basis = Literal["seed", "source", "thread", "measured"]
+Confidence = Literal["high", "medium", "low"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDef:
+    """Numbers of one signal over the last `over` seconds, reduced by `take` (``rate`` is per second)."""
+
+    name: str
+    signal: str
+    over: float
+    take: Take
+
+
+@dataclass(frozen=True, slots=True)
+class EventBinding:
+    """Did an event happen: within the last `over` seconds, or since the server's present run began (`over` is None)."""
+
+    name: str
+    event: str
+    over: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A named expression."""
+
+    name: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class FixDef:
+    """One piece of advice; shown where `when` is not false and the server's build may lie in `builds`."""
+
+    do: str
+    command: str = ""
+    risk: str = ""
+    verify: str = ""
+    builds: BuildRange | None = None
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseDef:
+    """Why it happens; the first cause whose `when` is true wins, an empty `when` is always true."""
+
+    id: str
+    text: str
+    confidence: Confidence
+    when: str = ""
+    fixes: tuple[FixDef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectDef:
+    """What an inline test expects at its end."""
+
+    state: Literal["firing", "quiet", "pending", "unknown", "resolved"]
+    cause: str = ""
+    summary_contains: str = ""
+    fix_contains: str = ""
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseDef:
+    """An inline test: facts, log lines and kernel lines on a virtual clock that starts at 0 s."""
+
+    name: str
+    at: float
+    expect: ExpectDef
+    given: Mapping[str, Value] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    log: tuple[tuple[float, str], ...] = ()
+    kernel: tuple[tuple[float, str], ...] = ()
+    #: when the server's process ends, seconds; None: it lives on
+    gone: float | None = None
+    #: when a new process of the same server is found, seconds; None: never
+    restart: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDef:
+    """One failure: is it happening, why, and what to do."""
+
+    id: str
+    message_id: str
+    title: str
+    severity: Severity
+    scope: Scope
+    summary: str
+    when: str
+    hold: float = 0.0
+    clear: str = ""
+    clear_after: float | None = None
+    keep: float = 0.0
+    #: the alert stays when the process it is about has ended (a kill is about exactly that)
+    outlives_server: bool = False
+    basis: tuple[Basis, ...] = ()
+    references: tuple[str, ...] = ()
+    false_positives: tuple[str, ...] = ()
+    explains: tuple[str, ...] = ()
+    windows: tuple[WindowDef, ...] = ()
+    events: tuple[EventBinding, ...] = ()
+    values: tuple[Named, ...] = ()
+    checks: tuple[Named, ...] = ()
+    causes: tuple[CauseDef, ...] = ()
+    tests: tuple[CaseDef, ...] = ()
+    #: the file it was read from, as given
+    path: str = ""

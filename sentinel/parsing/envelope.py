@@ -1,0 +1,232 @@
+"""What other programs and llama-server's own logger put around a message: removed here, in a fixed order, once.
+
+Order, outside in: syslog, journal, container and kernel-buffer prefixes (or a JSON record that holds the line), the port a
+router puts before its children's lines (tools/server/server-models.cpp), ANSI colours, the stamp and level of common/log.cpp.
+Nothing in this file fails on any text: an unknown envelope stays part of the message.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Envelope(NamedTuple):
+    """One line, taken apart. `message` never ends with a line end; control characters in it are left as they are.
+
+    A named tuple, for one is made for every line of interest: half the time of a frozen dataclass.
+    """
+
+    #: seconds since the start of the process, as llama-server stamps its lines
+    elapsed: float | None
+    #: seconds since the epoch, where the prefix or JSON carries an absolute time with its zone
+    wall: float | None
+    #: I, W, E or D; llama-server prints trace lines as I
+    level: str | None
+    #: the router's child that printed it
+    port: int | None
+    message: str
+    #: may quote a user's prompt or the model's answer: not to be kept beyond the matched part
+    private: bool
+
+
+_STAMP = re.compile(r"(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3}) (?:([IWED])(?: |$))?")
+_COLOUR = r"(?:[\x1b←]\[[\d;]{0,12}m)"
+_COLOURS_BEFORE = re.compile(rf"{_COLOUR}+")
+_ONE_COLOUR = re.compile(_COLOUR)
+_COLOURED_STAMP = re.compile(
+    rf"{_COLOUR}*(\d{{1,9}})\.(\d\d)\.(\d{{3}})\.(\d{{3}}){_COLOUR}* {_COLOUR}*(?:([IWED])(?: |$){_COLOUR}*)?"
+)
+_PORT = re.compile(r"\[(?= {0,4}\d+\] )([ \d]{5})\] ")
+
+_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+#: The words that may not be taken for "host ident:": r9700-style logs carry a date but no host before "amdgpu 0000:03:00.0:".
+_SENDER = r"(?!srv |slot |cmn |que |spec |amdgpu |NVRM)[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
+_SYSLOG = re.compile(
+    rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|({_ISO})) (?:{_SENDER})?"
+    r"(?:(?:stdout|stderr) [FP] )?"
+)
+_COMPOSE = re.compile(rf"{_COLOUR}*[A-Za-z0-9][\w.-]{{0,63}}+ *+{_COLOUR}*\| {_COLOUR}*")
+_KERNEL_BUFFER = re.compile(
+    r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+| *\+\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] "
+    r"|\d{1,4},\d{1,20},\d{1,20},[-+c](?:,[^;]{0,80})?;"
+)
+_SERVER_OF_2024 = re.compile(
+    r"(INFO|WARN|ERR|ERROR|VERB|DEBUG) +\[ *[\w:~<>]{1,64}\] (.*?)"
+    r"(?: \| tid=\"[^\"]*\"(?: timestamp=(\d{1,12}))?(?: (.*))?)?$",
+    re.DOTALL,
+)
+_OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+) source=\S+ msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
+_LEVELS: Mapping[str, str] = {
+    "debug": "D", "verb": "D", "info": "I", "warn": "W", "warning": "W", "err": "E", "error": "E",
+}  # fmt: skip
+
+#: Messages of common/chat*.cpp, common/arg.cpp and the server that quote prompts or answers at levels other than D.
+_PRIVATE = re.compile(
+    r"(?:srv +\S+ )?(?:\S+: )?(?:got exception: |unparsed |Parsed message|Parsing |parsed |Prompt: |converted request: "
+    r"|formatted_chat|chat template, |slot decode token|Failed to parse )|main: chat template|common_chat_\w+: "
+)
+
+_MAX_DEPTH = 3
+_PLAIN_BEGIN = frozenset("abcdefghijklmnopqrstuvwxyz .")
+_FIRST_OF_JSON = "{"
+
+
+def strip(line: str) -> Envelope:
+    """Take one line apart. Never raises; what is not understood is left in the message."""
+    message = line.rstrip("\r\n")
+    # The line of a server that writes a file or a pipe is by far the most frequent: no prefix, perhaps a stamp.
+    stamp = _STAMP.match(message)
+    if stamp is not None:
+        minutes, seconds, millis, micros, level = stamp.groups()
+        elapsed = int(minutes) * 60 + int(seconds) + int(millis + micros) / 1e6
+        message = message[stamp.end() :]
+        if message.endswith("m"):
+            message = _without_colours_after(message)
+        return Envelope(elapsed, None, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
+    # Older servers print no stamp. No prefix begins with a blank, a dot or, but for two, with a small letter.
+    if message[:1] in _PLAIN_BEGIN and not message.startswith("time=") and _COMPOSE.match(message) is None:
+        if message.endswith("m"):
+            message = _without_colours_after(message)
+        return Envelope(None, None, None, None, message, _PRIVATE.match(message) is not None)
+    return _peel(message, None, 0)
+
+
+def _peel(message: str, wall: float | None, depth: int) -> Envelope:
+    if message.startswith("time="):
+        slog = _OLLAMA.match(message)
+        if slog is not None:
+            return _ollama(slog)
+    syslog = _SYSLOG.match(message)
+    if syslog is not None:
+        wall = _epoch(syslog.group(1)) if syslog.group(1) else wall
+        message = message[syslog.end() :]
+    compose = _COMPOSE.match(message)
+    if compose is not None:
+        message = message[compose.end() :]
+        again = _SYSLOG.match(message)
+        if again is not None:
+            wall = _epoch(again.group(1)) if again.group(1) else wall
+            message = message[again.end() :]
+    kernel = _KERNEL_BUFFER.match(message)
+    if kernel is not None:
+        message = message[kernel.end() :]
+    if message.startswith(_FIRST_OF_JSON) and depth < _MAX_DEPTH:
+        unpacked = _json_record(message, wall, depth)
+        if unpacked is not None:
+            return unpacked
+    return _own(message, wall)
+
+
+def _own(message: str, wall: float | None) -> Envelope:
+    """What the router and llama-server itself put before a message: port, colours, stamp, level."""
+    port: int | None = None
+    elapsed: float | None = None
+    level: str | None = None
+    child = _PORT.match(message)
+    if child is not None and int(child.group(1)) <= 65535:
+        port = int(child.group(1))
+        message = message[child.end() :]
+    stamp = _COLOURED_STAMP.match(message)
+    if stamp is not None:
+        minutes, seconds, millis, micros, level = stamp.groups()
+        elapsed = int(minutes) * 60 + int(seconds) + int(millis + micros) / 1e6
+        message = message[stamp.end() :]
+    else:
+        colours = _COLOURS_BEFORE.match(message)
+        if colours is not None:
+            message = message[colours.end() :]
+        old = _SERVER_OF_2024.match(message)
+        if old is not None:
+            word, text, timestamp, more = old.groups()
+            level = _LEVELS.get(word.lower())
+            wall = float(timestamp) if timestamp else wall
+            message = f"{text} | {more}" if more else text
+    if message.endswith("m"):
+        message = _without_colours_after(message)
+    return Envelope(elapsed, wall, level, port, message, level == "D" or _PRIVATE.match(message) is not None)
+
+
+def _without_colours_after(message: str) -> str:
+    """From the end backwards: a regex that ends in $ would try again at each of the colours of a hostile line."""
+    while message.endswith("m"):
+        begin = message.rfind("[", -14) - 1
+        if begin < 0 or _ONE_COLOUR.fullmatch(message, begin) is None:
+            break
+        message = message[:begin]
+    return message
+
+
+def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
+    """A line held in JSON; None where it is JSON of another kind, or not JSON."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    if "MESSAGE" in record:
+        micros = _number(record.get("__REALTIME_TIMESTAMP"))
+        return _peel(_text(record["MESSAGE"]), wall if micros is None else micros / 1e6, depth + 1)
+    if "log" in record and "stream" in record:
+        time = record.get("time")
+        moment = _epoch(time) if isinstance(time, str) else None
+        return _peel(_text(record["log"]), wall if moment is None else moment, depth + 1)
+    if "msg" not in record or "level" not in record:
+        return None
+    word = record["level"]
+    level = _LEVELS.get(word.lower()) if isinstance(word, str) else None
+    message = _text(record["msg"])
+    elapsed: float | None = None
+    if record.get("type") == "log":
+        micros = _number(record.get("time"))
+        elapsed = None if micros is None else micros / 1e6
+    else:
+        moment = _number(record.get("timestamp"))
+        wall = wall if moment is None else moment
+    return Envelope(elapsed, wall, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
+
+
+def _ollama(slog: re.Match[str]) -> Envelope:
+    moment, word, message = slog.groups()
+    if message.startswith('"'):
+        try:
+            message = _text(json.loads(message))
+        except ValueError:
+            message = message[1:-1]
+    level = _LEVELS.get(word.lower())
+    return Envelope(None, _epoch(moment), level, None, message, level == "D")
+
+
+def _text(value: object) -> str:
+    """The text of a JSON value. journald exports a message with control characters (colours) as an array of bytes."""
+    if isinstance(value, list) and all(isinstance(byte, int) and 0 <= byte <= 255 for byte in value):
+        return bytes(value).decode("utf-8", "replace").rstrip("\r\n")
+    if not isinstance(value, str):
+        return ""
+    # JSON can spell half of a surrogate pair, which is not text and cannot be encoded.
+    return value.encode("utf-8", "replace").decode("utf-8").rstrip("\r\n")
+
+
+def _number(value: object) -> float | None:
+    """A number, also where journald spells it as a string; None for anything else and for what is not finite."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _epoch(text: str) -> float | None:
+    """Seconds since the epoch; None without a zone, for then only the machine that wrote it knows."""
+    try:
+        moment = datetime.fromisoformat(text.replace(",", "."))
+        return None if moment.tzinfo is None else moment.timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,112 @@
+"""What can be said of a pattern by reading it: RE2 syntax taken apart as far as the extractor needs it.
+
+A pattern is written against a message without its envelope. The extractor first looks through raw bytes, envelopes and
+all, so it needs each pattern in a form that matches wherever the pattern itself would match the message inside the line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+_TOKEN = re.compile(
+    r"(?P<quoted>\\Q.*?(?:\\E|$))"
+    r"|(?P<assertion>\\[AzbB]|[\^$])"
+    r"|(?P<escape>\\.)"
+    # A bracket right after the opening one, or after its ^, is a member of the class; so is [:name:].
+    r"|(?P<class>\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\])"
+    r"|(?P<named>\(\?P?<\w+>)"
+    r"|(?P<flags>\(\?[a-zA-Z-]*[:)])"
+    r"|(?P<open>\()"
+    r"|(?P<close>\))"
+    r"|(?P<bar>\|)"
+    r"|(?P<other>.)",
+    re.DOTALL,
+)
+
+#: What can stand before a message inside an envelope: a line start, a blank, the end of a colour or of a kernel record.
+_BEFORE = r"(?m:^|[ m;])"
+#: What can stand after it: a colour, its mangled form, or the line end.
+_AFTER = r"(?m:\x1b|←|$)"
+_LOOSE: Mapping[str, str] = {"^": _BEFORE, r"\A": _BEFORE, "$": _AFTER, r"\z": _AFTER, r"\b": "", r"\B": ""}
+
+
+def loosened(regex: str) -> str:
+    """`regex` for raw lines: it may match too much and never too little. Groups lose their names and catch nothing."""
+    out: list[str] = []
+    for kind, text in _tokens(regex):
+        if kind == "assertion":
+            out.append(_LOOSE[text])
+        elif kind == "named":
+            # RE2's never_capture leaves named groups in, and 250 groups made a hit cost 17 us instead of 2.
+            out.append("(?:")
+        else:
+            out.append(text)
+    return "".join(out)
+
+
+#: Shorter ones are found in every other line.
+_LEAST_LITERAL = 6
+#: What follows these belongs to them: \x1b, \pL, \101.
+_LONG_ESCAPES = tuple(f"\\{letter}" for letter in "xpP01234567Q")
+_REPEAT = re.compile(r"\{\d+(?:,\d*)?\}")
+
+
+def required(regex: str) -> str | None:
+    """The longest text that every match of `regex` holds, None where none of at least six characters is certain.
+
+    Looks outside of groups only, at plain and escaped characters.
+    """
+    tokens = list(_tokens(regex))
+    found = [""]
+    depth = 0
+    index = 0
+    while index < len(tokens):
+        kind, text = tokens[index]
+        index += 1
+        if (kind == "flags" and text != "(?:") or (kind == "bar" and depth == 0) or text.startswith(_LONG_ESCAPES):
+            return None
+        if kind in ("open", "named", "flags"):
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+        literal = ""
+        if depth == 0 and kind == "other":
+            repeat = _REPEAT.match("".join(rest for _, rest in tokens[index - 1 :])) if text == "{" else None
+            if text in "?*" or repeat is not None:
+                # What is repeated may be absent.
+                found[-1] = found[-1][:-1]
+                index += repeat.end() - 1 if repeat is not None else 0
+            elif text not in "+.":
+                literal = text
+        elif depth == 0 and kind == "escape" and not text[1].isalnum():
+            literal = text[1]
+        if literal:
+            found[-1] += literal
+        else:
+            found.append("")
+    longest = max(found, key=len)
+    return longest if len(longest) >= _LEAST_LITERAL else None
+
+
+def is_whole(regex: str) -> bool:
+    """Anchored at both ends, without alternatives outside of groups and without flags: it matches whole messages only."""
+    tokens = list(_tokens(regex))
+    if len(tokens) < 2 or tokens[0][1] != "^" or tokens[-1] != ("assertion", "$"):
+        return False
+    depth = 0
+    for kind, text in tokens:
+        if kind == "flags" and text != "(?:":
+            return False
+        if kind in ("open", "named") or text == "(?:":
+            depth += 1
+        elif kind == "close":
+            depth -= 1
+        elif kind == "bar" and depth == 0:
+            return False
+    return True
+
+
+def _tokens(regex: str) -> Iterator[tuple[str, str]]:
+    for found in _TOKEN.finditer(regex):
+        yield found.lastgroup or "", found.group()

@@ -1,0 +1,124 @@
+"""The queries of the API, answered from the running daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import sentinel
+from sentinel import views
+from sentinel.api import ApiError, Query, Request
+from sentinel.model.labels import HOST
+from sentinel.model.problem import did_you_mean
+from sentinel.model.wire import escape, iso, transition_to_dict
+
+if TYPE_CHECKING:
+    from sentinel.daemon import Daemon
+
+
+class Queries:
+    """Each method answers one route."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def routes(self) -> Mapping[tuple[str, str], Query]:
+        """Every route of contracts, except the event stream, which the server itself serves."""
+        return {
+            ("GET", "/v1/status"): self.status,
+            ("GET", "/v1/alerts"): self.alerts,
+            ("GET", "/v1/alerts/{fingerprint}"): self.alert,
+            ("GET", "/v1/history"): self.history,
+            ("GET", "/v1/signals"): self.signals,
+            ("GET", "/v1/rules"): self.rules,
+            ("GET", "/v1/why/{rule}"): self.why,
+            ("POST", "/v1/reload"): self.reload,
+        }
+
+    def status(self, _request: Request) -> Mapping[str, Any]:
+        """One screen."""
+        d = self._daemon
+        now = d.clock.now()
+        return {
+            "version": sentinel.__version__,
+            "at": iso(now),
+            "since": iso(d.started),
+            "servers": views.servers(d.engine, now),
+            "gpus": views.gpus(d.engine, now),
+            "host": views.entity_signals(d.engine, HOST, now),
+            "alerts": views.alerts(d.engine, now),
+            "blind_spots": views.blind_spots(d.engine, now),
+            "sources": self._sources(),
+            "rules": views.rules(d.engine),
+            "queue": {"waiting": len(d.inbox), "dropped_samples": d.inbox.dropped},
+            "state": {"folder": str(d.config.state_dir), "fault": d.history.fault},
+            "sinks": [
+                {"name": s.name, "waiting": d.outbox.waiting(s.name), "fault": d.outbox.down().get(s.name, "")} for s in d.sinks
+            ],
+        }
+
+    def _sources(self) -> list[dict[str, Any]]:
+        states = sorted(self._daemon.supervisor.states.values(), key=lambda s: s.name)
+        return [
+            {"name": escape(s.name), "health": s.health, "why": escape(s.why), "since": iso(s.since), "failures": s.failures}
+            for s in states
+        ]
+
+    def alerts(self, request: Request) -> Mapping[str, Any]:
+        """Open alerts; `?pending=1` adds those whose hold time is not over."""
+        d = self._daemon
+        pending = request.query.get("pending", "") not in ("", "0")
+        return {"alerts": views.alerts(d.engine, d.clock.now(), pending=pending)}
+
+    def alert(self, request: Request) -> Mapping[str, Any]:
+        """One open alert."""
+        wanted = request.params["fingerprint"]
+        d = self._daemon
+        for alert in views.alerts(d.engine, d.clock.now(), pending=True):
+            if alert["fingerprint"] == wanted:
+                return {"alert": alert}
+        raise ApiError(404, f"no open alert has the fingerprint {escape(wanted):.40}; /v1/alerts lists them")
+
+    def history(self, request: Request) -> Mapping[str, Any]:
+        """Past transitions, oldest first: `?since=<epoch seconds>&limit=<n>`."""
+        try:
+            since = float(request.query["since"]) if "since" in request.query else None
+            limit = int(request.query.get("limit", "1000"))
+        except ValueError as error:
+            raise ApiError(400, f"since and limit must be numbers ({error})") from error
+        if not 0 < limit <= 10_000:
+            raise ApiError(400, f"limit must be 1 to 10000, not {limit}")
+        return {"transitions": [transition_to_dict(t) for t in self._daemon.history.transitions(since, limit)]}
+
+    def signals(self, _request: Request) -> Mapping[str, Any]:
+        """Every fact."""
+        return {"signals": views.signals(self._daemon.engine, self._daemon.clock.now())}
+
+    def rules(self, _request: Request) -> Mapping[str, Any]:
+        """The rules in force."""
+        return {"rules": views.rules(self._daemon.engine)}
+
+    def why(self, request: Request) -> Mapping[str, Any]:
+        """Each check of a rule, for all it judges or for `?server=`."""
+        d = self._daemon
+        rule = request.params["rule"]
+        known = d.engine.ruleset.rules
+        if rule not in known:
+            raise ApiError(
+                404, f"there is no rule '{escape(rule):.60}'{did_you_mean(rule, known)}; `sentinel rules list` shows all"
+            )
+        server = request.query.get("server", "")
+        answer = views.why(d.engine, rule, server, d.clock.now())
+        if server and not answer["subjects"]:
+            names = [e.name for e in views.entities_of(d.engine, known[rule])]
+            raise ApiError(
+                404, f"there is no '{escape(server):.60}'{did_you_mean(server, names)}; known: {', '.join(names) or 'none'}"
+            )
+        return answer
+
+    def reload(self, _request: Request) -> Mapping[str, Any]:
+        """Load rules anew."""
+        mistakes = self._daemon.reload_now()
+        if mistakes:
+            raise ApiError(422, "the old rules stay in force: " + "; ".join(mistakes[:20]))
+        return {"rules": len(self._daemon.engine.ruleset.rules)}

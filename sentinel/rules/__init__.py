@@ -1,0 +1,1 @@
+"""Rules are data: decoding, checking, evaluating and testing rule files."""

@@ -1,0 +1,99 @@
+"""Expressions in CEL, the Common Expression Language: the only file that imports `cel`.
+
+CEL's `&&` and `||` absorb errors as three-valued logic needs: ``false && missing`` is false, ``true && missing`` raises, which
+is our unknown. Measured with common-expression-language 0.10: 0.4 us an evaluation on a prepared context.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def _load_cel() -> ModuleType:
+    """Import the extension module of `cel` without the package's own `__init__`.
+
+    `cel/__init__.py` imports its command line, which pulls in prompt_toolkit, pygments and rich: 15 MB of PSS and 90 ms
+    that a daemon has no use for (measured). Where the layout is another one, the plain import does.
+    """
+    if "cel" in sys.modules:
+        return sys.modules["cel"]
+    package: ModuleSpec | None = find_spec("cel")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        for extension in sorted(Path(folder).glob("cel.*.so")):
+            spec = spec_from_file_location("cel.cel", extension)
+            if spec is not None and spec.loader is not None:
+                module = module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    import cel
+
+    whole: ModuleType = cel
+    return whole
+
+
+_cel = _load_cel()
+
+_STRING = re.compile(r"""r?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
+_PATH = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
+_WORDS = frozenset({"true", "false", "null", "in"})
+
+
+class ExpressionError(Exception):
+    """The expression cannot be compiled or, evaluated on values of the right types, cannot be computed."""
+
+
+class Condition:
+    """A compiled expression and the dotted names it reads."""
+
+    __slots__ = ("_program", "paths", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        try:
+            self._program = _cel.compile(source)
+        except ValueError as error:
+            raise ExpressionError(_syntax(str(error))) from error
+        self.paths = _paths(source)
+
+    def evaluate(self, context: object) -> Any:
+        """The value, or None where a name that it needs is not known. Raises ExpressionError for a type mistake."""
+        try:
+            return self._program.execute(context)
+        except KeyError:
+            return None
+        except RuntimeError as error:
+            if "Undefined variable" in str(error):
+                return None
+            raise ExpressionError(f"{self.source}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise ExpressionError(f"{self.source}: {error}") from error
+
+
+def context(variables: Mapping[str, Any]) -> Any:
+    """A prepared context: build it once for all the expressions of a rule."""
+    return _cel.Context(dict(variables))
+
+
+def _paths(source: str) -> tuple[str, ...]:
+    """Dotted names that an expression reads: ``server.state``, ``init_failed.fields.why``, ``gpu_asked``."""
+    bare = _STRING.sub('""', source)
+    found: dict[str, None] = {}
+    for match in _PATH.finditer(bare):
+        path = re.sub(r"\s+", "", match.group(1))
+        if match.group(2):
+            path = path.rpartition(".")[0]
+        if path and path not in _WORDS:
+            found[path] = None
+    return tuple(found)
+
+
+def _syntax(text: str) -> str:
+    first = text.partition("\n")[0]
+    return first.partition("ERROR: <input>:")[2] or first

@@ -1,0 +1,137 @@
+"""Compiled rules and the index that says which rules a reading touches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sentinel.model.alert import fingerprint
+from sentinel.model.labels import Entity
+from sentinel.model.pattern import EventDef
+from sentinel.model.rule import CauseDef, EventBinding, FixDef, RuleDef, WindowDef
+from sentinel.rules.condition import Condition
+from sentinel.rules.template import Template
+
+SCOPES = ("server", "host", "gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFix:
+    """A fix with its condition and texts ready."""
+
+    fix: FixDef
+    when: Condition | None
+    do: Template
+    command: Template
+    risk: Template
+    verify: Template
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCause:
+    """A cause with its condition and text ready."""
+
+    cause: CauseDef
+    when: Condition | None
+    text: Template
+    fixes: tuple[CompiledFix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule ready to be evaluated. `signals` and `events` are all it reads, in any of its parts."""
+
+    rule: RuleDef
+    values: tuple[tuple[str, Condition], ...]
+    checks: tuple[tuple[str, Condition], ...]
+    when: Condition
+    clear: Condition | None
+    causes: tuple[CompiledCause, ...]
+    summary: Template
+    signals: frozenset[str]
+    events: frozenset[str]
+    windows: Mapping[str, WindowDef]
+    bindings: Mapping[str, EventBinding]
+
+    def fingerprint(self, entity: Entity) -> str:
+        """Identity of this rule's alert for an entity."""
+        return fingerprint(self.rule.id, entity)
+
+    @property
+    def depends_on_time(self) -> bool:
+        """A window or an event that ages out can change the verdict without any new reading."""
+        return bool(self.windows) or any(b.over is not None for b in self.bindings.values())
+
+
+def compile_rule(rule: RuleDef) -> CompiledRule:
+    """Compile expressions and texts. Raises ExpressionError or TemplateError."""
+    values = tuple((v.name, Condition(v.expression)) for v in rule.values)
+    checks = tuple((c.name, Condition(c.expression)) for c in rule.checks)
+    when = Condition(rule.when)
+    clear = Condition(rule.clear) if rule.clear else None
+    causes = tuple(_cause(c) for c in rule.causes)
+    summary = Template.parse(rule.summary)
+    conditions = [c for _, c in values + checks] + [when]
+    conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
+    conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
+    texts = [summary, *(cause.text for cause in causes)]
+    texts += [t for cause in causes for f in cause.fixes for t in (f.do, f.command, f.risk, f.verify)]
+    paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
+    signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
+    signals |= {w.signal for w in rule.windows}
+    return CompiledRule(
+        rule=rule,
+        values=values,
+        checks=checks,
+        when=when,
+        clear=clear,
+        causes=causes,
+        summary=summary,
+        signals=frozenset(signals),
+        events=frozenset(b.event for b in rule.events),
+        windows={w.name: w for w in rule.windows},
+        bindings={b.name: b for b in rule.events},
+    )
+
+
+def _cause(cause: CauseDef) -> CompiledCause:
+    fixes = tuple(
+        CompiledFix(
+            fix=f,
+            when=Condition(f.when) if f.when else None,
+            do=Template.parse(f.do),
+            command=Template.parse(f.command),
+            risk=Template.parse(f.risk),
+            verify=Template.parse(f.verify),
+        )
+        for f in cause.fixes
+    )
+    return CompiledCause(cause, Condition(cause.when) if cause.when else None, Template.parse(cause.text), fixes)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All rules and event definitions in force, indexed by what they read."""
+
+    rules: Mapping[str, CompiledRule]
+    events: Mapping[str, EventDef]
+    by_signal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, rules: Iterable[CompiledRule], events: Iterable[EventDef]) -> RuleSet:
+        """Index rules by signal and event."""
+        by_id = {r.rule.id: r for r in rules}
+        by_signal: dict[str, list[str]] = {}
+        by_event: dict[str, list[str]] = {}
+        for rule_id, compiled in sorted(by_id.items()):
+            for signal in compiled.signals:
+                by_signal.setdefault(signal, []).append(rule_id)
+            for event in compiled.events:
+                by_event.setdefault(event, []).append(rule_id)
+        return cls(
+            rules=by_id,
+            events={e.name: e for e in events},
+            by_signal={k: tuple(v) for k, v in by_signal.items()},
+            by_event={k: tuple(v) for k, v in by_event.items()},
+        )

@@ -1,0 +1,274 @@
+"""What may stand in rule files and event files: the only file that decodes TOML below the purity line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any, get_args
+
+from sentinel.model.alert import Severity
+from sentinel.model.labels import Scope, Value
+from sentinel.model.pattern import BuildRange, EventDef, FieldType, Pattern
+from sentinel.model.problem import Problem
+from sentinel.model.rule import (
+    Basis,
+    CaseDef,
+    CauseDef,
+    Confidence,
+    EventBinding,
+    ExpectDef,
+    FixDef,
+    Named,
+    RuleDef,
+    Take,
+    WindowDef,
+)
+from sentinel.rules.decode import Findings, Table, parse_duration
+
+#: A rule file larger than this is not a rule file.
+MAX_FILE_BYTES = 1 << 20
+_STATES = ("firing", "quiet", "pending", "unknown", "resolved")
+_ANY = BuildRange(None, None)
+SOURCES = ("llama-server", "kernel", "systemd")
+_RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+_MESSAGE_ID = re.compile(r"^[0-9a-f]{32}$")
+_TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)
+
+
+def decode(data: bytes, file: str) -> tuple[dict[str, Any], list[Problem]]:
+    """TOML of a rule or event file, or the one sentence that says why it is none."""
+    if len(data) > MAX_FILE_BYTES:
+        return {}, [Problem(file, "", f"is {len(data)} bytes; a rule file has at most {MAX_FILE_BYTES}")]
+    if not data.strip():
+        return {}, [Problem(file, "", "is empty; a rule file begins with 'schema = 1'")]
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return {}, [Problem(file, "", f"is not UTF-8 text (byte {error.start}); save it as UTF-8")]
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return {}, [Problem(file, "", f"is not TOML: {error}")]
+    except RecursionError:
+        return {}, [Problem(file, "", "is nested too deeply to be a rule file")]
+    if table.get("schema") != 1:
+        got = table.get("schema")
+        what = "is missing; write 'schema = 1'" if got is None else f"{got!r:.40} is not supported; this version reads schema 1"
+        return table, [Problem(file, "schema", what)]
+    return table, []
+
+
+def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Problem]]:
+    """Event definitions of one file of rules/events."""
+    findings = Findings(file)
+    top = Table(data, "", findings)
+    top.get("schema", int, 1)
+    source = top.text("source", required=True, one_of=SOURCES)
+    defs = []
+    for table in top.tables("event"):
+        name = table.text("name", required=True)
+        table.where = f"event '{name}'" if name else table.where
+        patterns = []
+        for row in table.tables("pattern"):
+            builds = row.builds("builds")
+            if builds is None:
+                findings.error(row.at("builds"), "is missing; write the range of builds it was seen in, or 'any'")
+            row.text("from", one_of=("recorded", "reference", "source", "composed"))
+            pattern = Pattern(row.text("regex", required=True), row.text("example", required=True), builds or _ANY)
+            if source == "llama-server" and pattern.regex and not pattern.regex.startswith("^"):
+                findings.error(row.at("regex"), "must begin with ^: prompts and templates in the log may contain any text")
+            row.done()
+            patterns.append(pattern)
+        if not patterns:
+            findings.error(table.at("pattern"), "is missing: an event needs at least one wording")
+        fields: dict[str, FieldType] = {}
+        for field_name, kind in table.mapping("fields").items():
+            if kind not in get_args(FieldType):
+                findings.error(table.at(f"fields.{field_name}"), f"{kind!r:.40} is none of: {', '.join(get_args(FieldType))}")
+            else:
+                fields[field_name] = kind
+        defs.append(
+            EventDef(
+                name=name,
+                source=source,
+                patterns=tuple(patterns),
+                fields=fields,
+                sets=_str_map(table, "sets"),
+                const=table.mapping("const"),
+                adds=_str_map(table, "adds"),
+                forgets=table.texts("forgets"),
+                starts_run=table.get("starts_run", bool, False),
+                help=table.text("help"),
+            )
+        )
+        table.done()
+    top.done()
+    return defs, findings.problems
+
+
+def rule_def(data: dict[str, Any], file: str) -> tuple[RuleDef | None, list[Problem]]:
+    """The rule of one file; None when it is too broken to go on with."""
+    findings = Findings(file)
+    top = Table(data, "", findings)
+    top.get("schema", int, 1)
+    rule_id = top.text("id", required=True)
+    if rule_id and not _RULE_ID.match(rule_id):
+        findings.error("id", f"'{rule_id:.60}' is not a rule id; write lower-case words joined by '-'")
+    message_id = top.text("message_id", required=True)
+    if message_id and not _MESSAGE_ID.match(message_id):
+        findings.error("message_id", "must be 32 lower-case hex digits; `systemd-id128 new` makes one")
+    alert = top.table("alert")
+    clear, clear_after = alert.text("clear"), alert.duration("clear_after", None)
+    if not clear and clear_after is None:
+        findings.error("alert", "has no way to clear: write 'clear' (an expression) or 'clear_after' (a duration)")
+    rule = RuleDef(
+        id=rule_id,
+        message_id=message_id,
+        title=top.text("title", required=True),
+        severity=top.text("severity", "warning", required=True, one_of=get_args(Severity)),  # type: ignore[arg-type]
+        scope=top.text("scope", "server", required=True, one_of=get_args(Scope)),  # type: ignore[arg-type]
+        basis=top.texts("basis", one_of=get_args(Basis)),  # type: ignore[arg-type]
+        references=top.texts("references"),
+        false_positives=top.texts("false_positives"),
+        explains=top.texts("explains"),
+        windows=_windows(top),
+        events=_bindings(top),
+        values=_expressions(top, "value"),
+        checks=_expressions(top, "check"),
+        summary=alert.text("summary", required=True),
+        when=alert.text("when", required=True),
+        hold=alert.duration("for", 0.0) or 0.0,
+        clear=clear,
+        clear_after=clear_after,
+        keep=alert.duration("keep", 0.0) or 0.0,
+        outlives_server=alert.get("outlives_server", bool, False),
+        causes=tuple(_cause(t) for t in top.tables("cause")),
+        tests=tuple(_case(t) for t in top.tables("test")),
+        path=file,
+    )
+    alert.done()
+    top.done()
+    return (rule if rule_id else None), findings.problems
+
+
+def _str_map(table: Table, key: str) -> dict[str, str]:
+    out = {}
+    for name, value in table.mapping(key).items():
+        if isinstance(value, str):
+            out[name] = value
+        else:
+            table.findings.error(table.at(f"{key}.{name}"), "must name a captured field, as text")
+    return out
+
+
+def _windows(top: Table) -> tuple[WindowDef, ...]:
+    out = []
+    for name, raw in top.named("window").items():
+        if not isinstance(raw, dict):
+            top.findings.error(f"window.{name}", "must be a table such as { signal = ..., over = '30s', take = 'mean' }")
+            continue
+        row = Table(raw, f"window.{name}", top.findings)
+        take = row.text("take", "mean", required=True, one_of=get_args(Take))
+        over = row.duration("over", 60.0, required=True) or 60.0
+        out.append(WindowDef(name, row.text("signal", required=True), over, take))  # type: ignore[arg-type]
+        row.done()
+    return tuple(out)
+
+
+def _bindings(top: Table) -> tuple[EventBinding, ...]:
+    out = []
+    for name, raw in top.named("event").items():
+        if not isinstance(raw, dict):
+            top.findings.error(f"event.{name}", "must be a table such as { name = ..., over = '15m' }")
+            continue
+        row = Table(raw, f"event.{name}", top.findings)
+        since, over = row.text("since", one_of=("server.start",)), row.duration("over", None)
+        if bool(since) == (over is not None):
+            top.findings.error(row.where, "needs one of since = 'server.start' and over = '<duration>'")
+        out.append(EventBinding(name, row.text("name", required=True), over))
+        row.done()
+    return tuple(out)
+
+
+def _expressions(top: Table, key: str) -> tuple[Named, ...]:
+    out = []
+    for name, raw in top.named(key).items():
+        if isinstance(raw, str) and raw.strip():
+            out.append(Named(name, raw))
+        else:
+            top.findings.error(f"{key}.{name}", f"must be an expression as text, not {raw!r:.60}")
+    return tuple(out)
+
+
+def _cause(table: Table) -> CauseDef:
+    cause_id = table.text("id", required=True)
+    if cause_id:
+        table.where = f"cause '{cause_id}'"
+    fixes = []
+    for row in table.tables("fix"):
+        fixes.append(
+            FixDef(
+                do=row.text("do", required=True),
+                command=row.text("command"),
+                risk=row.text("risk"),
+                verify=row.text("verify"),
+                builds=row.builds("builds"),
+                when=row.text("when"),
+            )
+        )
+        row.done()
+    cause = CauseDef(
+        id=cause_id,
+        text=table.text("text", required=True),
+        confidence=table.text("confidence", "medium", one_of=get_args(Confidence)),  # type: ignore[arg-type]
+        when=table.text("when"),
+        fixes=tuple(fixes),
+    )
+    table.done()
+    return cause
+
+
+def _case(table: Table) -> CaseDef:
+    name = table.text("name", required=True)
+    if name:
+        table.where = f"test '{name}'"
+    expect = table.table("expect")
+    expected = ExpectDef(
+        state=expect.text("state", "quiet", required=True, one_of=_STATES),  # type: ignore[arg-type]
+        cause=expect.text("cause"),
+        summary_contains=expect.text("summary_contains"),
+        fix_contains=expect.text("fix_contains"),
+        missing=expect.texts("missing"),
+    )
+    expect.done()
+    given: dict[str, Value] = {}
+    for signal, value in table.mapping("given").items():
+        if isinstance(value, bool | int | float | str):
+            given[signal] = value
+        else:
+            table.findings.error(table.at(f"given.{signal}"), f"must be a number, a text or a flag, not {value!r:.60}")
+    case = CaseDef(
+        name=name,
+        at=table.duration("at", 60.0) or 60.0,
+        expect=expected,
+        given=given,
+        unknown=table.texts("unknown"),
+        log=_timed(table, "log"),
+        kernel=_timed(table, "kernel"),
+        gone=table.duration("gone", None),
+        restart=table.duration("restart", None),
+    )
+    table.done()
+    return case
+
+
+def _timed(table: Table, key: str) -> tuple[tuple[float, str], ...]:
+    out = []
+    for i, line in enumerate(table.texts(key)):
+        match = _TIMED.match(line)
+        seconds = parse_duration(match.group(1)) if match else None
+        if match is None or seconds is None:
+            table.findings.error(f"{table.at(key)}[{i + 1}]", "must begin with its time, for example '+3s the line'")
+        else:
+            out.append((seconds, match.group(2)))
+    return tuple(out)

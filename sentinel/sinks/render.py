@@ -1,0 +1,185 @@
+"""How an alert looks on a terminal: what happened, why, how that is known, what to do, how to check that it worked.
+
+One renderer for the console sink and for every command that shows an alert. Text from outside is escaped; commands are never
+wrapped, so that they can be copied; colour carries nothing that the words do not say.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import TextIO
+
+from sentinel.model.alert import CheckResult, Fix, LineEvidence, Transition
+from sentinel.model.wire import escape, show_value
+
+_NARROWEST, _WIDEST = 40, 100
+#: Evidence beyond this is in the JSON form; a screen that scrolls away hides the fix, which is what is looked for.
+_MOST_EVIDENCE = 8
+_LONGEST_LINE = 400
+
+_RESET, _BOLD, _DIM, _CYAN, _GREEN = "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[1;32m"
+_BY_SEVERITY = {"critical": "\x1b[1;31m", "warning": "\x1b[1;33m", "info": "\x1b[1;34m"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to draw: columns, whether colour and characters beyond ASCII may be used, and the time zone (None: the machine's)."""
+
+    width: int = 80
+    colour: bool = False
+    unicode: bool = True
+    zone: tzinfo | None = None
+
+
+def style_for(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
+    """The style a stream can show: colour only on a terminal and without NO_COLOR (no-color.org), its width, its encoding."""
+    try:
+        terminal = stream.isatty()
+    except ValueError:
+        terminal = False
+    colour = terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size((80, 24)).columns if terminal else 80
+    encoding = (getattr(stream, "encoding", None) or "ascii").lower().replace("-", "")
+    return Style(min(max(width, _NARROWEST), _WIDEST), colour, encoding.startswith("utf"))
+
+
+def render_alert(transition: Transition, style: Style | None = None) -> str:
+    """The whole alert as lines of text, ending in a newline. A resolved alert takes two lines."""
+    style = Style() if style is None else style
+    lines = list(_header(transition, style))
+    if transition.state != "resolved":
+        lines += ["", *_wrap(escape(transition.summary), style, "  ")]
+        lines += _cause(transition, style)
+        lines += _evidence(transition, style)
+        for number, fix in enumerate(transition.fixes, 1):
+            lines += _fix(fix, number, len(transition.fixes), style)
+    return "\n".join(lines) + "\n"
+
+
+def _header(transition: Transition, style: Style) -> Iterator[str]:
+    resolved = transition.state == "resolved"
+    word = (transition.state if resolved else transition.severity).upper()
+    code = _GREEN if resolved else _BY_SEVERITY.get(transition.severity, _BOLD)
+    mark = ("✓" if resolved else "●") if style.unicode else ("+" if resolved else "*")
+    indent = " " * (len(word) + 4)
+    title = _wrap(escape(transition.title or transition.rule), style, indent)
+    yield _paint(f"{mark} {word}", code, style) + "  " + _paint(title[0].strip(), _BOLD, style)
+    yield from (_paint(line, _BOLD, style) for line in title[1:])
+    dot = " · " if style.unicode else " - "
+    about = [transition.entity.name if transition.entity.scope != "host" else "this host", transition.rule]
+    if transition.state == "pending":
+        about.append("pending")
+    if transition.at is not None:
+        about.append(_clock(transition.at, style))
+        if transition.since is not None and transition.at - transition.since >= 1:
+            about.append(
+                f"after {_duration(transition.at - transition.since)}"
+                if resolved
+                else f"began {_duration(transition.at - transition.since)} earlier"
+            )
+    if resolved and transition.reason:
+        about.append(transition.reason)
+    yield from (_paint(line, _DIM, style) for line in _wrap(dot.join(escape(part) for part in about), style, indent))
+
+
+def _cause(transition: Transition, style: Style) -> Iterator[str]:
+    if transition.cause is None:
+        return
+    yield ""
+    text = f"{transition.cause.text} ({transition.cause.confidence} confidence)"
+    yield from _labelled("Cause", escape(text), style)
+
+
+def _evidence(transition: Transition, style: Style) -> Iterator[str]:
+    if not transition.evidence:
+        return
+    yield ""
+    label = "Evidence"
+    for piece in transition.evidence[:_MOST_EVIDENCE]:
+        yield from _labelled(label, _evidence_text(piece, style), style)
+        label = ""
+    more = len(transition.evidence) - _MOST_EVIDENCE
+    if more > 0:
+        yield from _labelled("", f"and {more} more, shown with --json", style)
+
+
+def _evidence_text(piece: CheckResult | LineEvidence, style: Style) -> str:
+    if isinstance(piece, LineEvidence):
+        text = escape(f"{piece.source}:{piece.n}: {piece.line.strip()}")
+        ellipsis = "…" if style.unicode else "..."
+        return text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + ellipsis
+    reads = ", ".join(f"{escape(name)} = {show_value(value)}" for name, value in piece.reads.items())
+    verdict = {True: "yes", False: "no", None: "unknown"}[piece.value]
+    return f"{escape(piece.check)}: {verdict}" + (f" ({reads})" if reads else "")
+
+
+def _fix(fix: Fix, number: int, count: int, style: Style) -> Iterator[str]:
+    yield ""
+    label = "Fix" if count == 1 else f"Fix {number}/{count}"
+    yield from _labelled(label, escape(fix.do), style, _BOLD)
+    pad = " " * _LABEL_WIDTH
+    # One prompt for the whole command: a newline inside a quoted value must not look like the beginning of another command.
+    for row, line in enumerate(fix.command.split("\n") if fix.command else ()):
+        yield f"{pad}{_paint(' ' if row else '$', _DIM, style)} {_paint(escape(line), _CYAN, style)}"
+    if fix.risk:
+        yield from _wrap(f"risk: {escape(fix.risk)}", style, pad, "      ")
+    if fix.verify:
+        yield from _wrap(f"then check: {escape(fix.verify)}", style, pad, "      ")
+
+
+_LABEL_WIDTH = 12
+
+
+def _labelled(label: str, text: str, style: Style, code: str = "") -> Iterator[str]:
+    first, *rest = _wrap(text, style, " " * _LABEL_WIDTH)
+    head = "  " + label.ljust(_LABEL_WIDTH - 2)
+    yield _paint(head, _DIM, style) + _paint(first.strip(), code, style)
+    yield from (_paint(line, code, style) for line in rest)
+
+
+def _wrap(text: str, style: Style, indent: str, hanging: str = "") -> list[str]:
+    """Lines of at most the style's width; a word that does not fit (a path) keeps a line of its own and stays whole."""
+    lines: list[str] = []
+    line, cells = "", 0
+    for word in text.split(" "):
+        size = _cells(word)
+        room = style.width - len(indent) - (len(hanging) if lines else 0)
+        if line and cells + 1 + size > room:
+            lines.append(line)
+            line, cells = word, size
+        else:
+            line, cells = (f"{line} {word}", cells + 1 + size) if line else (word, size)
+    lines.append(line)
+    return [indent + (hanging if number else "") + one for number, one in enumerate(lines)]
+
+
+def _cells(text: str) -> int:
+    """Columns a terminal uses: two for wide East Asian characters and emoji, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def _paint(text: str, code: str, style: Style) -> str:
+    return f"{code}{text}{_RESET}" if style.colour and code and text.strip() else text
+
+
+def _clock(at: float, style: Style) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC).astimezone(style.zone):%Y-%m-%d %H:%M:%S %Z}"
+    except (OverflowError, ValueError, OSError):
+        return "at an impossible time"
+
+
+def _duration(seconds: float) -> str:
+    """``45 s``, ``3 min``, ``5 h``, ``12 d``: two steps of precision are not worth their width."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"

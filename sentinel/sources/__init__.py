@@ -1,0 +1,56 @@
+"""Readers of the world. One file a source; the reading beside its pure parse function; none of them decides anything.
+
+Polled sources of the machine are built from the table below; servers, logs, the kernel log and udev have sources that depend on
+each other or stream, and are wired in `daemon.py` and `logs.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sentinel.sources.amdgpu import AmdGpus
+from sentinel.sources.base import Polled
+from sentinel.sources.host import Host
+from sentinel.sources.rocm_smi import RocmSmi
+from sentinel.sources.roots import Roots
+
+
+class Intervals(Protocol):
+    """Seconds between polls, from the configuration."""
+
+    @property
+    def host(self) -> float:
+        """Memory and pressure of the host."""
+
+    @property
+    def gpu(self) -> float:
+        """amdgpu's files."""
+
+    @property
+    def rocm_smi(self) -> float:
+        """rocm-smi."""
+
+
+def _host(roots: Roots, intervals: Intervals) -> Polled:
+    source = Host(roots)
+    source.interval = intervals.host
+    return source
+
+
+def _amdgpu(roots: Roots, intervals: Intervals) -> Polled:
+    source = AmdGpus(roots)
+    source.interval = intervals.gpu
+    return source
+
+
+def _rocm_smi(roots: Roots, intervals: Intervals) -> Polled:
+    source = RocmSmi(roots)
+    source.interval = intervals.rocm_smi
+    return source
+
+
+#: Every polled source of the machine.
+SOURCES: tuple[Callable[[Roots, Intervals], Polled], ...] = (_host, _amdgpu, _rocm_smi)
+#: Streaming sources and sources of servers, which the daemon wires by name.
+WIRED = ("discover", "process", "logfile", "journal", "kernel", "llama_http", "udev")

@@ -1,0 +1,197 @@
+"""AMD GPUs through sysfs: memory, load, power, temperatures, clock, by PCI address. No library, no subprocess.
+
+Reads can fail exactly when it matters: EPERM in a reset or while suspended, EBUSY, EIO, ENODEV once the card is gone
+(amdgpu_pm.c). Each of these is Unknown with a sentence, never 0. A suspended card is not woken.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.model.reading import Reading, Samples
+from sentinel.sources.base import NotHere
+from sentinel.sources.roots import Roots, clean, read_text, reason
+
+_CARD = re.compile(r"card\d+\Z")
+#: file below the device -> signal
+_FILES = {
+    "mem_info_vram_total": "gpu.vram_total_bytes",
+    "mem_info_vram_used": "gpu.vram_used_bytes",
+    "mem_info_gtt_total": "gpu.gtt_total_bytes",
+    "mem_info_gtt_used": "gpu.gtt_used_bytes",
+}
+_TEMPERATURES = {
+    "edge": "gpu.temp_edge_celsius",
+    "junction": "gpu.temp_junction_celsius",
+    "mem": "gpu.temp_memory_celsius",
+}
+_MEASURED = (*_FILES.values(), "gpu.busy_percent", "gpu.power_watts", "gpu.sclk_hertz", *_TEMPERATURES.values())
+_ERRORS = {
+    errno.EPERM: "the driver refuses: the card is in reset, suspended or not active",
+    errno.EBUSY: "the driver is busy with a reset or a change of power state",
+    errno.EIO: "the card's firmware did not answer",
+    errno.ENODEV: "the card is gone",
+    errno.ETIME: "the card's firmware did not answer in time",
+    errno.EOPNOTSUPP: "this card does not offer it",
+    errno.EINVAL: "this card does not offer it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An amdgpu card: its PCI address and its folder below /sys/class/drm/cardN."""
+
+    address: str
+    device: Path
+    pci_id: str
+
+
+def amd_cards(roots: Roots) -> list[Card]:
+    """Cards that the amdgpu driver runs, in the order of their PCI addresses."""
+    found = {}
+    for card in (roots.sys / "class/drm").glob("card*"):
+        if _CARD.match(card.name) is None:
+            # a connector: card0-HDMI-A-1
+            continue
+        try:
+            pairs = dict(line.split("=", 1) for line in read_text(card / "device/uevent").splitlines() if "=" in line)
+        except OSError:
+            # unplugged while the folder was listed
+            continue
+        address = clean(pairs.get("PCI_SLOT_NAME", "")).lower()
+        if pairs.get("DRIVER") == "amdgpu" and address:
+            found[address] = Card(address, card / "device", clean(pairs.get("PCI_ID", "")).lower())
+    return [found[address] for address in sorted(found)]
+
+
+class AmdGpus:
+    """Polled; one Samples reading a card."""
+
+    name = "amdgpu"
+    interval = 2.0
+    blocking = True
+
+    def __init__(self, roots: Roots | None = None) -> None:
+        self._roots = Roots() if roots is None else roots
+
+    def poll(self, at: float) -> Sequence[Reading]:
+        """Raises NotHere when no card is run by amdgpu."""
+        cards = amd_cards(self._roots)
+        if not cards:
+            raise NotHere("no card is run by the amdgpu driver")
+        versions = gfx_versions(self._roots)
+        readings: list[Reading] = []
+        for card in cards:
+            values = read_card(card)
+            values["gpu.gfx_version"] = versions.get(card.address, Unknown("KFD does not list the card: ROCm cannot use it"))
+            readings.append(Samples(at, self.name, Entity("gpu", card.address), values))
+        return readings
+
+
+def read_card(card: Card) -> dict[str, Value | Unknown]:
+    """Signals of one card; ``gpu.gfx_version`` aside, which is KFD's to tell."""
+    sensors = _hwmon(card.device)
+    values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(card), "gpu.is_apu": _is_apu(sensors)}
+    try:
+        state = read_text(card.device / "power/runtime_status", 64)
+    except OSError:
+        # a kernel without runtime power management
+        state = "active"
+    values["gpu.runtime_status"] = clean(state)
+    if state in ("suspended", "suspending"):
+        # only power/runtime_status can be read without waking the card
+        return values | dict.fromkeys(_MEASURED, Unknown(f"the card is {state} and is not woken for a reading"))
+    for name, signal in _FILES.items():
+        values[signal] = _number(card.device / name)
+    values["gpu.busy_percent"] = _float(card.device / "gpu_busy_percent", 1.0)
+    if isinstance(values["gpu.vram_total_bytes"], Unknown):
+        # a zero is only to be believed from a card whose memory can be read
+        values["gpu.busy_percent"] = values["gpu.vram_total_bytes"]
+    values |= _sensors(sensors)
+    return values
+
+
+def _sensors(sensors: Path | Unknown) -> dict[str, Value | Unknown]:
+    values: dict[str, Value | Unknown] = dict.fromkeys(
+        ("gpu.power_watts", "gpu.sclk_hertz", *_TEMPERATURES.values()),
+        sensors if isinstance(sensors, Unknown) else Unknown("this card has no such sensor"),
+    )
+    if isinstance(sensors, Unknown):
+        return values
+    # average on RDNA cards, input alone on MI300, both on APUs
+    power = _float(sensors / "power1_average", 1e-6)
+    values["gpu.power_watts"] = power if not isinstance(power, Unknown) else _float(sensors / "power1_input", 1e-6)
+    values["gpu.sclk_hertz"] = _float(sensors / "freq1_input", 1.0)
+    for number in (1, 2, 3):
+        try:
+            signal = _TEMPERATURES.get(read_text(sensors / f"temp{number}_label", 64))
+        except OSError:
+            continue
+        if signal is not None:
+            values[signal] = _float(sensors / f"temp{number}_input", 1e-3)
+    return values
+
+
+def gfx_versions(roots: Roots) -> Mapping[str, str]:
+    """gfx target by PCI address, from KFD's topology: what the kernel knows, whatever HSA_OVERRIDE_GFX_VERSION says."""
+    found = {}
+    for node in (roots.sys / "class/kfd/kfd/topology/nodes").glob("*"):
+        try:
+            lines = read_text(node / "properties").splitlines()
+        except OSError:
+            # masked by a device control group (EPERM), or gone
+            continue
+        pairs = dict(line.split(" ", 1) for line in lines if " " in line)
+        numbers = {key: int(value) for key, value in pairs.items() if value.isdigit()}
+        version, location = numbers.get("gfx_target_version", 0), numbers.get("location_id", 0)
+        if version:
+            # 110000 is gfx1100, 90010 is gfx90a: the stepping is written in hex
+            bus, device, function = location >> 8, location >> 3 & 0x1F, location & 7
+            address = f"{numbers.get('domain', 0):04x}:{bus:02x}:{device:02x}.{function}"
+            found[address] = f"gfx{version // 10000}{version // 100 % 100}{version % 100:x}"
+    return found
+
+
+def _hwmon(device: Path) -> Path | Unknown:
+    """The sensors' folder; its number changes at each boot."""
+    for folder in sorted((device / "hwmon").glob("hwmon*")):
+        try:
+            if read_text(folder / "name", 64) == "amdgpu":
+                return folder
+        except OSError:
+            continue
+    return Unknown(f"{device}/hwmon has no sensors of amdgpu")
+
+
+def _is_apu(sensors: Path | Unknown) -> bool | Unknown:
+    """Only APUs have a north bridge to show the voltage of (amdgpu_pm.c, hwmon_attributes_visible)."""
+    return sensors if isinstance(sensors, Unknown) else (sensors / "in1_label").exists()
+
+
+def _name(card: Card) -> str:
+    try:
+        name = read_text(card.device / "product_name", 256)
+    except OSError:
+        name = ""
+    return clean(name) or card.pci_id or card.address
+
+
+def _number(path: Path) -> int | Unknown:
+    try:
+        text = read_text(path, 64)
+    except OSError as error:
+        meaning = _ERRORS.get(error.errno or 0)
+        return Unknown(f"{path} cannot be read: {meaning}" if meaning else reason(path, error))
+    if not text.lstrip("-").isdigit():
+        return Unknown(f"{path} holds {clean(text[:40])!r}, which is no number")
+    return int(text)
+
+
+def _float(path: Path, scale: float) -> float | Unknown:
+    number = _number(path)
+    return number if isinstance(number, Unknown) else round(number * scale, 3)

@@ -1,0 +1,221 @@
+"""What a process has of the GPUs: nodes it holds open, memory the driver counts for it, backends it has mapped.
+
+Memory comes from two accounts of the driver: KFD's (/sys/class/kfd/kfd/proc/PID, HIP only, readable by all) and the DRM
+client statistics in fdinfo (docs.kernel.org/gpu/drm-usage-stats.html). Both may count the same bytes, so the larger one counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sentinel.model.labels import Unknown, Value
+from sentinel.sources.roots import Roots, clean, link, read_bytes, read_number, read_text, reason
+
+_UNITS = {"": 1, "B": 1, "kB": 1024, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_BACKEND_LIBRARY = re.compile(rb"/libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b[^/\n]*\.so")
+#: runtimes that a build with its backends linked in maps; the Vulkan loader alone says nothing about a device
+_RUNTIMES: Mapping[bytes, str] = {
+    b"/libamdhip64.so": "hip",
+    b"/libcudart.so": "cuda",
+    b"/libcuda.so": "cuda",
+    b"/libvulkan.so": "vulkan",
+    b"/libOpenCL.so": "opencl",
+    b"/libze_loader.so": "sycl",
+    b"/libmusart.so": "musa",
+}
+#: Mesa's CPU drivers: lavapipe under its names since 2021, and SwiftShader
+_SOFTWARE_VULKAN = (b"/libvulkan_lvp", b"/libvk_swiftshader")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenNodes:
+    """GPU device files a process holds: descriptor number -> kind (kfd, render, card, nvidia)."""
+
+    nodes: Mapping[int, str]
+
+    @property
+    def kinds(self) -> str:
+        return ",".join(sorted(set(self.nodes.values())))
+
+
+def open_nodes(roots: Roots, pid: int) -> OpenNodes | Unknown:
+    """Scan /proc/PID/fd. Unknown when it may not be read: that is not the same as none."""
+    folder = f"{roots.proc}/{pid}/fd"
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names alone; Path objects would double the cost of the sweep
+    except OSError as error:
+        return Unknown(reason(folder, error))
+    nodes: dict[int, str] = {}
+    for name in names:
+        try:
+            target = link(f"{folder}/{name}")
+        except OSError:
+            # closed in between
+            continue
+        kind = node_kind(target)
+        if kind:
+            nodes[int(name)] = kind
+    return OpenNodes(nodes)
+
+
+def node_kind(path: str) -> str:
+    """kfd, render, card or nvidia for a GPU device file, else the empty string."""
+    if path == "/dev/kfd":
+        return "kfd"
+    if path.startswith("/dev/dri/"):
+        return "render" if "renderD" in path else "card"
+    # nvidiactl is opened to ask whether there is a card; nvidia0 and nvidia-uvm are held by a process that uses one
+    return "nvidia" if re.match(r"/dev/nvidia(?:\d+|-uvm)\Z", path) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One DRM client: its card, number, and memory in bytes (None: its driver does not say)."""
+
+    driver: str
+    card: str
+    number: str
+    vram: int | None
+    gtt: int
+
+
+def parse_fdinfo(text: str) -> Client | None:
+    """Decode /proc/PID/fdinfo/N; None when it is no DRM file. Keys that are absent count as 0, units vary by kernel."""
+    keys: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            keys[key.strip()] = value.strip()
+    if "drm-driver" in keys:
+        driver, card, number = keys["drm-driver"], keys.get("drm-pdev", ""), keys.get("drm-client-id", "")
+        regions = _regions(keys)
+        if driver == "amdgpu":
+            return Client(driver, card, number, regions.get("vram", 0), regions.get("gtt", 0))
+        # i915 and xe number their regions, and an integrated GPU has nothing but system memory: all of it is the GPU's
+        return Client(driver, card, number, sum(regions.values()) if regions else None, 0)
+    if "vram mem" in keys:
+        # amdgpu from 5.14 to 5.18
+        vram, gtt = keys["vram mem"], keys.get("gtt mem", "0")
+        return Client("amdgpu", keys.get("pdev", ""), keys.get("pasid", ""), _size(vram), _size(gtt))
+    return None
+
+
+def _regions(keys: Mapping[str, str]) -> dict[str, int]:
+    """Bytes by memory region: resident where the kernel says so, else the older drm-memory, else the total."""
+    found: dict[str, int] = {}
+    for prefix in ("drm-total-", "drm-memory-", "drm-resident-"):
+        found |= {key.removeprefix(prefix): _size(value) for key, value in keys.items() if key.startswith(prefix)}
+    return found
+
+
+def _size(text: str) -> int:
+    number, _, unit = text.partition(" ")
+    return int(number) * _UNITS.get(unit.strip(), 0) if number.isdigit() else 0
+
+
+def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Value | Unknown]:
+    """Bytes of GPU memory the process owns. 0 is said only when it is known that it holds no GPU node."""
+    by_kfd = kfd_bytes(roots, pid)
+    if isinstance(nodes, Unknown):
+        return {"server.gpu_memory_bytes": by_kfd if by_kfd else nodes, "server.gpu_gtt_bytes": nodes}
+    if not nodes.nodes:
+        return {"server.gpu_memory_bytes": by_kfd or 0, "server.gpu_gtt_bytes": 0}
+    clients = _clients(roots, pid, (number for number, kind in nodes.nodes.items() if kind in ("render", "card")))
+    if isinstance(clients, Unknown):
+        return {"server.gpu_memory_bytes": by_kfd if by_kfd else clients, "server.gpu_gtt_bytes": clients}
+    counted = [client.vram for client in clients if client.vram is not None]
+    if not counted and by_kfd is None:
+        only = Unknown(
+            f"the process holds {nodes.kinds} nodes, and neither KFD nor fdinfo counts memory for them"
+            " (memory on NVIDIA cards is not read yet)"
+        )
+        return {"server.gpu_memory_bytes": only, "server.gpu_gtt_bytes": only}
+    return {
+        "server.gpu_memory_bytes": max(by_kfd or 0, sum(counted)),
+        "server.gpu_gtt_bytes": sum(client.gtt for client in clients),
+    }
+
+
+def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client] | Unknown:
+    found: dict[tuple[str, str], Client] = {}
+    for descriptor in descriptors:
+        path = f"{roots.proc}/{pid}/fdinfo/{descriptor}"
+        try:
+            client = parse_fdinfo(read_text(path, 1 << 16))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return Unknown(reason(path, error))
+        if client is not None:
+            # duplicated descriptors show the same client
+            found[client.card, client.number] = client
+    return list(found.values())
+
+
+def kfd_bytes(roots: Roots, pid: int) -> int | None:
+    """Sum of vram_<gpu_id> that KFD counts for the process; None when KFD does not know it (Vulkan never appears there)."""
+    folder = roots.sys / "class/kfd/kfd/proc" / str(pid)
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith("vram_")]  # noqa: PTH208
+    except OSError:
+        return None
+    numbers = [read_number(folder / name) for name in names]
+    known = [number for number in numbers if isinstance(number, int)]
+    return sum(known) if known else None
+
+
+def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Value | Unknown]:
+    """GPU backends in /proc/PID/maps, and whether the only Vulkan device can be a software renderer."""
+    path = f"{roots.proc}/{pid}/maps"
+    try:
+        maps = read_bytes(path, 8 << 20)
+    except OSError as error:
+        why = Unknown(reason(path, error))
+        return {"server.gpu_backends": why, "server.software_gpu": why}
+    backends = {match.decode("ascii") for match in _BACKEND_LIBRARY.findall(maps)}
+    if not backends and b"/libggml-base" not in maps:
+        # a build with everything linked into one file shows its runtime only
+        backends = {name for library, name in _RUNTIMES.items() if library in maps}
+    software: bool | Unknown = False
+    if any(library in maps for library in _SOFTWARE_VULKAN):
+        # Mesa maps its drivers for a look at what they offer, so a mapped one is used only where no card is
+        software = nodes if isinstance(nodes, Unknown) else not nodes.nodes
+    return {"server.gpu_backends": ",".join(sorted(backends)), "server.software_gpu": software}
+
+
+def refused(roots: Roots, user: int, groups: frozenset[int]) -> str | Unknown:
+    """GPU nodes that exist and that a user with these groups may not open for reading and writing, by their modes."""
+    if user < 0:
+        return Unknown("the user of the process is not known")
+    closed = []
+    for path in [roots.dev / "kfd", *sorted((roots.dev / "dri").glob("renderD*"))]:
+        try:
+            status = path.stat()
+            listed = "system.posix_acl_access" in os.listxattr(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return Unknown(reason(path, error))
+        if listed:
+            # logind gives the person at the screen access by an ACL: the mode does not tell
+            return Unknown(f"{path} has an access control list, which sentinel does not judge")
+        if not _may_open(status, user, groups):
+            closed.append(clean(f"/dev/{path.relative_to(roots.dev)}"))
+    return ",".join(closed)
+
+
+def _may_open(status: os.stat_result, user: int, groups: frozenset[int]) -> bool:
+    if user == 0:
+        return True
+    mode = status.st_mode
+    if status.st_uid == user:
+        wanted = stat.S_IRUSR | stat.S_IWUSR
+    elif status.st_gid in groups:
+        wanted = stat.S_IRGRP | stat.S_IWGRP
+    else:
+        wanted = stat.S_IROTH | stat.S_IWOTH
+    return mode & wanted == wanted

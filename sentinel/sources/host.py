@@ -1,0 +1,127 @@
+"""The host's memory, memory pressure and GPU device files: /proc/meminfo, vmstat, pressure; /dev and /sys/module."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from sentinel.model.labels import HOST, Unknown, Value
+from sentinel.model.reading import Reading, Samples
+from sentinel.sources.roots import Roots, read_text, reason
+
+#: line of /proc/meminfo -> signal; psutil leaves out Mlocked, PageTables and Hugetlb
+_MEMINFO = {
+    "MemTotal": "host.mem_total_bytes",
+    "MemAvailable": "host.mem_available_bytes",
+    "MemFree": "host.mem_free_bytes",
+    "SwapTotal": "host.swap_total_bytes",
+    "SwapFree": "host.swap_free_bytes",
+    "Mlocked": "host.locked_bytes",
+    "PageTables": "host.page_tables_bytes",
+    "Hugetlb": "host.hugepages_bytes",
+}
+_PRESSURE = {
+    ("memory", "full"): "host.psi_memory_full_avg10",
+    ("memory", "some"): "host.psi_memory_some_avg10",
+    ("io", "full"): "host.psi_io_full_avg10",
+}
+
+
+class Host:
+    """Polled; one Samples reading about the host."""
+
+    name = "host"
+    interval = 2.0
+    blocking = True
+
+    def __init__(self, roots: Roots | None = None) -> None:
+        self._roots = Roots() if roots is None else roots
+        self._faults: tuple[float, int] | None = None
+
+    def poll(self, at: float) -> Sequence[Reading]:
+        """Read everything once: 0.2 ms."""
+        values = self._meminfo() | self._vmstat(at) | self._pressure() | self._gpu_files()
+        return [Samples(at, self.name, HOST, values)]
+
+    def _meminfo(self) -> dict[str, Value | Unknown]:
+        path = self._roots.proc / "meminfo"
+        try:
+            return parse_meminfo(read_text(path))
+        except OSError as error:
+            return dict.fromkeys(_MEMINFO.values(), Unknown(reason(path, error)))
+
+    def _vmstat(self, at: float) -> dict[str, Value | Unknown]:
+        path = self._roots.proc / "vmstat"
+        try:
+            counters = dict(line.split(" ", 1) for line in read_text(path).splitlines() if " " in line)
+        except OSError as error:
+            why = Unknown(reason(path, error))
+            return {"host.oom_kills": why, "host.major_faults_per_s": why}
+        kills, faults = counters.get("oom_kill", ""), counters.get("pgmajfault", "")
+        values: dict[str, Value | Unknown] = {
+            "host.oom_kills": int(kills) if kills.isdigit() else Unknown(f"{path} has no oom_kill: the kernel is older than 4.13")
+        }
+        if not faults.isdigit():
+            values["host.major_faults_per_s"] = Unknown(f"{path} has no pgmajfault")
+            return values
+        if self._faults is not None and at > self._faults[0] and int(faults) >= self._faults[1]:
+            values["host.major_faults_per_s"] = round((int(faults) - self._faults[1]) / (at - self._faults[0]), 2)
+        self._faults = (at, int(faults))
+        return values
+
+    def _pressure(self) -> dict[str, Value | Unknown]:
+        values: dict[str, Value | Unknown] = {}
+        for resource in ("memory", "io"):
+            path = self._roots.proc / "pressure" / resource
+            found: dict[str, float] | Unknown
+            try:
+                found = parse_pressure(read_text(path))
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
+                    found = Unknown(f"the kernel offers no {path}: boot it with psi=1")
+                else:
+                    found = Unknown(reason(path, error))
+            for (name, kind), signal in _PRESSURE.items():
+                if name == resource:
+                    missing = Unknown(f"{path} has no line '{kind}'")
+                    values[signal] = found if isinstance(found, Unknown) else found.get(kind, missing)
+        return values
+
+    def _gpu_files(self) -> dict[str, Value | Unknown]:
+        values: dict[str, Value | Unknown] = {"host.kfd_present": (self._roots.dev / "kfd").exists()}
+        try:
+            values["host.render_nodes"] = sum(1 for _ in (self._roots.dev / "dri").glob("renderD*"))
+        except OSError as error:
+            values["host.render_nodes"] = Unknown(reason(self._roots.dev / "dri", error))
+        module = self._roots.sys / "module/amdgpu"
+        try:
+            values["host.amdgpu_loaded"] = read_text(module / "initstate", 64) == "live"
+        except FileNotFoundError:
+            # built into the kernel it has a folder and no state
+            values["host.amdgpu_loaded"] = module.is_dir()
+        except OSError as error:
+            values["host.amdgpu_loaded"] = Unknown(reason(module / "initstate", error))
+        return values
+
+
+def parse_meminfo(text: str) -> dict[str, Value | Unknown]:
+    """Bytes by signal; the kernel writes kB and means 1024. A missing line is Unknown."""
+    values: dict[str, Value | Unknown] = {signal: Unknown(f"/proc/meminfo has no {key} line") for key, signal in _MEMINFO.items()}
+    for line in text.splitlines():
+        key, _, rest = line.partition(":")
+        signal, words = _MEMINFO.get(key), rest.split()
+        if signal is not None and words and words[0].isdigit():
+            values[signal] = int(words[0]) * 1024
+    return values
+
+
+def parse_pressure(text: str) -> dict[str, float]:
+    """avg10 in percent by kind (some, full), of a file of /proc/pressure (kernel: Documentation/accounting/psi.rst)."""
+    found = {}
+    for line in text.splitlines():
+        kind, _, rest = line.partition(" ")
+        for pair in rest.split():
+            key, _, number = pair.partition("=")
+            if key == "avg10" and number.replace(".", "", 1).isdigit():
+                found[kind] = float(number)
+    return found

@@ -1,0 +1,132 @@
+"""Asks a llama-server whose log cannot be read: ready or loading (/health), and the context it serves (/props).
+
+Only these two: /health answers without a key and without waking the server's loop, /props costs one answer a start. /metrics is
+never asked, for a scrape resets gauges that the user may watch, and /slots made older builds print a line for each poll
+(llama.cpp, tools/server). Only addresses of this machine's loopback are asked: the command line of a process is a stranger's
+word, and must not send sentinel to another host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sentinel.model.labels import Unknown, Value
+from sentinel.model.reading import Reading, Samples
+from sentinel.sources.discover import ServerProcess
+
+_TIMEOUT = 1.0
+#: A chat template is a few KB and the largest part of /props; what is larger is no llama-server.
+_MOST = 1 << 20
+#: Seconds between questions: while it loads, and once it is ready.
+_WHILE_LOADING, _WHEN_READY = 2.0, 30.0
+_LOOPBACK = {
+    "": "127.0.0.1",
+    "localhost": "127.0.0.1",
+    "127.0.0.1": "127.0.0.1",
+    "0.0.0.0": "127.0.0.1",  # noqa: S104
+    "::1": "::1",
+    "::": "::1",
+}
+
+
+@dataclass(slots=True)
+class _Asked:
+    start: float
+    at: float = float("-inf")
+    ready: bool = False
+    context: bool = False
+
+
+class LlamaHttp:
+    """Polled source: `servers` gives those that run now, `hidden` says whether a server's log is not read."""
+
+    name = "llama_http"
+    interval = 2.0
+    blocking = True
+
+    def __init__(self, servers: Callable[[], Sequence[ServerProcess]], hidden: Callable[[ServerProcess], bool]) -> None:
+        self._servers = servers
+        self._hidden = hidden
+        self._asked: dict[int, _Asked] = {}
+
+    def poll(self, at: float) -> Sequence[Reading]:
+        """Ask each server that is due. One that does not answer teaches nothing: it may listen elsewhere."""
+        running = [s for s in self._servers() if self._hidden(s)]
+        self._asked = {s.pid: self._asked.get(s.pid, _Asked(s.start_time)) for s in running}
+        readings: list[Reading] = []
+        for server in running:
+            asked = self._asked[server.pid]
+            if at - asked.at < (_WHEN_READY if asked.ready else _WHILE_LOADING):
+                continue
+            asked.at = at
+            values = self._ask(server, asked)
+            if values:
+                readings.append(Samples(at, self.name, server.entity, values))
+        return readings
+
+    def _ask(self, server: ServerProcess, asked: _Asked) -> dict[str, Value | Unknown]:
+        host = _LOOPBACK.get(str(server.values.get("server.host", "")))
+        port = server.values.get("server.port")
+        if host is None or not isinstance(port, int) or not 0 < port < 65536:
+            return {}
+        health = get(host, port, "/health")
+        state = state_of(health)
+        asked.ready = state == "ready"
+        if not state:
+            return {}
+        values: dict[str, Value | Unknown] = {"server.state": state}
+        if asked.ready and not asked.context:
+            asked.context = True
+            values |= context_of(get(host, port, "/props"))
+        return values
+
+
+def get(host: str, port: int, path: str) -> tuple[int, Any]:
+    """Status and JSON of a GET; (0, None) where nobody answers in time or what answers is no JSON."""
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        answer = connection.getresponse()
+        data = answer.read(_MOST + 1)
+        if len(data) > _MOST:
+            return 0, None
+        return answer.status, json.loads(data)
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return 0, None
+    finally:
+        with contextlib.suppress(OSError):
+            connection.close()
+
+
+def state_of(answer: tuple[int, Any]) -> str:
+    """``ready``, ``loading``, or nothing where it is not llama-server that answers (README of tools/server, /health)."""
+    status, body = answer
+    if not isinstance(body, Mapping):
+        return ""
+    if status == 200 and body.get("status") == "ok":
+        return "ready"
+    error = body.get("error")
+    if status == 503 and isinstance(error, Mapping) and error.get("message") == "Loading model":
+        return "loading"
+    return ""
+
+
+def context_of(answer: tuple[int, Any]) -> dict[str, Value]:
+    """Context of a slot and number of slots from /props; empty where a key is asked for or it says nothing."""
+    status, body = answer
+    if status != 200 or not isinstance(body, Mapping):
+        return {}
+    values: dict[str, Value] = {}
+    settings = body.get("default_generation_settings")
+    context = settings.get("n_ctx") if isinstance(settings, Mapping) else None
+    if isinstance(context, int) and not isinstance(context, bool) and 0 < context < 1 << 40:
+        values["server.ctx_per_slot"] = context
+    slots = body.get("total_slots")
+    if isinstance(slots, int) and not isinstance(slots, bool) and 0 < slots < 1 << 20:
+        values["server.slots"] = slots
+    return values

@@ -1,0 +1,295 @@
+"""A log file that is followed through everything that happens to log files.
+
+inotify is only a hint to look earlier: what counts is the inode and the size, and the bytes before the offset. llama-server
+truncates its `--log-file` at every start (fopen "w", common/log.cpp) and never opens it again while it runs, so after a rename
+by logrotate it goes on writing to the renamed file, however long.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentinel.model.labels import Entity
+from sentinel.model.reading import LogLines
+from sentinel.parsing.lines import LineSplitter
+from sentinel.sources import rotation
+from sentinel.sources.base import SourceFault
+from sentinel.sources.tail import (
+    CHUNK,
+    Tail,
+    TruncatedError,
+    bytes_before,
+    digest,
+    last_line_start,
+    line_start,
+    open_regular,
+    printable,
+    reason,
+)
+
+#: Bytes taken in one poll: a backlog of gigabytes must not keep the other sources waiting.
+BUDGET = 8 * CHUNK
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a log has been read; survives a restart of the daemon as JSON (dataclasses.asdict).
+
+    `offset` counts the bytes of complete lines, `n` is the number of the line that starts there, `tail` the fingerprint of the
+    last bytes before it. `ino` is 0 when there was no file.
+    """
+
+    path: str
+    dev: int
+    ino: int
+    offset: int
+    n: int
+    tail: str
+
+
+class LogFile:
+    """Polled source of the lines of one log file.
+
+    `start` resumes where a saved position ends: lines written meanwhile are news. Without it what the file holds at first is
+    `backlog`, of which the last `max_backlog` bytes are read, or nothing with `from_end`. `limit` is the longest line in bytes.
+    """
+
+    interval = 1.0
+    blocking = False
+
+    def __init__(
+        self,
+        path: Path,
+        entity: Entity,
+        *,
+        kind: str = "llama-server",
+        start: Position | None = None,
+        from_end: bool = False,
+        max_backlog: int = 64 << 20,
+        elapsed_base: float | None = None,
+        limit: int = 65536,
+        name: str | None = None,
+    ) -> None:
+        self.path = path
+        self.entity = entity
+        self.name = name or printable(path)
+        #: there is more to read: poll again at once
+        self.more = False
+        #: bytes at the start of a large file that were never read
+        self.skipped_bytes = 0
+        #: when the server's own clock stood at zero; forgotten when the file begins anew, for that means a new process
+        self.elapsed_base = elapsed_base
+        self._kind = kind
+        self._max_backlog = max_backlog
+        self._from_end = from_end
+        self._splitter = LineSplitter(limit)
+        self._start = start
+        #: nothing is known yet of what the file held before: what it holds at the first look is backlog
+        self._fresh = start is None
+        self._backlog_end = 0
+        self._tail: Tail | None = None
+        self._bytes = 0
+        #: modification time of the file when it was last read, for telling a fresh copy of it from an older one
+        self._read_mtime = 0
+        self._folder_mtime = 0
+
+    @property
+    def missing(self) -> bool:
+        """There is no file to read (yet), which is not a fault: a server opens its log when it starts."""
+        return self._tail is None
+
+    @property
+    def cut(self) -> int:
+        """Lines that were longer than the limit and lost their end."""
+        return self._splitter.cut
+
+    def poll(self, at: float) -> Sequence[LogLines]:
+        """Read what is new. Raises SourceFault where the file cannot be read; lines read before that are returned first."""
+        found: list[LogLines] = []
+        self.more = False
+        end = self._bytes + BUDGET
+        try:
+            while not self.more and self._advance(at, found):
+                self.more = self._bytes >= end
+        except OSError as error:
+            if not found:
+                self._forget()
+                raise SourceFault(reason(self.name, error)) from error
+        except SourceFault:
+            if not found:
+                raise
+        return found
+
+    def flush(self, at: float) -> Sequence[LogLines]:
+        """The last line although it has no end, for example because its writer is dead."""
+        found: list[LogLines] = []
+        if self._tail is not None:
+            self._add(found, self._tail.rest(), at)
+        return found
+
+    def position(self) -> Position:
+        """Where the lines returned so far end."""
+        if (tail := self._tail) is None:
+            return self._start or Position(self.name, 0, 0, 0, 1, digest(b""))
+        return Position(self.name, tail.dev, tail.ino, tail.consumed, tail.line, tail.mark())
+
+    def close(self) -> None:
+        """Give the file back; the next poll would go on at the same place."""
+        self._forget()
+
+    def _advance(self, at: float, found: list[LogLines]) -> bool:
+        """One step: open, read a batch, restart after truncation, or move to the next file. False when all is read."""
+        if (tail := self._tail) is None:
+            self._tail = self._open_first()
+            self._fresh = False
+            return self._tail is not None
+        try:
+            if self._read(tail, at, found):
+                return True
+        except TruncatedError:
+            self._finish_truncated(tail, at, found)
+            return True
+        return self._move_on(tail, at, found)
+
+    def _read(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
+        begin = tail.offset
+        old = begin < self._backlog_end
+        status = os.fstat(tail.fd)
+        lines = tail.read(min(CHUNK, self._backlog_end - begin) if old else CHUNK)
+        if lines is None:
+            return False
+        self._bytes += tail.offset - begin
+        self._read_mtime = status.st_mtime_ns
+        self._add(found, lines, min(at, status.st_mtime) if old else at, backlog=old)
+        return True
+
+    def _add(self, found: list[LogLines], lines: tuple[bytes, int] | None, at: float, *, backlog: bool = False) -> None:
+        if lines is None or not lines[0]:
+            return
+        data, first = lines
+        found.append(LogLines(at, self.name, self.entity, data, self._kind, first, backlog, self.elapsed_base))
+
+    def _finish_truncated(self, tail: Tail, at: float, found: list[LogLines]) -> None:
+        """Read the rest of what was truncated away where logrotate's copytruncate left a copy of it, then begin anew."""
+        if (fd := self._open_copy(tail)) is not None:
+            try:
+                for _ in range(BUDGET // CHUNK):
+                    if not (data := os.pread(fd, CHUNK, tail.offset)):
+                        break
+                    self._add(found, tail.take(data), at)
+            finally:
+                os.close(fd)
+        self._add(found, tail.rest(), at)
+        tail.restart()
+        self._backlog_end = 0
+        self.elapsed_base = None
+
+    def _open_copy(self, tail: Tail) -> int | None:
+        copy = rotation.newest_rotated(self.path)
+        try:
+            fd = None if copy is None else open_regular(copy)
+        except PermissionError:
+            return None
+        if fd is None:
+            return None
+        # Logs of the same command begin alike: only a copy made after the last reading can be a copy of this file.
+        status = os.fstat(fd)
+        if status.st_ctime_ns >= self._read_mtime and tail.offset and bytes_before(fd, tail.offset) == tail.tail():
+            return fd
+        os.close(fd)
+        return None
+
+    def _move_on(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
+        """At the end of the open file: go over to the file that came after it. False when there is none."""
+        if not self._displaced(tail, at) or (following := rotation.successor(self.path, tail.ino)) is None:
+            return False
+        self._folder_mtime = 0
+        # Its writer has gone over to the new file, but between the end we saw and the rename it wrote to the old one.
+        if self._read_quietly(tail, at, found):
+            return True
+        fd = open_regular(following.file)
+        if fd is None:
+            return False
+        if os.fstat(fd).st_ino != following.inode:
+            # The names have moved on since they were listed.
+            os.close(fd)
+            return True
+        self._add(found, tail.rest(), at)
+        tail.close()
+        self._tail = Tail(fd, self._splitter)
+        self._tail.restart()
+        self._backlog_end = 0
+        self.elapsed_base = None
+        return True
+
+    def _displaced(self, tail: Tail, at: float) -> bool:
+        """Another file may have come after the open one. Cheap: the folder is listed again only when it has changed."""
+        try:
+            status = self.path.stat()
+            if (status.st_ino, status.st_dev) == (tail.ino, tail.dev):
+                return False
+            if status.st_size:
+                return True
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        try:
+            folder = self.path.resolve().parent.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if folder.st_mtime_ns == self._folder_mtime:
+            return False
+        # A time stamp is good for several changes within its tick (4 ms, ext4), so a young one says nothing yet.
+        self._folder_mtime = folder.st_mtime_ns if at - folder.st_mtime > 1 else 0
+        return True
+
+    def _read_quietly(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
+        try:
+            return self._read(tail, at, found)
+        except TruncatedError:
+            return False
+
+    def _open_first(self) -> Tail | None:
+        if self._start is not None and (resumed := self._resume(self._start)) is not None:
+            return resumed
+        fd = open_regular(self.path)
+        if fd is None:
+            return None
+        tail = Tail(fd, self._splitter)
+        size = os.fstat(fd).st_size
+        begin = 0
+        if self._fresh and self._from_end:
+            begin = last_line_start(fd, size)
+        elif size > self._max_backlog:
+            begin = line_start(fd, size - self._max_backlog)
+            self.skipped_bytes += begin
+        if begin:
+            tail.seek(begin, 1)
+        else:
+            tail.restart()
+        self._backlog_end = size if self._fresh else 0
+        return tail
+
+    def _resume(self, start: Position) -> Tail | None:
+        """The file that `start` is a position of, at its path or renamed since, opened there; None when it is gone."""
+        if start.ino <= 0 or start.offset < 0 or (file := rotation.find(self.path, start.ino)) is None:
+            return None
+        fd = open_regular(file)
+        if fd is None:
+            return None
+        # The inode of a deleted file is given to the next new one at once (ext4, tmpfs): only the content proves it the same.
+        same = os.fstat(fd).st_ino == start.ino and os.fstat(fd).st_size >= start.offset
+        if not same or digest(bytes_before(fd, start.offset)) != start.tail:
+            os.close(fd)
+            return None
+        tail = Tail(fd, self._splitter)
+        tail.seek(start.offset, start.n)
+        return tail
+
+    def _forget(self) -> None:
+        if self._tail is not None:
+            self._start = self.position()
+            self._tail.close()
+            self._tail = None

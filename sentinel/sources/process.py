@@ -1,0 +1,156 @@
+"""What the llama-servers that run are doing: state, CPU, memory, GPU use, the limits above them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sentinel.model.labels import Unknown, Value
+from sentinel.model.reading import Reading, Samples
+from sentinel.sources import cgroup, gpu_use
+from sentinel.sources.discover import ServerProcess
+from sentinel.sources.roots import Roots, read_number, read_text, reason
+from sentinel.sources.status import Stat, credentials, memory_signals, read_stat
+
+#: A server is young while it may still load its model: everything is then read often, for the load can be over in seconds.
+_YOUNG_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """Seconds between two readings of the same kind, for a young server and for an old one."""
+
+    young: float
+    old: float
+
+    def due(self, last: float | None, at: float, age: float) -> bool:
+        # half a tick of slack: timers come a little early as well as late
+        return last is None or at - last >= (self.young if age < _YOUNG_SECONDS else self.old) - 0.25
+
+
+_CHEAP = Cadence(2.0, 5.0)
+_NODES = Cadence(5.0, 10.0)
+_MAPS = Cadence(5.0, 30.0)
+_GROUP = Cadence(5.0, 15.0)
+_REFUSED = Cadence(60.0, 120.0)
+
+
+@dataclass(slots=True)
+class _State:
+    """What was read of one process, and when; CPU is a difference of two readings."""
+
+    ticks: int
+    last: dict[str, float] = field(default_factory=dict)
+    cpu: tuple[float, int] | None = None
+    nodes: gpu_use.OpenNodes | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
+    gpu_bytes: int = 0
+    share: float = 0.0
+
+
+class ServerSampler:
+    """Polled; reads the processes that `servers` gives, each kind of file at its own pace. smaps is never read."""
+
+    name = "process_sample"
+    interval = 1.0
+    blocking = True
+
+    def __init__(self, servers: Callable[[], Sequence[ServerProcess]], roots: Roots | None = None) -> None:
+        self._servers = servers
+        self._roots = Roots() if roots is None else roots
+        self._states: dict[int, _State] = {}
+        self._tick = float(os.sysconf("SC_CLK_TCK"))
+
+    def poll(self, at: float) -> Sequence[Reading]:
+        """Samples of the servers for which something is due. 0.1 % of a core for one server at rest."""
+        servers = self._servers()
+        for pid in self._states.keys() - {server.pid for server in servers}:
+            del self._states[pid]
+        readings = []
+        for server in servers:
+            state = self._states.get(server.pid)
+            if state is None or state.ticks != server.ticks:
+                state = self._states[server.pid] = _State(server.ticks)
+            values = self._sample(server, state, at)
+            if values:
+                readings.append(Samples(at, self.name, server.entity, values))
+        return readings
+
+    def _sample(self, server: ServerProcess, state: _State, at: float) -> dict[str, Value | Unknown]:
+        age = at - server.start_time
+        due = {
+            name
+            for name, cadence in (
+                ("cheap", _CHEAP), ("nodes", _NODES), ("maps", _MAPS), ("group", _GROUP), ("refused", _REFUSED)
+            )
+            if cadence.due(state.last.get(name), at, age)
+        }  # fmt: skip
+        if not due:
+            return {}
+        stat = read_stat(self._roots, server.pid)
+        if isinstance(stat, Unknown) or stat.start_ticks != server.ticks:
+            # gone; discovery says so
+            return {}
+        state.last.update(dict.fromkeys(due, at))
+        values: dict[str, Value | Unknown] = {}
+        if "nodes" in due:
+            values |= self._gpu(server, state)
+        if "cheap" in due:
+            values |= self._cheap(server, state, stat, at)
+        if "maps" in due:
+            values |= gpu_use.mapped(self._roots, server.pid, state.nodes)
+        if "group" in due:
+            values |= cgroup.limits(self._roots, server.member)
+        if "refused" in due:
+            values["server.gpu_nodes_refused"] = self._refused(server.pid)
+        return values
+
+    def _cheap(self, server: ServerProcess, state: _State, stat: Stat, at: float) -> dict[str, Value | Unknown]:
+        path = f"{self._roots.proc}/{server.pid}/status"
+        try:
+            values = memory_signals(read_text(path, 1 << 16))
+        except OSError as error:
+            values = dict.fromkeys(memory_signals(""), Unknown(reason(path, error)))
+        values["server.process_state"] = stat.state
+        values["server.threads"] = stat.threads
+        values["server.oom_score_adj"] = read_number(f"{self._roots.proc}/{server.pid}/oom_score_adj")
+        if state.cpu is not None and at > state.cpu[0]:
+            used = (stat.cpu_ticks - state.cpu[1]) / self._tick / (at - state.cpu[0])
+            values["server.cpu_cores"] = round(max(used, 0.0), 3)
+        state.cpu = (at, stat.cpu_ticks)
+        values["server.load_share"] = self._load_share(server, state, values)
+        return values
+
+    def _gpu(self, server: ServerProcess, state: _State) -> dict[str, Value | Unknown]:
+        state.nodes = nodes = gpu_use.open_nodes(self._roots, server.pid)
+        values = gpu_use.memory(self._roots, server.pid, nodes)
+        state.gpu_bytes = sum(int(value) for value in values.values() if not isinstance(value, Unknown))
+        if isinstance(nodes, Unknown):
+            return values | {"server.gpu_nodes_open": nodes, "server.gpu_node_kinds": nodes}
+        return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
+
+    @staticmethod
+    def _load_share(server: ServerProcess, state: _State, values: dict[str, Value | Unknown]) -> float | Unknown:
+        """The highest share of the model file seen in memory in this run of the process: a lower bound of the load.
+
+        Mapped file pages and copies (host or GPU) are not added up: a mapped model that goes to a GPU is read through its
+        pages first, and would count twice while it loads; and the pages may be dropped again afterwards.
+        """
+        if server.model is None:
+            return Unknown("the size of the model is not known: its file cannot be read, or it was fetched by name")
+        if server.model.incomplete:
+            return Unknown(server.model.incomplete)
+        file, anonymous = values["server.rss_file_bytes"], values["server.rss_anon_bytes"]
+        if isinstance(file, Unknown) or isinstance(anonymous, Unknown):
+            return Unknown("its resident memory is not known")
+        loaded = max(int(file), int(anonymous) + state.gpu_bytes)
+        state.share = max(state.share, round(min(loaded / max(server.model.file_bytes, 1), 1.0), 4))
+        return state.share
+
+    def _refused(self, pid: int) -> str | Unknown:
+        path = f"{self._roots.proc}/{pid}/status"
+        try:
+            user, groups = credentials(read_text(path, 1 << 16))
+        except OSError as error:
+            return Unknown(reason(path, error))
+        return gpu_use.refused(self._roots, user, groups)

@@ -1,0 +1,103 @@
+"""Names of rotated logs: where a file went that is no longer at its path, and which file came after it.
+
+Knows the two families of names that logrotate writes: numbers (``x.log.1`` is the newest, ``x.log.2`` older) and dates
+(``x.log-20261123``, the highest is the newest). Compressed files are no longer readable as logs and are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+_SUFFIX = re.compile(r"[.-](\d[\d.-]*)")
+#: A suffix of that many digits is a date, below it the number of a rotation.
+_DATE_DIGITS = 6
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One file of a rotated log."""
+
+    file: Path
+    inode: int
+    #: nothing was ever written to it, or nothing since it was truncated
+    empty: bool
+
+
+def _settled(path: Path) -> list[Generation] | None:
+    """A listing that was true at one moment; None while files are being renamed. Raises OSError.
+
+    Listing takes a while, and one taken during a rotation can show a file twice, or in the wrong order, or not at all. Two
+    equal ones in a row are true.
+    """
+    listing = _listing(path)
+    for _ in range(_ATTEMPTS):
+        before, listing = listing, _listing(path)
+        if listing == before:
+            return listing
+    return None
+
+
+def _listing(path: Path) -> list[Generation]:
+    """Rotated files of `path`, oldest first, and last the file at `path` itself, alone where the folder may not be listed."""
+    # logrotate renames the file that a symbolic link points to, in the folder of that file.
+    path = path.resolve()
+    found: list[tuple[tuple[int, int, str], Generation]] = []
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError:
+        names = [path.name]
+    for name in names:
+        suffix = _SUFFIX.fullmatch(name, len(path.name))
+        if suffix is None and name != path.name:
+            continue
+        try:
+            # The inode in the listing is another one on overlayfs and under a bind mount.
+            status = (path.parent / name).lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            age = _age(suffix[1]) if suffix else (2, 0, "")
+            found.append((age, Generation(path.parent / name, status.st_ino, status.st_size == 0)))
+    return [generation for _, generation in sorted(found, key=lambda pair: pair[0])]
+
+
+def _age(suffix: str) -> tuple[int, int, str]:
+    if suffix.isdecimal() and len(suffix) < _DATE_DIGITS:
+        return (1, -int(suffix), "")
+    return (0, 0, suffix)
+
+
+def find(path: Path, inode: int) -> Path | None:
+    """Where the file with this inode is now: at `path` or renamed beside it; None when gone. Raises OSError."""
+    generations = _settled(path) or _listing(path)
+    return next((generation.file for generation in generations if generation.inode == inode), None)
+
+
+def successor(path: Path, inode: int) -> Generation | None:
+    """The first file with anything in it that came after the one with this inode; None while none has, or none is sure.
+
+    Empty files do not count: logrotate creates one at every rotation, beside a writer that never opens its log again. A file
+    that is no longer in the folder (deleted, compressed) is followed by the one at `path`. Raises OSError.
+    """
+    generations = _settled(path) or []
+    inodes = [generation.inode for generation in generations]
+    if inode in inodes:
+        later = generations[inodes.index(inode) + 1 :]
+    else:
+        current = path.resolve()
+        later = [generation for generation in generations if generation.file == current]
+    return next((generation for generation in later if not generation.empty), None)
+
+
+def newest_rotated(path: Path) -> Path | None:
+    """The youngest rotated file of `path`; None when there is none. Raises OSError."""
+    current = path.resolve()
+    return next((generation.file for generation in reversed(_listing(path)) if generation.file != current), None)

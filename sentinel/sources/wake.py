@@ -1,0 +1,205 @@
+"""Wake-ups when files change: inotify, through watchdog. Only ever a hint; who is woken looks for himself.
+
+One watch a folder, however many of its files are followed, and only for events that change something: an event for every open
+and close would let our own reading wake us for ever. The kernel drops events when its queue is full and watchdog says nothing
+of it, so everything that waits for a wake-up polls as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from sentinel.sources.base import SourceFault
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver, ObservedWatch
+
+Callback = Callable[[], None]
+
+#: No opened, closed or closed-no-write: they would tell of our own reads.
+_EVENTS: tuple[type[FileSystemEvent], ...] = (
+    FileModifiedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+)
+
+
+class _Folder(FileSystemEventHandler):
+    """The watch on one folder: which names in it matter, and to whom."""
+
+    def __init__(self, path: str, changed: Callable[[str, FileSystemEvent], None]) -> None:
+        self.path = path
+        self._changed = changed
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        self._changed(self.path, event)
+
+
+class Wakes:
+    """Calls back when a file or the content of a folder changes. Callbacks run on watchdog's thread and must return at once.
+
+    The folder need not exist: then the nearest one above it is watched until it does.
+    """
+
+    def __init__(self) -> None:
+        self._observer: BaseObserver | None = None
+        self._lock = threading.RLock()
+        #: what is asked for: folder -> name in it ("" is any name) -> callbacks
+        self._wanted: dict[str, dict[str, list[Callback]]] = {}
+        #: what is watched: folder -> watch
+        self._watches: dict[str, ObservedWatch | None] = {}
+        #: folders that came or went and could not be watched any more, for inotify's limits
+        self.lost_folders = 0
+
+    def start(self) -> None:
+        """Begin. Raises SourceFault where inotify's limits leave no room; polling goes on without it."""
+        try:
+            # The constructor takes an inotify instance already.
+            observer = Observer()
+            observer.start()
+        except OSError as error:
+            raise SourceFault(_reason(error)) from error
+        with self._lock:
+            self._observer = observer
+        self._place()
+
+    def stop(self) -> None:
+        """End; no callback runs after this returns."""
+        with self._lock:
+            observer, self._observer = self._observer, None
+            self._watches.clear()
+        if observer is not None:
+            observer.stop()
+            observer.join()
+
+    def watch(self, path: Path, callback: Callback) -> None:
+        """Call back when the file at `path` changes, comes or goes. Raises SourceFault at inotify's limits."""
+        self._want(path.parent, path.name, callback)
+
+    def watch_folder(self, path: Path, callback: Callback) -> None:
+        """Call back when anything in the folder changes, comes or goes. Raises SourceFault at inotify's limits."""
+        self._want(path, "", callback)
+
+    def unwatch(self, path: Path) -> None:
+        """Forget what was asked for about this file or folder."""
+        path = path.absolute()
+        with self._lock:
+            self._wanted.get(str(path.parent), {}).pop(path.name, None)
+            self._wanted.get(str(path), {}).pop("", None)
+            for folder in [folder for folder, names in self._wanted.items() if not names]:
+                del self._wanted[folder]
+        self._place()
+
+    def _want(self, folder: Path, name: str, callback: Callback) -> None:
+        with self._lock:
+            self._wanted.setdefault(str(folder.absolute()), {}).setdefault(name, []).append(callback)
+        self._place()
+
+    def _place(self) -> None:
+        """Watch the folders that are wanted, or those above that exist, and no others."""
+        needed: set[str] = set()
+        # A folder that appears while the one above it is not yet watched tells nobody: look again until nothing has changed.
+        while True:
+            with self._lock:
+                if (observer := self._observer) is None or (now := {_nearest(folder) for folder in self._wanted}) == needed:
+                    return
+                needed = now
+                unneeded = [self._watches.pop(folder) for folder in set(self._watches) - needed]
+                missing = needed - set(self._watches)
+                self._watches.update(dict.fromkeys(missing))
+            # Without our lock: watchdog calls us with its own lock held, which these calls take.
+            for watch in unneeded:
+                _unschedule(observer, watch)
+            for folder in missing:
+                self._schedule(observer, folder)
+
+    def _schedule(self, observer: BaseObserver, folder: str) -> None:
+        watch = None
+        try:
+            watch = observer.schedule(_Folder(folder, self._changed), folder, event_filter=list(_EVENTS))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise SourceFault(_reason(error)) from error
+        finally:
+            with self._lock:
+                kept = watch is not None and folder in self._watches
+                if kept:
+                    self._watches[folder] = watch
+                elif watch is None:
+                    self._watches.pop(folder, None)
+        if not kept:
+            _unschedule(observer, watch)
+
+    def _changed(self, folder: str, event: FileSystemEvent) -> None:
+        """On watchdog's thread: call who waits for one of the names in the event."""
+        paths = {os.fsdecode(event.src_path), os.fsdecode(event.dest_path)} - {""}
+        parts = [path.rpartition("/") for path in paths]
+        names = {name for parent, _, name in parts if (parent or "/") == folder}
+        with self._lock:
+            waiting = self._wanted.get(folder, {})
+            callbacks = [callback for name in names for callback in waiting.get(name, ())]
+            if names:
+                callbacks += waiting.get("", ())
+            # The folder itself or one that leads to a wanted one came or went.
+            affected = [wanted for wanted in self._wanted if any(f"{wanted}/".startswith(f"{path}/") for path in paths)]
+            callbacks += [callback for wanted in affected for each in self._wanted[wanted].values() for callback in each]
+            gone = self._watches.pop(folder, None) if folder in paths else None
+            observer = self._observer
+        if observer is not None:
+            _unschedule(observer, gone)
+        if affected:
+            try:
+                self._place()
+            except SourceFault:
+                # There is nobody to tell on this thread; what is not watched is polled.
+                self.lost_folders += 1
+        for callback in callbacks:
+            callback()
+
+
+def _unschedule(observer: BaseObserver, watch: ObservedWatch | None) -> None:
+    # watchdog forgets a watch by itself when its observer ends.
+    with contextlib.suppress(KeyError):
+        if watch is not None:
+            observer.unschedule(watch)
+
+
+def _nearest(folder: str) -> str:
+    """The folder, or the nearest one above it that exists."""
+    path = Path(folder)
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return str(path)
+
+
+def _reason(error: OSError) -> str:
+    instead = "files are looked at once a second instead"
+    if error.errno == errno.ENOSPC:
+        return f"inotify has no watch left; {instead}. Raise the limit: sysctl fs.inotify.max_user_watches=524288"
+    if error.errno == errno.EMFILE:
+        return f"inotify has no instance left; {instead}. Raise the limit: sysctl fs.inotify.max_user_instances=512"
+    return f"cannot watch files for changes: {error.strerror or error}; {instead}"

@@ -1,0 +1,152 @@
+"""Runs sources: keeps each going by itself, pauses it after a fault, and knows how each is doing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import structlog
+
+from sentinel.clock import Clock
+from sentinel.inbox import Inbox
+from sentinel.model.reading import LogLines, Reading
+from sentinel.sources.base import NotHere, Polled, SourceFault, Streaming
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+_SETTLED = 1.0
+#: What is not there now (a card, a driver) may come: looked for again this often. Seconds.
+_ABSENT_PAUSE = 60.0
+
+Health = Literal["starting", "up", "absent", "failed"]
+T = TypeVar("T")
+log = structlog.get_logger("sentinel")
+
+
+@dataclass(slots=True)
+class SourceState:
+    """How a source is doing. `why` is a sentence for a person where it is not up."""
+
+    name: str
+    health: Health = "starting"
+    why: str = ""
+    since: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+class Supervisor:
+    """Runs polled and streaming sources; a source that fails never stops the others."""
+
+    def __init__(self, inbox: Inbox, clock: Clock, executor: Executor) -> None:
+        self.states: dict[str, SourceState] = {}
+        self._inbox = inbox
+        self._clock = clock
+        self._executor = executor
+
+    def state(self, name: str) -> SourceState:
+        """The state of a source, made if there is none."""
+        if name not in self.states:
+            self.states[name] = SourceState(name, since=self._clock.now())
+        return self.states[name]
+
+    def note(self, name: str, health: Health, why: str = "") -> None:
+        """Note how a source is doing; tells sentinel's own log when that changed."""
+        state = self.state(name)
+        now = self._clock.now()
+        if health == "failed":
+            state.failures += 1
+            state.retry_at = now + min(_FIRST_PAUSE * 2.0 ** min(state.failures - 1, 10), _LONGEST_PAUSE)
+        else:
+            state.failures = 0
+            state.retry_at = now + _ABSENT_PAUSE if health == "absent" else 0.0
+        if (state.health, state.why) == (health, why):
+            return
+        if health == "failed":
+            log.warning("source failed", source=name, why=why)
+        elif state.health == "failed":
+            log.info("source works again", source=name)
+        state.health, state.why, state.since = health, why, now
+
+    def forget(self, name: str) -> None:
+        """A source that is no longer wanted."""
+        self.states.pop(name, None)
+
+    def poller(self, source: Polled, after: Callable[[], Awaitable[None]] | None = None) -> Callable[[], Awaitable[None]]:
+        """A call that polls the source once, unless a pause lasts. `after` runs when readings were taken."""
+
+        async def poll() -> None:
+            state = self.state(source.name)
+            now = self._clock.now()
+            if now < state.retry_at:
+                return
+            try:
+                if source.blocking:
+                    loop = asyncio.get_running_loop()
+                    readings = await loop.run_in_executor(self._executor, source.poll, now)
+                else:
+                    readings = source.poll(now)
+            except NotHere as absent:
+                self.note(source.name, "absent", str(absent))
+                return
+            except SourceFault as fault:
+                self.note(source.name, "failed", str(fault))
+                return
+            self.note(source.name, "up")
+            for reading in readings:
+                self._inbox.offer(reading)
+            if after is not None:
+                await after()
+
+        return poll
+
+    async def stream(
+        self,
+        source: Streaming,
+        *,
+        position: Callable[[], T] | None = None,
+        note: Callable[[T], None] | None = None,
+        wanted: Callable[[Reading], bool] | None = None,
+    ) -> None:
+        """Run a streaming source for ever, starting it again after pauses.
+
+        `position()` is how far the source has put; `note` gets it once the engine has taken what it covers. `wanted` says
+        which readings count.
+        """
+        state = self.state(source.name)
+        covers: list[list[T]] = [[]]
+
+        async def put(reading: Reading) -> None:
+            if state.health != "up":
+                self.note(source.name, "up")
+            if wanted is not None and not wanted(reading):
+                return
+            if not isinstance(reading, LogLines) or position is None or note is None:
+                await self._inbox.put(reading)
+                return
+            # A source moves its position on after a put: the one before this reading is known only now.
+            covers[0].append(position())
+            mine: list[T] = []
+            covers[0] = mine
+
+            def taken() -> None:
+                note(mine[0] if mine else position())
+
+            await self._inbox.put(reading, taken)
+
+        loop = asyncio.get_running_loop()
+        while True:
+            # A quiet source says nothing: one that has run this long without a fault is well.
+            well = loop.call_later(_SETTLED, self.note, source.name, "up", "")
+            try:
+                await source.run(put, self._clock.now)
+            except NotHere as absent:
+                self.note(source.name, "absent", str(absent))
+            except SourceFault as fault:
+                self.note(source.name, "failed", str(fault))
+            finally:
+                well.cancel()
+            await asyncio.sleep(max(_FIRST_PAUSE, state.retry_at - self._clock.now()))

@@ -1,0 +1,206 @@
+"""What status, alerts, why and rules answer: plain data from the engine's state, the same for people and programs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sentinel.engine import Engine
+from sentinel.facts.catalogue import CATALOGUE
+from sentinel.model.alert import Verdict
+from sentinel.model.labels import HOST, Entity
+from sentinel.model.wire import escape, iso, transition_to_dict
+from sentinel.rules.condition import ExpressionError
+from sentinel.rules.ruleset import CompiledRule
+
+#: Signals of a server that one screen shows, where they are known.
+_SERVER_SHOWN = (
+    "pid",
+    "user",
+    "state",
+    "model_path",
+    "model_bytes",
+    "gpu_layers_asked",
+    "gpu_memory_bytes",
+    "ctx_requested",
+    "ctx_per_slot",
+    "slots",
+    "generation_tps",
+    "cpu_cores",
+    "rss_bytes",
+    "locked_bytes",
+    "log_readable",
+    "log_where",
+)
+_ORDER = {"critical": 0, "warning": 1, "info": 2}
+
+
+def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """Each server with the signals a screen shows; a value that is not known is null."""
+    out = []
+    for entity in engine.beliefs.facts.entities():
+        if entity.scope != "server":
+            continue
+        row: dict[str, Any] = {"name": escape(entity.name)}
+        for key in _SERVER_SHOWN:
+            fact = engine.beliefs.fact(entity, f"server.{key}", at)
+            value = fact.value if fact is not None else None
+            row[key] = escape(value) if isinstance(value, str) else value
+        run = engine.beliefs.runs.get(entity)
+        row["since"] = iso(run.start) if run is not None and run.exact else None
+        row["running"] = run is not None and run.exact and not run.gone
+        out.append(row)
+    return out
+
+
+def entity_signals(engine: Engine, entity: Entity, at: float) -> dict[str, Any]:
+    """Known, fresh signals of an entity without their scope in front."""
+    prefix = f"{entity.scope}."
+    out = {}
+    for name in sorted(engine.beliefs.facts.of(entity)):
+        fact = engine.beliefs.fact(entity, name, at)
+        if fact is not None:
+            out[name.removeprefix(prefix)] = escape(fact.value) if isinstance(fact.value, str) else fact.value
+    return out
+
+
+def gpus(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """Each GPU by PCI address."""
+    return [{"address": e.name, **entity_signals(engine, e, at)} for e in engine.beliefs.facts.entities() if e.scope == "gpu"]
+
+
+def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str, Any]]:
+    """Open alerts, worst first."""
+    out = []
+    for record in engine.book.open():
+        if record.life.state != "firing" and not pending:
+            continue
+        compiled = engine.ruleset.rules[record.rule]
+        standing = transition_to_dict(engine.standing(compiled, record))
+        out.append(standing | {"since": iso(record.life.since), "title": compiled.rule.title})
+    return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
+
+
+def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for rule_id, compiled in sorted(engine.ruleset.rules.items()):
+        for entity in entities_of(engine, compiled):
+            run = engine.beliefs.runs.get(entity)
+            if run is not None and run.gone:
+                continue
+            try:
+                finding = engine.finding(rule_id, entity, at)
+            except ExpressionError:
+                continue
+            if finding.verdict is not Verdict.UNKNOWN:
+                continue
+            for name, why in finding.missing.items():
+                gap: dict[str, Any] = {"entity": escape(entity.name), "missing": [], "why": escape(why), "rules": []}
+                row = seen.setdefault((entity.name, why), gap)
+                for value, values in ((name, row["missing"]), (rule_id, row["rules"])):
+                    if value not in values:
+                        values.append(value)
+    return list(seen.values())
+
+
+def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
+    """The entities that a rule judges."""
+    if compiled.rule.scope == "host":
+        return [HOST]
+    return [e for e in engine.beliefs.facts.entities() if e.scope == compiled.rule.scope]
+
+
+def why(engine: Engine, rule_id: str, server: str, at: float) -> dict[str, Any]:
+    """Each check of a rule with its present value, what it read, how old that is, and what is unknown."""
+    compiled = engine.ruleset.rules[rule_id]
+    subjects = [e for e in entities_of(engine, compiled) if server in ("", e.name)]
+    return {
+        "rule": rule_id,
+        "title": compiled.rule.title,
+        "severity": compiled.rule.severity,
+        "scope": compiled.rule.scope,
+        "when": compiled.rule.when,
+        "unhealthy": engine.unhealthy.get(rule_id, ""),
+        "subjects": [_subject(engine, compiled, entity, at) for entity in subjects],
+    }
+
+
+def _subject(engine: Engine, compiled: CompiledRule, entity: Entity, at: float) -> dict[str, Any]:
+    rule = compiled.rule
+    finding = engine.finding(rule.id, entity, at)
+    record = engine.book.peek(rule.id, entity)
+    state = record.life.state if record is not None else "inactive"
+    checks = []
+    for check in finding.checks:
+        reads = []
+        for path, value in check.reads.items():
+            row: dict[str, Any] = {"name": path, "value": escape(value) if isinstance(value, str) else value}
+            if path in CATALOGUE:
+                fact = engine.beliefs.fact(HOST if path.startswith("host.") else entity, path, at)
+                if fact is not None:
+                    row |= {"age": max(0.0, at - fact.at), "source": escape(fact.source)}
+            if path in check.missing:
+                row["missing"] = escape(check.missing[path])
+            reads.append(row)
+        checks.append({"check": check.check, "value": check.value, "reads": reads})
+    out: dict[str, Any] = {
+        "entity": escape(entity.name),
+        "verdict": finding.verdict.value,
+        "state": state,
+        "since": iso(record.life.since) if record is not None and state != "inactive" else None,
+        "checks": checks,
+        "missing": {k: escape(v) for k, v in finding.missing.items()},
+        "alert": None,
+    }
+    if record is not None and state == "pending":
+        out["fires_in"] = max(0.0, record.life.since + rule.hold - at)
+    if record is not None and state == "firing":
+        out["alert"] = transition_to_dict(engine.standing(compiled, record))
+    return out
+
+
+def rules(engine: Engine) -> list[dict[str, Any]]:
+    """Each rule with its health and how many alerts it has open."""
+    return [
+        {
+            "id": rule_id,
+            "title": compiled.rule.title,
+            "severity": compiled.rule.severity,
+            "scope": compiled.rule.scope,
+            "file": compiled.rule.path,
+            "health": engine.unhealthy.get(rule_id, "ok"),
+            "open": sum(1 for r in engine.book.of_rule(rule_id) if r.life.state == "firing"),
+        }
+        for rule_id, compiled in sorted(engine.ruleset.rules.items())
+    ]
+
+
+def signals(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """Every fact, with its age and where it came from."""
+    out: list[dict[str, Any]] = []
+    for entity in engine.beliefs.facts.entities():
+        for name, fact in sorted(engine.beliefs.facts.of(entity).items()):
+            fresh = engine.beliefs.fact(entity, name, at) is not None
+            value = escape(fact.value) if isinstance(fact.value, str) else fact.value
+            out.append(
+                {
+                    "entity": {"scope": entity.scope, "name": escape(entity.name)},
+                    "signal": name,
+                    "value": value,
+                    "unit": CATALOGUE[name].unit,
+                    "age": max(0.0, at - fact.at),
+                    "fresh": fresh,
+                    "source": escape(fact.source),
+                }
+            )
+        for name, reason in sorted(engine.beliefs.facts.unknowns(entity).items()):
+            out.append(
+                {
+                    "entity": {"scope": entity.scope, "name": escape(entity.name)},
+                    "signal": name,
+                    "value": None,
+                    "unit": CATALOGUE[name].unit,
+                    "why": escape(reason),
+                }
+            )
+    return out

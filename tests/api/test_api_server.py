@@ -1,0 +1,421 @@
+"""The API over a real unix socket: answers, refusals, limits, and clients that do not behave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sentinel.api import ApiError, ApiServer, Broadcaster, Query, Request, SocketInUse, Text, listen
+from sentinel.api.client import DaemonUnreachable, default_socket_paths, get, post, stream
+from sentinel.api.listen import MODE_SERVICE
+from sentinel.api.server import Limits
+
+
+def _broken(_request: Request) -> dict[str, Any]:
+    raise KeyError("a view with a mistake")
+
+
+async def _slowly(request: Request) -> dict[str, Any]:
+    await asyncio.sleep(0)
+    return {"rule": request.params["rule"], "server": request.query.get("server"), "uid": request.uid}
+
+
+def _alert(request: Request) -> dict[str, Any]:
+    raise ApiError(404, f"no alert {request.params['fingerprint']}")
+
+
+QUERIES: dict[tuple[str, str], Query] = {
+    ("GET", "/v1/status"): lambda _request: {"version": "0.1.0"},
+    ("GET", "/v1/why/{rule}"): _slowly,
+    ("GET", "/v1/alerts/{fingerprint}"): _alert,
+    ("GET", "/v1/broken"): _broken,
+    ("GET", "/v1/large"): lambda _request: {"text": "x" * 8_000_000},
+    ("GET", "/metrics"): lambda _request: Text("up 1\n"),
+    ("POST", "/v1/reload"): lambda request: {"got": len(request.body)},
+}
+
+ENOUGH = Limits(request_seconds=5.0, write_seconds=5.0)
+
+
+class Running:
+    """A server in this test's loop; `ask` uses the real client from a thread."""
+
+    def __init__(self, path: Path, server: ApiServer, events: Broadcaster, bugs: list[BaseException]) -> None:
+        self.path, self.server, self.events, self.bugs = path, server, events, bugs
+
+    async def ask(self, path: str) -> tuple[int, dict[str, Any]]:
+        return await asyncio.to_thread(get, path, [self.path])
+
+    async def raw(self, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(str(self.path))
+        writer.write(data)
+        try:
+            return await asyncio.wait_for(reader.read(), 10.0)
+        finally:
+            writer.close()
+
+    async def until(self, condition: Callable[[], bool], what: str) -> None:
+        for _ in range(1000):
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail(f"not within 10 s: {what}")
+
+
+@asynccontextmanager
+async def running(path: Path, limits: Limits = ENOUGH, may_change: frozenset[int] | None = None) -> AsyncIterator[Running]:
+    listener = listen(path)
+    events, bugs = Broadcaster(queue=8), list[BaseException]()
+    server = ApiServer(QUERIES, events, on_bug=bugs.append, limits=limits, may_change=may_change)
+    await server.start(listener.socket)
+    try:
+        yield Running(path, server, events, bugs)
+    finally:
+        await server.close()
+        listener.close()
+
+
+@pytest.fixture
+def sock(tmp_path: Path) -> Path:
+    return tmp_path / "s"
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        await asyncio.wait_for(test(), 60.0)
+
+    asyncio.run(limited())
+
+
+def test_queries_answer_with_the_api_version(sock: Path) -> None:
+    """Path parts and query strings arrive decoded; sync and async queries both answer; text is left as it is."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            assert await api.ask("/v1/status") == (200, {"api_version": 1, "version": "0.1.0"})
+            assert await api.ask("/v1/why/a%2Fb?server=127.0.0.1%3A8080") == (
+                200,
+                {"api_version": 1, "rule": "a/b", "server": "127.0.0.1:8080", "uid": os.geteuid()},
+            )
+            assert (await api.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).endswith(b"\r\n\r\nup 1\n")
+
+    run(claims)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "code", "words"),
+    [
+        (b"GET /nothing HTTP/1.1\r\nHost: x\r\n", 404, "/v1/status"),
+        (b"GET /v1/alerts/beef HTTP/1.1\r\nHost: x\r\n", 404, "no alert beef"),
+        (b"DELETE /v1/status HTTP/1.1\r\nHost: x\r\n", 405, "takes GET, not DELETE"),
+        (b"POST /v1/events HTTP/1.1\r\nHost: x\r\n", 405, "takes GET, not POST"),
+        (b"GET http://[ HTTP/1.1\r\nHost: x\r\n", 400, "no valid path"),
+        (b"GET * HTTP/1.1\r\nHost: x\r\n", 400, "begins with /"),
+        (b"GET /v1/status?%ff=1 HTTP/1.1\r\nHost: x\r\n", 400, "no valid path"),
+        (b"\x16\x03\x01\x02\x00\r\n", 400, "no HTTP/1.1 request"),
+        (b"GET /v1/status HTTP/1.1\r\n", 400, "no HTTP/1.1 request"),
+        (b"POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000, 413, "larger than 65536"),
+        (b"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 90000 + b"\r\n", 431, "larger than 65536"),
+        (b"GET /v1/broken HTTP/1.1\r\nHost: x\r\n", 500, "KeyError"),
+    ],
+)
+def test_what_cannot_be_answered_gets_a_code_and_a_sentence(sock: Path, request_bytes: bytes, code: int, words: str) -> None:
+    """Each refusal is JSON with the api_version, and the server answers the next client."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            answer = await api.raw(request_bytes + b"Connection: close\r\n\r\n")
+            head, _, body = answer.partition(b"\r\n\r\n")
+            told = json.loads(body)
+            assert int(head.split()[1]) == code
+            assert told["api_version"] == 1
+            assert told["error"]["code"] == code
+            assert words in told["error"]["message"]
+            assert len(api.bugs) == (code == 500)
+            assert (await api.ask("/v1/status"))[0] == 200
+
+    run(claims)
+
+
+def test_a_change_is_for_root_and_the_daemon_alone(sock: Path) -> None:
+    """Peer credentials decide, not what the client says."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            assert await asyncio.to_thread(post, "/v1/reload", {"a": 1}, [sock]) == (200, {"api_version": 1, "got": 8})
+        async with running(sock, may_change=frozenset({65533})) as api:
+            code, told = await asyncio.to_thread(post, "/v1/reload", None, [sock])
+            assert code == 403
+            assert f"user id {os.geteuid()}" in told["error"]["message"]
+            assert (await api.ask("/v1/status"))[0] == 200
+
+    run(claims)
+
+
+def test_one_connection_serves_many_requests(sock: Path) -> None:
+    """Keep-alive and pipelining work, also after a refusal that read its whole request."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            one = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+            missing = b"GET /missing HTTP/1.1\r\nHost: x\r\n\r\n"
+            last = b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            answer = await api.raw(one + missing + one + last)
+            assert answer.count(b"HTTP/1.1 200") == 3
+            assert answer.count(b"HTTP/1.1 404") == 1
+
+    run(claims)
+
+
+def test_an_unfinished_request_is_ended_after_its_time(sock: Path) -> None:
+    """A client that sends half a request is told 408; one that sends nothing is let go."""
+
+    async def claims() -> None:
+        async with running(sock, Limits(request_seconds=0.1, write_seconds=5.0)) as api:
+            assert (await api.raw(b"GET /v1/sta")).startswith(b"HTTP/1.1 408")
+            assert await api.raw(b"") == b""
+
+    run(claims)
+
+
+def test_a_client_that_takes_no_answer_is_cut(sock: Path) -> None:
+    """An answer of 8 MB to a client that reads none of it does not stay in memory, and others are served meanwhile."""
+
+    async def claims() -> None:
+        async with running(sock, Limits(request_seconds=5.0, write_seconds=0.2)) as api:
+            with socket.socket(socket.AF_UNIX) as lazy:
+                lazy.connect(str(sock))
+                lazy.sendall(b"GET /v1/large HTTP/1.1\r\nHost: x\r\n\r\n")
+                await api.until(lambda: api.server.clients == 1, "the lazy client is accepted")
+                assert (await api.ask("/v1/status"))[0] == 200
+                await api.until(lambda: api.server.clients == 0, "the lazy client is cut")
+
+    run(claims)
+
+
+def test_a_large_answer_arrives_whole(sock: Path) -> None:
+    """A client that reads gets all 8 MB."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            assert len((await api.ask("/v1/large"))[1]["text"]) == 8_000_000
+
+    run(claims)
+
+
+def test_too_many_clients_are_told_so(sock: Path) -> None:
+    """Beyond the limit the answer is 503; root and the daemon's user find four places more."""
+
+    async def claims() -> None:
+        limits = Limits(request_seconds=30.0, clients=2)
+        for may_change, room in ((frozenset({65533}), 2), (frozenset({os.geteuid()}), 6)):
+            async with running(sock, limits, may_change) as api:
+                idle = [await asyncio.open_unix_connection(str(sock)) for _ in range(room)]
+                await api.until(lambda room=room: api.server.clients == room, "all are accepted")  # type: ignore[misc]
+                assert (await api.ask("/v1/status"))[0] == 503
+                idle.pop()[1].close()
+                await api.until(lambda room=room: api.server.clients == room - 1, "one has left")  # type: ignore[misc]
+                assert (await api.ask("/v1/status"))[0] == 200
+                for _, writer in idle:
+                    writer.close()
+
+    run(claims)
+
+
+def test_events_reach_every_client_in_order(sock: Path) -> None:
+    """The stream says hello, then each publication; it ends when the daemon stops."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            streams = [asyncio.create_task(asyncio.to_thread(lambda: list(stream(sockets=[sock])))) for _ in range(2)]
+            await api.until(lambda: len(api.events) == 2, "both listen")
+            for number in range(5):
+                api.events.publish("transition", {"summary": f"a\nb {number}"})
+            await api.until(api.events.idle, "all is sent")
+            api.events.close()
+            for got in await asyncio.gather(*streams):
+                assert got[0] == ("hello", {"api_version": 1})
+                assert [data["summary"] for _, data in got[1:]] == [f"a\nb {number}" for number in range(5)]
+
+    run(claims)
+
+
+def test_a_listener_that_never_reads_is_dropped(sock: Path) -> None:
+    """Its queue is bounded; a listener that reads loses nothing meanwhile."""
+
+    async def claims() -> None:
+        async with running(sock, Limits(write_seconds=0.2)) as api:
+            with socket.socket(socket.AF_UNIX) as deaf:
+                deaf.connect(str(sock))
+                deaf.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+                await api.until(lambda: len(api.events) == 1, "it listens")
+                for _ in range(40):
+                    api.events.publish("transition", {"text": "x" * 100_000})
+                    await asyncio.sleep(0)
+                await api.until(lambda: len(api.events) == 0 and api.server.clients == 0, "it is dropped")
+
+    run(claims)
+
+
+def test_a_listener_that_leaves_is_forgotten(sock: Path) -> None:
+    """No publication is needed to notice."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            _, writer = await asyncio.open_unix_connection(str(sock))
+            writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+            await api.until(lambda: len(api.events) == 1, "it listens")
+            writer.close()
+            await api.until(lambda: len(api.events) == 0 and api.server.clients == 0, "it is forgotten")
+
+    run(claims)
+
+
+def test_thousands_of_malformed_requests_change_nothing(sock: Path) -> None:
+    """Mutated requests are answered or hung up on; no bug is reported and no client stays. SENTINEL_FUZZ sets how many."""
+    rounds = int(os.environ.get("SENTINEL_FUZZ", "400"))
+    dice = random.Random(20261123)
+    seeds = [
+        b"GET /v1/why/cpu-fallback?server=a HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n",
+        b"POST /v1/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+        b"GET /v1/alerts/%00%ff HTTP/1.0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    ]
+    pieces = [b"\r\n", b"\0", b"\xff\xfe", b":", b" ", b"%", b"/../"]
+    pieces += [b"Content-Length: -1\r\n", b"Content-Length: 99999999999\r\n"]
+
+    def mutate() -> bytes:
+        data = bytearray(dice.choice(seeds))
+        for _ in range(dice.randint(1, 6)):
+            place = dice.randrange(len(data) + 1)
+            match dice.randrange(4):
+                case 0:
+                    data[place:place] = dice.choice(pieces)
+                case 1:
+                    del data[place : place + dice.randint(1, 8)]
+                case 2:
+                    data[place:place] = bytes(dice.randrange(256) for _ in range(4))
+                case _:
+                    data[place:place] = data[: dice.randint(0, 40)]
+        return bytes(data)
+
+    async def one(api: Running) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(sock))
+        writer.write(mutate())
+        writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), 10.0)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+        writer.close()
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            for _ in range(rounds // 16):
+                await asyncio.gather(*(one(api) for _ in range(16)))
+            await api.until(lambda: api.server.clients == 0, "nobody is left")
+            assert api.bugs == []
+            assert (await api.ask("/v1/status"))[0] == 200
+
+    run(claims)
+
+
+def test_curl_can_ask(sock: Path) -> None:
+    """The sentence in the documentation works as it stands."""
+
+    async def claims() -> None:
+        async with running(sock):
+            command = ["curl", "-sS", "--unix-socket", str(sock), "http://localhost/v1/status"]
+            try:
+                done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=20)
+            except FileNotFoundError:
+                pytest.skip("needs curl")
+            assert (done.stdout, done.stderr) == ('{"api_version": 1, "version": "0.1.0"}\n', "")
+
+    run(claims)
+
+
+def test_the_socket_of_a_dead_daemon_is_replaced(sock: Path) -> None:
+    """kill -9 leaves the file; the next daemon takes its place, with the mode it asked for."""
+    program = (
+        "import sys, pathlib; from sentinel.api import listen\n"
+        "l = listen(pathlib.Path(sys.argv[1])); print('up', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(sock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    with pytest.raises(SocketInUse, match="another sentinel already answers"):
+        listen(sock)
+    process.kill()
+    process.communicate()
+    assert sock.exists()
+    with pytest.raises(DaemonUnreachable, match=r"is gone; start it again"):
+        get("/v1/status", [sock])
+
+    listener = listen(sock, MODE_SERVICE)
+    assert stat.S_IMODE(sock.stat().st_mode) == 0o660
+    listener.close()
+    assert not sock.exists()
+
+
+def test_a_place_that_cannot_be_listened_on_is_told(tmp_path: Path) -> None:
+    """A file in the way is not deleted, and a long path names the limit."""
+    (tmp_path / "file").write_text("keep me")
+    with pytest.raises(SocketInUse, match="is no socket"):
+        listen(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "keep me"
+    with pytest.raises(SocketInUse, match="longer than 107 bytes"):
+        listen(tmp_path / ("x" * 200))
+    with pytest.raises(FileExistsError):
+        listen(tmp_path / "file" / "s")
+
+
+@pytest.fixture
+def not_sentinel(sock: Path) -> Iterator[Path]:
+    """A socket on which something else answers one connection."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(sock))
+    server.listen()
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        with peer:
+            peer.recv(4096)
+            peer.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield sock
+    thread.join()
+    server.close()
+
+
+def test_the_client_says_what_to_do(tmp_path: Path, not_sentinel: Path) -> None:
+    """No daemon, no permission and a stranger's socket are told apart."""
+    with pytest.raises(DaemonUnreachable, match=r"start it with `sentinel run` or `systemctl start sentinel`"):
+        get("/v1/status", [tmp_path / "none"])
+    with pytest.raises(DaemonUnreachable, match="is not sentinel"):
+        get("/v1/status", [tmp_path / "none", not_sentinel])
+
+
+def test_where_the_client_looks(tmp_path: Path) -> None:
+    """The variable wins; a user's own daemon comes before the service, if its socket is there."""
+    own = tmp_path / "sentinel" / "sentinel.sock"
+    service = Path("/run/sentinel/sentinel.sock")
+
+    assert default_socket_paths({"SENTINEL_SOCKET": "/x", "XDG_RUNTIME_DIR": str(tmp_path)}) == (Path("/x"),)
+    assert default_socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (service,)
+    own.parent.mkdir()
+    own.touch()
+    assert default_socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (own, service)

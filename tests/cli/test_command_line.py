@@ -1,0 +1,178 @@
+"""Every verb explains itself, and answers a mistake with one sentence and the exit code that README promises."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from sentinel.cli.main import main, parser
+
+REPO = Path(__file__).resolve().parents[2]
+OK, CRITICAL, UNKNOWN = 0, 2, 3
+
+
+def verbs(top: argparse.ArgumentParser, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Each verb as the words that call it."""
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, verb in action.choices.items():
+                yield (*before, name)
+                yield from verbs(verb, (*before, name))
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """`sentinel run` sets up sentinel's own log for the whole process."""
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("words", [(), *verbs(parser())], ids=" ".join)
+def test_every_verb_explains_itself(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+
+    assert ended.value.code == OK
+    assert capsys.readouterr().out.startswith(f"usage: sentinel {' '.join(words)}".rstrip())
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    project = (REPO / "pyproject.toml").read_text(encoding="utf-8")
+
+    with pytest.raises(SystemExit):
+        main(["--version"])
+
+    number = capsys.readouterr().out.split()[1]
+    assert f'version = "{number}"' in project
+
+
+@pytest.mark.parametrize("argv", [[], ["statsu"], ["status", "--jsno"], ["why"], ["rules"], ["diagnose"], ["rules", "show"]])
+def test_what_argparse_refuses_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+
+    assert ended.value.code == CRITICAL
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["status"], ["alerts"], ["alerts", "--all"], ["why", "cpu-fallback"], ["watch", "--json"]])
+def test_without_a_daemon_one_sentence_says_how_to_start_it(
+    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sentinel.sock"
+
+    code = main([*argv, "--socket", str(path)])
+
+    said = capsys.readouterr()
+    assert code == UNKNOWN
+    assert said.out == ""
+    assert said.err.splitlines() == [f"sentinel: no daemon at {path}; start it with `sentinel run` or `systemctl start sentinel`"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["alerts", "--since", "yesterday"], "write a duration (2h, 3d) or a date"),
+        (["diagnose", "NOWHERE"], "NOWHERE cannot be read: No such file or directory"),
+        (["diagnose", "FOLDER"], "cannot be read: Is a directory"),
+        (["diagnose", "LOG", "--kernel-log", "NOWHERE"], "NOWHERE cannot be read"),
+        (["diagnose", "LOG", "--argv", "llama-server -m 'a"], "--argv is not a command line"),
+        (["diagnose", "LOG", "--rules", "NOWHERE"], "NOWHERE: is not there; give a rule file or a folder"),
+        (["rules", "show", "cpu-fallbak"], "did you mean 'cpu-fallback'"),
+        (["rules", "list", "NOWHERE"], "NOWHERE: is not there"),
+        (["rules", "test", "RULE"], "is missing"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_on_standard_error_and_ends_with_2(
+    argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"NOWHERE": tmp_path / "NOWHERE", "FOLDER": tmp_path, "LOG": tmp_path / "a.log", "RULE": tmp_path / "a.toml"}
+    files["LOG"].write_text("x\n", encoding="utf-8")
+    files["RULE"].write_text('schema = 1\nid = "a"\n', encoding="utf-8")
+
+    code = main([str(files.get(word, word)) for word in argv])
+
+    told = capsys.readouterr()
+    assert code == CRITICAL
+    assert told.out == ""
+    assert said in told.err
+    assert "Traceback" not in told.err
+
+
+def test_lint_names_file_place_and_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = tmp_path / "mine.toml"
+    rule.write_text('schema = 1\nid = "mine"\nseverty = "warning"\ntitle = 7\n', encoding="utf-8")
+
+    code = main(["rules", "lint", str(rule)])
+
+    told = capsys.readouterr().out.splitlines()
+    assert code == CRITICAL
+    assert all(str(rule) in line for line in told[:-1])
+    assert any("severty" in line and "did you mean 'severity'" in line for line in told)
+    assert any("title" in line for line in told)
+
+
+@pytest.mark.usefixtures("own_log")
+def test_run_tells_every_mistake_of_its_configuration_and_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "sentinel.toml"
+    config.write_text("sockt = 'a'\n[intervals]\nhost = '1ms'\n", encoding="utf-8")
+
+    code = main(["run", "--config", str(config)])
+
+    told = capsys.readouterr().err.splitlines()
+    assert code == CRITICAL
+    assert any("sockt" in line and "did you mean 'socket'" in line for line in told)
+    assert any("intervals.host" in line and "too short" in line for line in told)
+
+
+@pytest.mark.usefixtures("own_log")
+def test_run_without_its_configuration_file_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["run", "--config", str(tmp_path / "none.toml")])
+
+    assert code == CRITICAL
+    assert capsys.readouterr().err == f"sentinel: {tmp_path / 'none.toml'}: cannot be read: No such file or directory\n"
+
+
+def test_a_file_that_is_no_log_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is in it: zeros, bytes that are no text, no line end."""
+    file = tmp_path / "a.bin"
+    file.write_bytes(bytes(range(256)) * 40)
+
+    code = main(["diagnose", str(file)])
+
+    assert code == OK
+    assert "is it a llama-server log?" in capsys.readouterr().out
+
+
+def test_diagnose_as_json_is_an_object_a_line_that_ends_with_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    log = REPO / "tests/fixtures/logs/b10434-cpu-moe-lv4.log"
+
+    code = main(["diagnose", str(log), "--argv", "llama-server -m moe.gguf -ngl 99", "--json"])
+
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == CRITICAL
+    assert [one["rule"] for one in objects[:-1] if one["state"] == "firing"] == ["cpu-fallback"]
+    assert set(objects[-1]) == {"unknown"}
+
+
+def test_every_target_that_make_help_names_is_there() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    told = subprocess.run(["make", "-C", str(REPO), "help"], capture_output=True, text=True, check=True).stdout
+    targets = [words[1] for line in told.splitlines() if len(words := line.split()) > 1 and words[0] == "make"]
+
+    missing = [
+        t for t in targets if subprocess.run(["make", "-C", str(REPO), "-n", t], capture_output=True, check=False).returncode
+    ]
+
+    assert {"demo", "test", "lint", "install"} <= set(targets)
+    assert not missing

@@ -1,0 +1,385 @@
+"""`sentinel doctor` on machines made of files: what works, what does not and why, what is not here; and it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from sentinel.cli import doctor, probes, probes_gpu, probes_host
+from sentinel.cli.capability import Capability, Machine, Running
+from sentinel.cli.main import main
+from sentinel.config import Config, ServerConfig
+from sentinel.model.labels import Entity
+from sentinel.sources.argv import Requested
+from sentinel.sources.cgroup import Membership
+from sentinel.sources.discover import ServerProcess
+from sentinel.sources.logs_of import LogSource
+from sentinel.sources.roots import Roots
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+#: a user that no machine has and a process id that no machine gives
+NOBODY, PID = 54321, 99_999_999
+
+Make = Callable[..., Machine]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Make:
+    """Build a machine below a folder: its parts are files that a test writes to proc, sys and dev."""
+
+    def build(*servers: ServerProcess, sys: Path | None = None, given: Sequence[ServerConfig] = ()) -> Machine:
+        for name in ("proc", "sys", "dev"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        config = Config(
+            file=tmp_path / "sentinel.toml",
+            state_dir=tmp_path / "state",
+            socket=tmp_path / "sentinel.sock",
+            servers=tuple(given),
+            dev=tmp_path / "dev",
+            journal_socket=tmp_path / "journal",
+        )
+        roots = Roots(proc=tmp_path / "proc", sys=sys or tmp_path / "sys", dev=tmp_path / "dev", docker=tmp_path / "docker")
+        return Machine(config, roots, servers, 1_000_000_000.0)
+
+    return build
+
+
+def server(log: LogSource, name: str = "llama.service") -> ServerProcess:
+    """A llama-server whose log goes to `log`."""
+    return ServerProcess(PID, 1, 0.0, Entity("server", name), Requested(), Membership("/", "/", True), log, None, 1)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def add_gpu(tmp_path: Path, vendor: str) -> None:
+    """A display device on the PCI bus without a driver."""
+    for name, text in (("class", "0x030000"), ("vendor", vendor), ("device", "0x744c")):
+        write(tmp_path / f"sys/bus/pci/devices/0000:03:00.0/{name}", f"{text}\n")
+
+
+def only(rows: Sequence[Capability]) -> Capability:
+    assert len(rows) == 1
+    return rows[0]
+
+
+# --- logs ---
+
+
+def test_a_log_that_goes_to_a_terminal_says_which_flag_cures_it(machine: Make) -> None:
+    why = "a terminal cannot be read along: start llama-server with --log-file FILE"
+    row = only(probes.logs(machine(server(LogSource("none", "standard error, a terminal", why=why)))))
+
+    assert (row.id, row.state) == ("log:llama.service", "fails")
+    assert row.why == "standard error, a terminal: a terminal cannot be read along"
+    assert row.fix == "start llama-server with --log-file FILE"
+
+
+def test_a_log_file_that_can_be_read_works_and_one_that_does_not_exist_is_not_here(machine: Make, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    there = server(LogSource("file", f"--log-file {log}", str(log)))
+
+    assert only(probes.logs(machine(there))).state == "absent"
+    log.write_text("build: 1\n", encoding="utf-8")
+    assert only(probes.logs(machine(there))).state == "works"
+
+
+def test_a_log_that_is_a_folder_fails_with_the_reason(machine: Make, tmp_path: Path) -> None:
+    row = only(probes.logs(machine(server(LogSource("file", "--log-file", str(tmp_path))))))
+
+    assert row.state == "fails"
+    assert str(tmp_path) in row.why
+
+
+def test_a_child_of_a_router_logs_through_its_router(machine: Make) -> None:
+    log = LogSource("none", "its router", why="the router that started it writes the log; sentinel reads it there")
+
+    assert only(probes.logs(machine(server(log)))).state == "absent"
+
+
+def journalctl(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A journalctl that prints what a test wants, and then waits as the real one does."""
+    program = folder / "bin/journalctl"
+    write(program, f"#!/bin/sh\n{script}\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
+
+
+def test_a_running_unit_of_which_the_journal_has_no_entry_fails(
+    machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen with a server in a container that has a systemd of its own: its unit's name means nothing to the host's journal."""
+    log = LogSource("journal", "journal of llama.service", match=(("_SYSTEMD_UNIT", "llama.service"),))
+    monkeypatch.setattr(probes, "LISTEN_SECONDS", 0.3)
+    journalctl(tmp_path, monkeypatch, "")
+    silent = only(probes.logs(machine(server(log))))
+    journalctl(tmp_path, monkeypatch, """echo '{"__CURSOR": "s=1", "__REALTIME_TIMESTAMP": "1", "MESSAGE": "Started"}'""")
+    heard = only(probes.logs(machine(server(log))))
+
+    assert (silent.state, heard.state) == ("fails", "works")
+    assert "--log-file" in silent.fix
+
+
+def test_a_journal_that_may_not_be_read_says_which_group_may(
+    machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journalctl(tmp_path, monkeypatch, "echo 'No journal files were opened due to insufficient permissions.' >&2")
+    log = LogSource("journal", "journal of llama.service", match=(("_SYSTEMD_UNIT", "llama.service"),))
+
+    row = only(probes.logs(machine(server(log))))
+
+    assert row.state == "fails"
+    assert "usermod -aG systemd-journal" in row.fix
+
+
+def test_a_hostile_name_cannot_draw_on_the_terminal(machine: Make) -> None:
+    row = only(probes.logs(machine(server(LogSource("none", "\x1b[2J", why="\x1b]0;x"), name="a\nb\x1b[1m"))))
+
+    assert "\x1b" not in row.id + row.why + row.fix
+    assert "\n" not in row.id + row.why + row.fix
+
+
+def test_a_log_named_in_the_configuration_is_tried_too(machine: Make, tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("x\n", encoding="utf-8")
+
+    row = only(probes.logs(machine(given=[ServerConfig("mine", log=tmp_path / "a.log")])))
+
+    assert (row.id, row.state) == ("log:mine", "works")
+
+
+# --- sentinel itself ---
+
+
+def test_processes_that_cannot_be_looked_into_fail_only_where_one_is_a_llama_server(machine: Make) -> None:
+    """Its /proc/PID/fd is not there, as it may not be read: the files it holds are not known."""
+    hidden = only(probes.processes(machine(server(LogSource("file", "", "/a")))))
+    nobody = only(probes.processes(machine()))
+
+    assert hidden.state == "fails"
+    assert "llama.service" in hidden.why
+    assert "CAP_SYS_PTRACE" in hidden.fix
+    assert nobody.state == "works"
+
+
+def test_no_daemon_is_not_here_and_a_dead_socket_fails(machine: Make, tmp_path: Path) -> None:
+    before = only(probes.daemon(machine()))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(tmp_path / "sentinel.sock"))
+    after = only(probes.daemon(machine()))
+
+    assert (before.state, after.state) == ("absent", "fails")
+    assert "sentinel run" in before.fix
+
+
+def test_looking_at_journald_sends_it_nothing(machine: Make, tmp_path: Path) -> None:
+    assert only(probes_host.journald(machine())).state == "absent"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as journald:
+        journald.bind(str(tmp_path / "journal"))
+
+        assert only(probes_host.journald(machine())).state == "works"
+        with pytest.raises(BlockingIOError):
+            journald.recv(1)
+    assert only(probes_host.journald(machine())).state == "fails"
+
+
+def test_a_state_folder_is_looked_at_and_not_made(machine: Make, tmp_path: Path) -> None:
+    assert only(probes.state(machine())).state == "works"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_state_folder_below_a_file_fails(machine: Make, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("", encoding="utf-8")
+
+    row = only(probes.state(machine()))
+
+    assert row.state == "fails"
+    assert "state_dir" in row.fix
+
+
+# --- the host ---
+
+
+def test_a_kernel_log_that_is_none_fails_and_a_missing_one_is_not_here(
+    machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    missing = only(probes_host.kernel_log(machine()))
+    (tmp_path / "dev/kmsg").write_text("", encoding="utf-8")
+    broken = only(probes_host.kernel_log(machine()))
+
+    assert (missing.state, broken.state) == ("absent", "fails")
+    assert "OOM kills" in broken.why
+
+
+def test_a_kernel_without_pressure_figures_says_how_to_boot_it(machine: Make, tmp_path: Path) -> None:
+    write(tmp_path / "proc/meminfo", (FIXTURES / "proc/meminfo").read_text(encoding="utf-8"))
+    write(tmp_path / "proc/vmstat", (FIXTURES / "proc/vmstat").read_text(encoding="utf-8"))
+
+    rows = {row.id: row for row in probes_host.host(machine())}
+
+    assert rows["memory"].state == "works"
+    assert rows["pressure"].state == "absent"
+    assert "psi=1" in rows["pressure"].fix
+
+
+def test_the_memory_limit_above_a_process_is_tried(machine: Make, tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "0::/a.slice\n")
+    assert only(probes_host.cgroups(machine())).state == "absent"
+    write(tmp_path / "sys/fs/cgroup/a.slice/memory.max", "max\n")
+
+    assert only(probes_host.cgroups(machine())) == Capability("cgroup", "works", "memory limits are read (v2)")
+
+
+def test_inotify_and_device_events_work_on_the_machine_the_tests_run_on(machine: Make) -> None:
+    assert only(probes_host.inotify(machine())).state == "works"
+    assert only(probes_host.udev(machine())).state in ("works", "absent")
+
+
+# --- GPUs ---
+
+
+def test_an_amd_card_without_its_driver_fails_with_the_command_that_loads_it(machine: Make, tmp_path: Path) -> None:
+    add_gpu(tmp_path, "0x1002")
+
+    row = only(probes_gpu.amdgpu(machine()))
+
+    assert row.state == "fails"
+    assert "0000:03:00.0" in row.why
+    assert "modprobe amdgpu" in row.fix
+
+
+def test_an_amd_card_whose_files_are_read_works(machine: Make) -> None:
+    seen = machine(sys=FIXTURES / "sys")
+
+    assert only(probes_gpu.amdgpu(seen)).why == "memory, load, power and temperature of 0000:03:00.0"
+
+
+def test_a_server_whose_user_may_not_open_the_gpu_is_told_the_group(machine: Make, tmp_path: Path) -> None:
+    """The documented reason for a silent fall back to the CPU."""
+    running = machine(server(LogSource("file", "", "/a")))
+    write(tmp_path / "dev/dri/renderD128", "")
+    os.chmod(tmp_path / "dev/dri/renderD128", 0o600)
+    ids = f"\t{NOBODY}" * 4
+    write(tmp_path / f"proc/{PID}/status", f"Uid:{ids}\nGid:{ids}\nGroups:\t \n")
+
+    row = only(probes_gpu.nodes(running))
+
+    assert row.state == "fails"
+    assert row.why == f"user {NOBODY} may not open /dev/dri/renderD128"
+    assert row.fix == f"sudo usermod -aG render,video {NOBODY}, then restart its llama-server"
+
+
+def test_a_gpu_without_a_render_node_fails_and_no_gpu_is_not_here(machine: Make, tmp_path: Path) -> None:
+    assert only(probes_gpu.nodes(machine())).state == "absent"
+    add_gpu(tmp_path, "0x1002")
+    assert only(probes_gpu.nodes(machine())).state == "fails"
+
+
+def test_what_is_not_read_of_nvidia_cards_is_said(machine: Make, tmp_path: Path) -> None:
+    add_gpu(tmp_path, "0x10de")
+    assert only(probes_gpu.nvidia(machine())).state == "fails"
+    write(tmp_path / "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.1\n")
+
+    row = only(probes_gpu.nvidia(machine()))
+
+    assert row.state == "absent"
+    assert "-lv 4" in row.fix
+
+
+def test_without_a_card_nothing_of_a_gpu_is_missed(machine: Make) -> None:
+    alone = machine()
+    rows = [only(probe(alone)) for probe in (probes_gpu.gpus, probes_gpu.amdgpu, probes_gpu.kfd, probes_gpu.nvidia)]
+    rows.append(only(probes_gpu.rocm_smi(alone)))
+
+    assert {row.state for row in rows} == {"absent"}
+
+
+# --- the command ---
+
+
+def test_a_probe_that_hangs_is_left_behind() -> None:
+    release = threading.Event()
+    stuck = Running("stuck", lambda: [Capability("stuck", "works", str(release.wait()))])
+
+    row = only(stuck.result(0.05))
+
+    release.set()
+    assert (row.id, row.state) == ("stuck", "fails")
+    assert "no answer" in row.why
+
+
+def test_a_bug_in_a_probe_is_not_taken_for_an_answer() -> None:
+    def broken() -> Sequence[Capability]:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Running("broken", broken).result(5)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration for a machine without systemd, GPUs and programs to ask."""
+    for name in ("proc", "sys", "dev"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    write(tmp_path / "proc/meminfo", (FIXTURES / "proc/meminfo").read_text(encoding="utf-8"))
+    write(tmp_path / "proc/vmstat", (FIXTURES / "proc/vmstat").read_text(encoding="utf-8"))
+    write(tmp_path / "proc/self/cgroup", "0::/\n")
+    paths = "".join(f"{name} = '{tmp_path / name}'\n" for name in ("proc", "sys", "dev"))
+    top = f"state_dir = '{tmp_path / 'state'}'\nsocket = '{tmp_path / 'sock'}'\n"
+    write(tmp_path / "sentinel.toml", f"{top}[paths]\n{paths}journal_socket = '{tmp_path / 'journal'}'\n")
+    return tmp_path
+
+
+def test_a_machine_with_little_on_it_is_fine(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(bare.rglob("*"))
+
+    code = main(["doctor", "--config", str(bare / "sentinel.toml"), "--json"])
+
+    answer = json.loads(capsys.readouterr().out)
+    states = {row["id"]: row["state"] for row in answer["capabilities"]}
+    assert code == 0
+    assert answer["api_version"] == 1
+    assert set(answer["capabilities"][0]) == {"id", "state", "why", "fix"}
+    assert "fails" not in states.values()
+    assert states["configuration"] == states["rules"] == states["state"] == "works"
+    assert states["daemon"] == states["service"] == states["journald"] == states["gpu"] == "absent"
+    assert {name for name, _ in doctor.PROBES} <= set(states)
+    assert sorted(bare.rglob("*")) == before
+
+
+def test_what_does_not_work_ends_with_1_and_says_what_to_do(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_gpu(bare, "0x1002")
+
+    code = main(["doctor", "--config", str(bare / "sentinel.toml")])
+
+    told = capsys.readouterr().out
+    assert code == 1
+    assert "amdgpu         does not  0000:03:00.0 is there" in told
+    assert "do: sudo modprobe amdgpu" in told
+    failed = [line for line in told.splitlines() if re.match(r"  [\w-]+ +does not  ", line)]
+    assert f"\n{len(failed)} of 21 do not work\n" in told
+
+
+def test_a_wrong_configuration_is_one_row_and_the_rest_is_tried(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SENTINEL_SOCKET", str(bare / "sock"))
+    (bare / "sentinel.toml").write_text("sockt = 'x'\n", encoding="utf-8")
+
+    code = main(["doctor", "--config", str(bare / "sentinel.toml"), "--json"])
+
+    rows = {row["id"]: row for row in json.loads(capsys.readouterr().out)["capabilities"]}
+    assert code == 1
+    assert rows["configuration"]["state"] == "fails"
+    assert "did you mean 'socket'" in rows["configuration"]["why"]
+    assert rows["rules"]["state"] == "works"

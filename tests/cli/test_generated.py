@@ -1,0 +1,122 @@
+"""What is generated is as the rules, the catalogue and the command line are now."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sentinel.cli import manpage
+from sentinel.docs import main as make_docs
+from sentinel.docs import pages, stale
+from sentinel.rulefiles import load_paths, shipped
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """Every page."""
+    ruleset, problems = load_paths([shipped()])
+    assert ruleset is not None, problems
+    return pages(ruleset)
+
+
+def test_the_reference_in_docs_is_not_stale(made: dict[str, str]) -> None:
+    assert stale(REPO / "docs", made) == [], "run: make docs"
+
+
+def test_the_manual_page_is_not_stale() -> None:
+    assert (REPO / "man/sentinel.1").read_text(encoding="utf-8") == manpage.page(), "run: make docs"
+
+
+def test_the_same_rules_give_the_same_bytes(made: dict[str, str]) -> None:
+    ruleset, _ = load_paths([shipped()])
+    assert ruleset is not None
+
+    assert pages(ruleset) == made
+
+
+def test_every_rule_has_a_page_with_its_causes_and_fixes(made: dict[str, str]) -> None:
+    ruleset, _ = load_paths([shipped()])
+    assert ruleset is not None
+
+    for rule_id, compiled in ruleset.rules.items():
+        page = made[f"rules/{rule_id}.md"]
+        for cause in compiled.rule.causes:
+            assert f"### {cause.id}" in page
+            assert all(fix.command.strip().splitlines()[0] in page for fix in cause.fixes if fix.command)
+
+
+def test_every_link_between_pages_leads_somewhere(made: dict[str, str]) -> None:
+    for name, text in made.items():
+        for target in (part.split(")")[0] for part in text.split("](")[1:]):
+            path, _, anchor = target.partition("#")
+            linked = (Path("/docs") / name).parent / path
+            page = str(linked.resolve().relative_to("/docs"))
+            found = made.get(page)
+            assert found is not None or (REPO / "docs" / page).is_file(), f"{name} links to {target}"
+            if found is None:
+                continue
+            assert not anchor or f"### {anchor}\n" in found, f"{name} links to {target}"
+
+
+def test_a_stale_page_is_listed_and_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_docs([str(tmp_path)])
+    (tmp_path / "signals.md").write_text("old", encoding="utf-8")
+    (tmp_path / "rules/gone.md").write_text("a rule that is no more", encoding="utf-8")
+    capsys.readouterr()
+
+    code = make_docs([str(tmp_path), "--check"])
+
+    listed = [line.split(" is stale")[0] for line in capsys.readouterr().out.splitlines()]
+    assert code == 1
+    assert listed == [str(tmp_path / "rules/gone.md"), str(tmp_path / "signals.md")]
+
+
+def test_making_the_pages_leaves_nothing_stale(tmp_path: Path, made: dict[str, str]) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/gone.md").write_text("a rule that is no more", encoding="utf-8")
+
+    assert make_docs([str(tmp_path)]) == 0
+
+    assert stale(tmp_path, made) == []
+
+
+@pytest.mark.parametrize("arguments", [["--check"], []], ids=["check", "write"])
+def test_the_manual_page_is_checked_and_written(arguments: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "man/sentinel.1"
+    assert manpage.main([str(file), "--check"]) == 1
+
+    assert manpage.main([str(file), *arguments]) == (1 if arguments else 0)
+
+    assert file.exists() is not bool(arguments)
+
+
+def test_the_layers_in_the_architecture_are_those_that_the_imports_keep() -> None:
+    tree = ast.parse((REPO / "tests/core/test_layers.py").read_text(encoding="utf-8"))
+    assigned = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
+    rows = next(ast.literal_eval(n.value) for n in assigned if n.value and ast.unparse(n.target) == "ROWS")
+    block = (REPO / "ARCHITECTURE.md").read_text(encoding="utf-8").split("```layers\n")[1].split("```")[0]
+
+    drawn = [tuple(line.split()) for line in block.splitlines() if not line.startswith("=")]
+
+    assert drawn == list(reversed(rows))
+
+
+def test_man_renders_the_page_without_a_warning() -> None:
+    if shutil.which("man") is None or shutil.which("groff") is None:
+        pytest.skip("needs man and groff (Debian: man-db, groff-base)")
+    done = subprocess.run(
+        ["man", "--warnings", "-l", str(REPO / "man/sentinel.1")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "MANWIDTH": "80"},
+    )
+
+    assert done.stderr == ""
+    assert "diagnose" in done.stdout

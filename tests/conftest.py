@@ -1,0 +1,35 @@
+"""Shared fixtures: where the recorded corpus is, and how to wait for a condition without sleeping blindly."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """Root of the recorded corpus; tests that need it are skipped where it is absent."""
+    root = Path(os.environ.get("SENTINEL_CORPUS", REPO.parent / "shared" / "corpus"))
+    if not root.is_dir():
+        pytest.skip(f"no recorded corpus at {root}; set SENTINEL_CORPUS to its folder")
+    return root
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds, polling; fails with `what` after `within` seconds."""
+
+    def wait(condition: Callable[[], object], what: str, within: float = 10.0) -> None:
+        deadline = time.monotonic() + within
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {within:g} s: {what}")
+            time.sleep(0.01)
+
+    return wait

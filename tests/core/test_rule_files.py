@@ -1,0 +1,242 @@
+"""Rule files: the shipped ones are right, and every mistake is found, all at once, with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sentinel.model.problem import Problem
+from sentinel.rulefiles import load_paths, read, shipped
+from sentinel.rules.condition import Condition, ExpressionError, context
+from sentinel.rules.decode import parse_duration
+from sentinel.rules.load import load_events, load_rules
+from sentinel.rules.ruleset import RuleSet
+from sentinel.rules.template import Template, TemplateError
+from sentinel.trial import run_tests
+
+GOOD = """
+schema = 1
+id = "too-slow"
+message_id = "00000000000000000000000000000001"
+title = "generation is slow"
+severity = "warning"
+scope = "server"
+[window]
+speed = { signal = "server.generation_tps", over = "30s", take = "mean" }
+[event]
+failed = { name = "backend_init_failed", since = "server.start" }
+[value]
+share = "double(server.rss_bytes) / double(host.mem_total_bytes)"
+[check]
+slow = "speed < 1.0"
+[alert]
+when = "slow"
+for = "5s"
+clear = "!slow"
+summary = "{server.name}: {speed:.1f} tokens/s"
+[[cause]]
+id = "no-gpu"
+when = "failed.count > 0"
+text = "{failed.fields.api} did not start"
+[[cause]]
+id = "other"
+text = "not known"
+[[cause.fix]]
+do = "look"
+[[test]]
+name = "slow"
+given = { "server.generation_tps" = 0.4 }
+at = "20s"
+expect = { state = "firing", cause = "other" }
+[[test]]
+name = "fast"
+given = { "server.generation_tps" = 20.0 }
+at = "20s"
+expect = { state = "quiet" }
+[[test]]
+name = "nothing measured"
+at = "20s"
+expect = { state = "unknown", missing = ["server.generation_tps"] }
+"""
+
+
+@pytest.fixture(scope="module")
+def events() -> dict[str, bytes]:
+    return read([shipped()])[1]
+
+
+def problems_of(text: str | bytes, events: dict[str, bytes]) -> list[Problem]:
+    definitions, _ = load_events(events)
+    data = text.encode() if isinstance(text, str) else text
+    return load_rules({"rule.toml": data}, definitions)[1]
+
+
+def test_the_shipped_rules_pass_their_own_tests(ruleset: RuleSet) -> None:
+    results = list(run_tests(ruleset))
+    assert len(results) >= 30
+    assert [(rule, name, failure.what) for rule, name, failure in results if failure is not None] == []
+
+
+def test_the_five_rules_of_the_contract_are_shipped(ruleset: RuleSet) -> None:
+    assert {"load-oom", "cpu-fallback", "context-collapse", "routing-noise", "blind-spot"} <= set(ruleset.rules)
+
+
+def test_a_good_rule_has_no_findings_and_passes(events: dict[str, bytes], tmp_path: Path) -> None:
+    assert problems_of(GOOD, events) == []
+    (tmp_path / "too-slow.toml").write_text(GOOD)
+    rules, _ = load_paths([tmp_path])
+    assert rules is not None
+    assert [failure for _, _, failure in run_tests(rules)] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "what"),
+    [
+        ('severity = "warning"', 'serverity = "warning"', "serverity", "unknown key; did you mean 'severity'"),
+        ('severity = "warning"', 'severity = "fatal"', "severity", "'fatal' is none of: critical, warning, info"),
+        ('severity = "warning"', "severity = 3", "severity", "must be text"),
+        ('id = "too-slow"', 'id = "Too Slow"', "id", "is not a rule id"),
+        ("00000000000000000000000000000001", "1", "message_id", "32 lower-case hex digits"),
+        ('title = "generation is slow"', "", "title", "is missing"),
+        ("schema = 1", "schema = 2", "schema", "is not supported"),
+        ("schema = 1", "", "schema", "write 'schema = 1'"),
+        ('clear = "!slow"', "", "alert", "has no way to clear"),
+        ('for = "5s"', 'for = "5 seconds"', "alert.for", "is not a duration"),
+        ('slow = "speed < 1.0"', 'slow = "speed <"', "check.slow", "is not CEL"),
+        ('slow = "speed < 1.0"', 'slow = "sped < 1.0"', "check.slow", "unknown name 'sped'; did you mean 'speed'"),
+        ('slow = "speed < 1.0"', "slow = \"speed == 'x'\"", "check.slow", "which is number, with 'x', which is text"),
+        ('slow = "speed < 1.0"', 'slow = "speed"', "check.slow", "must be true or false"),
+        ('slow = "speed < 1.0"', 'slow = "speed + 1 < 2"', "check.slow", "mixes types"),
+        ('slow = "speed < 1.0"', 'slow = "server.generation_tp < 1.0"', "check.slow", "did you mean 'server.generation_tps'"),
+        ('slow = "speed < 1.0"', 'slow = "gpu.busy_percent < 1.0"', "check.slow", "cannot read 'gpu.busy_percent'"),
+        ('slow = "speed < 1.0"', "slow = 3", "check.slow", "must be an expression"),
+        ('"server.generation_tps", over', '"server.generation_tsp", over', "window.speed", "unknown signal"),
+        ('take = "mean"', 'take = "average"', "window.speed.take", "'average' is none of"),
+        ('name = "backend_init_failed"', 'name = "backend_failed"', "event.failed", "there is no event 'backend_failed'"),
+        ('since = "server.start"', 'over = "1m", since = "server.start"', "event.failed", "needs one of"),
+        ("failed.fields.api}", "failed.fields.apy}", "cause 'no-gpu'.text", "has no field 'apy'; did you mean 'api'"),
+        ("failed.count > 0", "failed.number > 0", "cause 'no-gpu'.when", "an event has count, age and fields"),
+        ("{speed:.1f}", "{speed:%}", "alert.summary", "unknown format"),
+        ("{speed:.1f}", "{speed", "alert.summary", "a brace without its partner"),
+        ("{speed:.1f}", "{sped:.1f}", "alert.summary", "did you mean 'speed'"),
+        ('id = "other"', 'id = "no-gpu"', "cause 'no-gpu'", "is there twice"),
+        ('when = "failed.count > 0"', "", "cause 'no-gpu'", "can never be reached: other"),
+        ('cause = "other"', 'cause = "others"', "test 'slow'", "did you mean 'other'"),
+        ('"server.generation_tps" = 0.4', '"server.generation_tps" = "x"', "test 'slow'", "which is float"),
+        ('"server.generation_tps" = 0.4', '"server.tps" = 0.4', "test 'slow'", "gives unknown signal 'server.tps'"),
+        ('state = "unknown", missing = ["server.generation_tps"]', 'state = "quiet"', "test", "expects state = 'unknown'"),
+        ('scope = "server"', 'scope = "server"\nexplains = ["cpu-fall"]', "explains", "there is no rule 'cpu-fall'"),
+        ('do = "look"', 'do = "look"\nbuilds = "5000-"', "cause 'other'.fix[1].builds", "is not a range of builds"),
+        ('do = "look"', 'do = "look"\nbuilds = "b9-b5"', "cause 'other'.fix[1].builds", "is empty"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_found_with_its_place(old: str, new: str, where: str, what: str, events: dict[str, bytes]) -> None:
+    assert old in GOOD
+    found = [p for p in problems_of(GOOD.replace(old, new, 1), events) if p.where == where and what in p.what]
+    assert found, [str(p) for p in problems_of(GOOD.replace(old, new, 1), events)]
+
+
+def test_all_mistakes_are_told_at_once(events: dict[str, bytes]) -> None:
+    text = (
+        GOOD.replace('severity = "warning"', 'serverity = "warning"')
+        .replace('"5s"', '"5 s"')
+        .replace("speed < 1.0", "sped < 1.0")
+    )
+    assert {"serverity", "severity", "alert.for"} <= {p.where for p in problems_of(text, events)}
+    text = GOOD.replace("speed < 1.0", "sped < 1.0").replace("{speed:.1f}", "{sped}")
+    assert {"check.slow", "alert.summary"} <= {p.where for p in problems_of(text, events)}
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "is empty"),
+        (b"\xff\xfe\x00", "is not UTF-8"),
+        (b"a = ", "is not TOML"),
+        (b"x" * (2 << 20), "at most"),
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+    ],
+)  # fmt: skip
+def test_what_is_no_rule_file_gets_one_sentence(data: bytes, what: str, events: dict[str, bytes]) -> None:
+    (problem,) = problems_of(data, events)
+    assert what in problem.what
+
+
+def test_a_path_that_is_not_there_is_said() -> None:
+    _, problems = load_paths([Path("/nowhere/at/all")])
+    assert any("is not there" in p.what for p in problems)
+
+
+def test_two_rules_with_one_message_id_are_refused(events: dict[str, bytes]) -> None:
+    definitions, _ = load_events(events)
+    files = {"a.toml": GOOD.encode(), "b.toml": GOOD.replace('id = "too-slow"', 'id = "slower"', 1).encode()}
+    assert any("message_id" in p.where and "a.toml" in p.what for p in load_rules(files, definitions)[1])
+
+
+EVENT = """
+schema = 1
+source = "llama-server"
+[[event]]
+name = "new_event"
+sets = { "server.slots" = "n" }
+fields = { n = "int" }
+[[event.pattern]]
+builds = "b9000-"
+regex = '''^slots: (?P<n>\\d+)'''
+example = "slots: 4"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("^slots", "slots", "must begin with ^"),
+        ("(?P<n>", "(?P<n", "new_event"),
+        ('example = "slots: 4"', 'example = "slot: 4"', "does not match its own example"),
+        ('n = "int"', 'n = "integer"', "is none of"),
+        ('"server.slots"', '"server.slot"', "sets unknown signal 'server.slot'"),
+        ('builds = "b9000-"', "", "is missing; write the range of builds"),
+        ('source = "llama-server"', 'source = "syslog"', "is none of"),
+    ],
+)
+def test_a_mistake_in_an_event_file_is_found(old: str, new: str, what: str) -> None:
+    assert load_events({"e.toml": EVENT.encode()})[1] == []
+    found = load_events({"e.toml": EVENT.replace(old, new, 1).encode()})[1]
+    assert any(what in str(p) for p in found), [str(p) for p in found]
+
+
+def test_unknown_is_not_false() -> None:
+    assert Condition("a && b").evaluate(context({"a": False})) is False
+    assert Condition("b && a").evaluate(context({"a": False})) is False
+    assert Condition("a || b").evaluate(context({"a": True})) is True
+    assert Condition("a && b").evaluate(context({"a": True})) is None
+    assert Condition("!b").evaluate(context({})) is None
+    assert Condition("server.x == 3").evaluate(context({"server": {}})) is None
+    assert Condition("has(server.x)").evaluate(context({"server": {}})) is False
+    with pytest.raises(ExpressionError):
+        Condition("a + 1").evaluate(context({"a": 1.5}))
+
+
+def test_names_that_an_expression_reads() -> None:
+    condition = Condition("server.state == 'server.fake' && failed.fields.why.contains('x') || size(server.user) > n && true")
+    assert condition.paths == ("server.state", "failed.fields.why", "server.user", "n")
+
+
+def test_a_template_shows_quotes_and_leaves_out() -> None:
+    known = {"a": "x; rm -rf /", "n": 1 << 31, "f": 0.61, "flag": True}
+    template = Template.parse("{a} {n:GiB} {f:percent} {flag} {gone}[? and {gone}?][? and {f:.2f}?] {{}}")
+    assert template.render(known.get) == "x; rm -rf / 2.0 GiB 61 % yes unknown and 0.61 {}"
+    assert Template.parse("{m:GiB}").render({"m": 313_049_088}.get) == "299 MiB"
+    assert Template.parse("cat {a}").render(known.get, quote=True) == "cat 'x; rm -rf /'"
+    assert not Template.parse("{gone}").complete(known.get)
+    assert Template.parse("{a}[? {gone}?]").complete(known.get)
+    with pytest.raises(TemplateError):
+        Template.parse("[? {a}")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10s", 10), ("1.5h", 5400), ("250ms", 0.25), ("2d", 172800), ("5", None), ("-1s", None), ("1w", None)]
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    assert parse_duration(text) == seconds

@@ -1,0 +1,87 @@
+"""Installing: what lands where, what is refused with one sentence, and that only what is ours is removed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+INSTALL = REPO / "systemd/install.sh"
+
+
+def run(verb: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [str(INSTALL), verb]
+    return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"PREFIX": "opt/x"}, "must begin with /"),
+        ({"PREFIX": "/root/sentinel"}, "cannot rely on a program there"),
+        ({"PREFIX": "/opt/a b"}, "letters, digits"),
+        ({"PREFIX": "/opt/a,b;c"}, "letters, digits"),
+        ({"PREFIX": "/usr"}, "holds files that sentinel did not put there"),
+        ({"PYTHON": "/nowhere/python3"}, "no Python at /nowhere/python3"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2(tmp_path: Path, environ: dict[str, str], words: str) -> None:
+    """Before anything was written."""
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/keep").touch()
+    done = run("install", DESTDIR=str(tmp_path), **environ)
+
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["usr", "usr/keep"]
+
+
+def test_an_old_python_is_refused(tmp_path: Path) -> None:
+    """By the version it tells, with the one that is needed."""
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\ncase "$1" in --version) echo "Python 3.9.2" ;; *) exit 1 ;; esac\n')
+    old.chmod(0o755)
+
+    done = run("install", DESTDIR=str(tmp_path), PYTHON=str(old))
+
+    assert (done.returncode, done.stderr) == (
+        2, f"sentinel install: {old} is Python 3.9.2; sentinel needs Python 3.11 or later (set PYTHON=)\n",
+    )  # fmt: skip
+
+
+def test_uninstall_removes_ours_and_names_what_stays(tmp_path: Path) -> None:
+    """A folder without our mark, another program's command and the history are kept."""
+    ours = ("opt/sentinel/bin/sentinel", "opt/sentinel/.installed-by-sentinel", "etc/systemd/system/sentinel.service")
+    kept = ("var/lib/sentinel/history.db", "etc/sentinel/sentinel.toml", "usr/local/bin/sentinel")
+    for name in (*ours, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    done = run("uninstall", DESTDIR=str(tmp_path))
+    stranger = run("uninstall", DESTDIR=str(tmp_path), PREFIX="/var/lib/sentinel")
+
+    assert done.returncode == 0, done.stderr
+    assert "Kept: the user sentinel, its history in /var/lib/sentinel" in done.stdout
+    assert not any((tmp_path / name).exists() for name in ours)
+    assert not (tmp_path / "opt/sentinel").exists()
+    assert all((tmp_path / name).exists() for name in kept)
+    assert stranger.returncode == 2
+
+
+def test_the_unit_is_tight(tmp_path: Path) -> None:
+    """systemd's own measure of exposure, from 0 to 10, stays at 3.0 or below, and the unit has no unknown setting."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    unit = tmp_path / "sentinel.service"
+    unit.write_text((REPO / "systemd/sentinel.service").read_text().replace("@PREFIX@", "/opt/sentinel"))
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "Overall exposure level" in done.stdout
+    assert done.returncode == 0, done.stdout.splitlines()[-1]
+    assert "Unknown" not in done.stderr

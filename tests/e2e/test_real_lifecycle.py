@@ -1,0 +1,323 @@
+"""The daemon comes, goes, is killed and is told new rules while a real llama-server runs: nothing twice, nothing missed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h11
+import pytest
+from live import PROMISE, REPO, Sentinel, as_user, needs_root, wait_for
+from real_server import Running, request, server
+
+pytestmark = pytest.mark.real_server
+
+NewSentinel = Callable[..., Sentinel]
+
+#: An opinion of the user's own about this server, in the form of a shipped rule.
+OWN_RULE = """\
+schema = 1
+id = "own-rule"
+message_id = "0123456789abcdef0123456789abcdef"
+title = "a rule of the user's own"
+severity = "warning"
+scope = "server"
+basis = ["measured"]
+references = ["https://example.org/own"]
+false_positives = ["none"]
+[check]
+small = "server.ctx_requested == 512"
+[alert]
+when = "small"
+clear = "!small"
+summary = "{server.name} has SUMMARY"
+[[cause]]
+id = "asked"
+confidence = "high"
+text = "it was asked for"
+[[cause.fix]]
+do = "Ask for more"
+[[test]]
+name = "fires"
+given = { "server.ctx_requested" = 512 }
+at = "1s"
+expect = { state = "firing" }
+[[test]]
+name = "quiet"
+given = { "server.ctx_requested" = 513 }
+at = "1s"
+expect = { state = "quiet" }
+[[test]]
+name = "unknown"
+given = { "server.state" = "ready" }
+at = "1s"
+expect = { state = "unknown", missing = ["server.ctx_requested"] }
+"""
+
+
+@pytest.fixture(scope="module")
+def fallen_back(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that runs on the CPU although it was asked for layers on a GPU; older than every daemon of this module."""
+    log = tmp_path_factory.mktemp("server") / "log"
+    with server("-m", str(models / "dense.gguf"), "-c", "512", "-np", "1", "-ngl", "99", log=log) as running:
+        yield running
+
+
+def too_large(running: Running) -> None:
+    with contextlib.suppress(urllib.error.HTTPError):
+        request(running.url + "/completion", json.dumps({"prompt": "word " * 600, "n_predict": 2}).encode())
+
+
+def told_on_screen(sentinel: Sentinel, title: str) -> int:
+    """How often an alert was printed, over all lives of the daemon."""
+    return sum(line.startswith("● ") and title in line for line in sentinel.said().splitlines())
+
+
+class TestRestart:
+    """One daemon, one server, in the order of the tests' steps: each step is a claim."""
+
+    def test_killed_and_stopped_it_tells_nothing_twice_and_misses_nothing(
+        self, new_sentinel: NewSentinel, fallen_back: Running
+    ) -> None:
+        sentinel = new_sentinel().start()
+        name = sentinel.name_of(fallen_back.process.pid)
+        first = sentinel.await_alert("cpu-fallback", name)
+        too_large(fallen_back)
+
+        def losses() -> Any:
+            return _reads(sentinel, "context-collapse", name).get("lost_requests")
+
+        wait_for(lambda: losses() == 1, "the first oversized request is seen", PROMISE)
+
+        # Killed at any moment: what was told is on disk, and the log's position with it.
+        sentinel.end(signal.SIGKILL)
+        too_large(fallen_back)
+        sentinel.start()
+        again = sentinel.alert("cpu-fallback", name)
+        assert again is not None
+        assert again["since"] == first["since"]
+        wait_for(lambda: losses() == 2, f"what happened meanwhile is counted once: 2, not {losses()}", PROMISE)
+        assert sentinel.verdicts(name)["context-collapse"] == ("no-match", "inactive")
+
+        # An orderly stop, and the third oversized request while nobody watched.
+        assert sentinel.end(signal.SIGTERM) == 0
+        too_large(fallen_back)
+        sentinel.start()
+        collapse = sentinel.await_alert("context-collapse", name)
+        assert collapse["cause"]["id"] == "requests-larger-than-slot"
+        assert losses() == 3
+
+        ours = [t for t in sentinel.told("cpu-fallback") if t["entity"]["name"] == name]
+        assert len(ours) == 1
+        assert "Traceback" not in sentinel.said()
+        assert sentinel.end() == 0
+
+    def test_a_second_daemon_on_the_same_socket_says_so_and_ends(self, new_sentinel: NewSentinel) -> None:
+        first = new_sentinel().start()
+        command = [sys.executable, "-m", "sentinel", "run", "--config", str(first.config)]
+        second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
+
+        assert second.returncode == 2
+        assert "another sentinel already answers" in second.stderr
+        assert "Traceback" not in second.stderr
+        assert first.cli("status").returncode != 3
+
+
+def _reads(sentinel: Sentinel, rule: str, name: str) -> dict[str, object]:
+    (subject,) = sentinel.ask("why", rule, name)["subjects"]
+    return {read["name"]: read["value"] for check in subject["checks"] for read in check["reads"]}
+
+
+@pytest.fixture(scope="module")
+def judged(new_sentinel: NewSentinel, fallen_back: Running) -> tuple[Sentinel, str]:
+    """A daemon that has told the fallback, and the server's name."""
+    sentinel = new_sentinel().start()
+    name = sentinel.name_of(fallen_back.process.pid)
+    sentinel.await_alert("cpu-fallback", name)
+    return sentinel, name
+
+
+class TestCommands:
+    """What people and scripts get from a daemon that has something to tell."""
+
+    @pytest.mark.parametrize(
+        ("words", "code", "shows"),
+        [
+            (["status"], 2, ["Servers (", "ready, pid", "-ngl 99", "CRITICAL  cpu-fallback"]),
+            (["alerts"], 2, ["● CRITICAL", "Cause", "Evidence", "Fix 1"]),
+            (["alerts", "--all"], 0, ["cpu-fallback"]),
+            (["alerts", "--since", "1h"], 0, ["cpu-fallback"]),
+            (["why", "cpu-fallback", "NAME"], 2, ["it is so, alert firing", "no_gpu_memory", "server.gpu_nodes_open = 0"]),
+            (["why", "load-oom", "NAME"], 0, ["it is not so"]),
+        ],
+    )
+    def test_for_people_and_as_json(self, judged: tuple[Sentinel, str], words: list[str], code: int, shows: list[str]) -> None:
+        sentinel, name = judged
+        words = [name if word == "NAME" else word for word in words]
+        text, wire = sentinel.cli(*words), sentinel.cli(*words, "--json")
+
+        assert (text.returncode, wire.returncode) == (code, code)
+        assert (text.stderr, wire.stderr) == ("", "")
+        assert [part for part in shows if part not in text.stdout] == []
+        assert json.loads(wire.stdout)["api_version"] == 1
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["why", "cpu-falback"], "there is no rule 'cpu-falback'; did you mean 'cpu-fallback'"),
+            (["why", "cpu-fallback", "nobody:1"], "there is no 'nobody:1'"),
+            (["alerts", "--since", "yesterday"], "--since 'yesterday': write a duration"),
+        ],
+    )
+    def test_a_wrong_word_is_one_sentence_and_exit_code_2(
+        self, judged: tuple[Sentinel, str], words: list[str], says: str
+    ) -> None:
+        done = judged[0].cli(*words)
+
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+
+    def test_watch_follows_what_happens_and_ends_with_the_daemon(self, new_sentinel: NewSentinel, fallen_back: Running) -> None:
+        sentinel = new_sentinel().start()
+        command = [sys.executable, "-m", "sentinel", "watch", "--json", "--socket", str(sentinel.socket)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO) as watching:
+            try:
+                name = sentinel.name_of(fallen_back.process.pid)
+                sentinel.await_alert("cpu-fallback", name)
+                assert sentinel.end() == 0
+                out, err = watching.communicate(timeout=20)
+            finally:
+                watching.kill()
+        seen = [json.loads(line) for line in out.splitlines()]
+        ours = [t["state"] for t in seen if t["rule"] == "cpu-fallback" and t["entity"]["name"] == name]
+
+        assert ours[-1:] == ["firing"]
+        assert watching.returncode == 0
+        assert "the daemon has ended" in err
+
+    def test_no_daemon_is_one_sentence_and_exit_code_3(self, tmp_path: Path) -> None:
+        for words in (["status"], ["alerts"], ["why", "cpu-fallback"], ["watch"]):
+            command = [sys.executable, "-m", "sentinel", *words, "--socket", str(tmp_path / "none.sock")]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
+            assert done.returncode == 3
+            assert f"no daemon at {tmp_path}/none.sock; start it with `sentinel run`" in done.stderr
+
+    @pytest.mark.root
+    def test_a_socket_that_is_not_for_you_is_one_sentence_and_exit_code_3(self, judged: tuple[Sentinel, str]) -> None:
+        """Asked by nobody, through a copy of the package that he may read and a folder that he may pass."""
+        needs_root()
+        sentinel, _ = judged
+        program = (
+            "import sys; from pathlib import Path; from sentinel.api.client import get, DaemonUnreachable\n"
+            "try:\n    get('/v1/status', [Path(sys.argv[1])])\n"
+            "except DaemonUnreachable as error:\n    print(error); sys.exit(3)\n"
+        )
+        with tempfile.TemporaryDirectory(prefix="sentinel-open-", dir="/tmp") as folder:
+            Path(folder).chmod(0o755)
+            shutil.copytree(REPO / "sentinel", Path(folder) / "sentinel", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(Path(h11.__file__).parent, Path(folder) / "h11")
+            path = Path(folder) / "link.sock"
+            os.link(sentinel.socket, path)
+            command = ["env", f"PYTHONPATH={folder}", "/usr/bin/python3", "-c", program, str(path)]
+            done = as_user(65534, command)
+
+        assert done.returncode == 3, done.stderr
+        assert done.stdout == f"may not open {path}: join the group sentinel (sudo usermod -aG sentinel $USER) and log in again\n"
+
+
+class TestMistakes:
+    """Nothing starts on a mistake, and all of them are told at once."""
+
+    def run(self, config: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sentinel", "run", "--config", str(config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
+
+    def test_every_mistake_of_the_configuration(self, tmp_path: Path) -> None:
+        config = tmp_path / "sentinel.toml"
+        config.write_text(
+            "stat_dir = 'x'\nsink = 'pager'\n[intervals]\nprocess = '1ms'\n[[server]]\nname = 'a'\nport = 99999\n",
+            encoding="utf-8",
+        )
+        done = self.run(config)
+
+        assert done.returncode == 2
+        assert [word for word in ("stat_dir", "pager", "1ms", "99999", "needs 'log'") if word not in done.stderr] in ([], ["1ms"])
+        assert "did you mean 'state_dir'" in done.stderr
+        assert done.stderr.count("\n") >= 5
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize("content", [None, b"\xff\xfe", b"a = = 1"], ids=["missing", "no text", "no TOML"])
+    def test_a_configuration_that_cannot_be_read(self, tmp_path: Path, content: bytes | None) -> None:
+        config = tmp_path / "sentinel.toml"
+        if content is not None:
+            config.write_bytes(content)
+        done = self.run(config)
+
+        assert done.returncode == 2
+        assert str(config) in done.stderr
+        assert done.stderr.count("\n") == 1
+
+    def test_every_mistake_of_the_rules(self, tmp_path: Path) -> None:
+        rules = tmp_path / "rules"
+        rules.mkdir()
+        (rules / "one.toml").write_text(OWN_RULE.replace("server.ctx_requested ==", "server.ctx_reqested =="))
+        (rules / "three.toml").write_text(OWN_RULE.replace('"warning"', '"bad"').replace("own-rule", "third-rule"))
+        (rules / "two.toml").write_text("not toml at all")
+        config = tmp_path / "sentinel.toml"
+        config.write_text(f"rules = ['{rules}']\nstate_dir = '{tmp_path / 's'}'\nsocket = '{tmp_path / 'x.sock'}'\n")
+        done = self.run(config)
+
+        assert done.returncode == 2
+        assert "did you mean 'server.ctx_requested'" in done.stderr
+        assert "one.toml" in done.stderr
+        assert "two.toml" in done.stderr
+        assert "three.toml: severity: 'bad'" in done.stderr
+        assert "not started: " in done.stderr
+
+
+class TestReload:
+    def test_a_saved_rule_takes_effect_and_a_bad_one_changes_nothing(
+        self, new_sentinel: NewSentinel, fallen_back: Running, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "rules.d"
+        folder.mkdir()
+        sentinel = new_sentinel(f"rules = ['{folder}']").start()
+        name = sentinel.name_of(fallen_back.process.pid)
+        told = sentinel.await_alert("cpu-fallback", name)
+
+        def own() -> Any:
+            return sentinel.alert("own-rule", name)
+
+        def source() -> Any:
+            return {s["name"]: s for s in sentinel.ask("status")["sources"]}.get("rules", {})
+
+        (folder / "own.toml").write_text(OWN_RULE.replace("SUMMARY", "its own rule"))
+        wait_for(own, "a new rule file takes effect", PROMISE)
+
+        (folder / "own.toml").write_text(OWN_RULE.replace("server.ctx_requested ==", "server.ctx_reqested =="))
+        wait_for(lambda: source().get("health") == "failed", "the status says that the rules are wrong", PROMISE)
+        assert "the old rules stay in force" in source()["why"]
+        assert "own.toml" in source()["why"]
+        assert "server.ctx_reqested" in sentinel.said()
+        assert own() is not None
+        assert "Sources that do not work" in sentinel.cli("status").stdout
+
+        (folder / "own.toml").unlink()
+        wait_for(lambda: own() is None, "an alert whose rule is gone is closed", PROMISE)
+        assert source()["health"] == "up"
+        assert [t["reason"] for t in sentinel.told("own-rule", "resolved")] == ["rule-removed"]
+        kept = sentinel.alert("cpu-fallback", name)
+        assert kept is not None
+        assert kept["since"] == told["since"]

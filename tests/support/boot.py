@@ -1,0 +1,116 @@
+"""Boots the machine's own files in a container: real systemd, journald, units and sandboxing, in one or two seconds.
+
+The machine's root is the lower layer of an overlay whose upper layer is a tmpfs, so nothing that happens inside reaches the
+machine. Mounts live in a mount namespace of their own: they go with the process, also when a test is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+#: Where files of `files` and the script are inside; /tmp is a fresh tmpfs there, /opt is not.
+INSIDE = Path("/opt/lab")
+
+_TARGET = """\
+[Unit]
+Requires=basic.target lab.service
+After=basic.target
+AllowIsolate=yes
+"""
+
+_SERVICE = f"""\
+[Unit]
+After=basic.target systemd-journald.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '/bin/bash {INSIDE}/script; echo $? > {INSIDE}/out/code'
+ExecStopPost=/bin/systemctl --no-block --force poweroff
+StandardOutput=file:{INSIDE}/out/stdout
+StandardError=file:{INSIDE}/out/stderr
+TimeoutStartSec=infinity
+"""
+
+# $1: a folder of ours that receives the output; $2: what is copied over the root; $3: seconds.
+_BOOT = """
+set -e
+mkdir -p "$1/layers" "$1/root"
+mount -t tmpfs tmpfs "$1/layers"
+mkdir "$1/layers/upper" "$1/layers/work"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/layers/upper,workdir=$1/layers/work" "$1/root"
+cp -a "$2/." "$1/root/"
+rm -f "$1/root/etc/machine-id"
+timeout --kill-after=5 "$3" systemd-nspawn -q -D "$1/root" --machine="$4" --register=no --keep-unit --console=pipe \
+    -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$1/console" 2>&1 || true
+cp -a "$1/root/opt/lab/out" "$1/out"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the script left: its exit code (None: it did not come to its end), its output, files of its `$OUT` folder."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+    out: Path
+    console: str
+
+    def text(self, name: str) -> str:
+        """A file that the script wrote to /opt/lab/out."""
+        return (self.out / name).read_text(encoding="utf-8")
+
+
+def why_not() -> str:
+    """The reason why nothing can be booted here, or an empty text."""
+    if os.geteuid() != 0:
+        return "needs root to boot a container"
+    missing = [tool for tool in ("systemd-nspawn", "unshare", "timeout") if shutil.which(tool) is None]
+    if missing:
+        return f"needs {', '.join(missing)} (Debian: systemd-container)"
+    probe = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True, text=True, check=False
+    )
+    return "" if probe.returncode == 0 else f"may not mount here: {probe.stderr.strip()}"
+
+
+def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome:
+    """Run `script` (bash, as root) inside a booted system in which `files` were copied over the root."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    units = files / "etc/systemd/system"
+    lab = files / INSIDE.relative_to("/")
+    units.mkdir(parents=True, exist_ok=True)
+    (lab / "out").mkdir(parents=True, exist_ok=True)
+    (units / "lab.target").write_text(_TARGET, encoding="utf-8")
+    (units / "lab.service").write_text(_SERVICE, encoding="utf-8")
+    (lab / "script").write_text(f"export OUT={INSIDE}/out\ncd {INSIDE}\n{script}\n", encoding="utf-8")
+    work.mkdir(parents=True, exist_ok=True)
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _BOOT, "boot"]
+    command += [str(work), str(files), f"{seconds:g}", f"sentinel-test-{os.getpid()}"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, _ = process.communicate(timeout=seconds + 30)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return _outcome(work, said)
+
+
+def _outcome(work: Path, said: str) -> Outcome:
+    out = work / "out"
+
+    def text(path: Path) -> str:
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    code = text(out / "code").strip()
+    console = text(work / "console") + said
+    return Outcome(int(code) if code else None, text(out / "stdout"), text(out / "stderr"), out, console)

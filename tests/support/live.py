@@ -1,0 +1,139 @@
+"""The real daemon as a program of its own, and what the tests with it share."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+#: Seconds from the server being ready until its alert must be there.
+PROMISE = 15.0
+
+
+class Sentinel:
+    """One daemon with a state folder and a socket of its own; it may be killed and started again in them."""
+
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        self.folder = folder
+        self.socket = folder / "sentinel.sock"
+        self.config = folder / "sentinel.toml"
+        self.errors = folder / "stderr"
+        self.config.write_text(
+            f"state_dir = '{folder / 'state'}'\nsocket = '{self.socket}'\nsink = 'console'\n{extra}\n", encoding="utf-8"
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Sentinel:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
+        with self.errors.open("ab") as stream:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=REPO)
+        wait_for(self._answers, f"the daemon answers; it said: {self.said()[-2000:]}", 30.0)
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the daemon ended: {self.said()[-2000:]}"
+        return self.cli("status", "--json").returncode != 3
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self.process.wait(20)
+
+    def said(self) -> str:
+        """What it printed so far, over all its lives: its own log and the alerts."""
+        return self.errors.read_text(encoding="utf-8", errors="replace") if self.errors.exists() else ""
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of sentinel that asks this daemon."""
+        command = [sys.executable, "-m", "sentinel", *words, "--socket", str(self.socket)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
+
+    def ask(self, *words: str) -> dict[str, Any]:
+        """The same as JSON."""
+        done = self.cli(*words, "--json")
+        assert done.stdout, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def server(self, pid: int) -> dict[str, Any] | None:
+        """What the status says about the process."""
+        return next((s for s in self.ask("status")["servers"] if s["pid"] == pid), None)
+
+    def name_of(self, pid: int) -> str:
+        """The name under which the daemon knows the process, as soon as it has found it and seen it ready."""
+        found: list[dict[str, Any]] = []
+
+        def ready() -> bool:
+            entry = self.server(pid)
+            if entry is not None and entry["state"] == "ready":
+                found.append(entry)
+            return bool(found)
+
+        wait_for(ready, f"the daemon knows process {pid} as ready; it has {self.ask('status')['servers']}", PROMISE)
+        return str(found[0]["name"])
+
+    def alert(self, rule: str, name: str) -> dict[str, Any] | None:
+        """The open alert of a rule about a server."""
+        found = self.ask("alerts")["alerts"]
+        return next((a for a in found if a["rule"] == rule and a["entity"]["name"] == name), None)
+
+    def await_alert(self, rule: str, name: str, within: float = PROMISE) -> dict[str, Any]:
+        """Wait for it."""
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
+            if (alert := self.alert(rule, name)) is not None:
+                found.append(alert)
+            return bool(found)
+
+        wait_for(there, f"{rule} about {name}; `why` says {self.ask('why', rule, name)}", within)
+        return found[0]
+
+    def verdicts(self, name: str) -> dict[str, tuple[str, str]]:
+        """Verdict and alert state of every rule above advice for one server."""
+        out: dict[str, tuple[str, str]] = {}
+        for rule in self.ask("status")["rules"]:
+            if rule["severity"] == "info" or rule["scope"] != "server":
+                continue
+            (subject,) = self.ask("why", rule["id"], name)["subjects"]
+            out[rule["id"]] = (subject["verdict"], subject["state"])
+        return out
+
+    def told(self, rule: str, state: str = "firing") -> list[dict[str, Any]]:
+        """Transitions of a rule in the history."""
+        history = self.ask("alerts", "--all")["transitions"]
+        return [t for t in history if t["rule"] == rule and t["state"] == state]
+
+
+def wait_for(condition: Callable[[], object], what: str, within: float) -> None:
+    """Poll until the condition holds; fails with `what`."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within:g} s: {what}")
+        time.sleep(0.1)
+
+
+def needs_root() -> None:
+    """Skip where the test cannot do its part."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+def as_user(uid: int, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as another user."""
+    return subprocess.run(command, user=uid, group=uid, extra_groups=[], capture_output=True, text=True, check=False, cwd="/")
