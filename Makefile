@@ -53,10 +53,10 @@ docs: setup
 	$(BIN)/python -m sentinel.cli.manpage man/sentinel.1
 
 install:
-	systemd/install.sh install '$(PREFIX)' '$(DESTDIR)'
+	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh install
 
 uninstall:
-	systemd/install.sh uninstall '$(PREFIX)' '$(DESTDIR)'
+	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist *.egg-info

@@ -13,10 +13,10 @@ from sentinel.clock import Clock
 from sentinel.config import Config, ServerConfig
 from sentinel.inbox import Inbox
 from sentinel.model.labels import Entity, Unknown, Value
-from sentinel.model.reading import LogLines, Samples
+from sentinel.model.reading import LogLines, Reading, Samples
 from sentinel.sources.base import SourceFault
 from sentinel.sources.discover import ServerProcess
-from sentinel.sources.journal import JournalUnit
+from sentinel.sources.journal import JournalEntries, JournalUnit
 from sentinel.sources.logfile import LogFile, Position
 from sentinel.sources.wake import Wakes
 from sentinel.supervise import Supervisor
@@ -25,16 +25,22 @@ from sentinel.supervise import Supervisor
 _RECHECK = 1.0
 #: A log that no server writes any more is followed this much longer: a restart opens the same file again. Seconds.
 _LINGER = 600.0
+#: A journal that has given no entry of a server after this long is not where that server logs: journalctl prints what there is
+#: within a second, and a server that starts says something in its first seconds. Seconds.
+_UNHEARD = 20.0
 
 
 class _Follower:
     """One log being followed."""
 
-    def __init__(self, entity: Entity, key: str, task: asyncio.Task[None]) -> None:
+    def __init__(self, entity: Entity, key: str, task: asyncio.Task[None], since: float) -> None:
         self.entity = entity
         self.key = key
         self.task = task
+        self.since = since
         self.file: LogFile | None = None
+        #: a journal of which entries were read; with a saved cursor they were by an earlier run
+        self.heard = False
         #: start of the process whose stamps the file carries
         self.base: float | None = None
         self.unwanted_since: float | None = None
@@ -70,11 +76,16 @@ class Logs:
 
     def reads(self, server: ServerProcess) -> bool:
         """Whether the log of a server is being read."""
-        if any(f.entity == server.entity for f in self._followers.values() if f.unwanted_since is None):
-            return all(
-                self._supervisor.state(f.key).health != "failed" for f in self._followers.values() if f.entity == server.entity
-            )
-        return False
+        mine = [f for f in self._followers.values() if f.entity == server.entity]
+        if all(f.unwanted_since is not None for f in mine):
+            return False
+        return all(self._supervisor.state(f.key).health != "failed" and self._heard(f) is not False for f in mine)
+
+    def _heard(self, follower: _Follower) -> bool | None:
+        """Whether a log gives anything. None: too early to say, which is neither."""
+        if follower.file is not None or follower.heard:
+            return True
+        return None if self._clock.now() - follower.since < _UNHEARD else False
 
     def update(self, servers: Sequence[ServerProcess]) -> None:
         """Follow the logs of the servers that run now."""
@@ -91,8 +102,9 @@ class Logs:
                     follower.task.cancel()
                     del self._followers[key]
                     self._follow_configured(given, server.entity)
-                where = str(given.log) if given.log else f"journal of {given.unit}"
-                self._tell(server.entity, {"server.log_readable": True, "server.log_where": f"{where} (configured)"})
+                if given.log is not None and (health := self._supervisor.state(key).health) != "starting":
+                    where = f"{given.log} (configured)"
+                    self._tell(server.entity, {"server.log_readable": health == "up", "server.log_where": where})
             else:
                 key = self._follow_found(server)
                 router = routers.get(server.parent)
@@ -100,6 +112,8 @@ class Logs:
                     where = f"in the log of its router {router.entity.name}, with [{port}] in front"
                     self._tell(server.entity, {"server.log_readable": True, "server.log_where": where})
             wanted.add(key)
+            if key.startswith("journal:"):
+                self._tell_of_journal(key, server)
         now = self._clock.now()
         for key, follower in list(self._followers.items()):
             if key in wanted:
@@ -113,6 +127,15 @@ class Logs:
                 self._supervisor.forget(key)
                 del self._followers[key]
 
+    def _tell_of_journal(self, key: str, server: ServerProcess) -> None:
+        follower, state = self._followers[key], self._supervisor.state(key)
+        where = key.removeprefix("journal:")
+        if state.health == "failed":
+            self._tell(server.entity, {"server.log_readable": False, "server.log_where": f"journal of {where}: {state.why}"})
+        elif (heard := self._heard(follower)) is not None:
+            why = "" if heard else ": the journal has no entry of it; start llama-server with --log-file FILE"
+            self._tell(server.entity, {"server.log_readable": heard, "server.log_where": f"journal of {where}{why}"})
+
     @staticmethod
     def _configured_key(server: ServerConfig) -> str:
         return f"file:{server.log}" if server.log else f"journal:{server.unit}"
@@ -122,7 +145,9 @@ class Logs:
             self._follow_file(self._configured_key(server), server.log, entity, None)
         else:
             uid = os.getuid() if server.user_unit else None
-            self._follow_unit(self._configured_key(server), server.unit, entity, uid)
+            key = self._configured_key(server)
+            source = JournalUnit(server.unit, entity, uid=uid, cursor=self.cursors.get(key), name=key)
+            self._follow_journal(key, source)
 
     def _follow_found(self, server: ServerProcess) -> str:
         source = server.log
@@ -133,9 +158,16 @@ class Logs:
         if source.kind == "journal":
             match = dict(source.match)
             unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
-            key = f"journal:{unit}"
-            uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
-            self._follow_unit(key, unit, server.entity, uid)
+            key = f"journal:{unit or ' '.join(f'{field}={value}' for field, value in source.match)}"
+            if key not in self._followers:
+                uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
+                cursor = self.cursors.get(key)
+                self._follow_journal(
+                    key,
+                    JournalUnit(unit, server.entity, uid=uid, cursor=cursor, name=key)
+                    if unit
+                    else JournalEntries(source.match, server.entity, cursor=cursor, name=key),
+                )
             return key
         return ""
 
@@ -147,7 +179,7 @@ class Logs:
             return
         start = self.restored.pop(key, None)
         file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"))
-        follower = _Follower(entity, key, asyncio.create_task(self._read(key, file), name=key))
+        follower = _Follower(entity, key, asyncio.create_task(self._read(key, file), name=key), self._clock.now())
         follower.file, follower.base = file, base
         self._followers[key] = follower
 
@@ -218,17 +250,22 @@ class Logs:
         if found:
             await self._inbox.put(found[-1], last)
 
-    def _follow_unit(self, key: str, unit: str, entity: Entity, uid: int | None) -> None:
+    def _follow_journal(self, key: str, source: JournalEntries) -> None:
         if key in self._followers:
             return
-        source = JournalUnit(unit, entity, uid=uid, cursor=self.cursors.get(key), name=key)
 
         def note(cursor: str | None) -> None:
             if cursor is not None:
                 self.cursors[key] = cursor
 
-        following = self._supervisor.stream(source, position=lambda: source.cursor, note=note)
-        self._followers[key] = _Follower(entity, key, asyncio.create_task(following, name=key))
+        def hear(_: Reading) -> bool:
+            follower.heard = True
+            return True
+
+        following = self._supervisor.stream(source, position=lambda: source.cursor, note=note, wanted=hear)
+        follower = _Follower(source.entity, key, asyncio.create_task(following, name=key), self._clock.now())
+        follower.heard = source.cursor is not None
+        self._followers[key] = follower
 
     def _prints_children(self, router: ServerProcess) -> bool:
         """A router prints its children's lines on its standard output and its own on standard error (tools/server, router)."""

@@ -17,6 +17,7 @@ UNIT=$DESTDIR/etc/systemd/system/sentinel.service
 SYSUSERS=$DESTDIR/usr/lib/sysusers.d/sentinel.conf
 CATALOG=$DESTDIR/usr/lib/systemd/catalog/sentinel.catalog
 LINK=$DESTDIR/usr/local/bin/sentinel
+MANUAL=$DESTDIR/usr/local/share/man/man1/sentinel.1
 
 die() {
     echo "sentinel install: $1" >&2
@@ -61,7 +62,7 @@ install_program() {
     # Built from a copy: setuptools leaves build/ and *.egg-info beside the source, here in somebody's checkout as root.
     copy=$(mktemp -d)
     trap 'rm -rf "$copy"' EXIT
-    (cd "$SOURCE" && tar -cf - --exclude=./.git --exclude=__pycache__ --exclude=./tests --exclude=./bench .) | tar -xf - -C "$copy"
+    (cd "$SOURCE" && tar -cf - --exclude='./.[!.]*' --exclude=__pycache__ --exclude=./tests --exclude=./bench .) | tar -xf - -C "$copy"
     "$PYTHON" -m venv "$TARGET"
     "$TARGET/bin/python3" -m pip install --quiet --disable-pip-version-check --no-input --upgrade "$copy"
     if [ -n "$DESTDIR" ]; then
@@ -80,10 +81,11 @@ install_program() {
 }
 
 install_service() {
-    mkdir -p "$(dirname "$UNIT")" "$(dirname "$SYSUSERS")" "$(dirname "$LINK")"
+    mkdir -p "$(dirname "$UNIT")" "$(dirname "$SYSUSERS")" "$(dirname "$LINK")" "$(dirname "$MANUAL")"
     sed "s,@PREFIX@,$PREFIX,g" "$SOURCE/systemd/sentinel.service" >"$UNIT"
     cp "$SOURCE/systemd/sentinel.sysusers.conf" "$SYSUSERS"
-    chmod 644 "$UNIT" "$SYSUSERS"
+    cp "$SOURCE/man/sentinel.1" "$MANUAL"
+    chmod 644 "$UNIT" "$SYSUSERS" "$MANUAL"
     if [ -f "$SOURCE/systemd/sentinel.catalog" ]; then
         mkdir -p "$(dirname "$CATALOG")"
         cp "$SOURCE/systemd/sentinel.catalog" "$CATALOG"
@@ -122,7 +124,7 @@ do_install() {
 do_uninstall() {
     check uninstall
     if live; then systemctl disable --now --quiet sentinel.service 2>/dev/null || true; fi
-    rm -f "$UNIT" "$SYSUSERS" "$CATALOG"
+    rm -f "$UNIT" "$SYSUSERS" "$CATALOG" "$MANUAL"
     if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/sentinel" ]; then rm -f "$LINK"; fi
     if [ -e "$MARK" ]; then rm -rf "$TARGET"; fi
     if live; then

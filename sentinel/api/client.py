@@ -22,11 +22,14 @@ class DaemonUnreachable(Exception):
 
 
 def default_socket_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Where a daemon may be, in the order to try: SENTINEL_SOCKET alone if it is set; else the user's own, then the service's."""
+    """Where a daemon may be, in the order to try: SENTINEL_SOCKET alone if it is set; else the user's own, then the service's.
+
+    A user's own daemon listens in XDG_RUNTIME_DIR, and without that (a login by su or cron) in its state folder.
+    """
     if named := environ.get("SENTINEL_SOCKET"):
         return (Path(named),)
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    own = (Path(runtime) / "sentinel" / "sentinel.sock",) if runtime.startswith("/") else ()
+    folders = (environ.get("XDG_RUNTIME_DIR", ""), environ.get("XDG_STATE_HOME", ""), f"{environ.get('HOME', '')}/.local/state")
+    own = (Path(folder) / "sentinel" / "sentinel.sock" for folder in folders if folder.startswith("/"))
     return (*(path for path in own if path.exists()), SERVICE_SOCKET)
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from sentinel.cli.main import CRITICAL
+from sentinel.cli.main import CRITICAL, UNKNOWN
 from sentinel.cli.output import emit_line, exit_code, style
 from sentinel.diagnosis import Diagnosis, diagnose
 from sentinel.model.labels import Unknown, Value
@@ -48,9 +48,9 @@ def main(arguments: argparse.Namespace) -> int:
             emit_line(transition_to_dict(transition))
         emit_line({"unknown": [{"rule": rule, "missing": sorted(missing)} for rule, missing in found.unknown.items()]})
     else:
-        _print(found)
+        _print(found, files=bool(logs))
     fired = [t.severity for t in found.transitions if t.state == "firing"]
-    return exit_code(fired)
+    return exit_code(fired) if fired or found.events or not logs else UNKNOWN
 
 
 def _read(name: str) -> bytes:
@@ -68,14 +68,19 @@ def _read(name: str) -> bytes:
     return b"".join(parts)
 
 
-def _print(found: Diagnosis) -> None:
+def _print(found: Diagnosis, *, files: bool) -> None:
     news = [t for t in found.transitions if is_news(t)]
     for transition in news:
         print(render_alert(transition, style()))
+    if not news and files and found.events == 0:
+        what = f"none of the {found.lines} lines is one" if found.lines else "there is no line"
+        print(
+            f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? "
+            "Where it goes is said by `sentinel status` while the server runs."
+        )
+        return
     if not news:
         print(f"nothing wrong found in {found.lines} lines ({found.events} events of llama-server recognised)")
-    if found.events == 0:
-        print("no line was recognised: is it a llama-server log?")
     if found.unknown:
         print("\nWhat the files cannot tell:")
         for rule, missing in found.unknown.items():

@@ -20,7 +20,10 @@ _FILES = (
     ("/etc/sentinel/sentinel.toml", "The configuration of the service; none is needed."),
     ("~/.config/sentinel/sentinel.toml", "The configuration of a user's own daemon; it is looked for first."),
     ("/run/sentinel/sentinel.sock", "The socket of the service: HTTP and JSON."),
-    ("$XDG_RUNTIME_DIR/sentinel/sentinel.sock", "The socket of a user's own daemon."),
+    (
+        "$XDG_RUNTIME_DIR/sentinel/sentinel.sock",
+        "The socket of a user's own daemon; without that variable, ~/.local/state/sentinel/sentinel.sock.",
+    ),
     ("/var/lib/sentinel, ~/.local/state/sentinel", "History of alerts, and how far each log was read."),
 )
 _ENVIRONMENT = (

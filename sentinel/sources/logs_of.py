@@ -36,9 +36,14 @@ class LogSource:
     why: str = ""
 
     def signals(self) -> dict[str, Value]:
-        """``server.log_readable`` here means that a source is known; whether it can be opened shows when it is."""
+        """``server.log_readable``: a file is known, and whether it opens shows when it is. A journal says nothing yet: only the
+        entries that come out of it prove that this server's log goes there and may be read.
+        """
         where = self.where if self.kind != "none" else f"{self.where}: {self.why}"
-        return {"server.log_readable": self.kind != "none", "server.log_where": clean(where)}
+        values: dict[str, Value] = {"server.log_where": clean(where)}
+        if self.kind != "journal":
+            values["server.log_readable"] = self.kind == "file"
+        return values
 
 
 def inside(roots: Roots, pid: int, path: str) -> str:

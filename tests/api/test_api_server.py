@@ -22,6 +22,7 @@ from sentinel.api import ApiError, ApiServer, Broadcaster, Query, Request, Socke
 from sentinel.api.client import DaemonUnreachable, default_socket_paths, get, post, stream
 from sentinel.api.listen import MODE_SERVICE
 from sentinel.api.server import Limits
+from sentinel.config import default_socket
 
 
 def _broken(_request: Request) -> dict[str, Any]:
@@ -419,3 +420,13 @@ def test_where_the_client_looks(tmp_path: Path) -> None:
     own.parent.mkdir()
     own.touch()
     assert default_socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (own, service)
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])
+def test_a_command_looks_where_a_users_own_daemon_listens(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    environ = {variable: str(tmp_path)}
+    socket_path = default_socket(environ)
+    socket_path.parent.mkdir(parents=True)
+    socket_path.touch()
+    assert default_socket_paths(environ)[0] == socket_path

@@ -149,8 +149,8 @@ def test_a_file_that_is_no_log_is_said_to_be_none(tmp_path: Path, capsys: pytest
 
     code = main(["diagnose", str(file)])
 
-    assert code == OK
-    assert "is it a llama-server log?" in capsys.readouterr().out
+    assert code == UNKNOWN
+    assert "nothing can be said: none of the" in capsys.readouterr().out
 
 
 def test_diagnose_as_json_is_an_object_a_line_that_ends_with_what_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,12 @@ def test_an_old_python_is_refused(tmp_path: Path) -> None:
 
 def test_uninstall_removes_ours_and_names_what_stays(tmp_path: Path) -> None:
     """A folder without our mark, another program's command and the history are kept."""
-    ours = ("opt/sentinel/bin/sentinel", "opt/sentinel/.installed-by-sentinel", "etc/systemd/system/sentinel.service")
+    ours = (
+        "usr/local/share/man/man1/sentinel.1",
+        "opt/sentinel/bin/sentinel",
+        "opt/sentinel/.installed-by-sentinel",
+        "etc/systemd/system/sentinel.service",
+    )
     kept = ("var/lib/sentinel/history.db", "etc/sentinel/sentinel.toml", "usr/local/bin/sentinel")
     for name in (*ours, *kept):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
