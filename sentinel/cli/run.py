@@ -9,7 +9,9 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 from sentinel.cli.lean import structlog
 from sentinel.cli.main import CRITICAL
@@ -62,11 +64,30 @@ def _log(*, verbose: bool) -> None:
     structlog.configure(
         processors=[structlog.processors.add_log_level, _journal_line if os.environ.get("JOURNAL_STREAM") else _plain_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     # What a scheduled call raises ends the daemon; the scheduler's own report of it would be a second one.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+
+
+class _Log:
+    """Standard error that may go away: a closed terminal or a broken pipe takes sentinel's own log with it, nothing else.
+
+    What does not work is in `sentinel status` as well, so nobody loses more than these lines.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 #: sd-daemon(3): a line that begins with <N> gets that priority in the journal.

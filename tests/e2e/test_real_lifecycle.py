@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -120,6 +121,21 @@ class TestRestart:
         ours = [t for t in sentinel.told("cpu-fallback") if t["entity"]["name"] == name]
         assert len(ours) == 1
         assert "Traceback" not in sentinel.said()
+        assert sentinel.end() == 0
+
+    def test_it_outlives_its_terminal_and_says_that_alerts_wait(self, new_sentinel: NewSentinel, fallen_back: Running) -> None:
+        """A terminal that is closed hangs up (SIGHUP), and takes neither lines nor alerts from then on."""
+        terminal, inside = pty.openpty()
+        sentinel = new_sentinel()
+        os.close(terminal)
+        sentinel.start(inside)
+        os.close(inside)
+        assert sentinel.process is not None
+        sentinel.process.send_signal(signal.SIGHUP)
+
+        sentinel.await_alert("cpu-fallback", sentinel.name_of(fallen_back.process.pid))
+        waiting = "Alerts wait for console (1): cannot print alerts"
+        wait_for(lambda: waiting in sentinel.cli("status").stdout, "the status says that they wait", PROMISE)
         assert sentinel.end() == 0
 
     def test_a_second_daemon_on_the_same_socket_says_so_and_ends(self, new_sentinel: NewSentinel) -> None:

@@ -34,11 +34,12 @@ class Sentinel:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Sentinel:
-        """Start it and wait until it answers."""
+    def start(self, output: int | None = None) -> Sentinel:
+        """Start it and wait until it answers. `output` is a descriptor to print to instead of the file `errors`."""
         command = [sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
         with self.errors.open("ab") as stream:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=REPO)
+            to = stream if output is None else output
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, cwd=REPO)
         wait_for(self._answers, f"the daemon answers; it said: {self.said()[-2000:]}", 30.0)
         return self
 
