@@ -73,6 +73,10 @@ class Beliefs:
         """A fresh fact, or None."""
         return self.facts.get(entity, signal, at)
 
+    def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
+        """All facts, those too old to believe included."""
+        return self.facts.of(entity)
+
     def why_missing(self, entity: Entity, signal: str, at: float) -> str:
         """Why there is none and what would provide it."""
         return self.facts.why_missing(entity, signal, at)

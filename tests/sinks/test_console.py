@@ -76,7 +76,7 @@ def test_colour_changes_no_word() -> None:
 def test_no_text_reaches_the_terminal_as_a_command(text: str, width: int) -> None:
     """Every character of an alert may be hostile; none of them moves the cursor, ends the line or turns it around."""
     hostile = replace(
-        FIRING, summary=text, title=text, rule=text, entity=replace(FIRING.entity, name=text),
+        FIRING, summary=text, title=text, rule=text, entity=FIRING.entity._replace(name=text),
         fixes=(Fix(text, text.replace("\n", " "), text, text),), evidence=(LineEvidence(text, text, 1),),
     )  # fmt: skip
     shown = render_alert(hostile, Style(width=width, zone=UTC))
