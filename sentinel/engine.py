@@ -21,7 +21,7 @@ from sentinel.model.pattern import EventDef
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.parsing.extract import Extractor, Match
 from sentinel.rules.condition import ExpressionError
-from sentinel.rules.evaluate import Finding, conclude, evaluate
+from sentinel.rules.evaluate import Finding, conclude, evaluate, matching
 from sentinel.rules.ruleset import CompiledRule, RuleSet
 
 #: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
@@ -102,29 +102,36 @@ class Engine:
         if extractor is None:
             return []
         out: list[Transition] = []
+        by_event = self.ruleset.by_event
         for match in extractor.events(reading.data):
-            entity = self._attribution.of_child(reading.entity, match.envelope.port)
-            event = Event(
-                at=_time_of(reading, match),
-                name=match.event.name,
-                entity=entity,
-                fields=match.fields,
-                source=reading.source,
-                line=match.text,
-                n=reading.first + match.line_index,
-            )
-            if match.event.starts_run:
+            definition = match.event
+            entity = self._attribution.of_child(reading.entity, match.port)
+            if definition.starts_run:
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
-                out += self._evaluate_dirty(max(reading.at, event.at))
-                self._learning.run_started(event, reading.at)
-            self._learning.line(match, event, reading.at)
-            self._event(event)
+                happened = _time_of(reading, match)
+                out += self._evaluate_dirty(max(reading.at, happened))
+                self._learning.run_started(entity, happened, reading.at)
+            self._learning.line(match, entity, reading)
+            if definition.name not in by_event:
+                # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
+                self.events_seen += 1
+                continue
+            self._event(
+                Event(
+                    at=_time_of(reading, match),
+                    name=definition.name,
+                    entity=entity,
+                    fields=match.fields,
+                    source=reading.source,
+                    line=match.text,
+                    n=reading.first + match.line_index,
+                )
+            )
         return out
 
     def _event(self, event: Event) -> None:
         self.events_seen += 1
         if event.name not in self.ruleset.by_event:
-            # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
             return
         attributed = self._attribution.attribute(event)
         self.beliefs.log.add(attributed)
@@ -213,15 +220,17 @@ class Engine:
         rule = compiled.rule
         if rule.id in self.unhealthy:
             return ()
+        record = self.book.peek(rule.id, entity)
         try:
-            finding = evaluate(compiled, entity, at, self.beliefs)
+            # What is quiet and has no history needs no more than that it stays quiet.
+            look = matching if record is None else evaluate
+            finding = look(compiled, entity, at, self.beliefs)
         except ExpressionError as error:
             self.unhealthy[rule.id] = str(error)
             return ()
-        record = self.book.peek(rule.id, entity)
+        if finding is None:
+            return ()
         if record is None:
-            if finding.verdict is not Verdict.MATCH:
-                return ()
             record = self.book.record(rule.id, entity)
         run = self.beliefs.runs.get(entity)
         gone = run is not None and run.gone and not rule.outlives_server

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from sentinel.facts.attribution import Attribution
 from sentinel.facts.beliefs import Beliefs, Run
 from sentinel.model.labels import Entity, Unknown, Value
-from sentinel.model.reading import Event, ServerFound, ServerGone
+from sentinel.model.reading import LogLines, ServerFound, ServerGone
 from sentinel.model.signal import SignalOrigin
 from sentinel.parsing.extract import Match
 
@@ -32,55 +32,57 @@ class Learning:
         self._renewed = renewed
         self._renamed = renamed
 
-    def line(self, match: Match, event: Event, at: float) -> None:
+    def line(self, match: Match, entity: Entity, reading: LogLines) -> None:
         """Facts that a wording teaches. A fact is as old as its reading, not as the line: it was believed from then on."""
         definition = match.event
-        if event.entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
+        if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
             return
         for signal in definition.forgets:
-            if self._beliefs.facts.drop(event.entity, signal):
-                self._touched(signal, event.entity)
+            if self._beliefs.facts.drop(entity, signal):
+                self._touched(signal, entity)
         values: dict[str, Value | Unknown] = dict(definition.const)
-        run = self._beliefs.runs.get(event.entity)
+        run = self._beliefs.runs.get(entity)
         if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
             # Its process is known to have ended; the last lines of its log are read after that.
             del values["server.state"]
-        for signal, name in definition.sets.items():
-            if name in event.fields:
-                values[signal] = event.fields[name]
-        for signal, name in definition.adds.items():
-            more = event.fields.get(name)
-            if isinstance(more, int | float) and not isinstance(more, bool):
-                old = self._beliefs.facts.last(event.entity, signal)
-                base = old.value if old is not None and isinstance(old.value, int | float) else 0
-                values[signal] = base + more
-        if event.entity.scope == "server" and definition.source == "llama-server":
-            values |= self._narrow(event.entity, match)
+        if definition.sets or definition.adds:
+            fields = match.fields
+            for signal, name in definition.sets.items():
+                if name in fields:
+                    values[signal] = fields[name]
+            for signal, name in definition.adds.items():
+                more = fields.get(name)
+                if isinstance(more, int | float) and not isinstance(more, bool):
+                    old = self._beliefs.facts.last(entity, signal)
+                    base = old.value if old is not None and isinstance(old.value, int | float) else 0
+                    values[signal] = base + more
+        if entity.scope == "server" and definition.source == "llama-server":
+            self._narrow(entity, match, values)
         if values:
-            self.values(event.entity, values, at, event.source)
+            self.values(entity, values, reading.at, reading.source)
 
-    def _narrow(self, entity: Entity, match: Match) -> dict[str, Value | Unknown]:
+    def _narrow(self, entity: Entity, match: Match, values: dict[str, Value | Unknown]) -> None:
         """Each wording was seen in a range of builds; together they bound the server's build."""
         builds = match.event.patterns[match.pattern_index].builds
-        out: dict[str, Value | Unknown] = {}
-        low = self._beliefs.facts.last(entity, "server.build_low")
-        if builds.low is not None and (low is None or int(low.value) < builds.low):
-            out["server.build_low"] = builds.low
-        high = self._beliefs.facts.last(entity, "server.build_high")
-        if builds.high is not None and (high is None or int(high.value) > builds.high):
-            out["server.build_high"] = builds.high
-        return out
+        if builds.low is not None:
+            low = self._beliefs.facts.last(entity, "server.build_low")
+            if low is None or int(low.value) < builds.low:
+                values["server.build_low"] = builds.low
+        if builds.high is not None:
+            high = self._beliefs.facts.last(entity, "server.build_high")
+            if high is None or int(high.value) > builds.high:
+                values["server.build_high"] = builds.high
 
-    def run_started(self, event: Event, read_at: float) -> None:
+    def run_started(self, entity: Entity, at: float, read_at: float) -> None:
         """The log of a server begins anew: what its log taught of the run before is forgotten."""
-        run = self._beliefs.runs.get(event.entity)
+        run = self._beliefs.runs.get(entity)
         if run is None:
-            self._beliefs.runs[event.entity] = Run(event.at)
-        elif not run.exact or event.at - run.start > 10.0:
-            self._beliefs.runs[event.entity] = Run(event.at, run.pid)
-        self._forget(event.entity, ("log",))
-        if read_at >= event.at:
-            self._renewed(event.entity)
+            self._beliefs.runs[entity] = Run(at)
+        elif not run.exact or at - run.start > 10.0:
+            self._beliefs.runs[entity] = Run(at, run.pid)
+        self._forget(entity, ("log",))
+        if read_at >= at:
+            self._renewed(entity)
 
     def values(self, entity: Entity, values: Mapping[str, Value | Unknown], at: float, source: str) -> None:
         """Believe values that were read together."""

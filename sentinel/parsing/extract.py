@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import re2
 
 from sentinel.model.labels import Value
 from sentinel.model.pattern import EventDef, FieldType
-from sentinel.parsing.envelope import Envelope, strip
+from sentinel.parsing.envelope import Envelope, bare, strip
 from sentinel.parsing.loosen import is_whole, loosened, required
 
 #: The matched part that is shown as evidence, in characters: lines may quote whole answers.
@@ -41,16 +40,66 @@ class PatternError(ValueError):
         self.why = why
 
 
-class Match(NamedTuple):
-    """One event in one line. `line_index` counts from 0 within the bytes given."""
+class Match:
+    """One event in one line, taken apart as far as somebody asks: of most events no more is wanted than their name."""
 
-    line_index: int
-    envelope: Envelope
-    event: EventDef
-    pattern_index: int
-    fields: Mapping[str, Value]
-    #: the matched part of the message, at most 300 characters
-    text: str
+    __slots__ = ("_compiled", "_envelope", "_found", "_line", "_message", "line_index")
+
+    def __init__(self, line_index: int, line: bytes, envelope: Envelope | None, message: bytes, compiled: _Compiled) -> None:
+        #: counts from 0 within the bytes given
+        self.line_index = line_index
+        self._line = line
+        self._envelope = envelope
+        self._message = message
+        self._compiled = compiled
+        self._found: re2._Match | None = None
+
+    @property
+    def event(self) -> EventDef:
+        """Which event."""
+        return self._compiled.event
+
+    @property
+    def pattern_index(self) -> int:
+        """Which of its wordings."""
+        return self._compiled.index
+
+    @property
+    def port(self) -> int | None:
+        """The router's child that printed the line."""
+        return None if self._envelope is None else self._envelope.port
+
+    @property
+    def envelope(self) -> Envelope:
+        """What stood around the message."""
+        if self._envelope is None:
+            self._envelope = strip(_text(self._line))
+        return self._envelope
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """What was captured and could be read as its type."""
+        fields: dict[str, Value] = {}
+        if self._compiled.groups:
+            found = self._search()
+            for number, name, convert in self._compiled.groups:
+                captured = found[number]
+                if captured is not None:
+                    value = convert(captured)
+                    if value is not None:
+                        fields[name] = value
+        return fields
+
+    @property
+    def text(self) -> str:
+        """The matched part of the message, at most 300 characters."""
+        text = _text(self._message if self._compiled.whole else self._search()[0])
+        return text[:SPAN_LIMIT]
+
+    def _search(self) -> re2._Match:
+        if self._found is None:
+            self._found = self._compiled.regex.search(self._message)
+        return self._found
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +160,24 @@ class Extractor:
             line_index += data.count(b"\n", counted, begin)
             counted = begin
             beyond = end + 1
-            envelope = strip(data[begin:end].decode("utf-8", "replace"))
-            message = envelope.message.encode("utf-8", "replace")
+            line = data[begin:end]
+            envelope: Envelope | None = None
+            message = bare(line)
+            if message is None:
+                envelope = strip(_text(line))
+                message = envelope.message.encode("utf-8", "replace")
             wanted = wanted_by(message)
             if wanted is None:
                 continue
             if len(wanted) == 1:
-                yield self._match(line_index, envelope, message, self._patterns[wanted[0]])
+                yield Match(line_index, line, envelope, message, self._patterns[wanted[0]])
                 continue
             claimed: EventDef | None = None
             for number in sorted(wanted):
                 compiled = self._patterns[number]
                 if compiled.event is not claimed:
                     claimed = compiled.event
-                    yield self._match(line_index, envelope, message, compiled)
+                    yield Match(line_index, line, envelope, message, compiled)
 
     def self_check(self) -> list[str]:
         """Problems of the definitions: an example that its own pattern or event does not claim, or that another claims.
@@ -148,21 +201,6 @@ class Extractor:
                 if example not in [pattern.example for pattern in match.event.patterns]
             ]
         return problems
-
-    def _match(self, line_index: int, envelope: Envelope, message: bytes, compiled: _Compiled) -> Match:
-        fields: dict[str, Value] = {}
-        if compiled.whole and not compiled.groups:
-            text = envelope.message
-        else:
-            found = compiled.regex.search(message)
-            for number, name, convert in compiled.groups:
-                captured = found[number]
-                if captured is not None:
-                    value = convert(captured)
-                    if value is not None:
-                        fields[name] = value
-            text = envelope.message if compiled.whole else _text(found[0])
-        return Match(line_index, envelope, compiled.event, compiled.index, fields, text[:SPAN_LIMIT])
 
 
 #: Journal exports, container logs, --log-jsonl: at the start of a line, or after the prefix of a journal or a container.

@@ -9,6 +9,8 @@ _RETURN = 0x0D
 #: Windows logs end lines with \r\n, llama.cpp of 2024 wrote \n\r around its timings (examples/server/server.cpp), and
 #: progress bars end a line with \r alone.
 _LINE_END = re.compile(rb"\r\n|\n\r|\r|\n")
+#: The same without the one that stays as it is: a chunk with one return in it took as long as one of returns only.
+_OTHER_LINE_END = re.compile(rb"\r\n|\n\r|\r")
 
 
 class LineSplitter:
@@ -81,7 +83,7 @@ class LineSplitter:
                 end = found.group()
             if len(end) == 1:
                 self._swallow = _RETURN if end == b"\n" else _NEWLINE
-        return _LINE_END.sub(b"\n", data)
+        return _OTHER_LINE_END.sub(b"\n", data)
 
     def _keep(self, data: bytes) -> None:
         """Add to the incomplete line; what goes beyond the limit is dropped at once, so a long line costs no memory."""

@@ -88,21 +88,22 @@ class Condition:
                 return
         self._reads = tuple(reads)
 
-    def recall(self, known: Mapping[str, Any], prepare: Callable[[], object]) -> Any:
+    def recall(self, known: Mapping[str, Any], prepare: Callable[[Iterable[str]], object]) -> Any:
         """As `evaluate`, remembered: the same values under the dotted names that it reads give the same outcome.
 
-        `known` holds what is known by dotted name; `prepare` gives the context, where one is needed after all. A context of
-        the largest rule takes 50 us to prepare and its ten expressions 10 us; to remember takes 1 us each (measured).
+        `known` holds what is known by dotted name; `prepare` gives a context of some of these names, where one is needed
+        after all. To prepare all that the largest rule reads takes 50 us, what one expression reads 8 us, to remember 1 us
+        (measured).
         """
         if self._reads is None:
-            return self.evaluate(prepare())
+            return self.evaluate(prepare(known))
         read = [known.get(path) for path in self._reads]
         # 1, 1.0 and true are equal, and differ in CEL.
         key = (*read, *map(type, read))
         try:
             return self._memory[key]
         except (KeyError, TypeError):
-            value = self.evaluate(prepare())
+            value = self.evaluate(prepare(self._reads))
         if all(isinstance(v, bool | int | float) or v is None or (isinstance(v, str) and len(v) <= _LONG_TEXT) for v in read):
             if len(self._memory) >= _REMEMBERED:
                 self._memory.clear()
@@ -126,6 +127,22 @@ class Condition:
 def context(variables: Mapping[str, Any]) -> Any:
     """A prepared context: build it once for all the expressions of a rule."""
     return _cel.Context(dict(variables))
+
+
+def conjuncts(source: str) -> tuple[str, ...]:
+    """The operands of an expression's outermost ``&&``: one that is false makes it false. The expression itself if none."""
+    # Of the same length, so that places in the one are places in the other.
+    bare = _STRING.sub(lambda text: "_" * len(text[0]), source)
+    depth = begin = 0
+    out = []
+    for at, character in enumerate(bare):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and (character == "?" or bare.startswith("||", at)):
+            return (source,)
+        if depth == 0 and bare.startswith("&&", at):
+            out.append(source[begin:at].strip())
+            begin = at + 2
+    return (*out, source[begin:].strip())
 
 
 def _paths(source: str) -> tuple[str, ...]:

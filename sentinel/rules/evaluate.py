@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from sentinel.model.labels import HOST, Entity
 from sentinel.model.pattern import BuildRange
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
-from sentinel.rules.condition import Condition, context
+from sentinel.rules.condition import Condition, ExpressionError, context
 from sentinel.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 
 #: A printed build number below this is a distribution's own count ("build 1"), not llama.cpp's.
@@ -46,7 +46,7 @@ class World(Protocol):
 
 @dataclass(slots=True)
 class Scene:
-    """What a rule reads of one entity at one time: values by dotted name and, prepared once it is needed, the same for CEL."""
+    """What a rule reads of one entity at one time."""
 
     compiled: CompiledRule
     entity: Entity
@@ -54,30 +54,35 @@ class Scene:
     world: World
     #: what is known; what is not there is not known
     known: dict[str, Any]
-    _context: Any = field(default=None, repr=False)
+    #: outcomes of the rule's values and checks, as far as they were worked out; None is unknown
+    outcomes: dict[str, Any] = field(default_factory=dict)
 
     def ask(self, condition: Condition) -> Any:
         """The outcome of an expression, None where it is unknown. Raises ExpressionError for a type mistake."""
         return condition.recall(self.known, self._prepare)
 
-    def add(self, name: str, value: Any) -> None:
-        """Make an outcome a name that later expressions can read."""
-        self.known[name] = value
-        if self._context is not None:
-            self._context.add_variable(name, value)
+    def work_out(self, steps: Iterable[tuple[str, Condition]]) -> None:
+        """Ask values and checks in their order; each outcome is a name that later expressions can read."""
+        for name, condition in steps:
+            if name in self.outcomes:
+                continue
+            value = self.outcomes[name] = self.ask(condition)
+            if value is not None:
+                self.known[name] = value
 
-    def _prepare(self) -> Any:
-        if self._context is None:
-            tables: dict[str, Any] = {scope: {} for scope in SCOPES}
-            tables |= {name: {"fields": {}} for name in self.compiled.bindings if f"{name}.count" in self.known}
-            for path, value in self.known.items():
-                *outer, last = path.split(".", 2)
+    def _prepare(self, names: Iterable[str]) -> Any:
+        """Some of what is known as CEL takes it: tables within tables."""
+        tables: dict[str, Any] = {scope: {} for scope in SCOPES}
+        for name in names:
+            if name in self.known:
+                *outer, last = name.split(".", 2)
                 here = tables
                 for part in outer:
-                    here = here[part]
-                here[last] = value
-            self._context = context(tables)
-        return self._context
+                    here = here.setdefault(part, {})
+                here[last] = self.known[name]
+                if last == "count" and outer:
+                    here.setdefault("fields", {})
+        return context(tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +117,35 @@ class Conclusion:
     evidence: tuple[CheckResult | LineEvidence, ...]
 
 
+def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | None:
+    """The same as `evaluate` where the rule matches, else None, as early as that is certain: the most frequent answer."""
+    scene, event_at = _scene(compiled, entity, at, world)
+    for premise in compiled.premises:
+        scene.work_out(premise.steps)
+        try:
+            if scene.ask(premise.condition) is False:
+                return None
+        except ExpressionError:
+            # Another operand may still make the whole false; `when` itself says.
+            continue
+    return _finding(scene, event_at) if _verdict(scene.ask(compiled.when)) is Verdict.MATCH else None
+
+
 def evaluate(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
     """Evaluate every check, then `when` and `clear`. Raises ExpressionError if the rule has a type mistake."""
-    known, event_at = _known(compiled, entity, at, world)
-    scene = Scene(compiled, entity, at, world, known)
-    for name, condition in compiled.values:
-        value = scene.ask(condition)
-        if value is not None:
-            scene.add(name, value)
-    results = []
-    for name, condition in compiled.checks:
-        value = scene.ask(condition)
-        if value is not None:
-            scene.add(name, value)
-        results.append((name, condition, value))
+    return _finding(*_scene(compiled, entity, at, world))
+
+
+def _finding(scene: Scene, event_at: float | None) -> Finding:
+    compiled = scene.compiled
+    scene.work_out(compiled.values)
+    scene.work_out(compiled.checks)
+    results = tuple((name, condition, scene.outcomes[name]) for name, condition in compiled.checks)
     verdict = _verdict(scene.ask(compiled.when))
     clear: bool | None = False
     if compiled.clear is not None:
         clear = scene.ask(compiled.clear)
-    return Finding(verdict, clear, event_at, scene, tuple(results))
+    return Finding(verdict, clear, event_at, scene, results)
 
 
 def _verdict(value: object) -> Verdict:
@@ -139,8 +154,8 @@ def _verdict(value: object) -> Verdict:
     return Verdict.MATCH if value is True else Verdict.NO_MATCH
 
 
-def _known(compiled: CompiledRule, entity: Entity, at: float, world: World) -> tuple[dict[str, Any], float | None]:
-    """What is known by dotted name, and when the newest event that the rule reads happened."""
+def _scene(compiled: CompiledRule, entity: Entity, at: float, world: World) -> tuple[Scene, float | None]:
+    """What is known, and when the newest event that the rule reads happened."""
     known: dict[str, Any] = {f"{entity.scope}.name": entity.name}
     mine, hosts = world.facts_of(entity), world.facts_of(HOST)
     for signal, believed_for, on_host in compiled.reads:
@@ -163,7 +178,7 @@ def _known(compiled: CompiledRule, entity: Entity, at: float, world: World) -> t
                 known[f"{name}.fields.{key}"] = held
         elif not world.observed(entity, binding.event):
             known[f"{name}.count"] = 0
-    return known, newest
+    return Scene(compiled, entity, at, world, known), newest
 
 
 def _gaps(scene: Scene) -> dict[str, dict[str, str]]:

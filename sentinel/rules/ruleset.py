@@ -10,7 +10,7 @@ from sentinel.model.alert import fingerprint
 from sentinel.model.labels import Entity
 from sentinel.model.pattern import EventDef
 from sentinel.model.rule import CauseDef, EventBinding, FixDef, RuleDef, WindowDef
-from sentinel.rules.condition import Condition
+from sentinel.rules.condition import Condition, conjuncts
 from sentinel.rules.template import Template
 
 SCOPES = ("server", "host", "gpu")
@@ -39,12 +39,21 @@ class CompiledCause:
 
 
 @dataclass(frozen=True, slots=True)
+class Premise:
+    """An operand of the outermost `&&` of a rule's `when`, and the values and checks that it rests on, in their order."""
+
+    condition: Condition
+    steps: tuple[tuple[str, Condition], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledRule:
     """A rule ready to be evaluated. `signals` and `events` are all it reads, in any of its parts."""
 
     rule: RuleDef
     values: tuple[tuple[str, Condition], ...]
     checks: tuple[tuple[str, Condition], ...]
+    premises: tuple[Premise, ...]
     when: Condition
     clear: Condition | None
     causes: tuple[CompiledCause, ...]
@@ -71,6 +80,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     values = tuple((v.name, Condition(v.expression)) for v in rule.values)
     checks = tuple((c.name, Condition(c.expression)) for c in rule.checks)
     when = Condition(rule.when)
+    premises = tuple(_premise(Condition(source), values + checks) for source in conjuncts(rule.when))
     clear = Condition(rule.clear) if rule.clear else None
     causes = tuple(_cause(c) for c in rule.causes)
     summary = Template.parse(rule.summary)
@@ -82,12 +92,13 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
-    for condition in conditions:
+    for condition in (*conditions, *(p.condition for p in premises)):
         condition.remember(SCOPES, {b.name for b in rule.events})
     return CompiledRule(
         rule=rule,
         values=values,
         checks=checks,
+        premises=premises,
         when=when,
         clear=clear,
         causes=causes,
@@ -98,6 +109,15 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
         bindings={b.name: b for b in rule.events},
         reads=tuple((s, _believed_for(s), s.startswith("host.")) for s in sorted(signals)),
     )
+
+
+def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> Premise:
+    needed = set(condition.paths)
+    # From the last: a step reads only what stands before it.
+    for name, step in reversed(steps):
+        if name in needed:
+            needed |= set(step.paths)
+    return Premise(condition, tuple((name, step) for name, step in steps if name in needed))
 
 
 def _believed_for(signal: str) -> float | None:

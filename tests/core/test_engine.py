@@ -178,7 +178,7 @@ def test_a_rule_that_raises_is_unhealthy_and_the_others_go_on(tmp_path: Path) ->
         (shipped() / "routing-noise.toml")
         .read_text()
         .replace("[check]\n", '[check]\nbroken = "server.model_path.matches(server.model_arch)"\n')
-        .replace('when = "is_moe && few_bits"', 'when = "broken && is_moe && few_bits"')
+        .replace('when = "', 'when = "broken && ')
     )
     (tmp_path / "routing-noise.toml").write_text(bad)
     (tmp_path / "cpu-fallback.toml").write_bytes((shipped() / "cpu-fallback.toml").read_bytes())

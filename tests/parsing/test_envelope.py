@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentinel.parsing.envelope import Envelope, strip
+from sentinel.parsing.envelope import Envelope, bare, strip
 
 _AT = datetime(2026, 11, 23, 16, 5, 12, tzinfo=UTC).timestamp()
 _READY = "srv  llama_server: model loaded"
@@ -194,3 +194,38 @@ def test_a_hostile_line_of_64_kb_costs_milliseconds(hostile: str) -> None:
     begin = time.process_time()
     strip(hostile)
     assert time.process_time() - begin < 0.25
+
+
+_PIECES = [
+    "0.00.372.203 I ",
+    "0.00.372.203 ",
+    "12.59.999.999 W",
+    "[ 8081] ",
+    "llama-1  | ",
+    "| ",
+    "time=",
+    "\x1b[0m",
+    "←[34m",
+    "srv  x",
+    "m",
+]
+_PIECES += ["m", " ", ".", "{", "٣.00.372.203 I ", "Nov 23 16:05:12 ", "é", "Ünit | ", "<6>", "é | 0.00.372.203 I x", "\t"]
+
+
+@given(st.lists(st.one_of(st.sampled_from(_PIECES), st.text(max_size=6)), max_size=6).map("".join))
+@example("")
+@example("a  | m")
+@example("0.00.372.203 I")
+def test_the_short_way_gives_what_the_long_way_gives(line: str) -> None:
+    """Where the message is taken from the bytes, nothing but llama-server's own stamp stood before it."""
+    line = line.encode("utf-8", "replace").decode().replace("\n", " ")
+    message = bare(line.encode())
+    if message is not None:
+        whole = strip(line)
+        assert (message.decode(), None, None) == (whole.message, whole.port, whole.wall)
+
+
+def test_most_lines_take_the_short_way(logs_blob: bytes) -> None:
+    """Else it would not be worth its lines."""
+    lines = logs_blob.splitlines()
+    assert sum(bare(line) is not None for line in lines) > 0.8 * len(lines)
