@@ -513,12 +513,17 @@ class TestRealServer:
     ) -> None:
         source = LogFile(log, SERVER)
         source.poll(AT)
-        for _ in range(3):
+        starts = 0
+        # A server that fails at once may end before its log thread has written a line (b10434: 2 of 60).
+        for _ in range(20):
             server = serve()
             seen: list[tuple[int, str]] = []
             while server.poll() is None:
                 seen += numbered(source.poll(AT))
             seen += numbered(source.poll(AT))
             whole = log.read_text().splitlines()
-            assert len(whole) > 5
             assert seen == list(enumerate(whole, 1))
+            starts += len(whole) > 5
+            if starts == 3:
+                break
+        assert starts == 3
