@@ -188,6 +188,9 @@ def _event(event: EventDef, users: Sequence[str]) -> Iterator[str]:
     yield _prose(event.help)
     yield ""
     groups = dict.fromkeys(name for pattern in event.patterns for name in _GROUP.findall(pattern.regex))
+    if not event.patterns:
+        # made by the engine of other events
+        groups = dict.fromkeys(event.fields)
     if groups:
         yield "- fields: " + ", ".join(f"`{name}` ({event.fields.get(name, 'text')})" for name in groups)
     taught = [f"`{signal}` = `{name}`" for signal, name in event.sets.items()]

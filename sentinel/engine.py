@@ -14,6 +14,7 @@ from sentinel.alerts.book import Book, Record, Told
 from sentinel.alerts.lifecycle import Change, Observation, Timing, advance, deadline
 from sentinel.facts.attribution import Attribution
 from sentinel.facts.beliefs import Beliefs
+from sentinel.facts.cards import Cards
 from sentinel.learning import Learning
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Scope
@@ -43,6 +44,7 @@ class Engine:
         self.lines_read = 0
         self.events_seen = 0
         self._attribution = Attribution(self.beliefs)
+        self._cards = Cards(self.beliefs)
         self._learning = Learning(self.beliefs, self._attribution, self._touch, self._mark_entity, self.book.rename)
         self._timers: list[tuple[float, str, Scope, str]] = []
         self._dirty: dict[tuple[str, Entity], None] = {}
@@ -112,25 +114,26 @@ class Engine:
                 out += self._evaluate_dirty(max(reading.at, happened))
                 self._learning.run_started(entity, happened, reading.at)
             self._learning.line(match, entity, reading)
-            if definition.name not in by_event:
+            if definition.name not in by_event and reading.kind != "kernel":
                 # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
                 self.events_seen += 1
                 continue
-            self._event(
-                Event(
-                    at=_time_of(reading, match),
-                    name=definition.name,
-                    entity=entity,
-                    fields=match.fields,
-                    source=reading.source,
-                    line=match.text,
-                    n=reading.first + match.line_index,
-                )
+            event = Event(
+                at=_time_of(reading, match),
+                name=definition.name,
+                entity=entity,
+                fields=match.fields,
+                source=reading.source,
+                line=match.text,
+                n=reading.first + match.line_index,
             )
+            self._event(self._cards.place(event) if reading.kind == "kernel" else event)
         return out
 
     def _event(self, event: Event) -> None:
         self.events_seen += 1
+        if (incident := self._cards.incident(event)) is not None:
+            self._event(incident)
         if event.name not in self.ruleset.by_event:
             return
         attributed = self._attribution.attribute(event)
@@ -179,7 +182,9 @@ class Engine:
         scope = compiled.rule.scope
         if scope == "host":
             return [HOST]
-        return [e for e in self.beliefs.facts.entities() if e.scope == scope]
+        known = [e for e in self.beliefs.facts.entities() if e.scope == scope]
+        # A card that is gone, or that only the kernel's log named, has no facts, and its alert must end some day.
+        return known + [r.entity for r in self.book.open() if r.rule == compiled.rule.id and r.entity not in known]
 
     def _mark(self, rule_id: str, entity: Entity) -> None:
         if self.ruleset.rules[rule_id].rule.scope == entity.scope:

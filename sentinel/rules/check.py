@@ -143,6 +143,8 @@ class _Names:
                 )
             else:
                 groups = {g for p in definition.patterns for g in re.findall(r"\(\?P<(\w+)>", p.regex)}
+                if not definition.patterns:
+                    groups = set(definition.fields)
                 fields |= {g: _FIELD_SAMPLES[definition.fields.get(g, "text")] for g in groups}
             self.samples[binding.name] = {"count": 1, "age": 7.5, "fields": fields}
         for value in rule.values:

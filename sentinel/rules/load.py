@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sentinel.facts.cards import INCIDENT
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.pattern import EventDef
 from sentinel.model.problem import Problem, did_you_mean
@@ -13,12 +14,17 @@ from sentinel.rules.check import check_rule
 from sentinel.rules.ruleset import CompiledRule, RuleSet
 from sentinel.rules.schema import SOURCES, decode, event_defs, rule_def
 
+#: events that the engine makes of others, so that no wording is theirs
+DERIVED = (INCIDENT,)
+
 
 def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[Problem]]:
     """Event definitions by name, from file name -> content."""
     problems: list[Problem] = []
     events: dict[str, EventDef] = {}
     origin: dict[str, str] = {}
+    for made in DERIVED:
+        origin[made.name] = "sentinel itself"
     for file, data in sorted(files.items()):
         table, bad = decode(data, file)
         problems += bad
@@ -27,7 +33,7 @@ def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[P
         defs, bad = event_defs(table, file)
         problems += bad
         for definition in defs:
-            if definition.name in events:
+            if definition.name in origin:
                 problems.append(Problem(file, f"event '{definition.name}'", f"is defined in {origin[definition.name]} too"))
                 continue
             problems += _signals(definition, file)
@@ -96,6 +102,7 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
 def load(rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes]) -> tuple[RuleSet | None, list[Problem]]:
     """A rule set, or None if there is any error; warnings do not stop it."""
     events, problems = load_events(event_files)
+    events |= {made.name: made for made in DERIVED}
     rules, more = load_rules(rule_files, events)
     problems += more
     if any(p.level == "error" for p in problems):

@@ -40,7 +40,7 @@ class Host:
 
     def poll(self, at: float) -> Sequence[Reading]:
         """Read everything once: 0.2 ms."""
-        values = self._meminfo() | self._vmstat(at) | self._pressure() | self._gpu_files()
+        values = self._meminfo() | self._vmstat(at) | self._pressure() | self._gpu_files() | self._uptime()
         return [Samples(at, self.name, HOST, values)]
 
     def _meminfo(self) -> dict[str, Value | Unknown]:
@@ -86,6 +86,16 @@ class Host:
                     missing = Unknown(f"{path} has no line '{kind}'")
                     values[signal] = found if isinstance(found, Unknown) else found.get(kind, missing)
         return values
+
+    def _uptime(self) -> dict[str, Value | Unknown]:
+        path = self._roots.proc / "uptime"
+        try:
+            first = read_text(path, 128).partition(" ")[0]
+            return {"host.uptime_seconds": float(first)}
+        except OSError as error:
+            return {"host.uptime_seconds": Unknown(reason(path, error))}
+        except ValueError:
+            return {"host.uptime_seconds": Unknown(f"{path} holds no number")}
 
     def _gpu_files(self) -> dict[str, Value | Unknown]:
         values: dict[str, Value | Unknown] = {"host.kfd_present": (self._roots.dev / "kfd").exists()}

@@ -144,7 +144,7 @@ def test_kernel_logs_of_all_formats(read: Read, corpus: Path) -> None:
     assert fields("r9700-llama-server-hang.journal.log", "gpu_hang_process") == [
         {"pci": "0000:03:00.0", "comm": "llama-server", "pid": 394216}
     ]
-    assert len(fields("sdma-reset-fails-ret-110.dmesg.log", "gpu_reset_failed")) == 1
+    assert len(fields("sdma-reset-fails-ret-110.dmesg.log", "gpu_reset_failed")) == 2
     assert fields("strix-kfd-pagefault-mode2.dmesg-T.log", "gpu_page_fault")[0] == {"pci": "0000:65:00.0", "hub": "gfxhub"}
     assert _counts(read, (folder / "init-user-pages-benign-storm.composed.dmesg.log").read_bytes(), "kernel") == {}
     records = _counts(read, (corpus / "logs" / "b10434-oom-mlock-memcg.kmsg").read_bytes(), "kernel")

@@ -36,6 +36,7 @@ def test_memory_is_in_bytes_and_pressure_in_percent(roots: Roots) -> None:
     assert values["host.locked_bytes"] == 128 << 20
     assert values["host.hugepages_bytes"] == 8 << 20
     assert values["host.oom_kills"] == 2
+    assert values["host.uptime_seconds"] == 5012.37
     assert values["host.psi_memory_full_avg10"] == 9.75
     assert values["host.psi_memory_some_avg10"] == 12.5
     assert values["host.psi_io_full_avg10"] == 0.5
