@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -37,10 +36,12 @@ from sentinel.sources.discover import Servers
 from sentinel.sources.kernel import KernelJournal, KernelPosition, KmsgSource, kernel_source
 from sentinel.sources.llama_http import LlamaHttp
 from sentinel.sources.process import ServerSampler
+from sentinel.sources.process_gpu import ServerGpus
 from sentinel.sources.roots import Roots
 from sentinel.sources.udev import Udev
 from sentinel.sources.wake import Wakes
 from sentinel.supervise import Supervisor
+from sentinel.workers import Workers
 
 _TICK = 1.0
 _PRUNE_EVERY = 3600.0
@@ -58,7 +59,7 @@ class Daemon:
         self.inbox = Inbox()
         self.broadcaster = Broadcaster()
         self.history = History(config.state_dir / "history.sqlite")
-        self._executor = ThreadPoolExecutor(4, thread_name_prefix="source")
+        self._executor = Workers()
         self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
         self.wakes = Wakes()
         self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes)
@@ -149,7 +150,7 @@ class Daemon:
             if listener is not None:
                 listener.close()
             self.wakes.stop()
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor.shutdown()
             self.consumer.close()
             self.history.close()
         return 0
@@ -162,13 +163,15 @@ class Daemon:
         polls: list[tuple[Polled, Callable[[], Awaitable[None]]]] = []
         if self.config.discover:
             servers = Servers(roots)
-            sampler = ServerSampler(lambda: servers.servers, roots)
-            sampler.interval = intervals.process
+            on_gpus = ServerGpus(lambda: servers.servers, roots)
+            sampler = ServerSampler(lambda: servers.servers, roots, on_gpus.bytes_of)
+            sampler.interval = on_gpus.interval = intervals.process
 
             async def update() -> None:
                 self.logs.update(servers.servers)
 
-            polls += [(servers, self.supervisor.poller(servers, update)), (sampler, self.supervisor.poller(sampler))]
+            polls += [(servers, self.supervisor.poller(servers, update))]
+            polls += [(source, self.supervisor.poller(source)) for source in (sampler, on_gpus)]
             if self.config.ask_servers:
                 http = LlamaHttp(lambda: servers.servers, lambda server: not self.logs.reads(server))
                 polls.append((http, self.supervisor.poller(http)))

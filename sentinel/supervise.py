@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -18,6 +18,8 @@ from sentinel.sources.base import NotHere, Polled, SourceFault, Streaming
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 _SETTLED = 1.0
+#: A source that takes longer than this over one poll hangs; the slowest that does not, rocm-smi, gives up after 14. Seconds.
+_PATIENCE = 20.0
 #: What is not there now (a card, a driver) may come: looked for again this often. Seconds.
 _ABSENT_PAUSE = 60.0
 
@@ -41,11 +43,12 @@ class SourceState:
 class Supervisor:
     """Runs polled and streaming sources; a source that fails never stops the others."""
 
-    def __init__(self, inbox: Inbox, clock: Clock, executor: Executor) -> None:
+    def __init__(self, inbox: Inbox, clock: Clock, executor: Executor, patience: float = _PATIENCE) -> None:
         self.states: dict[str, SourceState] = {}
         self._inbox = inbox
         self._clock = clock
         self._executor = executor
+        self._patience = patience
 
     def state(self, name: str) -> SourceState:
         """The state of a source, made if there is none."""
@@ -85,8 +88,7 @@ class Supervisor:
                 return
             try:
                 if source.blocking:
-                    loop = asyncio.get_running_loop()
-                    readings = await loop.run_in_executor(self._executor, source.poll, now)
+                    readings = await self._off_the_loop(source, now)
                 else:
                     readings = source.poll(now)
             except NotHere as absent:
@@ -102,6 +104,19 @@ class Supervisor:
                 await after()
 
         return poll
+
+    async def _off_the_loop(self, source: Polled, now: float) -> Sequence[Reading]:
+        """Poll on a thread. A poll that hangs is told, and waited for as long as it takes: there is never a second one."""
+        call = asyncio.get_running_loop().run_in_executor(self._executor, source.poll, now)
+        try:
+            done, _ = await asyncio.wait({call}, timeout=self._patience)
+            if not done:
+                why = f"no answer for {self._patience:g} s: the driver or file system that it reads may hang; the others go on"
+                self.note(source.name, "failed", why)
+            return await call
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
 
     async def stream(
         self,

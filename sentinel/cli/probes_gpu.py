@@ -10,9 +10,10 @@ from sentinel.cli.capability import Capability, Machine
 from sentinel.model.labels import Unknown
 from sentinel.model.reading import Samples
 from sentinel.model.wire import escape
-from sentinel.sources.amdgpu import AmdGpus, gfx_versions
+from sentinel.sources.amdgpu import AmdGpus
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.gpu_use import refused
+from sentinel.sources.kfd import gfx_versions
 from sentinel.sources.rocm_smi import RocmSmi
 from sentinel.sources.roots import read_text
 from sentinel.sources.status import credentials

@@ -18,7 +18,8 @@ from sentinel.model.reading import Event
 
 #: States of a card. ``trouble`` is firmware that does not answer, which may pass; ``hung`` a queue that timed out;
 #: ``resetting`` and ``resuming`` a reset under way; ``queue-reset`` a reset of the one queue; ``recovered`` a reset of the card
-#: that ended well; ``failed`` one that did not; ``lost`` a card that left the bus; ``removed`` one that was unplugged.
+#: that ended well; ``failed`` one that did not; ``lost`` a card that left the bus; ``removed`` one that was
+#: unplugged; ``overheated`` one because of which the machine is about to switch itself off.
 INCIDENT = EventDef(
     name="gpu_incident",
     source="kernel",
@@ -37,7 +38,8 @@ INCIDENT = EventDef(
     },
     help=(
         "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, hung, "
-        "resetting, resuming, queue-reset, recovered, failed, lost, removed or ok; servers are those that hold memory on it."
+        "resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those that hold "
+        "memory on it."
     ),
 )
 
@@ -165,6 +167,10 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
             return _failed(before, str(fields.get("why", "")))
         case "gpu_wedged":
             return _wedged(before, str(fields.get("recovery", "")))
+        case "gpu_overheated":
+            return (
+                None if state == "overheated" else {"state": "overheated", "what": "it is over its highest temperature (SW CTF)"}
+            )
         case "nvidia_xid":
             return _xid(fields)
         case "gpu_removed":

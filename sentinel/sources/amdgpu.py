@@ -15,6 +15,8 @@ from pathlib import Path
 from sentinel.model.labels import Entity, Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.base import NotHere
+from sentinel.sources.gpu_metrics import thermal_limits
+from sentinel.sources.kfd import gfx_versions
 from sentinel.sources.roots import Roots, clean, read_text, reason
 
 _CARD = re.compile(r"card\d+\Z")
@@ -30,7 +32,23 @@ _TEMPERATURES = {
     "junction": "gpu.temp_junction_celsius",
     "mem": "gpu.temp_memory_celsius",
 }
-_MEASURED = (*_FILES.values(), "gpu.busy_percent", "gpu.power_watts", "gpu.sclk_hertz", *_TEMPERATURES.values())
+_LIMITS = {
+    "edge": "gpu.limit_edge_celsius",
+    "junction": "gpu.limit_junction_celsius",
+    "mem": "gpu.limit_memory_celsius",
+}
+_CLOCKS = {"sclk": "gpu.sclk_hertz", "mclk": "gpu.mclk_hertz"}
+#: of the card's own PCI connector: files of the PCI core, which wake nothing
+_LINK = {
+    "current_link_speed": "gpu.link_speed_gts",
+    "current_link_width": "gpu.link_width",
+    "max_link_speed": "gpu.link_max_speed_gts",
+    "max_link_width": "gpu.link_max_width",
+}
+_SENSORS = ("gpu.power_watts", "gpu.power_limit_watts", *_CLOCKS.values(), *_TEMPERATURES.values(), *_LIMITS.values())
+_MEASURED = (*_FILES.values(), "gpu.busy_percent", "gpu.thermal_limits", *_LINK.values(), *_SENSORS)
+#: Within so many degrees of a limit it is worth asking the firmware which limits are in force.
+_NEAR = 15.0
 _ERRORS = {
     errno.EPERM: "the driver refuses: the card is in reset, suspended or not active",
     errno.EBUSY: "the driver is busy with a reset or a change of power state",
@@ -95,8 +113,8 @@ class AmdGpus:
 
 def read_card(card: Card) -> dict[str, Value | Unknown]:
     """Signals of one card; ``gpu.gfx_version`` aside, which is KFD's to tell."""
-    sensors = _hwmon(card.device)
-    values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(card), "gpu.is_apu": _is_apu(sensors)}
+    sensors = hwmon(card.device)
+    values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(card), "gpu.is_apu": is_apu(sensors)}
     try:
         state = read_text(card.device / "power/runtime_status", 64)
     except OSError:
@@ -112,52 +130,59 @@ def read_card(card: Card) -> dict[str, Value | Unknown]:
     if isinstance(values["gpu.vram_total_bytes"], Unknown):
         # a zero is only to be believed from a card whose memory can be read
         values["gpu.busy_percent"] = values["gpu.vram_total_bytes"]
+    values |= {signal: _link(card.device / name) for name, signal in _LINK.items()}
     values |= _sensors(sensors)
+    values["gpu.thermal_limits"] = (
+        thermal_limits(card.device / "gpu_metrics")
+        if _is_hot(values)
+        else Unknown(f"no sensor is within {_NEAR:g} degrees of its limit; the firmware's table is read only then")
+    )
     return values
+
+
+def _is_hot(values: Mapping[str, Value | Unknown]) -> bool:
+    """Some sensor is near its limit. Reading ``gpu_metrics`` of a cool card disturbs it: it may wake parts that sleep, and
+    a load is shown for seconds that is none (github.com/ROCm/rocm-systems/pull/8024)."""
+    pairs = [(values[_TEMPERATURES[spot]], values[_LIMITS[spot]]) for spot in _TEMPERATURES]
+    return any(isinstance(now, float) and isinstance(limit, float) and now >= limit - _NEAR for now, limit in pairs)
+
+
+def _link(path: Path) -> float | int | Unknown:
+    """Lanes, or gigatransfers a second (``16.0 GT/s PCIe``; ``Unknown`` while the card sleeps; drivers/pci/pci-sysfs.c)."""
+    try:
+        text = read_text(path, 64)
+    except OSError as error:
+        return Unknown(reason(path, error))
+    number, _, unit = text.partition(" ")
+    if unit.startswith("GT/s") and number.replace(".", "", 1).isdigit():
+        return float(number)
+    return int(number) if number.isdigit() and not unit else Unknown(f"{path} holds {clean(text[:40])!r}")
 
 
 def _sensors(sensors: Path | Unknown) -> dict[str, Value | Unknown]:
     values: dict[str, Value | Unknown] = dict.fromkeys(
-        ("gpu.power_watts", "gpu.sclk_hertz", *_TEMPERATURES.values()),
-        sensors if isinstance(sensors, Unknown) else Unknown("this card has no such sensor"),
+        _SENSORS, sensors if isinstance(sensors, Unknown) else Unknown("this card has no such sensor")
     )
     if isinstance(sensors, Unknown):
         return values
     # average on RDNA cards, input alone on MI300, both on APUs
     power = _float(sensors / "power1_average", 1e-6)
     values["gpu.power_watts"] = power if not isinstance(power, Unknown) else _float(sensors / "power1_input", 1e-6)
-    values["gpu.sclk_hertz"] = _float(sensors / "freq1_input", 1.0)
-    for number in (1, 2, 3):
-        try:
-            signal = _TEMPERATURES.get(read_text(sensors / f"temp{number}_label", 64))
-        except OSError:
-            continue
-        if signal is not None:
-            values[signal] = _float(sensors / f"temp{number}_input", 1e-3)
+    values["gpu.power_limit_watts"] = _float(sensors / "power1_cap", 1e-6)
+    for kind, signals, unit in (("freq", _CLOCKS, 1.0), ("temp", _TEMPERATURES, 1e-3)):
+        for number in (1, 2, 3):
+            try:
+                label = read_text(sensors / f"{kind}{number}_label", 64)
+            except OSError:
+                continue
+            if label in signals:
+                values[signals[label]] = _float(sensors / f"{kind}{number}_input", unit)
+            if label in _LIMITS:
+                values[_LIMITS[label]] = _float(sensors / f"{kind}{number}_crit", unit)
     return values
 
 
-def gfx_versions(roots: Roots) -> Mapping[str, str]:
-    """gfx target by PCI address, from KFD's topology: what the kernel knows, whatever HSA_OVERRIDE_GFX_VERSION says."""
-    found = {}
-    for node in (roots.sys / "class/kfd/kfd/topology/nodes").glob("*"):
-        try:
-            lines = read_text(node / "properties").splitlines()
-        except OSError:
-            # masked by a device control group (EPERM), or gone
-            continue
-        pairs = dict(line.split(" ", 1) for line in lines if " " in line)
-        numbers = {key: int(value) for key, value in pairs.items() if value.isdigit()}
-        version, location = numbers.get("gfx_target_version", 0), numbers.get("location_id", 0)
-        if version:
-            # 110000 is gfx1100, 90010 is gfx90a: the stepping is written in hex
-            bus, device, function = location >> 8, location >> 3 & 0x1F, location & 7
-            address = f"{numbers.get('domain', 0):04x}:{bus:02x}:{device:02x}.{function}"
-            found[address] = f"gfx{version // 10000}{version // 100 % 100}{version % 100:x}"
-    return found
-
-
-def _hwmon(device: Path) -> Path | Unknown:
+def hwmon(device: Path) -> Path | Unknown:
     """The sensors' folder; its number changes at each boot."""
     for folder in sorted((device / "hwmon").glob("hwmon*")):
         try:
@@ -168,7 +193,7 @@ def _hwmon(device: Path) -> Path | Unknown:
     return Unknown(f"{device}/hwmon has no sensors of amdgpu")
 
 
-def _is_apu(sensors: Path | Unknown) -> bool | Unknown:
+def is_apu(sensors: Path | Unknown) -> bool | Unknown:
     """Only APUs have a north bridge to show the voltage of (amdgpu_pm.c, hwmon_attributes_visible)."""
     return sensors if isinstance(sensors, Unknown) else (sensors / "in1_label").exists()
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sentinel.model.labels import Unknown, Value
-from sentinel.sources.roots import Roots, clean, link, read_bytes, read_number, read_text, reason
+from sentinel.sources import kfd
+from sentinel.sources.roots import Roots, clean, link, read_bytes, read_text, reason
 
 _UNITS = {"": 1, "B": 1, "kB": 1024, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _BACKEND_LIBRARY = re.compile(rb"/libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b[^/\n]*\.so")
@@ -81,6 +82,8 @@ class Client:
     number: str
     vram: int | None
     gtt: int
+    #: bytes that belong into video memory and were moved out of it; None: the kernel does not say (before 6.4)
+    evicted: int | None = None
 
 
 def parse_fdinfo(text: str) -> Client | None:
@@ -94,7 +97,8 @@ def parse_fdinfo(text: str) -> Client | None:
         driver, card, number = keys["drm-driver"], keys.get("drm-pdev", ""), keys.get("drm-client-id", "")
         regions = _regions(keys)
         if driver == "amdgpu":
-            return Client(driver, card, number, regions.get("vram", 0), regions.get("gtt", 0))
+            evicted = _size(keys["amd-evicted-vram"]) if "amd-evicted-vram" in keys else None
+            return Client(driver, card.lower(), number, regions.get("vram", 0), regions.get("gtt", 0), evicted)
         # i915 and xe number their regions, and an integrated GPU has nothing but system memory: all of it is the GPU's
         return Client(driver, card, number, sum(regions.values()) if regions else None, 0)
     if "vram mem" in keys:
@@ -117,27 +121,60 @@ def _size(text: str) -> int:
     return int(number) * _UNITS.get(unit.strip(), 0) if number.isdigit() else 0
 
 
+#: A card on which less is held serves for no more than a look at it: ROCm opens every card. Bytes.
+_HELD = 64 << 20
+_MEMORY = ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpu_cards", "server.gpu_evicted_bytes")
+_OLD_KERNEL = Unknown("fdinfo does not count what was moved out of video memory: the kernel is older than 6.4, or not amdgpu's")
+
+
 def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Value | Unknown]:
-    """Bytes of GPU memory the process owns. 0 is said only when it is known that it holds no GPU node."""
-    by_kfd = kfd_bytes(roots, pid)
+    """GPU memory the process owns and on which cards. 0 is said only when it is known that it holds no GPU node."""
+    by_kfd = kfd.memory(roots, pid)
+    total = sum(by_kfd.values()) if by_kfd else None
     if isinstance(nodes, Unknown):
-        return {"server.gpu_memory_bytes": by_kfd if by_kfd else nodes, "server.gpu_gtt_bytes": nodes}
+        if not total or by_kfd is None:
+            return dict.fromkeys(_MEMORY, nodes)
+        seen: dict[str, Value | Unknown] = {"server.gpu_memory_bytes": total, "server.gpu_cards": _cards(roots, by_kfd, [])}
+        return dict.fromkeys(_MEMORY, nodes) | seen
     if not nodes.nodes:
-        return {"server.gpu_memory_bytes": by_kfd or 0, "server.gpu_gtt_bytes": 0}
+        cards = _cards(roots, by_kfd or {}, [])
+        return {
+            "server.gpu_memory_bytes": total or 0,
+            "server.gpu_gtt_bytes": 0,
+            "server.gpu_cards": cards,
+            "server.gpu_evicted_bytes": 0,
+        }
     clients = _clients(roots, pid, (number for number, kind in nodes.nodes.items() if kind in ("render", "card")))
     if isinstance(clients, Unknown):
-        return {"server.gpu_memory_bytes": by_kfd if by_kfd else clients, "server.gpu_gtt_bytes": clients}
+        found: dict[str, Value | Unknown] = dict.fromkeys(_MEMORY, clients)
+        if total and by_kfd is not None:
+            found |= {"server.gpu_memory_bytes": total, "server.gpu_cards": _cards(roots, by_kfd, [])}
+        return found
     counted = [client.vram for client in clients if client.vram is not None]
-    if not counted and by_kfd is None:
+    if not counted and total is None:
         only = Unknown(
             f"the process holds {nodes.kinds} nodes, and neither KFD nor fdinfo counts memory for them"
-            " (memory on NVIDIA cards is not read yet)"
+            " (NVIDIA's driver tells it through NVML alone)"
         )
-        return {"server.gpu_memory_bytes": only, "server.gpu_gtt_bytes": only}
+        return dict.fromkeys(_MEMORY, only)
+    evicted = [client.evicted for client in clients if client.evicted is not None]
     return {
-        "server.gpu_memory_bytes": max(by_kfd or 0, sum(counted)),
+        "server.gpu_memory_bytes": max(total or 0, sum(counted)),
         "server.gpu_gtt_bytes": sum(client.gtt for client in clients),
+        "server.gpu_cards": _cards(roots, by_kfd or {}, clients),
+        "server.gpu_evicted_bytes": sum(evicted) if evicted else _OLD_KERNEL,
     }
+
+
+def _cards(roots: Roots, by_kfd: Mapping[int, int], clients: Iterable[Client]) -> str:
+    """PCI addresses of the cards on which it holds memory worth the name."""
+    held: dict[str, int] = {}
+    for client in clients:
+        held[client.card] = held.get(client.card, 0) + (client.vram or 0) + client.gtt
+    if by_kfd:
+        for node in kfd.nodes(roots):
+            held[node.address] = max(held.get(node.address, 0), by_kfd.get(node.gpu_id, 0))
+    return ",".join(sorted(clean(card) for card, size in held.items() if card and size >= _HELD))
 
 
 def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client] | Unknown:
@@ -154,18 +191,6 @@ def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client]
             # duplicated descriptors show the same client
             found[client.card, client.number] = client
     return list(found.values())
-
-
-def kfd_bytes(roots: Roots, pid: int) -> int | None:
-    """Sum of vram_<gpu_id> that KFD counts for the process; None when KFD does not know it (Vulkan never appears there)."""
-    folder = roots.sys / "class/kfd/kfd/proc" / str(pid)
-    try:
-        names = [name for name in os.listdir(folder) if name.startswith("vram_")]  # noqa: PTH208
-    except OSError:
-        return None
-    numbers = [read_number(folder / name) for name in names]
-    known = [number for number in numbers if isinstance(number, int)]
-    return sum(known) if known else None
 
 
 def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Value | Unknown]:

@@ -1,4 +1,4 @@
-"""What the llama-servers that run are doing: state, CPU, memory, GPU use, the limits above them."""
+"""What the llama-servers that run are doing: state, CPU, memory, limits above them. What they have of GPUs: process_gpu.py."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from sentinel.model.labels import Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources import cgroup, gpu_use
+from sentinel.sources import cgroup
 from sentinel.sources.discover import ServerProcess
 from sentinel.sources.roots import Roots, read_number, read_text, reason
-from sentinel.sources.status import Stat, credentials, memory_signals, read_stat
+from sentinel.sources.status import Stat, memory_signals, read_stat
 
 #: A server is young while it may still load its model: everything is then read often, for the load can be over in seconds.
 _YOUNG_SECONDS = 120.0
@@ -30,10 +30,7 @@ class Cadence:
 
 
 _CHEAP = Cadence(2.0, 5.0)
-_NODES = Cadence(5.0, 10.0)
-_MAPS = Cadence(5.0, 30.0)
 _GROUP = Cadence(5.0, 15.0)
-_REFUSED = Cadence(60.0, 120.0)
 
 
 @dataclass(slots=True)
@@ -43,8 +40,6 @@ class _State:
     ticks: int
     last: dict[str, float] = field(default_factory=dict)
     cpu: tuple[float, int] | None = None
-    nodes: gpu_use.OpenNodes | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
-    gpu_bytes: int = 0
     share: float = 0.0
 
 
@@ -55,8 +50,14 @@ class ServerSampler:
     interval = 1.0
     blocking = True
 
-    def __init__(self, servers: Callable[[], Sequence[ServerProcess]], roots: Roots | None = None) -> None:
+    def __init__(
+        self,
+        servers: Callable[[], Sequence[ServerProcess]],
+        roots: Roots | None = None,
+        gpu_bytes: Callable[[int], int] = lambda _pid: 0,
+    ) -> None:
         self._servers = servers
+        self._gpu_bytes = gpu_bytes
         self._roots = Roots() if roots is None else roots
         self._states: dict[int, _State] = {}
         self._tick = float(os.sysconf("SC_CLK_TCK"))
@@ -78,13 +79,7 @@ class ServerSampler:
 
     def _sample(self, server: ServerProcess, state: _State, at: float) -> dict[str, Value | Unknown]:
         age = at - server.start_time
-        due = {
-            name
-            for name, cadence in (
-                ("cheap", _CHEAP), ("nodes", _NODES), ("maps", _MAPS), ("group", _GROUP), ("refused", _REFUSED)
-            )
-            if cadence.due(state.last.get(name), at, age)
-        }  # fmt: skip
+        due = {name for name, cadence in (("cheap", _CHEAP), ("group", _GROUP)) if cadence.due(state.last.get(name), at, age)}
         if not due:
             return {}
         stat = read_stat(self._roots, server.pid)
@@ -93,16 +88,10 @@ class ServerSampler:
             return {}
         state.last.update(dict.fromkeys(due, at))
         values: dict[str, Value | Unknown] = {}
-        if "nodes" in due:
-            values |= self._gpu(server, state)
         if "cheap" in due:
             values |= self._cheap(server, state, stat, at)
-        if "maps" in due:
-            values |= gpu_use.mapped(self._roots, server.pid, state.nodes)
         if "group" in due:
             values |= cgroup.limits(self._roots, server.member)
-        if "refused" in due:
-            values["server.gpu_nodes_refused"] = self._refused(server.pid)
         return values
 
     def _cheap(self, server: ServerProcess, state: _State, stat: Stat, at: float) -> dict[str, Value | Unknown]:
@@ -121,16 +110,7 @@ class ServerSampler:
         values["server.load_share"] = self._load_share(server, state, values)
         return values
 
-    def _gpu(self, server: ServerProcess, state: _State) -> dict[str, Value | Unknown]:
-        state.nodes = nodes = gpu_use.open_nodes(self._roots, server.pid)
-        values = gpu_use.memory(self._roots, server.pid, nodes)
-        state.gpu_bytes = sum(int(value) for value in values.values() if not isinstance(value, Unknown))
-        if isinstance(nodes, Unknown):
-            return values | {"server.gpu_nodes_open": nodes, "server.gpu_node_kinds": nodes}
-        return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
-
-    @staticmethod
-    def _load_share(server: ServerProcess, state: _State, values: dict[str, Value | Unknown]) -> float | Unknown:
+    def _load_share(self, server: ServerProcess, state: _State, values: dict[str, Value | Unknown]) -> float | Unknown:
         """The highest share of the model file seen in memory in this run of the process: a lower bound of the load.
 
         Mapped file pages and copies (host or GPU) are not added up: a mapped model that goes to a GPU is read through its
@@ -143,14 +123,6 @@ class ServerSampler:
         file, anonymous = values["server.rss_file_bytes"], values["server.rss_anon_bytes"]
         if isinstance(file, Unknown) or isinstance(anonymous, Unknown):
             return Unknown("its resident memory is not known")
-        loaded = max(int(file), int(anonymous) + state.gpu_bytes)
+        loaded = max(int(file), int(anonymous) + self._gpu_bytes(server.pid))
         state.share = max(state.share, round(min(loaded / max(server.model.file_bytes, 1), 1.0), 4))
         return state.share
-
-    def _refused(self, pid: int) -> str | Unknown:
-        path = f"{self._roots.proc}/{pid}/status"
-        try:
-            user, groups = credentials(read_text(path, 1 << 16))
-        except OSError as error:
-            return Unknown(reason(path, error))
-        return gpu_use.refused(self._roots, user, groups)

@@ -10,7 +10,7 @@ import pytest
 from sentinel.engine import Engine
 from sentinel.facts.cards import advance
 from sentinel.model.alert import Transition
-from sentinel.model.labels import HOST, Entity, Value
+from sentinel.model.labels import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event, LogLines, Samples, ServerFound, ServerGone
 from sentinel.rulefiles import load_paths, shipped
 
@@ -168,3 +168,22 @@ def test_recorded_hangs_of_every_era_come_to_their_end(
     engine.step(LogLines(2e9, "kernel", HOST, data, kind="kernel"))
     found = list(stories(engine))
     assert [(s["state"], s.get("vram_lost")) for s in found] == ([] if state is None else [(state, vram_lost)])
+
+
+def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_card_is_a_spill_where_nothing_counts_it(
+    engine: Engine,
+) -> None:
+    use(engine, 1000.0)
+    engine.step(LogLines(1001.0, "log", SERVER, b"0.01.150.277 I srv  llama_server: listening on http://127.0.0.1:18080\n"))
+    told = []
+    for at in range(1002, 4000, 10):
+        pinned = 8 << 30 if at < 2600 else 9 << 30
+        values = {
+            "server.gpu_memory_bytes": 24 << 30, "server.gpu_gtt_bytes": pinned, "server.gpu_on_apu": False,
+            "server.gpu_vram_total_bytes": 24 << 30, "server.gpu_vram_free_bytes": 90 << 20,
+            "server.gpu_evicted_bytes": Unknown("the kernel is older than 6.4"),
+        }  # fmt: skip
+        told += [
+            (at, t.state) for t in engine.step(Samples(float(at), "process_gpu", SERVER, values)) if t.rule == "gpu-memory-spill"
+        ]
+    assert told == [(2602, "pending"), (2632, "firing")]

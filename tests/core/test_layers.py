@@ -24,7 +24,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("trial", "views"),
     # ---- purity line ----
     ("clock", "config", "rulefiles"),
-    ("sources", "sinks", "api", "history", "systemd", "inbox"),
+    ("sources", "sinks", "api", "history", "systemd", "inbox", "workers"),
     ("diagnosis", "supervise", "docs"),
     ("schedule", "reload", "logs", "queries"),
     ("consumer",),

