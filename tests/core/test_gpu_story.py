@@ -178,7 +178,7 @@ def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_card_is_a_s
     told = []
     for at in range(1002, 4000, 10):
         pinned = 8 << 30 if at < 2600 else 9 << 30
-        values = {
+        values: dict[str, Value | Unknown] = {
             "server.gpu_memory_bytes": 24 << 30, "server.gpu_gtt_bytes": pinned, "server.gpu_on_apu": False,
             "server.gpu_vram_total_bytes": 24 << 30, "server.gpu_vram_free_bytes": 90 << 20,
             "server.gpu_evicted_bytes": Unknown("the kernel is older than 6.4"),
