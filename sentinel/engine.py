@@ -18,9 +18,8 @@ from sentinel.facts.cards import Cards
 from sentinel.learning import Learning
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Scope
-from sentinel.model.pattern import EventDef
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.parsing.extract import Extractor, Match
+from sentinel.parsing.extract import Match
 from sentinel.rules.condition import ExpressionError
 from sentinel.rules.evaluate import Finding, conclude, evaluate, matching
 from sentinel.rules.ruleset import CompiledRule, RuleSet
@@ -53,10 +52,6 @@ class Engine:
 
     def _take(self, ruleset: RuleSet) -> None:
         self.ruleset = ruleset
-        by_source: dict[str, list[EventDef]] = {}
-        for definition in ruleset.events.values():
-            by_source.setdefault(definition.source, []).append(definition)
-        self._extractors = {source: Extractor(defs) for source, defs in by_source.items()}
         self.beliefs.use(ruleset.events, (w for r in ruleset.rules.values() for w in r.windows.values()))
         self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
         self.unhealthy = {}
@@ -100,7 +95,7 @@ class Engine:
         if (owner, reading.kind) not in self.beliefs.heard:
             self.beliefs.heard.add((owner, reading.kind))
             self._mark_entity(owner)
-        extractor = self._extractors.get(reading.kind)
+        extractor = self.ruleset.extractors.get(reading.kind)
         if extractor is None:
             return []
         out: list[Transition] = []

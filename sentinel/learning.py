@@ -40,11 +40,13 @@ class Learning:
         for signal in definition.forgets:
             if self._beliefs.facts.drop(entity, signal):
                 self._touched(signal, entity)
-        values: dict[str, Value | Unknown] = dict(definition.const)
-        run = self._beliefs.runs.get(entity)
-        if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
-            # Its process is known to have ended; the last lines of its log are read after that.
-            del values["server.state"]
+        values: dict[str, Value | Unknown] = {}
+        if definition.const:
+            values |= definition.const
+            run = self._beliefs.runs.get(entity)
+            if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
+                # Its process is known to have ended; the last lines of its log are read after that.
+                del values["server.state"]
         if definition.sets or definition.adds:
             fields = match.fields
             for signal, name in definition.sets.items():

@@ -14,7 +14,7 @@ from sentinel.rules.ruleset import CompiledRule, RuleSet
 
 def run_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> Outcome:
     """One test on a fresh engine that holds this rule alone (and every event definition)."""
-    alone = RuleSet.build([compiled], ruleset.events.values())
+    alone = RuleSet.build([compiled], ruleset.events.values(), ruleset.extractors)
     engine = Engine(alone)
     transitions: list[Transition] = []
     for reading in readings(compiled.rule, case):

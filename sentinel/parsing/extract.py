@@ -43,11 +43,14 @@ class PatternError(ValueError):
 class Match:
     """One event in one line, taken apart as far as somebody asks: of most events no more is wanted than their name."""
 
-    __slots__ = ("_compiled", "_envelope", "_found", "_line", "_message", "line_index")
+    __slots__ = ("_compiled", "_envelope", "_found", "_line", "_message", "event", "line_index", "port")
 
     def __init__(self, line_index: int, line: bytes, envelope: Envelope | None, message: bytes, compiled: _Compiled) -> None:
         #: counts from 0 within the bytes given
         self.line_index = line_index
+        self.event = compiled.event
+        #: the router's child that printed the line
+        self.port = None if envelope is None else envelope.port
         self._line = line
         self._envelope = envelope
         self._message = message
@@ -55,19 +58,9 @@ class Match:
         self._found: re2._Match | None = None
 
     @property
-    def event(self) -> EventDef:
-        """Which event."""
-        return self._compiled.event
-
-    @property
     def pattern_index(self) -> int:
         """Which of its wordings."""
         return self._compiled.index
-
-    @property
-    def port(self) -> int | None:
-        """The router's child that printed the line."""
-        return None if self._envelope is None else self._envelope.port
 
     @property
     def envelope(self) -> Envelope:

@@ -83,7 +83,9 @@ class LineSplitter:
                 end = found.group()
             if len(end) == 1:
                 self._swallow = _RETURN if end == b"\n" else _NEWLINE
-        return _OTHER_LINE_END.sub(b"\n", data)
+        # A line end that has a return begins at most one byte before it and ends at most one after it.
+        first, beyond = max(data.find(b"\r") - 1, 0), data.rfind(b"\r") + 2
+        return data[:first] + _OTHER_LINE_END.sub(b"\n", data[first:beyond]) + data[beyond:]
 
     def _keep(self, data: bytes) -> None:
         """Add to the incomplete line; what goes beyond the limit is dropped at once, so a long line costs no memory."""

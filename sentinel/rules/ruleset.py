@@ -10,6 +10,7 @@ from sentinel.model.alert import fingerprint
 from sentinel.model.labels import Entity
 from sentinel.model.pattern import EventDef
 from sentinel.model.rule import CauseDef, EventBinding, FixDef, RuleDef, WindowDef
+from sentinel.parsing.extract import Extractor
 from sentinel.rules.condition import Condition, conjuncts
 from sentinel.rules.template import Template
 
@@ -148,10 +149,21 @@ class RuleSet:
     events: Mapping[str, EventDef]
     by_signal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: the events compiled, by source
+    extractors: Mapping[str, Extractor] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, rules: Iterable[CompiledRule], events: Iterable[EventDef]) -> RuleSet:
-        """Index rules by signal and event."""
+    def build(
+        cls,
+        rules: Iterable[CompiledRule],
+        events: Iterable[EventDef],
+        extractors: Mapping[str, Extractor] | None = None,
+    ) -> RuleSet:
+        """Index rules by signal and event. `extractors` are those of these very events, where they are compiled already."""
+        by_name = {e.name: e for e in events}
+        if extractors is None:
+            sources = dict.fromkeys(e.source for e in by_name.values())
+            extractors = {source: Extractor([e for e in by_name.values() if e.source == source]) for source in sources}
         by_id = {r.rule.id: r for r in rules}
         by_signal: dict[str, list[str]] = {}
         by_event: dict[str, list[str]] = {}
@@ -162,7 +174,8 @@ class RuleSet:
                 by_event.setdefault(event, []).append(rule_id)
         return cls(
             rules=by_id,
-            events={e.name: e for e in events},
+            events=by_name,
             by_signal={k: tuple(v) for k, v in by_signal.items()},
             by_event={k: tuple(v) for k, v in by_event.items()},
+            extractors=extractors,
         )
