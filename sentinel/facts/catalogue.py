@@ -272,6 +272,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("gpu.runtime_status", "text", "", "gpu", 60.0, "active or suspended; a suspended card is not woken", ""),
     ("gpu.gfx_version", "text", "", "gpu", None, "gfx target from KFD, for example gfx1100", ""),
     # --- rocm-smi's view, a slow cross-check ---
+    ("gpu.smi_vram_total_bytes", "int", "bytes", "gpu", 5400.0, "video memory, as rocm-smi says", "install rocm-smi or amd-smi"),
     ("gpu.smi_vram_used_bytes", "int", "bytes", "gpu", 5400.0, "video memory in use, as rocm-smi says", "install rocm-smi"),
     ("gpu.smi_busy_percent", "float", "%", "gpu", 5400.0, "GPU use, as rocm-smi says", "install rocm-smi"),
     ("gpu.smi_power_watts", "float", "W", "gpu", 5400.0, "power, as rocm-smi says", "install rocm-smi"),

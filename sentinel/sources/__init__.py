@@ -45,9 +45,7 @@ def _amdgpu(roots: Roots, intervals: Intervals) -> Polled:
 
 
 def _rocm_smi(roots: Roots, intervals: Intervals) -> Polled:
-    source = RocmSmi(roots)
-    source.interval = intervals.rocm_smi
-    return source
+    return RocmSmi(roots, pause=intervals.rocm_smi)
 
 
 #: Every polled source of the machine.

@@ -1,37 +1,36 @@
-"""rocm-smi as a slow cross-check of sysfs: one run in half an hour, for each costs 95 ms of CPU and 27 MB (measured, 5.2.3).
+"""rocm-smi or amd-smi as a slow cross-check of sysfs: one run in half an hour, for each costs 95 ms of CPU and 27 MB (5.2.3).
+Where sysfs shows no card although ROCm's device file is there, it is asked every 40 to 55 seconds instead.
 
 Keys and their meaning changed with every ROCm release; values are text; an exit code of 0 says nothing (rocm_smi.py forces it).
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sentinel.model.labels import Entity, Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources.amdgpu import amd_cards
-from sentinel.sources.base import NotHere, SourceFault
-from sentinel.sources.roots import Roots
+from sentinel.sources import amd_smi
+from sentinel.sources.amdgpu import Card, amd_cards
+from sentinel.sources.base import NotHere
+from sentinel.sources.roots import Roots, read_text
+from sentinel.sources.smi import address, ask, document, number
 
 _ARGUMENTS = ("--showbus", "--showid", "--showuse", "--showpower", "--showmeminfo", "vram", "gtt", "--json")
 _CARD = re.compile(r"card\d+\Z")
-_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
 #: keys by signal, newest first; one of them is there unless the read failed
 _KEYS: Mapping[str, tuple[str, ...]] = {
+    "gpu.smi_vram_total_bytes": ("VRAM Total Memory (B)",),
     "gpu.smi_vram_used_bytes": ("VRAM Total Used Memory (B)",),
     "gpu.smi_busy_percent": ("GPU use (%)",),
     "gpu.smi_power_watts": ("Average Graphics Package Power (W)", "Current Socket Graphics Package Power (W)"),
 }
 #: Runs closer together than this would load the SMU; its maintainers say the tool is no monitor.
 _LEAST_PAUSE = 30.0
+#: Between runs where nothing else tells of the cards; sampled values are believed for a minute.
+_ALONE_PAUSE = 40.0
 
 
 def parse(stdout: str) -> dict[str, dict[str, Value | Unknown]]:
@@ -39,20 +38,11 @@ def parse(stdout: str) -> dict[str, dict[str, Value | Unknown]]:
 
     Warnings ahead of the JSON are passed over. Raises NotHere for an empty answer, SourceFault for one that is no JSON.
     """
-    start = stdout.find("{")
-    if not stdout.strip():
-        raise NotHere("rocm-smi has nothing to show: the amdgpu driver is not loaded, or no card is visible")
-    if start < 0:
-        raise SourceFault(f"rocm-smi printed no JSON but: {stdout.strip()[:120]!r}")
-    try:
-        document, _ = json.JSONDecoder().raw_decode(stdout[start:])
-    except (ValueError, RecursionError) as error:
-        raise SourceFault(f"rocm-smi printed JSON that cannot be read: {error}") from None
+    answer = document(stdout, "rocm-smi", "{")
     found: dict[str, dict[str, Value | Unknown]] = {}
-    for card, keys in document.items():
+    for card, keys in answer.items():
         if _CARD.match(card) and isinstance(keys, dict):
-            address = str(keys.get("PCI Bus", "")).lower()
-            found[address if _ADDRESS.match(address) else card] = _signals(card, keys)
+            found[address(keys.get("PCI Bus", "")) or card] = _signals(card, keys)
     return found
 
 
@@ -61,98 +51,75 @@ def _signals(card: str, keys: Mapping[str, object]) -> dict[str, Value | Unknown
     for name, candidates in _KEYS.items():
         values[name] = Unknown(f"rocm-smi shows no {candidates[0]!r} for {card}: the read failed, or the card is suspended")
         for key in candidates:
-            number = _number(keys.get(key))
-            if number is not None:
-                values[name] = int(number) if name.endswith("_bytes") else number
+            found = number(keys.get(key))
+            if found is not None:
+                values[name] = int(found) if name.endswith("_bytes") else found
                 break
     return values
 
 
-def _number(value: object) -> float | None:
-    """rocm-smi writes numbers as text, and N/A, unknown or N/A (Secondary die) for those it has not."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if 0 <= number < 1e18 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one run printed."""
-
-    stdout: str
-    stderr: str
-    code: int
-
-
-def run(binary: str, timeout: float = 10.0) -> Answer:
-    """One run. Raises SourceFault when it cannot be started or takes longer than `timeout` seconds.
-
-    It is asked to end before it is killed: the SMI libraries keep locks in /dev/shm that a killed process leaves behind.
-    """
-    try:
-        process = subprocess.Popen(
-            [binary, *_ARGUMENTS],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise SourceFault(f"{binary} cannot be started: {error.strerror}") from None
-    with process:
-        try:
-            stdout, stderr = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                # the group may have ended in between
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-                try:
-                    process.communicate(timeout=2.0)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-            raise SourceFault(f"{binary} gave no answer in {timeout:g} s: the card or its driver may hang") from None
-    return Answer(stdout, stderr, process.returncode)
-
-
 class RocmSmi:
-    """Polled; Samples of the cards, for as long as there is an AMD card and the tool."""
+    """Polled; Samples of the cards, for as long as there is an AMD card and one of the tools."""
 
     name = "rocm_smi"
-    interval = 1800.0
+    #: How often it is looked whether a run is due.
+    interval = 15.0
     blocking = True
 
-    def __init__(self, roots: Roots | None = None, binary: str = "rocm-smi", timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        roots: Roots | None = None,
+        binary: str = "rocm-smi",
+        timeout: float = 10.0,
+        *,
+        pause: float = 1800.0,
+        other: str = "amd-smi",
+    ) -> None:
         self._roots = Roots() if roots is None else roots
-        self._binary, self._timeout = binary, timeout
+        self._binary, self._other, self._timeout, self._pause = binary, other, timeout, pause
         self._last: float | None = None
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Run it once; nothing when the last run is under 30 s ago. Raises NotHere, SourceFault."""
-        cards = [card.address for card in amd_cards(self._roots)]
-        if not cards:
+        """Run it once; nothing when the last run is not long ago or a card sleeps. Raises NotHere, SourceFault."""
+        known = amd_cards(self._roots)
+        if not known and not (self._roots.dev / "kfd").exists():
             raise NotHere("no card is run by the amdgpu driver, so there is nothing to ask rocm-smi for")
-        binary = shutil.which(self._binary)
-        if binary is None:
-            raise NotHere(f"{self._binary} is not installed: sysfs is read without it")
-        if self._last is not None and at - self._last < _LEAST_PAUSE:
+        rocm, amd = shutil.which(self._binary), shutil.which(self._other)
+        if rocm is None and amd is None:
+            raise NotHere(f"{self._binary} and {self._other} are not installed: sysfs is read without them")
+        pause = max(self._pause if known else _ALONE_PAUSE, _LEAST_PAUSE)
+        if self._last is not None and at - self._last < pause:
+            return []
+        if any(_asleep(card) for card in known):
+            # the tools would wake it
             return []
         self._last = at
-        answer = run(binary, self._timeout)
-        if answer.code != 0:
-            first = (answer.stderr or answer.stdout).strip().partition("\n")[0]
-            raise SourceFault(f"{binary} ended with exit code {answer.code}: {first[:200]}")
+        if rocm is not None:
+            found = parse(ask(rocm, _ARGUMENTS, self._timeout))
+        else:
+            # two runs, in the time of one
+            found = amd_smi.read(str(amd), self._timeout / 2)
         readings: list[Reading] = []
-        for name, values in parse(answer.stdout).items():
+        cards = [card.address for card in known]
+        for name, values in found.items():
             # without an address a card can be told apart only when there is one
-            address = name if name in cards else cards[0] if len(cards) == 1 and _CARD.match(name) else ""
-            if address:
-                readings.append(Samples(at, self.name, Entity("gpu", address), values))
+            card = name if name in cards or (not cards and address(name)) else cards[0] if _single(cards, name) else ""
+            if card:
+                readings.append(Samples(at, self.name, Entity("gpu", card), values if cards else _alone(values)))
         return readings
+
+
+def _single(cards: Sequence[str], name: str) -> bool:
+    return len(cards) == 1 and not address(name)
+
+
+def _asleep(card: Card) -> bool:
+    try:
+        return read_text(card.device / "power/runtime_status", 64) in ("suspended", "suspending")
+    except OSError:
+        return False
+
+
+def _alone(values: Mapping[str, Value | Unknown]) -> dict[str, Value | Unknown]:
+    """The same under the names of the cards' own files, which nobody else reads here."""
+    return {**values, "gpu.vendor": "amd"} | {name.replace(".smi_", "."): value for name, value in values.items()}
