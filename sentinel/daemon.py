@@ -35,6 +35,7 @@ from sentinel.sources.base import Polled, SourceFault
 from sentinel.sources.discover import Servers
 from sentinel.sources.kernel import KernelJournal, KernelPosition, KmsgSource, kernel_source
 from sentinel.sources.llama_http import LlamaHttp
+from sentinel.sources.nvml import Nvml
 from sentinel.sources.process import ServerSampler
 from sentinel.sources.process_gpu import ServerGpus
 from sentinel.sources.roots import Roots
@@ -163,7 +164,9 @@ class Daemon:
         polls: list[tuple[Polled, Callable[[], Awaitable[None]]]] = []
         if self.config.discover:
             servers = Servers(roots)
-            on_gpus = ServerGpus(lambda: servers.servers, roots)
+            nvml = Nvml(lambda: servers.servers, roots)
+            nvml.interval = intervals.gpu
+            on_gpus = ServerGpus(lambda: servers.servers, roots, nvml.held_by)
             sampler = ServerSampler(lambda: servers.servers, roots, on_gpus.bytes_of)
             sampler.interval = on_gpus.interval = intervals.process
 
@@ -171,7 +174,7 @@ class Daemon:
                 self.logs.update(servers.servers)
 
             polls += [(servers, self.supervisor.poller(servers, update))]
-            polls += [(source, self.supervisor.poller(source)) for source in (sampler, on_gpus)]
+            polls += [(source, self.supervisor.poller(source)) for source in (sampler, on_gpus, nvml)]
             if self.config.ask_servers:
                 http = LlamaHttp(lambda: servers.servers, lambda server: not self.logs.reads(server))
                 polls.append((http, self.supervisor.poller(http)))

@@ -7,13 +7,14 @@ import pwd
 from collections.abc import Iterator, Sequence
 
 from sentinel.cli.capability import Capability, Machine
-from sentinel.model.labels import Unknown
+from sentinel.model.labels import HOST, Unknown
 from sentinel.model.reading import Samples
 from sentinel.model.wire import escape
 from sentinel.sources.amdgpu import AmdGpus
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.gpu_use import refused
 from sentinel.sources.kfd import gfx_versions
+from sentinel.sources.nvml import Nvml
 from sentinel.sources.rocm_smi import RocmSmi
 from sentinel.sources.roots import read_text
 from sentinel.sources.status import credentials
@@ -122,15 +123,34 @@ def rocm_smi(machine: Machine) -> Sequence[Capability]:
 
 
 def nvidia(machine: Machine) -> Sequence[Capability]:
-    """What can be seen of NVIDIA cards: that they are there and who holds them. Their memory is not read."""
+    """NVIDIA cards through NVML."""
     if not any(gpu.vendor == "nvidia" for gpu in _gpus(machine)):
         return [Capability("nvidia", "absent", "no NVIDIA card in this machine")]
     if not (machine.roots.proc / "driver/nvidia/version").exists():
         return [
             Capability("nvidia", "fails", "the card is there and its driver is not loaded", "sudo modprobe nvidia; nvidia-smi")
         ]
-    why = "who holds the card is seen, its memory is not: this version of sentinel does not read it"
-    return [Capability("nvidia", "absent", why, "start llama-server with -lv 4: its log then names the buffers on the card")]
+    try:
+        readings = Nvml(lambda: machine.servers, machine.roots).poll(machine.now)
+    except NotHere as absent:
+        return [Capability("nvidia", "absent", str(absent), "pip install 'llama-sentinel[nvidia]'")]
+    except SourceFault as fault:
+        return [Capability("nvidia", "fails", escape(str(fault)), "nvidia-smi in a terminal shows what it says")]
+    values = {r.entity: r.values for r in readings if isinstance(r, Samples)}
+    if broken := values.get(HOST, {}).get("host.nvml_fault"):
+        return [Capability("nvidia", "fails", escape(str(broken)), "nvidia-smi in a terminal shows what it says")]
+    seen = []
+    for entity, of_card in values.items():
+        used = of_card.get("gpu.vram_used_bytes")
+        if entity.scope != "gpu":
+            continue
+        if of_card["gpu.runtime_status"] == "suspended":
+            seen.append(f"{entity.name} (asleep, not woken)")
+        elif isinstance(used, Unknown):
+            return [Capability("nvidia", "fails", f"{entity.name}: {escape(used.why)}", "journalctl -k -g 'NVRM|Xid' -b")]
+        else:
+            seen.append(entity.name)
+    return [Capability("nvidia", "works", f"memory, load, power and temperature of {', '.join(seen)}")]
 
 
 def _gpus(machine: Machine) -> list[Gpu]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sentinel.model.labels import Unknown, Value
 from sentinel.sources import kfd
+from sentinel.sources.nvml_card import Holding
 from sentinel.sources.roots import Roots, clean, link, read_bytes, read_text, reason
 
 _UNITS = {"": 1, "B": 1, "kB": 1024, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -164,6 +165,28 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
         "server.gpu_cards": _cards(roots, by_kfd or {}, clients),
         "server.gpu_evicted_bytes": sum(evicted) if evicted else _OLD_KERNEL,
     }
+
+
+def with_nvidia(values: Mapping[str, Value | Unknown], holding: Holding | None) -> dict[str, Value | Unknown]:
+    """The same with what NVML counts for the process; nothing where NVML does not list it.
+
+    That is not 0: a sentinel in a container sees other process ids than the driver does.
+    """
+    if holding is None:
+        return {}
+    if holding.bytes is None:
+        return {"server.gpu_memory_bytes": Unknown("NVIDIA's driver does not say how much the process holds")}
+    others = values["server.gpu_memory_bytes"]
+    cards = values["server.gpu_cards"]
+    known = str(cards).split(",") if cards and not isinstance(cards, Unknown) else []
+    found: dict[str, Value | Unknown] = {
+        "server.gpu_memory_bytes": holding.bytes + (0 if isinstance(others, Unknown) else int(others)),
+        "server.gpu_cards": ",".join(sorted({*known, *holding.cards})),
+    }
+    if isinstance(values["server.gpu_gtt_bytes"], Unknown):
+        # host memory that the GPU maps is no figure of this driver
+        found["server.gpu_gtt_bytes"] = 0
+    return found
 
 
 def _cards(roots: Roots, by_kfd: Mapping[int, int], clients: Iterable[Client]) -> str:

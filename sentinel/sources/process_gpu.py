@@ -10,6 +10,7 @@ from sentinel.model.reading import Reading, Samples
 from sentinel.sources import gpu_use
 from sentinel.sources.amdgpu import hwmon, is_apu
 from sentinel.sources.discover import ServerProcess
+from sentinel.sources.nvml_card import Holding
 from sentinel.sources.process import Cadence
 from sentinel.sources.roots import Roots, read_number, read_text, reason
 from sentinel.sources.status import credentials, read_stat
@@ -35,8 +36,14 @@ class ServerGpus:
     interval = 1.0
     blocking = True
 
-    def __init__(self, servers: Callable[[], Sequence[ServerProcess]], roots: Roots | None = None) -> None:
+    def __init__(
+        self,
+        servers: Callable[[], Sequence[ServerProcess]],
+        roots: Roots | None = None,
+        nvidia: Callable[[int], Holding | None] = lambda _pid: None,
+    ) -> None:
         self._servers = servers
+        self._nvidia = nvidia
         self._roots = Roots() if roots is None else roots
         self._states: dict[int, _State] = {}
 
@@ -86,6 +93,8 @@ class ServerGpus:
     def _memory(self, server: ServerProcess, state: _State) -> dict[str, Value | Unknown]:
         state.nodes = nodes = gpu_use.open_nodes(self._roots, server.pid)
         values = gpu_use.memory(self._roots, server.pid, nodes)
+        if not isinstance(nodes, Unknown) and "nvidia" in nodes.kinds:
+            values |= gpu_use.with_nvidia(values, self._nvidia(server.pid))
         held = (values["server.gpu_memory_bytes"], values["server.gpu_gtt_bytes"])
         state.bytes = sum(int(value) for value in held if not isinstance(value, Unknown))
         values |= self._fullest(values["server.gpu_cards"])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -284,15 +285,17 @@ def test_a_gpu_without_a_render_node_fails_and_no_gpu_is_not_here(machine: Make,
     assert only(probes_gpu.nodes(machine())).state == "fails"
 
 
-def test_what_is_not_read_of_nvidia_cards_is_said(machine: Make, tmp_path: Path) -> None:
+def test_what_is_needed_to_read_nvidia_cards_is_said(machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_gpu(tmp_path, "0x10de")
     assert only(probes_gpu.nvidia(machine())).state == "fails"
     write(tmp_path / "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.1\n")
+    # the binding is not installed
+    monkeypatch.setitem(sys.modules, "pynvml", None)
 
     row = only(probes_gpu.nvidia(machine()))
 
     assert row.state == "absent"
-    assert "-lv 4" in row.fix
+    assert "llama-sentinel[nvidia]" in row.fix
 
 
 def test_without_a_card_nothing_of_a_gpu_is_missed(machine: Make) -> None:
