@@ -85,8 +85,12 @@ class CaseDef:
     expect: ExpectDef
     given: Mapping[str, Value] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    #: values that change while the test runs: from when on, and which
+    later: tuple[tuple[float, Mapping[str, Value]], ...] = ()
     log: tuple[tuple[float, str], ...] = ()
     kernel: tuple[tuple[float, str], ...] = ()
+    #: what systemd and other daemons say of the unit
+    systemd: tuple[tuple[float, str], ...] = ()
     #: when the server's process ends, seconds; None: it lives on
     gone: float | None = None
     #: when a new process of the same server is found, seconds; None: never

@@ -78,12 +78,20 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
             if entity == server and gone is not None and at >= gone:
                 # A new process brings its own values: those given are of the first.
                 break
-            queue.append((at, 1, Samples(EPOCH + at, "test", entity, dict(sampled))))
+            now = {signal: _as_of(case, signal, at, value) for signal, value in sampled.items()}
+            queue.append((at, 1, Samples(EPOCH + at, "test", entity, now)))
             at += _RESAMPLE
+    for at, changed in case.later:
+        for entity in (server, gpu, HOST):
+            now = {signal: value for signal, value in changed.items() if owners[CATALOGUE[signal].scope] == entity}
+            if now:
+                queue.append((at, 1, Samples(EPOCH + at, "test", entity, now)))
     for at, line in case.log:
         queue.append((at, 2, LogLines(EPOCH + at, "test.log", server, line.encode() + b"\n")))
     for at, line in case.kernel:
         queue.append((at, 2, LogLines(EPOCH + at, "kernel", HOST, line.encode() + b"\n", kind="kernel")))
+    for at, line in case.systemd:
+        queue.append((at, 2, LogLines(EPOCH + at, "journal", server, line.encode() + b"\n", kind="systemd")))
     if gone is not None:
         queue.append((gone, 3, ServerGone(EPOCH + gone, "test", server, pid if isinstance(pid, int) else _PID)))
     if case.restart is not None:
@@ -94,6 +102,14 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
     queue.sort(key=lambda item: item[:2])
     for _, _, reading in queue:
         yield reading
+
+
+def _as_of(case: CaseDef, signal: str, at: float, value: Value | Unknown) -> Value | Unknown:
+    """What the test says of a signal at a time."""
+    for when, changed in case.later:
+        if when <= at and signal in changed:
+            value = changed[signal]
+    return value
 
 
 def compare(rule: RuleDef, case: CaseDef, outcome: Outcome) -> Failure | None:

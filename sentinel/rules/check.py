@@ -79,7 +79,8 @@ def _check_shape(rule: RuleDef, findings: Findings) -> None:
             findings.error(
                 where, f"expects cause '{test.expect.cause}', which is not there{did_you_mean(test.expect.cause, seen)}"
             )
-        for signal, value in test.given.items():
+        given = [*test.given.items(), *(pair for _, values in test.later for pair in values.items())]
+        for signal, value in given:
             spec = CATALOGUE.get(signal)
             if spec is None:
                 findings.error(where, f"gives unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")

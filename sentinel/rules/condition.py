@@ -111,10 +111,14 @@ class Condition:
         return value
 
     def evaluate(self, context: object) -> Any:
-        """The value, or None where a name that it needs is not known. Raises ExpressionError for a type mistake."""
+        """The value, or None where a name that it needs is not known, or the numbers divide by zero or overflow 64 bits.
+
+        Raises ExpressionError for a type mistake.
+        """
         try:
             return self._program.execute(context)
-        except KeyError:
+        except (KeyError, ArithmeticError):
+            # Numbers come from strangers' files: one that overflows must silence its rule, not end the daemon.
             return None
         except RuntimeError as error:
             if "Undefined variable" in str(error):

@@ -241,25 +241,38 @@ def _case(table: Table) -> CaseDef:
         missing=expect.texts("missing"),
     )
     expect.done()
-    given: dict[str, Value] = {}
-    for signal, value in table.mapping("given").items():
-        if isinstance(value, bool | int | float | str):
-            given[signal] = value
+    later = []
+    for when, values in table.mapping("later").items():
+        seconds = parse_duration(when)
+        if seconds is None or not isinstance(values, dict):
+            table.findings.error(table.at(f"later.{when}"), 'must be a table of signals under a time, as in "5s" = { ... }')
         else:
-            table.findings.error(table.at(f"given.{signal}"), f"must be a number, a text or a flag, not {value!r:.60}")
+            later.append((seconds, _values(table, f"later.{when}", values)))
     case = CaseDef(
         name=name,
         at=table.duration("at", 60.0) or 60.0,
         expect=expected,
-        given=given,
+        given=_values(table, "given", table.mapping("given")),
         unknown=table.texts("unknown"),
+        later=tuple(sorted(later, key=lambda change: change[0])),
         log=_timed(table, "log"),
         kernel=_timed(table, "kernel"),
+        systemd=_timed(table, "systemd"),
         gone=table.duration("gone", None),
         restart=table.duration("restart", None),
     )
     table.done()
     return case
+
+
+def _values(table: Table, key: str, raw: dict[str, Any]) -> dict[str, Value]:
+    given: dict[str, Value] = {}
+    for signal, value in raw.items():
+        if isinstance(value, bool | int | float | str):
+            given[signal] = value
+        else:
+            table.findings.error(table.at(f"{key}.{signal}"), f"must be a number, a text or a flag, not {value!r:.60}")
+    return given
 
 
 def _timed(table: Table, key: str) -> tuple[tuple[float, str], ...]:

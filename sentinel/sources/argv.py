@@ -62,7 +62,11 @@ class Requested:
         return default if given is None else given.text
 
     def flag(self, name: str) -> bool:
-        return self.text(name, "off").lower() in _TRUE
+        return self.on(name, default=False)
+
+    def on(self, name: str, *, default: bool) -> bool:
+        """A setting that is on or off, as given or by default."""
+        return self.text(name, "on" if default else "off").lower() in _TRUE
 
     @property
     def is_router(self) -> bool:
@@ -98,7 +102,7 @@ class Requested:
             "server.ctx_requested": self.number("ctx", 0),
             "server.ctx_explicit": "ctx" in self.settings,
             "server.slots_requested": self.number("slots", -1),
-            "server.gpu_layers_requested": self._gpu_layers(),
+            "server.gpu_layers_requested": self.gpu_layers(),
             "server.gpu_layers_asked": "auto" if layers is None else layers.text,
             "server.gpu_layers_explicit": layers is not None,
             "server.gpu_layers_source": "" if layers is None else layers.source,
@@ -108,7 +112,7 @@ class Requested:
             "server.gfx_override": self.gfx_override,
             "server.experts_on_cpu": self._experts_on_cpu(),
             "server.mlock_requested": self.flag("mlock"),
-            "server.mmap_requested": self.text("mmap", "on").lower() in _TRUE,
+            "server.mmap_requested": self.on("mmap", default=True),
             "server.cache_type_k": self.text("cache_type_k", "f16"),
             "server.cache_type_v": self.text("cache_type_v", "f16"),
             "server.context_shift_requested": self.flag("context_shift"),
@@ -122,7 +126,8 @@ class Requested:
             values |= {name: Unknown(env_unreadable) for name in values.keys() - given - COMMAND_LINE_ONLY}
         return {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
 
-    def _gpu_layers(self) -> int | Unknown:
+    def gpu_layers(self) -> int | Unknown:
+        """-ngl as asked: -1 auto or absent, -2 all."""
         word = self.text("gpu_layers", "auto")
         return {"auto": -1, "all": -2}.get(word) or self.number("gpu_layers", -1)
 

@@ -70,34 +70,44 @@ def parse(text: str) -> Membership:
     return Membership(clean(own or "/"), clean(memory if memory is not None else unified or "/"), memory is None)
 
 
-def limits(roots: Roots, member: Membership) -> dict[str, Value | Unknown]:
-    """Signals of the tightest memory limit on the way up: bytes, -1 for none. Groups that cannot be read make it Unknown."""
+def groups(roots: Roots, member: Membership) -> tuple[Path, tuple[Path, ...]] | Unknown:
+    """Where the memory controller is mounted, and the folders of the process's group and of all above it, leaf first."""
     base = roots.sys / "fs/cgroup"
-    names = ("memory.max", "memory.current") if member.unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
     if not member.unified:
         base = base / "memory"
     if not base.is_dir():
-        return _nothing(Unknown(f"{base} is not there: control groups are not mounted"))
+        return Unknown(f"{base} is not there: control groups are not mounted")
     leaf = base / member.memory.lstrip("/")
     if ".." in leaf.parts or not leaf.is_dir():
         # Seen from inside a container the path is the host's; the group mounted at the root is then the container's own.
         leaf = base
+    depth = len(leaf.parts) - len(base.parts)
+    return base, (leaf, *leaf.parents[:depth])
+
+
+def path_of(base: Path, group: Path) -> str:
+    """The group's name as the kernel writes it, ``/`` for the root."""
+    return clean("/" + str(group.relative_to(base)).removeprefix("."))
+
+
+def limits(roots: Roots, member: Membership) -> dict[str, Value | Unknown]:
+    """Signals of the tightest memory limit on the way up: bytes, -1 for none. Groups that cannot be read make it Unknown."""
+    names = ("memory.max", "memory.current") if member.unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    found = groups(roots, member)
+    if isinstance(found, Unknown):
+        return _nothing(found)
+    base, upward = found
     tightest, where = -1, None
-    group = leaf
-    while True:
-        limit = _limit(group / names[0])
+    for group in upward:
+        limit = read_limit(group / names[0])
         if isinstance(limit, Unknown):
             return _nothing(limit)
         if limit >= 0 and (tightest < 0 or limit < tightest):
             tightest, where = limit, group
-        if group == base:
-            break
-        group = group.parent
-    path = "" if where is None else "/" + str(where.relative_to(base)).removeprefix(".")
     return {
         "server.cgroup_limit_bytes": tightest,
-        "server.cgroup_limit_path": clean(path),
-        "server.cgroup_used_bytes": _used(where or leaf, names[1]),
+        "server.cgroup_limit_path": "" if where is None else path_of(base, where),
+        "server.cgroup_used_bytes": _used(where or upward[0], names[1]),
     }
 
 
@@ -113,7 +123,8 @@ def _used(group: Path, name: str) -> int | Unknown:
     return used
 
 
-def _limit(path: Path) -> int | Unknown:
+def read_limit(path: Path) -> int | Unknown:
+    """Bytes, -1 for no limit; the root group has no such file, which is no limit."""
     try:
         text = read_text(path, 64)
     except FileNotFoundError:

@@ -128,6 +128,9 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "models_dir": ("--models-dir",),
     "models_preset": ("--models-preset",),
     "sleep_idle": ("--sleep-idle-seconds",),
+    "rpc": ("--rpc",),
+    "fit_ctx": ("-fitc", "--fit-ctx"),
+    "cache_ram": ("-cram", "--cache-ram"),
 }
 BY_FLAG = {flag: name for name, flags in SETTINGS.items() for flag in flags}
 
@@ -150,6 +153,10 @@ BY_SWITCH: Mapping[str, tuple[str, str]] = {
     "--kv-unified": ("kv_unified", "on"),
     "-no-kvu": ("kv_unified", "off"),
     "--no-kv-unified": ("kv_unified", "off"),
+    "-kvo": ("kv_offload", "on"),
+    "--kv-offload": ("kv_offload", "on"),
+    "-nkvo": ("kv_offload", "off"),
+    "--no-kv-offload": ("kv_offload", "off"),
     "--embd-gemma-default": ("embeddings", "on"),
     # common/arg.cpp sets INT_MAX
     "-v": ("verbosity", "2147483647"),
@@ -190,9 +197,13 @@ BY_VARIABLE: Mapping[str, str] = {
     "LLAMA_ARG_RERANKING": "embeddings",
     "LLAMA_ARG_CONTEXT_SHIFT": "context_shift",
     "LLAMA_ARG_KV_UNIFIED": "kv_unified",
+    "LLAMA_ARG_KV_OFFLOAD": "kv_offload",
+    "LLAMA_ARG_RPC": "rpc",
+    "LLAMA_ARG_FIT_CTX": "fit_ctx",
+    "LLAMA_ARG_CACHE_RAM": "cache_ram",
 }
 #: settings that are on or off
-ON_OR_OFF = frozenset({"cpu_moe", "mlock", "mmap", "dio", "embeddings", "context_shift", "kv_unified"})
+ON_OR_OFF = frozenset({"cpu_moe", "mlock", "mmap", "dio", "embeddings", "context_shift", "kv_unified", "kv_offload"})
 
 #: signal -> settings of which one settles it; without any of them it could still be set in the environment
 SETTLED_BY: Mapping[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sentinel.model.labels import Unknown, Value
+from sentinel.sizing.shape import ModelShape
 from sentinel.sources.gguf_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.sources.roots import clean
 
@@ -35,10 +36,15 @@ _EXPERTS = re.compile(r"_exps\.weight\Z|\.ffn_(?:gate|up|down)\.\d+\.weight\Z")
 _ABOUT = (
     "bytes", "arch", "ctx_train", "layers", "experts", "experts_used", "bpw", "expert_bpw", "expert_types", "label"
 )  # fmt: skip
+_BLOCK = re.compile(r"blk\.(\d{1,5})\.")
 _KEYS = re.compile(
     r"general\.(?:architecture|file_type)\Z"
-    r"|[\w-]+\.(?:block_count|context_length|expert_count|expert_used_count)\Z"
+    r"|[\w-]+\.(?:block_count|context_length|embedding_length|expert_count|expert_used_count)\Z"
+    r"|[\w-]+\.attention\.(?:head_count|head_count_kv|key_length|value_length|key_length_mla)\Z"
 )
+#: more layers than any model has; a longer array of a wanted key is passed over
+_MAX_LAYERS = 4096
+_Metadata = dict[str, int | float | str | tuple[int, ...]]
 
 
 class GgufError(Exception):
@@ -50,13 +56,17 @@ class GgufHeader:
     """A model file, or all splits of one. Types map a tensor type's name to its number of weights."""
 
     file_bytes: int
-    metadata: Mapping[str, int | float | str] = field(default_factory=dict)
+    metadata: Mapping[str, int | float | str | tuple[int, ...]] = field(default_factory=dict)
     types: Mapping[str, int] = field(default_factory=dict)
     expert_types: Mapping[str, int] = field(default_factory=dict)
     weights_bytes: int = 0
     expert_bytes: int = 0
     #: why the sums are not whole, empty when they are
     incomplete: str = ""
+    #: bytes of the tensors of each block, of the experts among them, and of the token embeddings
+    block_bytes: Mapping[int, int] = field(default_factory=dict)
+    block_expert_bytes: Mapping[int, int] = field(default_factory=dict)
+    input_bytes: int = 0
 
     @property
     def arch(self) -> str:
@@ -66,6 +76,31 @@ class GgufHeader:
         """An integer of the architecture's own keys, for example ``block_count``."""
         value = self.metadata.get(f"{self.arch}.{key}")
         return value if isinstance(value, int) else None
+
+    def shape(self) -> ModelShape | Unknown:
+        """What the arithmetic of memory needs; Unknown where tensors could not all be read."""
+        if self.incomplete:
+            return Unknown(self.incomplete)
+        heads_kv = self.metadata.get(f"{self.arch}.attention.head_count_kv")
+        heads = self.of_arch("attention.head_count") or 0
+        if isinstance(heads_kv, int) or (heads_kv is None and heads):
+            # llama.cpp takes the number of heads where that of the KV heads is missing (llama-model.cpp, load_hparams)
+            heads_kv = (heads_kv if isinstance(heads_kv, int) else heads,)
+        return ModelShape(
+            arch=self.arch,
+            layers=self.of_arch("block_count") or 0,
+            ctx_train=self.of_arch("context_length") or 0,
+            embed=self.of_arch("embedding_length") or 0,
+            heads=heads,
+            heads_kv=heads_kv if isinstance(heads_kv, tuple) else (),
+            key_length=self.of_arch("attention.key_length") or 0,
+            value_length=self.of_arch("attention.value_length") or 0,
+            is_mla=self.of_arch("attention.key_length_mla") is not None,
+            weights_bytes=self.weights_bytes,
+            block_bytes=self.block_bytes,
+            block_expert_bytes=self.block_expert_bytes,
+            input_bytes=self.input_bytes,
+        )
 
     def signals(self) -> dict[str, Value | Unknown]:
         """Signals ``server.model_*``."""
@@ -118,10 +153,13 @@ def read_model(path: str) -> GgufHeader:
     if not parts:
         raise GgufError(missing[0])
     types, expert_types = Counter[str](), Counter[str]()
-    metadata: dict[str, int | float | str] = {}
+    blocks, block_experts = Counter[int](), Counter[int]()
+    metadata: _Metadata = {}
     for part in parts:
         types.update(part.types)
         expert_types.update(part.expert_types)
+        blocks.update(part.block_bytes)
+        block_experts.update(part.block_expert_bytes)
         metadata |= {key: value for key, value in part.metadata.items() if key not in metadata}
     return GgufHeader(
         sum(part.file_bytes for part in parts),
@@ -131,6 +169,9 @@ def read_model(path: str) -> GgufHeader:
         sum(part.weights_bytes for part in parts),
         sum(part.expert_bytes for part in parts),
         missing[0] if missing else next((part.incomplete for part in parts if part.incomplete), ""),
+        blocks,
+        block_experts,
+        sum(part.input_bytes for part in parts),
     )
 
 
@@ -226,30 +267,41 @@ def _parse(reader: _Reader) -> GgufHeader:
         raise reader.fail(f"GGUF version {version} is not known (1 to 3 are)")
     reader.wide = "I" if version == 1 else "Q"
     tensors = reader.count(_MAX_TENSORS, "tensors")
-    metadata: dict[str, int | float | str] = {}
+    metadata: _Metadata = {}
     for _ in range(reader.count(_MAX_KEYS, "keys")):
         key = reader.string().decode("utf-8", "replace")
         value = _value(reader, reader.number("I"), wanted=_KEYS.match(key) is not None)
         if value is not None:
             metadata[key] = value
     types, expert_types = Counter[str](), Counter[str]()
-    all_bytes = expert_bytes = 0
+    blocks, block_experts = Counter[int](), Counter[int]()
+    all_bytes = expert_bytes = input_bytes = 0
     strange = ""
     for _ in range(tensors):
         name, kind, weights = _tensor(reader)
         type_name, block, size = TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
         if kind not in TENSOR_TYPES:
             strange = f"{reader.path} has tensors of type {kind}, which this version of sentinel does not know"
+        tensor_bytes = weights * size // block
         types[type_name] += weights
-        all_bytes += weights * size // block
+        all_bytes += tensor_bytes
+        number = _BLOCK.match(name)
+        if number is not None:
+            blocks[int(number[1])] += tensor_bytes
+        elif name.startswith("token_embd."):
+            input_bytes += tensor_bytes
         if _EXPERTS.search(name):
             expert_types[type_name] += weights
-            expert_bytes += weights * size // block
-    return GgufHeader(reader.size, metadata, types, expert_types, all_bytes, expert_bytes, strange)
+            expert_bytes += tensor_bytes
+            if number is not None:
+                block_experts[int(number[1])] += tensor_bytes
+    return GgufHeader(
+        reader.size, metadata, types, expert_types, all_bytes, expert_bytes, strange, blocks, block_experts, input_bytes
+    )
 
 
-def _value(reader: _Reader, kind: int, *, wanted: bool) -> int | float | str | None:
-    """One value, None when it is not wanted or an array: arrays are passed over."""
+def _value(reader: _Reader, kind: int, *, wanted: bool) -> int | float | str | tuple[int, ...] | None:
+    """One value, None when it is not wanted. Arrays are passed over, but for wanted ones of a number a layer."""
     code = _SCALARS.get(kind)
     if code is not None:
         raw = reader.take(struct.calcsize("<" + code))
@@ -263,7 +315,10 @@ def _value(reader: _Reader, kind: int, *, wanted: bool) -> int | float | str | N
     inner = reader.number("I")
     code = _SCALARS.get(inner)
     if code is not None:
-        reader.skip(struct.calcsize("<" + code) * reader.count(reader.size, "values in an array"))
+        count = reader.count(reader.size, "values in an array")
+        if wanted and code in "BbHhIiQq" and count <= _MAX_LAYERS:
+            return tuple(reader.number(code) for _ in range(count))
+        reader.skip(struct.calcsize("<" + code) * count)
     elif inner == 8:
         reader.skip_strings(reader.count(_MAX_STRINGS, "strings in an array"))
     else:

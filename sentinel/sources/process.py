@@ -10,6 +10,7 @@ from sentinel.model.labels import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources import cgroup
 from sentinel.sources.discover import ServerProcess
+from sentinel.sources.outlook import Outlook
 from sentinel.sources.roots import Roots, read_number, read_text, reason
 from sentinel.sources.status import Stat, memory_signals, read_stat
 
@@ -31,6 +32,8 @@ class Cadence:
 
 _CHEAP = Cadence(2.0, 5.0)
 _GROUP = Cadence(5.0, 15.0)
+#: what is left of memory, while the load is known to go on, and otherwise
+_ROOM_LOADING, _ROOM = Cadence(1.0, 2.0), Cadence(2.0, 15.0)
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class _State:
     last: dict[str, float] = field(default_factory=dict)
     cpu: tuple[float, int] | None = None
     share: float = 0.0
+    outlook: Outlook = field(default_factory=Outlook)
 
 
 class ServerSampler:
@@ -79,7 +83,9 @@ class ServerSampler:
 
     def _sample(self, server: ServerProcess, state: _State, at: float) -> dict[str, Value | Unknown]:
         age = at - server.start_time
-        due = {name for name, cadence in (("cheap", _CHEAP), ("group", _GROUP)) if cadence.due(state.last.get(name), at, age)}
+        left = _ROOM_LOADING if state.outlook.unfinished else _ROOM
+        cadences = (("cheap", _CHEAP), ("group", _GROUP), ("room", left))
+        due = {name for name, cadence in cadences if cadence.due(state.last.get(name), at, age)}
         if not due:
             return {}
         stat = read_stat(self._roots, server.pid)
@@ -87,9 +93,12 @@ class ServerSampler:
             # gone; discovery says so
             return {}
         state.last.update(dict.fromkeys(due, at))
-        values: dict[str, Value | Unknown] = {}
-        if "cheap" in due:
+        values = state.outlook.requirement(self._roots, server)
+        room = state.outlook.room(self._roots, server) if "room" in due else None
+        if "cheap" in due or room is not None:
             values |= self._cheap(server, state, stat, at)
+        if room is not None:
+            values |= state.outlook.held(room, values, age)
         if "group" in due:
             values |= cgroup.limits(self._roots, server.member)
         return values

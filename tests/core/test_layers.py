@@ -17,7 +17,7 @@ ROOT = Path(sentinel.__file__).parent
 #: From the bottom up. A module may import modules of rows below its own, and of its own package.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("model",),
-    ("parsing", "facts"),
+    ("parsing", "facts", "sizing"),
     ("alerts", "rules"),
     ("learning",),
     ("engine", "recording"),

@@ -1,0 +1,209 @@
+"""What a server will need by its flags and its model file, what it holds, and what is left: composed machines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sentinel.facts.catalogue import CATALOGUE
+from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.sizing.need import Need
+from sentinel.sources.argv import decode
+from sentinel.sources.cgroup import parse
+from sentinel.sources.discover import ServerProcess
+from sentinel.sources.gguf import GgufHeader, read_model
+from sentinel.sources.logs_of import LogSource, find_log
+from sentinel.sources.needs import has_gpu_nodes, lock_limit, needed, vram_total
+from sentinel.sources.outlook import Outlook, firm_bytes
+from sentinel.sources.roots import Roots
+
+gguf = pytest.importorskip("gguf")
+
+GIB = 1 << 30
+NO_CAPABILITY = "CapEff:\t0000000000000000\n"
+#: bit 14
+IPC_LOCK = "CapEff:\t0000000000004000\n"
+INITIAL_USERS = "         0          0 4294967295\n"
+HELD: dict[str, Value | Unknown] = {
+    "server.rss_anon_bytes": GIB, "server.rss_shmem_bytes": 0, "server.rss_file_bytes": 0, "server.locked_bytes": 0,
+    "server.swap_bytes": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Roots:
+    made = Roots(tmp_path / "proc", tmp_path / "sys", tmp_path / "dev", tmp_path / "docker")
+    (made.proc / "7").mkdir(parents=True)
+    made.dev.mkdir()
+    (made.sys / "fs/cgroup").mkdir(parents=True)
+    (made.proc / "7/uid_map").write_text(INITIAL_USERS)
+    (made.proc / "7/status").write_text(NO_CAPABILITY)
+    left(made, 8 * GIB)
+    return made
+
+
+def left(roots: Roots, size: int, swap: int = 0) -> None:
+    (roots.proc / "meminfo").write_text(f"MemAvailable: {size // 1024} kB\nSwapFree: {swap // 1024} kB\n")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> GgufHeader:
+    """Four layers; all that the arithmetic reads, as make_models writes it."""
+    from make_models import write_moe
+
+    return read_model(str(write_moe(tmp_path_factory.mktemp("model") / "moe.gguf")))
+
+
+def server(roots: Roots, model: GgufHeader | None, *flags: str, start: float = 100.0) -> ServerProcess:
+    requested = decode(["llama-server", *flags], {})
+    member = parse("0::/")
+    log: LogSource = find_log(roots, 7, requested, {}, member, in_router=False)
+    values: dict[str, Value | Unknown] = {"server.argv_readable": True, "server.memlock_limit_bytes": 8 << 20}
+    return ServerProcess(7, 1, start, Entity("server", "x"), requested, member, log, model, 1, values)
+
+
+def need_of(roots: Roots, model: GgufHeader | None, *flags: str, limit: int | Unknown = -1) -> Need:
+    found = needed(roots, decode(["llama-server", "-m", "x", *flags], {}), model, limit, "")
+    assert isinstance(found, Need), found
+    return found
+
+
+def test_the_header_gives_the_shape(model: GgufHeader) -> None:
+    shape = model.shape()
+    assert not isinstance(shape, Unknown)
+    assert (shape.arch, shape.layers, shape.heads, shape.heads_kv, shape.embed) == ("llama", 4, 4, (2,), 256)
+    assert sum(shape.block_bytes.values()) + shape.input_bytes < shape.weights_bytes
+    assert set(shape.block_expert_bytes) == {0, 1, 2, 3}
+    assert shape.input_bytes == 286 * 256 * 2
+
+
+def test_heads_may_be_given_for_each_layer(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_block_count(3)
+    writer.add_head_count([8, 8, 8])
+    writer.add_head_count_kv([2, 0, 1])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    shape = read_model(str(tmp_path / "m.gguf")).shape()
+    assert not isinstance(shape, Unknown)
+    assert shape.heads_kv == (2, 0, 1)
+
+
+def test_flags_decide_what_cannot_be_dropped(roots: Roots, model: GgufHeader) -> None:
+    cache = 512 * 2048
+    assert need_of(roots, model, "-c", "512") == replace(need_of(roots, model, "-c", "512"), weights_bytes=0, cache_bytes=cache)
+    assert need_of(roots, model, "--no-mmap").weights_bytes == model.weights_bytes
+    assert need_of(roots, model, "--mlock").locked_bytes == model.weights_bytes
+    assert need_of(roots, model, "--mlock", limit=4096).locked_bytes == 4096
+    assert need_of(roots, model, "--load-mode", "none").locked_bytes == 0
+    assert need_of(roots, model, "-c", "512", "-ctk", "q8_0", "-ctv", "q8_0").cache_bytes == cache * 34 // 64
+    assert need_of(roots, model, "-c", "512", "--rpc", "other:50052").cache_bytes == 0
+
+
+def test_a_gpu_takes_what_it_may_take_and_no_more(roots: Roots, model: GgufHeader) -> None:
+    (roots.dev / "dri").mkdir()
+    (roots.dev / "dri/renderD128").touch()
+    assert has_gpu_nodes(roots)
+    shape = model.shape()
+    assert not isinstance(shape, Unknown)
+    assert need_of(roots, model, "--no-mmap", "-ngl", "99").weights_bytes == shape.input_bytes
+    assert need_of(roots, model, "--no-mmap", "-ngl", "99", "--cpu-moe").weights_bytes == shape.input_bytes + sum(
+        shape.block_expert_bytes.values()
+    )
+    assert need_of(roots, model, "--no-mmap", "-ngl", "99", "-dev", "none").weights_bytes == model.weights_bytes
+    assert need_of(roots, model, "-c", "512", "-ngl", "99").cache_bytes == 0
+    assert need_of(roots, model, "-c", "512", "-ngl", "99", "-nkvo").cache_bytes == 512 * 2048
+
+
+def test_video_memory_counts_only_where_every_card_tells(roots: Roots) -> None:
+    card = roots.sys / "class/drm/card0/device"
+    card.mkdir(parents=True)
+    (card / "mem_info_vram_total").write_text("1000\n")
+    (roots.sys / "class/drm/card0-DP-1/device").mkdir(parents=True)
+    (roots.sys / "class/drm/card0-DP-1/device/mem_info_vram_total").write_text("1000\n")
+    (roots.dev / "dri").mkdir()
+    (roots.dev / "dri/renderD128").touch()
+    assert vram_total(roots) == 1000
+    (roots.dev / "nvidia0").touch()
+    assert vram_total(roots) is None
+    (roots.dev / "nvidia0").unlink()
+    (roots.dev / "dri/renderD129").touch()
+    assert vram_total(roots) is None
+
+
+def test_a_capability_lifts_the_limit_unless_a_user_namespace_gave_it(roots: Roots) -> None:
+    assert lock_limit(roots, 7, 5) == 5
+    (roots.proc / "7/status").write_text(IPC_LOCK)
+    assert lock_limit(roots, 7, 5) == -1
+    (roots.proc / "7/uid_map").write_text("0 1000 1\n1 100000 65536\n")
+    assert lock_limit(roots, 7, 5) == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"), [(("-c", "many"), "many"), (("-m", "x", "-ngl", "lots"), "lots"), (("--port", "1"), "router")]
+)
+def test_what_cannot_be_told_is_unknown_with_its_reason(
+    roots: Roots, model: GgufHeader, flags: tuple[str, ...], why: str
+) -> None:
+    words = flags if "--port" in flags else ("-m", "x", *flags)
+    found = needed(roots, decode(["llama-server", *words], {}), model, -1, "")
+    assert isinstance(found, Unknown)
+    assert why in found.why
+    assert isinstance(needed(roots, decode(["x", "-m", "x"], {}), None, -1, ""), Unknown)
+    assert needed(roots, decode(["x", "-m", "x"], {}), model, -1, "no access") == Unknown("no access")
+
+
+def test_only_what_cannot_be_dropped_is_firm() -> None:
+    mapped_and_locked = HELD | {"server.rss_file_bytes": 5 * GIB, "server.locked_bytes": 3 * GIB}
+    assert firm_bytes(mapped_and_locked) == 4 * GIB
+    copied_and_locked = HELD | {"server.rss_anon_bytes": 6 * GIB, "server.locked_bytes": 5 * GIB, "server.rss_file_bytes": 4096}
+    assert firm_bytes(copied_and_locked) == 6 * GIB + 4096
+    assert isinstance(firm_bytes(HELD | {"server.rss_anon_bytes": Unknown("gone")}), Unknown)
+
+
+def look(outlook: Outlook, roots: Roots, process: ServerProcess, firm: int, age: float = 1.0) -> dict[str, Value | Unknown]:
+    found = outlook.room(roots, process)
+    return outlook.held(found, HELD | {"server.rss_anon_bytes": firm}, age)
+
+
+def test_the_load_is_unfinished_until_it_holds_what_it_needs(roots: Roots, model: GgufHeader) -> None:
+    process = server(roots, model, "-m", "x", "--no-mmap")
+    outlook = Outlook()
+    told = outlook.requirement(roots, process)
+    assert told["server.need_weights_bytes"] == model.weights_bytes
+    assert outlook.requirement(roots, process) == {}
+    values = look(outlook, roots, process, 4096)
+    assert values["server.memory_left_bytes"] == 8 * GIB
+    assert outlook.unfinished
+    look(outlook, roots, process, GIB)
+    assert not outlook.unfinished
+    types = {"flag": bool, "int": int, "float": float, "text": str}
+    for name, value in (told | values).items():
+        assert isinstance(value, (Unknown, types[CATALOGUE[name].type])), name
+
+
+def test_memory_pinned_for_a_gpu_counts_as_what_the_machine_lost(roots: Roots, model: GgufHeader) -> None:
+    (roots.dev / "kfd").touch()
+    process = server(roots, model, "-m", "x", "--no-mmap", "-ngl", "1")
+    outlook = Outlook()
+    outlook.requirement(roots, process)
+    assert look(outlook, roots, process, GIB)["server.firm_bytes"] == GIB
+    left(roots, 3 * GIB)
+    # 5 GiB are gone from the machine and show nowhere: they are taken to be its own, so that no shortage is made up
+    assert look(outlook, roots, process, GIB)["server.firm_bytes"] == 6 * GIB
+    late = Outlook()
+    late.requirement(roots, process)
+    assert isinstance(look(late, roots, process, GIB, age=600.0)["server.firm_bytes"], Unknown)
+
+
+def test_an_unreadable_environment_or_limit_is_said(roots: Roots, model: GgufHeader) -> None:
+    process = replace(server(roots, model, "-m", "x"), values={"server.argv_readable": False})
+    told = Outlook().requirement(roots, process)
+    assert isinstance(told["server.need_bytes"], Unknown)
+    assert isinstance(told["server.lock_limit_bytes"], Unknown)
+    (roots.proc / "meminfo").unlink()
+    assert isinstance(look(Outlook(), roots, process, 1)["server.memory_left_bytes"], Unknown)
