@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from control_groups import control_group
 from live import PROMISE, Sentinel, needs_root, wait_for
 from real_server import model, server
 
 pytestmark = [pytest.mark.real_server, pytest.mark.root, pytest.mark.timeout(300)]
 
-_CGROUPS = Path("/sys/fs/cgroup")
 _LIMIT = 300 << 20
 #: Share of one core: 300 MB that come from the page cache then take seconds, as 200 GB from a disk take minutes.
 _CORE_SHARE = 0.12
-_PERIOD_MICROSECONDS = 100_000
-
-
-@contextmanager
-def control_group(name: str) -> Iterator[list[Path]]:
-    """Groups of our own with the memory limit and the slow processor, of whichever version the machine has; removed again."""
-    quota = str(int(_PERIOD_MICROSECONDS * _CORE_SHARE))
-    if (_CGROUPS / "cgroup.controllers").exists():
-        made = {_CGROUPS / name: {"memory.max": str(_LIMIT), "cpu.max": f"{quota} {_PERIOD_MICROSECONDS}"}}
-    else:
-        made = {
-            _CGROUPS / "memory" / name: {"memory.limit_in_bytes": str(_LIMIT)},
-            _CGROUPS / "cpu" / name: {"cpu.cfs_period_us": str(_PERIOD_MICROSECONDS), "cpu.cfs_quota_us": quota},
-        }
-    with ExitStack() as stack:
-        for folder, settings in made.items():
-            try:
-                folder.mkdir()
-                stack.callback(folder.rmdir)
-                for file, value in settings.items():
-                    (folder / file).write_text(value)
-            except OSError as error:
-                pytest.skip(f"no control group of our own here: {folder}: {error.strerror}")
-        yield list(made)
 
 
 def _kernel_log_can_be_read() -> bool:
@@ -61,7 +36,7 @@ def test_a_kill_while_loading_is_told_with_its_cause(new_sentinel: Callable[...,
     weights = model()
     if weights.stat().st_size < 1.5 * _LIMIT:
         pytest.skip(f"{weights.name} is too small to fill {_LIMIT >> 20} MB")
-    with control_group(f"sentinel-test-{os.getpid()}") as groups:
+    with control_group("sentinel-test", _LIMIT, _CORE_SHARE) as groups:
         enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
         wrap = ["sh", "-c", f'{enter} exec "$0" "$@"']
         arguments = ["-m", str(weights), "-c", "512", "--mlock"]

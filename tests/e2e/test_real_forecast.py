@@ -1,0 +1,153 @@
+"""A real llama-server that will not fit is told of before the kernel kills it, and one that fits is left alone."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_groups import control_group
+from live import Sentinel, needs_root, wait_for
+from make_models import write_moe
+from real_server import model, server
+
+from sentinel.model.labels import Unknown
+from sentinel.sizing.kv_cache import token_bytes
+from sentinel.sources.gguf import read_model
+
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
+
+#: Seconds between the forecast and the kill.
+_AHEAD = 30.0
+
+
+@pytest.mark.parametrize("flags", [(), ("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on"), ("-np", "4")])
+def test_the_cache_is_as_large_as_computed(models: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """-lv 4 makes the server print what it allocated."""
+    path = write_moe(tmp_path / "dense.gguf", experts=0, layers=3)
+    shape = read_model(str(path)).shape()
+    assert not isinstance(shape, Unknown)
+    type_k = flags[1] if "-ctk" in flags else "f16"
+    per_layer = token_bytes(shape, type_k, type_k)
+    assert not isinstance(per_layer, Unknown)
+    log = tmp_path / "log"
+
+    def sizes() -> list[float]:
+        text = log.read_text(encoding="utf-8", errors="replace")
+        return [float(size) for size in re.findall(r"CPU KV buffer size = +([\d.]+) MiB", text)]
+
+    # Not until it is ready: on a processor without AVX-VNNI the wheel dies of a quantized cache when it first uses it.
+    with server("-m", str(path), "-c", "2048", "-lv", "4", *flags, log=log, wait_ready=False):
+        wait_for(sizes, "it prints the size of its cache", 30.0)
+    assert sum(per_layer) * 2048 == pytest.approx(sizes()[-1] * (1 << 20), rel=0.004)
+
+
+def forecasts(sentinel: Sentinel, pid: int, port: int) -> list[dict[str, Any]]:
+    """Alerts of the rule about this server."""
+    found = sentinel.ask("alerts")["alerts"]
+    name = f"127.0.0.1:{port}"
+    return [a for a in found if a["rule"] == "load-oom-forecast" and a["entity"]["name"] in (name, f"{name}:{pid}")]
+
+
+@pytest.fixture
+def weights() -> Iterator[Path]:
+    """A model that takes a while to load on a slow processor."""
+    path = model()
+    if path.stat().st_size < 450 << 20:
+        pytest.skip(f"{path.name} is too small")
+    yield path
+
+
+def run_limited(
+    sentinel: Sentinel,
+    log: Path,
+    limit: int,
+    share: float,
+    arguments: list[str],
+    *,
+    ends: bool,
+    neighbour: Callable[[list[Path]], subprocess.Popen[bytes]] | None = None,
+) -> tuple[float | None, float | None, list[dict[str, Any]]]:
+    """Seconds from the start to the forecast and to the kill (None: neither came), and the alerts."""
+    needs_root()
+    told: list[dict[str, Any]] = []
+    told_at = killed_at = None
+    beside: subprocess.Popen[bytes] | None = None
+    with control_group("sentinel-forecast", limit, share) as groups:
+        enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
+        with server(*arguments, log=log, wrap=["sh", "-c", f'{enter} exec "$0" "$@"'], wait_ready=False) as running:
+            started = time.monotonic()
+
+            def look() -> bool:
+                nonlocal told_at, killed_at, beside
+                if neighbour is not None and beside is None and time.monotonic() - started > 5.0:
+                    beside = neighbour(groups)
+                if told_at is None and (found := forecasts(sentinel, running.process.pid, running.port)):
+                    told_at = time.monotonic() - started
+                    told.extend(found)
+                if running.process.poll() is not None:
+                    killed_at = time.monotonic() - started
+                return killed_at is not None or (not ends and "listening" in log.read_text(errors="replace"))
+
+            try:
+                wait_for(look, "the load ends, one way or the other", 240.0)
+            finally:
+                if beside is not None:
+                    beside.kill()
+                    beside.wait()
+    print(f"told {told_at} s, killed {killed_at} s after the start")
+    return told_at, killed_at, told
+
+
+@pytest.mark.root
+def test_a_load_that_the_header_dooms_is_told_half_a_minute_before_the_kill(
+    new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
+) -> None:
+    """540 MB copied into a group of 300 MB, on a twentieth of a core."""
+    sentinel = new_sentinel().start()
+    arguments = ["-m", str(weights), "-c", "512", "--no-mmap"]
+    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 300 << 20, 0.03, arguments, ends=True)
+    assert killed_at is not None
+    assert told_at is not None, sentinel.ask("why", "load-oom-forecast")
+    assert killed_at - told_at >= _AHEAD, f"told {told_at:.0f} s and killed {killed_at:.0f} s after the start"
+    (alert,) = alerts
+    assert alert["cause"]["id"] == "unmapped-weights"
+    assert "sentinel-forecast" in alert["cause"]["text"]
+    assert any("Map the weights" in fix["do"] for fix in alert["fixes"])
+
+
+@pytest.mark.root
+def test_the_first_fix_ends_it_and_the_same_model_loads(
+    new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
+) -> None:
+    """Mapped, in the same group: page cache is dropped, nobody is killed, nothing is told."""
+    sentinel = new_sentinel().start()
+    arguments = ["-m", str(weights), "-c", "512", "--no-warmup"]
+    told_at, killed_at, _ = run_limited(sentinel, tmp_path / "log", 300 << 20, 0.3, arguments, ends=False)
+    assert killed_at is None
+    assert told_at is None
+
+
+@pytest.mark.root
+def test_memory_that_another_process_takes_meanwhile_is_told_as_it_happens(
+    new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
+) -> None:
+    """What would have fitted no longer does once a neighbour in its group has grown."""
+    sentinel = new_sentinel().start()
+    arguments = ["-m", str(weights), "-c", "512", "--no-mmap"]
+
+    def grow(groups: list[Path]) -> subprocess.Popen[bytes]:
+        enter = f'echo $$ > {groups[0]}/cgroup.procs; exec "$0" -c \'x = bytearray(b"1") * (300 << 20); input()\''
+        return subprocess.Popen(["sh", "-c", enter, sys.executable], stdin=subprocess.PIPE)
+
+    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 720 << 20, 0.03, arguments, ends=True, neighbour=grow)
+    assert killed_at is not None
+    assert told_at is not None, sentinel.ask("why", "load-oom-forecast")
+    assert told_at > 5.0
+    assert killed_at - told_at >= _AHEAD, f"told {told_at:.0f} s and killed {killed_at:.0f} s after the start"
+    assert "memory ends in" in alerts[0]["summary"]
