@@ -36,6 +36,7 @@ from sentinel.sources.discover import Servers
 from sentinel.sources.kernel import KernelJournal, KernelPosition, KmsgSource, kernel_source
 from sentinel.sources.llama_http import LlamaHttp
 from sentinel.sources.nvml import Nvml
+from sentinel.sources.oom_daemons import OomDaemons
 from sentinel.sources.process import ServerSampler
 from sentinel.sources.process_gpu import ServerGpus
 from sentinel.sources.roots import Roots
@@ -189,6 +190,7 @@ class Daemon:
         following = self.supervisor.stream(kernel, position=kernel.position, note=self._note_kernel, wanted=self._is_recent)
         tasks.append(asyncio.create_task(following, name="kernel"))
         tasks.append(asyncio.create_task(self.supervisor.stream(cards), name="udev"))
+        tasks.append(asyncio.create_task(self.supervisor.stream(OomDaemons()), name="oom daemons"))
         schedule.every(_TICK, self._tick, "tick")
         schedule.start()
         return tasks

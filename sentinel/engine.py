@@ -12,7 +12,7 @@ from typing import Any
 
 from sentinel.alerts.book import Book, Record, Told
 from sentinel.alerts.lifecycle import Change, Observation, Timing, advance, deadline
-from sentinel.facts.attribution import Attribution
+from sentinel.facts.attribution import GROWTH, Attribution
 from sentinel.facts.beliefs import Beliefs
 from sentinel.facts.cards import Cards
 from sentinel.learning import Learning
@@ -52,7 +52,7 @@ class Engine:
 
     def _take(self, ruleset: RuleSet) -> None:
         self.ruleset = ruleset
-        self.beliefs.use(ruleset.events, (w for r in ruleset.rules.values() for w in r.windows.values()))
+        self.beliefs.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
         self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
         self.unhealthy = {}
 
@@ -129,6 +129,7 @@ class Engine:
         self.events_seen += 1
         if (incident := self._cards.incident(event)) is not None:
             self._event(incident)
+        self._attribution.note(event)
         if event.name not in self.ruleset.by_event:
             return
         attributed = self._attribution.attribute(event)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sentinel.facts.beliefs import Beliefs
+from sentinel.facts.oom_report import PARTS, OomReport
 from sentinel.model.labels import Entity, Unknown, Value
 from sentinel.model.reading import Event
+from sentinel.model.rule import WindowDef
 
 #: How long a process that ended is still remembered by its pid. The kernel's record of a kill comes within milliseconds,
 #: but a stalled machine delivers late. Seconds.
@@ -22,7 +24,16 @@ _AT_DEATH = {
     "locked_bytes": "server.locked_bytes",
     "rss_bytes": "server.rss_bytes",
     "mlock_requested": "server.mlock_requested",
+    "memory_left": "server.memory_left_bytes",
 }
+#: What it grew by in the minute before, as last sampled.
+GROWTH = (
+    WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
+    WindowDef("grown_file", "server.rss_file_bytes", 60.0, "delta"),
+    WindowDef("grown_locked", "server.locked_bytes", 60.0, "delta"),
+)
+#: Growth below this explains nothing. Bytes.
+_GREW = 16 << 20
 
 
 @dataclass(slots=True)
@@ -43,6 +54,7 @@ class Attribution:
         self._nameless: dict[int, Entity] = {}
         #: what a server was doing when its process ended
         self._state_before: dict[Entity, str] = {}
+        self._report = OomReport()
 
     def found(self, entity: Entity, pid: int, start: float, values: Mapping[str, Value | Unknown]) -> None:
         """A server's process is known."""
@@ -77,10 +89,20 @@ class Attribution:
         port = values.get("server.port")
         return self._nameless.pop(port, None) if isinstance(port, int) else None
 
+    def note(self, event: Event) -> None:
+        """Every event, before it is asked whom it is about: the parts of a report name nobody by themselves."""
+        if event.name in PARTS:
+            self._report.note(event)
+
     def attribute(self, event: Event) -> Event:
         """The event with the server it concerns as its entity, or unchanged."""
         if event.name == "oom_killed":
+            told = self._report.explain(event)
+            return self._killed(replace(event, fields={**told, **event.fields}))
+        if event.name == "earlyoom_killed":
             return self._killed(event)
+        if event.name == "oomd_killed" and event.entity.scope == "host":
+            return self._of_group(event)
         unit = event.fields.get("unit")
         if event.entity.scope == "host" and isinstance(unit, str) and unit:
             owner = Entity("server", unit)
@@ -98,12 +120,30 @@ class Attribution:
                 return self._enriched(event, known.entity)
         if not isinstance(comm, str) or not comm.startswith(_COMMS):
             return event
+        owner = self._in_group(event.fields.get("victim_group"))
+        if owner is not None:
+            # A server that was killed before it was seen: what is believed under its name is of an earlier process.
+            return replace(event, entity=owner)
         if event.entity.scope == "server":
             return self._enriched(event, event.entity)
         nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
         if len(nameless) == 1:
             return self._enriched(event, nameless[0])
         return replace(event, entity=Entity("server", f"{comm}[{pid}]"))
+
+    def _of_group(self, event: Event) -> Event:
+        owner = self._in_group(event.fields.get("cgroup"))
+        return event if owner is None else self._enriched(event, owner)
+
+    def _in_group(self, path: Value | None) -> Entity | None:
+        """The server whose control group this is, or one below it. The root group is nobody's."""
+        if not isinstance(path, str) or not path.strip("/"):
+            return None
+        for entity in self._beliefs.runs:
+            group = self._beliefs.facts.last(entity, "server.cgroup")
+            if group is not None and isinstance(group.value, str) and (group.value + "/").startswith(path.rstrip("/") + "/"):
+                return entity
+        return None
 
     def _enriched(self, event: Event, owner: Entity) -> Event:
         fields = dict(event.fields)
@@ -117,4 +157,8 @@ class Attribution:
                 fields.pop("server_state")
             else:
                 fields["server_state"] = before
+        for window in GROWTH:
+            grown = self._beliefs.window(owner, window, event.at)
+            if grown is not None and grown >= _GREW:
+                fields[window.name] = int(grown)
         return replace(event, entity=owner, fields=fields)

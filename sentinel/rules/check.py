@@ -21,7 +21,8 @@ from sentinel.rules.template import Template, TemplateError
 _SAMPLES: dict[str, Value] = {"flag": True, "int": 7, "float": 7.5, "text": "x"}
 _FIELD_SAMPLES: dict[str, Value] = {"text": "x", "int": 7, "float": 7.5, "flag": True, "MiB": 7, "GiB": 7, "kB": 7}
 _EVENT_PARTS = ("count", "age", "fields")
-#: what attribution adds to the events of a kill (facts/attribution.py)
+_KILLS = ("oom_killed", "oomd_killed", "earlyoom_killed")
+#: what attribution adds to the events of a kill (facts/attribution.py, facts/oom_report.py)
 _JOINED: dict[str, Value] = {
     "server_state": "x",
     "load_share": 0.5,
@@ -29,6 +30,22 @@ _JOINED: dict[str, Value] = {
     "locked_bytes": 7,
     "rss_bytes": 7,
     "mlock_requested": True,
+    "memory_left": 7,
+    "grown_anon": 7,
+    "grown_file": 7,
+    "grown_locked": 7,
+    "invoked_by": "x",
+    "constraint": "x",
+    "limit_group": "x",
+    "victim_group": "x",
+    "limit_bytes": 7,
+    "usage_bytes": 7,
+    "other1": "x",
+    "other2": "x",
+    "other3": "x",
+    "other1_bytes": 7,
+    "other2_bytes": 7,
+    "other3_bytes": 7,
 }
 _COMPARED = re.compile(r"([A-Za-z_][\w.]*)\s*(==|!=|<=|>=|<|>)\s*('[^']*'|\"[^\"]*\"|-?\d[\d.]*|true|false)")
 _ORDERED = ("<", "<=", ">", ">=")
@@ -137,7 +154,7 @@ class _Names:
             self.samples[window.name] = 7.5
         for binding in rule.events:
             definition = events.get(binding.event)
-            fields: dict[str, Value] = dict(_JOINED) if binding.event == "oom_killed" else {}
+            fields: dict[str, Value] = dict(_JOINED) if binding.event in _KILLS else {}
             if definition is None:
                 findings.error(
                     f"event.{binding.name}", f"there is no event '{binding.event}'{did_you_mean(binding.event, events)}"

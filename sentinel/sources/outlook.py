@@ -55,7 +55,7 @@ class Outlook:
         """Read before the process's own memory: what it takes in between must not look like a shortage."""
         return room(roots, server.member)
 
-    def held(self, found: Room | Unknown, values: dict[str, Value | Unknown], gtt: int, age: float) -> dict[str, Value | Unknown]:
+    def held(self, found: Room | Unknown, values: dict[str, Value | Unknown], age: float) -> dict[str, Value | Unknown]:
         """Signals of what is left, and ``server.firm_bytes``: what the process holds that cannot be dropped."""
         firm = firm_bytes(values)
         signals: dict[str, Value | Unknown] = {"server.firm_bytes": firm}
