@@ -115,6 +115,7 @@ class Requested:
             "server.mmap_requested": self.on("mmap", default=True),
             "server.cache_type_k": self.text("cache_type_k", "f16"),
             "server.cache_type_v": self.text("cache_type_v", "f16"),
+            "server.cache_ram_asked": self.number("cache_ram", -2),
             "server.context_shift_requested": self.flag("context_shift"),
             "server.predict_limit": self.number("predict", -1),
             "server.verbosity_requested": self.number("verbosity", -1),

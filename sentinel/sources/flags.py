@@ -226,6 +226,7 @@ SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.mmap_requested": ("mmap",),
     "server.cache_type_k": ("cache_type_k",),
     "server.cache_type_v": ("cache_type_v",),
+    "server.cache_ram_asked": ("cache_ram",),
     "server.context_shift_requested": ("context_shift",),
     "server.predict_limit": ("predict",),
     "server.verbosity_requested": ("verbosity",),

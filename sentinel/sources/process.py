@@ -11,6 +11,7 @@ from sentinel.model.reading import Reading, Samples
 from sentinel.sources import cgroup
 from sentinel.sources.discover import ServerProcess
 from sentinel.sources.outlook import Outlook
+from sentinel.sources.rereads import Rereads
 from sentinel.sources.roots import Roots, read_number, read_text, reason
 from sentinel.sources.status import Stat, memory_signals, read_stat
 
@@ -45,6 +46,7 @@ class _State:
     cpu: tuple[float, int] | None = None
     share: float = 0.0
     outlook: Outlook = field(default_factory=Outlook)
+    rereads: Rereads = field(default_factory=Rereads)
 
 
 class ServerSampler:
@@ -99,6 +101,7 @@ class ServerSampler:
             values |= self._cheap(server, state, stat, at)
         if room is not None:
             values |= state.outlook.held(room, values, age)
+            values |= state.rereads.look(self._roots, server.member, at)
         if "group" in due:
             values |= cgroup.limits(self._roots, server.member)
         return values
