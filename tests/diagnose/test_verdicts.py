@@ -28,6 +28,9 @@ HEALTHY = {
     "b617x-defrag": "llama-server -m models/moe.gguf --defrag-thold 0.1",
     "b10434-defrag": "llama-server -m models/moe.gguf --defrag-thold 0.1",
     "b617x-mmapdots": "llama-server -m big.gguf -c 512",
+    # Here the lock was granted.
+    **{f"{era}-mlock": "llama-server -m models/moe.gguf -c 512 --mlock" for era in ("b395x", "b617x")},
+    "b11434-mlock": "llama-server -m models/moe.gguf -c 512 --load-mode mmap+mlock",
     "b10434-vulkan-partial-lv4": "llama-server -m gemma.gguf -c 512 -ngl 5 -lv 4",
     "b617x-noshift": "llama-server -m models/moe.gguf -c 256 --no-context-shift",
 }
@@ -46,10 +49,11 @@ FAILING = {
     "b617x-overtrain": ("context-collapse", "beyond-training-length"),
     "b617x-color": ("context-collapse", "beyond-training-length"),
     "b10434-overtrain": ("context-collapse", "capped-at-training-length"),
+    "b10434-mlock": ("mlock-denied", "limit-too-low"),
 }
 
 #: Failures that belong to none of the shipped rules: they must not be taken for one of them.
-OF_OTHERS = ("badarch", "badarg", "fa-bare", "fa-bare2", "killed", "missing", "mlock", "nofile", "portbusy", "trunc")
+OF_OTHERS = ("badarch", "badarg", "fa-bare", "fa-bare2", "killed", "missing", "nofile", "portbusy", "trunc")
 
 
 def fired(found: Diagnosis) -> list[tuple[str, str]]:
