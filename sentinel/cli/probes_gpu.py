@@ -45,7 +45,7 @@ def amdgpu(machine: Machine) -> Sequence[Capability]:
         return [Capability("amdgpu", "absent", "no AMD card in this machine")]
     hidden, seen = [], []
     for reading in readings:
-        if isinstance(reading, Samples):
+        if isinstance(reading, Samples) and reading.entity.scope == "gpu":
             used = reading.values["gpu.vram_used_bytes"]
             asleep = reading.values["gpu.runtime_status"] in ("suspended", "suspending")
             if isinstance(used, Unknown) and not asleep:

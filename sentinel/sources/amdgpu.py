@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.model.labels import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.base import NotHere
 from sentinel.sources.gpu_metrics import thermal_limits
@@ -88,7 +88,7 @@ def amd_cards(roots: Roots) -> list[Card]:
 
 
 class AmdGpus:
-    """Polled; one Samples reading a card."""
+    """Polled; one Samples reading a card, and one for the host."""
 
     name = "amdgpu"
     interval = 2.0
@@ -103,7 +103,7 @@ class AmdGpus:
         if not cards:
             raise NotHere("no card is run by the amdgpu driver")
         versions = gfx_versions(self._roots)
-        readings: list[Reading] = []
+        readings: list[Reading] = [Samples(at, self.name, HOST, {"host.kfd_gpu_count": len(versions)})]
         for card in cards:
             values = read_card(card)
             values["gpu.gfx_version"] = versions.get(card.address, Unknown("KFD does not list the card: ROCm cannot use it"))

@@ -103,6 +103,7 @@ class Host:
             values["host.render_nodes"] = sum(1 for _ in (self._roots.dev / "dri").glob("renderD*"))
         except OSError as error:
             values["host.render_nodes"] = Unknown(reason(self._roots.dev / "dri", error))
+        values["host.gpu_nodes_since"] = self._nodes_since()
         module = self._roots.sys / "module/amdgpu"
         try:
             values["host.amdgpu_loaded"] = read_text(module / "initstate", 64) == "live"
@@ -112,6 +113,16 @@ class Host:
         except OSError as error:
             values["host.amdgpu_loaded"] = Unknown(reason(module / "initstate", error))
         return values
+
+    def _nodes_since(self) -> float | Unknown:
+        """When the newest GPU node was made. devtmpfs leaves the time of modification alone; a login changes only the other."""
+        newest = 0.0
+        for path in (self._roots.dev / "kfd", *(self._roots.dev / "dri").glob("renderD*")):
+            try:
+                newest = max(newest, path.stat().st_mtime)
+            except OSError:
+                continue
+        return newest or Unknown("there is no /dev/kfd and no render node")
 
 
 def parse_meminfo(text: str) -> dict[str, Value | Unknown]:

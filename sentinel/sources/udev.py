@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyudev
@@ -12,7 +13,7 @@ import pyudev
 from sentinel.model.labels import HOST, Entity, Value
 from sentinel.model.reading import Event, Reading, Samples
 from sentinel.sources.base import NotHere, Put, SourceFault
-from sentinel.sources.roots import Roots, clean, read_text
+from sentinel.sources.roots import Roots, clean, link, read_text
 
 #: Vendors whose display devices can compute. Virtual and server-management adapters (QEMU 0x1234, virtio 0x1af4,
 #: ASPEED 0x1a03, Matrox 0x102b) show a picture and no more.
@@ -25,14 +26,16 @@ _IDS = ("class", "vendor", "device")
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU on the PCI bus: address (``0000:03:00.0``), vendor (amd, nvidia, intel), name or PCI id."""
+    """A GPU on the PCI bus: address (``0000:03:00.0``), vendor (amd, nvidia, intel), name or PCI id, driver."""
 
     address: str
     vendor: str
     name: str
+    #: kernel driver that runs it, empty when none does
+    driver: str = ""
 
 
-def gpu_of(address: str, ids: tuple[int, int, int], name: str = "") -> Gpu | None:
+def gpu_of(address: str, ids: tuple[int, int, int], name: str = "", driver: str = "") -> Gpu | None:
     """Judge a PCI device by class (24 bits), vendor and device, as sysfs has them; None when it is no GPU that can compute."""
     pci_class, vendor, device = ids
     maker = _VENDORS.get(vendor)
@@ -42,7 +45,7 @@ def gpu_of(address: str, ids: tuple[int, int, int], name: str = "") -> Gpu | Non
     if pci_class >> 16 != _DISPLAY and not accelerator:
         return None
     # names of the hardware database hold commas; the list of names is comma separated
-    return Gpu(address.lower(), maker, clean(name).replace(",", " ") or f"{vendor:04x}:{device:04x}")
+    return Gpu(address.lower(), maker, clean(name).replace(",", " ") or f"{vendor:04x}:{device:04x}", clean(driver))
 
 
 def signals(gpus: Iterable[Gpu]) -> dict[str, Value]:
@@ -53,6 +56,7 @@ def signals(gpus: Iterable[Gpu]) -> dict[str, Value]:
         "host.amd_gpu_count": sum(gpu.vendor == "amd" for gpu in found),
         "host.nvidia_gpu_count": sum(gpu.vendor == "nvidia" for gpu in found),
         "host.gpu_names": ",".join(gpu.name for gpu in found),
+        "host.amd_gpu_drivers": ",".join(gpu.driver or "none" for gpu in found if gpu.vendor == "amd"),
     }
 
 
@@ -73,10 +77,18 @@ def from_sysfs(roots: Roots) -> list[Gpu]:
         except (OSError, ValueError):
             # removed while the bus was listed
             continue
-        gpu = gpu_of(address, (pci_class, vendor, device))
+        gpu = gpu_of(address, (pci_class, vendor, device), driver=_driver(bus / address))
         if gpu is not None:
             found.append(gpu)
     return found
+
+
+def _driver(device: Path) -> str:
+    try:
+        return Path(link(device / "driver")).name
+    except OSError:
+        # nothing runs it
+        return ""
 
 
 class Udev:
@@ -138,7 +150,8 @@ class Udev:
             for gpu in fresh.values()
             if gpu.address not in gpus
         ]
-        if changes:
+        if changes or fresh != gpus:
+            # a driver that takes or leaves a card changes it as well
             gpus.clear()
             gpus.update(fresh)
             changes.append(Samples(at, self.name, HOST, signals(fresh.values())))
@@ -160,4 +173,6 @@ def _gpu(device: Any) -> Gpu | None:
         pci_class, vendor, number = (int(device.attributes.asstring(name), 16) for name in _IDS)
     except (KeyError, ValueError, UnicodeDecodeError):
         return None
-    return gpu_of(device.sys_name, (pci_class, vendor, number), device.properties.get("ID_MODEL_FROM_DATABASE", ""))
+    return gpu_of(
+        device.sys_name, (pci_class, vendor, number), device.properties.get("ID_MODEL_FROM_DATABASE", ""), device.driver or ""
+    )

@@ -23,7 +23,7 @@ SYS = Path(__file__).resolve().parent.parent / "fixtures/sys"
 
 
 def read(roots: Roots) -> dict[str, Value | Unknown]:
-    (reading,) = AmdGpus(roots).poll(1.0)
+    _, reading = AmdGpus(roots).poll(1.0)
     assert isinstance(reading, Samples)
     return dict(reading.values)
 
@@ -41,7 +41,9 @@ def device(tree: Path) -> Path:
 def test_a_discrete_card_is_read_in_the_units_of_the_catalogue() -> None:
     source = AmdGpus(Roots(sys=SYS))
     assert isinstance(source, Polled)
-    (reading,) = source.poll(1.0)
+    of_host, reading = source.poll(1.0)
+    assert isinstance(of_host, Samples)
+    assert of_host.values == {"host.kfd_gpu_count": 1}
     assert isinstance(reading, Samples)
     assert str(reading.entity) == "gpu:0000:03:00.0"
     values = dict(reading.values)
@@ -211,7 +213,7 @@ def test_the_recorded_whole_host_is_read(corpus: Path) -> None:
 def test_recorded_cards_are_read(corpus: Path, tmp_path: Path, folder: str, card: str, apu: bool) -> None:
     (tmp_path / "class/drm").mkdir(parents=True)
     (tmp_path / "class/drm/card0").symlink_to(corpus / "gpu" / folder)
-    (reading,) = AmdGpus(Roots(sys=tmp_path)).poll(0.0)
+    _, reading = AmdGpus(Roots(sys=tmp_path)).poll(0.0)
     assert isinstance(reading, Samples)
     assert reading.entity.name.startswith(card)
     assert reading.values["gpu.is_apu"] is apu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -67,10 +68,13 @@ def test_what_the_kernel_does_not_offer_is_unknown_with_the_cure(roots: Roots) -
 def test_gpu_files_are_seen(roots: Roots) -> None:
     values = read(Host(roots))
     assert (values["host.kfd_present"], values["host.render_nodes"], values["host.amdgpu_loaded"]) == (False, 0, False)
+    assert isinstance(values["host.gpu_nodes_since"], Unknown)
     (roots.dev / "dri").mkdir()
     (roots.dev / "dri/renderD128").touch()
     (roots.dev / "dri/card0").touch()
     (roots.dev / "kfd").touch()
+    os.utime(roots.dev / "dri/renderD128", (5000.0, 2000.0))
+    os.utime(roots.dev / "kfd", (5000.0, 3000.0))
     module = roots.sys / "module/amdgpu"
     module.mkdir(parents=True)
     (module / "initstate").write_text("coming\n")
@@ -78,6 +82,7 @@ def test_gpu_files_are_seen(roots: Roots) -> None:
     (module / "initstate").write_text("live\n")
     values = read(Host(roots))
     assert (values["host.kfd_present"], values["host.render_nodes"], values["host.amdgpu_loaded"]) == (True, 1, True)
+    assert values["host.gpu_nodes_since"] == 3000.0
 
 
 def test_this_machine_is_read_and_every_signal_is_of_the_catalogue() -> None:

@@ -366,6 +366,20 @@ def test_backends_and_a_software_renderer_are_read_from_the_maps(machine: Machin
     assert sample(machine)["server.gpu_backends"] == ""
 
 
+def test_backends_that_lie_beside_and_were_not_loaded_are_seen_as_the_process_sees_them(machine: Machine) -> None:
+    process = machine.start(
+        10, maps="7f-7f r-xp 0 08:01 5 /app/libggml-base.so.0\n7f-7f r-xp 0 08:01 6 /app/libggml-cpu-haswell.so\n"
+    )
+    assert isinstance(sample(machine)["server.gpu_backends_beside"], Unknown), "its root cannot be looked into"
+    (process / "root/app").mkdir(parents=True)
+    for name in ("libggml-base.so.0", "libggml-hip.so", "libggml-vulkan.so.0.9.4", "libggml-hipster.txt"):
+        (process / "root/app" / name).touch()
+    values = sample(machine)
+    assert (values["server.gpu_backends"], values["server.gpu_backends_beside"]) == ("", "hip,vulkan")
+    (process / "maps").write_text("7f-7f r-xp 0 08:01 5 /usr/bin/llama-server\n")
+    assert sample(machine)["server.gpu_backends_beside"] == ""
+
+
 def test_nodes_a_user_may_not_open_are_named(machine: Machine) -> None:
     (machine.roots.dev / "dri").mkdir()
     for name, mode in (("kfd", 0o660), ("dri/renderD128", 0o666)):

@@ -59,12 +59,15 @@ def test_sysfs_alone_gives_the_same_counts(tmp_path: Path) -> None:
         tmp_path, ("0000:03:00.0", "0x030000", "0x1002"), ("0000:04:00.0", "0x030000", "0x10de"),
         ("0000:00:02.0", "0x030000", "0x1234"), ("0000:00:03.0", "junk", "0x1002"),
     )  # fmt: skip
+    driver = tmp_path / "bus/pci/devices/0000:03:00.0/driver"
+    driver.symlink_to("../../../../bus/pci/drivers/vfio-pci")
     values = signals(from_sysfs(roots))
     assert values == {
         "host.gpu_count": 2,
         "host.amd_gpu_count": 1,
         "host.nvidia_gpu_count": 1,
         "host.gpu_names": "1002:0001,10de:0001",
+        "host.amd_gpu_drivers": "vfio-pci",
     }
     assert values.keys() <= CATALOGUE.keys()
 
@@ -102,11 +105,15 @@ class Bus:
         return [device for device in self.devices if device.subsystem == subsystem]
 
 
-def pci(address: str, vendor: str = "0x1002") -> Any:
+def pci(address: str, vendor: str = "0x1002", driver: str | None = "amdgpu") -> Any:
     ids = {"class": "0x030000", "vendor": vendor, "device": "0x744c"}
     attributes = SimpleNamespace(asstring=ids.__getitem__)
     return SimpleNamespace(
-        subsystem="pci", sys_name=address, attributes=attributes, properties={"ID_MODEL_FROM_DATABASE": "Navi 31, really"}
+        subsystem="pci",
+        sys_name=address,
+        attributes=attributes,
+        driver=driver,
+        properties={"ID_MODEL_FROM_DATABASE": "Navi 31, really"},
     )
 
 
@@ -125,6 +132,16 @@ def test_a_card_that_goes_is_an_event_and_new_counts_once() -> None:
     event, counts = source._changes(bus, gpus, card, 10.0)
     assert isinstance(event, Event)
     assert event.name == "gpu_added"
+
+
+def test_a_driver_that_leaves_a_card_is_told_without_an_event() -> None:
+    source = Udev()
+    gpus = source._enumerate(Bus(pci("0000:03:00.0")))
+    unbound = Bus(pci("0000:03:00.0", driver=None))
+    (counts,) = source._changes(unbound, gpus, unbound.devices[0], 9.0)
+    assert isinstance(counts, Samples)
+    assert counts.values["host.amd_gpu_drivers"] == "none"
+    assert source._changes(unbound, gpus, unbound.devices[0], 9.1) == []
 
 
 def test_a_wedged_card_is_named_by_its_address() -> None:
