@@ -198,3 +198,20 @@ def test_a_mocked_machine_with_a_7900_xtx_is_seen_through_libudev() -> None:
     )  # fmt: skip
     assert "address='0000:03:00.0'" in shown.stdout
     assert "0000:00:02.0" not in shown.stdout
+
+
+@pytest.mark.skipif(shutil.which("umockdev-wrapper") is None, reason="umockdev is not installed")
+def test_events_of_a_mocked_card_come_through_libudev_in_order_and_a_monitor_that_is_plugged_in_is_none() -> None:
+    support = MOCK.parents[2] / "support"
+    shown = subprocess.run(
+        ["umockdev-wrapper", sys.executable, str(support / "umock.py"), str(MOCK)],
+        check=True, capture_output=True, text=True, timeout=60, cwd=MOCK.parents[3],
+        env={**os.environ, "PYTHONPATH": str(MOCK.parents[3])},
+    )  # fmt: skip
+    assert shown.stdout.splitlines() == [
+        "gpus 1",
+        "gpu_wedged 0000:03:00.0 {'recovery': 'rebind,bus-reset'}",
+        "gpu_wedged 0000:03:00.0 {'recovery': 'none'}",
+        "gpu_removed 0000:03:00.0 {'name': '1002:744c'}",
+        "gpus 0",
+    ]
