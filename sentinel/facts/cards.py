@@ -172,7 +172,7 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
                 None if state == "overheated" else {"state": "overheated", "what": "it is over its highest temperature (SW CTF)"}
             )
         case "nvidia_xid":
-            return _xid(fields)
+            return _xid(before, fields)
         case "gpu_removed":
             return {**before, "state": "removed", "what": "the card was removed from the bus"}
         case "gpu_added":
@@ -199,12 +199,15 @@ def _wedged(before: Mapping[str, Value], recovery: str) -> dict[str, Value] | No
     return {**before, "state": "failed", "what": f"the driver gave the card up (device wedged: {recovery or 'needs recovery'})"}
 
 
-def _xid(fields: Mapping[str, Value]) -> dict[str, Value] | None:
+def _xid(before: Mapping[str, Value], fields: Mapping[str, Value]) -> dict[str, Value] | None:
     code = fields.get("code")
     known = _XIDS.get(code) if isinstance(code, int) else None
     if known is None or not isinstance(code, int):
         return None
     if code == 154 and str(fields.get("why", "")).rstrip().endswith("to 0x0 (None)"):
         return {"state": "recovered", "what": "the driver needs no recovery action any more (Xid 154)", "code": code}
+    if before.get("state") == "lost" or (code == 154 and before.get("state") in ("failed", "hung")):
+        # what comes after says less than what came first
+        return None
     story: dict[str, Value] = {"state": known[0], "what": known[1], "code": code}
     return story | {key: fields[key] for key in ("comm", "pid") if key in fields}

@@ -132,6 +132,7 @@ def test_xids_of_a_programs_own_making_are_no_incident_and_a_recovery_that_is_ov
     lost = advance({}, xid(79))
     assert lost is not None
     assert lost["state"] == "lost"
+    assert advance(lost, xid(154, "GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)")) is None
     over = advance(lost, xid(154, "GPU recovery action changed from 0x1 (GPU Reset Required) to 0x0 (None)"))
     assert over is not None
     assert over["state"] == "recovered"

@@ -1,0 +1,25 @@
+"""sentinel's daemon on a machine whose GPU driver hangs: every read that goes through the driver never returns."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from sentinel.cli.main import main
+from sentinel.sources.amdgpu import AmdGpus
+from sentinel.sources.nvml import Nvml
+from sentinel.sources.process_gpu import ServerGpus
+from sentinel.sources.rocm_smi import RocmSmi
+
+
+def hang(*_: Any) -> Any:
+    """A read in an uninterruptible wait."""
+    threading.Event().wait()
+
+
+for source in (AmdGpus, Nvml, RocmSmi, ServerGpus):
+    setattr(source, "poll", hang)  # noqa: B010 - mypy refuses the plain assignment to a method
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
