@@ -111,18 +111,16 @@ class Cards:
     def _users(self, card: Entity, before: Mapping[str, Value]) -> dict[str, Value]:
         """Servers that hold memory on the card, those that died of it in this story included; nothing where that is not known."""
         users = {name for name in str(before.get("servers", "")).split(", ") if name}
-        known = "servers" in before
         units = set()
-        for entity, run in self._beliefs.runs.items():
-            if run.gone or entity.scope != "server":
-                continue
-            cards = self._beliefs.facts.last(entity, "server.gpu_cards")
-            known = known or cards is not None
+        runs = {entity: run for entity, run in self._beliefs.runs.items() if entity.scope == "server"}
+        held = {e: self._beliefs.facts.last(e, "server.gpu_cards") for e, run in runs.items() if not run.gone}
+        for entity, cards in held.items():
             if cards is not None and card.name in str(cards.value).split(","):
                 users.add(entity.name)
                 unit = self._beliefs.facts.last(entity, "server.unit")
                 units.add(str(unit.value) if unit is not None else "")
-        if not known:
+        # without any server that was ever seen, nobody has looked yet
+        if not users and "servers" not in before and (not runs or None in held.values()):
             return {}
         unit_name = units.pop() if len(users) == 1 and len(units) == 1 else str(before.get("unit", "")) if len(users) == 1 else ""
         return {"servers": ", ".join(sorted(users)), "unit": unit_name}

@@ -90,6 +90,18 @@ def test_a_reset_of_a_card_that_no_server_uses_is_told_only_when_it_fails(engine
     ]
 
 
+def test_who_uses_the_card_is_unknown_until_every_server_was_looked_at(engine: Engine) -> None:
+    kernel(engine, 90.0, PREFIX + "GPU reset begin!")
+    assert "servers" not in incident(engine), "no server was ever seen: nobody has looked yet"
+    use(engine, 100.0, cards="0000:43:00.0")
+    engine.step(ServerFound(101.0, "process", Entity("server", "other.service"), 78, 101.0, {}))
+    kernel(engine, 200.0, PREFIX + "GPU reset begin!. Source:  3")
+    assert "servers" not in incident(engine)
+    engine.step(ServerGone(201.0, "process", Entity("server", "other.service"), 78))
+    kernel(engine, 202.0, PREFIX + "GPU reset(1) succeeded!")
+    assert incident(engine)["servers"] == ""
+
+
 def test_a_card_that_was_unplugged_under_a_server_is_told_and_over_when_it_is_back(engine: Engine) -> None:
     use(engine, 100.0)
     told = engine.step(Event(110.0, "gpu_removed", CARD, {"name": "Navi 31"}, "udev", "remove 0000:03:00.0"))
