@@ -20,6 +20,7 @@ from sentinel.clock import Clock
 from sentinel.config import Config
 from sentinel.consumer import Consumer
 from sentinel.engine import Engine
+from sentinel.heap import give_back
 from sentinel.history import History
 from sentinel.inbox import Inbox
 from sentinel.logs import Logs
@@ -47,6 +48,8 @@ from sentinel.workers import Workers
 
 _TICK = 1.0
 _PRUNE_EVERY = 3600.0
+#: After every source has looked once, what it found has been judged and the first checkpoint was made. Seconds.
+_SETTLED = 7.0
 #: Seconds before the start of sentinel from which the kernel's old messages still count.
 _OLD_KERNEL_NEWS = 600.0
 log = structlog.get_logger("sentinel")
@@ -202,8 +205,10 @@ class Daemon:
         if not self._ready and all(s.health != "starting" for s in self.supervisor.states.values()):
             self._ready = True
             systemd.notify("READY=1")
+            asyncio.get_running_loop().call_later(_SETTLED, give_back)
         if now % _PRUNE_EVERY < _TICK:
             self.history.prune(now)
+            give_back()
 
     def _alive(self) -> None:
         """The engine has taken a tick: only its own progress feeds the watchdog."""

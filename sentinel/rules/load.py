@@ -20,12 +20,6 @@ DERIVED = (INCIDENT,)
 
 def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[Problem]]:
     """Event definitions by name, from file name -> content."""
-    events, _, problems = _events(files)
-    return events, problems
-
-
-def _events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], dict[str, Extractor], list[Problem]]:
-    """The definitions, and those of each source compiled, as far as they can be."""
     problems: list[Problem] = []
     events: dict[str, EventDef] = {}
     origin: dict[str, str] = {}
@@ -45,17 +39,15 @@ def _events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], dict[str, 
             problems += _signals(definition, file)
             events[definition.name] = definition
             origin[definition.name] = file
-    extractors: dict[str, Extractor] = {}
     for source in SOURCES:
         mine = [e for e in events.values() if e.source == source]
         try:
-            extractor = extractors[source] = Extractor(mine)
-            problems += [Problem(origin.get(_subject(text), source), "", text) for text in extractor.self_check()]
+            problems += [Problem(origin.get(_subject(text), source), "", text) for text in Extractor(mine).self_check()]
         except PatternError as error:
             problems.append(Problem(origin.get(error.event, source), f"event '{error.event}'", str(error)))
             # A set with a broken pattern cannot be built: go on without the event so that other findings still come.
             events.pop(error.event, None)
-    return events, extractors, problems
+    return events, problems
 
 
 def _subject(text: str) -> str:
@@ -109,10 +101,10 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
 
 def load(rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes]) -> tuple[RuleSet | None, list[Problem]]:
     """A rule set, or None if there is any error; warnings do not stop it."""
-    events, extractors, problems = _events(event_files)
+    events, problems = load_events(event_files)
     events |= {made.name: made for made in DERIVED}
     rules, more = load_rules(rule_files, events)
     problems += more
     if any(p.level == "error" for p in problems):
         return None, problems
-    return RuleSet.build(rules, events.values(), extractors), problems
+    return RuleSet.build(rules, events.values()), problems

@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("engine", "recording"),
     ("trial", "views"),
     # ---- purity line ----
-    ("clock", "config", "rulefiles"),
+    ("clock", "config", "rulefiles", "heap"),
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers"),
     ("diagnosis", "supervise", "docs"),
     ("schedule", "reload", "logs", "queries"),
