@@ -83,6 +83,8 @@ class LineSplitter:
                 end = found.group()
             if len(end) == 1:
                 self._swallow = _RETURN if end == b"\n" else _NEWLINE
+        if data.count(b"\r") == data.count(b"\r\n"):
+            return data.replace(b"\r\n", b"\n")
         # A line end that has a return begins at most one byte before it and ends at most one after it.
         first, beyond = max(data.find(b"\r") - 1, 0), data.rfind(b"\r") + 2
         return data[:first] + _OTHER_LINE_END.sub(b"\n", data[first:beyond]) + data[beyond:]
