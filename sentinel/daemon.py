@@ -224,7 +224,7 @@ class Daemon:
 
     def headline(self) -> str:
         """One line for `systemctl status`."""
-        open_alerts = [r for r in self.engine.book.open() if r.life.state == "firing"]
+        open_alerts = [r for r in self.engine.book.open() if r.state == "firing"]
         servers = sum(1 for run in self.engine.beliefs.runs.values() if run.exact and not run.gone)
         names = ", ".join(sorted({r.rule for r in open_alerts}))
         return f"{servers} server{'s' if servers != 1 else ''}, {len(open_alerts)} alerts{': ' + names if names else ''}"

@@ -104,7 +104,7 @@ def _when(rule: RuleDef) -> Iterator[str]:
     yield "It stays open when the server ends." if rule.outlives_server else "It ends with the server's process."
     if rule.explains:
         named = ", ".join(f"[{other}]({other}.md)" for other in rule.explains)
-        yield f"It is the reason for {named} where both are so; both are told for now."
+        yield f"While it fires, {named} of the same server or machine is not told beside it."
 
 
 def _cause(cause: CauseDef) -> Iterator[str]:

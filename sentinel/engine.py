@@ -10,8 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sentinel.alerts import flapping
 from sentinel.alerts.book import Book, Record, Told
-from sentinel.alerts.lifecycle import Change, Observation, Timing, advance, deadline
+from sentinel.alerts.incidents import Incidents
+from sentinel.alerts.lifecycle import Change, Life, Observation, Timing, advance, deadline
+from sentinel.alerts.silences import Silence, Silences, hushed
 from sentinel.facts.attribution import GROWTH, Attribution
 from sentinel.facts.beliefs import Beliefs
 from sentinel.facts.cards import Cards
@@ -38,6 +41,9 @@ class Engine:
         self.ruleset = ruleset
         self.beliefs = Beliefs(ruleset.events)
         self.book = Book()
+        self.incidents = Incidents(self.book, self.beliefs)
+        #: not part of `dump`: what people do not want to be told is no part of what happened
+        self.silences = Silences()
         #: rules that raised, with the reason; the others go on
         self.unhealthy: dict[str, str] = {}
         self.lines_read = 0
@@ -53,6 +59,7 @@ class Engine:
     def _take(self, ruleset: RuleSet) -> None:
         self.ruleset = ruleset
         self.beliefs.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
+        self.incidents.use(r.rule for r in ruleset.rules.values())
         self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
         self.unhealthy = {}
 
@@ -62,12 +69,19 @@ class Engine:
         for record in list(self.book.open()):
             if record.rule not in ruleset.rules:
                 compiled = self.ruleset.rules[record.rule]
-                change = Change(record.life.state, "resolved", "rule-removed")
-                out.append(self._transition(compiled, record, change, at))
+                change = Change(record.state, "resolved", "rule-removed")
+                out += self._tell(compiled, record, change, record.life, at)
                 self.book.drop(record.rule, record.entity)
         self._take(ruleset)
         self._mark_all()
         return out + self._evaluate_dirty(at)
+
+    def silence(self, silence: Silence, at: float) -> list[Transition]:
+        """Look again at what a silence, which `silences` holds by now or no more, covers. What it hid and still fires is told."""
+        for record in self.book.open():
+            if silence.rule in ("", record.rule) and silence.name in ("", record.entity.name):
+                self._mark(record.rule, record.entity)
+        return self._evaluate_dirty(at)
 
     def step(self, reading: Reading) -> list[Transition]:
         """Take in one reading and return what changed."""
@@ -146,6 +160,8 @@ class Engine:
                 self._mark(rule_id, entity)
 
     def _tick(self, at: float) -> None:
+        if self.silences.expire(at):
+            self._mark_open()
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)
@@ -199,6 +215,10 @@ class Engine:
             for entity in self._entities(compiled):
                 self._mark(rule_id, entity)
 
+    def _mark_open(self) -> None:
+        for record in self.book.open():
+            self._mark(record.rule, record.entity)
+
     def _run_timers(self, at: float) -> list[Transition]:
         while self._timers and self._timers[0][0] <= at:
             _, rule_id, scope, name = heapq.heappop(self._timers)
@@ -208,9 +228,14 @@ class Engine:
 
     def _evaluate_dirty(self, at: float) -> list[Transition]:
         out: list[Transition] = []
-        for rule_id, entity in self._dirty:
-            out += self._judge(self.ruleset.rules[rule_id], entity, at)
-        self._dirty.clear()
+        rank = self.incidents.rank
+        while self._dirty:
+            due: Iterable[tuple[str, Entity]] = self._dirty
+            self._dirty = {}
+            if rank:
+                due = sorted(due, key=lambda one: rank.get(one[0], 0))
+            for rule_id, entity in due:
+                out += self._judge(self.ruleset.rules[rule_id], entity, at)
         return out
 
     def finding(self, rule_id: str, entity: Entity, at: float) -> Finding:
@@ -235,20 +260,30 @@ class Engine:
             record = self.book.record(rule.id, entity)
         run = self.beliefs.runs.get(entity)
         gone = run is not None and run.gone and not rule.outlives_server
-        timing = Timing(rule.hold, rule.keep, rule.clear_after)
+        before = record.life
+        timing = flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
         seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
-        record.life, change = advance(record.life, seen, timing)
-        due = deadline(record.life, timing)
-        if due is not None and due > at:
-            heapq.heappush(self._timers, (due, rule.id, entity.scope, entity.name))
-        if change is None:
-            return self._refresh(compiled, record, finding, at)
-        if change.new in ("pending", "firing"):
-            self._tell(compiled, record, finding, anew=change.new == "firing")
-        transition = self._transition(compiled, record, change, at)
-        return (transition,)
+        record.life, change = advance(before, seen, timing)
+        if record.life.state != before.state:
+            for other in self.incidents.effects_of(record):
+                self._mark(other.rule, other.entity)
+        change = self.incidents.pass_on(record, change, at, so=finding.verdict is Verdict.MATCH)
+        self._wake(record, at)
+        if change is not None and change.new in ("pending", "firing"):
+            self._conclude(compiled, record, finding, anew=change.new == "firing")
+        elif change is None and self._refreshed(compiled, record, finding):
+            change = Change("firing", "firing", "cause-found")
+        return self._tell(compiled, record, change, before, at)
 
-    def _tell(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
+    def _wake(self, record: Record, at: float) -> None:
+        """Look again when time alone can change what is told."""
+        rule = self.ruleset.rules[record.rule].rule
+        timing = flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
+        for due in (deadline(record.life, timing), self.incidents.due(record)):
+            if due is not None and due > at:
+                heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
+
+    def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
         conclusion = conclude(compiled, record.entity, finding, self.beliefs)
         known = () if anew else record.told.causes
         causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)
@@ -256,19 +291,31 @@ class Engine:
         pid = run.pid if run is not None else 0
         record.told = Told(conclusion.summary, conclusion.cause, conclusion.fixes, conclusion.evidence, pid, causes)
 
-    def _refresh(self, compiled: CompiledRule, record: Record, finding: Finding, at: float) -> Iterable[Transition]:
+    def _refreshed(self, compiled: CompiledRule, record: Record, finding: Finding) -> bool:
         """Keep a firing alert's text true; a cause that was not told before is told, once an episode."""
-        if record.life.state != "firing" or finding.verdict is not Verdict.MATCH:
-            return ()
+        if record.state != "firing" or finding.verdict is not Verdict.MATCH:
+            return False
         before = record.told.causes
-        self._tell(compiled, record, finding, anew=False)
-        if record.told.causes == before:
+        self._conclude(compiled, record, finding, anew=False)
+        return record.told.causes != before and self.incidents.reason_for(record) is None
+
+    def _tell(
+        self, compiled: CompiledRule, record: Record, change: Change | None, before: Life, at: float
+    ) -> Iterable[Transition]:
+        """What people are told, if anything, of a change that is theirs to know."""
+        record.flaps, change = flapping.counted(record.flaps, change, before, record.life, at)
+        silence = self.silences.covering(record.rule, record.entity, at)
+        record.hush, change, silenced = hushed(record.hush, change, record.state == "firing", silence)
+        if change is None:
             return ()
-        return (self._transition(compiled, record, Change("firing", "firing", "cause-found"), at),)
+        if change.new == "resolved":
+            record.ended = change.reason
+        return (replace(self._transition(compiled, record, change, at), silenced=silenced),)
 
     def _transition(self, compiled: CompiledRule, record: Record, change: Change, at: float) -> Transition:
         rule, told = compiled.rule, record.told
         over = change.new == "resolved"
+        cause = self.incidents.reason_for(record)
         return Transition(
             at=at,
             rule=rule.id,
@@ -287,12 +334,15 @@ class Engine:
             since=None if over else record.life.since,
             pid=told.pid,
             documentation=rule.references[0] if rule.references else _DOCS,
+            explained_by=None if over or cause is None else cause.rule,
+            flapping=record.flaps.since is not None,
         )
 
     def standing(self, compiled: CompiledRule, record: Record) -> Transition:
         """An open alert as it stands, in the form of a transition."""
-        state = record.life.state
-        return self._transition(compiled, record, Change(state, state, "standing"), record.life.since)
+        state = record.state
+        standing = self._transition(compiled, record, Change(state, state, "standing"), record.life.since)
+        return replace(standing, silenced=record.hush.by or None if state == "firing" else None)
 
     # --- state ---
 
@@ -310,10 +360,7 @@ class Engine:
             if run.pid and not run.gone:
                 self._attribution.found(entity, run.pid, run.start, {})
         for record in self.book.open():
-            rule = self.ruleset.rules[record.rule].rule
-            due = deadline(record.life, Timing(rule.hold, rule.keep, rule.clear_after))
-            if due is not None:
-                heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
+            self._wake(record, float("-inf"))
 
 
 def _time_of(reading: LogLines, match: Match) -> float:

@@ -72,7 +72,7 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
     """Open alerts, worst first."""
     out = []
     for record in engine.book.open():
-        if record.life.state != "firing" and not pending:
+        if record.state != "firing" and not pending:
             continue
         compiled = engine.ruleset.rules[record.rule]
         standing = transition_to_dict(engine.standing(compiled, record))
@@ -129,7 +129,7 @@ def _subject(engine: Engine, compiled: CompiledRule, entity: Entity, at: float) 
     rule = compiled.rule
     finding = engine.finding(rule.id, entity, at)
     record = engine.book.peek(rule.id, entity)
-    state = record.life.state if record is not None else "inactive"
+    state = record.state if record is not None else "inactive"
     checks = []
     for check in finding.checks:
         reads = []
@@ -169,7 +169,7 @@ def rules(engine: Engine) -> list[dict[str, Any]]:
             "scope": compiled.rule.scope,
             "file": compiled.rule.path,
             "health": engine.unhealthy.get(rule_id, "ok"),
-            "open": sum(1 for r in engine.book.of_rule(rule_id) if r.life.state == "firing"),
+            "open": sum(1 for r in engine.book.of_rule(rule_id) if r.state == "firing"),
         }
         for rule_id, compiled in sorted(engine.ruleset.rules.items())
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sentinel.alerts.lifecycle import Life
+from sentinel.alerts.flapping import Flaps
+from sentinel.alerts.lifecycle import NEVER, Life, LifeState
+from sentinel.alerts.silences import Hush
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence
 from sentinel.model.labels import Entity
 
@@ -25,13 +27,37 @@ class Told:
 
 
 @dataclass(slots=True)
+class Gate:
+    """Between what is so and what is told: an effect waits until its causes were judged, and while one of them fires."""
+
+    #: it is told as firing
+    open: bool = False
+    #: held back until then at least; seconds since the epoch
+    not_before: float = NEVER
+    #: the firing alert that is the reason for it, by rule and entity
+    by: tuple[str, Entity] | None = None
+    #: there was such a reason in this episode
+    after_cause: bool = False
+
+
+@dataclass(slots=True)
 class Record:
     """An alert with its history."""
 
     rule: str
     entity: Entity
     life: Life
-    told: Told
+    told: Told = field(default_factory=Told)
+    gate: Gate = field(default_factory=Gate)
+    flaps: Flaps = field(default_factory=Flaps)
+    hush: Hush = field(default_factory=Hush)
+    #: why its last episode ended
+    ended: str = ""
+
+    @property
+    def state(self) -> LifeState:
+        """As people are told: what is held back is not firing yet."""
+        return "pending" if self.life.state == "firing" and not self.gate.open else self.life.state
 
 
 class Book:
@@ -45,7 +71,7 @@ class Book:
         key = (rule, entity)
         found = self._records.get(key)
         if found is None:
-            found = self._records[key] = Record(rule, entity, Life(), Told())
+            found = self._records[key] = Record(rule, entity, Life())
         return found
 
     def peek(self, rule: str, entity: Entity) -> Record | None:
@@ -92,8 +118,11 @@ class Book:
                 {
                     "rule": record.rule,
                     "entity": [record.entity.scope, record.entity.name],
-                    # -inf is not JSON: a time that never was is left out
-                    "life": {k: v for k, v in asdict(record.life).items() if v != float("-inf")},
+                    "life": _finite(asdict(record.life)),
+                    "gate": _finite(asdict(record.gate)),
+                    "flaps": _finite(asdict(record.flaps)),
+                    "hush": asdict(record.hush),
+                    "ended": record.ended,
                     "summary": told.summary,
                     "cause": asdict(told.cause) if told.cause else None,
                     "fixes": [asdict(f) for f in told.fixes],
@@ -119,4 +148,24 @@ class Book:
                 pid=row["pid"],
                 causes=tuple(row["causes"]),
             )
-            self._records[(row["rule"], entity)] = Record(row["rule"], entity, Life(**row["life"]), told)
+            life = Life(**row["life"])
+            record = Record(row["rule"], entity, life, told, _gate(row.get("gate"), life), ended=row.get("ended", ""))
+            if "flaps" in row:
+                record.flaps = Flaps(**row["flaps"] | {"times": tuple(row["flaps"]["times"])})
+                record.hush = Hush(**row["hush"])
+            elif record.state == "firing":
+                # Written by a version that told everything.
+                record.hush = Hush(announced=True)
+            self._records[(row["rule"], entity)] = record
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """-inf is not JSON: a time that never was is left out."""
+    return {k: v for k, v in values.items() if v != NEVER}
+
+
+def _gate(row: dict[str, Any] | None, life: Life) -> Gate:
+    if row is None:
+        return Gate(open=life.state == "firing")
+    by = (row["by"][0], Entity(*row["by"][1])) if row["by"] else None
+    return Gate(**row | {"by": by})

@@ -83,6 +83,12 @@ class Transition:
     #: process id of the server concerned, 0 if not known
     pid: int = 0
     documentation: str = ""
+    #: id of the silence because of which people are not told
+    silenced: str | None = None
+    #: the rule whose firing alert is the reason for this one
+    explained_by: str | None = None
+    #: it came and went; nothing more is told until it was steady
+    flapping: bool = False
 
 
 def fingerprint(rule_id: str, entity: Entity) -> str:

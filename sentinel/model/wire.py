@@ -80,8 +80,20 @@ def _finite(value: object) -> object:
 
 
 def transition_to_dict(transition: Transition) -> dict[str, Any]:
-    """The contract's JSON form, as plain dicts and lists. `at` is ISO-8601 in UTC with milliseconds, or None if undated."""
+    """The contract's JSON form, as plain dicts and lists. `at` is ISO-8601 in UTC with milliseconds, or None if undated.
+
+    `silenced` (the silence's id), `explained_by` (a rule id) and `flapping` (true) are there where they are so.
+    """
     cause = transition.cause
+    marks = {
+        name: value
+        for name, value in (
+            ("silenced", transition.silenced),
+            ("explained_by", transition.explained_by),
+            ("flapping", transition.flapping),
+        )
+        if value
+    }
     return {
         "at": iso(transition.at),
         "rule": transition.rule,
@@ -95,7 +107,7 @@ def transition_to_dict(transition: Transition) -> dict[str, Any]:
         "cause": None if cause is None else {"id": cause.id, "text": cause.text, "confidence": cause.confidence},
         "fixes": [{"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify} for fix in transition.fixes],
         "evidence": [_evidence_to_dict(piece) for piece in transition.evidence],
-    }
+    } | marks
 
 
 def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
@@ -134,7 +146,9 @@ def transition_from_record(record: Mapping[str, Any]) -> Transition:
 
 
 def is_news(transition: Transition) -> bool:
-    """Whether people are told: an alert fires, or one that fired is over. What was only pending stays in the history."""
+    """Whether people are told: an alert fires, or one that fired is over. What was pending or silenced stays in the history."""
+    if transition.silenced is not None:
+        return False
     return transition.state == "firing" or (transition.state == "resolved" and transition.previous == "firing")
 
 
@@ -147,6 +161,8 @@ def message(transition: Transition) -> str:
         parts.append(f"cause: {transition.cause.text}")
     if transition.fixes:
         parts.append(f"fix: {transition.fixes[0].do}")
+    if transition.flapping:
+        parts.append("flapping: it came and went, no more is told until it was steady")
     return escape("; ".join(part.rstrip(".") for part in parts))
 
 

@@ -11,6 +11,7 @@ from sentinel.model.problem import Problem, did_you_mean
 from sentinel.model.rule import RuleDef
 from sentinel.parsing.extract import Extractor, PatternError
 from sentinel.rules.check import check_rule
+from sentinel.rules.explains import check_explains
 from sentinel.rules.ruleset import CompiledRule, RuleSet
 from sentinel.rules.schema import SOURCES, decode, event_defs, rule_def
 
@@ -77,6 +78,7 @@ def load_rules(files: Mapping[str, bytes], events: Mapping[str, EventDef]) -> tu
         if rule is not None and not any(p.level == "error" for p in bad):
             rules.append(rule)
     problems += _duplicates(rules)
+    problems += check_explains(rules)
     ids = {r.id for r in rules}
     compiled = []
     for rule in rules:

@@ -52,6 +52,8 @@ def fields(transition: Transition) -> Iterator[tuple[str, str]]:
     yield "SENTINEL_RULE", transition.rule
     yield "SENTINEL_STATE", transition.state
     yield "SENTINEL_SEVERITY", transition.severity
+    if transition.flapping:
+        yield "SENTINEL_FLAPPING", "yes"
     if transition.cause is not None:
         yield "SENTINEL_CAUSE", transition.cause.id
         yield "SENTINEL_CAUSE_TEXT", transition.cause.text

@@ -22,6 +22,9 @@ _NARROWEST, _WIDEST = 40, 100
 _MOST_EVIDENCE = 8
 _LONGEST_LINE = 400
 
+#: Why an alert that is not new is told.
+_WHY_NOW = {"cause-ended": "its cause has ended, it has not", "silence-ended": "its silence has ended, it has not"}
+
 _RESET, _BOLD, _DIM, _CYAN, _GREEN = "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[1;32m"
 _BY_SEVERITY = {"critical": "\x1b[1;31m", "warning": "\x1b[1;33m", "info": "\x1b[1;34m"}
 
@@ -74,6 +77,7 @@ def _header(transition: Transition, style: Style) -> Iterator[str]:
     about = [transition.entity.name if transition.entity.scope != "host" else "this host", transition.rule]
     if transition.state == "pending":
         about.append("pending")
+    about += _marks(transition)
     if transition.at is not None:
         about.append(_clock(transition.at, style))
         if transition.since is not None and transition.at - transition.since >= 1:
@@ -85,6 +89,17 @@ def _header(transition: Transition, style: Style) -> Iterator[str]:
     if resolved and transition.reason:
         about.append(transition.reason)
     yield from (_paint(line, _DIM, style) for line in _wrap(dot.join(escape(part) for part in about), style, indent))
+
+
+def _marks(transition: Transition) -> Iterator[str]:
+    if transition.flapping:
+        yield "flapping: no more is told until it was steady"
+    if transition.silenced is not None:
+        yield f"silenced ({transition.silenced})"
+    if transition.explained_by is not None:
+        yield f"explained by {transition.explained_by}"
+    if transition.reason in _WHY_NOW:
+        yield _WHY_NOW[transition.reason]
 
 
 def _cause(transition: Transition, style: Style) -> Iterator[str]:

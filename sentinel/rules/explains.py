@@ -1,0 +1,33 @@
+"""Checks of what explains what, over all rules: an explanation that goes in a circle would hide every alert in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sentinel.model.problem import Problem
+from sentinel.model.rule import RuleDef
+
+
+def check_explains(rules: Iterable[RuleDef]) -> list[Problem]:
+    """A problem for each rule that explains itself over others."""
+    known = {rule.id: rule for rule in rules}
+    problems = []
+    for rule in known.values():
+        way = _way_back(rule.id, known)
+        if way:
+            problems.append(Problem(rule.path, "explains", f"goes in a circle: {' -> '.join(way)}"))
+    return problems
+
+
+def _way_back(start: str, known: dict[str, RuleDef]) -> list[str]:
+    """The shortest way from a rule over `explains` to itself; empty if there is none."""
+    ways = [[start]]
+    seen: set[str] = set()
+    for way in ways:
+        for effect in known[way[-1]].explains:
+            if effect == start:
+                return [*way, start]
+            if effect in known and effect not in seen:
+                seen.add(effect)
+                ways.append([*way, effect])
+    return []
