@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from sentinel.alerts.silences import Silence
 from sentinel.api import Broadcaster
 from sentinel.clock import Clock
 from sentinel.engine import Engine
@@ -66,8 +67,23 @@ class Consumer:
         """Change the rules."""
         self._deliver(self.engine.use(ruleset, self._clock.now()))
 
+    def silenced(self, silence: Silence) -> None:
+        """A silence was set or ended: on disk before whoever asked has the answer."""
+        self._changed = True
+        self._deliver(self.engine.silence(silence, self._clock.now()), at_once=True)
+
     def restore(self) -> None:
         """Go on where an earlier run of the daemon stood."""
+        self._restore_state()
+        saved = self._history.checkpoint("silences")
+        if saved is None:
+            return
+        try:
+            self.engine.silences.load(msgspec.json.decode(saved))
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            log.warning("the silences of an earlier run cannot be used", why=str(error))
+
+    def _restore_state(self) -> None:
         saved = self._history.checkpoint("state")
         if saved is None:
             return
@@ -104,9 +120,9 @@ class Consumer:
             self._changed = True
         return transitions
 
-    def _deliver(self, transitions: list[Transition]) -> None:
+    def _deliver(self, transitions: list[Transition], *, at_once: bool = False) -> None:
         """Commit first, then tell: what was told is on disk, and what is on disk will be told."""
-        due = self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY
+        due = at_once or (self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY)
         if transitions or due:
             ids = self._checkpoint(transitions)
             for number, transition in zip(ids, transitions, strict=True):
@@ -118,8 +134,9 @@ class Consumer:
     def _checkpoint(self, transitions: list[Transition]) -> list[int]:
         """Transitions and the state they left, in one transaction; no state while a log is half taken."""
         self._checkpointed = self._clock.now()
+        silences = {"silences": msgspec.json.encode(self.engine.silences.dump())}
         if self._logs.in_midst:
-            return self._history.commit(transitions)
+            return self._history.commit(transitions, silences)
         self._changed = False
         state = {"engine": self.engine.dump(), "positions": self._logs.positions, "cursors": self._logs.cursors}
-        return self._history.commit(transitions, {"state": msgspec.json.encode(state)})
+        return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences})

@@ -30,6 +30,7 @@ from sentinel.queries import Queries
 from sentinel.reload import Reload
 from sentinel.rules.ruleset import RuleSet
 from sentinel.schedule import Schedule
+from sentinel.silencing import Silencing
 from sentinel.sinks import ConsoleSink, JournaldSink, Outbox, Sink
 from sentinel.sources import SOURCES
 from sentinel.sources.base import Polled, SourceFault
@@ -110,7 +111,8 @@ class Daemon:
             self.supervisor.note("inotify", "failed", str(fault))
         self.consumer.restore()
         self.logs.begin()
-        api = ApiServer(Queries(self).routes(), self.broadcaster, on_bug=self._bug)
+        silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
+        api = ApiServer({**Queries(self).routes(), **silencing.routes()}, self.broadcaster, on_bug=self._bug)
         listener = None
         try:
             inherited = systemd.listen_fds()

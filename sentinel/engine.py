@@ -70,7 +70,7 @@ class Engine:
             if record.rule not in ruleset.rules:
                 compiled = self.ruleset.rules[record.rule]
                 change = Change(record.state, "resolved", "rule-removed")
-                out += self._tell(compiled, record, change, record.life, at)
+                out += self._tell(compiled, record, change, record.life, at, so=False)
                 self.book.drop(record.rule, record.entity)
         self._take(ruleset)
         self._mark_all()
@@ -267,13 +267,14 @@ class Engine:
         if record.life.state != before.state:
             for other in self.incidents.effects_of(record):
                 self._mark(other.rule, other.entity)
-        change = self.incidents.pass_on(record, change, at, so=finding.verdict is Verdict.MATCH)
+        so = finding.verdict is Verdict.MATCH and record.life.clear_since is None
+        change = self.incidents.pass_on(record, change, at, so=so)
         self._wake(record, at)
         if change is not None and change.new in ("pending", "firing"):
             self._conclude(compiled, record, finding, anew=change.new == "firing")
         elif change is None and self._refreshed(compiled, record, finding):
             change = Change("firing", "firing", "cause-found")
-        return self._tell(compiled, record, change, before, at)
+        return self._tell(compiled, record, change, before, at, so=so)
 
     def _wake(self, record: Record, at: float) -> None:
         """Look again when time alone can change what is told."""
@@ -300,12 +301,12 @@ class Engine:
         return record.told.causes != before and self.incidents.reason_for(record) is None
 
     def _tell(
-        self, compiled: CompiledRule, record: Record, change: Change | None, before: Life, at: float
+        self, compiled: CompiledRule, record: Record, change: Change | None, before: Life, at: float, *, so: bool
     ) -> Iterable[Transition]:
         """What people are told, if anything, of a change that is theirs to know."""
         record.flaps, change = flapping.counted(record.flaps, change, before, record.life, at)
         silence = self.silences.covering(record.rule, record.entity, at)
-        record.hush, change, silenced = hushed(record.hush, change, record.state == "firing", silence)
+        record.hush, change, silenced = hushed(record.hush, change, silence, fires=record.state == "firing", so=so)
         if change is None:
             return ()
         if change.new == "resolved":

@@ -47,6 +47,7 @@ class Queries:
             "gpus": views.gpus(d.engine, now),
             "host": views.entity_signals(d.engine, HOST, now),
             "alerts": views.alerts(d.engine, now),
+            "silences": views.silences(d.engine),
             "blind_spots": views.blind_spots(d.engine, now),
             "sources": self._sources(),
             "rules": views.rules(d.engine),
@@ -68,7 +69,7 @@ class Queries:
         """Open alerts; `?pending=1` adds those whose hold time is not over."""
         d = self._daemon
         pending = request.query.get("pending", "") not in ("", "0")
-        return {"alerts": views.alerts(d.engine, d.clock.now(), pending=pending)}
+        return {"alerts": views.alerts(d.engine, d.clock.now(), pending=pending), "silences": views.silences(d.engine)}
 
     def alert(self, request: Request) -> Mapping[str, Any]:
         """One open alert."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from sentinel.alerts.book import Record
+from sentinel.alerts.lifecycle import Life
+from sentinel.alerts.silences import Silence
 from sentinel.engine import Engine
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import Verdict
@@ -76,8 +79,51 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
             continue
         compiled = engine.ruleset.rules[record.rule]
         standing = transition_to_dict(engine.standing(compiled, record))
-        out.append(standing | {"since": iso(record.life.since), "title": compiled.rule.title})
+        standing |= {"since": iso(record.life.since), "title": compiled.rule.title}
+        if record.state == "firing":
+            effects = (r for r in engine.incidents.effects_of(record) if r.life.state == "firing")
+            standing["effects"] = [{"rule": r.rule, "entity": escape(r.entity.name), "told": r.gate.open} for r in effects]
+        out.append(standing)
     return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
+
+
+def silence(one: Silence) -> dict[str, Any]:
+    """A silence; null for a rule or an entity means all."""
+    return {
+        "id": one.id,
+        "rule": one.rule or None,
+        "entity": escape(one.name) or None,
+        "at": iso(one.at),
+        "until": iso(one.until),
+        "reason": escape(one.reason),
+        "author": escape(one.author),
+    }
+
+
+def silences(engine: Engine) -> list[dict[str, Any]]:
+    """Silences in force, oldest first."""
+    return [silence(one) for one in engine.silences.all()]
+
+
+def _silent(engine: Engine, record: Record, at: float) -> dict[str, Any]:
+    """Why an alert is not told, or not again."""
+    out: dict[str, Any] = {}
+    cause = engine.incidents.reason_for(record)
+    if record.life.state != "inactive" and cause is not None:
+        out["explained_by"] = {"rule": cause.rule, "entity": escape(cause.entity.name), "since": iso(cause.life.since)}
+    due = engine.incidents.due(record)
+    if due is not None and due > at:
+        out["held_until"] = iso(due)
+    one = engine.silences.covering(record.rule, record.entity, at)
+    if one is not None:
+        out["silenced"] = silence(one)
+    if record.flaps.since is not None:
+        out["flapping_since"] = iso(record.flaps.since)
+    if record.life.state == "firing" and record.life.clear_since is not None:
+        out["clear_since"] = iso(record.life.clear_since)
+    if record.life.state == "inactive" and record.ended:
+        out |= {"cleared_at": iso(record.life.since), "cleared_why": record.ended}
+    return out
 
 
 def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
@@ -150,9 +196,10 @@ def _subject(engine: Engine, compiled: CompiledRule, entity: Entity, at: float) 
         "since": iso(record.life.since) if record is not None and state != "inactive" else None,
         "checks": checks,
         "missing": {k: escape(v) for k, v in finding.missing.items()},
+        "silent": _silent(engine, record if record is not None else Record(rule.id, entity, Life()), at),
         "alert": None,
     }
-    if record is not None and state == "pending":
+    if record is not None and record.life.state == "pending":
         out["fires_in"] = max(0.0, record.life.since + rule.hold - at)
     if record is not None and state == "firing":
         out["alert"] = transition_to_dict(engine.standing(compiled, record))

@@ -60,7 +60,8 @@ class Incidents:
         return self._holds[rule] + SETTLE if rule in self._causes else 0.0
 
     def pass_on(self, record: Record, change: Change | None, at: float, *, so: bool) -> Change | None:
-        """What a change in an alert's life (None: none) is to people. `so`: the condition is known to be true now."""
+        """What a change in an alert's life (None: none) is to people. `so`: its condition is known to be
+        true, it is not only kept."""
         if change is not None and change.new == "resolved":
             old: State = "firing" if record.gate.open else "pending"
             record.gate = Gate()
@@ -71,7 +72,7 @@ class Incidents:
         gate = record.gate
         if record.life.state != "firing" or gate.open:
             return change
-        if self._held(record, at) or not so or record.life.clear_since is not None:
+        if self._held(record, at) or not so:
             return Change("inactive", "pending", change.reason) if born and change is not None else None
         gate.open = True
         reason = "cause-ended" if gate.after_cause else change.reason if change is not None else "hold-elapsed"

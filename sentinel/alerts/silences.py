@@ -110,10 +110,15 @@ class Hush:
     announced: bool = False
 
 
-def hushed(hush: Hush, change: Change | None, fires: bool, silence: Silence | None) -> tuple[Hush, Change | None, str | None]:
-    """What becomes of a change (None: nothing changed) under a silence: what to remember, the change to tell, and the id of the
-    silence because of which it is not told. An alert that still fires when its silence ends is told then; one that was told
-    before its silence is told as over too, within the silence or after it."""
+def hushed(
+    hush: Hush, change: Change | None, silence: Silence | None, *, fires: bool, so: bool
+) -> tuple[Hush, Change | None, str | None]:
+    """What becomes of a change (None: nothing changed) under a silence (None: there is none): what to remember, the change to
+    tell, and the id of the silence because of which it is not told. `fires`: the alert is open; `so`: its condition is known
+    to be true, it is not only kept.
+
+    An alert that still fires when its silence ends is told then. One that was told is told as over too, within a silence or not.
+    """
     if change is not None and change.new == "resolved":
         return Hush(), change, None if hush.announced or not hush.by else hush.by
     if not fires:
@@ -121,5 +126,7 @@ def hushed(hush: Hush, change: Change | None, fires: bool, silence: Silence | No
     if silence is not None:
         return Hush(silence.id, hush.announced), change, silence.id
     if change is None and hush.by:
+        if not so:
+            return hush, None, None
         change = Change("firing", "firing", "silence-ended")
     return Hush("", hush.announced or change is not None), change, None

@@ -43,6 +43,11 @@ def post(path: str, body: Mapping[str, Any] | None = None, sockets: Sequence[Pat
     return _ask("POST", path, sockets, json.dumps(body or {}).encode())
 
 
+def delete(path: str, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
+    """Status code and JSON object after an end such as of ``/v1/silences/3``. Raises DaemonUnreachable."""
+    return _ask("DELETE", path, sockets)
+
+
 def stream(path: str = "/v1/events", sockets: Sequence[Path] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Event names with their JSON objects as they happen, until the daemon ends the stream. Raises DaemonUnreachable."""
     connection = _connect(sockets, _STREAM_SECONDS)

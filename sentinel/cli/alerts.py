@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sentinel.cli.main import CRITICAL
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, show_alert
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, show_alert, show_silences
 from sentinel.rules.decode import parse_duration
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print them; the exit code tells the worst open one."""
+    """Print them; the exit code tells the worst open one that is not silenced."""
     try:
         if arguments.all or arguments.since:
             path = "/v1/history"
@@ -38,8 +40,16 @@ def main(arguments: argparse.Namespace) -> int:
     elif not found:
         print("no open alerts" if not (arguments.all or arguments.since) else "no alerts in that time")
     else:
-        print("\n".join(show_alert(alert) for alert in found), end="")
-    return 0 if arguments.all or arguments.since else exit_code(a["severity"] for a in found)
+        print("\n".join(_shown(alert) for alert in found), end="")
+    if answer.get("silences") and not arguments.json:
+        print("\nSilences")
+        print("\n".join(show_silences(answer["silences"])))
+    return 0 if arguments.all or arguments.since else exit_code(a["severity"] for a in found if not a.get("silenced"))
+
+
+def _shown(alert: Mapping[str, Any]) -> str:
+    hidden = sorted({f"{effect['rule']} ({effect['entity']})" for effect in alert.get("effects", ()) if not effect["told"]})
+    return show_alert(alert) + (f"\n  Explains    {', '.join(hidden)}\n" if hidden else "")
 
 
 def _since(text: str, now: float) -> float | None:

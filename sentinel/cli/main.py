@@ -52,6 +52,19 @@ def parser() -> argparse.ArgumentParser:
     why.add_argument("server", metavar="SERVER", nargs="?", default="", help="only this server (default: all)")
     why.set_defaults(call="sentinel.cli.why")
 
+    silence = _asking(verbs, "silence", "do not tell a rule's alerts for a while; they stay in status and history, marked")
+    silence.add_argument("rule", metavar="RULE", nargs="?", default="", help="rule id, for example cpu-fallback")
+    silence.add_argument("server", metavar="SERVER", nargs="?", default="", help="only on this server (default: all)")
+    silence.add_argument("--all", action="store_true", help="every rule")
+    silence.add_argument("--server", metavar="NAME", dest="only", default="", help="the same as SERVER")
+    silence.add_argument("--for", metavar="T", dest="duration", required=True, help="for how long: 30m, 2h, 3d")
+    silence.add_argument("--reason", metavar="TEXT", required=True, help="why, for the others who look")
+    silence.set_defaults(call="sentinel.cli.silence")
+
+    unsilence = _asking(verbs, "unsilence", "end a silence before its time; what still fires is told then")
+    unsilence.add_argument("id", metavar="ID", help="the number that `sentinel silence` gave and `sentinel alerts` shows")
+    unsilence.set_defaults(call="sentinel.cli.silence")
+
     watch = _asking(verbs, "watch", "follow alerts live")
     watch.set_defaults(call="sentinel.cli.watch")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,19 @@ class NoAnswer(Exception):
 
 def ask(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
     """The daemon's answer. Raises NoAnswer."""
-    sockets = [Path(arguments.socket)] if arguments.socket else None
+    return _answer(arguments, lambda sockets: client.get(path, sockets))
+
+
+def change(arguments: argparse.Namespace, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The daemon's answer to a change: POST with a body, DELETE without one. Raises NoAnswer."""
+    if body is None:
+        return _answer(arguments, lambda sockets: client.delete(path, sockets))
+    return _answer(arguments, lambda sockets: client.post(path, body, sockets))
+
+
+def _answer(arguments: argparse.Namespace, call: Callable[[list[Path] | None], tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     try:
-        status, answer = client.get(path, sockets)
+        status, answer = call([Path(arguments.socket)] if arguments.socket else None)
     except client.DaemonUnreachable as error:
         raise NoAnswer(str(error), UNKNOWN) from error
     if status != 200:
@@ -88,7 +98,35 @@ def transition_of(wire: Mapping[str, Any]) -> Transition:
         evidence=tuple(LineEvidence(**e) if "line" in e else CheckResult(**e) for e in wire["evidence"]),
         title=wire.get("title", ""),
         since=_seconds(wire.get("since")),
+        silenced=wire.get("silenced"),
+        explained_by=wire.get("explained_by"),
+        flapping=bool(wire.get("flapping")),
     )
+
+
+def marks(alert: Mapping[str, Any]) -> str:
+    """Why an open alert is not told, or not again, in a few words; empty if it is as any other."""
+    words = []
+    if alert.get("silenced"):
+        words.append(f"silenced, {alert['silenced']}")
+    if alert.get("flapping"):
+        words.append("flapping")
+    if alert.get("explained_by"):
+        words.append(f"explained by {alert['explained_by']}")
+    return f" ({'; '.join(words)})" if words else ""
+
+
+def show_silences(silences: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """One line each."""
+    for one in silences:
+        what = f"{one['rule'] or 'all rules'} on {one['entity'] or 'everything'}"
+        yield f"  {one['id']}  {what} until {local(one['until'])}, by {one['author']}: {one['reason']}"
+
+
+def local(stamp: str | None) -> str:
+    """A time of the wire as the machine's own time."""
+    seconds = _seconds(stamp)
+    return "?" if seconds is None else f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _seconds(stamp: str | None) -> float | None:

@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, shown, size, style
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, show_silences, shown, size, style
 
 _WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the screen; the exit code tells the worst open alert."""
+    """Print the screen; the exit code tells the worst open alert that is not silenced."""
     try:
         answer = ask(arguments, "/v1/status")
     except NoAnswer as error:
@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
         emit(answer)
     else:
         print("\n".join(_screen(answer, style().width)))
-    return exit_code(a["severity"] for a in answer["alerts"])
+    return exit_code(a["severity"] for a in answer["alerts"] if not a.get("silenced"))
 
 
 def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
@@ -54,9 +54,17 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
     yield ""
     yield f"Alerts ({len(answer['alerts'])} open)"
     for alert in answer["alerts"]:
-        yield from _wrapped(f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}", width)
+        yield from _wrapped(f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}{marks(alert)}", width)
+        for effect in alert["effects"]:
+            if not effect["told"]:
+                yield from _wrapped(f"      explains {effect['rule']} of {effect['entity']}, which is not told beside it", width)
     if answer["alerts"]:
         yield "  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check"
+    if answer["silences"]:
+        yield ""
+        yield f"Silences ({len(answer['silences'])})"
+        for line in show_silences(answer["silences"]):
+            yield from _wrapped(line, width)
     if answer["blind_spots"]:
         yield ""
         yield "Cannot be judged"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import NoAnswer, ask, complain, emit, shown
+from sentinel.cli.output import NoAnswer, ask, complain, emit, local, shown
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
@@ -42,6 +43,8 @@ def _print(subject: Mapping[str, Any]) -> None:
     if "fires_in" in subject:
         state += f", fires in {age(subject['fires_in'])}"
     print(f"\n{subject['entity']}: {verdict}{state}")
+    for line in _silent(subject["silent"]):
+        print(f"  {line}")
     for check in subject["checks"]:
         print(f"  {check['check']:<20} {_WORD[check['value']]}")
         for read in check["reads"]:
@@ -52,6 +55,25 @@ def _print(subject: Mapping[str, Any]) -> None:
             print(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
     if subject["alert"] is not None and subject["alert"]["cause"]:
         print(f"  cause: {subject['alert']['cause']['text']}")
+
+
+def _silent(why: Mapping[str, Any]) -> Iterator[str]:
+    """Why it is not told, or not again."""
+    if "explained_by" in why:
+        cause = why["explained_by"]
+        yield f"not told: {cause['rule']} of {cause['entity']} explains it, since {local(cause['since'])}"
+    if "held_until" in why:
+        yield f"held back until {local(why['held_until'])}: what could explain it is judged first"
+    if "silenced" in why:
+        one = why["silenced"]
+        end = f"`sentinel unsilence {one['id']}` ends it"
+        yield f"silenced until {local(one['until'])} by {one['author']}: {one['reason']} ({end})"
+    if "flapping_since" in why:
+        yield f"flapping since {local(why['flapping_since'])}: no more is told until it was steady for {age(LIMITS.steady)}"
+    if "clear_since" in why:
+        yield f"cleared at {local(why['clear_since'])}, and kept open a while in case it comes back"
+    if "cleared_at" in why:
+        yield f"cleared at {local(why['cleared_at'])} ({why['cleared_why']})"
 
 
 def _code(answer: Mapping[str, Any]) -> int:

@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("clock", "config", "rulefiles", "heap"),
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers"),
     ("diagnosis", "supervise", "docs"),
-    ("schedule", "reload", "logs", "queries"),
+    ("schedule", "reload", "logs", "queries", "silencing"),
     ("consumer",),
     ("daemon",),
     ("cli",),

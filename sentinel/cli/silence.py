@@ -1,0 +1,35 @@
+"""`sentinel silence` and `sentinel unsilence`: what is not to be told for a while."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from urllib.parse import quote
+
+from sentinel.cli.main import CRITICAL, OK
+from sentinel.cli.output import NoAnswer, change, complain, emit, local
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Set one or end one. Exit code 0, 2 for a mistake or where it may not be, 3 without a daemon."""
+    try:
+        if arguments.verb == "unsilence":
+            answer = change(arguments, f"/v1/silences/{quote(arguments.id, safe='')}", None)
+        else:
+            if arguments.server and arguments.only:
+                print("sentinel: name the server once, as SERVER or with --server", file=sys.stderr)
+                return CRITICAL
+            body = {"rule": arguments.rule, "server": arguments.server or arguments.only, "all": arguments.all}
+            answer = change(arguments, "/v1/silences", body | {"for": arguments.duration, "reason": arguments.reason})
+    except NoAnswer as error:
+        return complain(error)
+    if arguments.json:
+        emit(answer)
+        return OK
+    one = answer["silence"]
+    what = f"{one['rule'] or 'every rule'} on {one['entity'] or 'everything'}"
+    if arguments.verb == "unsilence":
+        print(f"silence {one['id']} ({what}) is over")
+    else:
+        print(f"{what} is silent until {local(one['until'])}; `sentinel unsilence {one['id']}` ends it before")
+    return OK

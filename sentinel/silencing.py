@@ -1,0 +1,111 @@
+"""The routes with which people set and end silences. Who may is decided before: root and the daemon's user (api/server.py)."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from sentinel import views
+from sentinel.alerts.silences import LONGEST, Silence, SilenceRefused
+from sentinel.api import ApiError, Query, Request
+from sentinel.engine import Engine
+from sentinel.model.problem import did_you_mean
+from sentinel.model.wire import escape
+from sentinel.rules.decode import parse_duration
+
+_EXAMPLE = '{"rule": "cpu-fallback", "server": "llama.service", "for": "2h", "reason": "new driver"}'
+#: Names shown in a refusal.
+_MOST_NAMES = 20
+
+
+class _Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request for a silence."""
+
+    duration: str = msgspec.field(name="for")
+    reason: str
+    rule: str = ""
+    server: str = ""
+    #: every rule; said in so many words, because an empty name is too easily a mistake of a script
+    all: bool = False
+
+
+class Silencing:
+    """Each method answers one route. `changed` tells the consumer what was set or ended, so that it is kept and told."""
+
+    def __init__(self, engine: Callable[[], Engine], now: Callable[[], float], changed: Callable[[Silence], None]) -> None:
+        self._engine = engine
+        self._now = now
+        self._changed = changed
+
+    def routes(self) -> Mapping[tuple[str, str], Query]:
+        """The routes."""
+        return {
+            ("GET", "/v1/silences"): self.list,
+            ("POST", "/v1/silences"): self.silence,
+            ("DELETE", "/v1/silences/{id}"): self.unsilence,
+        }
+
+    def list(self, _request: Request) -> Mapping[str, Any]:
+        """Those in force."""
+        return {"silences": views.silences(self._engine())}
+
+    def silence(self, request: Request) -> Mapping[str, Any]:
+        """Set one."""
+        try:
+            asked = msgspec.json.decode(request.body, type=_Asked)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ApiError(400, f"this is no silence ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
+        engine = self._engine()
+        if asked.all == bool(asked.rule):
+            raise ApiError(400, "name one rule, or say that all are meant, and not both")
+        known = engine.ruleset.rules
+        if asked.rule and asked.rule not in known:
+            hint = did_you_mean(asked.rule[:60], known)
+            raise ApiError(404, f"there is no rule '{escape(asked.rule):.60}'{hint}; `sentinel rules list` shows all")
+        seconds = parse_duration(asked.duration)
+        if seconds is None:
+            raise ApiError(
+                400, f"'{escape(asked.duration):.40}' is no duration; write 30m, 2h or 3d, at most {LONGEST / 86400:g}d"
+            )
+        name = self._name(engine, asked)
+        try:
+            made = engine.silences.add(
+                asked.rule, name, self._now(), seconds, escape(asked.reason.strip()), _name_of(request.uid)
+            )
+        except SilenceRefused as refused:
+            raise ApiError(400, str(refused)) from refused
+        self._changed(made)
+        return {"silence": views.silence(made)}
+
+    def unsilence(self, request: Request) -> Mapping[str, Any]:
+        """End one before its time."""
+        engine = self._engine()
+        ended = engine.silences.end(request.params["id"])
+        if ended is None:
+            there = ", ".join(s.id for s in engine.silences.all())
+            raise ApiError(404, f"there is no silence '{escape(request.params['id']):.40}'; in force: {there or 'none'}")
+        self._changed(ended)
+        return {"silence": views.silence(ended)}
+
+    def _name(self, engine: Engine, asked: _Asked) -> str:
+        """The name of the entity as the engine knows it; what is shown may be escaped."""
+        if not asked.server:
+            return ""
+        entities = views.entities_of(engine, engine.ruleset.rules[asked.rule]) if asked.rule else engine.beliefs.facts.entities()
+        names = {escape(e.name): e.name for e in entities}
+        if asked.server not in names:
+            shown = ", ".join(sorted(names)[:_MOST_NAMES])
+            hint = did_you_mean(asked.server[:60], names)
+            raise ApiError(404, f"there is no '{escape(asked.server):.60}'{hint}; known: {shown or 'none'}")
+        return names[asked.server]
+
+
+def _name_of(uid: int) -> str:
+    """Who asks, by the peer's credentials."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user id {uid}"
