@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sentinel.alerts.incidents import SETTLE
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.pattern import EventDef
 from sentinel.model.rule import CaseDef, CauseDef, RuleDef
@@ -45,7 +46,7 @@ _NAMES = re.compile(r"(\{[\w.:]+\})")
 def pages(ruleset: RuleSet) -> dict[str, str]:
     """Every page by its path below the folder."""
     rules = [ruleset.rules[name] for name in sorted(ruleset.rules)]
-    made = {f"rules/{r.rule.id}.md": _rule_page(r, ruleset.events) for r in rules}
+    made = {f"rules/{r.rule.id}.md": _rule_page(r, ruleset.events, rules) for r in rules}
     made["signals.md"] = _signals_page(CATALOGUE.values(), rules)
     made["events.md"] = _events_page(ruleset.events.values(), rules)
     made["README.md"] = _index(rules)
@@ -69,14 +70,14 @@ def _index(rules: Sequence[CompiledRule]) -> str:
 # --- a rule ---
 
 
-def _rule_page(compiled: CompiledRule, events: Mapping[str, EventDef]) -> str:
+def _rule_page(compiled: CompiledRule, events: Mapping[str, EventDef], rules: Sequence[CompiledRule]) -> str:
     rule = compiled.rule
     lines = [_MADE.format(f"rules/{Path(rule.path).name}"), "", f"# {rule.id}", "", f"{_prose(rule.title)}.", ""]
     lines += _table(
         ("severity", "judged for", "journal"), [(rule.severity, _SCOPES[rule.scope], f"`MESSAGE_ID={rule.message_id}`")]
     )
     lines += ["", "It says, with its own values in place of the names in braces:", "", f"> {_prose(rule.summary)}", ""]
-    lines += ["## When it fires", "", *_when(rule), "", "## Checks", ""]
+    lines += ["## When it fires", "", *_when(rule), *_not_beside(rule, rules), "", "## Checks", ""]
     lines += ["`sentinel why " + rule.id + "` shows each with its present value.", ""]
     for check in rule.checks:
         lines += [f"**{_words(check.name)}**", "", *_fence(check.expression, "cel"), ""]
@@ -102,9 +103,19 @@ def _when(rule: RuleDef) -> Iterator[str]:
     if rule.clear_after is not None:
         yield f"It ends {age(rule.clear_after)} after it was last so."
     yield "It stays open when the server ends." if rule.outlives_server else "It ends with the server's process."
+
+
+def _not_beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
     if rule.explains:
-        named = ", ".join(f"[{other}]({other}.md)" for other in rule.explains)
-        yield f"While it fires, {named} of the same server or machine is not told beside it."
+        yield f"While it fires, {_links(rule.explains)} of the same server, card or machine is not told beside it."
+    causes = [r.rule for r in rules if rule.id in r.rule.explains]
+    if causes:
+        yield f"It is not told beside {_links(c.id for c in causes)}, which explains it; what is not explained is told "
+        yield f"{age(max(rule.hold, max(c.hold for c in causes) + SETTLE))} after it began."
+
+
+def _links(ids: Iterable[str]) -> str:
+    return ", ".join(f"[{one}]({one}.md)" for one in ids)
 
 
 def _cause(cause: CauseDef) -> Iterator[str]:

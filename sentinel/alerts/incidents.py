@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from sentinel.alerts.book import Book, Gate, Record
-from sentinel.alerts.lifecycle import Change
+from sentinel.alerts.lifecycle import NEVER, Change
 from sentinel.facts.beliefs import Beliefs
+from sentinel.facts.cards import INCIDENT
 from sentinel.model.alert import State
 from sentinel.model.labels import HOST, Entity
 from sentinel.model.rule import RuleDef
@@ -116,13 +117,18 @@ class Incidents:
                     yield other
 
     def _related_entities(self, one: Entity, other: Entity) -> bool:
-        """The same; the host and all that is on it; a card and the servers that hold memory on it, or the only card there is."""
+        """The same; the host and all that is on it; a card and the servers that use it."""
         if one == other or HOST in (one, other):
             return True
         by_scope = {one.scope: one, other.scope: other}
-        if set(by_scope) != {"gpu", "server"}:
-            return False
-        cards = self._beliefs.facts.last(by_scope["server"], "server.gpu_cards")
+        return set(by_scope) == {"gpu", "server"} and self._uses(by_scope["server"], by_scope["gpu"])
+
+    def _uses(self, server: Entity, card: Entity) -> bool:
+        """It holds memory on the card, held some when the card failed, or there is no other card."""
+        _, story = self._beliefs.happened(card, INCIDENT.name, NEVER)
+        if story is not None and server.name in str(story.fields.get("servers", "")).split(", "):
+            return True
+        cards = self._beliefs.facts.last(server, "server.gpu_cards")
         if cards is not None and cards.value:
-            return by_scope["gpu"].name in str(cards.value).replace(",", " ").split()
-        return {e for e in self._beliefs.facts.entities() if e.scope == "gpu"} <= {by_scope["gpu"]}
+            return card.name in str(cards.value).replace(",", " ").split()
+        return {e for e in self._beliefs.facts.entities() if e.scope == "gpu"} <= {card}

@@ -11,7 +11,8 @@ from sentinel.engine import Engine
 from sentinel.facts.cards import advance
 from sentinel.model.alert import Transition
 from sentinel.model.labels import HOST, Entity, Unknown, Value
-from sentinel.model.reading import Event, LogLines, Samples, ServerFound, ServerGone
+from sentinel.model.reading import Event, LogLines, Samples, ServerFound, ServerGone, Tick
+from sentinel.model.wire import is_news
 from sentinel.rulefiles import load_paths, shipped
 
 CARD = Entity("gpu", "0000:03:00.0")
@@ -200,3 +201,35 @@ def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_card_is_a_s
             (at, t.state) for t in engine.step(Samples(float(at), "process_gpu", SERVER, values)) if t.rule == "gpu-memory-spill"
         ]
     assert told == [(2602, "pending"), (2632, "firing")]
+
+
+def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_incident_with_it(engine: Engine) -> None:
+    """Two cards: which one the server used is known from before, and from the story after its restart."""
+    asked: dict[str, Value | Unknown] = {
+        "server.gpu_layers_requested": 99,
+        "server.gpu_layers_explicit": True,
+        "server.device_none": False,
+        "server.is_router": False,
+        "server.model_bytes": 4_000_000_000,
+        "server.log_readable": True,
+        "server.state": "ready",
+    }
+    on_cpu: dict[str, Value | Unknown] = {"server.gpu_nodes_open": 0, "server.gpu_memory_bytes": 0, "server.gpu_gtt_bytes": 0}
+    for card in (CARD, Entity("gpu", "0000:43:00.0")):
+        engine.step(Samples(99.0, "amdgpu", card, {"gpu.vendor": "amd"}))
+    engine.step(Samples(99.0, "host", HOST, {"host.uptime_seconds": 90000.0}))
+    use(engine, 100.0)
+    told = kernel(engine, 110.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110")
+    told += engine.step(ServerGone(111.0, "process", SERVER, 77))
+    told += engine.step(ServerFound(112.0, "process", SERVER, 78, 112.0, asked))
+    for second in range(113, 160):
+        told += engine.step(Samples(float(second), "process", SERVER, on_cpu | {"server.gpu_cards": ""}))
+        told += engine.step(Tick(float(second)))
+    news = [(t.rule, t.state) for t in told if is_news(t) and t.severity == "critical"]
+    assert news == [("gpu-reset", "firing")]
+    fallback = engine.book.peek("cpu-fallback", SERVER)
+    assert fallback is not None
+    assert (fallback.state, fallback.gate.by) == ("pending", ("gpu-reset", CARD))
+    # Another card's death would explain nothing.
+    engine.beliefs.log.remove(CARD)
+    assert not list(engine.incidents.effects_of(engine.book.record("gpu-reset", CARD)))
