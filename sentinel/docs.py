@@ -110,8 +110,8 @@ def _not_beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
         yield f"While it fires, {_links(rule.explains)} of the same server, card or machine is not told beside it."
     causes = [r.rule for r in rules if rule.id in r.rule.explains]
     if causes:
-        yield f"It is not told beside {_links(c.id for c in causes)}, which explains it; what is not explained is told "
-        yield f"{age(max(rule.hold, max(c.hold for c in causes) + SETTLE))} after it began."
+        wait = age(max(rule.hold, max(c.hold for c in causes) + SETTLE))
+        yield f"It is not told beside {_links(c.id for c in causes)}; explained by nothing, it is told {wait} after it began."
 
 
 def _links(ids: Iterable[str]) -> str:

@@ -59,10 +59,11 @@ def test_when_it_stays_it_no_more_flaps_and_its_end_is_told_at_once() -> None:
 
 def test_after_it_was_steady_counting_begins_anew() -> None:
     story = Story(FLICKER)
-    flap(story, 0, 200)
-    story.until(200, 1000)
-    story.turn(1001, flicker=True)
-    story.until(1002, 1010)
+    flap(story, 0, 60)
+    story.until(60, 400)
+    assert story.news()[-1].state == "resolved"
+    story.turn(401, flicker=True)
+    story.until(402, 410)
     assert (story.news()[-1].state, story.news()[-1].reason) == ("firing", "hold-elapsed")
 
 

@@ -37,14 +37,15 @@ def test_the_effect_does_not_flash_where_the_cause_is_seen_later(late: float) ->
 
 
 def test_judged_at_the_same_moment_the_cause_comes_first() -> None:
-    """The effect's rule comes first by name, and its wait is over in the very reading that makes the cause fire."""
+    """One reading tells of both, after the effect's wait; the effect's rule comes first by name."""
     cause = CAUSE._replace(id="z-cause", hold="0s")
     story = Story(cause, EFFECT)
     story.turn(0, effect=True)
-    story.until(1, SETTLE - 1)
+    story.turn(2, effect=None)
+    story.until(3, 20)
     sample = {EFFECT.signal: 1, cause.signal: 1}
-    story.transitions += story.engine.step(Samples(EPOCH + SETTLE - 0.01, "test", SERVER, sample))
-    story.until(SETTLE, 100)
+    story.transitions += story.engine.step(Samples(EPOCH + 20.5, "test", SERVER, sample))
+    story.until(21, 100)
     assert [rule for _, rule, _ in story.told()] == ["z-cause"]
 
 

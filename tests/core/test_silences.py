@@ -73,6 +73,20 @@ def test_what_came_and_went_within_a_silence_is_never_told() -> None:
     assert [(t.state, t.silenced) for t in story.transitions] == [("firing", "1"), ("resolved", "1")]
 
 
+def test_what_has_cleared_and_is_only_kept_is_not_told_when_its_silence_ends() -> None:
+    story = Story(ONE._replace(keep="30s"))
+    silence(story, 0, 60)
+    story.turn(1, one=True)
+    story.turn(50, one=False)
+    story.until(51, 70)
+    assert story.told() == []
+    story.turn(71, one=True)
+    assert story.told() == [(71, "one", "firing")]
+    story.turn(72, one=False)
+    story.until(73, 200)
+    assert story.told()[1:] == [(102, "one", "resolved")]
+
+
 def test_what_was_told_before_is_told_as_over_within_the_silence() -> None:
     story = Story(ONE)
     story.turn(1, one=True)

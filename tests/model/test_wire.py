@@ -141,3 +141,14 @@ def test_news_is_what_fired() -> None:
     pending = replace(FIRING, state="pending", previous="inactive")
 
     assert [is_news(one) for one in (FIRING, resolved(), pending, resolved(previous="pending"))] == [True, True, False, False]
+    assert not is_news(replace(FIRING, silenced="1"))
+    assert not is_news(resolved(silenced="1"))
+
+
+def test_marks_are_keys_only_where_they_say_something() -> None:
+    """The contract's form is the same for every alert that is as usual."""
+    marked = replace(FIRING, silenced="1", explained_by="gpu-reset", flapping=True)
+    more = {"silenced": "1", "explained_by": "gpu-reset", "flapping": True}
+
+    assert transition_to_dict(marked) == transition_to_dict(FIRING) | more
+    assert not more.keys() & transition_to_dict(FIRING).keys()

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_transitions import FIRING, resolved
 
-from sentinel.model.alert import Fix, LineEvidence
+from sentinel.model.alert import Fix, LineEvidence, Transition
 from sentinel.sinks import SINKS, ConsoleSink, SinkDown
 from sentinel.sinks.render import Style, render_alert, style_for
 
@@ -61,6 +61,21 @@ def test_a_resolved_alert_is_short() -> None:
             after 100 s · cleared
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("marked", "said"),
+    [
+        (replace(FIRING, flapping=True), "flapping: no more is told until it was steady"),
+        (replace(FIRING, silenced="3"), "silenced (3)"),
+        (replace(FIRING, explained_by="gpu-reset"), "explained by gpu-reset"),
+        (replace(FIRING, reason="cause-ended"), "its cause has ended, it has not"),
+        (replace(FIRING, reason="silence-ended"), "its silence has ended, it has not"),
+    ],
+)
+def test_what_is_not_as_usual_about_an_alert_is_said(marked: Transition, said: str) -> None:
+    assert said in " ".join(render_alert(marked, Style(zone=UTC)).split())
+    assert said not in " ".join(render_alert(FIRING, Style(zone=UTC)).split())
 
 
 def test_colour_changes_no_word() -> None:

@@ -98,6 +98,15 @@ def test_priority_follows_severity_until_it_is_over(journal: Journal, transition
     assert dict(entry(journal, transition))["PRIORITY"] == priority
 
 
+def test_flapping_is_a_field_and_said_in_the_message(journal: Journal) -> None:
+    JournaldSink(journal.path).deliver(replace(FIRING, flapping=True, reason="flapping"))
+    fields = dict(journal.receive())
+    assert fields["SENTINEL_FLAPPING"] == b"yes"
+    assert b"flapping: it came and went, no more is told until it was steady" in fields["MESSAGE"]
+    JournaldSink(journal.path).deliver(FIRING)
+    assert "SENTINEL_FLAPPING" not in dict(journal.receive())
+
+
 def test_what_is_not_known_makes_no_field(journal: Journal) -> None:
     """No pid, no cause, no page and no valid message id: journald would store rubbish or refuse the id."""
     names = {name for name, _ in entry(journal, replace(FIRING, pid=0, cause=None, documentation="", message_id="no id"))}
