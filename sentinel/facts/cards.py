@@ -44,6 +44,7 @@ INCIDENT = EventDef(
 )
 
 _ADDRESS = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})(?:\.([0-7]))?\Z")
+_DRIVER = re.compile(r"^(?:amdgpu [0-9a-f:.]+: )?(?:amdgpu: )?(?:\[drm\] )?(?:\*ERROR\* )?")
 #: A line that names no card belongs to the card named this shortly before. Seconds; a reset takes up to half a minute.
 _SAME_STORY = 120.0
 _CALM = ("", "ok", "trouble", "recovered", "queue-reset")
@@ -136,7 +137,7 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
     fields = event.fields
     match event.name:
         case "gpu_trouble":
-            return {"state": "trouble", "what": fields.get("what", "")} if state in _CALM else None
+            return {"state": "trouble", "what": _said(event)} if state in _CALM else None
         case "gpu_ring_timeout":
             return {"state": "hung", "what": f"queue {fields.get('ring', '')} timed out", "ring": fields.get("ring", "")}
         case "gpu_hang_process":
@@ -162,7 +163,7 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
         case "gpu_reset_done":
             return {**before, "state": "recovered"} if state in ("resetting", "resuming") else None
         case "gpu_reset_failed":
-            return _failed(before, str(fields.get("why", "")))
+            return _failed(before, _said(event))
         case "gpu_wedged":
             return _wedged(before, str(fields.get("recovery", "")))
         case "gpu_overheated":
@@ -176,6 +177,11 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
         case "gpu_added":
             return {"state": "ok", "what": "the card is there again"} if state else None
     return None
+
+
+def _said(event: Event) -> str:
+    """The driver's words without the names in front, which differ by version."""
+    return _DRIVER.sub("", event.line)
 
 
 def _failed(before: Mapping[str, Value], why: str) -> dict[str, Value] | None:
