@@ -47,6 +47,8 @@ _ADDRESS = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})(?:
 _DRIVER = re.compile(r"^(?:amdgpu [0-9a-f:.]+: )?(?:amdgpu: )?(?:\[drm\] )?(?:\*ERROR\* )?")
 #: A line that names no card belongs to the card named this shortly before. Seconds; a reset takes up to half a minute.
 _SAME_STORY = 120.0
+#: A reset takes up to half a minute; the driver's own timeouts add up to a few minutes where it fails. Seconds.
+_LONGEST_RESET = 600.0
 _CALM = ("", "ok", "trouble", "recovered", "queue-reset")
 #: enum amdgpu_reset_src, drivers/gpu/drm/amd/amdgpu/amdgpu_reset.h
 _RESET_SOURCES = {
@@ -103,6 +105,9 @@ class Cards:
             return None
         _, last = self._beliefs.happened(event.entity, INCIDENT.name, float("-inf"))
         before = dict(last.fields) if last is not None else {}
+        if last is not None and before.get("state") in ("resetting", "resuming") and event.at - last.at > _LONGEST_RESET:
+            # its end was not seen
+            before = {}
         after = advance(before, event)
         if after is None or after == before:
             return None
@@ -139,6 +144,9 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
         case "gpu_trouble":
             return {"state": "trouble", "what": _said(event)} if state in _CALM else None
         case "gpu_ring_timeout":
+            if state not in (*_CALM, "hung"):
+                # the other queues time out while the card is reset, and those of a dead card for ever
+                return None
             return {"state": "hung", "what": f"queue {fields.get('ring', '')} timed out", "ring": fields.get("ring", "")}
         case "gpu_hang_process":
             if state != "hung" or "pid" in before:

@@ -64,6 +64,20 @@ def test_the_middle_of_a_story_that_nobody_saw_begin_is_no_story(engine: Engine,
     assert incident(engine) == {}
 
 
+def test_other_queues_that_time_out_during_a_reset_do_not_begin_the_story_anew(engine: Engine) -> None:
+    timeout = "ring comp_1.0.0 timeout, signaled seq=1, emitted seq=2"
+    kernel(engine, 100.0, PREFIX + "GPU reset begin!", PREFIX + timeout, PREFIX + "GPU reset(1) succeeded!")
+    assert incident(engine)["state"] == "recovered"
+    kernel(engine, 200.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110", PREFIX + timeout)
+    assert incident(engine)["state"] == "failed"
+
+
+def test_a_reset_whose_end_was_not_seen_does_not_swallow_the_next_hang(engine: Engine) -> None:
+    kernel(engine, 100.0, PREFIX + "GPU reset begin!")
+    kernel(engine, 5000.0, PREFIX + "ring comp_1.0.0 timeout, signaled seq=1, emitted seq=2")
+    assert incident(engine)["state"] == "hung"
+
+
 def test_a_dead_card_that_goes_on_complaining_is_one_incident(engine: Engine) -> None:
     told = []
     for second in range(200):
@@ -158,7 +172,8 @@ RECORDED = [
     ("r9700-llama-server-hang.journal.log", "resuming", True),
     ("sdma-reset-fails-ret-110.dmesg.log", "failed", True),
     ("dev-kmsg-amdgpu-reset.composed.txt", "recovered", True),
-    ("old-format-ring-timeout-5.x.dmesg.log", "hung", None),
+    # lines of two machines: the second's queue times out before the first's reset has ended
+    ("old-format-ring-timeout-5.x.dmesg.log", "resetting", False),
     ("init-user-pages-benign-storm.composed.dmesg.log", None, None),
     ("pcie-aer.log", None, None),
 ]
