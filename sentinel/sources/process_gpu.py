@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sentinel.model.labels import Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources import gpu_use
+from sentinel.sources import gpu_backends, gpu_use
 from sentinel.sources.amdgpu import hwmon, is_apu
 from sentinel.sources.discover import ServerProcess
 from sentinel.sources.nvml_card import Holding
@@ -85,7 +85,7 @@ class ServerGpus:
         if "nodes" in due:
             values |= self._memory(server, state)
         if "maps" in due:
-            values |= gpu_use.mapped(self._roots, server.pid, state.nodes)
+            values |= gpu_backends.mapped(self._roots, server.pid, state.nodes)
         if "refused" in due:
             values["server.gpu_nodes_refused"] = self._refused(server.pid)
         return values
