@@ -128,7 +128,8 @@ def _cause(cause: CauseDef) -> Iterator[str]:
         yield ""
         only = f", builds {fix.builds}" if fix.builds is not None else ""
         only += f", where `{_one_line(fix.when)}`" if fix.when else ""
-        yield f"- {_prose(fix.do)}{only}"
+        added = f" (add `{fix.flags}` to the command line of llama-server)" if fix.flags else ""
+        yield f"- {_prose(fix.do)}{added}{only}"
         if fix.command:
             yield ""
             yield from (f"  {line}" for line in _fence(fix.command, "sh"))

@@ -44,7 +44,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class FixDef:
-    """One piece of advice; shown where `when` is not false and the server's build may lie in `builds`."""
+    """One piece of advice; shown where `when` is not false and the server's build may lie in `builds`.
+
+    `flags` go to the end of the server's command line: how, is added to `do` and `command` by what starts the server.
+    """
 
     do: str
     command: str = ""
@@ -52,6 +55,7 @@ class FixDef:
     verify: str = ""
     builds: BuildRange | None = None
     when: str = ""
+    flags: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sentinel.model.pattern import EventDef
 from sentinel.model.problem import Problem, did_you_mean
 from sentinel.model.rule import RuleDef
 from sentinel.model.signal import Signal
+from sentinel.rules import advice
 from sentinel.rules.condition import Condition, ExpressionError, context
 from sentinel.rules.decode import Findings
 from sentinel.rules.ruleset import SCOPES, CompiledRule, compile_rule
@@ -70,6 +71,10 @@ def check_rule(
         if other not in rule_ids:
             findings.error("explains", f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
     _check_shape(rule, findings)
+    for cause in rule.causes:
+        for i, fix in enumerate(cause.fixes, 1):
+            for problem in advice.problems(fix):
+                findings.error(f"cause '{cause.id}'.fix[{i}]", problem)
     if any(p.level == "error" for p in findings.problems):
         return None, findings.problems
     return compile_rule(rule), findings.problems
@@ -131,7 +136,7 @@ def _texts(rule: RuleDef) -> list[tuple[str, str]]:
     for cause in rule.causes:
         out.append((f"cause '{cause.id}'.text", cause.text))
         for i, fix in enumerate(cause.fixes, 1):
-            parts = {"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify}
+            parts = {"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify, "flags": fix.flags}
             out += [(f"cause '{cause.id}'.fix[{i}].{part}", text) for part, text in parts.items()]
     return out
 

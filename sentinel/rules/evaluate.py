@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -263,16 +264,34 @@ def _builds(entity: Entity, world: World) -> tuple[int | None, int | None]:
 def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
         return None
-    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify)):
+    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags)):
         return None
-    do = fix.do.render(look_up)
+    do, command = fix.do.render(look_up), fix.command.render(look_up, quote=True)
+    if fix.fix.flags:
+        how, command = _added(fix.flags.render(look_up, quote=True), look_up("server.unit"))
+        do += how
     wanted = fix.fix.builds
     if wanted is not None:
         if not overlaps(wanted, low, high):
             return None
         if not within(wanted, low, high):
             do += f" (for llama.cpp builds {wanted}; `llama-server --version` tells yours)"
-    return Fix(do, fix.command.render(look_up, quote=True), fix.risk.render(look_up), fix.verify.render(look_up, quote=True))
+    knows = fix.verify_builds is None or overlaps(fix.verify_builds, low, high)
+    return Fix(do, command, fix.risk.render(look_up), fix.verify.render(look_up, quote=True) if knows else "")
+
+
+def _added(flags: str, unit: str | None) -> tuple[str, str]:
+    """How flags get onto the command line of a server: for a person who starts it, or in the unit that does.
+
+    A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
+    (common/arg.cpp), so that the old command line may stay as it is.
+    """
+    if not unit:
+        return f" (add `{flags}` to the command line of llama-server)", ""
+    name = shlex.quote(unit)
+    lines = f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
+    edit = f"sudo systemctl edit {name} && sudo systemctl restart {name}   # {lines}"
+    return f" (add `{flags}` at the end of the command line of llama-server in {unit})", edit
 
 
 def overlaps(wanted: BuildRange, low: int | None, high: int | None) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import fingerprint
 from sentinel.model.labels import Entity
-from sentinel.model.pattern import EventDef
+from sentinel.model.pattern import BuildRange, EventDef
 from sentinel.model.rule import CauseDef, EventBinding, FixDef, RuleDef, WindowDef
 from sentinel.parsing.extract import Extractor
+from sentinel.rules.advice import builds_of
 from sentinel.rules.condition import Condition, conjuncts
 from sentinel.rules.template import Template
 
@@ -27,6 +28,9 @@ class CompiledFix:
     command: Template
     risk: Template
     verify: Template
+    flags: Template
+    #: builds that know the flags of `verify`
+    verify_builds: BuildRange | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,11 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
     conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
     texts = [summary, *(cause.text for cause in causes)]
-    texts += [t for cause in causes for f in cause.fixes for t in (f.do, f.command, f.risk, f.verify)]
+    texts += [t for cause in causes for f in cause.fixes for t in (f.do, f.command, f.risk, f.verify, f.flags)]
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
+    if any(f.flags for cause in rule.causes for f in cause.fixes):
+        # where they go depends on what starts the server
+        paths.add("server.unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
     for condition in (*conditions, *(p.condition for p in premises)):
@@ -135,6 +142,8 @@ def _cause(cause: CauseDef) -> CompiledCause:
             command=Template.parse(f.command),
             risk=Template.parse(f.risk),
             verify=Template.parse(f.verify),
+            flags=Template.parse(f.flags),
+            verify_builds=builds_of(f.verify),
         )
         for f in cause.fixes
     )

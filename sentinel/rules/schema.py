@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from typing import Any, get_args
 
 from sentinel.model.alert import Severity
@@ -23,6 +24,7 @@ from sentinel.model.rule import (
     Take,
     WindowDef,
 )
+from sentinel.rules.advice import builds
 from sentinel.rules.decode import Findings, Table, parse_duration
 
 #: A rule file larger than this is not a rule file.
@@ -206,16 +208,20 @@ def _cause(table: Table) -> CauseDef:
         table.where = f"cause '{cause_id}'"
     fixes = []
     for row in table.tables("fix"):
-        fixes.append(
-            FixDef(
-                do=row.text("do", required=True),
-                command=row.text("command"),
-                risk=row.text("risk"),
-                verify=row.text("verify"),
-                builds=row.builds("builds"),
-                when=row.text("when"),
-            )
+        flags = row.text("flags")
+        if flags and row.text("command"):
+            row.findings.error(row.at("flags"), "makes its own command; write either 'flags' or 'command'")
+        fix = FixDef(
+            do=row.text("do", required=True),
+            command=row.text("command"),
+            risk=row.text("risk"),
+            verify=row.text("verify"),
+            builds=row.builds("builds"),
+            when=row.text("when"),
+            flags=flags,
         )
+        # What a fix says without a range is for the builds that accept its flags.
+        fixes.append(replace(fix, builds=fix.builds or builds(fix)))
         row.done()
     cause = CauseDef(
         id=cause_id,
