@@ -131,6 +131,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "rpc": ("--rpc",),
     "fit_ctx": ("-fitc", "--fit-ctx"),
     "cache_ram": ("-cram", "--cache-ram"),
+    "rope": ("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"),
 }
 BY_FLAG = {flag: name for name, flags in SETTINGS.items() for flag in flags}
 
@@ -188,6 +189,11 @@ BY_VARIABLE: Mapping[str, str] = {
     "LLAMA_ARG_FLASH_ATTN": "flash_attn",
     "LLAMA_ARG_MODELS_DIR": "models_dir",
     "LLAMA_ARG_MODELS_PRESET": "models_preset",
+    "LLAMA_ARG_ROPE_SCALING_TYPE": "rope",
+    "LLAMA_ARG_ROPE_SCALE": "rope",
+    "LLAMA_ARG_ROPE_FREQ_BASE": "rope",
+    "LLAMA_ARG_ROPE_FREQ_SCALE": "rope",
+    "LLAMA_ARG_YARN_ORIG_CTX": "rope",
     "LLAMA_ARG_CPU_MOE": "cpu_moe",
     "LLAMA_ARG_MLOCK": "mlock",
     "LLAMA_ARG_MMAP": "mmap",
@@ -228,6 +234,7 @@ SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.cache_type_v": ("cache_type_v",),
     "server.cache_ram_asked": ("cache_ram",),
     "server.context_shift_requested": ("context_shift",),
+    "server.rope_scaling_requested": ("rope",),
     "server.predict_limit": ("predict",),
     "server.verbosity_requested": ("verbosity",),
     "server.log_file": ("log_file",),

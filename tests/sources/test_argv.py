@@ -38,6 +38,8 @@ def signal(name: str, *words: str, **env: str) -> Value | Unknown:
         ("", "ctx_explicit", False),
         ("-c 0", "ctx_explicit", True),
         ("-np 4", "slots_requested", 4),
+        ("--rope-scaling yarn --yarn-orig-ctx 32768", "rope_scaling_requested", True),
+        ("-c 8192", "rope_scaling_requested", False),
         ("", "slots_requested", -1),
         ("-ngl 99", "gpu_layers_requested", 99),
         ("-ngl 0", "gpu_layers_requested", 0),
