@@ -83,11 +83,19 @@ class FactStore:
             return f"last read {at - fact.at:.0f} s ago by {fact.source}, too old to believe{cure}"
         return f"not read yet{cure}"
 
-    def forget(self, entity: Entity, origins: tuple[SignalOrigin, ...], before: float | None = None) -> set[str]:
-        """Drop facts of these origins (older than `before` if given); returns the names of the signals dropped."""
+    def forget(
+        self,
+        entity: Entity,
+        origins: tuple[SignalOrigin, ...],
+        before: float | None = None,
+        but: frozenset[str] = frozenset(),
+    ) -> set[str]:
+        """Drop facts of these origins, older than `before` if given, `but` some; returns the names of the signals dropped."""
         facts = self._facts.get(entity, {})
         gone = {
-            name for name, fact in facts.items() if CATALOGUE[name].origin in origins and (before is None or fact.at < before)
+            name
+            for name, fact in facts.items()
+            if CATALOGUE[name].origin in origins and name not in but and (before is None or fact.at < before)
         }
         for name in gone:
             del facts[name]

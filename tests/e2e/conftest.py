@@ -46,6 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_moe(folder / "low-bit-dense.gguf", "TQ1_0", experts=0)
     # 29 is IQ2_M
     write_moe(folder / "mislabelled.gguf", file_type=29)
+    write_moe(folder / "long.gguf", experts=0, context=131072)
     (folder / "routed").mkdir()
     (folder / "routed/dense.gguf").symlink_to(folder / "dense.gguf")
     return folder

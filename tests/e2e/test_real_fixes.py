@@ -1,0 +1,211 @@
+"""Each failure that can be provoked here, its first fix applied to the real llama-server, and the alert over.
+
+What a fix says is read from the alert and typed as it stands: a test that knew the flag would prove nothing about the advice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import threading
+import urllib.error
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import PROMISE, Sentinel, wait_for
+from real_server import Running, ServerDied, free_port, request, server
+
+pytestmark = pytest.mark.real_server
+
+
+@dataclass
+class Failing:
+    """A server that fails. The next start has the same port and the same log, so that it has the same name."""
+
+    arguments: Sequence[str]
+    log: Path
+    port: int = field(default_factory=free_port)
+    alert: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def started(self, more: Sequence[str] = ()) -> AbstractContextManager[Running]:
+        return server(*self.arguments, *more, log=self.log, port=self.port)
+
+
+def first_flags(alert: dict[str, Any]) -> list[str]:
+    """The words that the first fix says to add."""
+    added = re.search(r"\(add `([^`]*)` to the command line of llama-server\)", alert["fixes"][0]["do"])
+    assert added, alert["fixes"][0]
+    return shlex.split(added[1])
+
+
+def ask(url: str, words: int, **more: object) -> None:
+    """A completion whose answer does not matter. A word is five tokens of the tiny vocabulary."""
+    body = {"prompt": "word " * words, "n_predict": 2, "ignore_eos": True, **more}
+    with contextlib.suppress(urllib.error.HTTPError):
+        request(f"{url}/completion", json.dumps(body).encode())
+
+
+def three(url: str, words: int, **more: object) -> None:
+    for _ in range(3):
+        ask(url, words, **more)
+
+
+def at_once(url: str) -> None:
+    """Two pairs of requests, of which each alone would fit the pool and both together do not."""
+    for _ in range(2):
+        pair = [threading.Thread(target=ask, args=(url, 60), kwargs={"n_predict": 180}) for _ in range(2)]
+        for one in pair:
+            one.start()
+        for one in pair:
+            one.join()
+
+
+def nothing(url: str) -> None:
+    del url
+
+
+def too_tight() -> str:
+    """A margin of free memory, in MiB, that no context above --fit's least of 4096 leaves on this machine."""
+    total = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
+    return str(total - 50)
+
+
+#: what -> (arguments beside the model, traffic, cause)
+COLLAPSES: dict[str, tuple[list[str], Callable[[str], None], str]] = {
+    "capped": (["-c", "8192", "-np", "1"], nothing, "capped-at-training-length"),
+    "divided": (["-c", "1024", "-np", "2"], lambda url: three(url, 130), "divided-among-slots"),
+    "too small": (["-c", "256", "-np", "1"], lambda url: three(url, 130), "requests-larger-than-slot"),
+    "cut answers": (["-c", "256", "-np", "1"], lambda url: three(url, 20, n_predict=300), "answers-cut-at-the-limit"),
+    "shifted": (
+        ["-c", "256", "-np", "1", "--context-shift"],
+        lambda url: three(url, 20, n_predict=300),
+        "context-shift",
+    ),
+    "reduced by --fit": (
+        ["-m", "long.gguf", "-np", "1", "-fitt", too_tight()],
+        lambda url: three(url, 1000),
+        "shrunk-by-fit-in-silence",
+    ),
+    "pool": (["-c", "512", "-np", "2", "-kvu"], at_once, "shared-pool-exhausted"),
+}
+
+
+@pytest.fixture(scope="module")
+def collapsed(sentinel: Sentinel, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Failing]]:
+    """All of them at once: failing, with their alerts; and, as long as the tests run, started again with the first fix."""
+    logs = tmp_path_factory.mktemp("logs")
+    all_of_them = {
+        what: Failing(["-m", "dense.gguf", *words], logs / f"{number}.log")
+        for number, (what, (words, _, _)) in enumerate(COLLAPSES.items())
+    }
+    for one in all_of_them.values():
+        one.arguments = [str(models / word) if word.endswith(".gguf") else word for word in one.arguments]
+    with ExitStack() as stack:
+        running = {what: stack.enter_context(one.started()) for what, one in all_of_them.items()}
+        for what, (_, traffic, _) in COLLAPSES.items():
+            traffic(running[what].url)
+        for what, one in all_of_them.items():
+            assert sentinel.name_of(running[what].process.pid) == one.name
+            one.alert = sentinel.await_alert("context-collapse", one.name)
+    with ExitStack() as stack:
+        for what, one in all_of_them.items():
+            mended = stack.enter_context(one.started(first_flags(one.alert)))
+            assert sentinel.name_of(mended.process.pid) == one.name
+            if what != "shifted":
+                # Without context shift a long answer ends at the limit, which is a finding of its own.
+                COLLAPSES[what][1](mended.url)
+        yield all_of_them
+
+
+@pytest.mark.parametrize("what", COLLAPSES)
+def test_a_collapsed_context_is_mended_by_the_first_fix(sentinel: Sentinel, collapsed: dict[str, Failing], what: str) -> None:
+    one = collapsed[what]
+    assert one.alert["cause"]["id"] == COLLAPSES[what][2]
+    over(sentinel, "context-collapse", one.name)
+
+
+def over(sentinel: Sentinel, rule: str, name: str) -> None:
+    """The alert is over, because the rule is known not to hold; that nothing can be judged would not do."""
+    wait_for(lambda: sentinel.alert(rule, name) is None, f"{rule} is over; {sentinel.ask('why', rule, name)}", PROMISE)
+    assert sentinel.verdicts(name)[rule] == ("no-match", "inactive")
+
+
+class TestServersThatDoNotStart:
+    """Each runs once as it should, so that its log is known; then it does not start, and then the advice is followed."""
+
+    @pytest.fixture
+    def one(self, sentinel: Sentinel, models: Path, tmp_path: Path) -> Failing:
+        known = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-np", "1"], tmp_path / "log")
+        with known.started() as running:
+            assert sentinel.name_of(running.process.pid) == known.name
+        return known
+
+    def fail(self, one: Failing, sentinel: Sentinel, rule: str, wrap: Sequence[str] = ()) -> dict[str, Any]:
+        with pytest.raises(ServerDied), server(*one.arguments, log=one.log, port=one.port, wrap=wrap):
+            pass
+        return sentinel.await_alert(rule, one.name)
+
+    def mend(self, one: Failing, sentinel: Sentinel, rule: str, wrap: Sequence[str] = ()) -> None:
+        with server(*one.arguments, log=one.log, port=one.port, wrap=wrap) as running:
+            assert sentinel.name_of(running.process.pid) == one.name
+            over(sentinel, rule, one.name)
+
+    def test_a_kv_cache_that_cannot_be_allocated(self, one: Failing, sentinel: Sentinel) -> None:
+        one.arguments = [*one.arguments, "-c", "4000000"]
+        # Room for the program and for a KV cache of 2 GB, not for the 8 GB asked for.
+        small = ["prlimit", "--as=3000000000"]
+        alert = self.fail(one, sentinel, "context-collapse", small)
+        assert alert["cause"]["id"] == "kv-allocation-failed"
+        assert "7.6 GiB on CPU for 4000000 tokens" in alert["cause"]["text"]
+
+        one.arguments = [*one.arguments, *first_flags(alert)]
+        self.mend(one, sentinel, "context-collapse", small)
+
+    def test_a_flag_that_wants_a_value_by_now(self, one: Failing, sentinel: Sentinel) -> None:
+        """As the article has it: --flash-attn, then --defrag-thold."""
+        right = one.arguments
+        one.arguments = [*right, "--flash-attn", "--defrag-thold", "0.1"]
+        alert = self.fail(one, sentinel, "flags-rejected")
+        assert alert["cause"]["id"] == "takes-a-value-now"
+
+        instead = re.search(r"Write `([^`]*)` where (\S+) stands alone", alert["fixes"][0]["do"])
+        assert instead
+        one.arguments = [*right, *instead[1].split(), "--defrag-thold", "0.1"]
+        assert instead[2] == "--flash-attn"
+        self.mend(one, sentinel, "flags-rejected")
+
+    def test_a_file_that_was_cut_off(self, one: Failing, sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
+        cut = tmp_path / "cut.gguf"
+        whole = (models / "dense.gguf").read_bytes()
+        cut.write_bytes(whole[: len(whole) // 2])
+        one.arguments = [*one.arguments, "-m", str(cut)]
+        alert = self.fail(one, sentinel, "unsupported-model")
+        assert alert["cause"]["id"] == "incomplete-file"
+        assert "Fetch the file again" in alert["fixes"][0]["do"]
+
+        cut.write_bytes(whole)
+        self.mend(one, sentinel, "unsupported-model")
+
+
+def test_a_server_without_a_gpu_that_says_so_is_no_fallback(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
+    one = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-ngl", "99"], tmp_path / "log")
+    with one.started() as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        alert = sentinel.await_alert("cpu-fallback", one.name)
+    if alert["cause"]["id"] != "no-gpu-in-machine":
+        pytest.skip("this machine has a GPU, and its advice is another")
+    assert "set it to 0" in alert["fixes"][0]["do"]
+
+    with one.started(["-ngl", "0"]) as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        over(sentinel, "cpu-fallback", one.name)
