@@ -81,24 +81,15 @@ class Learning:
         """The log of a server begins anew: what its log taught of the run before is forgotten."""
         run = self._beliefs.runs.get(entity)
         if run is None:
-<<<<<<< HEAD
             self._beliefs.runs[entity] = Run(at)
-        elif not run.exact or at - run.start > 10.0:
+        elif not run.exact or at - run.start > 10.0 or (run.gone and at > run.gone_at):
+            if run.gone:
+                # Nobody has scanned for this process yet: what the one before was asked for does not count for it.
+                self._forget(entity, ("process", "model"), but=_LASTING)
             self._beliefs.runs[entity] = Run(at, run.pid)
         self._forget(entity, ("log",))
         if read_at >= at:
             self._renewed(entity)
-=======
-            self._beliefs.runs[event.entity] = Run(event.at)
-        elif not run.exact or event.at - run.start > 10.0:
-            if run.gone:
-                # A process that ended before it was scanned for: what the one before was asked for does not count for it.
-                self._forget(event.entity, ("process", "model"), but=_LASTING)
-            self._beliefs.runs[event.entity] = Run(event.at, run.pid)
-        self._forget(event.entity, ("log",))
-        if read_at >= event.at:
-            self._renewed(event.entity)
->>>>>>> a4d2993 (tests: the first fix of a collapsed context and of servers that do not start, on the real llama-server)
 
     def values(self, entity: Entity, values: Mapping[str, Value | Unknown], at: float, source: str) -> None:
         """Believe values that were read together."""
@@ -114,6 +105,8 @@ class Learning:
             self._forget(entity, ("process", "model"))
             # Log lines are woken for, processes are scanned for: lines of the new run may have come before this reading.
             self._forget(entity, ("log",), before=reading.start_time)
+            if run is not None and run.gone:
+                self._bring_back(run, reading)
         self._beliefs.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned for.
@@ -130,10 +123,23 @@ class Learning:
         run = self._beliefs.runs.get(reading.entity)
         if run is None or run.pid != reading.pid:
             return
+        state = self._beliefs.facts.last(reading.entity, "server.state")
         run.gone, run.gone_at = True, reading.at
+        run.state_before = None if state is None else (state.value, state.at)
         self._attribution.gone(reading.entity, reading.pid, reading.at)
         self.values(reading.entity, {"server.state": "exited"}, reading.at, reading.source)
         self._renewed(reading.entity)
+
+    def _bring_back(self, old: Run, reading: ServerFound) -> None:
+        """After a quick restart the new process may be ready before one scan finds the old one gone and it there: what its log
+        said of it until then was overwritten by the end of the old one."""
+        state = self._beliefs.facts.last(reading.entity, "server.state")
+        if state is None or state.value != "exited":
+            return
+        if old.state_before is not None and old.state_before[1] >= reading.start_time:
+            self.values(reading.entity, {"server.state": old.state_before[0]}, reading.at, reading.source)
+        elif self._beliefs.facts.drop(reading.entity, "server.state"):
+            self._touched("server.state", reading.entity)
 
     def _forget(
         self,

@@ -211,8 +211,12 @@ class Logs:
 
     async def _last_words(self, key: str, file: LogFile) -> None:
         """The writer is dead: what it wrote last, with or without a line end."""
+        base = file.elapsed_base
         await self._read_once(key, file)
         await self._put_all(key, file.flush(self._clock.now()), asdict(file.position()))
+        if file.elapsed_base == base:
+            # What comes now is of another process, which may end before it is found.
+            file.elapsed_base = None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -31,6 +31,8 @@ class Run:
     gone: bool = False
     #: when the process was last known to run or seen to have ended
     gone_at: float = 0.0
+    #: what its log had said of the server when the process was seen to have ended, and when that was read
+    state_before: tuple[Value, float] | None = None
 
 
 class Beliefs:

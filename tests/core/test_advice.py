@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from sentinel.model.alert import Fix
+from sentinel.model.labels import Value
 from sentinel.model.pattern import BuildRange
-from sentinel.model.rule import FixDef
+from sentinel.model.rule import CaseDef, ExpectDef, FixDef
+from sentinel.rulefiles import read, shipped
 from sentinel.rules.advice import builds, problems
-from sentinel.rules.evaluate import conclude, overlaps
+from sentinel.rules.evaluate import overlaps
 from sentinel.rules.flags import ACCEPTED, VALUE_SINCE, common
 from sentinel.rules.load import load
+from sentinel.trial import run_case
 
 #: the build of the wheel with the real llama-server
 WHEEL = BuildRange(10434, 10434)
@@ -116,71 +119,45 @@ expect = {{ state = "{state}" }}
 )
 
 
-class World:
-    """Facts as given, and nothing ever happened."""
-
-    def __init__(self, **facts: Any) -> None:
-        self.facts = {f"server.{name}": value for name, value in facts.items()}
-
-    def fact(self, _entity: object, signal: str, _at: float) -> Any:
-        from sentinel.facts.store import Fact
-
-        return Fact(self.facts[signal], 0.0, "test") if signal in self.facts else None
-
-    def why_missing(self, *_: object) -> str:
-        return "not given"
-
-    def window(self, *_: object) -> None:
-        return None
-
-    def happened(self, *_: object) -> tuple[int, None]:
-        return 0, None
-
-    def run_start(self, _entity: object) -> float:
-        return 0.0
-
-    def observed(self, *_: object) -> str:
-        return ""
-
-
-def told(**facts: Any) -> Any:
+def told(**facts: Value) -> Fix | None:
     """The fix of the rule above, as it is told about a server of which these facts are known; None if it is not."""
-    from sentinel.model.labels import Entity
-    from sentinel.rulefiles import read, shipped
-    from sentinel.rules.evaluate import evaluate
-
     _, events, _ = read([shipped()])
     ruleset, found = load({"tried-out.toml": (_RULE + _TESTS).encode()}, events)
     assert ruleset is not None, found
-    world = World(ctx_per_slot=512, ctx_requested=8192, **facts)
-    entity = Entity("server", "a")
-    finding = evaluate(ruleset.rules["tried-out"], entity, 1.0, world)
-    fixes = conclude(ruleset.rules["tried-out"], entity, finding, world).fixes
+    given = {f"server.{name}": value for name, value in facts.items()}
+    case = CaseDef("", 1.0, ExpectDef("firing"), given={"server.ctx_per_slot": 512, "server.ctx_requested": 8192, **given})
+    fixes = run_case(ruleset.rules["tried-out"], case, ruleset).transitions[-1].fixes
     return fixes[0] if fixes else None
+
+
+def advice(**facts: Value) -> Fix:
+    fix = told(**facts)
+    assert fix is not None
+    return fix
 
 
 class TestHowItIsTold:
     def test_a_server_that_a_person_starts_gets_a_line_for_the_shell(self) -> None:
-        advice = told(unit="", build=10434)
-        assert advice.do == "Ask for more (add `-c 8192 --context-shift` to the command line of llama-server)"
-        assert advice.command == ""
+        found = advice(unit="", build=10434)
+        assert found.do == "Ask for more (add `-c 8192 --context-shift` to the command line of llama-server)"
+        assert found.command == ""
 
     def test_a_unit_gets_a_drop_in(self) -> None:
-        advice = told(unit="my llama.service", build=10434)
-        assert "at the end of the command line of llama-server in my llama.service" in advice.do
-        assert advice.command.startswith(
+        found = advice(unit="my llama.service", build=10434)
+        assert "at the end of the command line of llama-server in my llama.service" in found.do
+        assert found.command.startswith(
             "sudo systemctl edit 'my llama.service' && sudo systemctl restart 'my llama.service'   # "
         )
-        assert "ExecStart= with nothing behind it" in advice.command
-        assert advice.command.endswith("with the old command line and -c 8192 --context-shift at its end")
+        assert "ExecStart= with nothing behind it" in found.command
+        assert found.command.endswith("with the old command line and -c 8192 --context-shift at its end")
 
     def test_a_build_that_lacks_the_flag_is_not_told_of_it(self) -> None:
         """--context-shift is there since b8650 at the latest."""
         assert told(unit="", build=6170) is None
-        assert "(for llama.cpp builds b8650-; " in told(unit="").do
+        assert "(for llama.cpp builds b8650-; " in advice(unit="").do
 
     def test_a_check_that_the_build_cannot_run_is_left_out(self) -> None:
-        assert told(unit="", build=10434).verify == "llama-server --list-devices"
+        assert advice(unit="", build=10434).verify == "llama-server --list-devices"
 
 
 @pytest.mark.real_server

@@ -141,6 +141,38 @@ def test_lines_of_a_routers_child_are_its_own_although_they_came_before_its_proc
     assert engine.beliefs.fact(SERVER, "server.state", EPOCH + 3).value == "ready"  # type: ignore[union-attr]
 
 
+def test_a_restart_between_two_scans_leaves_the_new_server_ready(ruleset: RuleSet) -> None:
+    """Its lines are read before one scan finds the old process gone and the new one there."""
+    engine = Engine(ruleset)
+    feed(engine, [found(0), lines(1, START + READY)])
+    feed(engine, [lines(5.5, START + READY), ServerGone(EPOCH + 6, "process", SERVER, 77)])
+    started = ServerFound(EPOCH + 6, "process", SERVER, 78, EPOCH + 5, FALLBACK)
+    feed(engine, [started])
+
+    state = engine.beliefs.facts.last(SERVER, "server.state")
+    assert state is not None
+    assert state.value == "ready"
+
+
+def test_a_server_that_is_back_is_not_said_to_have_ended(ruleset: RuleSet) -> None:
+    """Before its log says anything, what it does is not known."""
+    engine = Engine(ruleset)
+    feed(engine, [found(0), lines(1, START + READY), ServerGone(EPOCH + 6, "process", SERVER, 77), found(8, 78)])
+
+    assert engine.beliefs.facts.last(SERVER, "server.state") is None
+
+
+def test_a_start_that_nobody_scanned_for_was_not_asked_for_what_the_one_before_was(ruleset: RuleSet) -> None:
+    """It ended within a second. The unit it belongs to is still known."""
+    engine = Engine(ruleset)
+    feed(engine, [found(0, values={**FALLBACK, "server.unit": "llama.service"}), lines(1, START + READY)])
+    feed(engine, [ServerGone(EPOCH + 3, "process", SERVER, 77), lines(4, START)])
+
+    facts = engine.beliefs.facts
+    assert facts.last(SERVER, "server.gpu_layers_requested") is None
+    assert facts.last(SERVER, "server.unit") is not None
+
+
 def test_last_words_of_a_dead_server_do_not_bring_it_back(ruleset: RuleSet) -> None:
     engine = Engine(ruleset)
     feed(engine, [found(0), lines(1, START + READY), ServerGone(EPOCH + 5, "process", SERVER, 77)])
