@@ -59,6 +59,8 @@ class Config:
     discover: bool = True
     #: ask a server whose log cannot be read over HTTP on the loopback interface: /health, and /props once
     ask_servers: bool = True
+    #: ask every server on the loopback interface for /slots each five seconds
+    watch_slots: bool = False
     intervals: Intervals = field(default_factory=Intervals)
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
@@ -134,6 +136,7 @@ def _config(top: Table, path: Path, env: Mapping[str, str]) -> Config:
         servers=tuple(_server(t) for t in top.tables("server")),
         discover=top.get("discover", bool, True),
         ask_servers=top.get("ask_servers", bool, True),
+        watch_slots=top.get("watch_slots", bool, False),
         intervals=Intervals(
             process=_interval(intervals, "process", defaults.process, 0.5),
             host=_interval(intervals, "host", defaults.host, 0.5),

@@ -37,6 +37,7 @@ from sentinel.sources.base import Polled, SourceFault
 from sentinel.sources.discover import Servers
 from sentinel.sources.kernel import KernelJournal, KernelPosition, KmsgSource, kernel_source
 from sentinel.sources.llama_http import LlamaHttp
+from sentinel.sources.llama_slots import LlamaSlots
 from sentinel.sources.nvml import Nvml
 from sentinel.sources.oom_daemons import OomDaemons
 from sentinel.sources.process import ServerSampler
@@ -184,6 +185,9 @@ class Daemon:
             if self.config.ask_servers:
                 http = LlamaHttp(lambda: servers.servers, lambda server: not self.logs.reads(server))
                 polls.append((http, self.supervisor.poller(http)))
+            if self.config.watch_slots:
+                slots = LlamaSlots(lambda: servers.servers)
+                polls.append((slots, self.supervisor.poller(slots)))
         for build in SOURCES:
             source = build(roots, intervals)
             polls.append((source, self.supervisor.poller(source)))

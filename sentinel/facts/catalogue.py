@@ -13,6 +13,7 @@ from sentinel.model.signal import Signal, SignalOrigin, SignalType
 _PROC = "run sentinel as the server's own user, or as a service with CAP_SYS_PTRACE"
 _LOG = "let sentinel read the server's log: start llama-server with --log-file FILE, or under systemd"
 _LV4 = "start llama-server with -lv 4 (LLAMA_ARG_LOG_VERBOSITY=4)"
+_SLOTS = "set `watch_slots = true` in the configuration; the server must answer /slots without a key"
 _ARGV = "the command line and environment of the process must be readable: " + _PROC
 
 _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], ...] = (
@@ -161,6 +162,26 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
         30.0,
         "resident and GPU memory against the size of the model file, 0..1",
         _PROC,
+    ),
+    ("server.slots_watched", "flag", "", "process", None, "sentinel asks it for /slots", _SLOTS),
+    ("server.slots_busy", "int", "slots", "process", 30.0, "slots that work on a request (/slots)", _SLOTS),
+    (
+        "server.slot_fill",
+        "float",
+        "ratio",
+        "process",
+        30.0,
+        "prompt and answer of the fullest working slot against its context, 0..1 (/slots)",
+        _SLOTS,
+    ),
+    (
+        "server.stalled_seconds",
+        "float",
+        "s",
+        "process",
+        30.0,
+        "how long the working slots have made no progress; 0 where none works (/slots)",
+        _SLOTS,
     ),
     ("server.cgroup_limit_bytes", "int", "bytes", "process", 60.0, "tightest memory limit above it, -1 none", ""),
     ("server.cgroup_used_bytes", "int", "bytes", "process", 60.0, "memory charged to that group", ""),

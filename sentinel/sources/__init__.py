@@ -51,4 +51,16 @@ def _rocm_smi(roots: Roots, intervals: Intervals) -> Polled:
 #: Every polled source of the machine.
 SOURCES: tuple[Callable[[Roots, Intervals], Polled], ...] = (_host, _amdgpu, _rocm_smi)
 #: Streaming sources and sources of servers, which the daemon wires by name.
-WIRED = ("discover", "process", "process_gpu", "nvml", "logfile", "journal", "kernel", "llama_http", "oom_daemons", "udev")
+WIRED = (
+    "discover",
+    "process",
+    "process_gpu",
+    "nvml",
+    "logfile",
+    "journal",
+    "kernel",
+    "llama_http",
+    "llama_slots",
+    "oom_daemons",
+    "udev",
+)

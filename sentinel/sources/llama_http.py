@@ -70,10 +70,10 @@ class LlamaHttp:
         return readings
 
     def _ask(self, server: ServerProcess, asked: _Asked) -> dict[str, Value | Unknown]:
-        host = _LOOPBACK.get(str(server.values.get("server.host", "")))
-        port = server.values.get("server.port")
-        if host is None or not isinstance(port, int) or not 0 < port < 65536:
+        address = loopback(server)
+        if address is None:
             return {}
+        host, port = address
         health = get(host, port, "/health")
         state = state_of(health)
         asked.ready = state == "ready"
@@ -84,6 +84,15 @@ class LlamaHttp:
             asked.context = True
             values |= context_of(get(host, port, "/props"))
         return values
+
+
+def loopback(server: ServerProcess) -> tuple[str, int] | None:
+    """Where a server can be asked without leaving the machine; None where it listens elsewhere or on a socket."""
+    host = _LOOPBACK.get(str(server.values.get("server.host", "")))
+    port = server.values.get("server.port")
+    if host is None or not isinstance(port, int) or not 0 < port < 65536:
+        return None
+    return host, port
 
 
 def get(host: str, port: int, path: str) -> tuple[int, Any]:

@@ -9,6 +9,8 @@ import contextlib
 import json
 import re
 import shlex
+import signal
+import subprocess
 import threading
 import urllib.error
 from collections.abc import Callable, Iterator, Sequence
@@ -216,3 +218,34 @@ def test_a_server_without_a_gpu_that_says_so_is_no_fallback(sentinel: Sentinel, 
     with one.started(["-ngl", "0"]) as running:
         assert sentinel.name_of(running.process.pid) == one.name
         over(sentinel, "cpu-fallback", one.name)
+
+
+def test_a_stopped_server_goes_on_and_one_that_hides_its_slots_is_unknown(
+    new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
+) -> None:
+    """With /slots asked for: the answers of a server that gives them are known, a refusal is no fault."""
+    watching = new_sentinel("watch_slots = true").start()
+    arguments = ["-m", str(models / "dense.gguf"), "-c", "512", "-np", "1"]
+    with (
+        server(*arguments, log=tmp_path / "one") as running,
+        server(*arguments, "--no-slots", log=tmp_path / "other") as hiding,
+    ):
+        name, other = watching.name_of(running.process.pid), watching.name_of(hiding.process.pid)
+        running.process.send_signal(signal.SIGSTOP)
+        alert = watching.await_alert("server-wedged", name)
+        assert alert["cause"]["id"] == "stopped-by-signal"
+
+        subprocess.run(shlex.split(alert["fixes"][0]["command"]), check=True)
+        wait_for(lambda: watching.alert("server-wedged", name) is None, "it goes on", PROMISE)
+
+        def stalled(of: str) -> Any:
+            (subject,) = watching.ask("why", "server-wedged", of)["subjects"]
+            (read,) = [r for c in subject["checks"] for r in c["reads"] if r["name"] == "server.stalled_seconds"]
+            return read
+
+        wait_for(lambda: stalled(name)["value"] == 0.0, f"its slots are known; {stalled(name)}", PROMISE)
+        assert watching.verdicts(name)["server-wedged"] == ("no-match", "inactive")
+        assert "turned off" in stalled(other)["missing"]
+        assert watching.alert("server-wedged", other) is None
+    # This build logs no line for a question.
+    assert "all slots are idle" not in (tmp_path / "one").read_text()
