@@ -298,10 +298,8 @@ steps = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(steps)
-def test_the_index_loses_nothing(raw: list[tuple[float, dict[str, Value | Unknown] | bytes | str]]) -> None:
+def test_the_index_loses_nothing(ruleset: RuleSet, raw: list[tuple[float, dict[str, Value | Unknown] | bytes | str]]) -> None:
     """An engine that evaluates only what a reading touches says what one says that evaluates everything."""
-    rules, _ = load_paths([shipped()])
-    assert rules is not None
     at, pid, story = 0.0, 100, list[Reading]()
     for pause, what in raw:
         at += pause
@@ -320,6 +318,6 @@ def test_the_index_loses_nothing(raw: list[tuple[float, dict[str, Value | Unknow
         elif what == "kernel":
             story.append(samples(at, {"host.kernel_log_readable": True}, HOST))
         story.append(Tick(EPOCH + at))
-    fast, slow = Engine(rules), EvaluatesEverything(rules)
+    fast, slow = Engine(ruleset), EvaluatesEverything(ruleset)
     assert sorted(told(feed(fast, story))) == sorted(told(feed(slow, story)))
     assert not fast.unhealthy
