@@ -300,6 +300,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("server.log_bpw", "float", "bits", "log", None, "bits per weight of the whole file, as logged", _LV4),
     ("server.log_label", "text", "", "log", None, "file type label, as logged; only a label", _LV4),
     ("server.log_experts", "int", "experts", "log", None, "n_expert, as logged", _LV4),
+    ("server.log_layers", "int", "layers", "log", None, "n_layer, as logged", _LV4),
     (
         "server.log_low_bit_tensors",
         "int",
