@@ -7,13 +7,14 @@ PREFIX ?= /opt/sentinel
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules docs bench install uninstall clean setup setup-real
+.PHONY: help demo test lint check rules docs bench eval install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
 	@echo 'make test       every test, the ones against the real llama-server included'
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'
+	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make install    as a systemd service under PREFIX=$(PREFIX) (as root); make uninstall takes it away'
 
@@ -47,6 +48,9 @@ test: setup-real lint
 
 bench: setup-real
 	@$(BIN)/python bench/run.py
+
+eval: setup-real
+	@$(BIN)/python eval/run.py
 
 docs: setup
 	$(BIN)/python -m sentinel.docs docs
