@@ -61,6 +61,8 @@ class Config:
     ask_servers: bool = True
     #: ask every server on the loopback interface for /slots each five seconds
     watch_slots: bool = False
+    #: keep the last readings in memory, and on disk around an alert, for `sentinel record` and `sentinel replay`
+    recorder: bool = True
     intervals: Intervals = field(default_factory=Intervals)
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
@@ -137,6 +139,7 @@ def _config(top: Table, path: Path, env: Mapping[str, str]) -> Config:
         discover=top.get("discover", bool, True),
         ask_servers=top.get("ask_servers", bool, True),
         watch_slots=top.get("watch_slots", bool, False),
+        recorder=top.get("recorder", bool, True),
         intervals=Intervals(
             process=_interval(intervals, "process", defaults.process, 0.5),
             host=_interval(intervals, "host", defaults.host, 0.5),

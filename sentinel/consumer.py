@@ -13,6 +13,7 @@ from sentinel.alerts.silences import Silence
 from sentinel.api import Broadcaster
 from sentinel.clock import Clock
 from sentinel.engine import Engine
+from sentinel.flight import FlightRecorder
 from sentinel.history import History
 from sentinel.inbox import Inbox, Item
 from sentinel.logs import Logs
@@ -40,6 +41,7 @@ class Consumer:
         logs: Logs,
         clock: Clock,
         alive: Callable[[], None],
+        recorder: FlightRecorder | None = None,
     ) -> None:
         self.engine = Engine(ruleset)
         self._inbox = inbox
@@ -49,6 +51,7 @@ class Consumer:
         self._logs = logs
         self._clock = clock
         self._alive = alive
+        self._recorder = recorder
         self._checkpointed = 0.0
         self._changed = False
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -65,12 +68,18 @@ class Consumer:
 
     def use(self, ruleset: RuleSet) -> None:
         """Change the rules."""
-        self._deliver(self.engine.use(ruleset, self._clock.now()))
+        now = self._clock.now()
+        if self._recorder is not None:
+            self._recorder.rules_changed(ruleset, now)
+        self._deliver(self.engine.use(ruleset, now))
 
     def silenced(self, silence: Silence) -> None:
         """A silence was set or ended: on disk before whoever asked has the answer."""
         self._changed = True
-        self._deliver(self.engine.silence(silence, self._clock.now()), at_once=True)
+        now = self._clock.now()
+        if self._recorder is not None:
+            self._recorder.silence_changed(silence, self.engine, now)
+        self._deliver(self.engine.silence(silence, now), at_once=True)
 
     def restore(self) -> None:
         """Go on where an earlier run of the daemon stood."""
@@ -97,6 +106,8 @@ class Consumer:
 
     def close(self) -> None:
         """Keep the state and tell what can be told."""
+        if self._recorder is not None:
+            self._recorder.close()
         self._checkpoint([])
         self._outbox.flush(self._clock.now())
 
@@ -112,8 +123,13 @@ class Consumer:
             self._flush_timer = asyncio.get_running_loop().call_later(max(0.05, due - now), self.flush)
 
     def _step(self, item: Item) -> list[Transition]:
-        transitions = self.engine.step(item.reading)
-        if isinstance(item.reading, Tick):
+        reading = item.reading
+        if self._recorder is not None:
+            self._recorder.before(self.engine, reading.at)
+        transitions = self.engine.step(reading)
+        if self._recorder is not None:
+            self._recorder.after(reading, transitions)
+        if isinstance(reading, Tick):
             self._alive()
         if item.taken is not None:
             item.taken()

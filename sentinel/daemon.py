@@ -20,6 +20,7 @@ from sentinel.clock import Clock
 from sentinel.config import Config
 from sentinel.consumer import Consumer
 from sentinel.engine import Engine
+from sentinel.flight import FlightRecorder
 from sentinel.heap import give_back
 from sentinel.history import History
 from sentinel.inbox import Inbox
@@ -27,6 +28,7 @@ from sentinel.logs import Logs
 from sentinel.model.labels import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
 from sentinel.queries import Queries
+from sentinel.recordings import Recordings
 from sentinel.reload import Reload
 from sentinel.rules.ruleset import RuleSet
 from sentinel.schedule import Schedule
@@ -72,8 +74,17 @@ class Daemon:
         self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes)
         self.sinks = self._sinks()
         self.outbox = Outbox(self.sinks, self.history)
+        self.recorder = FlightRecorder(Recordings(config.state_dir / "recordings")) if config.recorder else None
         self.consumer = Consumer(
-            ruleset, self.inbox, self.history, self.outbox, self.broadcaster, self.logs, self.clock, self._alive
+            ruleset,
+            self.inbox,
+            self.history,
+            self.outbox,
+            self.broadcaster,
+            self.logs,
+            self.clock,
+            self._alive,
+            self.recorder,
         )
         self.started = self.clock.now()
         self._reload_rules = reload_rules
@@ -111,6 +122,8 @@ class Daemon:
             # Logs are then read once a second instead of at once.
             self.supervisor.note("inotify", "failed", str(fault))
         self.consumer.restore()
+        if self.recorder is not None:
+            self.recorder.kept.adopt()
         self.logs.begin()
         silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
         api = ApiServer({**Queries(self).routes(), **silencing.routes()}, self.broadcaster, on_bug=self._bug)

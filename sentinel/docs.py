@@ -63,6 +63,7 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines += ["What sentinel knows, generated from what it runs on.", "", "## Rules", ""]
     lines += _table(("rule", "severity", "scope", "tells that"), rows)
     lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
+    lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
     lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]
     return _page([*lines, "- [events](events.md): every line of a log that sentinel understands, in all its wordings"])
 

@@ -6,7 +6,7 @@ The same readings on the same rules give the same transitions, byte for byte.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,9 @@ from sentinel.facts.cards import Cards
 from sentinel.learning import Learning
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Scope
-from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.parsing.extract import Match
+from sentinel.parsing.recall import Recalled, recall
 from sentinel.rules.condition import ExpressionError
 from sentinel.rules.evaluate import Finding, conclude, evaluate, matching
 from sentinel.rules.ruleset import CompiledRule, RuleSet
@@ -46,6 +47,8 @@ class Engine:
         self.silences = Silences()
         #: rules that raised, with the reason; the others go on
         self.unhealthy: dict[str, str] = {}
+        #: hears of each event in the lines of a step, for whoever keeps what was made of them
+        self.on_match: Callable[[Match], None] | None = None
         self.lines_read = 0
         self.events_seen = 0
         self._attribution = Attribution(self.beliefs)
@@ -87,7 +90,7 @@ class Engine:
         """Take in one reading and return what changed."""
         at = reading.at
         out = self._run_timers(at)
-        if isinstance(reading, LogLines):
+        if isinstance(reading, LogLines | ClaimedLines):
             out += self._lines(reading)
         elif isinstance(reading, Samples):
             self._learning.values(reading.entity, reading.values, at, reading.source)
@@ -103,18 +106,27 @@ class Engine:
 
     # --- readings ---
 
-    def _lines(self, reading: LogLines) -> list[Transition]:
-        self.lines_read += reading.data.count(b"\n") + (0 if reading.data.endswith(b"\n") or not reading.data else 1)
+    def _matches(self, reading: LogLines | ClaimedLines) -> Iterator[Match | Recalled]:
+        if isinstance(reading, ClaimedLines):
+            yield from recall(reading.claims, self.ruleset.events)
+            return
+        extractor = self.ruleset.extractors.get(reading.kind)
+        if extractor is None:
+            return
+        for match in extractor.events(reading.data):
+            if self.on_match is not None:
+                self.on_match(match)
+            yield match
+
+    def _lines(self, reading: LogLines | ClaimedLines) -> list[Transition]:
+        self.lines_read += lines_of(reading)
         owner = HOST if reading.kind == "kernel" else reading.entity
         if (owner, reading.kind) not in self.beliefs.heard:
             self.beliefs.heard.add((owner, reading.kind))
             self._mark_entity(owner)
-        extractor = self.ruleset.extractors.get(reading.kind)
-        if extractor is None:
-            return []
         out: list[Transition] = []
         by_event = self.ruleset.by_event
-        for match in extractor.events(reading.data):
+        for match in self._matches(reading):
             definition = match.event
             entity = self._attribution.of_child(reading.entity, match.port)
             if definition.starts_run:
@@ -363,13 +375,46 @@ class Engine:
         for record in self.book.open():
             self._wake(record, float("-inf"))
 
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state between two steps: an engine that resumes from it goes on exactly as this one does."""
+        return {
+            **self.dump(),
+            **self.beliefs.snapshot(),
+            "attribution": self._attribution.dump(),
+            "card": self._cards.dump(),
+            "silences": self.silences.dump(),
+            "timers": [list(timer) for timer in sorted(set(self._timers))],
+            "swept": self._swept if self._swept != float("-inf") else None,
+            "unhealthy": dict(self.unhealthy),
+        }
 
-def _time_of(reading: LogLines, match: Match) -> float:
-    envelope = match.envelope
-    if envelope.wall is not None:
-        return min(envelope.wall, reading.at)
-    if envelope.elapsed is not None and reading.elapsed_base is not None:
-        return min(reading.elapsed_base + envelope.elapsed, reading.at)
+    def resume(self, data: Mapping[str, Any], changed: Collection[str] = ()) -> None:
+        """Take back what `snapshot` gave; `changed` are rules that were others then. Raises as `load` does."""
+        self.load(data)
+        self.beliefs.resume(data)
+        self._attribution.load(data["attribution"])
+        self._cards.load(data["card"])
+        self.silences.load(data["silences"])
+        # A timer that has run out is not set again, or rules would be judged once more than they were; a changed rule may
+        # have other times, as `load` has set them.
+        kept = {timer for timer in self._timers if timer[1] in changed}
+        self._timers = sorted(kept | {(due, rule, scope, name) for due, rule, scope, name in data["timers"]})
+        self._swept = float("-inf") if data["swept"] is None else data["swept"]
+        self.unhealthy = {r: why for r, why in data["unhealthy"].items() if r in self.ruleset.rules and r not in changed}
+
+
+def lines_of(reading: LogLines | ClaimedLines) -> int:
+    """How many lines a batch has."""
+    if isinstance(reading, ClaimedLines):
+        return reading.count
+    return reading.data.count(b"\n") + (0 if reading.data.endswith(b"\n") or not reading.data else 1)
+
+
+def _time_of(reading: LogLines | ClaimedLines, match: Match | Recalled) -> float:
+    if match.wall is not None:
+        return min(match.wall, reading.at)
+    if match.elapsed is not None and reading.elapsed_base is not None:
+        return min(reading.elapsed_base + match.elapsed, reading.at)
     return reading.at
 
 

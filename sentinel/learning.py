@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from sentinel.facts.attribution import Attribution
 from sentinel.facts.beliefs import Beliefs, Run
 from sentinel.model.labels import Entity, Unknown, Value
-from sentinel.model.reading import LogLines, ServerFound, ServerGone
+from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGone
 from sentinel.model.signal import SignalOrigin
 from sentinel.parsing.extract import Match
+from sentinel.parsing.recall import Recalled
 
 _LAST_WORDS = ("stopping", "failed")
 #: What a server is called by and who runs it, which its next process has in common with the last.
@@ -34,7 +35,7 @@ class Learning:
         self._renewed = renewed
         self._renamed = renamed
 
-    def line(self, match: Match, entity: Entity, reading: LogLines) -> None:
+    def line(self, match: Match | Recalled, entity: Entity, reading: LogLines | ClaimedLines) -> None:
         """Facts that a wording teaches. A fact is as old as its reading, not as the line: it was believed from then on."""
         definition = match.event
         if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
@@ -65,7 +66,7 @@ class Learning:
         if values:
             self.values(entity, values, reading.at, reading.source)
 
-    def _narrow(self, entity: Entity, match: Match, values: dict[str, Value | Unknown]) -> None:
+    def _narrow(self, entity: Entity, match: Match | Recalled, values: dict[str, Value | Unknown]) -> None:
         """Each wording was seen in a range of builds; together they bound the server's build."""
         builds = match.event.patterns[match.pattern_index].builds
         if builds.low is not None:
@@ -110,7 +111,7 @@ class Learning:
         self._beliefs.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned for.
-            for signal in self._beliefs.rename(makeshift, entity):
+            for signal in sorted(self._beliefs.rename(makeshift, entity)):
                 self._touched(signal, entity)
             self._renamed(makeshift, entity)
         self._attribution.found(entity, reading.pid, reading.start_time, reading.values)
@@ -148,5 +149,6 @@ class Learning:
         before: float | None = None,
         but: frozenset[str] = frozenset(),
     ) -> None:
-        for signal in self._beliefs.facts.forget(entity, origins, before, but):
+        # Sorted: a set of text has another order in each process, and the order of verdicts must not depend on that.
+        for signal in sorted(self._beliefs.facts.forget(entity, origins, before, but)):
             self._touched(signal, entity)

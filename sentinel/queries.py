@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import sentinel
 from sentinel import views
-from sentinel.api import ApiError, Query, Request
+from sentinel.api import ApiError, Blob, Query, Request
+from sentinel.flight import FlightRecorder
 from sentinel.model.labels import HOST
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape, iso, transition_to_dict
@@ -32,6 +33,9 @@ class Queries:
             ("GET", "/v1/signals"): self.signals,
             ("GET", "/v1/rules"): self.rules,
             ("GET", "/v1/why/{rule}"): self.why,
+            ("GET", "/v1/recording"): self.recording,
+            ("GET", "/v1/recordings"): self.recordings,
+            ("GET", "/v1/recordings/{name}"): self.kept_recording,
             ("POST", "/v1/reload"): self.reload,
         }
 
@@ -53,10 +57,58 @@ class Queries:
             "rules": views.rules(d.engine),
             "queue": {"waiting": len(d.inbox), "dropped_samples": d.inbox.dropped},
             "state": {"folder": str(d.config.state_dir), "fault": d.history.fault},
+            "recorder": self._recorder(),
             "sinks": [
                 {"name": s.name, "waiting": d.outbox.waiting(s.name), "fault": d.outbox.down().get(s.name, "")} for s in d.sinks
             ],
         }
+
+    def _recorder(self) -> Mapping[str, Any]:
+        recorder = self._daemon.recorder
+        if recorder is None:
+            return {"on": False}
+        faults = [text for text in (recorder.fault, recorder.kept.fault) if text]
+        return {
+            "on": True,
+            "since": iso(recorder.begin),
+            "readings": recorder.readings,
+            "bytes": recorder.size,
+            "folder": str(recorder.kept.folder),
+            "fault": "; ".join(faults),
+        }
+
+    def _flight(self) -> FlightRecorder:
+        if self._daemon.recorder is None:
+            raise ApiError(404, "the flight recorder is switched off (recorder = false in sentinel.toml)")
+        return self._daemon.recorder
+
+    def recording(self, _request: Request) -> Blob:
+        """What the flight recorder holds now, as a packed recording."""
+        recorder = self._flight()
+        pieces = tuple(recorder.content())
+        if not pieces:
+            raise ApiError(503, recorder.fault or "nothing is recorded yet; ask again in a second")
+        return Blob(pieces, "application/gzip")
+
+    def recordings(self, _request: Request) -> Mapping[str, Any]:
+        """Recordings on disk, kept around alerts, oldest first."""
+        kept = self._flight().kept.kept()
+        return {"recordings": [{"name": k.name, "bytes": k.size, "written": iso(k.written)} for k in kept]}
+
+    def kept_recording(self, request: Request) -> Blob:
+        """One of them."""
+        wanted = request.params["name"]
+        kept = self._flight().kept
+        try:
+            data = kept.read(wanted)
+        except OSError as error:
+            raise ApiError(500, f"{wanted} cannot be read: {error.strerror}") from error
+        if data is None:
+            names = [k.name for k in kept.kept()]
+            raise ApiError(
+                404, f"there is no recording '{escape(wanted):.120}'{did_you_mean(wanted, names)}; `sentinel record --list`"
+            )
+        return Blob((data,), "application/gzip")
 
     def _sources(self) -> list[dict[str, Any]]:
         states = sorted(self._daemon.supervisor.states.values(), key=lambda s: s.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sentinel.api.events import Broadcaster
 from sentinel.api.listen import SocketInUse, listen
-from sentinel.api.routes import ApiError, Query, Request, Text
+from sentinel.api.routes import ApiError, Blob, Query, Request, Text
 from sentinel.api.server import ApiServer
 
-__all__ = ["ApiError", "ApiServer", "Broadcaster", "Query", "Request", "SocketInUse", "Text", "listen"]
+__all__ = ["ApiError", "ApiServer", "Blob", "Broadcaster", "Query", "Request", "SocketInUse", "Text", "listen"]

@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ SERVICE_SOCKET = Path("/run/sentinel/sentinel.sock")
 _ANSWER_SECONDS = 10.0
 #: The server sends something every 15 seconds: two that are missing mean that nobody is there any more.
 _STREAM_SECONDS = 40.0
+_PIECE_BYTES = 64 * 1024
 
 
 class DaemonUnreachable(Exception):
@@ -46,6 +47,35 @@ def post(path: str, body: Mapping[str, Any] | None = None, sockets: Sequence[Pat
 def delete(path: str, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
     """Status code and JSON object after an end such as of ``/v1/silences/3``. Raises DaemonUnreachable."""
     return _ask("DELETE", path, sockets)
+
+
+def fetch(path: str, write: Callable[[bytes], object], sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
+    """Status code and, when that is not 200, the JSON object. An answer of bytes goes to `write` in pieces as it comes.
+
+    Raises DaemonUnreachable, also where the daemon ends in the middle; what `write` raises goes through.
+    """
+    connection = _connect(sockets, _ANSWER_SECONDS)
+    try:
+        try:
+            response = connection.request_answer("GET", path, None)
+            if response.status != 200:
+                answer = json.loads(response.read())
+                return response.status, answer if isinstance(answer, dict) else {}
+            left = int(response.headers["Content-Length"] or 0)
+        except (*_TROUBLE, TypeError) as error:
+            raise _unreachable(connection.path, error) from error
+        while left > 0:
+            try:
+                piece = response.read(min(left, _PIECE_BYTES))
+                if not piece:
+                    raise http.client.IncompleteRead(b"", left)
+            except _TROUBLE as error:
+                raise _unreachable(connection.path, error) from error
+            left -= len(piece)
+            write(piece)
+        return response.status, {}
+    finally:
+        connection.close()
 
 
 def stream(path: str = "/v1/events", sockets: Sequence[Path] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -89,13 +89,13 @@ class Connection:
                 raise Hangup from error
             self._http.receive_data(data)
 
-    async def send(self, code: int, content_type: str, body: bytes) -> None:
-        """A whole answer. Raises Hangup."""
+    async def send(self, code: int, content_type: str, *pieces: bytes) -> None:
+        """A whole answer, the pieces of its body one after the other. Raises Hangup."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise Hangup
         headers = [
             ("Content-Type", content_type),
-            ("Content-Length", str(len(body))),
+            ("Content-Length", str(sum(map(len, pieces)))),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
         ]
@@ -103,8 +103,9 @@ class Connection:
             # The rest of a request that was refused half-way is not read: the connection ends with the answer.
             headers.append(("Connection", "close"))
         await self._write(self._http.send(h11.Response(status_code=code, headers=headers)))
-        for start in range(0, len(body), _PART_BYTES):
-            await self._write(self._http.send(h11.Data(data=body[start : start + _PART_BYTES])))
+        for piece in pieces:
+            for start in range(0, len(piece), _PART_BYTES):
+                await self._write(self._http.send(h11.Data(data=piece[start : start + _PART_BYTES])))
         await self._write(self._http.send(h11.EndOfMessage()))
 
     async def again(self) -> bool:

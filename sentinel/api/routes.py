@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -39,7 +39,15 @@ class Text:
     content_type: str = "text/plain; charset=utf-8"
 
 
-Answer = Mapping[str, Any] | Text
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An answer of bytes, in pieces as they are kept."""
+
+    pieces: Sequence[bytes]
+    content_type: str = "application/octet-stream"
+
+
+Answer = Mapping[str, Any] | Text | Blob
 #: Raises ApiError for an answer that is an error. Runs on the daemon's loop: it must not block.
 Query = Callable[[Request], Answer | Awaitable[Answer]]
 

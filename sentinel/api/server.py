@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sentinel.api.connection import Connection, Hangup
 from sentinel.api.events import Broadcaster
-from sentinel.api.routes import API_VERSION, Answer, ApiError, Query, Request, Text, find, split_target
+from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
 from sentinel.model.wire import to_json
 
 #: Connections at once; four more are kept for root and the daemon's user, so that a stuck script cannot lock them out.
@@ -159,6 +159,9 @@ class ApiServer:
 async def _answer(connection: Connection, code: int, answer: Answer) -> None:
     if isinstance(answer, Text):
         await connection.send(code, answer.content_type, answer.body.encode("utf-8", "replace"))
+        return
+    if isinstance(answer, Blob):
+        await connection.send(code, answer.content_type, *answer.pieces)
         return
     body = to_json({"api_version": API_VERSION, **answer}) + "\n"
     await connection.send(code, "application/json", body.encode())

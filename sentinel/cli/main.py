@@ -87,6 +87,25 @@ def parser() -> argparse.ArgumentParser:
     _json_option(diagnose)
     diagnose.set_defaults(call="sentinel.cli.diagnose")
 
+    record = _asking(verbs, "record", "save what the daemon's flight recorder holds: the last readings, without prompts")
+    record.add_argument(
+        "name", metavar="NAME", nargs="?", default="", help="one that was kept around an alert (default: the present)"
+    )
+    record.add_argument("--list", action="store_true", help="those that were kept around alerts, oldest first")
+    record.add_argument(
+        "--out", metavar="FILE", default="", help="where to (default: a name with the time, here); - is standard output"
+    )
+    record.set_defaults(call="sentinel.cli.record")
+
+    replay = verbs.add_parser("replay", help="judge a recording again, offline: the same rules tell the same, byte for byte")
+    replay.add_argument("file", metavar="FILE", help="from `sentinel record`; - is standard input")
+    _rules_option(replay)
+    replay.add_argument(
+        "--diff", metavar="OTHER", action="append", default=[], help="rule files or folders: what they would tell otherwise"
+    )
+    _json_option(replay)
+    replay.set_defaults(call="sentinel.cli.replay")
+
     rules = verbs.add_parser("rules", help="list, show, check and test rule files")
     actions = rules.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, text in (

@@ -80,6 +80,8 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
     faults = [s for s in answer["sinks"] if s["fault"]]
     for sink in faults:
         yield from _wrapped(f"Alerts wait for {sink['name']} ({sink['waiting']}): {sink['fault']}", width)
+    if answer["recorder"].get("fault"):
+        yield from _wrapped(f"Flight recorder: {answer['recorder']['fault']}", width)
     if answer["state"]["fault"]:
         yield from _wrapped(f"State is not kept on disk: {answer['state']['fault']}", width)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sentinel.facts.beliefs import Beliefs
 from sentinel.facts.oom_report import PARTS, OomReport
@@ -162,3 +163,21 @@ class Attribution:
             if grown is not None and grown >= _GREW:
                 fields[window.name] = int(grown)
         return replace(event, entity=owner, fields=fields)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {
+            "pids": [[pid, k.entity.scope, k.entity.name, k.start, k.gone_at] for pid, k in self._pids.items()],
+            "ports": [[port, e.scope, e.name] for port, e in self._ports.items()],
+            "nameless": [[port, e.scope, e.name] for port, e in self._nameless.items()],
+            "report": self._report.dump(),
+            "states": [[e.scope, e.name, state] for e, state in self._state_before.items()],
+        }
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take back what `dump` gave."""
+        self._pids = {pid: _Known(Entity(scope, name), start, gone) for pid, scope, name, start, gone in data["pids"]}
+        self._ports = {port: Entity(scope, name) for port, scope, name in data["ports"]}
+        self._nameless = {port: Entity(scope, name) for port, scope, name in data["nameless"]}
+        self._state_before = {Entity(scope, name): state for scope, name, state in data["states"]}
+        self._report.load(data["report"])

@@ -153,3 +153,24 @@ class Beliefs:
         self.log.load(data.get("events", []))
         for scope, name, start, pid, exact, gone, gone_at in data.get("runs", []):
             self.runs[Entity(scope, name)] = Run(start, pid, exact, gone, gone_at)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `dump` leaves out because it need not survive a restart, but without which a replay would differ."""
+        return {
+            **self.facts.dump_gaps(),
+            "last_words": [[e.scope, e.name, *r.state_before] for e, r in self.runs.items() if r.state_before is not None],
+            "heard": sorted([e.scope, e.name, kind] for e, kind in self.heard),
+            "windows": [[e.scope, e.name, signal, over, w.dump()] for (e, signal, over), w in self._windows.items()],
+        }
+
+    def resume(self, data: Mapping[str, Any]) -> None:
+        """Take back what `snapshot` gave, after `load`."""
+        self.facts.load_gaps(data["entities"], data["unknown"])
+        for scope, name, said, at in data["last_words"]:
+            self.runs[Entity(scope, name)].state_before = (said, at)
+        self.heard = {(Entity(scope, name), kind) for scope, name, kind in data["heard"]}
+        for scope, name, signal, over, samples in data["windows"]:
+            if over in self._wanted.get(signal, ()):
+                window = self._windows[(Entity(scope, name), signal, over)] = Window(over)
+                for at, value in samples:
+                    window.add(at, value)

@@ -77,6 +77,14 @@ class Cards:
         self._beliefs = beliefs
         self._named: tuple[Entity, float] | None = None
 
+    def dump(self) -> list[str | float] | None:
+        """The card named last and when, for a checkpoint."""
+        return None if self._named is None else [self._named[0].name, self._named[1]]
+
+    def load(self, named: tuple[str, float] | None) -> None:
+        """Take back what `dump` gave."""
+        self._named = None if named is None else (Entity("gpu", named[0]), named[1])
+
     def place(self, event: Event) -> Event:
         """The event with its card as entity; unchanged when it is about no card."""
         if event.entity.scope != "host" or not event.name.startswith(("gpu_", "nvidia_")):

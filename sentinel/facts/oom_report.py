@@ -6,7 +6,9 @@ the limit that was reached, the table of tasks, constraint and groups, then the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sentinel.model.labels import Value
 from sentinel.model.reading import Event
@@ -82,6 +84,17 @@ class OomReport:
         for number, (size, comm) in enumerate(((n * page, comm) for n, comm in largest if n * page >= _WORTH_NAMING), 1):
             found[f"other{number}"], found[f"other{number}_bytes"] = comm, size
         return found
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for a checkpoint; a time that never was is left out."""
+        tasks = [[tgid, pages, name] for tgid, (pages, name) in self._tasks.items()]
+        return {"at": None if self._at == float("-inf") else self._at, "fields": dict(self._fields), "tasks": tasks}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take back what `dump` gave."""
+        self._at = float("-inf") if data["at"] is None else data["at"]
+        self._fields = dict(data["fields"])
+        self._tasks = {tgid: (pages, name) for tgid, pages, name in data["tasks"]}
 
     def _clear(self) -> None:
         self._at = float("-inf")

@@ -151,3 +151,18 @@ class FactStore:
             except TypeError:
                 continue
             self._facts.setdefault(Entity(scope, name), {})[signal] = Fact(typed, at, source)
+
+    def dump_gaps(self) -> dict[str, list[list[str]]]:
+        """What `dump` leaves out: entities of which nothing is known any more, and why what is not known is not."""
+        return {
+            "entities": [[e.scope, e.name] for e in self._facts],
+            "unknown": [[e.scope, e.name, name, why] for e, whys in self._unknown.items() for name, why in whys.items()],
+        }
+
+    def load_gaps(self, entities: list[list[Any]], unknown: list[list[Any]]) -> None:
+        """Take back what `dump_gaps` gave."""
+        for scope, name in entities:
+            self._facts.setdefault(Entity(scope, name), {})
+        for scope, name, signal, why in unknown:
+            if signal in CATALOGUE:
+                self._unknown.setdefault(Entity(scope, name), {})[signal] = why

@@ -26,6 +26,10 @@ class Window:
         while self._samples and self._samples[0][0] < at - self._over:
             self._samples.popleft()
 
+    def dump(self) -> list[list[float]]:
+        """Time and value of each sample, for a checkpoint."""
+        return [[at, value] for at, value in self._samples]
+
     def take(self, how: Take, at: float) -> float | None:
         """The reduced value at time `at`; None where there are too few samples (two for ``delta`` and ``rate``)."""
         self._trim(at)

@@ -34,6 +34,39 @@ class LogLines:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What was made of a line that an event pattern claimed: all that is kept of it. `text` is the matched part.
+
+    `line_index` counts from 0 within the batch, `pattern_index` within the event's wordings; `elapsed` and `wall` are the
+    line's own times (seconds since the process began, since the epoch) and `port` the router's child that printed it.
+    """
+
+    line_index: int
+    event: str
+    pattern_index: int
+    elapsed: float | None
+    wall: float | None
+    port: int | None
+    fields: Mapping[str, Value]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedLines:
+    """A `LogLines` without its lines: how many there were, and what was made of those that an event pattern claimed."""
+
+    at: float
+    source: str
+    entity: Entity
+    count: int
+    claims: tuple[Claim, ...]
+    kind: str = "llama-server"
+    first: int = 1
+    backlog: bool = False
+    elapsed_base: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """Values read together from one source about one entity. Keys are signal names of the catalogue."""
 
@@ -89,4 +122,4 @@ class Tick:
     at: float
 
 
-Reading = LogLines | Samples | Event | ServerFound | ServerGone | Tick
+Reading = LogLines | ClaimedLines | Samples | Event | ServerFound | ServerGone | Tick

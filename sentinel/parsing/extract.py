@@ -70,6 +70,16 @@ class Match:
         return self._envelope
 
     @property
+    def elapsed(self) -> float | None:
+        """Seconds since the start of the process that printed it."""
+        return self.envelope.elapsed
+
+    @property
+    def wall(self) -> float | None:
+        """Seconds since the epoch."""
+        return self.envelope.wall
+
+    @property
     def fields(self) -> dict[str, Value]:
         """What was captured and could be read as its type."""
         fields: dict[str, Value] = {}

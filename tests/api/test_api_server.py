@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from sentinel.api import ApiError, ApiServer, Broadcaster, Query, Request, SocketInUse, Text, listen
-from sentinel.api.client import DaemonUnreachable, default_socket_paths, get, post, stream
+from sentinel.api import ApiError, ApiServer, Blob, Broadcaster, Query, Request, SocketInUse, Text, listen
+from sentinel.api.client import DaemonUnreachable, default_socket_paths, fetch, get, post, stream
 from sentinel.api.listen import MODE_SERVICE
 from sentinel.api.server import Limits
 from sentinel.config import default_socket
@@ -44,6 +44,7 @@ QUERIES: dict[tuple[str, str], Query] = {
     ("GET", "/v1/alerts/{fingerprint}"): _alert,
     ("GET", "/v1/broken"): _broken,
     ("GET", "/v1/large"): lambda _request: {"text": "x" * 8_000_000},
+    ("GET", "/v1/recording"): lambda _request: Blob((b"a" * 200_000, b"", b"b"), "application/gzip"),
     ("GET", "/metrics"): lambda _request: Text("up 1\n"),
     ("POST", "/v1/reload"): lambda request: {"got": len(request.body)},
 }
@@ -430,3 +431,38 @@ def test_a_command_looks_where_a_users_own_daemon_listens(variable: str, tmp_pat
     socket_path.parent.mkdir(parents=True)
     socket_path.touch()
     assert default_socket_paths(environ)[0] == socket_path
+
+
+def test_an_answer_of_bytes_comes_in_pieces_and_whole(tmp_path: Path) -> None:
+    async def claims() -> None:
+        async with running(tmp_path / "s") as api:
+            pieces: list[bytes] = []
+            status, answer = await asyncio.to_thread(fetch, "/v1/recording", pieces.append, [api.path])
+            assert (status, answer) == (200, {})
+            assert b"".join(pieces) == b"a" * 200_000 + b"b"
+            assert max(map(len, pieces)) <= 65_536
+
+            status, answer = await asyncio.to_thread(fetch, "/v1/nothing", pieces.append, [api.path])
+            assert status == 404
+            assert "no such path" in answer["error"]["message"]
+
+    asyncio.run(claims())
+
+
+def test_an_answer_of_bytes_that_breaks_off_is_no_answer(tmp_path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+
+    def half() -> None:
+        client, _ = listener.accept()
+        client.recv(65_536)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        client.close()
+
+    thread = threading.Thread(target=half)
+    thread.start()
+    with pytest.raises(DaemonUnreachable):
+        fetch("/v1/recording", lambda _piece: None, [tmp_path / "s"])
+    thread.join()
+    listener.close()

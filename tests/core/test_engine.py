@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel import recording
 from sentinel.engine import Engine
 from sentinel.model.alert import Transition
 from sentinel.model.labels import HOST, Entity, Unknown, Value
-from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.wire import to_json, transition_to_dict
 from sentinel.rulefiles import load_paths, shipped
 from sentinel.rules.casebook import EPOCH
@@ -73,28 +71,10 @@ def fallback_story() -> list[Reading]:
 
 
 def test_the_same_readings_give_the_same_bytes(ruleset: RuleSet) -> None:
-    story = list(recording.load(recording.dump([*fallback_story(), lines(41, b"\x00\xc3\xa4 eval\n"), Tick(EPOCH + 60)])))
+    story = [*fallback_story(), lines(41, b"\x00\xc3\xa4 eval\n"), Tick(EPOCH + 60)]
     runs = ["\n".join(to_json(transition_to_dict(t)) for t in feed(Engine(ruleset), story)) for _ in range(2)]
     assert runs[0] == runs[1]
     assert '"cpu-fallback"' in runs[0]
-
-
-def test_a_recording_reads_back_what_was_written() -> None:
-    story: list[Reading] = [
-        *fallback_story(),
-        Event(EPOCH, "unit_oom_killed", SERVER, {"unit": "llama.service"}, "journal", "x", 3),
-        samples(3, {"server.user": Unknown("no permission")}),
-        ServerGone(EPOCH + 9, "process", SERVER, 77),
-    ]
-    assert list(recording.load(recording.dump(story))) == story
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", '{"sentinel_recording": 2}', "[1]", '{"sentinel_recording": 1}\n{"type": "Nothing", "at": 1}']
-)
-def test_what_is_no_recording_is_refused_with_its_line(text: str) -> None:
-    with pytest.raises(recording.RecordingError, match=r"^line \d"):
-        list(recording.load(text.split("\n")))
 
 
 def test_a_fallback_is_told_once_with_its_evidence(ruleset: RuleSet) -> None:

@@ -21,11 +21,11 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("alerts", "rules"),
     ("learning",),
     ("engine", "recording"),
-    ("trial", "views"),
+    ("trial", "views", "replay"),
     # ---- purity line ----
     ("clock", "config", "rulefiles", "heap"),
-    ("sources", "sinks", "api", "history", "systemd", "inbox", "workers"),
-    ("diagnosis", "supervise", "docs"),
+    ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),
+    ("diagnosis", "supervise", "docs", "flight"),
     ("schedule", "reload", "logs", "queries", "silencing"),
     ("consumer",),
     ("daemon",),
@@ -39,7 +39,7 @@ IMPURE = {
     "sqlite3", "psutil", "pyudev", "watchdog", "apscheduler", "h11", "random", "selectors", "signal", "multiprocessing",
 }  # fmt: skip
 #: Third-party code below the line, each fenced to one file.
-FENCED = {"re2": "parsing/extract.py", "cel": "rules/condition.py", "tomllib": "rules/schema.py"}
+FENCED = {"re2": "parsing/extract.py", "cel": "rules/condition.py", "tomllib": "rules/schema.py", "msgspec": "recording/form.py"}
 #: datetime in these converts a number that is already there into text; nothing asks what time it is.
 CONVERTS_TIME = {"model/wire.py", "parsing/envelope.py"}
 

@@ -1,0 +1,96 @@
+"""`sentinel record`: the flight recorder's content, or a recording that was kept around an alert, as a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from sentinel.api import client
+from sentinel.cli.main import CRITICAL, OK, UNKNOWN
+from sentinel.cli.output import NoAnswer, ask, complain, emit, size
+from sentinel.model.wire import escape
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Fetch it; an existing file is never written over."""
+    if arguments.list:
+        return _list(arguments)
+    name = arguments.name
+    path = f"/v1/recordings/{quote(name, safe='')}" if name else "/v1/recording"
+    out = arguments.out or name or f"sentinel-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl.gz"
+    if out == "-":
+        try:
+            _fetch(arguments, path, sys.stdout.buffer.write)
+            sys.stdout.buffer.flush()
+        except NoAnswer as error:
+            return complain(error)
+        return OK
+    if not arguments.out and "/" in out:
+        print(f"sentinel: '{escape(name):.120}' is no name of a recording; `sentinel record --list` shows them", file=sys.stderr)
+        return CRITICAL
+    return _save(arguments, path, Path(out))
+
+
+def _save(arguments: argparse.Namespace, path: str, out: Path) -> int:
+    try:
+        # It says what runs on this machine: for its owner until they pass it on.
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        print(f"sentinel: {escape(str(out))} exists and is left as it is; choose another with --out", file=sys.stderr)
+        return CRITICAL
+    except OSError as error:
+        print(f"sentinel: {escape(str(out))} cannot be written: {error.strerror}", file=sys.stderr)
+        return CRITICAL
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            _fetch(arguments, path, stream.write)
+    except NoAnswer as error:
+        _remove(out)
+        return complain(error)
+    except OSError as error:
+        _remove(out)
+        print(f"sentinel: {escape(str(out))} cannot be written: {error.strerror}", file=sys.stderr)
+        return CRITICAL
+    written = out.stat().st_size
+    if arguments.json:
+        emit({"file": str(out), "bytes": written})
+    else:
+        print(f"{escape(str(out))}: {written} bytes; judge it with `sentinel replay {escape(str(out))}`")
+    return OK
+
+
+def _remove(out: Path) -> None:
+    with contextlib.suppress(OSError):
+        out.unlink()
+
+
+def _fetch(arguments: argparse.Namespace, path: str, write: Callable[[bytes], object]) -> None:
+    sockets = [Path(arguments.socket)] if arguments.socket else None
+    try:
+        status, answer = client.fetch(path, write, sockets)
+    except client.DaemonUnreachable as error:
+        raise NoAnswer(str(error), UNKNOWN) from error
+    if status != 200:
+        message = answer.get("error", {}).get("message", f"the daemon answered {status}")
+        raise NoAnswer(str(message), CRITICAL if status < 500 else UNKNOWN)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    try:
+        answer = ask(arguments, "/v1/recordings")
+    except NoAnswer as error:
+        return complain(error)
+    if arguments.json:
+        emit(answer)
+        return OK
+    for row in answer["recordings"]:
+        print(f"{escape(row['name']):<60} {size(row['bytes']):>10}")
+    if not answer["recordings"]:
+        print("none yet: one is kept around each alert; `sentinel record` saves the present")
+    return OK

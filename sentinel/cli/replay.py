@@ -1,0 +1,132 @@
+"""`sentinel replay`: a recording judged again, by today's rules, or by two sets of rules side by side."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sentinel.cli.main import CRITICAL, OK
+from sentinel.cli.output import emit_line, exit_code, style
+from sentinel.model.alert import Transition
+from sentinel.model.wire import escape, is_news, iso, show_value, transition_to_dict
+from sentinel.recording import Recording, RecordingError
+from sentinel.recordings import lines
+from sentinel.replay import Difference, Replay, difference, replay
+from sentinel.rulefiles import load_paths, shipped
+from sentinel.rules.ruleset import RuleSet
+from sentinel.sinks.render import render_alert
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print what was told then, or what would be told otherwise; the exit code tells the worst that fired."""
+    name = arguments.file
+    if arguments.diff and name == "-":
+        print("sentinel: --diff reads the recording twice; give a file instead of -", file=sys.stderr)
+        return CRITICAL
+    ruleset = _rules(arguments.rules)
+    other = _rules(arguments.diff) if arguments.diff else None
+    if ruleset is None or (arguments.diff and other is None):
+        return CRITICAL
+    try:
+        found = replay(Recording(lines(name)), ruleset)
+        if other is not None:
+            code = _differ(found, replay(Recording(lines(name)), other), as_json=arguments.json)
+        else:
+            code = _show(found, as_json=arguments.json)
+    except RecordingError as error:
+        print(f"sentinel: {escape(name)}: {error}", file=sys.stderr)
+        return CRITICAL
+    if not found.complete:
+        sys.stdout.flush()
+        print(f"sentinel: {escape(name)}: the recording is cut short; what is there was judged", file=sys.stderr)
+        return CRITICAL
+    return code
+
+
+def _rules(paths: list[str]) -> RuleSet | None:
+    ruleset, problems = load_paths([Path(p) for p in paths] or [shipped()])
+    if ruleset is None:
+        for problem in problems:
+            print(f"sentinel: {problem}", file=sys.stderr)
+    return ruleset
+
+
+def _show(found: Replay, *, as_json: bool) -> int:
+    if as_json:
+        for transition in found.transitions:
+            emit_line(transition_to_dict(transition))
+    else:
+        for line in _about(found):
+            print(line)
+        news = [t for t in found.transitions if is_news(t)]
+        for transition in news:
+            print(render_alert(transition, style()))
+        if not news:
+            print("no alert begins or ends in it")
+    return exit_code(t.severity for t in found.transitions if t.state == "firing")
+
+
+def _about(found: Replay) -> Iterator[str]:
+    """What a person must know to read the rest rightly."""
+    yield f"{found.readings} readings from {iso(found.begin) or '?'} to {iso(found.end) or '?'}"
+    for transition in found.standing:
+        yield f"open when it begins: {transition.severity} {transition.rule}: {escape(transition.summary)}"
+    if found.changed is None:
+        yield "the recording does not tell by which rules it was judged then"
+    elif found.changed:
+        yield f"other rules than then: {', '.join(found.changed)}"
+    for at in found.reloads:
+        yield f"rules were loaded at {iso(at)}"
+    yield ""
+
+
+def _differ(before: Replay, after: Replay, *, as_json: bool) -> int:
+    found = difference(before, after)
+    if as_json:
+        for one in found:
+            emit_line(
+                {
+                    "difference": one.kind,
+                    "keys": list(one.keys),
+                    "before": None if one.before is None else transition_to_dict(one.before),
+                    "after": None if one.after is None else transition_to_dict(one.after),
+                }
+            )
+        return OK
+    for one in found:
+        for line in _lines(one):
+            print(line)
+    counts = {kind: sum(1 for one in found if one.kind == kind) for kind in ("added", "removed", "changed")}
+    total = len(before.transitions)
+    if found:
+        print(f"of {total} transitions: " + ", ".join(f"{n} {kind}" for kind, n in counts.items() if n))
+    else:
+        print(f"no difference in {total} transitions")
+    return OK
+
+
+_MARKS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def _lines(one: Difference) -> Iterator[str]:
+    shown: Transition | None = one.before or one.after
+    assert shown is not None
+    yield (
+        f"{_MARKS[one.kind]} {iso(shown.at)} {shown.rule} {shown.previous} -> {shown.state} ({shown.reason}) "
+        f"{escape(shown.entity.name)}: {escape(shown.summary)}"
+    )
+    if one.before is None or one.after is None:
+        return
+    old, new = transition_to_dict(one.before), transition_to_dict(one.after)
+    for key in one.keys:
+        yield f"    {key}: {_short(old[key])} -> {_short(new[key])}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} other ones" if value else "none"
+    if isinstance(value, dict):
+        return escape(str(value.get("id", value)))
+    return show_value(value) if isinstance(value, str | int | float | bool) else "none"

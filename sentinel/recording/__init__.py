@@ -1,0 +1,17 @@
+"""Readings as lines of JSON and back: what the engine was fed can be kept and fed again. Versioned; the form is an interface.
+
+A recording is a header, the engine's state where it begins, a line for each reading, and an end. Version 1 had neither state nor
+end, and whole log lines; it is still read. Everything in a recording may have been made by a stranger: types are checked, sizes
+are bounded, and what is wrong is told with its line.
+"""
+
+from __future__ import annotations
+
+from sentinel.recording.form import VERSION, Header, RulesChanged, SilenceChanged, builtins
+from sentinel.recording.read import MOST_LINE, Recording, RecordingError
+from sentinel.recording.write import dump, end, header, row, rules_changed, silence_changed, state
+
+__all__ = (
+    "MOST_LINE", "VERSION", "Header", "Recording", "RecordingError", "RulesChanged", "SilenceChanged", "builtins",
+    "dump", "end", "header", "row", "rules_changed", "silence_changed", "state",
+)  # fmt: skip
