@@ -44,7 +44,7 @@ lint: setup
 	$(BIN)/sentinel rules test
 
 test: setup-real lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 bench: setup-real
 	@$(BIN)/python bench/run.py

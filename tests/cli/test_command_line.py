@@ -160,7 +160,7 @@ def test_diagnose_as_json_is_an_object_a_line_that_ends_with_what_is_unknown(cap
 
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == CRITICAL
-    assert [one["rule"] for one in objects[:-1] if one["state"] == "firing"] == ["cpu-fallback"]
+    assert [one["rule"] for one in objects[:-1] if one["state"] == "firing"] == ["routing-noise", "cpu-fallback"]
     assert set(objects[-1]) == {"unknown"}
 
 
