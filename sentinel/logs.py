@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sentinel.sources.base import SourceFault
 from sentinel.sources.discover import ServerProcess
 from sentinel.sources.journal import JournalEntries, JournalUnit
 from sentinel.sources.logfile import LogFile, Position
+from sentinel.sources.tail import printable
 from sentinel.sources.wake import Wakes
 from sentinel.supervise import Supervisor
 
@@ -179,9 +180,15 @@ class Logs:
             return
         start = self.restored.pop(key, None)
         file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"))
-        follower = _Follower(entity, key, asyncio.create_task(self._read(key, file), name=key), self._clock.now())
+        follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(key, file)), self._clock.now())
         follower.file, follower.base = file, base
         self._followers[key] = follower
+
+    def _keep(self, key: str, entity: Entity, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        def died(why: str) -> None:
+            self._tell(entity, {"server.log_readable": False, "server.log_where": f"{key.partition(':')[2]}: {why}"})
+
+        return asyncio.create_task(self._supervisor.keep(key, work, died), name=key)
 
     async def _read(self, key: str, file: LogFile) -> None:
         woken = asyncio.Event()
@@ -194,6 +201,10 @@ class Logs:
             self._wakes.watch(file.path, wake)
         except SourceFault as fault:
             self._supervisor.note("inotify", "failed", str(fault))
+        except (OSError, ValueError) as error:
+            self._supervisor.note(
+                "inotify", "failed", f"cannot watch {printable(file.path)}: {error}; it is looked at once a second"
+            )
         try:
             while True:
                 await self._read_once(key, file)
@@ -266,8 +277,10 @@ class Logs:
             follower.heard = True
             return True
 
-        following = self._supervisor.stream(source, position=lambda: source.cursor, note=note, wanted=hear)
-        follower = _Follower(source.entity, key, asyncio.create_task(following, name=key), self._clock.now())
+        def following() -> Coroutine[Any, Any, None]:
+            return self._supervisor.stream(source, position=lambda: source.cursor, note=note, wanted=hear)
+
+        follower = _Follower(source.entity, key, self._keep(key, source.entity, following), self._clock.now())
         follower.heard = source.cursor is not None
         self._followers[key] = follower
 

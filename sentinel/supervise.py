@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -117,6 +118,27 @@ class Supervisor:
         except asyncio.CancelledError:
             call.cancel()
             raise
+
+    async def keep(self, name: str, work: Callable[[], Awaitable[None]], died: Callable[[str], None]) -> None:
+        """Run what should never end, and start it again after growing pauses when it did. `died` gets the reason, a sentence.
+
+        For what runs once a log: a mistake of sentinel that one log brings to light must not cost the others, which it would
+        again after each restart.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            begun = self._clock.now()
+            try:
+                await work()
+                why = "reading it has ended by itself; it is started again"
+            # Of any kind: it is told here, and nobody else looks at the task.
+            except Exception as error:
+                log.error("following a log failed, this is a bug of sentinel", exception=traceback.format_exc(limit=-4))
+                why = f"sentinel failed over it ({type(error).__name__}: {error}); please report it, it is started again"
+            self.note(name, "failed", why)
+            died(why)
+            pause = _FIRST_PAUSE if self._clock.now() - begun > _LONGEST_PAUSE else min(pause * 2.0, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
 
     async def stream(
         self,

@@ -118,6 +118,12 @@ class LogFile:
             if not found:
                 self._forget()
                 raise SourceFault(reason(self.name, error)) from error
+        except ValueError as error:
+            # a NUL or a lone surrogate in the name
+            if not found:
+                raise SourceFault(
+                    f"{self.name!r} is no name that a file can have ({error}); give llama-server another"
+                ) from error
         except SourceFault:
             if not found:
                 raise
@@ -236,7 +242,7 @@ class LogFile:
         except (FileNotFoundError, NotADirectoryError):
             pass
         try:
-            folder = self.path.resolve().parent.stat()
+            folder = Path(os.path.realpath(self.path)).parent.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         if folder.st_mtime_ns == self._folder_mtime:

@@ -45,7 +45,7 @@ def _settled(path: Path) -> list[Generation] | None:
 def _listing(path: Path) -> list[Generation]:
     """Rotated files of `path`, oldest first, and last the file at `path` itself, alone where the folder may not be listed."""
     # logrotate renames the file that a symbolic link points to, in the folder of that file.
-    path = path.resolve()
+    path = _real(path)
     found: list[tuple[tuple[int, int, str], Generation]] = []
     try:
         with os.scandir(path.parent) as entries:
@@ -67,6 +67,11 @@ def _listing(path: Path) -> list[Generation]:
             age = _age(suffix[1]) if suffix else (2, 0, "")
             found.append((age, Generation(path.parent / name, status.st_ino, status.st_size == 0)))
     return [generation for _, generation in sorted(found, key=lambda pair: pair[0])]
+
+
+def _real(path: Path) -> Path:
+    # Path.resolve raises RuntimeError for a link to itself.
+    return Path(os.path.realpath(path))
 
 
 def _age(suffix: str) -> tuple[int, int, str]:
@@ -92,12 +97,12 @@ def successor(path: Path, inode: int) -> Generation | None:
     if inode in inodes:
         later = generations[inodes.index(inode) + 1 :]
     else:
-        current = path.resolve()
+        current = _real(path)
         later = [generation for generation in generations if generation.file == current]
     return next((generation for generation in later if not generation.empty), None)
 
 
 def newest_rotated(path: Path) -> Path | None:
     """The youngest rotated file of `path`; None when there is none. Raises OSError."""
-    current = path.resolve()
+    current = _real(path)
     return next((generation.file for generation in reversed(_listing(path)) if generation.file != current), None)

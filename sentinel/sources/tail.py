@@ -35,7 +35,11 @@ class TruncatedError(Exception):
 
 def printable(path: Path) -> str:
     """A path as text that every encoder accepts: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        # a surrogate that escapes no byte
+        return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def open_regular(path: Path) -> int | None:
@@ -64,6 +68,8 @@ def reason(name: str, error: OSError) -> str:
             f"cannot read the log {where}: permission denied; "
             f"give sentinel's user read access to it and to its folders, for example: setfacl -m u:sentinel:r {where!r}"
         )
+    if error.errno == errno.ENAMETOOLONG:
+        return f"cannot read the log {where[:80]}...: the name is too long; start llama-server with a shorter --log-file"
     return f"cannot read the log {where}: {error.strerror}; check the disk and the mount it is on, it is tried again"
 
 

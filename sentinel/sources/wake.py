@@ -84,7 +84,8 @@ class Wakes:
             raise SourceFault(_reason(error)) from error
         with self._lock:
             self._observer = observer
-        self._place()
+        for fault in self._place().values():
+            raise fault
 
     def stop(self) -> None:
         """End; no callback runs after this returns."""
@@ -97,11 +98,11 @@ class Wakes:
 
     def watch(self, path: Path, callback: Callback) -> None:
         """Call back when the file at `path` changes, comes or goes. Raises SourceFault at inotify's limits."""
-        self._want(path.parent, path.name, callback)
+        self._want(path.absolute().parent, path.name, callback)
 
     def watch_folder(self, path: Path, callback: Callback) -> None:
         """Call back when anything in the folder changes, comes or goes. Raises SourceFault at inotify's limits."""
-        self._want(path, "", callback)
+        self._want(path.absolute(), "", callback)
 
     def unwatch(self, path: Path) -> None:
         """Forget what was asked for about this file or folder."""
@@ -114,18 +115,34 @@ class Wakes:
         self._place()
 
     def _want(self, folder: Path, name: str, callback: Callback) -> None:
+        wanted = str(folder)
         with self._lock:
-            self._wanted.setdefault(str(folder.absolute()), {}).setdefault(name, []).append(callback)
-        self._place()
+            callbacks = self._wanted.setdefault(wanted, {}).setdefault(name, [])
+            callbacks.append(callback)
+        if (fault := self._place().get(_nearest(wanted))) is None:
+            return
+        # What cannot be watched is not asked for again: each later call would fail on it for somebody else.
+        with self._lock:
+            callbacks.remove(callback)
+            self._drop_unwanted(wanted, name)
+        raise fault
 
-    def _place(self) -> None:
-        """Watch the folders that are wanted, or those above that exist, and no others."""
+    def _drop_unwanted(self, folder: str, name: str) -> None:
+        names = self._wanted.get(folder, {})
+        if not names.get(name, True):
+            del names[name]
+        if not names:
+            self._wanted.pop(folder, None)
+
+    def _place(self) -> dict[str, SourceFault]:
+        """Watch the folders that are wanted, or those above that exist, and no others. Returns those that cannot be, and why."""
         needed: set[str] = set()
+        faults: dict[str, SourceFault] = {}
         # A folder that appears while the one above it is not yet watched tells nobody: look again until nothing has changed.
         while True:
             with self._lock:
                 if (observer := self._observer) is None or (now := {_nearest(folder) for folder in self._wanted}) == needed:
-                    return
+                    return faults
                 needed = now
                 unneeded = [self._watches.pop(folder) for folder in set(self._watches) - needed]
                 missing = needed - set(self._watches)
@@ -134,7 +151,10 @@ class Wakes:
             for watch in unneeded:
                 _unschedule(observer, watch)
             for folder in missing:
-                self._schedule(observer, folder)
+                try:
+                    self._schedule(observer, folder)
+                except SourceFault as fault:
+                    faults[folder] = fault
 
     def _schedule(self, observer: BaseObserver, folder: str) -> None:
         watch = None
@@ -171,12 +191,9 @@ class Wakes:
             observer = self._observer
         if observer is not None:
             _unschedule(observer, gone)
-        if affected:
-            try:
-                self._place()
-            except SourceFault:
-                # There is nobody to tell on this thread; what is not watched is polled.
-                self.lost_folders += 1
+        if affected and self._place():
+            # There is nobody to tell on this thread; what is not watched is polled.
+            self.lost_folders += 1
         for callback in callbacks:
             callback()
 
@@ -190,10 +207,10 @@ def _unschedule(observer: BaseObserver, watch: ObservedWatch | None) -> None:
 
 def _nearest(folder: str) -> str:
     """The folder, or the nearest one above it that exists."""
-    path = Path(folder)
-    while not path.is_dir() and path != path.parent:
-        path = path.parent
-    return str(path)
+    # Path.is_dir raises where a folder above may not be searched and for a name that is too long; this does not.
+    while not os.path.isdir(folder) and folder != "/":  # noqa: PTH112
+        folder = os.path.dirname(folder)  # noqa: PTH120
+    return folder
 
 
 def _reason(error: OSError) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from sentinel.model.reading import LogLines, Samples
 from sentinel.sources.argv import decode
 from sentinel.sources.cgroup import Membership
 from sentinel.sources.discover import ServerProcess
+from sentinel.sources.logfile import LogFile
 from sentinel.sources.logs_of import LogSource
 from sentinel.sources.wake import Wakes
 from sentinel.supervise import Supervisor
@@ -115,6 +117,78 @@ def test_a_journal_without_an_entry_of_the_server_is_a_blind_spot_but_not_at_onc
         followed.now += 30
         assert await followed.told(process) is False
         assert not followed.logs.reads(process)
+        await followed.logs.close()
+
+    asyncio.run(story())
+
+
+def logging_to(path: Path, name: str) -> ServerProcess:
+    return replace(server(()), entity=Entity("server", name), log=LogSource("file", f"--log-file {path}", str(path)))
+
+
+async def until(followed: Followed, wanted: Callable[[object], bool]) -> object:
+    """The first reading that is wanted."""
+    while True:
+        for item in await asyncio.wait_for(followed.inbox.take(), 20):
+            if item.taken is not None:
+                item.taken()
+            if wanted(item.reading):
+                return item.reading
+
+
+@pytest.mark.parametrize("bad", ["x" * 300 + "/y.log", "a\0b.log", "\ud800.log"])
+def test_a_log_that_no_file_can_be_is_a_blind_spot_and_the_next_log_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        followed.logs._wakes.start()
+        first, second = logging_to(tmp_path / bad, "first"), logging_to(tmp_path / "good.log", "second")
+        (tmp_path / "good.log").write_text("one\n")
+        followed.logs.update([first])
+        told = await until(followed, lambda reading: isinstance(reading, Samples))
+        assert isinstance(told, Samples)
+        assert told.values["server.log_readable"] is False
+        assert not followed.logs.reads(first)
+        followed.logs.update([first, second])
+        lines = await until(followed, lambda reading: isinstance(reading, LogLines))
+        assert isinstance(lines, LogLines)
+        assert lines.data == b"one\n"
+        assert followed.logs.reads(second)
+        await followed.logs.close()
+        followed.logs._wakes.stop()
+
+    asyncio.run(story())
+
+
+def test_a_follower_that_dies_of_a_bug_is_told_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        monkeypatch.setattr("sentinel.supervise._FIRST_PAUSE", 0.01)
+        process = logging_to(tmp_path / "s.log", "s")
+        (tmp_path / "s.log").write_text("one\n")
+        polls: list[float] = []
+        poll = LogFile.poll
+
+        def later() -> None:
+            followed.now += 100
+
+        def broken(file: LogFile, at: float) -> Sequence[LogLines]:
+            polls.append(at)
+            asyncio.get_running_loop().call_soon(later)
+            if len(polls) < 3:
+                raise KeyError("no such thing")
+            return poll(file, at)
+
+        monkeypatch.setattr(LogFile, "poll", broken)
+        followed.logs.update([process])
+        told = await until(followed, lambda reading: isinstance(reading, Samples))
+        assert isinstance(told, Samples)
+        assert told.values["server.log_readable"] is False
+        assert "KeyError" in str(told.values["server.log_where"])
+        assert not followed.logs.reads(process)
+        assert isinstance(await until(followed, lambda reading: isinstance(reading, LogLines)), LogLines)
+        assert followed.logs.reads(process)
         await followed.logs.close()
 
     asyncio.run(story())

@@ -375,8 +375,24 @@ class TestFaults:
 
     def test_a_link_to_itself_is_a_fault_and_not_a_crash(self, log: Path) -> None:
         log.symlink_to(log)
-        with pytest.raises(SourceFault, match="cannot read the log"):
-            LogFile(log, SERVER).poll(AT)
+        for start in (None, Position(str(log), 1, 2, 3, 4, "")):
+            with pytest.raises(SourceFault, match="cannot read the log"):
+                LogFile(log, SERVER, start=start).poll(AT)
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("x" * 300, "the name is too long"),
+            ("x" * 300 + "/y.log", "the name is too long"),
+            ("a\0b", "no name that a file can have"),
+            ("\ud800", "no name that a file can have"),
+        ],
+    )
+    def test_a_name_that_no_file_can_have_is_a_fault_whether_new_or_resumed(self, tmp_path: Path, name: str, said: str) -> None:
+        for start in (None, Position("x", 1, 2, 3, 4, "")):
+            source = LogFile(tmp_path / name, SERVER, start=start)
+            with pytest.raises(SourceFault, match=said):
+                source.poll(AT)
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
     def test_no_permission_names_the_cure_and_ends_with_it(self, log: Path) -> None:

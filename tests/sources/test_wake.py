@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -129,6 +130,45 @@ def test_one_watch_for_all_files_of_a_folder(wakes: Wakes, tmp_path: Path) -> No
     assert threading.active_count() == before + 1
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + "/y.log", "a\0b/y.log", "caf\udce9/y.log", "\ud800/y.log"])
+def test_a_name_that_no_folder_can_have_stands_in_nobodys_way(
+    wakes: Wakes, tmp_path: Path, eventually: Eventually, name: str
+) -> None:
+    calls: list[int] = []
+    with contextlib.suppress(SourceFault):
+        wakes.watch(tmp_path / name, lambda: None)
+    wakes.watch(tmp_path / "next.log", lambda: calls.append(1))
+    (tmp_path / "next.log").write_text("one\n")
+    eventually(lambda: calls, "a wake-up for the next log")
+    wakes.unwatch(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.parametrize("mode", [0o000, 0o711])
+def test_a_folder_that_may_not_be_searched_or_read_stands_in_nobodys_way(
+    wakes: Wakes, tmp_path: Path, eventually: Eventually, mode: int
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    closed = tmp_path / "closed"
+    (closed / "in").mkdir(parents=True)
+    closed.chmod(mode)
+    (closed / "in").chmod(0o700)
+    calls: list[int] = []
+    os.seteuid(65534)
+    try:
+        with contextlib.suppress(SourceFault):
+            wakes.watch(closed / "in" / "y.log", lambda: None)
+        with contextlib.suppress(SourceFault):
+            wakes.watch(closed / "z.log", lambda: None)
+        wakes.watch(tmp_path / "next.log", lambda: calls.append(1))
+        wakes.unwatch(closed / "in" / "y.log")
+    finally:
+        os.seteuid(0)
+    (tmp_path / "next.log").write_text("one\n")
+    eventually(lambda: calls, "a wake-up for the next log")
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [
@@ -147,5 +187,9 @@ def test_the_limits_of_inotify_are_named(
         patch.setattr("watchdog.observers.inotify.InotifyEmitter.start", full)
         with pytest.raises(SourceFault, match=said):
             wakes.watch(tmp_path / "llama.log", lambda: None)
-    (tmp_path / "llama.log").write_text("x")
+    # What failed is not tried for others again: the next one is watched.
+    called = threading.Event()
+    wakes.watch(tmp_path / "next.log", called.set)
+    (tmp_path / "next.log").write_text("x")
+    assert called.wait(10)
     wakes.unwatch(tmp_path / "llama.log")
