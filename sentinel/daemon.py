@@ -209,7 +209,9 @@ class Daemon:
             tasks.append(asyncio.create_task(_endless(poll), name=f"first {polled.name}"))
         kernel = self._kernel = kernel_source(self._kernel_start(), backlog=True, path=self.config.dev / "kmsg")
         cards = Udev(roots)
-        following = self.supervisor.stream(kernel, position=kernel.position, note=self._note_kernel, wanted=self._is_recent)
+        following = self.supervisor.stream(
+            kernel, position=kernel.position, note=self._note_kernel, wanted=self._is_recent, proven=lambda: kernel.proven
+        )
         tasks.append(asyncio.create_task(following, name="kernel"))
         tasks.append(asyncio.create_task(self.supervisor.stream(cards), name="udev"))
         tasks.append(asyncio.create_task(self.supervisor.stream(OomDaemons()), name="oom daemons"))

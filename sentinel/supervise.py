@@ -147,11 +147,12 @@ class Supervisor:
         position: Callable[[], T] | None = None,
         note: Callable[[T], None] | None = None,
         wanted: Callable[[Reading], bool] | None = None,
+        proven: Callable[[], bool] | None = None,
     ) -> None:
         """Run a streaming source for ever, starting it again after pauses.
 
         `position()` is how far the source has put; `note` gets it once the engine has taken what it covers. `wanted` says
-        which readings count.
+        which readings count. Without a word a source is taken for well after a second, or when `proven()` if that is given.
         """
         state = self.state(source.name)
         covers: list[list[T]] = [[]]
@@ -175,9 +176,18 @@ class Supervisor:
             await self._inbox.put(reading, taken)
 
         loop = asyncio.get_running_loop()
+        well: asyncio.TimerHandle
+
+        def settle() -> None:
+            nonlocal well
+            if proven is None or proven():
+                self.note(source.name, "up")
+            else:
+                well = loop.call_later(_SETTLED, settle)
+
         while True:
             # A quiet source says nothing: one that has run this long without a fault is well.
-            well = loop.call_later(_SETTLED, self.note, source.name, "up", "")
+            well = loop.call_later(_SETTLED, settle)
             try:
                 await source.run(put, self._clock.now)
             except NotHere as absent:

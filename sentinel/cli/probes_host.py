@@ -33,6 +33,9 @@ def kernel_log(machine: Machine) -> Sequence[Capability]:
     except SourceFault as fault:
         why = f"{what_failed(str(fault))}: OOM kills and GPU resets would go unseen"
         return [Capability("kernel-log", "fails", why, JOURNAL_GROUP)]
+    if not heard and isinstance(source, KernelJournal):
+        # The log of a boot is never empty, and what there is comes first.
+        return [Capability("kernel-log", "fails", f"{where}: not one came within {LISTEN_SECONDS:g} s", JOURNAL_GROUP)]
     return [Capability("kernel-log", "works", where + ("" if heard else ", silent so far"))]
 
 

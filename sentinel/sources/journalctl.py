@@ -24,6 +24,8 @@ _RECORD_LIMIT = 4 << 20
 _CHUNK = 1 << 18
 #: Seconds of records in one batch, for all lines of a batch carry the time of its last record.
 _SPAN = 1.0
+#: journalctl finds the last record of a journal of many gigabytes within a second.
+_ANSWER_SECONDS = 15.0
 
 #: What journalctl says on stderr before it waits for ever for messages that it will not see (src/shared/journal-util.c).
 _NOT_ALL = "not seeing messages from other users"
@@ -105,11 +107,49 @@ class Journal:
         common = ["-o", "json", "--follow", "--no-pager", "--all", f"--output-fields={_FIELDS}"]
         return [self._program, *common, *where, *self._matches]
 
+    async def holds_any(self) -> bool:
+        """Whether the journal has a record of these matches now. Raises SourceFault.
+
+        `journalctl --follow` of a journal without files says nothing and waits, as it does of one that is only quiet.
+        """
+        process = await self._start([self._program, "-o", "json", "--no-pager", "-n", "1", *self._matches])
+        complaint = asyncio.create_task(_complaint(process))
+        found = False
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                async for _ in self._records(process.stdout):
+                    found = True
+                if not found and await process.wait() not in (0, 1):
+                    raise SourceFault(await self._why(process, await complaint, resumed=False))
+                said = await complaint
+        except TimeoutError as error:
+            why = f"{self._program} gave no answer within {_ANSWER_SECONDS:g} s; look at `journalctl --verify`, it is asked again"
+            raise SourceFault(why) from error
+        finally:
+            complaint.cancel()
+            await _end(process)
+        if not found and said in (_NOT_ALL, _NOT_ANY, _NO_FILES):
+            raise SourceFault(await self._why(process, said, resumed=False))
+        return found
+
     async def follow(self) -> AsyncGenerator[list[JournalRecord]]:
         """Records, as many at a time as there are. Raises SourceFault when journalctl is missing or ends."""
+        process = await self._start(self.argv())
+        resumed = self.cursor is not None
+        complaint = asyncio.create_task(_complaint(process))
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.argv(),
+            async for records in self._records(process.stdout):
+                resumed = False
+                yield records
+            raise SourceFault(await self._why(process, await complaint, resumed=resumed))
+        finally:
+            complaint.cancel()
+            await _end(process)
+
+    async def _start(self, argv: Sequence[str]) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -123,16 +163,6 @@ class Journal:
             ) from error
         except OSError as error:
             raise SourceFault(f"cannot start {self._program}: {error.strerror}; the journal is not read") from error
-        resumed = self.cursor is not None
-        complaint = asyncio.create_task(_complaint(process))
-        try:
-            async for records in self._records(process.stdout):
-                resumed = False
-                yield records
-            raise SourceFault(await self._why(process, complaint, resumed=resumed))
-        finally:
-            complaint.cancel()
-            await _end(process)
 
     async def _records(self, stream: asyncio.StreamReader | None) -> AsyncIterator[list[JournalRecord]]:
         if stream is None:
@@ -157,8 +187,7 @@ class Journal:
             if records:
                 yield records
 
-    async def _why(self, process: asyncio.subprocess.Process, complaint: asyncio.Task[str], *, resumed: bool) -> str:
-        said = await complaint
+    async def _why(self, process: asyncio.subprocess.Process, said: str, *, resumed: bool) -> str:
         code = await process.wait()
         if resumed and "cursor" in said:
             # A cursor from before the journal was replaced would fail for ever.

@@ -108,6 +108,8 @@ class KmsgSource:
         name: str = "kmsg",
     ) -> None:
         self.name = name
+        #: an open /dev/kmsg tells all that will come
+        self.proven = True
         #: records that were overwritten before they could be read
         self.lost = 0
         self._path = path
@@ -211,20 +213,34 @@ class KernelJournal:
         *,
         start: KernelPosition | None = None,
         backlog: bool = False,
+        boot_id: str | None = None,
         name: str = "kernel-journal",
         program: str = "journalctl",
     ) -> None:
         self.name = name
-        cursor = start.cursor if start is not None else ""
+        #: the journal has records of this boot's kernel, so what it will say is seen; silence alone does not prove it
+        self.proven = False
+        self._boot_id = _boot_id() if boot_id is None else boot_id
+        cursor = start.cursor if start is not None and start.boot_id == self._boot_id else ""
         first = ["-n", "1000" if backlog else "0"]
-        self._journal = Journal(["_TRANSPORT=kernel"], first=first, cursor=cursor or None, program=program)
+        boot = [f"_BOOT_ID={self._boot_id.replace('-', '')}"] if self._boot_id else []
+        self._journal = Journal(["_TRANSPORT=kernel", *boot], first=first, cursor=cursor or None, program=program)
 
     def position(self) -> KernelPosition:
         """After the last record that was put."""
-        return KernelPosition(cursor=self._journal.cursor or "")
+        return KernelPosition(boot_id=self._boot_id, cursor=self._journal.cursor or "")
 
     async def run(self, put: Put, now: Callable[[], float]) -> None:
-        """Put LogLines of kind kernel until cancelled. Raises SourceFault."""
+        """Put LogLines of kind kernel until cancelled. Raises SourceFault, also where the journal has nothing of the kernel: its
+        log is never empty, so such a journal does not get it (a container's, one without files, ReadKMsg=no).
+        """
+        self.proven = False
+        if not await self._journal.holds_any():
+            raise SourceFault(
+                "the journal has no message of the kernel since the boot, so it would not get an OOM kill either; let sentinel "
+                "read /dev/kmsg (CAP_SYSLOG), or look at `journalctl -k` and at ReadKMsg= in journald.conf"
+            )
+        self.proven = True
         fresh_until = now() if self._journal.cursor is None else 0.0
         batcher = Batcher(self.name, HOST)
         async with contextlib.aclosing(self._journal.follow()) as stream:

@@ -221,6 +221,16 @@ def test_a_kernel_log_that_is_none_fails_and_a_missing_one_is_not_here(
     assert "OOM kills" in broken.why
 
 
+def test_a_journal_that_gets_nothing_of_the_kernel_is_no_kernel_log(
+    machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journalctl(tmp_path / "bin", monkeypatch, 'case "$*" in *--follow*) exec sleep 60;; esac; exit 0')
+    row = only(probes_host.kernel_log(machine()))
+
+    assert row.state == "fails"
+    assert "no message of the kernel since the boot" in row.why
+
+
 def test_a_kernel_without_pressure_figures_says_how_to_boot_it(machine: Make, tmp_path: Path) -> None:
     write(tmp_path / "proc/meminfo", (FIXTURES / "proc/meminfo").read_text(encoding="utf-8"))
     write(tmp_path / "proc/vmstat", (FIXTURES / "proc/vmstat").read_text(encoding="utf-8"))

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from sentinel.clock import Clock
 from sentinel.inbox import Inbox
 from sentinel.model.labels import HOST
@@ -161,3 +163,28 @@ def test_a_position_is_noted_when_the_engine_has_taken_what_it_covers_and_never_
         task.cancel()
 
     asyncio.run(story())
+
+
+def test_a_source_that_has_to_prove_itself_is_not_well_by_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent:
+        name = "silent"
+
+        async def run(self, _put: object, _now: object) -> None:
+            await asyncio.Event().wait()
+
+    async def story() -> None:
+        monkeypatch.setattr("sentinel.supervise._SETTLED", 0.0)
+        supervisor = Supervisor(Inbox(10), Clock(), ThreadPoolExecutor(1))
+        asked: list[str] = []
+
+        def proven() -> bool:
+            asked.append(supervisor.state("silent").health)
+            return len(asked) > 3
+
+        task = asyncio.create_task(supervisor.stream(Silent(), proven=proven))
+        while supervisor.state("silent").health != "up":
+            await asyncio.sleep(0)
+        assert asked == ["starting"] * 4
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(story(), 10))

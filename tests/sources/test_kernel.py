@@ -250,15 +250,44 @@ class TestJournal:
     def test_the_same_lines_from_the_journal(self, tmp_path: Path) -> None:
         """A script replays records; see the fixture's README for where they come from."""
         script = tmp_path / "journalctl"
-        script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/argv\ncat {FIXTURES}/journal-kernel.jsonl\nexec sleep 60\n')
+        then = 'case "$*" in *--follow*) exec sleep 60;; esac'
+        script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/argv\ncat {FIXTURES}/journal-kernel.jsonl\n{then}\n')
         script.chmod(0o755)
-        source = KernelJournal(backlog=True, program=str(script))
+        source = KernelJournal(backlog=True, boot_id="ab-cd", program=str(script))
         first, last = collect(source, lambda text: b"Killed" in text)
         assert first.data.endswith(b" PCI endpoint [pci:0000:00:00.0]\n")
         assert last.data.startswith(b"Memory cgroup out of memory: Killed process 18690")
         assert (first.kind, first.entity, first.backlog) == ("kernel", HOST, True)
-        assert source.position() == KernelPosition(cursor="s=1;i=3;b=2;m=3;t=3;x=3")
-        assert " _TRANSPORT=kernel" in (tmp_path / "argv").read_text()
+        assert source.position() == KernelPosition("ab-cd", cursor="s=1;i=3;b=2;m=3;t=3;x=3")
+        assert " _TRANSPORT=kernel _BOOT_ID=abcd" in (tmp_path / "argv").read_text()
+        assert source.proven
+
+    @pytest.mark.parametrize(
+        ("script", "said"),
+        [
+            ("exit 0", "no message of the kernel since the boot"),
+            ("echo '-- No entries --'; exit 1", "no message of the kernel since the boot"),
+            ("echo 'No journal files were found.' >&2; exit 0", "there is no journal"),
+            ("echo 'No journal files were opened due to insufficient permissions.' >&2; exit 1", "group systemd-journal"),
+            ("echo 'unknown option' >&2; exit 2", "ended with status 2"),
+        ],
+    )
+    @pytest.mark.parametrize("cursor", ["", "s=1"])
+    def test_a_journal_without_the_kernels_messages_is_a_fault_and_not_silence(
+        self, tmp_path: Path, script: str, said: str, cursor: str
+    ) -> None:
+        """journalctl --follow prints nothing of such a journal and waits, so a kill would be missed without a word."""
+        program = tmp_path / "journalctl"
+        program.write_text(f'#!/bin/sh\ncase "$*" in *--follow*) exec sleep 60;; esac\n{script}\n')
+        program.chmod(0o755)
+        source = KernelJournal(backlog=True, start=KernelPosition("b", cursor=cursor), boot_id="b", program=str(program))
+        with pytest.raises(SourceFault, match=said):
+            collect(source, lambda _: True)
+        assert not source.proven
+
+    def test_a_cursor_of_another_boot_is_not_resumed(self, tmp_path: Path) -> None:
+        assert KernelJournal(start=KernelPosition("b1", cursor="s=1"), boot_id="b2").position().cursor == ""
+        assert KernelJournal(start=KernelPosition("b2", cursor="s=1"), boot_id="b2").position().cursor == "s=1"
 
     def test_the_journal_is_the_second_choice(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         readable_one = tmp_path / "kmsg"
