@@ -165,10 +165,10 @@ class LogFile:
         old = begin < self._backlog_end
         status = os.fstat(tail.fd)
         lines = tail.read(min(CHUNK, self._backlog_end - begin) if old else CHUNK)
+        self._read_mtime = status.st_mtime_ns
         if lines is None:
             return False
         self._bytes += tail.offset - begin
-        self._read_mtime = status.st_mtime_ns
         self._add(found, lines, min(at, status.st_mtime) if old else at, backlog=old)
         return True
 
@@ -202,27 +202,37 @@ class LogFile:
         if fd is None:
             return None
         # Logs of the same command begin alike: only a copy made after the last reading can be a copy of this file.
-        status = os.fstat(fd)
-        if status.st_ctime_ns >= self._read_mtime and tail.offset and bytes_before(fd, tail.offset) == tail.tail():
+        if os.fstat(fd).st_ctime_ns >= self._read_mtime and self._holds_the_same(fd, tail):
             return fd
         os.close(fd)
         return None
 
+    @staticmethod
+    def _holds_the_same(fd: int, tail: Tail) -> bool:
+        return tail.offset > 0 and bytes_before(fd, tail.offset) == tail.tail()
+
     def _move_on(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
         """At the end of the open file: go over to the file that came after it. False when there is none."""
-        if not self._displaced(tail, at) or (following := rotation.successor(self.path, tail.ino)) is None:
+        if not self._displaced(tail, at) or not (later := rotation.successors(self.path, tail.ino, self._read_mtime)):
             return False
         self._folder_mtime = 0
         # Its writer has gone over to the new file, but between the end we saw and the rename it wrote to the old one.
         if self._read_quietly(tail, at, found):
             return True
-        fd = open_regular(following.file)
-        if fd is None:
-            return False
-        if os.fstat(fd).st_ino != following.inode:
-            # The names have moved on since they were listed.
+        for following in later:
+            fd = open_regular(following.file)
+            if fd is None:
+                return False
+            if os.fstat(fd).st_ino != following.inode:
+                # The names have moved on since they were listed.
+                os.close(fd)
+                return True
+            if following.current or not self._holds_the_same(fd, tail):
+                break
+            # A copy of the open file that somebody put beside it.
             os.close(fd)
-            return True
+        else:
+            return False
         self._add(found, tail.rest(), at)
         tail.close()
         self._tail = Tail(fd, self._splitter)

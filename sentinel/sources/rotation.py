@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _SUFFIX = re.compile(r"[.-](\d[\d.-]*)")
@@ -26,6 +26,10 @@ class Generation:
     inode: int
     #: nothing was ever written to it, or nothing since it was truncated
     empty: bool
+    #: it is at the path itself
+    current: bool
+    #: last written, in ns since the epoch; a file that is being written to is the same in two listings
+    written: int = field(compare=False)
 
 
 def _settled(path: Path) -> list[Generation] | None:
@@ -65,7 +69,9 @@ def _listing(path: Path) -> list[Generation]:
             continue
         if stat.S_ISREG(status.st_mode):
             age = _age(suffix[1]) if suffix else (2, 0, "")
-            found.append((age, Generation(path.parent / name, status.st_ino, status.st_size == 0)))
+            found.append(
+                (age, Generation(path.parent / name, status.st_ino, status.st_size == 0, name == path.name, status.st_mtime_ns))
+            )
     return [generation for _, generation in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -86,20 +92,21 @@ def find(path: Path, inode: int) -> Path | None:
     return next((generation.file for generation in generations if generation.inode == inode), None)
 
 
-def successor(path: Path, inode: int) -> Generation | None:
-    """The first file with anything in it that came after the one with this inode; None while none has, or none is sure.
+def successors(path: Path, inode: int, written: int) -> list[Generation]:
+    """Files with anything in them that came after the one with this inode, which was last seen written to at `written` (ns), in
+    order; none while none has come, or none is sure. The last is the one at `path` itself.
 
     Empty files do not count: logrotate creates one at every rotation, beside a writer that never opens its log again. A file
-    that is no longer in the folder (deleted, compressed) is followed by the one at `path`. Raises OSError.
+    that is no longer in the folder (deleted, compressed) is followed by the one at `path`. By its name a file that tools number
+    upwards, or a copy somebody made, may seem younger than it is: what was last written to before is older. Raises OSError.
     """
     generations = _settled(path) or []
     inodes = [generation.inode for generation in generations]
     if inode in inodes:
         later = generations[inodes.index(inode) + 1 :]
     else:
-        current = _real(path)
-        later = [generation for generation in generations if generation.file == current]
-    return next((generation for generation in later if not generation.empty), None)
+        later = [generation for generation in generations if generation.current]
+    return [each for each in later if not each.empty and (each.current or each.written >= written)]
 
 
 def newest_rotated(path: Path) -> Path | None:

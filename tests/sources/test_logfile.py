@@ -192,6 +192,36 @@ class TestRotation:
         log.write_text("five\n")
         assert texts(following.poll(AT)) == ["three", "four", "five"]
 
+    @pytest.mark.parametrize("renamed", ["1", "2", "3", "-20261124", "-20261124-1795478400"])
+    @pytest.mark.parametrize("older", ["1", "2", "3", "4", "1.gz", "-20261101", "-20261125", "20261101"])
+    @pytest.mark.parametrize("when", ["before it was opened", "before the last line", "after the last line"])
+    def test_a_copy_that_lies_around_is_not_read_again_whatever_its_name(
+        self, log: Path, renamed: str, older: str, when: str
+    ) -> None:
+        """Found by a reviewer: `cp x.log x.log.2; mv x.log x.log.3` had the lines of the copy judged a second time."""
+        copy, away = (Path(f"{log}{'' if suffix.startswith('-') else '.'}{suffix}") for suffix in (older, renamed))
+        if copy == away:
+            pytest.skip("one name for both")
+        log.write_text("one\ntwo\n")
+        os.utime(log, ns=(1, 1_000_000_000_000_000_000))
+        if when == "before it was opened":
+            shutil.copy2(log, copy)
+        source = LogFile(log, SERVER)
+        assert texts(source.poll(AT)) == ["one", "two"]
+        if when == "before the last line":
+            shutil.copy2(log, copy)
+        append(log, "three\n")
+        assert texts(source.poll(AT)) == ["three"]
+        if when == "after the last line":
+            shutil.copy(log, copy)
+        log.rename(away)
+        assert source.poll(AT) == []
+        append(away, "late\n")
+        assert texts(source.poll(AT)) == ["late"]
+        log.write_text("new\n")
+        assert texts(source.poll(AT)) == ["new"]
+        assert source.poll(AT) == []
+
     def test_deleted_and_created_again(self, following: LogFile, log: Path) -> None:
         append(log, "three\n")
         log.unlink()
