@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sentinel.engine import Engine, undated
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
+from sentinel.model.wire import is_news
 from sentinel.parsing.envelope import strip
 from sentinel.parsing.extract import Extractor
 from sentinel.rules.ruleset import RuleSet
 from sentinel.sources.argv import decode
+from sentinel.starts import Start, Starts
 
 #: Where undated logs begin on the engine's clock; the year 2001 is recognisably not a date of the log.
 _UNDATED = 1_000_000_000.0
+_LIVE = "a log does not tell: only a sentinel that runs beside the server sees it"
+_NO_LOG = "no log of the server was given"
+_DETAIL = "start llama-server with -lv 4"
 #: Lines fed together; their times lie within a moment, so that windows and holds see time pass.
 _BATCH = 2000
 _STAMP = re.compile(rb"^(?:\x1b\[[\d;]*m)*(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3})[ \x1b]")
@@ -30,10 +35,13 @@ _KERNEL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Transitions in order, and for each rule that could not judge what it misses."""
+    """Transitions in order, for each rule that could not judge what it misses, and starts that did not come to serving."""
 
     transitions: tuple[Transition, ...]
+    #: alerts that are open when the logs end, by fingerprint, as they stand then: they were told at their first sight
+    standing: Mapping[str, Transition]
     unknown: Mapping[str, Mapping[str, str]]
+    starts: tuple[Start, ...]
     lines: int
     events: int
 
@@ -59,6 +67,9 @@ def diagnose(
     readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else nothing
     transitions += engine.step(Samples(at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
     ends = _Ends(ruleset)
+    starts = Starts(ruleset)
+    for name, data in logs:
+        starts.read(name, data)
     unknown: dict[str, dict[str, str]] = {}
     for name, data in logs:
         clock = _Clock(at)
@@ -67,7 +78,7 @@ def diagnose(
             if isinstance(reading, _RunEnds):
                 # A server that is stopped ends the observation, not the condition: what was held back counts.
                 transitions += _run_out(engine, at)
-                unknown = _unknown(engine, server, at)
+                unknown = _unknown(engine, server, at, logs=bool(logs))
                 clock.base += _longest(engine)
             else:
                 transitions += engine.step(reading)
@@ -76,10 +87,35 @@ def diagnose(
         transitions += engine.step(LogLines(at, name, HOST, data, kind="kernel"))
     transitions += _run_out(engine, at)
     fired = {t.rule for t in transitions if t.state == "firing"}
-    unknown = {rule: missing for rule, missing in unknown.items() if rule not in fired} | _unknown(engine, server, at)
+    unknown = {rule: missing for rule, missing in unknown.items() if rule not in fired} | _unknown(
+        engine, server, at, logs=bool(logs)
+    )
+    standing = {
+        told.fingerprint: told
+        for record in engine.book.open()
+        if record.state == "firing" and (told := engine.standing(ruleset.rules[record.rule], record))
+    }
     if not dated:
         transitions = [undated(t) for t in transitions]
-    return Diagnosis(tuple(transitions), unknown, engine.lines_read, engine.events_seen)
+    return Diagnosis(tuple(transitions), standing, unknown, tuple(starts.unfinished()), engine.lines_read, engine.events_seen)
+
+
+def as_it_ended(found: Diagnosis) -> list[Transition]:
+    """What people are told: an alert that is open when the logs end is told once, as it stands then."""
+    out: list[Transition] = []
+    standing = dict(found.standing)
+    for transition in reversed(found.transitions):
+        if not is_news(transition):
+            continue
+        end = standing.get(transition.fingerprint)
+        if end is None:
+            out.append(transition)
+        elif transition.previous != "firing":
+            # The beginning of the episode that is still open; what came before it is told as it was.
+            out.append(replace(transition, summary=end.summary, cause=end.cause, fixes=end.fixes, evidence=end.evidence))
+            del standing[transition.fingerprint]
+    out.reverse()
+    return out
 
 
 @dataclass(slots=True)
@@ -116,7 +152,7 @@ def _not_in_a_log() -> dict[str, Value | Unknown]:
     """What a log never tells, each with how else to provide it."""
     asked = set(decode([], {}).signals())
     argv = Unknown("a log does not tell: add --argv with the server's command line")
-    live = Unknown("a log does not tell: only a sentinel that runs beside the server sees it")
+    live = Unknown(_LIVE)
     return {
         name: argv if name in asked else live
         for name, signal in CATALOGUE.items()
@@ -137,7 +173,7 @@ def _longest(engine: Engine) -> float:
     return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.incidents.longest) + 1.0
 
 
-def _unknown(engine: Engine, server: Entity, at: float) -> dict[str, dict[str, str]]:
+def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[str, dict[str, str]]:
     out = {}
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
         if rule_id in engine.unhealthy:
@@ -147,8 +183,23 @@ def _unknown(engine: Engine, server: Entity, at: float) -> dict[str, dict[str, s
             continue
         finding = engine.finding(rule_id, entity, at)
         if finding.verdict is Verdict.UNKNOWN:
-            out[rule_id] = finding.missing
+            out[rule_id] = {name: _reason(engine, server, name, why, logs=logs) for name, why in finding.missing.items()}
     return out
+
+
+def _reason(engine: Engine, server: Entity, name: str, why: str, *, logs: bool) -> str:
+    """Why something is not known, for somebody who has files and no machine to look at."""
+    signal = CATALOGUE.get(name)
+    if signal is None:
+        # An event: that the kernel's log is missing was said by us, of the server's the engine speaks as in a daemon.
+        return why if logs or "--kernel-log" in why else _NO_LOG
+    if name in engine.beliefs.facts.unknowns(HOST if signal.scope == "host" else server):
+        return why
+    if signal.origin != "log":
+        return _LIVE
+    if not logs:
+        return _NO_LOG
+    return "the log that was given does not say it" + (f"; to have it printed: {_DETAIL}" if _DETAIL in signal.provide else "")
 
 
 def _begin(logs: Iterable[tuple[str, bytes]]) -> float | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from sentinel.cli.main import CRITICAL, UNKNOWN
-from sentinel.cli.output import emit_line, exit_code, style
-from sentinel.diagnosis import Diagnosis, diagnose
+from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
+from sentinel.cli.output import counted, emit_line, exit_code, style
+from sentinel.diagnosis import Diagnosis, as_it_ended, diagnose
 from sentinel.model.labels import Unknown, Value
-from sentinel.model.wire import escape, is_news, transition_to_dict
+from sentinel.model.wire import escape, transition_to_dict
 from sentinel.parsing.lines import LineSplitter
 from sentinel.rulefiles import load_paths, shipped
 from sentinel.sinks.render import render_alert
@@ -19,6 +21,8 @@ from sentinel.sources.argv import decode
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
+#: Starts that did not come to serving, shown one by one; a service that is restarted for ever has thousands.
+_MOST_STARTS = 3
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -35,6 +39,9 @@ def main(arguments: argparse.Namespace) -> int:
         except ValueError as error:
             print(f"sentinel: --argv is not a command line ({error}); quote it as one word", file=sys.stderr)
             return CRITICAL
+        if words and words[0].startswith("-"):
+            # Flags alone, without the program in front of them.
+            words.insert(0, "llama-server")
         values = dict(decode(words, {}).signals())
     try:
         logs = [(name, _read(name)) for name in arguments.files]
@@ -46,10 +53,19 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         for transition in found.transitions:
             emit_line(transition_to_dict(transition))
-        emit_line({"unknown": [{"rule": rule, "missing": sorted(missing)} for rule, missing in found.unknown.items()]})
+        last: dict[str, Any] = {
+            "unknown": [{"rule": rule, "missing": sorted(missing)} for rule, missing in found.unknown.items()]
+        }
+        if found.starts:
+            last["starts"] = [
+                {"came_to": s.kind, "line": s.line.line, "source": s.line.source, "n": s.line.n} for s in found.starts
+            ]
+        emit_line(last)
     else:
-        _print(found, files=bool(logs))
+        _print(found, files=bool(logs), kernel=bool(kernel))
     fired = [t.severity for t in found.transitions if t.state == "firing"]
+    if found.starts:
+        return max(WARNING, exit_code(fired))
     return exit_code(fired) if fired or found.events or not logs else UNKNOWN
 
 
@@ -68,19 +84,22 @@ def _read(name: str) -> bytes:
     return b"".join(parts)
 
 
-def _print(found: Diagnosis, *, files: bool) -> None:
-    news = [t for t in found.transitions if is_news(t)]
+def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
+    news = as_it_ended(found)
     for transition in news:
         print(render_alert(transition, style()))
     if not news and files and found.events == 0:
-        what = f"none of the {found.lines} lines is one" if found.lines else "there is no line"
+        what = {0: "there is no line", 1: "its only line is none"}.get(found.lines, f"none of the {found.lines} lines is one")
         print(
             f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? "
             "Where it goes is said by `sentinel status` while the server runs."
         )
         return
-    if not news:
-        print(f"nothing wrong found in {found.lines} lines ({found.events} events of llama-server recognised)")
+    for line in _starts(found, kernel=kernel):
+        print(line)
+    if not news and not found.starts:
+        seen = f"{counted(found.events, 'event')} of llama-server recognised"
+        print(f"nothing wrong found in {counted(found.lines, 'line')} ({seen})")
     if found.unknown:
         print("\nWhat the files cannot tell:")
         for rule, missing in found.unknown.items():
@@ -90,3 +109,26 @@ def _print(found: Diagnosis, *, files: bool) -> None:
                 by_reason.setdefault(why, []).append(name)
             for why, names in by_reason.items():
                 print(f"      {', '.join(names)}: {escape(why)}")
+
+
+def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
+    """Starts that did not come to serving, in the server's own words. No rule has to know why for that to be told."""
+    told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
+    for start in found.starts[-_MOST_STARTS:]:
+        where = f"{start.line.source}:{start.line.n}: {start.line.line.strip()}"
+        when = "" if start.last else "an earlier start: "
+        if start.kind == "failed":
+            yield f"{when}llama-server did not start: {escape(where)}"
+            if not told:
+                yield "    No rule tells the cause: the lines before this one may."
+        elif "load-oom" not in told:
+            ends = "the log ends" if start.last else "nothing more was printed"
+            far = f", at {start.percent} % of it at least" if start.percent else ""
+            yield f"{when}{ends} while the model loads{far}: {escape(where)}"
+            yield (
+                "    The kernel's log that was given names no kill of it."
+                if kernel
+                else "    It may load still, or was killed: journalctl -k -b > FILE, then --kernel-log FILE, tells."
+            )
+    if len(found.starts) > _MOST_STARTS:
+        yield f"and {counted(len(found.starts) - _MOST_STARTS, 'earlier start')} that came to no better end"

@@ -21,7 +21,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("alerts", "rules"),
     ("learning",),
     ("engine", "recording"),
-    ("trial", "views", "replay"),
+    ("trial", "views", "replay", "starts"),
     # ---- purity line ----
     ("clock", "config", "rulefiles", "heap"),
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),
