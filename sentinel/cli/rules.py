@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import emit
+from sentinel.cli.output import counted, emit
 from sentinel.model.problem import Problem, did_you_mean
 from sentinel.rulefiles import load_paths, shipped
 from sentinel.rules.ruleset import CompiledRule, RuleSet
@@ -45,10 +45,10 @@ def _lint(ruleset: RuleSet | None, problems: list[Problem], *, as_json: bool) ->
     for problem in problems:
         print(f"{problem.level}: {problem}")
     if errors:
-        print(f"{len(errors)} errors, {len(problems) - len(errors)} warnings")
+        print(f"{counted(len(errors), 'error')}, {counted(len(problems) - len(errors), 'warning')}")
         return CRITICAL
     rules, events = (len(ruleset.rules), len(ruleset.events)) if ruleset is not None else (0, 0)
-    print(f"{rules} rules and {events} events are well formed" + (f", {len(problems)} warnings" if problems else ""))
+    print(f"{rules} rules and {events} events are well formed" + (f", {counted(len(problems), 'warning')}" if problems else ""))
     return OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 import time
 from contextlib import suppress
@@ -34,9 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
     for mistake in mistakes:
         print(f"sentinel: {mistake}", file=sys.stderr)
     if ruleset is None:
-        print(
-            f"sentinel: not started: {len(mistakes)} mistakes in the rules; `sentinel rules lint` shows them too", file=sys.stderr
-        )
+        lint = shlex.join(["sentinel", "rules", "lint", *(str(p) for p in (shipped(), *config.rules))])
+        count = f"{len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"
+        print(f"sentinel: not started: {count} in the rules; `{lint}` shows them too", file=sys.stderr)
         return CRITICAL
     return asyncio.run(_run(config, ruleset))
 

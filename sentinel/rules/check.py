@@ -54,11 +54,15 @@ _KINDS = ("firing", "quiet", "unknown")
 
 
 def check_rule(
-    rule: RuleDef, events: Mapping[str, EventDef], rule_ids: Collection[str]
+    rule: RuleDef, events: Mapping[str, EventDef], rule_ids: Collection[str], undecoded: Collection[str] | None = None
 ) -> tuple[CompiledRule | None, list[Problem]]:
-    """All mistakes of one rule; the compiled rule if it can be used."""
+    """All mistakes of one rule; the compiled rule if it can be used.
+
+    `undecoded` is given for a rule of which only a part could be decoded, which is never used: names that its file declares, so
+    that what could not be decoded is not told a second time as an unknown name.
+    """
     findings = Findings(rule.path)
-    names = _Names(rule, events, findings)
+    names = _Names(rule, events, findings, undecoded or ())
     for key, expression in _expressions(rule):
         _check_expression(key, expression, names, findings)
     for key, text in _texts(rule):
@@ -75,7 +79,7 @@ def check_rule(
         for i, fix in enumerate(cause.fixes, 1):
             for problem in advice.problems(fix):
                 findings.error(f"cause '{cause.id}'.fix[{i}]", problem)
-    if any(p.level == "error" for p in findings.problems):
+    if undecoded is not None or any(p.level == "error" for p in findings.problems):
         return None, findings.problems
     return compile_rule(rule), findings.problems
 
@@ -144,8 +148,9 @@ def _texts(rule: RuleDef) -> list[tuple[str, str]]:
 class _Names:
     """Every name an expression or a text of a rule may use, with a value of its type."""
 
-    def __init__(self, rule: RuleDef, events: Mapping[str, EventDef], findings: Findings) -> None:
+    def __init__(self, rule: RuleDef, events: Mapping[str, EventDef], findings: Findings, undecoded: Collection[str]) -> None:
         self._rule = rule
+        self._undecoded = undecoded
         self._findings = findings
         self.samples: dict[str, Any] = {scope: {} for scope in SCOPES}
         allowed = {rule.scope, "host"}
@@ -179,7 +184,7 @@ class _Names:
         scope = name.partition(".")[0]
         if name not in CATALOGUE:
             self._findings.error(key, f"unknown signal '{name}'{did_you_mean(name, CATALOGUE)}")
-        elif scope not in {self._rule.scope, "host"}:
+        elif scope not in {self._rule.scope, "host", *self._undecoded}:
             self._findings.error(key, f"a rule of scope '{self._rule.scope}' cannot read '{name}'")
 
     def check(self, path: str, key: str) -> bool:
@@ -189,6 +194,8 @@ class _Names:
         if head in SCOPES:
             if path != f"{self._rule.scope}.name":
                 self._signal(path, key)
+        elif head not in self.samples and head in self._undecoded:
+            return False
         elif head not in self.samples:
             known = [n for n in self.samples if n not in SCOPES]
             self._findings.error(key, f"unknown name '{path}'{did_you_mean(head, known)}")

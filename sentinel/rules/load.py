@@ -12,11 +12,13 @@ from sentinel.model.rule import RuleDef
 from sentinel.parsing.extract import Extractor, PatternError
 from sentinel.rules.check import check_rule
 from sentinel.rules.explains import check_explains
-from sentinel.rules.ruleset import CompiledRule, RuleSet
+from sentinel.rules.ruleset import SCOPES, CompiledRule, RuleSet
 from sentinel.rules.schema import SOURCES, decode, event_defs, rule_def
 
 #: events that the engine makes of others, so that no wording is theirs
 DERIVED = (INCIDENT,)
+#: tables of a rule file whose keys are names for its expressions
+_NAMING = ("window", "event", "value", "check")
 
 
 def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[Problem]]:
@@ -68,6 +70,8 @@ def load_rules(files: Mapping[str, bytes], events: Mapping[str, EventDef]) -> tu
     """Compiled rules from file name -> content; a file with an error yields none."""
     problems: list[Problem] = []
     rules: list[RuleDef] = []
+    #: by file, the names that a rule declares which could be decoded only in part: what there is of it is checked as well
+    broken: dict[str, set[str]] = {}
     for file, data in sorted(files.items()):
         table, bad = decode(data, file)
         problems += bad
@@ -75,14 +79,18 @@ def load_rules(files: Mapping[str, bytes], events: Mapping[str, EventDef]) -> tu
             continue
         rule, bad = rule_def(table, file)
         problems += bad
-        if rule is not None and not any(p.level == "error" for p in bad):
-            rules.append(rule)
+        rules.append(rule)
+        if any(p.level == "error" for p in bad):
+            broken[file] = {name for kind in _NAMING if isinstance(table.get(kind), dict) for name in table[kind]}
+        if any(p.where == "scope" for p in bad):
+            # Which signals it may read is not known.
+            broken[file] |= set(SCOPES)
     problems += _duplicates(rules)
     problems += check_explains(rules)
     ids = {r.id for r in rules}
     compiled = []
     for rule in rules:
-        ready, bad = check_rule(rule, events, ids)
+        ready, bad = check_rule(rule, events, ids, broken.get(rule.path))
         problems += bad
         if ready is not None:
             compiled.append(ready)
@@ -95,7 +103,7 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
         first: dict[str, str] = {}
         for rule in rules:
             value = str(getattr(rule, key))
-            if value in first:
+            if value and value in first:
                 problems.append(Problem(rule.path, key, f"'{value}' is used by {first[value]} too; each rule needs its own"))
             first.setdefault(value, rule.path)
     return problems

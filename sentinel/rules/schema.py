@@ -108,8 +108,8 @@ def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Pr
     return defs, findings.problems
 
 
-def rule_def(data: dict[str, Any], file: str) -> tuple[RuleDef | None, list[Problem]]:
-    """The rule of one file; None when it is too broken to go on with."""
+def rule_def(data: dict[str, Any], file: str) -> tuple[RuleDef, list[Problem]]:
+    """The rule of one file, or, where there are problems, what of it could be decoded: good for finding more of them."""
     findings = Findings(file)
     top = Table(data, "", findings)
     top.get("schema", int, 1)
@@ -150,7 +150,7 @@ def rule_def(data: dict[str, Any], file: str) -> tuple[RuleDef | None, list[Prob
     )
     alert.done()
     top.done()
-    return (rule if rule_id else None), findings.problems
+    return rule, findings.problems
 
 
 def _str_map(table: Table, key: str) -> dict[str, str]:

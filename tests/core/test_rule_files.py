@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,60 @@ def test_all_mistakes_are_told_at_once(events: dict[str, bytes]) -> None:
     assert {"serverity", "severity", "alert.for"} <= {p.where for p in problems_of(text, events)}
     text = GOOD.replace("speed < 1.0", "sped < 1.0").replace("{speed:.1f}", "{sped}")
     assert {"check.slow", "alert.summary"} <= {p.where for p in problems_of(text, events)}
+
+
+def test_what_cannot_be_decoded_hides_no_other_mistake(events: dict[str, bytes]) -> None:
+    """An unknown key, a missing id, and beside them a signal, an expression, an event, a check and a text that are wrong."""
+    text = (
+        GOOD.replace('id = "too-slow"', 'ident = "too-slow"')
+        .replace('"5s"', '"5 s"')
+        .replace("server.rss_bytes", "server.rss_byte")
+        .replace("speed < 1.0", "speed <")
+        .replace("backend_init_failed", "backend_failed")
+        .replace('clear = "!slow"', 'clear = "!slaw"')
+        .replace("{failed.fields.api}", "{speed:%}")
+    )
+    places = {"ident", "id", "alert.for", "value.share", "check.slow", "event.failed", "alert.clear", "cause 'no-gpu'.text"}
+    assert {p.where for p in problems_of(text, events)} == places
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('slow = "speed < 1.0"', "slow = 3"),
+        ('speed = { signal = "server.generation_tps", over = "30s", take = "mean" }', "speed = 3"),
+        ('failed = { name = "backend_init_failed", since = "server.start" }', "failed = 3"),
+        ('id = "too-slow"', ""),
+        ('severity = "warning"', 'severity = "fatal"'),
+        ('scope = "server"', 'scope = "serv"'),
+    ],
+)
+def test_one_mistake_is_told_once(old: str, new: str, events: dict[str, bytes]) -> None:
+    """What rests on the part that could not be decoded is no mistake of its own."""
+    assert old in GOOD
+    found = problems_of(GOOD.replace(old, new, 1), events)
+    assert len(found) == 1, [str(p) for p in found]
+
+
+def test_a_daemon_that_does_not_start_says_how_to_lint_its_rules(tmp_path: Path) -> None:
+    """The configured folders are named, quoted for the shell; each mistake of each file is told at once."""
+    folder = tmp_path / "my rules"
+    folder.mkdir()
+    (folder / "a.toml").write_text(GOOD.replace('"5s"', '"5 s"').replace("speed < 1.0", "sped < 1.0"))
+    config = tmp_path / "sentinel.toml"
+    config.write_text(f"rules = ['{folder}']\nstate_dir = '{tmp_path}'\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "sentinel", "run", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    *mistakes, last = done.stderr.splitlines()
+
+    assert done.returncode == 2
+    assert [any(word in line for line in mistakes) for word in ("alert.for", "check.slow")] == [True, True]
+    assert f"not started: 2 mistakes in the rules; `sentinel rules lint {shipped()} '{folder}'` shows them too" in last
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.diagnosis import as_it_ended, diagnose
+from sentinel.model.alert import CheckResult
 from sentinel.rulefiles import load_paths
 from sentinel.rules.ruleset import RuleSet
 
@@ -188,7 +189,7 @@ def test_an_alert_is_told_as_it_stands_at_the_end_of_the_log(tmp_path: Path) -> 
 
     assert [t.summary for t in found.transitions if t.state == "firing"] == ["1 shifts"]
     assert told.summary == "4 shifts"
-    assert [e.value for e in told.evidence if hasattr(e, "check") and e.check == "many"] == [True]
+    assert [e.value for e in told.evidence if isinstance(e, CheckResult) and e.check == "many"] == [True]
 
 
 @pytest.mark.corpus
