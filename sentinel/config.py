@@ -126,16 +126,18 @@ def load(path: Path | None, env: Mapping[str, str]) -> Config:
     return config
 
 
-def _config(top: Table, path: Path, env: Mapping[str, str]) -> Config:
+def _config(top: Table, file: Path, env: Mapping[str, str]) -> Config:
     paths = top.table("paths")
     intervals = top.table("intervals")
     defaults = Intervals()
+    # What a relative path means must not depend on where sentinel was started.
+    base = file.absolute().parent
     config = Config(
-        file=path,
-        state_dir=_path(top, "state_dir", default_state_dir(env)),
-        socket=_path(top, "socket", default_socket(env)),
-        rules=tuple(Path(p).expanduser() for p in top.texts("rules")),
-        servers=tuple(_server(t) for t in top.tables("server")),
+        file=file,
+        state_dir=_path(top, "state_dir", default_state_dir(env), base),
+        socket=_path(top, "socket", default_socket(env), base),
+        rules=tuple(_resolved(p, base, top, "rules") for p in top.texts("rules")),
+        servers=_servers(top, base),
         discover=top.get("discover", bool, True),
         ask_servers=top.get("ask_servers", bool, True),
         watch_slots=top.get("watch_slots", bool, False),
@@ -146,10 +148,10 @@ def _config(top: Table, path: Path, env: Mapping[str, str]) -> Config:
             gpu=_interval(intervals, "gpu", defaults.gpu, 0.5),
             rocm_smi=_interval(intervals, "rocm_smi", defaults.rocm_smi, _LEAST_ROCM_SMI),
         ),
-        proc=_path(paths, "proc", Path("/proc")),
-        sys=_path(paths, "sys", Path("/sys")),
-        dev=_path(paths, "dev", Path("/dev")),
-        journal_socket=_path(paths, "journal_socket", Path("/run/systemd/journal/socket")),
+        proc=_folder(paths, "proc", Path("/proc"), base),
+        sys=_folder(paths, "sys", Path("/sys"), base),
+        dev=_folder(paths, "dev", Path("/dev"), base),
+        journal_socket=_path(paths, "journal_socket", Path("/run/systemd/journal/socket"), base),
         sink=top.text("sink", "auto", one_of=("auto", "journald", "console")) or "auto",
     )
     paths.done()
@@ -158,20 +160,52 @@ def _config(top: Table, path: Path, env: Mapping[str, str]) -> Config:
     return config
 
 
-def _path(table: Table, key: str, default: Path) -> Path:
+def _resolved(text: str, base: Path, table: Table, key: str) -> Path:
+    """A path as written: `~` is a home, a relative one begins at the folder of the configuration file."""
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError:
+        table.findings.error(table.at(key), f"'{text:.60}': that home folder is not known; write the whole path")
+        return Path(text)
+
+
+def _path(table: Table, key: str, default: Path, base: Path) -> Path:
     text = table.text(key)
-    return Path(text).expanduser() if text else default
+    return _resolved(text, base, table, key) if text else default
+
+
+def _folder(table: Table, key: str, default: Path, base: Path) -> Path:
+    """Where the kernel's files are read from. One that is not there would look like a machine without processes and cards."""
+    path = _path(table, key, default, base)
+    if path != default and not path.is_dir():
+        table.findings.error(table.at(key), f"'{path}' is not a folder")
+    return path
 
 
 def _interval(table: Table, key: str, default: float, least: float) -> float:
-    seconds = table.duration(key, default) or default
+    seconds = table.duration(key, default)
+    if seconds is None:
+        return default
     if seconds < least:
         table.findings.error(table.at(key), f"{seconds:g} s is too short; at least {least:g} s")
         return default
     return seconds
 
 
-def _server(table: Table) -> ServerConfig:
+def _servers(top: Table, base: Path) -> tuple[ServerConfig, ...]:
+    """Each [[server]]. What two of them have in common would be read, and judged, twice, or under one name for both."""
+    servers = [_server(t, base) for t in top.tables("server")]
+    for what in ("name", "log", "unit", "port"):
+        first: set[str] = set()
+        for server in servers:
+            value = str(getattr(server, what) or "")
+            if value in first:
+                top.findings.error("server", f"'{value:.200}' is the {what} of two [[server]] tables; each needs its own")
+            first |= {value} if value else set()
+    return tuple(servers)
+
+
+def _server(table: Table, base: Path) -> ServerConfig:
     name = table.text("name", required=True)
     if name:
         table.where = f"server '{name:.60}'"
@@ -186,7 +220,7 @@ def _server(table: Table) -> ServerConfig:
     server = ServerConfig(
         name=name,
         port=port,
-        log=Path(log).expanduser() if log else None,
+        log=_resolved(log, base, table, "log") if log else None,
         unit=unit,
         user_unit=table.get("user_unit", bool, False),
     )

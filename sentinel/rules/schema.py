@@ -171,7 +171,11 @@ def _windows(top: Table) -> tuple[WindowDef, ...]:
             continue
         row = Table(raw, f"window.{name}", top.findings)
         take = row.text("take", "mean", required=True, one_of=get_args(Take))
-        over = row.duration("over", 60.0, required=True) or 60.0
+        over = row.duration("over", 60.0, required=True)
+        if not over:
+            if over is not None:
+                row.findings.error(row.at("over"), "must be longer than nothing")
+            continue
         out.append(WindowDef(name, row.text("signal", required=True), over, take))  # type: ignore[arg-type]
         row.done()
     return tuple(out)

@@ -29,7 +29,7 @@ def test_the_users_own_file_is_found(tmp_path: Path) -> None:
 
 
 def test_a_full_file(tmp_path: Path) -> None:
-    text = """
+    text = f"""
 state_dir = "/s"
 socket = "/x.sock"
 rules = ["/etc/sentinel/rules.d"]
@@ -38,7 +38,7 @@ sink = "console"
 process = "1s"
 rocm_smi = "1m"
 [paths]
-sys = "/other/sys"
+sys = "{tmp_path}"
 [[server]]
 name = "big"
 port = 8081
@@ -52,7 +52,7 @@ unit = "small.service"
         ("big", 8081, "/var/log/big.log", ""),
         ("small.service", 0, "None", "small.service"),
     ]
-    assert (config.intervals.rocm_smi, config.intervals.process, config.sys) == (60.0, 1.0, Path("/other/sys"))
+    assert (config.intervals.rocm_smi, config.intervals.process, config.sys) == (60.0, 1.0, tmp_path)
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
@@ -107,3 +107,58 @@ def test_systemd_says_where_a_service_keeps_things() -> None:
     }
     assert default_state_dir(env) == Path("/var/lib/sentinel")
     assert default_socket(env) == Path("/run/sentinel/sentinel.sock")
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ('[intervals]\nhost = "0s"', "intervals.host", "0 s is too short"),
+        ('[paths]\nproc = "/nope"', "paths.proc", "'/nope' is not a folder"),
+        ('[paths]\ndev = "/dev/null"', "paths.dev", "'/dev/null' is not a folder"),
+        ('rules = ["~nobody-of-that-name/r"]', "rules", "that home folder is not known"),
+        (
+            '[[server]]\nname = "a"\nlog = "/x"\n[[server]]\nname = "a"\nlog = "/y"',
+            "server",
+            "'a' is the name of two [[server]] tables",
+        ),
+        ('[[server]]\nname = "a"\nlog = "/x"\n[[server]]\nname = "b"\nlog = "/x"', "server", "'/x' is the log of two"),
+        ('[[server]]\nname = "a"\nunit = "x"\n[[server]]\nname = "b"\nunit = "x"', "server", "'x' is the unit of two"),
+        (
+            '[[server]]\nname = "a"\nlog = "/x"\nport = 1\n[[server]]\nname = "b"\nlog = "/y"\nport = 1',
+            "server",
+            "'1' is the port of two",
+        ),
+    ],
+)
+def test_what_would_be_taken_without_a_word_is_refused(tmp_path: Path, text: str, where: str, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), {})
+    assert [p.where for p in caught.value.problems] == [where]
+    assert what in caught.value.problems[0].what
+
+
+def test_two_servers_that_differ_are_accepted(tmp_path: Path) -> None:
+    """Neither has a port, one has a log and one a unit."""
+    text = '[[server]]\nname = "a"\nlog = "/x"\n[[server]]\nname = "b"\nunit = "x"'
+    assert [s.name for s in load(write(tmp_path, text), {}).servers] == ["a", "b"]
+
+
+def test_a_relative_path_begins_at_the_configuration_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever sentinel was started, and however the file was named."""
+    (tmp_path / "elsewhere").mkdir()
+    text = 'rules = ["rules"]\nstate_dir = "state"\nsocket = "/run/x"\n[[server]]\nname = "a"\nlog = "logs/a.log"'
+    write(tmp_path, text)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = load(Path("../sentinel.toml"), {})
+    monkeypatch.chdir(tmp_path)
+    same = load(Path("sentinel.toml"), {})
+
+    for one in (config, same):
+        paths = (one.rules[0], one.state_dir, one.socket, one.servers[0].log)
+        assert all(path is not None and path.is_absolute() for path in paths)
+        assert [path.resolve() for path in paths if path is not None] == [
+            tmp_path / "rules",
+            tmp_path / "state",
+            Path("/run/x"),
+            tmp_path / "logs/a.log",
+        ]

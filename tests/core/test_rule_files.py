@@ -114,6 +114,7 @@ def test_a_good_rule_has_no_findings_and_passes(events: dict[str, bytes], tmp_pa
         ('slow = "speed < 1.0"', 'slow = "gpu.busy_percent < 1.0"', "check.slow", "cannot read 'gpu.busy_percent'"),
         ('slow = "speed < 1.0"', "slow = 3", "check.slow", "must be an expression"),
         ('"server.generation_tps", over', '"server.generation_tsp", over', "window.speed", "unknown signal"),
+        ('over = "30s"', 'over = "0s"', "window.speed.over", "must be longer than nothing"),
         ('take = "mean"', 'take = "average"', "window.speed.take", "'average' is none of"),
         ('name = "backend_init_failed"', 'name = "backend_failed"', "event.failed", "there is no event 'backend_failed'"),
         ('since = "server.start"', 'over = "1m", since = "server.start"', "event.failed", "needs one of"),
