@@ -25,6 +25,13 @@ class BuildRange:
         low = "" if self.low is None else f"b{self.low}"
         return f"{low}-" if self.high is None else f"{low}-b{self.high}"
 
+    @property
+    def words(self) -> str:
+        """For people: ``b10884 and newer``, ``up to b10883``, ``b3942 to b5300``."""
+        if self.low is None:
+            return "any build" if self.high is None else f"up to b{self.high}"
+        return f"b{self.low} and newer" if self.high is None else f"b{self.low} to b{self.high}"
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:

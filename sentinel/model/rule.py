@@ -47,6 +47,7 @@ class FixDef:
     """One piece of advice; shown where `when` is not false and the server's build may lie in `builds`.
 
     `flags` go to the end of the server's command line: how, is added to `do` and `command` by what starts the server.
+    An `otherwise` fix is shown where none of the cause's other fixes is: because of what is not known, or of the build.
     """
 
     do: str
@@ -56,6 +57,7 @@ class FixDef:
     builds: BuildRange | None = None
     when: str = ""
     flags: str = ""
+    otherwise: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.labels import Value
 from sentinel.model.pattern import EventDef
 from sentinel.model.problem import Problem, did_you_mean
-from sentinel.model.rule import RuleDef
+from sentinel.model.rule import FixDef, RuleDef
 from sentinel.model.signal import Signal
 from sentinel.rules import advice
 from sentinel.rules.condition import Condition, ExpressionError, context
@@ -81,7 +81,28 @@ def check_rule(
                 findings.error(f"cause '{cause.id}'.fix[{i}]", problem)
     if undecoded is not None or any(p.level == "error" for p in findings.problems):
         return None, findings.problems
+    _check_advice(rule, findings)
     return compile_rule(rule), findings.problems
+
+
+def _check_advice(rule: RuleDef, findings: Findings) -> None:
+    """An alert without a single fix helps nobody: whatever else is not known, each cause must have one to tell."""
+    for cause in rule.causes:
+        # What its own condition reads is known where the cause is told.
+        known = {f"{rule.scope}.name", *(Condition(cause.when).paths if cause.when else ())}
+        sure = [fix.builds for fix in cause.fixes if not fix.when and _shows(fix, known)]
+        every = any(b is None or (b.low is None and b.high is None) for b in sure)
+        # Offered to every build by two fixes, one up to some build and one from there on.
+        every = every or ({None} <= {b.low for b in sure if b} and {None} <= {b.high for b in sure if b})
+        if cause.fixes and not every:
+            what = "has only fixes with conditions: where those are not known it gives no advice"
+            findings.warning(f"cause '{cause.id}'", f"{what}; end with one that always fits, or add one with otherwise = true")
+
+
+def _shows(fix: FixDef, known: Collection[str]) -> bool:
+    """Every value that its texts must show is known."""
+    texts = (Template.parse(text) for text in (fix.do, fix.command, fix.verify, fix.flags))
+    return all(name in known for text in texts for name in text.needed)
 
 
 def _check_shape(rule: RuleDef, findings: Findings) -> None:

@@ -233,7 +233,9 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
         if candidate.when is None or scene.ask(candidate.when) is True:
             cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
             low, high = _builds(entity, world)
-            fixes = tuple(fix for fix in (_fix(f, scene, look_up, low, high) for f in candidate.fixes) if fix is not None)
+            for otherwise in (False, True):
+                offered = (_fix(f, scene, look_up, low, high) for f in candidate.fixes if f.fix.otherwise is otherwise)
+                fixes = fixes or tuple(fix for fix in offered if fix is not None)
             break
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
@@ -275,7 +277,7 @@ def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: in
         if not overlaps(wanted, low, high):
             return None
         if not within(wanted, low, high):
-            do += f" (for llama.cpp builds {wanted}; `llama-server --version` tells yours)"
+            do += f" (for llama.cpp {wanted.words}; `llama-server --version` tells yours)"
     knows = fix.verify_builds is None or overlaps(fix.verify_builds, low, high)
     return Fix(do, command, fix.risk.render(look_up), fix.verify.render(look_up, quote=True) if knows else "")
 

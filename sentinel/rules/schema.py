@@ -223,7 +223,10 @@ def _cause(table: Table) -> CauseDef:
             builds=row.builds("builds"),
             when=row.text("when"),
             flags=flags,
+            otherwise=row.get("otherwise", bool, False),
         )
+        if fix.otherwise and (fix.when or fix.builds):
+            row.findings.error(row.at("otherwise"), "is for where nothing else fits: it goes with neither 'when' nor 'builds'")
         # What a fix says without a range is for the builds that accept its flags.
         fixes.append(replace(fix, builds=fix.builds or builds(fix)))
         row.done()

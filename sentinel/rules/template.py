@@ -64,8 +64,12 @@ class Template:
 
     def complete(self, lookup: Lookup) -> bool:
         """Every value that the text must show is known and not empty."""
-        needed = (name for optional, parts in self.sections if not optional for _, name, _ in parts if name)
-        return all(lookup(name) not in (None, "") for name in needed)
+        return all(lookup(name) not in (None, "") for name in self.needed)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names without whose values there is no text."""
+        return tuple(name for optional, parts in self.sections if not optional for _, name, _ in parts if name)
 
 
 def _parts(text: str) -> tuple[tuple[str, str, str], ...]:
@@ -73,8 +77,8 @@ def _parts(text: str) -> tuple[tuple[str, str, str], ...]:
     end = 0
     for match in _FIELD.finditer(text):
         form = match.group(2) or ""
-        if form and form not in _SIZES and form not in {"percent", "age"} and not _NUMBER.match(form):
-            raise TemplateError(f"unknown format ':{form}'; known: GiB, MiB, KiB, percent, age, .1f, .2f, d and ','")
+        if form and form not in _SIZES and form not in {"percent", "age", "times"} and not _NUMBER.match(form):
+            raise TemplateError(f"unknown format ':{form}'; known: GiB, MiB, KiB, percent, age, times, .1f, .2f, d and ','")
         parts.append((text[end : match.start()], match.group(1), form))
         end = match.end()
     parts.append((text[end:], "", ""))
@@ -103,6 +107,8 @@ def show(value: Any, form: str = "") -> str:
         return f"{scaled:.1f} {form}" if scaled < 100 else f"{scaled:.0f} {form}"
     if form == "percent":
         return f"{100 * value:.0f} %"
+    if form == "times":
+        return "once" if value == 1 else f"{value} times"
     if form == "age":
         return age(float(value))
     if form:

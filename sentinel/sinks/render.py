@@ -115,12 +115,17 @@ def _evidence(transition: Transition, style: Style) -> Iterator[str]:
         return
     yield ""
     label = "Evidence"
-    for piece in transition.evidence[:_MOST_EVIDENCE]:
+    for piece in sorted(transition.evidence, key=_weight)[:_MOST_EVIDENCE]:
         yield from _labelled(label, _evidence_text(piece, style), style)
         label = ""
     more = len(transition.evidence) - _MOST_EVIDENCE
     if more > 0:
         yield from _labelled("", f"and {more} more, shown with --json", style)
+
+
+def _weight(piece: CheckResult | LineEvidence) -> int:
+    """What was printed proves most, then what is so; what is not so only rounds the picture and may stay unseen."""
+    return 0 if isinstance(piece, LineEvidence) else 1 if piece.value else 2
 
 
 def _evidence_text(piece: CheckResult | LineEvidence, style: Style) -> str:

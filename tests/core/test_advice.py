@@ -154,7 +154,7 @@ class TestHowItIsTold:
     def test_a_build_that_lacks_the_flag_is_not_told_of_it(self) -> None:
         """--context-shift is there since b8650 at the latest."""
         assert told(unit="", build=6170) is None
-        assert "(for llama.cpp builds b8650-; " in advice(unit="").do
+        assert "(for llama.cpp b8650 and newer; " in advice(unit="").do
 
     def test_a_check_that_the_build_cannot_run_is_left_out(self) -> None:
         assert advice(unit="", build=10434).verify == "llama-server --list-devices"

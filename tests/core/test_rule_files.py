@@ -184,6 +184,36 @@ def test_one_mistake_is_told_once(old: str, new: str, events: dict[str, bytes]) 
     assert len(found) == 1, [str(p) for p in found]
 
 
+@pytest.mark.parametrize(
+    ("fix", "warned"),
+    [
+        ('do = "look"\nwhen = "slow"', True),
+        ('do = "look"\nbuilds = "b5000-"', True),
+        ('do = "restart {server.unit}"', True),
+        ('do = "restart[? {server.unit}?]"', False),
+        ('do = "tell {server.name}"', False),
+        ('do = "new"\nbuilds = "b5000-"\n[[cause.fix]]\ndo = "old"\nbuilds = "-b4999"', False),
+        ('do = "look"\nwhen = "slow"\n[[cause.fix]]\ndo = "else"\notherwise = true', False),
+    ],
+)
+def test_a_cause_whose_fixes_all_have_conditions_is_warned_of(fix: str, warned: bool, events: dict[str, bytes]) -> None:
+    """Where nothing is known, an alert would come without advice."""
+    found = problems_of(GOOD.replace('do = "look"', fix), events)
+
+    assert [(p.level, p.where) for p in found] == ([("warning", "cause 'other'")] if warned else [])
+
+
+def test_a_fix_for_everything_else_has_no_condition(events: dict[str, bytes]) -> None:
+    found = problems_of(GOOD.replace('do = "look"', 'do = "look"\nwhen = "slow"\notherwise = true'), events)
+
+    assert [p.where for p in found] == ["cause 'other'.fix[1].otherwise"]
+
+
+def test_no_cause_of_a_shipped_rule_can_come_without_advice() -> None:
+    """`rules lint` warns of none."""
+    assert load_paths([shipped()])[1] == []
+
+
 def test_a_daemon_that_does_not_start_says_how_to_lint_its_rules(tmp_path: Path) -> None:
     """The configured folders are named, quoted for the shell; each mistake of each file is told at once."""
     folder = tmp_path / "my rules"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_transitions import FIRING, resolved
 
-from sentinel.model.alert import Fix, LineEvidence, Transition
+from sentinel.model.alert import CheckResult, Fix, LineEvidence, Transition
 from sentinel.sinks import SINKS, ConsoleSink, SinkDown
 from sentinel.sinks.render import Style, render_alert, style_for
 
@@ -35,10 +35,10 @@ def test_a_firing_alert_tells_what_why_how_known_and_what_to_do() -> None:
   Cause     ROCm did not start: no ROCm-capable device is detected. (high
             confidence)
 
-  Evidence  gpu_asked: yes (server.gpu_layers_requested = 47)
-            none_on_gpu: yes (server.gpu_memory_bytes = 3145728)
-            server.log:41: ggml_cuda_init: failed to initialize ROCm: no
+  Evidence  server.log:41: ggml_cuda_init: failed to initialize ROCm: no
             ROCm-capable device is detected
+            gpu_asked: yes (server.gpu_layers_requested = 47)
+            none_on_gpu: yes (server.gpu_memory_bytes = 3145728)
 
   Fix 1/2   Give the service's user access to the GPU nodes and restart it
             $ sudo usermod -aG render,video llama && sudo systemctl restart llama-server.service
@@ -105,6 +105,16 @@ def test_a_newline_in_a_command_does_not_look_like_another_command() -> None:
 
     assert shown.count("$ ") == 1
     assert "              sudo rm -rf /'" in shown
+
+
+def test_what_proves_it_is_never_hidden_behind_more() -> None:
+    """The line first, then what is so, then what is not so, as far as there is room."""
+    noes = tuple(CheckResult(f"no_{n}", False, {}) for n in range(9))
+    line = LineEvidence("Out of memory: Killed process 77 (llama-server)", "kernel", 9)
+    shown = render_alert(replace(FIRING, evidence=(*noes, CheckResult("it_is_so", True, {}), line)), PLAIN)
+
+    assert shown.index("Killed process 77") < shown.index("it_is_so: yes") < shown.index("no_0: no")
+    assert "and 3 more, shown with --json" in shown
 
 
 def test_wide_characters_count_twice() -> None:
