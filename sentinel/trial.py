@@ -24,8 +24,14 @@ def run_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> Outcome
     return outcome_of(compiled.rule, transitions, finding, lambda: conclude(compiled, entity, finding, engine.beliefs))
 
 
+def trials(ruleset: RuleSet) -> Iterator[tuple[CompiledRule, CaseDef, Outcome]]:
+    """Every inline test with what came of it."""
+    for _, compiled in sorted(ruleset.rules.items()):
+        for case in compiled.rule.tests:
+            yield compiled, case, run_case(compiled, case, ruleset)
+
+
 def run_tests(ruleset: RuleSet) -> Iterator[tuple[str, str, Failure | None]]:
     """(rule id, test name, failure or None) for every inline test."""
-    for rule_id, compiled in sorted(ruleset.rules.items()):
-        for case in compiled.rule.tests:
-            yield rule_id, case.name, compare(compiled.rule, case, run_case(compiled, case, ruleset))
+    for compiled, case, outcome in trials(ruleset):
+        yield compiled.rule.id, case.name, compare(compiled.rule, case, outcome)

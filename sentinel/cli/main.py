@@ -112,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
         ("list", "all rules"),
         ("lint", "check rule files: every mistake, with its place"),
         ("test", "run the inline tests of rule files"),
+        ("coverage", "which rules, causes and wordings no test and no recorded line tries"),
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("paths", metavar="PATH", nargs="*", help="rule files or folders (default: the shipped rules)")

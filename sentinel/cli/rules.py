@@ -1,4 +1,4 @@
-"""`sentinel rules list|show|lint|test`."""
+"""`sentinel rules list|show|lint|test|coverage`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import counted, emit
 from sentinel.model.problem import Problem, did_you_mean
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.rulefiles import load_paths, read, shipped
+from sentinel.rules.coverage import coverage
 from sentinel.rules.ruleset import CompiledRule, RuleSet
-from sentinel.trial import run_tests
+from sentinel.trial import run_tests, trials
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -26,6 +27,8 @@ def main(arguments: argparse.Namespace) -> int:
         return CRITICAL
     if arguments.action == "test":
         return _test(ruleset, as_json=arguments.json)
+    if arguments.action == "coverage":
+        return _coverage(ruleset, paths, as_json=arguments.json)
     if arguments.action == "show":
         return _show(ruleset, arguments.rule, as_json=arguments.json)
     rows = [r.rule for _, r in sorted(ruleset.rules.items())]
@@ -76,6 +79,20 @@ def _test(ruleset: RuleSet, *, as_json: bool) -> int:
             print(f"    {line}")
     print(f"{len(results) - len(failures)} passed, {len(failures)} failed")
     return CRITICAL if failures else OK
+
+
+def _coverage(ruleset: RuleSet, paths: list[Path], *, as_json: bool) -> int:
+    rules, events, _ = read(paths)
+    found = coverage(ruleset, trials(ruleset), {*rules, *events})
+    code = CRITICAL if found.gaps else OK
+    if as_json:
+        gaps = [{"file": gap.file, "where": gap.where, "what": gap.what} for gap in found.gaps]
+        emit({"tried": dict(found.tried), "there": dict(found.there), "gaps": gaps})
+        return code
+    for gap in found.gaps:
+        print(gap)
+    print("tried: " + ", ".join(f"{found.tried[kind]} of {there} {kind}" for kind, there in found.there.items()))
+    return code
 
 
 def _show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:

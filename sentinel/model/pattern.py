@@ -40,6 +40,8 @@ class Pattern:
     regex: str
     example: str
     builds: BuildRange
+    #: where the example comes from: recorded, source, reference or composed; empty if the file does not say
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,5 @@ class EventDef:
     starts_run: bool = False
     #: what it means, for the generated catalogue
     help: str = ""
+    #: the file it was read from, as given
+    path: str = ""

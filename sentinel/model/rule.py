@@ -101,6 +101,8 @@ class CaseDef:
     gone: float | None = None
     #: when a new process of the same server is found, seconds; None: never
     restart: float | None = None
+    #: when udev tells that the card is taken off the bus, seconds; None: never
+    unplugged: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Unknown, Value
-from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.rule import CaseDef, RuleDef
 from sentinel.rules.evaluate import Conclusion, Finding
 
@@ -97,6 +97,9 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
     if case.restart is not None:
         again = ServerFound(EPOCH + case.restart, "test", server, _PID + 1, EPOCH + case.restart, dict(_GIVEN_TO_SERVER))
         queue.append((case.restart, 0, again))
+    if case.unplugged is not None:
+        off = Event(EPOCH + case.unplugged, "gpu_removed", gpu, {}, "udev", f"remove {gpu.name}")
+        queue.append((case.unplugged, 3, off))
     queue += [(float(t), 4, Tick(EPOCH + t)) for t in range(int(case.at) + 1)]
     queue.append((case.at, 5, Tick(EPOCH + case.at)))
     queue.sort(key=lambda item: item[:2])

@@ -75,8 +75,8 @@ def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Pr
             builds = row.builds("builds")
             if builds is None:
                 findings.error(row.at("builds"), "is missing; write the range of builds it was seen in, or 'any'")
-            row.text("from", one_of=("recorded", "reference", "source", "composed"))
-            pattern = Pattern(row.text("regex", required=True), row.text("example", required=True), builds or _ANY)
+            origin = row.text("from", one_of=("recorded", "reference", "source", "composed"))
+            pattern = Pattern(row.text("regex", required=True), row.text("example", required=True), builds or _ANY, origin)
             if source == "llama-server" and pattern.regex and not pattern.regex.startswith("^"):
                 findings.error(row.at("regex"), "must begin with ^: prompts and templates in the log may contain any text")
             row.done()
@@ -101,6 +101,7 @@ def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Pr
                 forgets=table.texts("forgets"),
                 starts_run=table.get("starts_run", bool, False),
                 help=table.text("help"),
+                path=file,
             )
         )
         table.done()
@@ -273,6 +274,7 @@ def _case(table: Table) -> CaseDef:
         systemd=_timed(table, "systemd"),
         gone=table.duration("gone", None),
         restart=table.duration("restart", None),
+        unplugged=table.duration("unplugged", None),
     )
     table.done()
     return case
