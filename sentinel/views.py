@@ -20,6 +20,7 @@ _SERVER_SHOWN = (
     "pid",
     "user",
     "state",
+    "is_router",
     "model_path",
     "model_bytes",
     "gpu_layers_asked",
@@ -50,6 +51,7 @@ def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
             row[key] = escape(value) if isinstance(value, str) else value
         run = engine.beliefs.runs.get(entity)
         row["since"] = iso(run.start) if run is not None and run.exact else None
+        row["process_seen"] = run is not None and run.exact
         row["running"] = run is not None and run.exact and not run.gone
         out.append(row)
     return out
@@ -140,7 +142,11 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
                 continue
             if finding.verdict is not Verdict.UNKNOWN:
                 continue
+            router = engine.beliefs.facts.last(entity, "server.is_router")
             for name, why in finding.missing.items():
+                if router is not None and router.value is True and name.startswith("server.") and name != "server.log_readable":
+                    # It has no model, no slots and nothing on a GPU: its children have, and are judged.
+                    continue
                 gap: dict[str, Any] = {"entity": escape(entity.name), "missing": [], "why": escape(why), "rules": []}
                 row = seen.setdefault((entity.name, why), gap)
                 for value, values in ((name, row["missing"]), (rule_id, row["rules"])):
@@ -159,7 +165,7 @@ def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
 def why(engine: Engine, rule_id: str, server: str, at: float) -> dict[str, Any]:
     """Each check of a rule with its present value, what it read, how old that is, and what is unknown."""
     compiled = engine.ruleset.rules[rule_id]
-    subjects = [e for e in entities_of(engine, compiled) if server in ("", e.name)]
+    subjects = [e for e in entities_of(engine, compiled) if server in ("", e.name) or _has_port(engine, e, server)]
     return {
         "rule": rule_id,
         "title": compiled.rule.title,
@@ -169,6 +175,14 @@ def why(engine: Engine, rule_id: str, server: str, at: float) -> dict[str, Any]:
         "unhealthy": engine.unhealthy.get(rule_id, ""),
         "subjects": [_subject(engine, compiled, entity, at) for entity in subjects],
     }
+
+
+def _has_port(engine: Engine, entity: Entity, port: str) -> bool:
+    """A server may be called by its port alone."""
+    if entity.scope != "server" or not port.isascii() or not port.isdigit():
+        return False
+    fact = engine.beliefs.facts.last(entity, "server.port")
+    return entity.name.endswith(f":{port}") or (fact is not None and str(fact.value) == port)
 
 
 def _subject(engine: Engine, compiled: CompiledRule, entity: Entity, at: float) -> dict[str, Any]:

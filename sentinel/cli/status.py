@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, show_silences, shown, size, style
@@ -34,7 +34,12 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
     for server in running:
         yield from _server(server)
     for server in ended:
-        yield f"  {server['name']}: not running (last state: {shown(server['state'])})"
+        if server["process_seen"]:
+            yield f"  {server['name']}: not running (last state: {shown(server['state'])})"
+        else:
+            # Known by the log that the configuration names: whether it runs, nobody looked.
+            said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
+            yield f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})"
     if not answer["servers"]:
         yield "  no llama-server runs here; sentinel finds one within a second of its start"
     yield ""
@@ -68,9 +73,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
     if answer["blind_spots"]:
         yield ""
         yield "Cannot be judged"
-        for spot in answer["blind_spots"]:
-            yield from _wrapped(f"  {spot['entity']}: {', '.join(spot['rules'])}: {spot['why']}", width)
-            yield from _wrapped(f"      unknown: {', '.join(spot['missing'])}", width)
+        yield from _blind_spots(answer["blind_spots"], width)
     troubled = [s for s in answer["sources"] if s["health"] in ("failed", "starting")]
     if troubled:
         yield ""
@@ -86,7 +89,32 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         yield from _wrapped(f"State is not kept on disk: {answer['state']['fault']}", width)
 
 
+#: What cannot be judged of one server, in lines: the rest is for `sentinel why` and --json.
+_MOST_SPOTS = 4
+
+
+def _blind_spots(spots: Iterable[Mapping[str, Any]], width: int) -> Iterator[str]:
+    """By server, what unlocks most rules first; what to do before what is missing."""
+    by_entity: dict[str, list[Mapping[str, Any]]] = {}
+    for spot in spots:
+        by_entity.setdefault(spot["entity"], []).append(spot)
+    for entity, mine in by_entity.items():
+        yield f"  {entity}"
+        mine.sort(key=lambda spot: -len(spot["rules"]))
+        for spot in mine[:_MOST_SPOTS]:
+            reason, _, cure = spot["why"].partition("; to provide it: ")
+            yield from _wrapped(f"    {cure or reason} (for {', '.join(spot['rules'])})", width)
+        if len(mine) > _MOST_SPOTS:
+            yield f"    and {len(mine) - _MOST_SPOTS} more"
+    yield from _wrapped("  `sentinel why RULE` shows what is unknown, and why", width)
+
+
 def _server(server: Mapping[str, Any]) -> Iterator[str]:
+    if server["is_router"]:
+        yield f"  {server['name']}: router, {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
+        yield "    it owns no model: its children do, and are servers of their own here"
+        yield f"    log      {shown(server['log_where'])}"
+        return
     yield f"  {server['name']}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
     yield f"    model    {shown(server['model_path'])} ({size(server['model_bytes'])})"
     layers = server["gpu_layers_asked"]

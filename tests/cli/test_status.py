@@ -1,0 +1,95 @@
+"""The screen of `sentinel status`, and `why` by port, from a real engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sentinel import views
+from sentinel.cli.status import _screen
+from sentinel.engine import Engine
+from sentinel.model.labels import Entity, Value
+from sentinel.model.reading import LogLines, Samples, ServerFound
+from sentinel.rulefiles import load_paths, shipped
+
+AT = 1_700_000_000.0
+READY = b"srv  llama_server: listening on http://127.0.0.1:21001\n"
+
+
+@pytest.fixture
+def engine() -> Engine:
+    ruleset, problems = load_paths([shipped()])
+    assert ruleset is not None, problems
+    return Engine(ruleset)
+
+
+def found(engine: Engine, name: str, **values: Value) -> Entity:
+    entity = Entity("server", name)
+    facts = {f"server.{key}": value for key, value in values.items()}
+    engine.step(ServerFound(AT, "processes", entity, 77, AT - 60, facts))
+    return entity
+
+
+def screen(engine: Engine) -> str:
+    answer: dict[str, Any] = {
+        "version": "0", "since": "", "rules": [], "servers": views.servers(engine, AT), "gpus": [], "host": {}, "alerts": [],
+        "silences": [], "blind_spots": views.blind_spots(engine, AT), "sources": [], "sinks": [], "state": {"fault": ""},
+        "recorder": {},
+    }  # fmt: skip
+    return "\n".join(_screen(answer, 100))
+
+
+def test_a_server_known_by_its_log_alone_is_not_said_to_be_down(engine: Engine) -> None:
+    """Nobody looked for its process; its log says that it serves."""
+    log = Entity("server", "srv")
+    engine.step(Samples(AT, "log", log, {"server.log_readable": True, "server.log_where": "/srv/llama.log"}))
+    engine.step(LogLines(AT, "/srv/llama.log", log, READY))
+    shown = screen(engine)
+
+    assert "srv: no process known; its log says: ready (log /srv/llama.log)" in shown
+    assert "not running" not in shown
+
+
+def test_a_router_is_said_to_be_one(engine: Engine) -> None:
+    """No question marks for a model and slots that it never has, and nothing that could be judged of them."""
+    found(engine, "127.0.0.1:21001", is_router=True, argv_readable=True, port=21001)
+    shown = screen(engine)
+
+    assert "127.0.0.1:21001: router, " in shown
+    assert "? slots" not in shown
+    assert "model    ?" not in shown
+    assert "server.ctx" not in shown + str(views.blind_spots(engine, AT))
+
+
+def test_what_cannot_be_judged_is_told_by_server_with_the_cure_first(engine: Engine) -> None:
+    """A few lines for each, however many rules miss something."""
+    for port in (21001, 21002):
+        found(engine, f"127.0.0.1:{port}", is_router=False, port=port)
+    below = screen(engine).split("Cannot be judged\n")[1].splitlines()
+
+    assert [line for line in below if line.startswith("  127")] == ["  127.0.0.1:21001", "  127.0.0.1:21002"]
+    assert "to provide it" not in "".join(below)
+    assert sum(line.startswith("    ") and not line.startswith("      ") for line in below) <= 10
+
+
+def test_why_finds_a_server_by_its_port(engine: Engine) -> None:
+    """A unit by the port it was started with, a nameless server by its name's end; a part of a port is none."""
+    found(engine, "llama.service", port=21001)
+    found(engine, "127.0.0.1:21002")
+
+    def subjects(name: str) -> list[str]:
+        return [s["entity"] for s in views.why(engine, "cpu-fallback", name, AT)["subjects"]]
+
+    assert subjects("21001") == ["llama.service"]
+    assert subjects("21002") == ["127.0.0.1:21002"]
+    assert subjects("1001") == subjects("x") == []
+
+
+def test_the_summary_of_a_rule_is_a_sentence_where_nothing_is_known(engine: Engine) -> None:
+    """Not the name alone, and not the name with a semicolon behind it."""
+    for compiled in engine.ruleset.rules.values():
+        entity = f"{compiled.rule.scope}.name"
+        said = compiled.summary.render(lambda name, entity=entity: "srv" if name == entity else None)  # type: ignore[misc]
+        assert len(said.split()) > 2, compiled.rule.id
+        assert not said.startswith("srv;")
