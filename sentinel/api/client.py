@@ -84,12 +84,21 @@ def stream(path: str = "/v1/events", sockets: Sequence[Path] | None = None) -> I
     try:
         with connection.request_answer("GET", path, None) as response:
             if response.status != 200:
-                raise DaemonUnreachable(f"the daemon at {connection.path} refuses {path}: status {response.status}")
+                raise DaemonUnreachable(_refused(connection.path, path, response))
             yield from _events(response)
     except _TROUBLE as error:
         raise _unreachable(connection.path, error) from error
     finally:
         connection.close()
+
+
+def _refused(socket_path: Path, path: str, response: http.client.HTTPResponse) -> str:
+    """With the daemon's own words, which say what to do."""
+    try:
+        said = str(json.loads(response.read())["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        said = f"status {response.status}"
+    return f"the daemon at {socket_path} refuses {path}: {said}"
 
 
 def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:

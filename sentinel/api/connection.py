@@ -23,8 +23,11 @@ _PART_BYTES = 64 * 1024
 _LINGER_SECONDS = 1.0
 
 
+_TOO_LARGE = f"the request's body is larger than {MOST_BYTES} bytes"
+
+
 class Hangup(Exception):
-    """The client went, or was too slow to take its answer: there is nobody to tell."""
+    """The client went, was too slow to take its answer, or speaks another protocol: there is nobody to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Connection:
         self._request_seconds = request_seconds
         self._write_seconds = write_seconds
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+        self._head_only = False
 
     async def receive(self) -> Received | None:
         """The next request; None when the client has no more. Raises ApiError for a bad one, Hangup."""
@@ -58,14 +62,23 @@ class Connection:
             match event:
                 case h11.Request():
                     head = event
+                    self._head_only = head.method == b"HEAD"
+                    self._refuse_large(head)
                 case h11.Data():
                     body += event.data
                     if len(body) > MOST_BYTES:
-                        raise ApiError(413, f"the request's body is larger than {MOST_BYTES} bytes")
+                        raise ApiError(413, _TOO_LARGE)
                 case h11.EndOfMessage() if head is not None:
                     return Received(head.method, head.target, bytes(body))
                 case _:
                     return None
+
+    @staticmethod
+    def _refuse_large(head: h11.Request) -> None:
+        # h11 has seen to it that there is one at most, and that it is a number.
+        length = next((value for name, value in head.headers if name == b"content-length"), b"0")
+        if int(length) > MOST_BYTES:
+            raise ApiError(413, _TOO_LARGE)
 
     async def _event(self, deadline: float, *, idle: bool) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while True:
@@ -76,7 +89,7 @@ class Connection:
             if event is not h11.NEED_DATA:
                 return event
             if self._http.they_are_waiting_for_100_continue:
-                await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+                await self._send(h11.InformationalResponse(status_code=100, headers=[]))
             begun = not idle or bool(self._http.trailing_data[0])
             try:
                 data = await asyncio.wait_for(self._reader.read(_READ_BYTES), deadline - time.monotonic())
@@ -102,11 +115,12 @@ class Connection:
         if self._http.their_state is not h11.DONE:
             # The rest of a request that was refused half-way is not read: the connection ends with the answer.
             headers.append(("Connection", "close"))
-        await self._write(self._http.send(h11.Response(status_code=code, headers=headers)))
-        for piece in pieces:
+        await self._send(h11.Response(status_code=code, headers=headers))
+        # An answer to HEAD has the length of the body and not the body.
+        for piece in () if self._head_only else pieces:
             for start in range(0, len(piece), _PART_BYTES):
-                await self._write(self._http.send(h11.Data(data=piece[start : start + _PART_BYTES])))
-        await self._write(self._http.send(h11.EndOfMessage()))
+                await self._send(h11.Data(data=piece[start : start + _PART_BYTES]))
+        await self._send(h11.EndOfMessage())
 
     async def again(self) -> bool:
         """Whether another request may come on this connection; if not, what was sent is brought to its end."""
@@ -119,15 +133,15 @@ class Connection:
     async def begin_stream(self, content_type: str) -> None:
         """The head of an answer without a known end. Raises Hangup."""
         headers = [("Content-Type", content_type), ("Cache-Control", "no-store"), ("Connection", "close")]
-        await self._write(self._http.send(h11.Response(status_code=200, headers=headers)))
+        await self._send(h11.Response(status_code=200, headers=headers))
 
     async def send_part(self, data: bytes) -> None:
         """A part of a stream. Raises Hangup when the client does not take it in time."""
-        await self._write(self._http.send(h11.Data(data=data)))
+        await self._send(h11.Data(data=data))
 
     async def end_stream(self) -> None:
         """The end of a stream."""
-        await self._write(self._http.send(h11.EndOfMessage()))
+        await self._send(h11.EndOfMessage())
         await self.finish()
 
     async def left(self) -> None:
@@ -137,6 +151,14 @@ class Connection:
                 pass
         except OSError:
             return
+
+    async def _send(self, event: h11.Event) -> None:
+        try:
+            data = self._http.send(event)
+        except h11.LocalProtocolError as error:
+            # What this client asked cannot be answered as HTTP has it: it costs the client its connection and nobody else anything.
+            raise Hangup from error
+        await self._write(data)
 
     async def _write(self, data: bytes | None) -> None:
         if not data:

@@ -23,8 +23,11 @@ from sentinel.model.wire import to_json
 #: Connections at once; four more are kept for root and the daemon's user, so that a stuck script cannot lock them out.
 MOST_CLIENTS = 32
 _KEPT_CLIENTS = 4
+#: Event streams at once, counted apart from the connections above; one user gets half of them.
+MOST_STREAMS = 32
 EVENTS_PATH = "/v1/events"
 _READS = frozenset({"GET"})
+_ON_FULL = "see who they are with `ss -xp | grep sentinel.sock`, end those that hang, and ask again"
 #: A comment frame this often finds clients that went without a word, and keeps proxies from cutting the stream.
 _KEEPALIVE_SECONDS = 15.0
 
@@ -36,6 +39,9 @@ class Limits:
     request_seconds: float = 10.0
     write_seconds: float = 10.0
     clients: int = MOST_CLIENTS
+    streams: int = MOST_STREAMS
+    #: streams of one user
+    own: int = MOST_STREAMS // 2
 
 
 class ApiServer:
@@ -56,6 +62,8 @@ class ApiServer:
         self._limits = Limits() if limits is None else limits
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
         self._clients: set[asyncio.Task[None]] = set()
+        #: event streams, each with its user's id
+        self._streams: dict[asyncio.Task[None], int] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -67,14 +75,15 @@ class ApiServer:
         if self._server is not None:
             self._server.close()
         self._events.close()
-        for task in tuple(self._clients):
+        tasks = {*self._clients, *self._streams}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def clients(self) -> int:
         """Connections open now."""
-        return len(self._clients)
+        return len(self._clients) + len(self._streams)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -94,7 +103,9 @@ class ApiServer:
     async def _serve(self, connection: Connection, uid: int) -> None:
         kept = _KEPT_CLIENTS if uid in self._may_change else 0
         if len(self._clients) > self._limits.clients + kept:
-            await self._refuse(connection, ApiError(503, f"{len(self._clients) - 1} clients are connected, no more are taken"))
+            await self._refuse(
+                connection, ApiError(503, f"{len(self._clients) - 1} clients are connected, no more are taken; {_ON_FULL}")
+            )
             await connection.finish()
             return
         while True:
@@ -104,8 +115,10 @@ class ApiServer:
                     return
                 path, query = split_target(request.target)
                 method = request.method.decode("ascii")
-                if method == "GET" and path == EVENTS_PATH:
-                    await self._stream(connection)
+                # HEAD is GET whose body is not sent (RFC 9110, 9.3.2).
+                method = "GET" if method == "HEAD" else method
+                if request.method == b"GET" and path == EVENTS_PATH:
+                    await self._stream(connection, uid)
                     return
                 found, params = find(self._queries, method, path)
                 if method not in _READS and uid not in self._may_change:
@@ -132,7 +145,26 @@ class ApiServer:
     async def _refuse(self, connection: Connection, error: ApiError) -> None:
         await _answer(connection, error.code, {"error": {"code": error.code, "message": error.message}})
 
-    async def _stream(self, connection: Connection) -> None:
+    async def _stream(self, connection: Connection, uid: int) -> None:
+        if (
+            len(self._streams) >= self._limits.streams
+            or sum(other == uid for other in self._streams.values()) >= self._limits.own
+        ):
+            why = (
+                f"{len(self._streams)} clients follow the events, at most {self._limits.own} of one user: end a `sentinel watch`"
+            )
+            raise ApiError(503, why)
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams[task] = uid
+        # What follows the events for hours is counted apart, so that a plain request always finds room.
+        self._clients.discard(task)
+        try:
+            await self._follow(connection)
+        finally:
+            del self._streams[task]
+
+    async def _follow(self, connection: Connection) -> None:
         subscription = self._events.subscribe()
         left = asyncio.ensure_future(connection.left())
         try:

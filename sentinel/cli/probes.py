@@ -57,7 +57,11 @@ def daemon(machine: Machine) -> Sequence[Capability]:
         there = any(os.path.lexists(path) for path in paths)
         return [Capability("daemon", "fails" if there else "absent", why, fix or "journalctl -u sentinel")]
     if code != 200:
-        return [Capability("daemon", "fails", f"it answers with status {code}", "journalctl -u sentinel")]
+        said = (
+            str(answer.get("error", {}).get("message", f"status {code}")) if isinstance(answer.get("error"), dict) else f"{code}"
+        )
+        what, _, fix = escape(said).partition("; ")
+        return [Capability("daemon", "fails", f"it answers: {what}", fix or "journalctl -u sentinel")]
     return [Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {len(answer.get('alerts', ()))} alerts")]
 
 

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 
 from sentinel.api import ApiError, ApiServer, Blob, Broadcaster, Query, Request, SocketInUse, Text, listen
@@ -214,6 +215,85 @@ def test_a_large_answer_arrives_whole(sock: Path) -> None:
     async def claims() -> None:
         async with running(sock) as api:
             assert len((await api.ask("/v1/large"))[1]["text"]) == 8_000_000
+
+    run(claims)
+
+
+def test_an_answer_to_head_has_the_length_and_no_body(sock: Path) -> None:
+    """A body there ended in a traceback; the connection goes on with the next request."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            ask = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+            last = ask.replace(b"Host", b"Connection: close\r\nHost")
+            both = await api.raw(ask.replace(b"GET", b"HEAD") + last)
+            one, other = both.split(b"HTTP/1.1 200")[1:]
+            head, _, body = other.partition(b"\r\n\r\n")
+            assert one.endswith(b"\r\n\r\n")
+            assert f"content-length: {len(body)}".encode() in one.lower()
+            assert f"content-length: {len(body)}".encode() in head.lower()
+            for path in (b"/nothing", b"/v1/events"):
+                answer = await api.raw(last.replace(b"GET /v1/status", b"HEAD " + path))
+                assert answer.startswith(b"HTTP/1.1 404")
+                assert answer.endswith(b"\r\n\r\n")
+            assert api.bugs == []
+
+    run(claims)
+
+
+def test_what_cannot_be_answered_in_the_protocol_costs_one_connection(sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio logs what its callbacks raise: nothing may reach it."""
+
+    async def claims() -> None:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+        async with running(sock) as api:
+            with monkeypatch.context() as patch:
+                patch.setattr("h11.Connection.send", _never)
+                assert await api.raw(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+            assert (await api.ask("/v1/status"))[0] == 200
+        assert told == []
+
+    run(claims)
+
+
+def _never(_connection: object, _event: object) -> bytes:
+    raise h11.LocalProtocolError("not now")
+
+
+def test_a_large_body_is_refused_when_it_is_announced(sock: Path) -> None:
+    """Nothing of it was sent yet."""
+
+    async def claims() -> None:
+        async with running(sock) as api:
+            answer = await api.raw(b"POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 413")
+
+    run(claims)
+
+
+def test_who_follows_the_events_takes_no_room_from_requests(sock: Path) -> None:
+    """Fifty idle followers of one user once made every `sentinel status` fail."""
+
+    async def claims() -> None:
+        limits = Limits(request_seconds=30.0, clients=2, streams=8, own=4)
+        async with running(sock, limits, frozenset({65533})) as api:
+            following = []
+            for _ in range(4):
+                reader, writer = await asyncio.open_unix_connection(str(sock))
+                writer.write(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.readuntil(b"hello")
+                following.append(writer)
+            assert api.server.clients == 4
+            refused = await api.raw(b"GET /v1/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert refused.startswith(b"HTTP/1.1 503")
+            assert b"at most 4 of one user: end a `sentinel watch`" in refused
+            with pytest.raises(DaemonUnreachable, match="end a `sentinel watch`"):
+                await asyncio.to_thread(lambda: next(stream(sockets=[sock])))
+            assert (await api.ask("/v1/status"))[0] == 200
+            for writer in following:
+                writer.close()
+            await api.until(lambda: api.server.clients == 0, "all have left")
 
     run(claims)
 
