@@ -14,6 +14,7 @@ from sentinel.config import Config, ServerConfig
 from sentinel.inbox import Inbox
 from sentinel.model.labels import Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples
+from sentinel.sources.access import Reader
 from sentinel.sources.base import SourceFault
 from sentinel.sources.discover import ServerProcess
 from sentinel.sources.journal import JournalEntries, JournalUnit
@@ -154,7 +155,9 @@ class Logs:
         source = server.log
         if source.kind == "file":
             key = f"file:{source.path}"
-            self._follow_file(key, Path(source.path), server.entity, server.start_time)
+            # Docker writes its logs for all.
+            reader = None if source.format == "docker-json" else Reader.of(self._config.proc, server.pid)
+            self._follow_file(key, Path(source.path), server.entity, server.start_time, reader)
             return key
         if source.kind == "journal":
             match = dict(source.match)
@@ -172,14 +175,16 @@ class Logs:
             return key
         return ""
 
-    def _follow_file(self, key: str, path: Path, entity: Entity, base: float | None) -> None:
+    def _follow_file(self, key: str, path: Path, entity: Entity, base: float | None, reader: Reader | None = None) -> None:
         follower = self._followers.get(key)
         if follower is not None:
             if follower.file is not None and base != follower.base:
                 follower.file.elapsed_base = follower.base = base
+                if follower.entity == entity:
+                    follower.file.reader = reader
             return
         start = self.restored.pop(key, None)
-        file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"))
+        file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"), reader=reader)
         follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(key, file)), self._clock.now())
         follower.file, follower.base = file, base
         self._followers[key] = follower

@@ -156,7 +156,7 @@ class Connection:
         try:
             data = self._http.send(event)
         except h11.LocalProtocolError as error:
-            # What this client asked cannot be answered as HTTP has it: it costs the client its connection and nobody else anything.
+            # What this client asked cannot be answered as HTTP has it: that costs it the connection and nobody else anything.
             raise Hangup from error
         await self._write(data)
 

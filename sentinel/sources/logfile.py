@@ -16,6 +16,7 @@ from sentinel.model.labels import Entity
 from sentinel.model.reading import LogLines
 from sentinel.parsing.lines import LineSplitter
 from sentinel.sources import rotation
+from sentinel.sources.access import Reader
 from sentinel.sources.base import SourceFault
 from sentinel.sources.tail import (
     CHUNK,
@@ -71,6 +72,7 @@ class LogFile:
         max_backlog: int = 64 << 20,
         elapsed_base: float | None = None,
         limit: int = 65536,
+        reader: Reader | None = None,
         name: str | None = None,
     ) -> None:
         self.path = path
@@ -82,6 +84,8 @@ class LogFile:
         self.skipped_bytes = 0
         #: when the server's own clock stood at zero; forgotten when the file begins anew, for that means a new process
         self.elapsed_base = elapsed_base
+        #: who must be able to read the file too, where somebody else than the configuration named it
+        self.reader = reader
         self._kind = kind
         self._max_backlog = max_backlog
         self._from_end = from_end
@@ -196,8 +200,8 @@ class LogFile:
     def _open_copy(self, tail: Tail) -> int | None:
         copy = rotation.newest_rotated(self.path)
         try:
-            fd = None if copy is None else open_regular(copy)
-        except PermissionError:
+            fd = None if copy is None else self._open(copy)
+        except (PermissionError, SourceFault):
             return None
         if fd is None:
             return None
@@ -220,7 +224,7 @@ class LogFile:
         if self._read_quietly(tail, at, found):
             return True
         for following in later:
-            fd = open_regular(following.file)
+            fd = self._open(following.file)
             if fd is None:
                 return False
             if os.fstat(fd).st_ino != following.inode:
@@ -270,7 +274,7 @@ class LogFile:
     def _open_first(self) -> Tail | None:
         if self._start is not None and (resumed := self._resume(self._start)) is not None:
             return resumed
-        fd = open_regular(self.path)
+        fd = self._open(self.path)
         if fd is None:
             return None
         tail = Tail(fd, self._splitter)
@@ -292,7 +296,7 @@ class LogFile:
         """The file that `start` is a position of, at its path or renamed since, opened there; None when it is gone."""
         if start.ino <= 0 or start.offset < 0 or (file := rotation.find(self.path, start.ino)) is None:
             return None
-        fd = open_regular(file)
+        fd = self._open(file)
         if fd is None:
             return None
         # The inode of a deleted file is given to the next new one at once (ext4, tmpfs): only the content proves it the same.
@@ -303,6 +307,16 @@ class LogFile:
         tail = Tail(fd, self._splitter)
         tail.seek(start.offset, start.n)
         return tail
+
+    def _open(self, path: Path) -> int | None:
+        fd = open_regular(path)
+        if fd is not None and self.reader is not None and not self.reader.may_read(fd, path):
+            os.close(fd)
+            where = printable(path)
+            raise SourceFault(
+                f"{where} is no file that the llama-server itself may read, so it is not read for it; give it a log of its own"
+            )
+        return fd
 
     def _forget(self) -> None:
         if self._tail is not None:

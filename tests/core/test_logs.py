@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -123,7 +124,9 @@ def test_a_journal_without_an_entry_of_the_server_is_a_blind_spot_but_not_at_onc
 
 
 def logging_to(path: Path, name: str) -> ServerProcess:
-    return replace(server(()), entity=Entity("server", name), log=LogSource("file", f"--log-file {path}", str(path)))
+    return replace(
+        server(()), pid=os.getpid(), entity=Entity("server", name), log=LogSource("file", f"--log-file {path}", str(path))
+    )
 
 
 async def until(followed: Followed, wanted: Callable[[object], bool]) -> object:
