@@ -90,7 +90,7 @@ class Consumer:
         try:
             self.engine.silences.load(msgspec.json.decode(saved))
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            log.warning("the silences of an earlier run cannot be used", why=str(error))
+            log.warning(f"the silences of an earlier run cannot be used: {error}")
 
     def _restore_state(self) -> None:
         saved = self._history.checkpoint("state")
@@ -101,7 +101,7 @@ class Consumer:
             self.engine.load(state["engine"])
             self._logs.restore(state["positions"], state["cursors"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            log.warning("the state of an earlier run cannot be used, starting anew", why=str(error))
+            log.warning(f"the state of an earlier run cannot be used, starting anew: {error}")
             self.engine = Engine(self.engine.ruleset)
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ from sentinel.workers import Workers
 
 _TICK = 1.0
 _PRUNE_EVERY = 3600.0
+_RETRY_STATE = 5.0
 #: After every source has looked once, what it found has been judged and the first checkpoint was made. Seconds.
 _SETTLED = 7.0
 #: Seconds before the start of sentinel from which the kernel's old messages still count.
@@ -87,6 +88,8 @@ class Daemon:
             self.recorder,
         )
         self.started = self.clock.now()
+        #: the history's fault was told
+        self._state_failed = bool(self.history.fault)
         self._reload_rules = reload_rules
         self._stop = asyncio.Event()
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -100,6 +103,9 @@ class Daemon:
         path = self.config.journal_socket
         if self.config.sink == "journald" or (self.config.sink == "auto" and path.exists()):
             sinks: list[Sink] = [JournaldSink(path)]
+            if not path.exists():
+                why = f'journald is not running here ({path} is not there): alerts wait until it is; or set sink = "console"'
+                self.supervisor.note("journald", "failed", why)
             # Somebody who starts the daemon by hand looks at the terminal, not at the journal.
             if sys.stderr.isatty():
                 sinks.append(ConsoleSink())
@@ -113,9 +119,9 @@ class Daemon:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         if self.history.message:
-            log.warning("state", message=self.history.message)
+            log.warning(self.history.message)
         if self.history.fault:
-            log.warning("state is not kept", why=self.history.fault)
+            log.warning(f"state is not kept on disk: {self.history.fault}")
         try:
             self.wakes.start()
         except SourceFault as fault:
@@ -137,7 +143,7 @@ class Daemon:
                 listener = listen(self.config.socket, mode)
                 await api.start(listener.socket)
         except SocketInUse as used:
-            log.error("not started", why=str(used))
+            log.error(f"not started: {used}")
             self.wakes.stop()
             return 2
         except OSError as error:
@@ -219,8 +225,24 @@ class Daemon:
         schedule.start()
         return tasks
 
+    def _tell_state(self) -> None:
+        """A disk that takes nothing is tried again every few seconds, and told when that begins and when it is over."""
+        # Not at each tick: a try on a database that another process locks takes two seconds.
+        if self.history.fault and self.clock.now() % _RETRY_STATE < _TICK:
+            self.history.retry()
+        if bool(self.history.fault) is self._state_failed:
+            return
+        self._state_failed = not self._state_failed
+        if self._state_failed:
+            log.warning(f"state is not kept on disk: {self.history.fault}")
+        else:
+            log.info("state is kept on disk again, nothing was lost")
+
     async def _tick(self) -> None:
         self.inbox.offer(Tick(self.clock.now()))
+        self._tell_state()
+        if "journald" in self.supervisor.states and self.config.journal_socket.exists():
+            self.supervisor.note("journald", "up")
         self._tell_kernel()
         now = self.clock.now()
         if not self._ready and all(s.health != "starting" for s in self.supervisor.states.values()):
@@ -290,7 +312,7 @@ class Daemon:
         if ruleset is None:
             self.supervisor.note("rules", "failed", f"the old rules stay in force: {mistakes[0]}")
             for mistake in mistakes:
-                log.warning("rule file", mistake=mistake)
+                log.warning(mistake)
             return mistakes
         self.supervisor.note("rules", "up")
         self.consumer.use(ruleset)
@@ -307,7 +329,7 @@ class Daemon:
         return self._swap()
 
     def _bug(self, error: BaseException) -> None:
-        log.error("a query failed; this is a bug of sentinel", error=repr(error))
+        log.error(f"a query failed; this is a bug of sentinel: {error!r}")
 
 
 async def _endless(poll: Callable[[], Any]) -> None:

@@ -70,9 +70,9 @@ class Supervisor:
         if (state.health, state.why) == (health, why):
             return
         if health == "failed":
-            log.warning("source failed", source=name, why=why)
+            log.warning(f"source {name} failed: {why}")
         elif state.health == "failed":
-            log.info("source works again", source=name)
+            log.info(f"source {name} works again")
         state.health, state.why, state.since = health, why, now
 
     def forget(self, name: str) -> None:

@@ -150,13 +150,15 @@ def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
     """The first socket that somebody listens on. The first failure that is not a missing or dead daemon is the one told."""
     paths = default_socket_paths() if sockets is None else sockets
     told: DaemonUnreachable | None = None
+    tried: list[str] = []
     for path in paths:
         connection = _UnixConnection(path, timeout)
         try:
             connection.connect()
         except OSError as error:
             connection.close()
-            told = _unreachable(path, error)
+            tried.append(str(path))
+            told = _unreachable(path, error, " or ".join(tried))
             if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
                 break
         else:
@@ -164,10 +166,10 @@ def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
     raise told or DaemonUnreachable("no socket to ask; set SENTINEL_SOCKET to the daemon's")
 
 
-def _unreachable(path: Path, error: Exception) -> DaemonUnreachable:
+def _unreachable(path: Path, error: Exception, tried: str = "") -> DaemonUnreachable:
     match error:
         case FileNotFoundError():
-            why = f"no daemon at {path}; start it with `sentinel run` or `systemctl start sentinel`"
+            why = f"no daemon at {tried or path}; start it with `sentinel run` or `systemctl start sentinel`"
         case PermissionError():
             why = f"may not open {path}: join the group sentinel (sudo usermod -aG sentinel $USER) and log in again"
         case ConnectionRefusedError():

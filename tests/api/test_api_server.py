@@ -298,6 +298,13 @@ def test_who_follows_the_events_takes_no_room_from_requests(sock: Path) -> None:
     run(claims)
 
 
+def test_every_socket_that_was_tried_is_named(tmp_path: Path) -> None:
+    """Only the last one was, which is not the one that somebody without a service thinks of."""
+    tried = [tmp_path / "own.sock", tmp_path / "service.sock"]
+    with pytest.raises(DaemonUnreachable, match=f"no daemon at {tried[0]} or {tried[1]}; start it"):
+        get("/v1/status", tried)
+
+
 def test_too_many_clients_are_told_so(sock: Path) -> None:
     """Beyond the limit the answer is 503; root and the daemon's user find four places more."""
 
