@@ -39,8 +39,9 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_told_at_its_end(
             shown = sentinel.cli(verb)
             assert f"by {author}: a new card comes\\x1b[2J tomorrow" in " ".join(shown.stdout.split())
             assert "silenced" in shown.stdout
-            critical = [a for a in sentinel.ask("alerts")["alerts"] if a["severity"] == "critical" and "silenced" not in a]
-            assert shown.returncode == (2 if critical else 0)
+            # Other servers of the machine may have alerts of their own; the silenced one counts for nothing.
+            loud = {a["severity"] for a in sentinel.ask("alerts")["alerts"] if "silenced" not in a}
+            assert shown.returncode == (2 if "critical" in loud else 1 if "warning" in loud else 0)
         assert "silenced until" in sentinel.cli("why", "cpu-fallback", name).stdout
 
         sentinel.end(signal.SIGKILL)
