@@ -63,4 +63,4 @@ uninstall:
 	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
 
 clean:
-	rm -rf $(VENV) $(CACHE) build dist *.egg-info
+	rm -rf $(VENV) $(CACHE) build dist

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,11 +14,10 @@ Files = dict[str, bytes]
 
 
 def shipped() -> Path:
-    """The rules that came with sentinel: beside the package in a checkout, else under the prefix it is installed in."""
-    checkout = Path(__file__).resolve().parent.parent / "rules"
-    if (checkout / "events").is_dir():
-        return checkout
-    return Path(sys.prefix) / "share" / "sentinel" / "rules"
+    """The rules that came with sentinel: beside the package in a checkout, inside it where it is installed."""
+    package = Path(__file__).resolve().parent
+    installed = package / "shipped"
+    return installed if installed.is_dir() else package.parent / "rules"
 
 
 def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:

@@ -59,7 +59,7 @@ check_python() {
 install_program() {
     mkdir -p "$TARGET"
     : >"$MARK"
-    # Built from a copy: setuptools leaves build/ and *.egg-info beside the source, here in somebody's checkout as root.
+    # Built from a copy: whatever a build leaves behind must not lie in somebody's checkout, owned by root.
     copy=$(mktemp -d)
     trap 'rm -rf "$copy"' EXIT
     (cd "$SOURCE" && tar -cf - --exclude='./.[!.]*' --exclude=__pycache__ --exclude=./tests --exclude=./bench .) | tar -xf - -C "$copy"
@@ -70,11 +70,6 @@ install_program() {
         grep -rlF -- "$TARGET" "$TARGET/bin" "$TARGET/pyvenv.cfg" | while read -r file; do
             [ -L "$file" ] || sed -i "s,$TARGET,$PREFIX,g" "$file"
         done
-    fi
-    if [ -d "$SOURCE/rules" ]; then
-        rm -rf "$TARGET/share/sentinel/rules"
-        mkdir -p "$TARGET/share/sentinel"
-        cp -R "$SOURCE/rules" "$TARGET/share/sentinel/rules"
     fi
     # Whoever installs with a strict umask still wants the service's user to read its program.
     chmod -R go+rX "$TARGET"

@@ -1,0 +1,65 @@
+"""The wheel: what is in it, and that it works where nothing of the checkout is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+#: What is for programs other than Python, by its place below the prefix.
+SHARED = ("share/man/man1/sentinel.1",)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built offline by the backend that `pip install .` uses."""
+    pytest.importorskip("hatchling", reason="needs hatchling (pip install .[dev])")
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = subprocess.run([*command, "-w", str(folder), str(REPO)], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_the_program_its_rules_and_the_manual_and_nothing_else(wheel: Path) -> None:
+    """No test, no recorded file, nothing that is not in the repository."""
+    name = "-".join(wheel.name.split("-")[:2])
+    code = {path.relative_to(REPO).as_posix() for path in (REPO / "sentinel").rglob("*.py")}
+    rules = {f"sentinel/shipped/{path.relative_to(REPO / 'rules').as_posix()}" for path in (REPO / "rules").rglob("*.toml")}
+    shared = {f"{name}.data/data/{path}" for path in SHARED}
+    with zipfile.ZipFile(wheel) as archive:
+        held = {entry for entry in archive.namelist() if not entry.startswith(f"{name}.dist-info/")}
+
+    assert rules
+    assert held == code | rules | shared
+
+
+def test_an_installed_wheel_needs_nothing_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    """In a fresh environment: its rules load from inside it, and the manual is where man looks."""
+    fresh = tmp_path / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh], check=True, timeout=60)
+    python = fresh / "bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    done = subprocess.run(pip, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    # The libraries come from the environment of the tests; its own .pth files, and with them the checkout, are not read.
+    site = next((fresh / "lib").glob("python*/site-packages"))
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+
+    def ask(*arguments: str) -> str:
+        command = [str(fresh / "bin/sentinel"), *arguments]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
+    listed = {line.split()[0] for line in ask("rules", "list").splitlines()}
+
+    assert {path.stem for path in (REPO / "rules").glob("*.toml")} <= listed
+    assert str(fresh) in ask("rules", "show", "cpu-fallback")
+    assert all((fresh / path).is_file() for path in SHARED)
