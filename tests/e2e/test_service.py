@@ -85,6 +85,9 @@ def machine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     installed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert installed.returncode == 0, installed.stderr
     shutil.copytree(binary.parent, files / "opt/llama")
+    from real_server import cpu_library
+
+    shutil.copy(cpu_library(), files / "opt/llama/libggml-cpu.so.0")
     (files / "opt/llama" / binary.name).rename(files / "opt/llama/llama-server")
     (files / "opt/models").mkdir()
     shutil.copy(models / "dense.gguf", files / "opt/models/tiny.gguf")

