@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +45,11 @@ class Consumer:
         alive: Callable[[], None],
         recorder: FlightRecorder | None = None,
     ) -> None:
-        self.engine = Engine(ruleset)
+        self.engine = Engine(ruleset, time.perf_counter)
+        #: transitions since the start, by rule and new state
+        self.told: Counter[tuple[str, str]] = Counter()
+        #: from the last tick of the clock until the engine had taken it, in seconds
+        self.lag = 0.0
         self._inbox = inbox
         self._history = history
         self._outbox = outbox
@@ -102,7 +108,7 @@ class Consumer:
             self._logs.restore(state["positions"], state["cursors"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             log.warning(f"the state of an earlier run cannot be used, starting anew: {error}")
-            self.engine = Engine(self.engine.ruleset)
+            self.engine = Engine(self.engine.ruleset, time.perf_counter)
 
     def close(self) -> None:
         """Keep the state and tell what can be told."""
@@ -130,6 +136,7 @@ class Consumer:
         if self._recorder is not None:
             self._recorder.after(reading, transitions)
         if isinstance(reading, Tick):
+            self.lag = max(0.0, self._clock.now() - reading.at)
             self._alive()
         if item.taken is not None:
             item.taken()
@@ -141,6 +148,7 @@ class Consumer:
         due = at_once or (self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY)
         if transitions or due:
             ids = self._checkpoint(transitions)
+            self.told.update((t.rule, t.state) for t in transitions)
             for number, transition in zip(ids, transitions, strict=True):
                 self._outbox.put(number, transition)
                 self._broadcaster.publish("transition", transition_to_dict(transition))

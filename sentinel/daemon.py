@@ -92,6 +92,7 @@ class Daemon:
         self._state_failed = bool(self.history.fault)
         self._reload_rules = reload_rules
         self._stop = asyncio.Event()
+        self._api: ApiServer | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kernel: KmsgSource | KernelJournal | None = None
         self._watchdog = systemd.watchdog_interval()
@@ -132,7 +133,7 @@ class Daemon:
             self.recorder.kept.adopt()
         self.logs.begin()
         silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
-        api = ApiServer({**Queries(self).routes(), **silencing.routes()}, self.broadcaster, on_bug=self._bug)
+        api = self._api = ApiServer({**Queries(self).routes(), **silencing.routes()}, self.broadcaster, on_bug=self._bug)
         listener = None
         try:
             inherited = systemd.listen_fds()
@@ -264,6 +265,11 @@ class Daemon:
     def engine(self) -> Engine:
         """What is believed and what is open."""
         return self.consumer.engine
+
+    @property
+    def clients(self) -> int:
+        """Connections to the socket."""
+        return self._api.clients if self._api is not None else 0
 
     def headline(self) -> str:
         """One line for `systemctl status`."""

@@ -1,6 +1,6 @@
 """The reference in docs/, made from the rule files and the signal catalogue: `python -m sentinel.docs FOLDER [--check]`.
 
-One page a rule, one of all signals, one of all events. The same rules give the same bytes.
+One page a rule, one of all signals, one of all events, one of all metrics. The same rules give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sentinel.alerts.incidents import SETTLE
 from sentinel.facts.catalogue import CATALOGUE
+from sentinel.metrics import DESCRIBED, MOST_ENTITIES, Described, of_signal
 from sentinel.model.pattern import EventDef
 from sentinel.model.rule import CaseDef, CauseDef, RuleDef
 from sentinel.model.signal import Signal
@@ -49,6 +50,7 @@ def pages(ruleset: RuleSet) -> dict[str, str]:
     made = {f"rules/{r.rule.id}.md": _rule_page(r, ruleset.events, rules) for r in rules}
     made["signals.md"] = _signals_page(CATALOGUE.values(), rules)
     made["events.md"] = _events_page(ruleset.events.values(), rules)
+    made["metrics.md"] = _metrics_page()
     made["README.md"] = _index(rules)
     return made
 
@@ -65,6 +67,7 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
     lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
     lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]
+    lines += ["- [metrics](metrics.md): what Prometheus is told, and how it gets there"]
     return _page([*lines, "- [events](events.md): every line of a log that sentinel understands, in all its wordings"])
 
 
@@ -221,6 +224,37 @@ def _event(event: EventDef, users: Sequence[str]) -> Iterator[str]:
         yield f"{'Any build' if str(pattern.builds) == 'any' else pattern.builds}:"
         yield ""
         yield from _fence(pattern.example, "text")
+
+
+# --- metrics ---
+
+_SCRAPE = """\
+`GET /metrics` on the socket answers in the text format of Prometheus. Prometheus asks over TCP and the daemon listens on no port,
+so that node_exporter's textfile collector (<https://github.com/prometheus/node_exporter#textfile-collector>) brings them, from a
+timer or cron, as a user of the group `sentinel`:
+
+```sh
+curl -sSf --unix-socket /run/sentinel/sentinel.sock http://localhost/metrics > sentinel.prom.new
+mv sentinel.prom.new sentinel.prom
+```
+
+The file stays where it is when the daemon ends: watch `time() - node_textfile_mtime_seconds` too.
+
+What is not known has no series: `absent()` and not zero. At most {} servers and {} cards are told of."""
+
+
+def _metrics_page() -> str:
+    lines = [_MADE.format("sentinel/metrics.py and sentinel/facts/catalogue.py"), "", "# Metrics", ""]
+    lines += [_SCRAPE.format(MOST_ENTITIES, MOST_ENTITIES), "", "## Alerts, rules, and sentinel itself", ""]
+    lines += ["`sentinel_process_*` beside them: CPU, memory and open files of the daemon.", ""]
+    lines += [*_table(("metric", "type", "labels", "is"), map(_metric, DESCRIBED)), "", "## Signals", ""]
+    signals = [about for signal in CATALOGUE.values() if (about := of_signal(signal)) is not None]
+    return _page([*lines, *_table(("metric", "type", "labels", "is"), map(_metric, signals))])
+
+
+def _metric(about: Described) -> tuple[str, str, str, str]:
+    name = f"{about.name}_total" if about.kind == "counter" else about.name
+    return f"`{name}`", about.kind, ", ".join(f"`{label}`" for label in about.labels), _prose(about.help)
 
 
 # --- Markdown ---

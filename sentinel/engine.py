@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sentinel.alerts import flapping
@@ -35,10 +35,19 @@ _RETIRE = 3600.0
 _DOCS = "https://github.com/ggml-org/llama.cpp"
 
 
+@dataclass(slots=True)
+class Cost:
+    """How often a rule was judged, and for how long in all."""
+
+    times: int = 0
+    seconds: float = 0.0
+
+
 class Engine:
     """Feed it readings in the order in which they were taken."""
 
-    def __init__(self, ruleset: RuleSet) -> None:
+    def __init__(self, ruleset: RuleSet, stopwatch: Callable[[], float] | None = None) -> None:
+        """`stopwatch` gives seconds from any beginning, for `costs`; what is told never depends on it."""
         self.ruleset = ruleset
         self.beliefs = Beliefs(ruleset.events)
         self.book = Book()
@@ -51,6 +60,9 @@ class Engine:
         self.on_match: Callable[[Match], None] | None = None
         self.lines_read = 0
         self.events_seen = 0
+        #: what judging each rule took since the start, where there is a stopwatch
+        self.costs: dict[str, Cost] = {}
+        self._stopwatch = stopwatch
         self._attribution = Attribution(self.beliefs)
         self._cards = Cards(self.beliefs)
         self._learning = Learning(self.beliefs, self._attribution, self._touch, self._mark_entity, self.book.rename)
@@ -247,7 +259,12 @@ class Engine:
             if rank:
                 due = sorted(due, key=lambda one: rank.get(one[0], 0))
             for rule_id, entity in due:
+                begun = self._stopwatch() if self._stopwatch is not None else 0.0
                 out += self._judge(self.ruleset.rules[rule_id], entity, at)
+                if self._stopwatch is not None:
+                    cost = self.costs.setdefault(rule_id, Cost())
+                    cost.times += 1
+                    cost.seconds += self._stopwatch() - begun
         return out
 
     def finding(self, rule_id: str, entity: Entity, at: float) -> Finding:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import sentinel
-from sentinel import views
-from sentinel.api import ApiError, Blob, Query, Request
+from sentinel import metrics, views
+from sentinel.api import ApiError, Blob, Query, Request, Text
 from sentinel.flight import FlightRecorder
 from sentinel.model.labels import HOST
 from sentinel.model.problem import did_you_mean
@@ -36,6 +36,7 @@ class Queries:
             ("GET", "/v1/recording"): self.recording,
             ("GET", "/v1/recordings"): self.recordings,
             ("GET", "/v1/recordings/{name}"): self.kept_recording,
+            ("GET", "/metrics"): self.metrics,
             ("POST", "/v1/reload"): self.reload,
         }
 
@@ -168,6 +169,27 @@ class Queries:
                 404, f"there is no '{escape(server):.60}'{did_you_mean(server, names)}; known: {', '.join(names) or 'none'}"
             )
         return answer
+
+    def metrics(self, _request: Request) -> Text:
+        """The same as numbers, for Prometheus."""
+        from sentinel import exposition
+
+        d = self._daemon
+        now = d.clock.now()
+        states = sorted(d.supervisor.states.values(), key=lambda s: s.name)
+        own = metrics.Own(
+            version=sentinel.__version__,
+            started=d.started,
+            lag=d.consumer.lag,
+            queue=len(d.inbox),
+            dropped=d.inbox.dropped,
+            clients=d.clients,
+            history_works=not d.history.fault,
+            sources=tuple(metrics.Source(s.name, s.health, s.failures) for s in states),
+            sinks=tuple((s.name, d.outbox.waiting(s.name), s.name not in d.outbox.down()) for s in d.sinks),
+            told=d.consumer.told,
+        )
+        return Text(exposition.text(metrics.families(d.engine, own, now)), exposition.CONTENT_TYPE)
 
     def reload(self, _request: Request) -> Mapping[str, Any]:
         """Load rules anew."""

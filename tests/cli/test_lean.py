@@ -12,6 +12,12 @@ _LOADED = """
 import sentinel.cli.run, json, sys
 print(json.dumps([name for name, module in sys.modules.items() if module is not None]))
 """
+_METRICS = """
+import sentinel.cli.run, sentinel.exposition, json, sys
+print(json.dumps([name for name, module in sys.modules.items() if module is not None]))
+import urllib.request, http.server, wsgiref.simple_server, ssl
+print(urllib.request.urlopen is not None, issubclass(wsgiref.simple_server.WSGIServer, http.server.HTTPServer))
+"""
 _LATER = """
 import sentinel.cli.run
 import ssl, hashlib, asyncio
@@ -29,7 +35,10 @@ def loaded() -> set[str]:
     return set(json.loads(_python(_LOADED)))
 
 
-@pytest.mark.parametrize("module", ["ssl", "_ssl", "_hashlib", "rich", "cel.cli", "prompt_toolkit", "pygments"])
+_HEAVY = ["ssl", "_ssl", "_hashlib", "rich", "cel.cli", "prompt_toolkit", "pygments", "prometheus_client"]
+
+
+@pytest.mark.parametrize("module", _HEAVY)
 def test_the_daemon_does_not_load(loaded: set[str], module: str) -> None:
     assert module not in loaded
 
@@ -37,3 +46,12 @@ def test_the_daemon_does_not_load(loaded: set[str], module: str) -> None:
 def test_what_was_held_back_can_still_be_loaded() -> None:
     """A library that needs TLS finds it, and Python's own hashes give what OpenSSL's gave."""
     assert _python(_LATER).split() == ["e3b0c442", "1271cf25", "True"]
+
+
+def test_metrics_bring_neither_openssl_nor_a_web_server() -> None:
+    """prometheus_client is loaded at the first /metrics; what it could serve with is not, and can still be loaded."""
+    names, later = _python(_METRICS).splitlines()
+    loaded = set(json.loads(names))
+    assert "prometheus_client" in loaded
+    assert not loaded & {"ssl", "_ssl", "http.server", "wsgiref.simple_server", "urllib.request"}
+    assert later == "True True"
