@@ -7,7 +7,7 @@ PREFIX ?= /opt/sentinel
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules docs bench eval install uninstall clean setup setup-real
+.PHONY: help demo test lint check rules docs bench eval faults install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -15,6 +15,7 @@ help:
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
+	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make install    as a systemd service under PREFIX=$(PREFIX) (as root); make uninstall takes it away'
 
@@ -51,6 +52,9 @@ bench: setup-real
 
 eval: setup-real
 	@$(BIN)/python eval/run.py
+
+faults: setup-real
+	@$(BIN)/python faults/run.py $(FAULTS)
 
 docs: setup
 	$(BIN)/python -m sentinel.docs docs

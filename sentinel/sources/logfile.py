@@ -40,7 +40,8 @@ class Position:
     """How far a log has been read; survives a restart of the daemon as JSON (dataclasses.asdict).
 
     `offset` counts the bytes of complete lines, `n` is the number of the line that starts there, `tail` the fingerprint of the
-    last bytes before it. `ino` is 0 when there was no file.
+    last bytes before it. `ino` is 0 when there was no file. `written` is its modification time when it was last read, in ns
+    since the epoch, 0 where that is not known.
     """
 
     path: str
@@ -49,6 +50,11 @@ class Position:
     offset: int
     n: int
     tail: str
+    written: int = 0
+
+
+class _MovedError(Exception):
+    """Files are being renamed at this very moment: look again."""
 
 
 class LogFile:
@@ -99,6 +105,8 @@ class LogFile:
         #: modification time of the file when it was last read, for telling a fresh copy of it from an older one
         self._read_mtime = 0
         self._folder_mtime = 0
+        #: inode of the file that was truncated while a copy of it is being read, 0 where none is
+        self._truncated_ino = 0
 
     @property
     def missing(self) -> bool:
@@ -144,7 +152,7 @@ class LogFile:
         """Where the lines returned so far end."""
         if (tail := self._tail) is None:
             return self._start or Position(self.name, 0, 0, 0, 1, digest(b""))
-        return Position(self.name, tail.dev, tail.ino, tail.consumed, tail.line, tail.mark())
+        return Position(self.name, tail.dev, tail.ino, tail.consumed, tail.line, tail.mark(), self._read_mtime)
 
     def close(self) -> None:
         """Give the file back; the next poll would go on at the same place."""
@@ -153,15 +161,17 @@ class LogFile:
     def _advance(self, at: float, found: list[LogLines]) -> bool:
         """One step: open, read a batch, restart after truncation, or move to the next file. False when all is read."""
         if (tail := self._tail) is None:
-            self._tail = self._open_first()
+            try:
+                self._tail = self._open_first()
+            except _MovedError:
+                return False
             self._fresh = False
             return self._tail is not None
         try:
             if self._read(tail, at, found):
                 return True
         except TruncatedError:
-            self._finish_truncated(tail, at, found)
-            return True
+            return self._finish_truncated(tail, at, found)
         return self._move_on(tail, at, found)
 
     def _read(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
@@ -182,33 +192,51 @@ class LogFile:
         data, first = lines
         found.append(LogLines(at, self.name, self.entity, data, self._kind, first, backlog, self.elapsed_base))
 
-    def _finish_truncated(self, tail: Tail, at: float, found: list[LogLines]) -> None:
-        """Read the rest of what was truncated away where logrotate's copytruncate left a copy of it, then begin anew."""
-        if (fd := self._open_copy(tail)) is not None:
-            try:
-                for _ in range(BUDGET // CHUNK):
-                    if not (data := os.pread(fd, CHUNK, tail.offset)):
-                        break
-                    self._add(found, tail.take(data), at)
-            finally:
-                os.close(fd)
-        self._add(found, tail.rest(), at)
-        tail.restart()
-        self._backlog_end = 0
-        self.elapsed_base = None
+    def _finish_truncated(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
+        """Go on in the copy of what was truncated away, where logrotate's copytruncate left one, else at the new beginning.
 
-    def _open_copy(self, tail: Tail) -> int | None:
-        copy = rotation.newest_rotated(self.path)
-        try:
-            fd = None if copy is None else self._open(copy)
-        except (PermissionError, SourceFault):
-            return None
-        if fd is None:
-            return None
-        # Logs of the same command begin alike: only a copy made after the last reading can be a copy of this file.
-        if os.fstat(fd).st_ctime_ns >= self._read_mtime and self._holds_the_same(fd, tail):
-            return fd
-        os.close(fd)
+        What was copied and truncated after that copy comes after it, as after a rename. False while files are being renamed.
+        """
+        copy = None
+        if tail.consumed > 0:
+            try:
+                copy = self._find_copy(tail.consumed, tail.mark(), self._read_mtime)
+            except _MovedError:
+                return False
+        if copy is not None:
+            self._truncated_ino = tail.ino
+            copy.seek(tail.consumed, tail.line)
+            tail.close()
+            self._tail = copy
+        else:
+            self._add(found, tail.rest(), at)
+            tail.restart()
+            self.elapsed_base = None
+        self._backlog_end = 0
+        self._folder_mtime = 0
+        return True
+
+    def _find_copy(self, offset: int, mark: str, written: int) -> Tail | None:
+        """The first copy that was made of a file that held `mark` before `offset` and was last seen written to at `written` (ns).
+
+        Logs of the same command begin alike: only what was written to since can be a copy of this file. Raises _MovedError.
+        """
+        if (generations := rotation.settled(self.path)) is None:
+            raise _MovedError
+        for copy in generations:
+            if copy.current or copy.written < written:
+                continue
+            try:
+                fd = self._open(copy.file)
+            except (PermissionError, SourceFault):
+                continue
+            if fd is None or os.fstat(fd).st_ino != copy.inode:
+                if fd is not None:
+                    os.close(fd)
+                raise _MovedError
+            if os.fstat(fd).st_size >= offset and digest(bytes_before(fd, offset)) == mark:
+                return Tail(fd, self._splitter)
+            os.close(fd)
         return None
 
     @staticmethod
@@ -237,13 +265,33 @@ class LogFile:
             os.close(fd)
         else:
             return False
-        self._add(found, tail.rest(), at)
-        tail.close()
-        self._tail = Tail(fd, self._splitter)
-        self._tail.restart()
+        self._go_over(tail, fd, at, found, later)
+        return True
+
+    def _go_over(self, tail: Tail, fd: int, at: float, found: list[LogLines], later: list[rotation.Generation]) -> None:
+        """Read on in `fd`, unless it was copied and truncated since `later` was listed: then the copy comes first."""
+        copied = os.fstat(fd).st_ino == self._truncated_ino and self._holds_the_same(fd, tail)
+        if not copied:
+            self._add(found, tail.rest(), at)
+        following = Tail(fd, self._splitter)
+        if copied:
+            # The copy that we have just read is still being made: it is not truncated yet.
+            following.seek(tail.consumed, tail.line)
+        else:
+            following.restart()
+        written = self._read_mtime
         self._backlog_end = 0
         self.elapsed_base = None
-        return True
+        news: list[LogLines] = []
+        begun = self._read(following, at, news) or copied
+        if begun and rotation.successors(self.path, tail.ino, written) == later:
+            found += news
+            tail.close()
+            self._tail = following
+        else:
+            following.close()
+            self._splitter.flush()
+            self._read_mtime = written
 
     def _displaced(self, tail: Tail, at: float) -> bool:
         """Another file may have come after the open one. Cheap: the folder is listed again only when it has changed."""
@@ -293,20 +341,26 @@ class LogFile:
         return tail
 
     def _resume(self, start: Position) -> Tail | None:
-        """The file that `start` is a position of, at its path or renamed since, opened there; None when it is gone."""
-        if start.ino <= 0 or start.offset < 0 or (file := rotation.find(self.path, start.ino)) is None:
+        """The file that `start` is a position of, at its path, renamed or copied since, opened there; None when it is gone."""
+        if start.ino <= 0 or start.offset < 0:
             return None
-        fd = self._open(file)
-        if fd is None:
+        tail = self._same_file(start)
+        if tail is None and start.offset > 0 and start.written > 0:
+            tail = self._find_copy(start.offset, start.tail, start.written)
+        if tail is not None:
+            self._read_mtime = start.written
+            tail.seek(start.offset, start.n)
+        return tail
+
+    def _same_file(self, start: Position) -> Tail | None:
+        if (file := rotation.find(self.path, start.ino)) is None or (fd := self._open(file)) is None:
             return None
         # The inode of a deleted file is given to the next new one at once (ext4, tmpfs): only the content proves it the same.
         same = os.fstat(fd).st_ino == start.ino and os.fstat(fd).st_size >= start.offset
-        if not same or digest(bytes_before(fd, start.offset)) != start.tail:
-            os.close(fd)
-            return None
-        tail = Tail(fd, self._splitter)
-        tail.seek(start.offset, start.n)
-        return tail
+        if same and digest(bytes_before(fd, start.offset)) == start.tail:
+            return Tail(fd, self._splitter)
+        os.close(fd)
+        return None
 
     def _open(self, path: Path) -> int | None:
         fd = open_regular(path)

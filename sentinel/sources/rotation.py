@@ -32,11 +32,12 @@ class Generation:
     written: int = field(compare=False)
 
 
-def _settled(path: Path) -> list[Generation] | None:
-    """A listing that was true at one moment; None while files are being renamed. Raises OSError.
+def settled(path: Path) -> list[Generation] | None:
+    """Rotated files of `path`, oldest first, and last the one at `path` itself; None while files are being renamed.
+
 
     Listing takes a while, and one taken during a rotation can show a file twice, or in the wrong order, or not at all. Two
-    equal ones in a row are true.
+    equal ones in a row are true. Raises OSError.
     """
     listing = _listing(path)
     for _ in range(_ATTEMPTS):
@@ -88,8 +89,7 @@ def _age(suffix: str) -> tuple[int, int, str]:
 
 def find(path: Path, inode: int) -> Path | None:
     """Where the file with this inode is now: at `path` or renamed beside it; None when gone. Raises OSError."""
-    generations = _settled(path) or _listing(path)
-    return next((generation.file for generation in generations if generation.inode == inode), None)
+    return next((generation.file for generation in settled(path) or _listing(path) if generation.inode == inode), None)
 
 
 def successors(path: Path, inode: int, written: int) -> list[Generation]:
@@ -100,16 +100,10 @@ def successors(path: Path, inode: int, written: int) -> list[Generation]:
     that is no longer in the folder (deleted, compressed) is followed by the one at `path`. By its name a file that tools number
     upwards, or a copy somebody made, may seem younger than it is: what was last written to before is older. Raises OSError.
     """
-    generations = _settled(path) or []
-    inodes = [generation.inode for generation in generations]
+    listed = settled(path) or []
+    inodes = [generation.inode for generation in listed]
     if inode in inodes:
-        later = generations[inodes.index(inode) + 1 :]
+        later = listed[inodes.index(inode) + 1 :]
     else:
-        later = [generation for generation in generations if generation.current]
+        later = [generation for generation in listed if generation.current]
     return [each for each in later if not each.empty and (each.current or each.written >= written)]
-
-
-def newest_rotated(path: Path) -> Path | None:
-    """The youngest rotated file of `path`; None when there is none. Raises OSError."""
-    current = _real(path)
-    return next((generation.file for generation in reversed(_listing(path)) if generation.file != current), None)

@@ -179,10 +179,6 @@ class Tail:
             return None
         return self._take(raw, overlap)
 
-    def take(self, data: bytes) -> tuple[bytes, int]:
-        """Bytes that belong behind the offset but were found elsewhere (a copy of the file): their complete lines."""
-        return self._take(self._read_before + data, len(self._read_before))
-
     def _take(self, raw: bytes, overlap: int) -> tuple[bytes, int]:
         # A lone \r ends a line too, as LineSplitter has it.
         end = max(raw.rfind(b"\n", overlap), raw.rfind(b"\r", overlap)) + 1

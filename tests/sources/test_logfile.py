@@ -288,6 +288,52 @@ class TestTruncation:
         append(log, "five\n")
         assert numbered(following.poll(AT)) == [(3, "three"), (4, "four"), (1, "five")]
 
+    def test_copies_made_one_after_the_other_between_two_looks_are_all_read(self, following: LogFile, log: Path) -> None:
+        """`rotate 3` with copytruncate while sentinel was busy: each copy holds lines that no other file has."""
+        for n in (1, 2, 3):
+            append(log, f"{n}a\n{n}b\n")
+            for old in (2, 1):
+                if Path(f"{log}.{old}").exists():
+                    os.rename(f"{log}.{old}", f"{log}.{old + 1}")
+            shutil.copyfile(log, f"{log}.1")
+            os.truncate(log, 0)
+        append(log, "last\n")
+        assert texts(following.poll(AT)) == ["1a", "1b", "2a", "2b", "3a", "3b", "last"]
+
+    def test_a_copy_made_while_sentinel_was_not_running_is_read_from_where_it_stood(self, following: LogFile, log: Path) -> None:
+        append(log, "seen\n")
+        following.poll(AT)
+        position = following.position()
+        following.close()
+        append(log, "news\n")
+        shutil.copyfile(log, f"{log}.1")
+        os.truncate(log, 0)
+        append(log, "anew\n")
+        assert texts(LogFile(log, SERVER, start=position).poll(AT)) == ["news", "anew"]
+
+    def test_a_log_of_an_earlier_run_that_begins_alike_is_not_read_after_a_restart(self, log: Path) -> None:
+        """Nothing is resurrected: the older file was last written to before the one that was followed."""
+        Path(f"{log}.1").write_text("one\ntwo\nold news\n")
+        os.utime(f"{log}.1", (AT - 100, AT - 100))
+        log.write_text("one\ntwo\n")
+        os.utime(log, (AT, AT))
+        source = LogFile(log, SERVER)
+        source.poll(AT)
+        position = source.position()
+        source.close()
+        log.write_text("anew\n")
+        assert texts(LogFile(log, SERVER, start=position).poll(AT)) == ["anew"]
+
+    def test_a_copy_is_read_to_its_end_however_long(self, following: LogFile, log: Path) -> None:
+        lines = [f"line {n} " + "x" * 1000 for n in range(12_000)]
+        append(log, "".join(f"{line}\n" for line in lines))
+        shutil.copyfile(log, f"{log}.1")
+        os.truncate(log, 0)
+        seen = texts(following.poll(AT))
+        while following.more:
+            seen += texts(following.poll(AT))
+        assert seen == lines
+
     def test_an_old_rotated_file_that_begins_alike_is_not_taken_for_a_copy(self, log: Path) -> None:
         Path(f"{log}.1").write_text("one\ntwo\nold news\n")
         log.write_text("one\ntwo\n")
@@ -526,6 +572,46 @@ def test_a_thousand_rotations_under_a_concurrent_writer(log: Path, create: bool,
     source.close()
     assert seen == written
     assert len(written) == rotations * 6
+
+
+def test_hundreds_of_copytruncates_under_a_concurrent_reader(log: Path) -> None:
+    """Every line is seen once and in order; nothing is written between copy and truncation, where the kernel keeps none."""
+    written: list[str] = []
+    seen: list[str] = []
+    done = threading.Event()
+
+    def rotate() -> None:
+        for number in range(20, 0, -1):
+            if os.path.exists(f"{log}.{number}"):
+                os.rename(f"{log}.{number}", f"{log}.{number + 1}")
+        shutil.copyfile(log, f"{log}.1")
+        os.truncate(log, 0)
+
+    def write() -> None:
+        with log.open("a") as file:
+            for _ in range(300):
+                for _ in range(5):
+                    written.append(f"line {len(written)}")
+                    print(written[-1], file=file, flush=True)
+                rotate()
+                while len(written) - len(seen) > 15 * 5:
+                    time.sleep(0.0001)
+        done.set()
+
+    # A file that was empty when it was last seen betrays nothing of what it held since.
+    log.write_text("line 0\n")
+    written.append("line 0")
+    source = LogFile(log, SERVER)
+    seen += texts(source.poll(time.time()))
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    deadline = time.monotonic() + 60
+    while not done.is_set() and time.monotonic() < deadline:
+        seen += texts(source.poll(time.time()))
+    for _ in range(25):
+        seen += texts(source.poll(time.time()))
+    source.close()
+    assert seen == written
 
 
 @pytest.mark.real_server

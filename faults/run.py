@@ -1,0 +1,80 @@
+"""Faults against the real daemon, one table as their result: what was lost, what was said, how long until all was well again.
+
+make faults                          every fault, about a quarter of an hour
+python faults/run.py --short         each in its short form
+python faults/run.py --only killed   one of them, or several
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from faults import kill, logs
+from faults.daemon import NotWell
+from faults.outcome import Outcome, markdown, table
+
+
+class Fault(Protocol):
+    """One fault; raises NotWell where what should come does not."""
+
+    def __call__(self, *, short: bool) -> Outcome: ...
+
+
+FAULTS: dict[str, Fault] = {
+    "killed": kill.killed,
+    "log-renamed": logs.renamed,
+    "log-truncated": logs.truncated,
+    "log-copytruncated": logs.copied,
+    "log-flood": logs.flood,
+    "log-long-line": logs.long_line,
+}
+
+
+def attempt(name: str, *, short: bool, say: Callable[[str], None] = lambda _text: None) -> Outcome:
+    """Try one fault. A bug of sentinel, or something that never came, is a failure of its row and not the end of the campaign."""
+    say(f"{name} ...")
+    begin = time.monotonic()
+    fault = FAULTS[name]
+    try:
+        row = fault(short=short)
+    except NotWell as why:
+        row = Outcome(str(fault.__doc__).strip(), wrong=[str(why)], lost="see below")
+    say(f"{name}: {row.verdict} in {time.monotonic() - begin:.0f} s")
+    return row
+
+
+def main() -> int:
+    """Try what was asked for; 1 where something was lost, or not said, or did not get well."""
+    parser = argparse.ArgumentParser(description="Faults against the real daemon.")
+    parser.add_argument("--short", action="store_true", help="fewer repetitions")
+    parser.add_argument("--only", nargs="+", choices=sorted(FAULTS), help="some of them")
+    parser.add_argument("--markdown", type=Path, help="write the table to this page too")
+    arguments = parser.parse_args()
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    begin = time.monotonic()
+    names = [name for name in FAULTS if arguments.only is None or name in arguments.only]
+    rows = [(name, attempt(name, short=arguments.short, say=say)) for name in names]
+    print(table(rows))
+    print(f"\n{len(rows)} faults in {(time.monotonic() - begin) / 60:.1f} min: ", end="")
+    print(", ".join(f"{sum(row.verdict == v for _, row in rows)} {v}" for v in ("pass", "FAIL", "skipped")))
+    if arguments.markdown:
+        arguments.markdown.write_text(_page(rows), encoding="utf-8")
+    return int(any(row.wrong for _, row in rows))
+
+
+def _page(rows: list[tuple[str, Outcome]]) -> str:
+    return f"# Faults\n\n`make faults`, {time.strftime('%Y-%m-%d', time.gmtime())}.\n\n{markdown(rows)}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
