@@ -83,7 +83,9 @@ def _rotated(name: str, rotate: Callable[[_Writer], None], *, short: bool, read_
         writer = _Writer(log)
         with daemon(top=[rules], servers={"mine": log}) as one:
             one.start()
-            wait_for(lambda: one.source(f"file:{log}").get("health") == "up", "the log is followed")
+            # A file that was empty when it was last seen betrays nothing of what it held since.
+            writer.write(1)
+            wait_for(lambda: _taken(one) == 1, "the log is followed")
             for number in range(rotations):
                 writer.write(per)
                 if read_first:
