@@ -1,4 +1,4 @@
-"""Named events in log lines. The only file that imports re2: linear time, so that no pattern and no line can hang sentinel.
+"""Named events in log lines. RE2 only: linear time, so that no pattern and no line can hang sentinel.
 
 One pass over the whole blob finds the few lines any pattern could want (measured: a line that none wants costs about
 0.3 us); only those lines become objects. The pass is a net that may catch too much and never too little: of every pattern a

@@ -7,29 +7,24 @@ Format: ggml/docs/gguf.md. Tested against the reference package.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
-import struct
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentinel.model.labels import Unknown, Value
+from sentinel.sizing.model_file import Model, Tensor
 from sentinel.sizing.shape import ModelShape
+from sentinel.sources.gguf_bytes import GgufError, Reader, read_value
 from sentinel.sources.gguf_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.sources.roots import clean
 
-_WINDOW = 1 << 18
-_MAX_HEADER = 256 << 20
-_MAX_STRING = 16 << 20
 _MAX_KEYS = 1 << 16
 _MAX_TENSORS = 1 << 17
-#: four times the largest vocabulary known
-_MAX_STRINGS = 1 << 22
 _MAX_SPLITS = 1024
-#: GGUF value types with a fixed size (gguf.md); 8 is a string, 9 an array
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf\Z")
 #: experts of one layer in one tensor, or (Mixtral of early 2024) one tensor an expert
 _EXPERTS = re.compile(r"_exps\.weight\Z|\.ffn_(?:gate|up|down)\.\d+\.weight\Z")
@@ -37,18 +32,16 @@ _ABOUT = (
     "bytes", "arch", "ctx_train", "layers", "experts", "experts_used", "bpw", "expert_bpw", "expert_types", "label"
 )  # fmt: skip
 _BLOCK = re.compile(r"blk\.(\d{1,5})\.")
-_KEYS = re.compile(
-    r"general\.(?:architecture|file_type)\Z"
-    r"|[\w-]+\.(?:block_count|context_length|embedding_length|expert_count|expert_used_count)\Z"
-    r"|[\w-]+\.attention\.(?:head_count|head_count_kv|key_length|value_length|key_length_mla)\Z"
-)
-#: more layers than any model has; a longer array of a wanted key is passed over
-_MAX_LAYERS = 4096
+#: hyper-parameters of the architecture, and what is needed of the general keys; the vocabulary is passed over
+_KEYS = re.compile(r"general\.(?:architecture|file_type|alignment)\Z|(?!general\.|tokenizer\.)[\w-]{1,40}\.[\w.-]{1,80}\Z")
+#: more tensors than any model has; of a file with more only the sums are kept
+_MAX_LISTED = 1 << 14
+#: ggml.h, GGML_MAX_NAME
+_MAX_NAME = 64
+_ALIGNMENT = 32
 _Metadata = dict[str, int | float | str | tuple[int, ...]]
 
-
-class GgufError(Exception):
-    """The file cannot be read as GGUF. The text is one sentence: which file, what is wrong."""
+__all__ = ["GgufError", "GgufHeader", "model_of", "read_header", "read_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +60,12 @@ class GgufHeader:
     block_bytes: Mapping[int, int] = field(default_factory=dict)
     block_expert_bytes: Mapping[int, int] = field(default_factory=dict)
     input_bytes: int = 0
+    #: every tensor, empty where there are more than any model has
+    tensors: tuple[Tensor, ...] = ()
+    #: sizes of the files, one a split
+    files: tuple[int, ...] = ()
+    #: why the file is shorter than its header says, empty when it is not
+    truncated: str = ""
 
     @property
     def arch(self) -> str:
@@ -172,7 +171,19 @@ def read_model(path: str) -> GgufHeader:
         blocks,
         block_experts,
         sum(part.input_bytes for part in parts),
+        tuple(replace(tensor, file=number) for number, part in enumerate(parts) for tensor in part.tensors),
+        tuple(part.file_bytes for part in parts),
+        next((part.truncated for part in parts if part.truncated), ""),
     )
+
+
+def model_of(header: GgufHeader) -> Model | Unknown:
+    """What the arithmetic of memory needs; Unknown where a split is missing or a tensor type is not known."""
+    if header.incomplete:
+        return Unknown(header.incomplete)
+    if not header.tensors:
+        return Unknown("the model file has no tensors, or more than any model has")
+    return Model(header.arch, header.metadata, header.tensors, header.files)
 
 
 def read_header(path: str) -> GgufHeader:
@@ -186,76 +197,14 @@ def read_header(path: str) -> GgufHeader:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise GgufError(f"{clean(path)} is not a regular file")
-        return _parse(_Reader(descriptor, status.st_size, clean(path)))
+        return _parse(Reader(descriptor, status.st_size, clean(path)))
     except OSError as error:
         raise GgufError(f"{clean(path)} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
 
-class _Reader:
-    """Bytes of a file through one window, with bounds."""
-
-    def __init__(self, descriptor: int, size: int, path: str) -> None:
-        self.descriptor, self.size, self.path = descriptor, size, path
-        self.buffer, self.base, self.at = b"", 0, 0
-        self.order, self.wide = "<", "Q"
-
-    def fail(self, what: str) -> GgufError:
-        return GgufError(f"{self.path}: {what} (at byte {self.base + self.at})")
-
-    def take(self, count: int) -> bytes:
-        if self.at + count > len(self.buffer):
-            self._refill(count)
-        taken = self.buffer[self.at : self.at + count]
-        self.at += count
-        return taken
-
-    def skip(self, count: int) -> None:
-        self.at += count
-        if self.base + self.at > min(self.size, _MAX_HEADER):
-            raise self.fail("a length in the header reaches beyond the end of the file")
-
-    def number(self, code: str) -> int:
-        return int(struct.unpack(self.order + code, self.take(struct.calcsize(code)))[0])
-
-    def count(self, limit: int, what: str) -> int:
-        number = self.number(self.wide)
-        if number > limit:
-            raise self.fail(f"it claims {number} {what}, more than {limit}")
-        return number
-
-    def string(self) -> bytes:
-        length = self.count(_MAX_STRING, "bytes in a string")
-        if length > self.size - self.base - self.at:
-            raise self.fail("a string reaches beyond the end of the file")
-        return self.take(length)
-
-    def skip_strings(self, count: int) -> None:
-        """The vocabulary: one loop without a call a string, 0.06 s for 256k of them."""
-        width = struct.calcsize(self.wide)
-        unpack = struct.Struct(self.order + self.wide).unpack_from
-        for _ in range(count):
-            if self.at + width > len(self.buffer):
-                self._refill(width)
-            length = unpack(self.buffer, self.at)[0]
-            if length > _MAX_STRING:
-                raise self.fail(f"it claims {length} bytes in a string, more than {_MAX_STRING}")
-            self.at += width + length
-        self.skip(0)
-
-    def _refill(self, count: int) -> None:
-        self.base += self.at
-        self.at = 0
-        if self.base + count > min(self.size, _MAX_HEADER):
-            self.buffer = b""
-            raise self.fail("the file ends inside its header: it is truncated or no GGUF file")
-        self.buffer = os.pread(self.descriptor, max(count, _WINDOW), self.base)
-        if len(self.buffer) < count:
-            raise self.fail("the file ends inside its header: it is truncated")
-
-
-def _parse(reader: _Reader) -> GgufHeader:
+def _parse(reader: Reader) -> GgufHeader:
     if reader.take(4) != b"GGUF":
         raise GgufError(f"{reader.path} is not a GGUF file: its first four bytes are not 'GGUF'")
     version = reader.number("I")
@@ -270,76 +219,74 @@ def _parse(reader: _Reader) -> GgufHeader:
     metadata: _Metadata = {}
     for _ in range(reader.count(_MAX_KEYS, "keys")):
         key = reader.string().decode("utf-8", "replace")
-        value = _value(reader, reader.number("I"), wanted=_KEYS.match(key) is not None)
+        value = read_value(reader, reader.number("I"), wanted=_KEYS.match(key) is not None)
         if value is not None:
             metadata[key] = value
     types, expert_types = Counter[str](), Counter[str]()
     blocks, block_experts = Counter[int](), Counter[int]()
     all_bytes = expert_bytes = input_bytes = 0
     strange = ""
+    listed: list[Tensor] = []
     for _ in range(tensors):
-        name, kind, weights = _tensor(reader)
-        type_name, block, size = TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
+        tensor, kind, weights = _tensor(reader)
         if kind not in TENSOR_TYPES:
             strange = f"{reader.path} has tensors of type {kind}, which this version of sentinel does not know"
-        tensor_bytes = weights * size // block
-        types[type_name] += weights
-        all_bytes += tensor_bytes
-        number = _BLOCK.match(name)
+        if tensors <= _MAX_LISTED:
+            listed.append(tensor)
+        types[tensor.type] += weights
+        all_bytes += tensor.bytes
+        number = _BLOCK.match(tensor.name)
         if number is not None:
-            blocks[int(number[1])] += tensor_bytes
-        elif name.startswith("token_embd."):
-            input_bytes += tensor_bytes
-        if _EXPERTS.search(name):
-            expert_types[type_name] += weights
-            expert_bytes += tensor_bytes
+            blocks[int(number[1])] += tensor.bytes
+        elif tensor.name.startswith("token_embd."):
+            input_bytes += tensor.bytes
+        if _EXPERTS.search(tensor.name):
+            expert_types[tensor.type] += weights
+            expert_bytes += tensor.bytes
             if number is not None:
-                block_experts[int(number[1])] += tensor_bytes
+                block_experts[int(number[1])] += tensor.bytes
+    start = _data_start(reader, metadata)
+    end = max((start + tensor.offset + tensor.bytes for tensor in listed), default=0)
     return GgufHeader(
-        reader.size, metadata, types, expert_types, all_bytes, expert_bytes, strange, blocks, block_experts, input_bytes
+        reader.size,
+        metadata,
+        types,
+        expert_types,
+        all_bytes,
+        expert_bytes,
+        strange,
+        blocks,
+        block_experts,
+        input_bytes,
+        tuple(replace(tensor, offset=start + tensor.offset) for tensor in listed),
+        (reader.size,),
+        f"{reader.path} is {end - reader.size} bytes shorter than its header says: it is truncated" if end > reader.size else "",
     )
 
 
-def _value(reader: _Reader, kind: int, *, wanted: bool) -> int | float | str | tuple[int, ...] | None:
-    """One value, None when it is not wanted. Arrays are passed over, but for wanted ones of a number a layer."""
-    code = _SCALARS.get(kind)
-    if code is not None:
-        raw = reader.take(struct.calcsize("<" + code))
-        value: int | float = struct.unpack(reader.order + code, raw)[0]
-        return value if wanted else None
-    if kind == 8:
-        text = reader.string()
-        return text.decode("utf-8", "replace") if wanted else None
-    if kind != 9:
-        raise reader.fail(f"value type {kind} is not known")
-    inner = reader.number("I")
-    code = _SCALARS.get(inner)
-    if code is not None:
-        count = reader.count(reader.size, "values in an array")
-        if wanted and code in "BbHhIiQq" and count <= _MAX_LAYERS:
-            return tuple(reader.number(code) for _ in range(count))
-        reader.skip(struct.calcsize("<" + code) * count)
-    elif inner == 8:
-        reader.skip_strings(reader.count(_MAX_STRINGS, "strings in an array"))
-    else:
-        raise reader.fail(f"arrays of value type {inner} are not known")
-    return None
+def _data_start(reader: Reader, metadata: _Metadata) -> int:
+    """Where the tensors begin (ggml/src/gguf.cpp: aligned, to 32 bytes where the file does not say)."""
+    asked = metadata.get("general.alignment", _ALIGNMENT)
+    if not isinstance(asked, int) or asked < 1 or asked & (asked - 1) or asked > 1 << 20:
+        raise reader.fail(f"its alignment {asked!s:.20} is no power of two")
+    return -(-reader.position // asked) * asked
 
 
-def _tensor(reader: _Reader) -> tuple[str, int, int]:
-    name = reader.string().decode("utf-8", "replace")
-    dimensions = reader.number("I")
+def _tensor(reader: Reader) -> tuple[Tensor, int, int]:
+    """One entry, the number of its type, its number of weights. The offset is still from where the tensors begin."""
+    name = reader.string(_MAX_NAME - 1).decode("utf-8", "replace")
+    count = reader.number("I")
     # ggml allows four (ggml.h)
-    if dimensions > 8:
-        raise reader.fail(f"a tensor claims {dimensions} dimensions")
-    weights = 1
-    for _ in range(dimensions):
-        weights *= reader.number(reader.wide)
+    if count > 8:
+        raise reader.fail(f"a tensor claims {count} dimensions")
+    dims = tuple(reader.number(reader.wide) for _ in range(count))
+    weights = math.prod(dims)
     kind = reader.number("I")
-    reader.take(8)
+    offset = reader.number("Q")
     if weights > reader.size * 64:
         raise reader.fail("a tensor claims more weights than the file has bits for")
-    return name, kind, weights
+    type_name, block, size = TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
+    return Tensor(name, type_name, dims, weights * size // block, 0, offset), kind, weights
 
 
 def _bits(size: int, types: Mapping[str, int]) -> float:

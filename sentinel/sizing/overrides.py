@@ -1,0 +1,52 @@
+"""Which tensors flags put elsewhere: -ot, --cpu-moe, --n-cpu-moe, --n-cpu-ffn. The first pattern that matches wins.
+
+Patterns are strangers' and run in RE2, in linear time; what std::regex takes and RE2 does not (look-ahead, back references)
+is refused and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import re2
+
+from sentinel.model.labels import Unknown
+from sentinel.sizing.settings import HOST, Settings
+
+#: common/common.h, LLM_FFN_EXPS_REGEX and LLM_FFN_DENSE_REGEX
+_EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+_DENSE = r"\.ffn_(up|down|gate)\."
+_MAX_PATTERN = 4096
+
+
+class Overrides:
+    """Places by tensor name; None where no flag says one."""
+
+    def __init__(self, rules: Sequence[tuple[Any, str]]) -> None:
+        self._rules = tuple(rules)
+
+    def place(self, tensor: str) -> str | None:
+        return next((place for pattern, place in self._rules if pattern.search(tensor)), None)
+
+
+def overrides(settings: Settings, layers: int) -> Overrides | Unknown:
+    """Compile the flags. Unknown, with the pattern, where one cannot be read."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    asked = [*settings.overrides]
+    if settings.cpu_moe:
+        asked.append((_EXPERTS, "CPU"))
+    asked += [(rf"blk\.{n}{_EXPERTS}", "CPU") for n in range(min(settings.n_cpu_moe, layers))]
+    asked += [(rf"blk\.{n}{_DENSE}", "CPU") for n in range(min(settings.n_cpu_ffn, layers))]
+    rules = []
+    for pattern, place in asked:
+        try:
+            compiled = re2.compile(pattern[:_MAX_PATTERN], options)
+        except re2.error:
+            return Unknown(f"the pattern {pattern[:60]!r} of --override-tensor cannot be read by sentinel")
+        # buffers of a device on the host: CUDA_Host, Vulkan_Host
+        on_host = place == "CPU" or place.endswith("_Host") or place.startswith("CPU_")
+        rules.append((compiled, HOST if on_host else place))
+    return Overrides(rules)

@@ -1,0 +1,124 @@
+"""Which tensor goes where, as llama.cpp places them (load_tensors in src/llama-model.cpp, create_tensor in its loader)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sentinel.model.labels import Unknown
+from sentinel.sizing.model_file import Model, Tensor
+from sentinel.sizing.overrides import overrides
+from sentinel.sizing.settings import ALL_LAYERS, HOST, Device, Settings
+
+_BLOCK = re.compile(r"blk\.(\d{1,5})\.")
+#: llama-arch.cpp: tensors of the input layer, always on the CPU; all others without a block belong to the output layer
+_INPUT = ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
+#: given once in the file, created once for each kind of buffer that has a layer which reads them
+_SHARED = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights in one place. `spans` maps a file's number to the first and last byte that its buffer covers when mapped."""
+
+    bytes: int = 0
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: bytes of the quantized matrices, which the CPU backend may rearrange into memory of their own
+    repackable: int = 0
+
+    @property
+    def span_bytes(self) -> int:
+        return sum(end - start for start, end in self.spans.values())
+
+    @property
+    def lock_bytes(self) -> int:
+        """A lock reaches from the beginning of the file (llama-model-loader.cpp, lmlock->grow_to)."""
+        return sum(end for _, end in self.spans.values())
+
+
+def used_devices(settings: Settings, devices: Sequence[Device]) -> tuple[Device, ...]:
+    """The devices that take layers, in order (src/llama.cpp: integrated ones only where there is no other)."""
+    if settings.device_none:
+        return ()
+    if settings.devices:
+        by_name = {device.name: device for device in devices}
+        chosen = tuple(by_name.get(name, Device(name)) for name in settings.devices)
+    else:
+        chosen = tuple(device for device in devices if not device.integrated) or tuple(devices[:1])
+    if settings.split_mode == "none" and chosen:
+        return chosen[settings.main_gpu : settings.main_gpu + 1] or chosen[:1]
+    return chosen
+
+
+def layer_places(model: Model, settings: Settings, devices: Sequence[Device], gpu_layers: int) -> tuple[str, ...] | Unknown:
+    """The place of every block, and last that of the output layer."""
+    count = model.layers
+    asked = count + 1 if gpu_layers == ALL_LAYERS else min(max(gpu_layers, 0), count + 1)
+    if not devices or not asked:
+        return (HOST,) * (count + 1)
+    if len(devices) == 1:
+        shares = [1.0]
+    elif any(settings.tensor_split[: len(devices)]):
+        shares = [float(n) for n in (*settings.tensor_split, *(0.0,) * len(devices))[: len(devices)]]
+    else:
+        free = [device.free_bytes for device in devices]
+        if any(size is None for size in free):
+            return Unknown("how much memory is free on each device, by which layers are spread")
+        shares = [float(size or 0) for size in free]
+    total, points, upto = sum(shares), [], 0.0
+    for share in shares:
+        upto += share
+        points.append(upto / total if total else 1.0)
+    first = max(count + 1 - asked, 0)
+    places = []
+    for il in range(count + 1):
+        if il < first:
+            places.append(HOST)
+            continue
+        at = (il - first) / asked
+        # std::upper_bound: the first split point beyond this layer
+        places.append(next((devices[n].name for n, point in enumerate(points) if point > at), devices[-1].name))
+    return tuple(places)
+
+
+def weights(model: Model, settings: Settings, places: Sequence[str]) -> dict[str, Weights] | Unknown:
+    """Weights by place."""
+    over = overrides(settings, model.layers)
+    if isinstance(over, Unknown):
+        return over
+    output = places[-1]
+    total: dict[str, Weights] = {}
+
+    def add(tensor: Tensor, place: str) -> None:
+        now = total.get(place, Weights())
+        start, end = now.spans.get(tensor.file, (tensor.offset, tensor.offset))
+        spans = now.spans | {tensor.file: (min(start, tensor.offset), max(end, tensor.offset + tensor.bytes))}
+        rearranged = (
+            tensor.bytes if len(tensor.dims) > 1 and tensor.type not in _KEPT and not tensor.name.startswith(_INPUT) else 0
+        )
+        total[place] = Weights(now.bytes + tensor.bytes, spans, now.repackable + rearranged)
+
+    names = {tensor.name for tensor in model.tensors}
+    for tensor in model.tensors:
+        block = _BLOCK.match(tensor.name)
+        asked = over.place(tensor.name)
+        if tensor.name in _SHARED:
+            for place in sorted(set(places[:-1])):
+                add(tensor, asked or place)
+        elif block is not None:
+            add(tensor, asked or places[min(int(block[1]), len(places) - 1)])
+        elif tensor.name.startswith(_INPUT):
+            add(tensor, asked or HOST)
+        else:
+            add(tensor, asked or output)
+    if "output.weight" not in names and output != HOST:
+        tied = next((tensor for tensor in model.tensors if tensor.name == "token_embd.weight"), None)
+        # the output layer reads the embeddings: a copy where it is
+        if tied is not None and over.place(tied.name) is None:
+            add(tied, output)
+    return total
+
+
+#: types that no CPU rearranges (ggml/src/ggml-cpu/repack.cpp)
+_KEPT = frozenset({"F32", "F16", "BF16", "F64"})

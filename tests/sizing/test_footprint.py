@@ -1,0 +1,64 @@
+"""The arithmetic of a server's memory, on models made by hand. The same against the real llama-server: eval/preflight.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sentinel.sizing.footprint import ALL_LAYERS, HOST, Device, Footprint, Model, Settings, Tensor, footprint
+
+MIB = 1 << 20
+CARD = Device("ROCm0", 2048 * MIB, 2048 * MIB)
+CPU_ONLY = Settings(ctx=4096, ctx_given=True, gpu_layers=0, device_none=True, fit=False)
+
+
+def dense(arch: str = "llama", layers: int = 4, **keys: int | tuple[int, ...]) -> Model:
+    """Four layers of 1 MiB, 2 MiB of embeddings, no output matrix of its own."""
+    metadata = {
+        "block_count": layers, "context_length": 8192, "embedding_length": 256, "feed_forward_length": 1024,
+        "attention.head_count": 4, "attention.head_count_kv": 2,
+    } | keys  # fmt: skip
+    tensors = [Tensor("token_embd.weight", "F16", (256, 4096), 2 * MIB, 0, 0)]
+    tensors += [Tensor(f"blk.{n}.ffn_up_exps.weight", "F16", (256, 2048), MIB, 0, (2 + n) * MIB) for n in range(layers)]
+    return Model(arch, {f"{arch}.{key}": value for key, value in metadata.items()}, tuple(tensors), ((2 + layers) * MIB,))
+
+
+def mib(found: Footprint, place: str, kind: str) -> float:
+    return sum(item.bytes for item in found.items if item.place == place and item.kind == kind) / MIB
+
+
+def test_layers_go_to_the_card_from_the_last_and_the_output_layer_is_one_of_them() -> None:
+    found = footprint(dense(), replace(CPU_ONLY, gpu_layers=3, device_none=False), [CARD])
+    # two blocks, and a copy of the embeddings for the output layer
+    assert (mib(found, "ROCm0", "weights"), mib(found, HOST, "weights")) == (4, 4)
+    assert found.gpu_layers == 3
+
+
+def test_the_embeddings_stay_on_the_host_whatever_goes_to_the_card() -> None:
+    found = footprint(dense(), replace(CPU_ONLY, gpu_layers=ALL_LAYERS, device_none=False), [CARD])
+    assert (mib(found, "ROCm0", "weights"), mib(found, HOST, "weights")) == (6, 2)
+
+
+def test_experts_and_patterns_keep_tensors_on_the_host() -> None:
+    asked = replace(CPU_ONLY, gpu_layers=ALL_LAYERS, device_none=False)
+    assert mib(footprint(dense(), replace(asked, n_cpu_moe=3), [CARD]), "ROCm0", "weights") == 3
+    assert mib(footprint(dense(), replace(asked, cpu_moe=True), [CARD]), "ROCm0", "weights") == 2
+    assert mib(footprint(dense(), replace(asked, overrides=((r"blk\.[01]\.", "CPU"),)), [CARD]), "ROCm0", "weights") == 4
+
+
+def test_a_pattern_that_cannot_be_read_is_named_and_not_guessed() -> None:
+    found = footprint(dense(), replace(CPU_ONLY, overrides=(("(?!x)", "CPU"),)), [CARD])
+    assert found.missing and "(?!x)" in found.missing[0]
+    assert mib(found, HOST, "weights") == 0
+
+
+def test_an_architecture_that_is_not_known_has_no_cache_and_says_so() -> None:
+    found = footprint(dense("brand-new"), CPU_ONLY, [])
+    assert "brand-new" in found.missing[0]
+    assert not [item for item in found.items if item.kind == "kv"]
+    assert mib(found, HOST, "weights") == 6
+
+
+def test_every_interval_holds_its_figure() -> None:
+    for settings in (CPU_ONLY, replace(CPU_ONLY, gpu_layers=2, device_none=False, flash_attn="off")):
+        for item in footprint(dense(), settings, [CARD]).items:
+            assert 0 <= item.low <= item.bytes <= item.high
