@@ -151,7 +151,7 @@ class Consumer:
             self.told.update((t.rule, t.state) for t in transitions)
             for number, transition in zip(ids, transitions, strict=True):
                 self._outbox.put(number, transition)
-                self._broadcaster.publish("transition", transition_to_dict(transition))
+                self._broadcaster.publish("transition", transition_to_dict(transition), number)
         if transitions:
             self.flush()
 

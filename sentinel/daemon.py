@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from sentinel import systemd
-from sentinel.api import ApiServer, Broadcaster, SocketInUse, listen
+from sentinel.api import ApiServer, Broadcaster, Past, SocketInUse, listen
 from sentinel.clock import Clock
 from sentinel.config import Config
 from sentinel.consumer import Consumer
@@ -27,6 +27,7 @@ from sentinel.inbox import Inbox
 from sentinel.logs import Logs
 from sentinel.model.labels import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
+from sentinel.model.wire import transition_to_dict
 from sentinel.queries import Queries
 from sentinel.recordings import Recordings
 from sentinel.reload import Reload
@@ -67,8 +68,8 @@ class Daemon:
         self.config = config
         self.clock = Clock()
         self.inbox = Inbox()
-        self.broadcaster = Broadcaster()
         self.history = History(config.state_dir / "history.sqlite")
+        self.broadcaster = Broadcaster(Past(self.history.epoch, self.history.last_id, self._published))
         self._executor = Workers()
         self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
         self.wakes = Wakes()
@@ -98,6 +99,9 @@ class Daemon:
         self._watchdog = systemd.watchdog_interval()
         self._fed = 0.0
         self._ready = False
+
+    def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
+        return [(one, transition_to_dict(transition)) for one, transition in self.history.following(number, limit)]
 
     def _sinks(self) -> list[Sink]:
         """journald where it runs, else the terminal, which says so."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sentinel.api.events import Broadcaster
+from sentinel.api.events import Broadcaster, Past
 from sentinel.api.listen import SocketInUse, listen
 from sentinel.api.routes import ApiError, Blob, Query, Request, Text
 from sentinel.api.server import ApiServer
 
-__all__ = ["ApiError", "ApiServer", "Blob", "Broadcaster", "Query", "Request", "SocketInUse", "Text", "listen"]
+__all__ = ["ApiError", "ApiServer", "Blob", "Broadcaster", "Past", "Query", "Request", "SocketInUse", "Text", "listen"]

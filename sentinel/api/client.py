@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 SERVICE_SOCKET = Path("/run/sentinel/sentinel.sock")
@@ -78,11 +79,25 @@ def fetch(path: str, write: Callable[[bytes], object], sockets: Sequence[Path] |
         connection.close()
 
 
-def stream(path: str = "/v1/events", sockets: Sequence[Path] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Event names with their JSON objects as they happen, until the daemon ends the stream. Raises DaemonUnreachable."""
+class Stream:
+    """Events as they happen. With the `last_event_id` of one Stream the next goes on where that ended, and misses nothing."""
+
+    def __init__(self, sockets: Sequence[Path] | None = None, last_event_id: str = "", path: str = "/v1/events") -> None:
+        self.last_event_id = last_event_id
+        self._sockets = sockets
+        self._path = path
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Event names with their JSON objects, until the daemon ends the stream. Raises DaemonUnreachable."""
+        for event, data, number in _stream(self._path, self._sockets, self.last_event_id):
+            self.last_event_id = number or self.last_event_id
+            yield event, data
+
+
+def _stream(path: str, sockets: Sequence[Path] | None, last_event_id: str) -> Iterator[tuple[str, dict[str, Any], str]]:
     connection = _connect(sockets, _STREAM_SECONDS)
     try:
-        with connection.request_answer("GET", path, None) as response:
+        with connection.request_answer("GET", path, None, {"Last-Event-ID": last_event_id} if last_event_id else {}) as response:
             if response.status != 200:
                 raise DaemonUnreachable(_refused(connection.path, path, response))
             yield from _events(response)
@@ -101,14 +116,17 @@ def _refused(socket_path: Path, path: str, response: http.client.HTTPResponse) -
     return f"the daemon at {socket_path} refuses {path}: {said}"
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any]]]:
-    event = ""
+def _events(response: http.client.HTTPResponse) -> Iterator[tuple[str, dict[str, Any], str]]:
+    event, number = "", ""
     for raw in response:
         name, _, value = raw.decode("utf-8", "replace").rstrip("\r\n").partition(": ")
-        if name == "event":
+        if name == "id":
+            number = value
+        elif name == "event":
             event = value
         elif name == "data":
-            yield event, json.loads(value)
+            yield event, json.loads(value), number
+            number = ""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -123,8 +141,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self.path))
 
-    def request_answer(self, method: str, path: str, body: bytes | None) -> http.client.HTTPResponse:
-        self.request(method, path, body, {"Content-Type": "application/json"} if body is not None else {})
+    def request_answer(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> http.client.HTTPResponse:
+        self.request(method, path, body, {**headers, "Content-Type": "application/json"} if body is not None else headers)
         return self.getresponse()
 
 

@@ -37,6 +37,8 @@ class Received:
     method: bytes
     target: bytes
     body: bytes
+    #: what a client of the event stream had last (HTML standard, 9.2.4), else empty
+    last_event_id: str = ""
 
 
 class Connection:
@@ -69,7 +71,8 @@ class Connection:
                     if len(body) > MOST_BYTES:
                         raise ApiError(413, _TOO_LARGE)
                 case h11.EndOfMessage() if head is not None:
-                    return Received(head.method, head.target, bytes(body))
+                    last = next((value for name, value in head.headers if name == b"last-event-id"), b"")
+                    return Received(head.method, head.target, bytes(body), last.decode("utf-8", "replace"))
                 case _:
                     return None
 

@@ -1,13 +1,16 @@
 """Server-sent events: everything that is published goes to each client that listens, or the client goes.
 
 A client that does not read is dropped when its queue is full; it never makes the daemon wait and never costs more than the
-queue. It can connect again and ask /v1/history for what it missed. Frames are `id`, `event` and one line of `data`.
+queue. It connects again and gets what it missed: with the Last-Event-ID that the HTML standard has it send (9.2.4), read from the
+history, so also over a restart of the daemon. What is not kept any more is told as an event ``gap``. Frames are `id`, `event` and
+one line of `data`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sentinel.api.routes import API_VERSION
@@ -15,14 +18,36 @@ from sentinel.model.wire import to_json
 
 #: Frames one client may be behind. The alerts of a bad day fit.
 QUEUE = 256
+#: Events read from the history at once, for a client that comes back: some 4 ms.
+_PAGE = 50
+
+Published = tuple[int, Mapping[str, Any]]
+
+
+def _nothing(_number: int, _limit: int) -> Sequence[Published]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What was published, by rising number. `following(number, limit)` gives that one, if it is kept, and those after it.
+
+    `epoch` names the row of numbers: letters and digits.
+    """
+
+    epoch: str = "0"
+    last: int = 0
+    following: Callable[[int, int], Sequence[Published]] = _nothing
 
 
 class Subscription:
     """One client's queue. `next` waits for a frame; None: dropped, or the daemon stops."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, missed: Iterator[bytes]) -> None:
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue(size + 1)
         self._size = size
+        #: frames from before the queue begins, read as they are taken
+        self.missed = missed
         self.dropped = False
 
     def offer(self, frame: bytes) -> bool:
@@ -53,21 +78,21 @@ class Subscription:
 class Broadcaster:
     """Publishes frames to all subscriptions. Each frame is encoded once."""
 
-    def __init__(self, queue: int = QUEUE) -> None:
+    def __init__(self, past: Past | None = None, queue: int = QUEUE) -> None:
+        self._past = Past() if past is None else past
         self._queue = queue
         self._subscriptions: set[Subscription] = set()
-        self._number = 0
+        self._last = self._past.last
 
-    def publish(self, event: str, data: Mapping[str, Any]) -> None:
+    def publish(self, event: str, data: Mapping[str, Any], number: int) -> None:
         """Tell every client. `event` is a name of ours, `data` a JSON object (for a transition: the contract's form)."""
-        self._number += 1
-        sent = frame(event, data, self._number)
+        self._last = number
+        sent = frame(event, data, self._id(number))
         self._subscriptions = {one for one in self._subscriptions if one.offer(sent)}
 
-    def subscribe(self) -> Subscription:
-        """A new client; its first frame is ``hello`` with the api_version."""
-        subscription = Subscription(self._queue)
-        subscription.offer(frame("hello", {"api_version": API_VERSION}, self._number))
+    def subscribe(self, last_event_id: str = "") -> Subscription:
+        """A new client; its first frame is ``hello`` with the api_version. `last_event_id`: the last that it had, else empty."""
+        subscription = Subscription(self._queue, self._missed(last_event_id))
         self._subscriptions.add(subscription)
         return subscription
 
@@ -88,7 +113,47 @@ class Broadcaster:
     def __len__(self) -> int:
         return len(self._subscriptions)
 
+    def _id(self, number: int) -> str:
+        return f"{self._past.epoch}-{number}"
 
-def frame(event: str, data: Mapping[str, Any], number: int) -> bytes:
+    def _missed(self, last_event_id: str) -> Iterator[bytes]:
+        """What comes before the live events. Up to which is settled now, when the queue begins, and not when it is taken."""
+        upto = self._last
+        hello = {"api_version": API_VERSION}
+        if not last_event_id:
+            return iter((frame("hello", hello, self._id(upto)),))
+        return self._resumed(last_event_id, upto, frame("hello", hello))
+
+    def _resumed(self, last_event_id: str, upto: int, hello: bytes) -> Iterator[bytes]:
+        # Without an id of its own: a client that goes here once more still asks from where it was.
+        yield hello
+        number = self._number(last_event_id)
+        if number is None or number > upto:
+            yield _gap("that id is not of the history that is kept now", self._id(upto))
+            return
+        page = self._past.following(number, _PAGE) if number < upto else ()
+        if number < upto and (not page or page[0][0] != max(number, 1)):
+            yield _gap("the oldest that followed are not kept any more", self._id(number))
+        while page:
+            for one, data in page:
+                if number < one <= upto:
+                    yield frame("transition", data, self._id(one))
+            number = page[-1][0]
+            page = self._past.following(number + 1, _PAGE) if number < upto else ()
+
+    def _number(self, last_event_id: str) -> int | None:
+        epoch, _, number = last_event_id.rpartition("-")
+        # 18 digits: what SQLite can compare.
+        if epoch != self._past.epoch or not (number.isascii() and number.isdigit() and len(number) <= 18):
+            return None
+        return int(number)
+
+
+def _gap(why: str, number: str) -> bytes:
+    return frame("gap", {"api_version": API_VERSION, "why": f"{why}; /v1/history has what there is"}, number)
+
+
+def frame(event: str, data: Mapping[str, Any], number: str = "") -> bytes:
     """One server-sent event. JSON on one line, so a newline in a value cannot begin another field."""
-    return f"id: {number}\nevent: {event}\ndata: {to_json(data)}\n\n".encode()
+    head = f"id: {number}\n" if number else ""
+    return f"{head}event: {event}\ndata: {to_json(data)}\n\n".encode()

@@ -118,7 +118,7 @@ class ApiServer:
                 # HEAD is GET whose body is not sent (RFC 9110, 9.3.2).
                 method = "GET" if method == "HEAD" else method
                 if request.method == b"GET" and path == EVENTS_PATH:
-                    await self._stream(connection, uid)
+                    await self._stream(connection, uid, request.last_event_id)
                     return
                 found, params = find(self._queries, method, path)
                 if method not in _READS and uid not in self._may_change:
@@ -145,7 +145,7 @@ class ApiServer:
     async def _refuse(self, connection: Connection, error: ApiError) -> None:
         await _answer(connection, error.code, {"error": {"code": error.code, "message": error.message}})
 
-    async def _stream(self, connection: Connection, uid: int) -> None:
+    async def _stream(self, connection: Connection, uid: int, last_event_id: str) -> None:
         if (
             len(self._streams) >= self._limits.streams
             or sum(other == uid for other in self._streams.values()) >= self._limits.own
@@ -160,15 +160,19 @@ class ApiServer:
         # What follows the events for hours is counted apart, so that a plain request always finds room.
         self._clients.discard(task)
         try:
-            await self._follow(connection)
+            await self._follow(connection, last_event_id)
         finally:
             del self._streams[task]
 
-    async def _follow(self, connection: Connection) -> None:
-        subscription = self._events.subscribe()
+    async def _follow(self, connection: Connection, last_event_id: str) -> None:
+        subscription = self._events.subscribe(last_event_id)
         left = asyncio.ensure_future(connection.left())
         try:
             await connection.begin_stream("text/event-stream")
+            for missed in subscription.missed:
+                await connection.send_part(missed)
+                # A client that reads fast never makes the write wait; the engine's turn must come all the same.
+                await asyncio.sleep(0)
             while not left.done():
                 frame = asyncio.ensure_future(subscription.next())
                 await asyncio.wait({frame, left}, timeout=_KEEPALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)

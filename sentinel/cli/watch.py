@@ -1,32 +1,58 @@
-"""`sentinel watch`: alerts as they happen."""
+"""`sentinel watch`: alerts as they happen. A daemon that is restarted is waited for, and what it told meanwhile is shown then."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from sentinel.api import client
-from sentinel.cli.main import OK, UNKNOWN
+from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import emit_line, show_alert
+from sentinel.model.wire import escape
+
+#: Between two looks for a daemon that went.
+_AGAIN_SECONDS = 1.0
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Follow until interrupted or until the daemon ends."""
+    """Follow until interrupted. 3 where there is no daemon to begin with."""
     sockets = [Path(arguments.socket)] if arguments.socket else None
-    try:
-        if not arguments.json:
-            print("watching; end with Ctrl-C", file=sys.stderr)
-        for name, data in client.stream("/v1/events", sockets):
-            if name != "transition":
-                continue
-            data.pop("api_version", None)
-            if arguments.json:
-                emit_line(data)
-            else:
-                print(show_alert(data), flush=True)
-    except client.DaemonUnreachable as error:
-        print(f"sentinel: {error}", file=sys.stderr)
-        return UNKNOWN
-    print("sentinel: the daemon has ended", file=sys.stderr)
-    return OK
+    events = client.Stream(sockets)
+    waiting = False
+    if not arguments.json:
+        _say("watching; end with Ctrl-C")
+    while True:
+        try:
+            for name, data in events:
+                if waiting:
+                    waiting = False
+                    _say("the daemon is back")
+                _show(name, data, as_json=arguments.json)
+        except client.DaemonUnreachable as error:
+            if not events.last_event_id:
+                print(f"sentinel: {error}", file=sys.stderr)
+                return UNKNOWN
+        if not waiting:
+            waiting = True
+            _say("the daemon has ended; what it tells when it is back is shown then")
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _show(name: str, data: dict[str, Any], *, as_json: bool) -> None:
+    if name == "gap":
+        _say(f"something may be missing here: {escape(str(data.get('why', '')))}")
+    if name != "transition":
+        return
+    data.pop("api_version", None)
+    if as_json:
+        emit_line(data)
+    else:
+        print(show_alert(data), flush=True)
+
+
+def _say(text: str) -> None:
+    """To people: standard output is for the alerts."""
+    print(f"sentinel: {text}", file=sys.stderr, flush=True)

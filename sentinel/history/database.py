@@ -104,6 +104,10 @@ class Database:
         """Transitions that people are told of, oldest first, with ids above `after`."""
         return self._rows("SELECT id, json FROM transitions WHERE news AND id > ? ORDER BY id LIMIT ?", (after, limit))
 
+    def following(self, number: int, limit: int) -> Rows:
+        """The transition with id `number`, if it is kept, and those after it, oldest first."""
+        return self._rows("SELECT id, json FROM transitions WHERE id >= ? ORDER BY id LIMIT ?", (number, limit))
+
     def transitions(self, since: float | None, limit: int) -> Rows:
         """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
         where = "" if since is None else "WHERE at >= ?"

@@ -6,6 +6,7 @@ be written, in order and with the ids it was given, until the disk takes it agai
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,26 @@ class History:
         # While the disk takes nothing, the mark goes with the next commit: a try for each of thousands would be for nothing.
         if not self.fault:
             self._write()
+
+    @property
+    def last_id(self) -> int:
+        """The id that was given out last, 0 if none was."""
+        return self._last_id
+
+    @property
+    def epoch(self) -> str:
+        """Names this history, so that an id of another one (that was set aside, or lost) is not taken for one of this."""
+        known = self.checkpoint("epoch")
+        if known is None:
+            known = secrets.token_hex(4).encode()
+            self.commit((), {"epoch": known})
+        return known.decode("ascii", "replace")
+
+    def following(self, number: int, limit: int) -> list[tuple[int, Transition]]:
+        """The transition with id `number`, if it is kept, and those after it, oldest first; `limit` at most."""
+        none: Rows = []
+        written = self._read(lambda database: database.following(number, limit), none)
+        return (written + [row for row in self._unwritten if row[0] >= number])[:limit]
 
     def transitions(self, since: float | None = None, limit: int = 1_000) -> list[Transition]:
         """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""

@@ -20,7 +20,7 @@ import h11
 import pytest
 
 from sentinel.api import ApiError, ApiServer, Blob, Broadcaster, Query, Request, SocketInUse, Text, listen
-from sentinel.api.client import DaemonUnreachable, default_socket_paths, fetch, get, post, stream
+from sentinel.api.client import DaemonUnreachable, Stream, default_socket_paths, fetch, get, post
 from sentinel.api.listen import MODE_SERVICE
 from sentinel.api.server import Limits
 from sentinel.config import default_socket
@@ -289,7 +289,7 @@ def test_who_follows_the_events_takes_no_room_from_requests(sock: Path) -> None:
             assert refused.startswith(b"HTTP/1.1 503")
             assert b"at most 4 of one user: end a `sentinel watch`" in refused
             with pytest.raises(DaemonUnreachable, match="end a `sentinel watch`"):
-                await asyncio.to_thread(lambda: next(stream(sockets=[sock])))
+                await asyncio.to_thread(lambda: next(iter(Stream([sock]))))
             assert (await api.ask("/v1/status"))[0] == 200
             for writer in following:
                 writer.close()
@@ -329,10 +329,10 @@ def test_events_reach_every_client_in_order(sock: Path) -> None:
 
     async def claims() -> None:
         async with running(sock) as api:
-            streams = [asyncio.create_task(asyncio.to_thread(lambda: list(stream(sockets=[sock])))) for _ in range(2)]
+            streams = [asyncio.create_task(asyncio.to_thread(lambda: list(Stream([sock])))) for _ in range(2)]
             await api.until(lambda: len(api.events) == 2, "both listen")
             for number in range(5):
-                api.events.publish("transition", {"summary": f"a\nb {number}"})
+                api.events.publish("transition", {"summary": f"a\nb {number}"}, number)
             await api.until(api.events.idle, "all is sent")
             api.events.close()
             for got in await asyncio.gather(*streams):
@@ -351,8 +351,8 @@ def test_a_listener_that_never_reads_is_dropped(sock: Path) -> None:
                 deaf.connect(str(sock))
                 deaf.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
                 await api.until(lambda: len(api.events) == 1, "it listens")
-                for _ in range(40):
-                    api.events.publish("transition", {"text": "x" * 100_000})
+                for number in range(40):
+                    api.events.publish("transition", {"text": "x" * 100_000}, number)
                     await asyncio.sleep(0)
                 await api.until(lambda: len(api.events) == 0 and api.server.clients == 0, "it is dropped")
 

@@ -206,23 +206,32 @@ class TestCommands:
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""
 
-    def test_watch_follows_what_happens_and_ends_with_the_daemon(self, new_sentinel: NewSentinel, fallen_back: Running) -> None:
+    def test_watch_goes_on_with_the_next_daemon_and_shows_nothing_twice(
+        self, new_sentinel: NewSentinel, fallen_back: Running
+    ) -> None:
+        """kill -9 in between; what the first daemon told is not told again."""
         sentinel = new_sentinel().start()
         command = [sys.executable, "-m", "sentinel", "watch", "--json", "--socket", str(sentinel.socket)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO) as watching:
-            try:
-                name = sentinel.name_of(fallen_back.process.pid)
-                sentinel.await_alert("cpu-fallback", name)
-                assert sentinel.end() == 0
-                out, err = watching.communicate(timeout=20)
-            finally:
-                watching.kill()
-        seen = [json.loads(line) for line in out.splitlines()]
+        out, err = sentinel.folder / "watch.out", sentinel.folder / "watch.err"
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            watching = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=REPO)
+        try:
+            name = sentinel.name_of(fallen_back.process.pid)
+            sentinel.await_alert("cpu-fallback", name)
+            sentinel.end(signal.SIGKILL)
+            wait_for(lambda: "the daemon has ended" in err.read_text(), "watch says that it waits", 20.0)
+            sentinel.start()
+            wait_for(lambda: "the daemon is back" in err.read_text(), "watch goes on", 20.0)
+            assert sentinel.cli("status").returncode == 2
+        finally:
+            watching.send_signal(signal.SIGINT)
+            code = watching.wait(20)
+        seen = [json.loads(line) for line in out.read_text().splitlines()]
         ours = [t["state"] for t in seen if t["rule"] == "cpu-fallback" and t["entity"]["name"] == name]
 
         assert ours[-1:] == ["firing"]
-        assert watching.returncode == 0
-        assert "the daemon has ended" in err
+        assert ours.count("firing") == 1
+        assert code == 130
 
     def test_no_daemon_is_one_sentence_and_exit_code_3(self, tmp_path: Path) -> None:
         for words in (["status"], ["alerts"], ["why", "cpu-fallback"], ["watch"]):
