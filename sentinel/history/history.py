@@ -6,7 +6,7 @@ be written, in order and with the ids it was given, until the disk takes it agai
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +86,7 @@ class History:
         """Names this history, so that an id of another one (that was set aside, or lost) is not taken for one of this."""
         known = self.checkpoint("epoch")
         if known is None:
-            known = secrets.token_hex(4).encode()
+            known = os.urandom(4).hex().encode()
             self.commit((), {"epoch": known})
         return known.decode("ascii", "replace")
 
