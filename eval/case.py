@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.model.labels import Unknown, Value
-from sentinel.model.problem import Problem
+from sentinel.model.problem import Keys, Problem
 from sentinel.rules.decode import Findings, Table, parse_duration
-from sentinel.rules.schema import decode
+from sentinel.rules.toml import decode
 from sentinel.sources.argv import decode as decode_argv
 
 CASES = Path(__file__).resolve().parent / "cases"
@@ -101,16 +101,16 @@ def load(folder: Path = CASES) -> list[Case]:
 
 
 def _table(path: Path, problems: list[Problem]) -> Table:
-    data, found = decode(path.read_bytes(), path.name)
-    problems += found
-    top = Table(data, "", Findings(path.name))
+    decoded = decode(path.read_bytes(), path.name)
+    problems += decoded.problems
+    top = Table(decoded.table, (), Findings(path.name))
     top.get("schema", int, 1)
     return top
 
 
 def _shared(path: Path, problems: list[Problem]) -> _Shared:
     top = _table(path, problems)
-    values = {name: _values(top, f"base.{name}", table) for name, table in top.mapping("base").items()}
+    values = {name: _values(top, ("base", name), table) for name, table in top.mapping("base").items()}
     lines = {name: tuple(str(line) for line in block) for name, block in top.mapping("lines").items()}
     top.done()
     problems += top.findings.problems
@@ -127,14 +127,15 @@ def _cases(path: Path, shared: _Shared, problems: list[Problem]) -> list[Case]:
 
 def _case(table: Table, group: str, shared: _Shared) -> Case:
     name = table.text("name", required=True)
-    table.where = f"case '{name}'" if name else table.where
+    if name:
+        table.call(f"case '{name}'")
     given: dict[str, Value | Unknown] = {}
     for base in table.texts("base", one_of=tuple(shared.values)):
         given |= shared.values[base]
     asked = _asked(table)
     if asked is not None and (given or not table.text("recording")):
         given |= {"server.argv_readable": True, **asked}
-    given |= _values(table, "given", table.mapping("given"))
+    given |= _values(table, ("given",), table.mapping("given"))
     unknown = table.texts("unknown")
     series = {signal: _points(table, signal, raw) for signal, raw in table.mapping("series").items()}
     for signal in (*unknown, *series):
@@ -175,10 +176,10 @@ def _asked(table: Table) -> dict[str, Value | Unknown] | None:
     return dict(decode_argv(shlex.split(argv), {key: str(value) for key, value in env.items()}).signals())
 
 
-def _values(table: Table, where: str, raw: Mapping[str, Any]) -> dict[str, Value]:
+def _values(table: Table, keys: Keys, raw: Mapping[str, Any]) -> dict[str, Value]:
     for signal, value in raw.items():
         if not isinstance(value, bool | int | float | str):
-            table.findings.error(table.at(f"{where}.{signal}"), f"must be a number, a text or a flag, not {value!r:.60}")
+            table.findings.error(table.at(*keys, signal), f"must be a number, a text or a flag, not {value!r:.60}")
     return dict(raw)
 
 
@@ -189,7 +190,7 @@ def _points(table: Table, signal: str, raw: Any) -> tuple[tuple[float, Value], .
             case [str(when), value] if (seconds := parse_duration(when)) is not None:
                 points.append((seconds, value))
             case _:
-                table.findings.error(table.at(f"series.{signal}"), f"must be a list of ['5s', value], not {point!r:.60}")
+                table.findings.error(table.at("series", signal), f"must be a list of ['5s', value], not {point!r:.60}")
     return tuple(points)
 
 
@@ -199,7 +200,7 @@ def _timed(table: Table, key: str, shared: _Shared) -> Timed:
         match = _TIMED.match(line)
         seconds = parse_duration(match[1]) if match else None
         if match is None or seconds is None:
-            table.findings.error(f"{table.at(key)}[{i + 1}]", "must begin with its time, for example '+3s the line'")
+            table.findings.error(table.at(key, i), "must begin with its time, for example '+3s the line'")
             continue
         block = _SHARED.match(match[2])
         if block is None:
@@ -209,5 +210,5 @@ def _timed(table: Table, key: str, shared: _Shared) -> Timed:
             settings = dict(pair.split("=", 1) for pair in block[2].split())
             out += [(seconds, text.format_map(settings)) for text in shared.lines[block[1]]]
         except KeyError as error:
-            table.findings.error(f"{table.at(key)}[{i + 1}]", f"names {error}, which bases.toml or the line does not give")
+            table.findings.error(table.at(key, i), f"names {error}, which bases.toml or the line does not give")
     return tuple(out)

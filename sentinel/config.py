@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sentinel.model.problem import Problem
 from sentinel.rules.decode import Findings, Table
+from sentinel.rules.toml import placed
 
 SYSTEM_FILE = Path("/etc/sentinel/sentinel.toml")
 _MAX_BYTES = 1 << 20
@@ -120,9 +121,9 @@ def load(path: Path | None, env: Mapping[str, str]) -> Config:
         raise ConfigError([Problem(str(path), "", f"is not UTF-8 text (byte {error.start})")]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([Problem(str(path), "", f"is not TOML: {error}")]) from error
-    config = _config(Table(table, "", findings), path, env)
+    config = _config(Table(table, (), findings), path, env)
     if findings.problems:
-        raise ConfigError(findings.problems)
+        raise ConfigError(placed(findings.problems, {str(path): data}))
     return config
 
 
@@ -200,7 +201,7 @@ def _servers(top: Table, base: Path) -> tuple[ServerConfig, ...]:
         for server in servers:
             value = str(getattr(server, what) or "")
             if value in first:
-                top.findings.error("server", f"'{value:.200}' is the {what} of two [[server]] tables; each needs its own")
+                top.findings.error(("server",), f"'{value:.200}' is the {what} of two [[server]] tables; each needs its own")
             first |= {value} if value else set()
     return tuple(servers)
 
@@ -208,13 +209,13 @@ def _servers(top: Table, base: Path) -> tuple[ServerConfig, ...]:
 def _server(table: Table, base: Path) -> ServerConfig:
     name = table.text("name", required=True)
     if name:
-        table.where = f"server '{name:.60}'"
+        table.call(f"server '{name:.60}'")
     log, unit = table.text("log"), table.text("unit")
     port = table.get("port", int, 0)
     if not log and not unit:
-        table.findings.error(table.where, "needs 'log' (a file) or 'unit' (a systemd unit)")
+        table.findings.error(table.keys, "needs 'log' (a file) or 'unit' (a systemd unit)")
     if log and unit:
-        table.findings.error(table.where, "has both 'log' and 'unit'; its lines would be judged twice")
+        table.findings.error(table.keys, "has both 'log' and 'unit'; its lines would be judged twice")
     if not 0 <= port <= 65535:
         table.findings.error(table.at("port"), f"{port} is not a port")
     server = ServerConfig(

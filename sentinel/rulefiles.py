@@ -8,7 +8,7 @@ from pathlib import Path
 from sentinel.model.problem import Problem
 from sentinel.rules.load import load
 from sentinel.rules.ruleset import RuleSet
-from sentinel.rules.schema import MAX_FILE_BYTES
+from sentinel.rules.toml import MAX_FILE_BYTES
 
 Files = dict[str, bytes]
 

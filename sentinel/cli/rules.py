@@ -43,16 +43,28 @@ def main(arguments: argparse.Namespace) -> int:
 def _lint(ruleset: RuleSet | None, problems: list[Problem], *, as_json: bool) -> int:
     errors = [p for p in problems if p.level == "error"]
     if as_json:
-        emit({"problems": [{"file": p.file, "where": p.where, "what": p.what, "level": p.level} for p in problems]})
+        emit({"problems": [_row(p) for p in problems]})
         return CRITICAL if errors else OK
-    for problem in problems:
-        print(f"{problem.level}: {problem}")
+    # The place first, as compilers do, so that editors find it; warnings after all errors.
+    for problem in sorted(problems, key=lambda p: p.level):
+        print(problem)
     if errors:
         print(f"{counted(len(errors), 'error')}, {counted(len(problems) - len(errors), 'warning')}")
         return CRITICAL
     rules, events = (len(ruleset.rules), len(ruleset.events)) if ruleset is not None else (0, 0)
     print(f"{rules} rules and {events} events are well formed" + (f", {counted(len(problems), 'warning')}" if problems else ""))
     return OK
+
+
+def _row(problem: Problem) -> dict[str, str | int | None]:
+    """A finding for programs; `line` is null where the file as a whole is meant."""
+    return {
+        "file": problem.file,
+        "line": problem.line or None,
+        "where": problem.where,
+        "what": problem.what,
+        "level": problem.level,
+    }
 
 
 def _test(ruleset: RuleSet, *, as_json: bool) -> int:

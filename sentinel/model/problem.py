@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from sentinel.model.wire import escape
+
+#: The way to a part of a TOML file: names of keys, and numbers, from 0, of what stands in arrays.
+Keys = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding of a checker. `where` is a key path inside the file, empty for the file as a whole."""
+    """One finding of a checker. `where` is what people call the part of the file, empty for the file as a whole.
+
+    `keys` leads to the same part, `line` is where it stands, counted from 1; 0 where there is no line to show.
+    """
 
     file: str
     where: str
     what: str
     level: Literal["error", "warning"] = "error"
+    keys: Keys = ()
+    line: int = 0
+    #: line within a text of several lines, counted from 1
+    row: int = 1
 
     def __str__(self) -> str:
+        line = f":{self.line}" if self.line else ""
+        level = " warning:" if self.level == "warning" else ""
         where = f" {self.where}:" if self.where else ""
-        return f"{self.file}:{where} {self.what}"
+        return escape(f"{self.file}{line}:{level}{where} {self.what}")
+
+
+def spoken(keys: Keys, names: Mapping[Keys, str] | None = None) -> str:
+    """Keys as people write them: ``cause[1].fix[2].do``, where `names` has one for a part, ``cause 'no-gpu'.fix[2].do``."""
+    names = names or {}
+    known = next((length for length in range(len(keys), 0, -1) if keys[:length] in names), 0)
+    out = names[keys[:known]] if known else ""
+    for key in keys[known:]:
+        out += f"[{key + 1}]" if isinstance(key, int) else f".{key}" if out else key
+    return out
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

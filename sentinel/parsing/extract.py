@@ -40,6 +40,18 @@ class PatternError(ValueError):
         self.why = why
 
 
+def compiles(event: EventDef) -> tuple[list[tuple[int, str]], frozenset[str]]:
+    """Number and reason of each pattern of an event that RE2 does not accept; the groups that the others capture."""
+    bad = []
+    groups: set[str] = set()
+    for index in range(len(event.patterns)):
+        try:
+            groups |= {name for _, name, _ in _compile(event, index).groups}
+        except PatternError as error:
+            bad.append((index, error.why))
+    return bad, frozenset(groups)
+
+
 class Match:
     """One event in one line, taken apart as far as somebody asks: of most events no more is wanted than their name."""
 
@@ -182,24 +194,23 @@ class Extractor:
                     claimed = compiled.event
                     yield Match(line_index, line, envelope, message, compiled)
 
-    def self_check(self) -> list[str]:
-        """Problems of the definitions: an example that its own pattern or event does not claim, or that another claims.
+    def self_check(self) -> list[tuple[EventDef, int, str]]:
+        """Event, number of the pattern, mistake: an example that its own pattern does not claim, or that another event claims.
 
         Events that share a line on purpose (a request that finished and was truncated) list the same example.
         """
-        problems: list[str] = []
+        problems: list[tuple[EventDef, int, str]] = []
         for compiled in self._patterns:
-            event = compiled.event
-            example = event.patterns[compiled.index].example
-            where = f"event '{event.name}', pattern {compiled.index + 1}"
+            event, index = compiled.event, compiled.index
+            example = event.patterns[index].example
             found = {match.event.name: match for match in self.events(example.encode("utf-8", "replace"))}
             own = found.pop(event.name, None)
             if own is None:
-                problems.append(f"{where}: does not match its own example {example[:120]!r}")
-            elif own.pattern_index != compiled.index:
-                problems.append(f"{where}: its example is claimed by pattern {own.pattern_index + 1}; make one narrower")
+                problems.append((event, index, f"does not match its own example {example[:120]!r}"))
+            elif own.pattern_index != index:
+                problems.append((event, index, f"its example is claimed by pattern {own.pattern_index + 1}; make one narrower"))
             problems += [
-                f"{where}: its example is also claimed by event '{name}'"
+                (event, index, f"its example is also claimed by event '{name}'")
                 for name, match in found.items()
                 if example not in [pattern.example for pattern in match.event.patterns]
             ]

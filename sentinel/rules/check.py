@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.labels import Value
 from sentinel.model.pattern import EventDef
-from sentinel.model.problem import Problem, did_you_mean
+from sentinel.model.problem import Keys, Problem, did_you_mean
 from sentinel.model.rule import FixDef, RuleDef
-from sentinel.model.signal import Signal
 from sentinel.rules import advice
+from sentinel.rules.check_events import fits
 from sentinel.rules.condition import Condition, ExpressionError, context
 from sentinel.rules.decode import Findings
 from sentinel.rules.ruleset import SCOPES, CompiledRule, compile_rule
@@ -53,32 +54,40 @@ _ORDERED = ("<", "<=", ">", ">=")
 _KINDS = ("firing", "quiet", "unknown")
 
 
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """What a rule's file has beside what could be decoded of it: names that it declares, and parts that were left out."""
+
+    names: Collection[str]
+    keys: Collection[Keys] = ()
+
+
 def check_rule(
-    rule: RuleDef, events: Mapping[str, EventDef], rule_ids: Collection[str], undecoded: Collection[str] | None = None
+    rule: RuleDef, events: Mapping[str, EventDef], rule_ids: Collection[str], undecoded: Undecoded | None = None
 ) -> tuple[CompiledRule | None, list[Problem]]:
     """All mistakes of one rule; the compiled rule if it can be used.
 
-    `undecoded` is given for a rule of which only a part could be decoded, which is never used: names that its file declares, so
-    that what could not be decoded is not told a second time as an unknown name.
+    `undecoded` is given for a rule of which only a part could be decoded, which is never used: what could not be decoded is not
+    told a second time, as an unknown name or as missing.
     """
-    findings = Findings(rule.path)
-    names = _Names(rule, events, findings, undecoded or ())
-    for key, expression in _expressions(rule):
-        _check_expression(key, expression, names, findings)
-    for key, text in _texts(rule):
+    findings = Findings(rule.path, left_out=undecoded.keys if undecoded is not None else (), names=_called(rule))
+    names = _Names(rule, events, findings, undecoded.names if undecoded is not None else ())
+    for keys, expression in _expressions(rule):
+        _check_expression(keys, expression, names, findings)
+    for keys, text in _texts(rule):
         try:
             for name in Template.parse(text).names:
-                names.check(name, key)
+                names.check(name, keys)
         except TemplateError as error:
-            findings.error(key, str(error))
-    for other in rule.explains:
+            findings.error(keys, str(error))
+    for i, other in enumerate(rule.explains):
         if other not in rule_ids:
-            findings.error("explains", f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
+            findings.error(("explains", i), f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
     _check_shape(rule, findings)
-    for cause in rule.causes:
-        for i, fix in enumerate(cause.fixes, 1):
+    for i, cause in enumerate(rule.causes):
+        for j, fix in enumerate(cause.fixes):
             for problem in advice.problems(fix):
-                findings.error(f"cause '{cause.id}'.fix[{i}]", problem)
+                findings.error(("cause", i, "fix", j), problem)
     if undecoded is not None or any(p.level == "error" for p in findings.problems):
         return None, findings.problems
     _check_advice(rule, findings)
@@ -87,7 +96,7 @@ def check_rule(
 
 def _check_advice(rule: RuleDef, findings: Findings) -> None:
     """An alert without a single fix helps nobody: whatever else is not known, each cause must have one to tell."""
-    for cause in rule.causes:
+    for i, cause in enumerate(rule.causes):
         # What its own condition reads is known where the cause is told.
         known = {f"{rule.scope}.name", *(Condition(cause.when).paths if cause.when else ())}
         sure = [fix.builds for fix in cause.fixes if not fix.when and _shows(fix, known)]
@@ -96,7 +105,7 @@ def _check_advice(rule: RuleDef, findings: Findings) -> None:
         every = every or ({None} <= {b.low for b in sure if b} and {None} <= {b.high for b in sure if b})
         if cause.fixes and not every:
             what = "has only fixes with conditions: where those are not known it gives no advice"
-            findings.warning(f"cause '{cause.id}'", f"{what}; end with one that always fits, or add one with otherwise = true")
+            findings.warning(("cause", i), f"{what}; end with one that always fits, or add one with otherwise = true")
 
 
 def _shows(fix: FixDef, known: Collection[str]) -> bool:
@@ -109,60 +118,55 @@ def _check_shape(rule: RuleDef, findings: Findings) -> None:
     seen: set[str] = set()
     for i, cause in enumerate(rule.causes):
         if cause.id in seen:
-            findings.error(f"cause '{cause.id}'", "is there twice")
+            findings.error(("cause", i), "is there twice")
         seen.add(cause.id)
         if not cause.when and i < len(rule.causes) - 1:
             after = ", ".join(c.id for c in rule.causes[i + 1 :])
-            findings.error(f"cause '{cause.id}'", f"has no 'when', so these can never be reached: {after}")
+            findings.error(("cause", i), f"has no 'when', so these can never be reached: {after}")
     if not rule.causes:
-        findings.error("cause", "is missing: a rule says why and what to do")
+        findings.error(("cause",), "is missing: a rule says why and what to do")
     kinds = Counter[str](t.expect.state for t in rule.tests)
     for kind in _KINDS:
         if not kinds[kind]:
-            findings.error("test", f"needs at least one test that expects state = '{kind}'")
-    for test in rule.tests:
-        where = f"test '{test.name}'"
+            findings.error(("test",), f"needs at least one test that expects state = '{kind}'")
+    for i, test in enumerate(rule.tests):
         if test.expect.cause and test.expect.cause not in seen:
-            findings.error(
-                where, f"expects cause '{test.expect.cause}', which is not there{did_you_mean(test.expect.cause, seen)}"
-            )
-        given = [*test.given.items(), *(pair for _, values in test.later for pair in values.items())]
-        for signal, value in given:
+            what = f"expects cause '{test.expect.cause}', which is not there{did_you_mean(test.expect.cause, seen)}"
+            findings.error(("test", i), what)
+        for signal, value in [*test.given.items(), *(pair for _, values in test.later for pair in values.items())]:
             spec = CATALOGUE.get(signal)
             if spec is None:
-                findings.error(where, f"gives unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
-            elif not _fits(spec, value):
-                findings.error(where, f"gives {value!r} for '{signal}', which is {spec.type}")
+                findings.error(("test", i), f"gives unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+            elif not fits(spec.type, value):
+                findings.error(("test", i), f"gives {value!r} for '{signal}', which is {spec.type}")
         for signal in test.unknown:
             if signal not in CATALOGUE:
-                findings.error(where, f"names unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+                findings.error(("test", i), f"names unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
 
 
-def _fits(spec: Signal, value: Value) -> bool:
-    if isinstance(value, bool):
-        return spec.type == "flag"
-    if isinstance(value, str):
-        return spec.type == "text"
-    return spec.type == "float" or (spec.type == "int" and isinstance(value, int))
+def _called(rule: RuleDef) -> dict[Keys, str]:
+    """What people call the parts of a rule."""
+    names: dict[Keys, str] = {("cause", i): f"cause '{cause.id:.60}'" for i, cause in enumerate(rule.causes) if cause.id}
+    return names | {("test", i): f"test '{test.name:.120}'" for i, test in enumerate(rule.tests) if test.name}
 
 
-def _expressions(rule: RuleDef) -> list[tuple[str, str]]:
-    out = [(f"value.{v.name}", v.expression) for v in rule.values]
-    out += [(f"check.{c.name}", c.expression) for c in rule.checks]
-    out += [("alert.when", rule.when), ("alert.clear", rule.clear)]
-    for cause in rule.causes:
-        out.append((f"cause '{cause.id}'.when", cause.when))
-        out += [(f"cause '{cause.id}'.fix[{i}].when", f.when) for i, f in enumerate(cause.fixes, 1)]
-    return [(key, text) for key, text in out if text]
+def _expressions(rule: RuleDef) -> list[tuple[Keys, str]]:
+    out: list[tuple[Keys, str]] = [(("value", v.name), v.expression) for v in rule.values]
+    out += [(("check", c.name), c.expression) for c in rule.checks]
+    out += [(("alert", "when"), rule.when), (("alert", "clear"), rule.clear)]
+    for i, cause in enumerate(rule.causes):
+        out.append((("cause", i, "when"), cause.when))
+        out += [(("cause", i, "fix", j, "when"), f.when) for j, f in enumerate(cause.fixes)]
+    return [(keys, text) for keys, text in out if text]
 
 
-def _texts(rule: RuleDef) -> list[tuple[str, str]]:
-    out = [("alert.summary", rule.summary)]
-    for cause in rule.causes:
-        out.append((f"cause '{cause.id}'.text", cause.text))
-        for i, fix in enumerate(cause.fixes, 1):
+def _texts(rule: RuleDef) -> list[tuple[Keys, str]]:
+    out: list[tuple[Keys, str]] = [(("alert", "summary"), rule.summary)]
+    for i, cause in enumerate(rule.causes):
+        out.append((("cause", i, "text"), cause.text))
+        for j, fix in enumerate(cause.fixes):
             parts = {"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify, "flags": fix.flags}
-            out += [(f"cause '{cause.id}'.fix[{i}].{part}", text) for part, text in parts.items()]
+            out += [(("cause", i, "fix", j, part), text) for part, text in parts.items()]
     return out
 
 
@@ -181,15 +185,14 @@ class _Names:
                 self.samples[scope][key] = _SAMPLES[signal.type]
         self.samples[rule.scope]["name"] = "x"
         for window in rule.windows:
-            self._signal(window.signal, f"window.{window.name}")
+            self._signal(window.signal, ("window", window.name))
             self.samples[window.name] = 7.5
         for binding in rule.events:
             definition = events.get(binding.event)
             fields: dict[str, Value] = dict(_JOINED) if binding.event in _KILLS else {}
             if definition is None:
-                findings.error(
-                    f"event.{binding.name}", f"there is no event '{binding.event}'{did_you_mean(binding.event, events)}"
-                )
+                what = f"there is no event '{binding.event}'{did_you_mean(binding.event, events)}"
+                findings.error(("event", binding.name), what)
             else:
                 groups = {g for p in definition.patterns for g in re.findall(r"\(\?P<(\w+)>", p.regex)}
                 if not definition.patterns:
@@ -201,62 +204,62 @@ class _Names:
         for check in rule.checks:
             self.samples[check.name] = True
 
-    def _signal(self, name: str, key: str) -> None:
+    def _signal(self, name: str, keys: Keys) -> None:
         scope = name.partition(".")[0]
         if name not in CATALOGUE:
-            self._findings.error(key, f"unknown signal '{name}'{did_you_mean(name, CATALOGUE)}")
+            self._findings.error(keys, f"unknown signal '{name}'{did_you_mean(name, CATALOGUE)}")
         elif scope not in {self._rule.scope, "host", *self._undecoded}:
-            self._findings.error(key, f"a rule of scope '{self._rule.scope}' cannot read '{name}'")
+            self._findings.error(keys, f"a rule of scope '{self._rule.scope}' cannot read '{name}'")
 
-    def check(self, path: str, key: str) -> bool:
+    def check(self, path: str, keys: Keys) -> bool:
         """Note an error if the name does not exist; True if it does."""
         head, _, rest = path.partition(".")
         before = len(self._findings.problems)
         if head in SCOPES:
             if path != f"{self._rule.scope}.name":
-                self._signal(path, key)
+                self._signal(path, keys)
         elif head not in self.samples and head in self._undecoded:
             return False
         elif head not in self.samples:
             known = [n for n in self.samples if n not in SCOPES]
-            self._findings.error(key, f"unknown name '{path}'{did_you_mean(head, known)}")
+            self._findings.error(keys, f"unknown name '{path}'{did_you_mean(head, known)}")
         elif isinstance(self.samples[head], dict):
             part, _, field = rest.partition(".")
             if part not in _EVENT_PARTS or (part == "fields") != bool(field):
-                self._findings.error(key, f"'{path}': an event has count, age and fields.<name>")
+                self._findings.error(keys, f"'{path}': an event has count, age and fields.<name>")
             elif field and field not in self.samples[head]["fields"]:
                 known = list(self.samples[head]["fields"])
-                self._findings.error(key, f"event '{head}' has no field '{field}'{did_you_mean(field, known)}")
+                self._findings.error(keys, f"event '{head}' has no field '{field}'{did_you_mean(field, known)}")
         elif rest:
-            self._findings.error(key, f"'{head}' has no part '{rest}'")
+            self._findings.error(keys, f"'{head}' has no part '{rest}'")
         return len(self._findings.problems) == before
 
 
-def _check_expression(key: str, expression: str, names: _Names, findings: Findings) -> None:
+def _check_expression(keys: Keys, expression: str, names: _Names, findings: Findings) -> None:
     try:
         condition = Condition(expression)
     except ExpressionError as error:
-        findings.error(key, f"is not CEL: {error}")
+        findings.error(keys, f"is not CEL: {error}", error.row)
         return
     # Every name is checked, not only up to the first that is wrong.
-    if sum(not names.check(path, key) for path in condition.paths):
+    if sum(not names.check(path, keys) for path in condition.paths):
         return
     for path, operator, literal in _COMPARED.findall(expression):
-        _check_comparison(key, path, operator, literal, names, findings)
+        _check_comparison(keys, path, operator, literal, names, findings)
     try:
         value = condition.evaluate(context(names.samples))
     except ExpressionError as error:
-        findings.error(key, f"mixes types: {error}")
+        findings.error(keys, f"mixes types: {error}")
         return
-    if key.startswith("value."):
-        names.samples[key.removeprefix("value.")] = value
+    if keys[0] == "value":
+        names.samples[str(keys[1])] = value
         if isinstance(value, bool):
-            findings.warning(key, "is true or false: make it a [check]")
+            findings.warning(keys, "is true or false: make it a [check]")
     elif value is not None and not isinstance(value, bool):
-        findings.error(key, f"must be true or false, it is {type(value).__name__}")
+        findings.error(keys, f"must be true or false, it is {type(value).__name__}")
 
 
-def _check_comparison(key: str, path: str, operator: str, literal: str, names: _Names, findings: Findings) -> None:
+def _check_comparison(keys: Keys, path: str, operator: str, literal: str, names: _Names, findings: Findings) -> None:
     here: Any = names.samples
     for part in path.split("."):
         here = here.get(part) if isinstance(here, dict) else None
@@ -265,6 +268,6 @@ def _check_comparison(key: str, path: str, operator: str, literal: str, names: _
     got = "text" if literal[0] in "'\"" else "flag" if literal in ("true", "false") else "number"
     want = "text" if isinstance(here, str) else "flag" if isinstance(here, bool) else "number"
     if got != want:
-        findings.error(key, f"compares '{path}', which is {want}, with {literal}, which is {got}")
+        findings.error(keys, f"compares '{path}', which is {want}, with {literal}, which is {got}")
     elif operator in _ORDERED and want != "number":
-        findings.error(key, f"'{path}' is {want} and has no order")
+        findings.error(keys, f"'{path}' is {want} and has no order")

@@ -44,6 +44,17 @@ _STRING = re.compile(r"""r?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _PATH = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
 _WORDS = frozenset({"true", "false", "null", "in"})
 
+_COMPLAINT = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
+_EXPECTING = re.compile(r",? expecting \{.*")
+#: what people write who know another language, and how CEL has it
+_MEANT = (
+    (re.compile(r"(?<![=!<>])=(?!=)"), "; write == to compare"),
+    (re.compile(r"(?<!&)&(?!&)|\band\b"), "; write && for and"),
+    (re.compile(r"(?<!\|)\|(?!\|)|\bor\b"), "; write || for or"),
+    (re.compile(r"\bnot\b"), "; write ! for not"),
+    (re.compile(r"['\"]"), "; a text begins and ends with the same quote"),
+)
+
 #: Outcomes that a condition remembers: what it reads is mostly settings and states, which take few values.
 _REMEMBERED = 32
 #: Longer texts (a chat template, a path) are not kept for that. Characters.
@@ -51,7 +62,14 @@ _LONG_TEXT = 200
 
 
 class ExpressionError(Exception):
-    """The expression cannot be compiled or, evaluated on values of the right types, cannot be computed."""
+    """The expression cannot be compiled or, evaluated on values of the right types, cannot be computed.
+
+    `row` is the line of the expression, from 1, on which the parser stopped.
+    """
+
+    def __init__(self, what: str, row: int = 1) -> None:
+        super().__init__(what)
+        self.row = row
 
 
 class Condition:
@@ -64,7 +82,7 @@ class Condition:
         try:
             self._program = _cel.compile(source)
         except ValueError as error:
-            raise ExpressionError(_syntax(str(error))) from error
+            raise _syntax(source, str(error)) from error
         self.paths = _paths(source)
         self._reads: tuple[str, ...] | None = None
         self._memory: dict[tuple[Any, ...], Any] = {}
@@ -162,6 +180,12 @@ def _paths(source: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _syntax(text: str) -> str:
-    first = text.partition("\n")[0]
-    return first.partition("ERROR: <input>:")[2] or first
+def _syntax(source: str, text: str) -> ExpressionError:
+    """The parser's complaint in short, with what was probably meant."""
+    bare = _STRING.sub(lambda quoted: "_" * len(quoted[0]), source)
+    match = _COMPLAINT.search(text)
+    row, what = (int(match[1]), match[3]) if match else (1, text.partition("\n")[0])
+    what = _EXPECTING.sub("", what).replace("'<EOF>'", "the end").removeprefix("Syntax error: ")
+    hint = next((hint for pattern, hint in _MEANT if pattern.search(bare)), "")
+    place = f"in its line {row}, column {match[2]}: " if match and "\n" in source.strip() else ""
+    return ExpressionError(f"{place}{what}{hint}", row)

@@ -15,7 +15,7 @@ def check_explains(rules: Iterable[RuleDef]) -> list[Problem]:
     for rule in known.values():
         way = _way_back(rule.id, known)
         if way:
-            problems.append(Problem(rule.path, "explains", f"goes in a circle: {' -> '.join(way)}"))
+            problems.append(Problem(rule.path, "explains", f"goes in a circle: {' -> '.join(way)}", keys=("explains",)))
     return problems
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sentinel.facts.cards import INCIDENT
-from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.pattern import EventDef
-from sentinel.model.problem import Problem, did_you_mean
+from sentinel.model.problem import Keys, Problem
 from sentinel.model.rule import RuleDef
-from sentinel.parsing.extract import Extractor, PatternError
-from sentinel.rules.check import check_rule
+from sentinel.rules.check import Undecoded, check_rule
+from sentinel.rules.check_events import check_event, check_wordings
+from sentinel.rules.decode import Findings
 from sentinel.rules.explains import check_explains
 from sentinel.rules.ruleset import SCOPES, CompiledRule, RuleSet
-from sentinel.rules.schema import SOURCES, decode, event_defs, rule_def
+from sentinel.rules.schema import SOURCES, event_defs, rule_def
+from sentinel.rules.toml import decode, placed
 
 #: events that the engine makes of others, so that no wording is theirs
 DERIVED = (INCIDENT,)
@@ -25,66 +26,52 @@ def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[P
     """Event definitions by name, from file name -> content."""
     problems: list[Problem] = []
     events: dict[str, EventDef] = {}
-    origin: dict[str, str] = {}
-    for made in DERIVED:
-        origin[made.name] = "sentinel itself"
+    origin: dict[str, str] = {made.name: "sentinel itself" for made in DERIVED}
+    places: dict[str, Keys] = {}
     for file, data in sorted(files.items()):
-        table, bad = decode(data, file)
-        problems += bad
-        if bad:
+        decoded = decode(data, file)
+        problems += decoded.problems
+        if not decoded.usable:
             continue
-        defs, bad = event_defs(table, file)
-        problems += bad
-        for definition in defs:
+        findings = Findings(file, left_out=decoded.left_out)
+        defs = event_defs(decoded, findings)
+        for i, definition in enumerate(defs):
             if definition.name in origin:
-                problems.append(Problem(file, f"event '{definition.name}'", f"is defined in {origin[definition.name]} too"))
+                findings.error(("event", i), f"is defined in {origin[definition.name]} too")
                 continue
-            problems += _signals(definition, file)
+            check_event(definition, ("event", i), findings)
             events[definition.name] = definition
             origin[definition.name] = file
+            places[definition.name] = ("event", i)
+        problems += findings.problems
     for source in SOURCES:
-        mine = [e for e in events.values() if e.source == source]
-        try:
-            problems += [Problem(origin.get(_subject(text), source), "", text) for text in Extractor(mine).self_check()]
-        except PatternError as error:
-            problems.append(Problem(origin.get(error.event, source), f"event '{error.event}'", str(error)))
-            # A set with a broken pattern cannot be built: go on without the event so that other findings still come.
-            events.pop(error.event, None)
+        problems += check_wordings({name: e for name, e in events.items() if e.source == source}, places)
     return events, problems
-
-
-def _subject(text: str) -> str:
-    return text.split("'")[1] if text.count("'") >= 2 else ""
-
-
-def _signals(definition: EventDef, file: str) -> list[Problem]:
-    where = f"event '{definition.name}'"
-    return [
-        Problem(file, where, f"sets unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
-        for signal in (*definition.sets, *definition.const, *definition.adds, *definition.forgets)
-        if signal not in CATALOGUE
-    ]
 
 
 def load_rules(files: Mapping[str, bytes], events: Mapping[str, EventDef]) -> tuple[list[CompiledRule], list[Problem]]:
     """Compiled rules from file name -> content; a file with an error yields none."""
     problems: list[Problem] = []
     rules: list[RuleDef] = []
-    #: by file, the names that a rule declares which could be decoded only in part: what there is of it is checked as well
-    broken: dict[str, set[str]] = {}
+    #: by file, what of a rule could be decoded only in part: what there is of it is checked as well
+    broken: dict[str, Undecoded] = {}
     for file, data in sorted(files.items()):
-        table, bad = decode(data, file)
-        problems += bad
-        if bad:
+        decoded = decode(data, file)
+        problems += decoded.problems
+        if not decoded.usable:
             continue
-        rule, bad = rule_def(table, file)
+        rule, bad = rule_def(decoded, file)
         problems += bad
         rules.append(rule)
+        bad = [*decoded.problems, *bad]
         if any(p.level == "error" for p in bad):
-            broken[file] = {name for kind in _NAMING if isinstance(table.get(kind), dict) for name in table[kind]}
-        if any(p.where == "scope" for p in bad):
-            # Which signals it may read is not known.
-            broken[file] |= set(SCOPES)
+            table = decoded.table
+            names = {name for kind in _NAMING if isinstance(table.get(kind), dict) for name in table[kind]}
+            names |= {str(keys[1]) for keys in decoded.left_out if len(keys) > 1 and keys[0] in _NAMING}
+            if any(p.keys == ("scope",) for p in bad):
+                # Which signals it may read is not known.
+                names |= set(SCOPES)
+            broken[file] = Undecoded(names, decoded.left_out)
     problems += _duplicates(rules)
     problems += check_explains(rules)
     ids = {r.id for r in rules}
@@ -104,17 +91,18 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
         for rule in rules:
             value = str(getattr(rule, key))
             if value and value in first:
-                problems.append(Problem(rule.path, key, f"'{value}' is used by {first[value]} too; each rule needs its own"))
+                what = f"'{value}' is used by {first[value]} too; each rule needs its own"
+                problems.append(Problem(rule.path, key, what, keys=(key,)))
             first.setdefault(value, rule.path)
     return problems
 
 
 def load(rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes]) -> tuple[RuleSet | None, list[Problem]]:
-    """A rule set, or None if there is any error; warnings do not stop it."""
+    """A rule set, or None if there is any error; warnings do not stop it. Each problem comes with its line."""
     events, problems = load_events(event_files)
     events |= {made.name: made for made in DERIVED}
     rules, more = load_rules(rule_files, events)
-    problems += more
+    problems = placed(problems + more, {**rule_files, **event_files})
     if any(p.level == "error" for p in problems):
         return None, problems
     return RuleSet.build(rules, events.values()), problems

@@ -1,16 +1,16 @@
-"""What may stand in rule files and event files: the only file that decodes TOML below the purity line."""
+"""What may stand in rule files and event files."""
 
 from __future__ import annotations
 
 import re
-import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, get_args
+from typing import get_args
 
 from sentinel.model.alert import Severity
 from sentinel.model.labels import Scope, Value
 from sentinel.model.pattern import BuildRange, EventDef, FieldType, Pattern
-from sentinel.model.problem import Problem
+from sentinel.model.problem import Keys, Problem
 from sentinel.model.rule import (
     Basis,
     CaseDef,
@@ -25,10 +25,9 @@ from sentinel.model.rule import (
     WindowDef,
 )
 from sentinel.rules.advice import builds
-from sentinel.rules.decode import Findings, Table, parse_duration
+from sentinel.rules.decode import Findings, Table, parse_duration, quoted
+from sentinel.rules.toml import Decoded
 
-#: A rule file larger than this is not a rule file.
-MAX_FILE_BYTES = 1 << 20
 _STATES = ("firing", "quiet", "pending", "unknown", "resolved")
 _ANY = BuildRange(None, None)
 SOURCES = ("llama-server", "kernel", "systemd")
@@ -37,39 +36,16 @@ _MESSAGE_ID = re.compile(r"^[0-9a-f]{32}$")
 _TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)
 
 
-def decode(data: bytes, file: str) -> tuple[dict[str, Any], list[Problem]]:
-    """TOML of a rule or event file, or the one sentence that says why it is none."""
-    if len(data) > MAX_FILE_BYTES:
-        return {}, [Problem(file, "", f"is {len(data)} bytes; a rule file has at most {MAX_FILE_BYTES}")]
-    if not data.strip():
-        return {}, [Problem(file, "", "is empty; a rule file begins with 'schema = 1'")]
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return {}, [Problem(file, "", f"is not UTF-8 text (byte {error.start}); save it as UTF-8")]
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        return {}, [Problem(file, "", f"is not TOML: {error}")]
-    except RecursionError:
-        return {}, [Problem(file, "", "is nested too deeply to be a rule file")]
-    if table.get("schema") != 1:
-        got = table.get("schema")
-        what = "is missing; write 'schema = 1'" if got is None else f"{got!r:.40} is not supported; this version reads schema 1"
-        return table, [Problem(file, "schema", what)]
-    return table, []
-
-
-def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Problem]]:
-    """Event definitions of one file of rules/events."""
-    findings = Findings(file)
-    top = Table(data, "", findings)
+def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
+    """Event definitions of one file of rules/events, in its order."""
+    top = Table(decoded.table, (), findings)
     top.get("schema", int, 1)
     source = top.text("source", required=True, one_of=SOURCES)
     defs = []
     for table in top.tables("event"):
         name = table.text("name", required=True)
-        table.where = f"event '{name}'" if name else table.where
+        if name:
+            table.call(f"event '{name:.60}'")
         patterns = []
         for row in table.tables("pattern"):
             builds = row.builds("builds")
@@ -86,7 +62,7 @@ def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Pr
         fields: dict[str, FieldType] = {}
         for field_name, kind in table.mapping("fields").items():
             if kind not in get_args(FieldType):
-                findings.error(table.at(f"fields.{field_name}"), f"{kind!r:.40} is none of: {', '.join(get_args(FieldType))}")
+                findings.error(table.at("fields", field_name), f"{quoted(kind)} is none of: {', '.join(get_args(FieldType))}")
             else:
                 fields[field_name] = kind
         defs.append(
@@ -101,29 +77,29 @@ def event_defs(data: dict[str, Any], file: str) -> tuple[list[EventDef], list[Pr
                 forgets=table.texts("forgets"),
                 starts_run=table.get("starts_run", bool, False),
                 help=table.text("help"),
-                path=file,
+                path=findings.file,
             )
         )
         table.done()
     top.done()
-    return defs, findings.problems
+    return defs
 
 
-def rule_def(data: dict[str, Any], file: str) -> tuple[RuleDef, list[Problem]]:
+def rule_def(decoded: Decoded, file: str) -> tuple[RuleDef, list[Problem]]:
     """The rule of one file, or, where there are problems, what of it could be decoded: good for finding more of them."""
-    findings = Findings(file)
-    top = Table(data, "", findings)
+    findings = Findings(file, left_out=decoded.left_out)
+    top = Table(decoded.table, (), findings)
     top.get("schema", int, 1)
     rule_id = top.text("id", required=True)
     if rule_id and not _RULE_ID.match(rule_id):
-        findings.error("id", f"'{rule_id:.60}' is not a rule id; write lower-case words joined by '-'")
+        findings.error(("id",), f"'{rule_id:.60}' is not a rule id; write lower-case words joined by '-'")
     message_id = top.text("message_id", required=True)
     if message_id and not _MESSAGE_ID.match(message_id):
-        findings.error("message_id", "must be 32 lower-case hex digits; `systemd-id128 new` makes one")
+        findings.error(("message_id",), "must be 32 lower-case hex digits; `systemd-id128 new` makes one")
     alert = top.table("alert")
     clear, clear_after = alert.text("clear"), alert.duration("clear_after", None)
     if not clear and clear_after is None:
-        findings.error("alert", "has no way to clear: write 'clear' (an expression) or 'clear_after' (a duration)")
+        findings.error(("alert",), "has no way to clear: write 'clear' (an expression) or 'clear_after' (a duration)")
     rule = RuleDef(
         id=rule_id,
         message_id=message_id,
@@ -160,7 +136,7 @@ def _str_map(table: Table, key: str) -> dict[str, str]:
         if isinstance(value, str):
             out[name] = value
         else:
-            table.findings.error(table.at(f"{key}.{name}"), "must name a captured field, as text")
+            table.findings.error(table.at(key, name), "must name a captured field, as text")
     return out
 
 
@@ -168,9 +144,9 @@ def _windows(top: Table) -> tuple[WindowDef, ...]:
     out = []
     for name, raw in top.named("window").items():
         if not isinstance(raw, dict):
-            top.findings.error(f"window.{name}", "must be a table such as { signal = ..., over = '30s', take = 'mean' }")
+            top.findings.error(("window", name), "must be a table such as { signal = ..., over = '30s', take = 'mean' }")
             continue
-        row = Table(raw, f"window.{name}", top.findings)
+        row = Table(raw, ("window", name), top.findings)
         take = row.text("take", "mean", required=True, one_of=get_args(Take))
         over = row.duration("over", 60.0, required=True)
         if not over:
@@ -186,12 +162,12 @@ def _bindings(top: Table) -> tuple[EventBinding, ...]:
     out = []
     for name, raw in top.named("event").items():
         if not isinstance(raw, dict):
-            top.findings.error(f"event.{name}", "must be a table such as { name = ..., over = '15m' }")
+            top.findings.error(("event", name), "must be a table such as { name = ..., over = '15m' }")
             continue
-        row = Table(raw, f"event.{name}", top.findings)
+        row = Table(raw, ("event", name), top.findings)
         since, over = row.text("since", one_of=("server.start",)), row.duration("over", None)
         if bool(since) == (over is not None):
-            top.findings.error(row.where, "needs one of since = 'server.start' and over = '<duration>'")
+            top.findings.error(row.keys, "needs one of since = 'server.start' and over = '<duration>'")
         out.append(EventBinding(name, row.text("name", required=True), over))
         row.done()
     return tuple(out)
@@ -203,14 +179,14 @@ def _expressions(top: Table, key: str) -> tuple[Named, ...]:
         if isinstance(raw, str) and raw.strip():
             out.append(Named(name, raw))
         else:
-            top.findings.error(f"{key}.{name}", f"must be an expression as text, not {raw!r:.60}")
+            top.findings.error((key, name), f"must be an expression as text, not {quoted(raw)}")
     return tuple(out)
 
 
 def _cause(table: Table) -> CauseDef:
     cause_id = table.text("id", required=True)
     if cause_id:
-        table.where = f"cause '{cause_id}'"
+        table.call(f"cause '{cause_id:.60}'")
     fixes = []
     for row in table.tables("fix"):
         flags = row.text("flags")
@@ -245,7 +221,7 @@ def _cause(table: Table) -> CauseDef:
 def _case(table: Table) -> CaseDef:
     name = table.text("name", required=True)
     if name:
-        table.where = f"test '{name}'"
+        table.call(f"test '{name:.120}'")
     expect = table.table("expect")
     expected = ExpectDef(
         state=expect.text("state", "quiet", required=True, one_of=_STATES),  # type: ignore[arg-type]
@@ -259,14 +235,14 @@ def _case(table: Table) -> CaseDef:
     for when, values in table.mapping("later").items():
         seconds = parse_duration(when)
         if seconds is None or not isinstance(values, dict):
-            table.findings.error(table.at(f"later.{when}"), 'must be a table of signals under a time, as in "5s" = { ... }')
+            table.findings.error(table.at("later", when), 'must be a table of signals under a time, as in "5s" = { ... }')
         else:
-            later.append((seconds, _values(table, f"later.{when}", values)))
+            later.append((seconds, _values(table, ("later", when), values)))
     case = CaseDef(
         name=name,
         at=table.duration("at", 60.0) or 60.0,
         expect=expected,
-        given=_values(table, "given", table.mapping("given")),
+        given=_values(table, ("given",), table.mapping("given")),
         unknown=table.texts("unknown"),
         later=tuple(sorted(later, key=lambda change: change[0])),
         log=_timed(table, "log"),
@@ -280,13 +256,13 @@ def _case(table: Table) -> CaseDef:
     return case
 
 
-def _values(table: Table, key: str, raw: dict[str, Any]) -> dict[str, Value]:
+def _values(table: Table, keys: Keys, raw: Mapping[str, object]) -> dict[str, Value]:
     given: dict[str, Value] = {}
     for signal, value in raw.items():
         if isinstance(value, bool | int | float | str):
             given[signal] = value
         else:
-            table.findings.error(table.at(f"{key}.{signal}"), f"must be a number, a text or a flag, not {value!r:.60}")
+            table.findings.error(table.at(*keys, signal), f"must be a number, a text or a flag, not {quoted(value)}")
     return given
 
 
@@ -296,7 +272,7 @@ def _timed(table: Table, key: str) -> tuple[tuple[float, str], ...]:
         match = _TIMED.match(line)
         seconds = parse_duration(match.group(1)) if match else None
         if match is None or seconds is None:
-            table.findings.error(f"{table.at(key)}[{i + 1}]", "must begin with its time, for example '+3s the line'")
+            table.findings.error(table.at(key, i), "must begin with its time, for example '+3s the line'")
         else:
             out.append((seconds, match.group(2)))
     return tuple(out)

@@ -43,7 +43,7 @@ IMPURE = {
 FENCED = {
     "re2": {"parsing/extract.py", "sizing/overrides.py"},
     "cel": {"rules/condition.py"},
-    "tomllib": {"rules/schema.py"},
+    "tomllib": {"rules/toml.py"},
     "msgspec": {"recording/form.py"},
 }
 #: datetime in these converts a number that is already there into text; nothing asks what time it is.

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sample_rules import EVENT, GOOD
 
 from sentinel.model.problem import Problem
 from sentinel.rulefiles import load_paths, read, shipped
@@ -16,51 +17,6 @@ from sentinel.rules.load import load_events, load_rules
 from sentinel.rules.ruleset import RuleSet
 from sentinel.rules.template import Template, TemplateError
 from sentinel.trial import run_tests
-
-GOOD = """
-schema = 1
-id = "too-slow"
-message_id = "00000000000000000000000000000001"
-title = "generation is slow"
-severity = "warning"
-scope = "server"
-[window]
-speed = { signal = "server.generation_tps", over = "30s", take = "mean" }
-[event]
-failed = { name = "backend_init_failed", since = "server.start" }
-[value]
-share = "double(server.rss_bytes) / double(host.mem_total_bytes)"
-[check]
-slow = "speed < 1.0"
-[alert]
-when = "slow"
-for = "5s"
-clear = "!slow"
-summary = "{server.name}: {speed:.1f} tokens/s"
-[[cause]]
-id = "no-gpu"
-when = "failed.count > 0"
-text = "{failed.fields.api} did not start"
-[[cause]]
-id = "other"
-text = "not known"
-[[cause.fix]]
-do = "look"
-[[test]]
-name = "slow"
-given = { "server.generation_tps" = 0.4 }
-at = "20s"
-expect = { state = "firing", cause = "other" }
-[[test]]
-name = "fast"
-given = { "server.generation_tps" = 20.0 }
-at = "20s"
-expect = { state = "quiet" }
-[[test]]
-name = "nothing measured"
-at = "20s"
-expect = { state = "unknown", missing = ["server.generation_tps"] }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +85,7 @@ def test_a_good_rule_has_no_findings_and_passes(events: dict[str, bytes], tmp_pa
         ('"server.generation_tps" = 0.4', '"server.generation_tps" = "x"', "test 'slow'", "which is float"),
         ('"server.generation_tps" = 0.4', '"server.tps" = 0.4', "test 'slow'", "gives unknown signal 'server.tps'"),
         ('state = "unknown", missing = ["server.generation_tps"]', 'state = "quiet"', "test", "expects state = 'unknown'"),
-        ('scope = "server"', 'scope = "server"\nexplains = ["cpu-fall"]', "explains", "there is no rule 'cpu-fall'"),
+        ('scope = "server"', 'scope = "server"\nexplains = ["cpu-fall"]', "explains[1]", "there is no rule 'cpu-fall'"),
         ('do = "look"', 'do = "look"\nbuilds = "5000-"', "cause 'other'.fix[1].builds", "is not a range of builds"),
         ('do = "look"', 'do = "look"\nbuilds = "b9-b5"', "cause 'other'.fix[1].builds", "is empty"),
     ],
@@ -240,8 +196,12 @@ def test_a_daemon_that_does_not_start_says_how_to_lint_its_rules(tmp_path: Path)
     [
         (b"", "is empty"),
         (b"\xff\xfe\x00", "is not UTF-8"),
-        (b"a = ", "is not TOML"),
-        (b"x" * (2 << 20), "at most"),
+        (b"a = ", "has no value"),
+        (b"\xef\xbb\xbfschema = 1", "byte order mark"),
+        (b"<html>\n<body>\n</body>", "is not TOML: Invalid statement"),
+        (b"\x7fELF\x02\x01\x01\x00\x00", "is not TOML"),
+        (b"schema = 1\nx = " + b"9" * 5000, "is not TOML"),
+        (b"x" * (2 << 20), "is larger than 1048576 bytes"),
         (b"a = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
     ],
 )  # fmt: skip
@@ -261,20 +221,6 @@ def test_two_rules_with_one_message_id_are_refused(events: dict[str, bytes]) -> 
     assert any("message_id" in p.where and "a.toml" in p.what for p in load_rules(files, definitions)[1])
 
 
-EVENT = """
-schema = 1
-source = "llama-server"
-[[event]]
-name = "new_event"
-sets = { "server.slots" = "n" }
-fields = { n = "int" }
-[[event.pattern]]
-builds = "b9000-"
-regex = '''^slots: (?P<n>\\d+)'''
-example = "slots: 4"
-"""
-
-
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
@@ -283,6 +229,13 @@ example = "slots: 4"
         ('example = "slots: 4"', 'example = "slot: 4"', "does not match its own example"),
         ('n = "int"', 'n = "integer"', "is none of"),
         ('"server.slots"', '"server.slot"', "sets unknown signal 'server.slot'"),
+        ('fields = { n = "int" }', "", "takes 'n', which is text, for 'server.slots', which is int; say so in 'fields'"),
+        ('"n" }', '"m" }', "no pattern captures 'm'"),
+        ('n = "int"', 'n = "int", m = "int"', "fields.m: no pattern captures 'm'"),
+        ("sets =", 'const = { "server.slots" = 1.5 }\nsets =', "must be int, as 'server.slots' is, not 1.5"),
+        ("sets =", 'const = { "server.slots" = [] }\nsets =', "must be int, as 'server.slots' is, not []"),
+        ("sets =", 'adds = { "server.state" = "n" }\nsets =', "takes 'n', which is int, for 'server.state', which is text"),
+        ("sets =", 'forgets = ["server.slot"]\nsets =', "did you mean 'server.slots'"),
         ('builds = "b9000-"', "", "is missing; write the range of builds"),
         ('source = "llama-server"', 'source = "syslog"', "is none of"),
     ],
@@ -291,6 +244,17 @@ def test_a_mistake_in_an_event_file_is_found(old: str, new: str, what: str) -> N
     assert load_events({"e.toml": EVENT.encode()})[1] == []
     found = load_events({"e.toml": EVENT.replace(old, new, 1).encode()})[1]
     assert any(what in str(p) for p in found), [str(p) for p in found]
+
+
+def test_every_pattern_that_re2_refuses_is_told_and_the_others_are_still_checked() -> None:
+    """Two bad patterns of two events, and a third event whose example is wrong."""
+    two = EVENT.split("[[event]]")[1].replace("new_event", "second")
+    three = EVENT.split("[[event]]")[1].replace("new_event", "third").replace("^slots", "^third")
+    text = EVENT.replace("(?P<n>", "(?P<n") + "[[event]]" + two.replace("^", "^(?=x)") + "[[event]]" + three
+    told = [str(p) for p in load_events({"e.toml": text.encode()})[1]]
+    assert [t.partition(": ")[2].partition(" ")[0] for t in told] == ["event", "event", "event"], told
+    assert ["RE2" in t for t in told] == [True, True, False], told
+    assert "does not match its own example" in told[2]
 
 
 def test_unknown_is_not_false() -> None:

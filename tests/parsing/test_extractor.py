@@ -145,10 +145,10 @@ def test_self_check_tells_what_an_example_does_wrong() -> None:
             event("twin2", "line$", example="same line"),
         ]
     )
-    assert extractor.self_check() == [
-        "event 'wrong', pattern 1: does not match its own example 'b'",
-        "event 'second', pattern 2: its example is claimed by pattern 1; make one narrower",
-        "event 'robbed', pattern 1: its example is also claimed by event 'thief'",
+    assert [(event.name, index, what) for event, index, what in extractor.self_check()] == [
+        ("wrong", 0, "does not match its own example 'b'"),
+        ("second", 1, "its example is claimed by pattern 1; make one narrower"),
+        ("robbed", 0, "its example is also claimed by event 'thief'"),
     ]
 
 

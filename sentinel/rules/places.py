@@ -1,0 +1,325 @@
+"""On which line of a TOML file each key stands. tomllib says it only of what it refuses; this reads on after any mistake.
+
+Nothing is decoded here: keys and where they are, no values. Imported only where there is something to say of a file.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sentinel.model.problem import Keys
+
+_BLANK = re.compile(r"[ \t]*")
+_GAP = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_REST_OF_LINE = re.compile(r"[^\n]*\n?")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_VALUE = re.compile(r"[^\s,#\]}]+(?: \d\d:[^\s,#\]}]+)?")
+_QUOTED_KEY = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
+_STRINGS = (
+    ('"""', re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}', re.DOTALL)),
+    ("'''", re.compile(r"'''(?:[^']|'(?!''))*'{3,5}", re.DOTALL)),
+    ('"', re.compile(r'"(?:[^"\\\n]|\\.)*"')),
+    ("'", re.compile(r"'[^'\n]*'")),
+)
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
+_ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
+#: Bare keys and names only: a quoted one, or a number in brackets, may be a value.
+_STARTS_STATEMENT = re.compile(r"[ \t]*(?:[A-Za-z0-9_.-]+[ \t]*=[^=]|\[{1,2}[A-Za-z][\w. -]*\]{1,2}[ \t\r]*(?:#.*)?(?:\n|\Z))")
+#: Deeper values have no places of their own, they are found under what they are in.
+_DEEPEST = 32
+
+
+class _LostError(Exception):
+    """Not TOML from here on."""
+
+
+@dataclass(slots=True)
+class Statement:
+    """A header or a ``key = value`` with the lines that it takes, counted from 1."""
+
+    keys: Keys
+    first: int
+    last: int
+    header: bool
+
+
+@dataclass(slots=True)
+class Outline:
+    """Where things are, and what is wrong with the file's form, each with line, keys and sentence."""
+
+    lines: dict[Keys, int] = field(default_factory=dict)
+    #: where the text of a value in three quotes begins: a line feed right behind the quotes is not part of it
+    texts: dict[Keys, int] = field(default_factory=dict)
+    statements: list[Statement] = field(default_factory=list)
+    flaws: list[tuple[int, Keys, str]] = field(default_factory=list)
+
+    def line(self, keys: Keys, row: int = 1) -> int:
+        """The line of a key, or of the nearest table or value that it would be in; 0 for the file as a whole.
+
+        `row` counts, from 1, the lines of a text in three quotes.
+        """
+        if row > 1 and keys in self.texts:
+            return self.texts[keys] + row - 1
+        for length in range(len(keys), 0, -1):
+            found = self.lines.get(keys[:length])
+            if found is not None:
+                return found
+        return 0
+
+    def at(self, line: int) -> Statement | None:
+        """The statement on a line."""
+        return next((s for s in self.statements if s.first <= line <= s.last), None)
+
+
+def outline(text: str) -> Outline:
+    """Where the keys of a TOML text are; never raises."""
+    return _Scanner(text).run()
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._breaks = [match.end() for match in re.finditer("\n", text)]
+        self._out = Outline()
+        #: how many tables an array of tables has so far
+        self._arrays: dict[Keys, int] = {}
+        #: header and key of each value so far, to find what is there twice
+        self._said: dict[Keys, int] = {}
+
+    def run(self) -> Outline:
+        prefix: Keys = ()
+        while True:
+            self._skip(_GAP)
+            if self._at >= len(self._text):
+                return self._out
+            begin = self._at
+            statement = Statement((), self._line(), 0, self._text[begin] == "[")
+            try:
+                if statement.header:
+                    prefix = statement.keys = self._header(statement.first)
+                else:
+                    self._pair(prefix, statement)
+                self._skip(_BLANK)
+            except _LostError:
+                pass
+            self._skip(_REST_OF_LINE)
+            statement.last = self._line(max(begin, self._at - 1))
+            self._out.statements.append(statement)
+
+    def _line(self, at: int | None = None) -> int:
+        return bisect_right(self._breaks, self._at if at is None else at) + 1
+
+    def _skip(self, what: re.Pattern[str]) -> None:
+        match = what.match(self._text, self._at)
+        if match is not None:
+            self._at = match.end()
+
+    def _take(self, token: str) -> bool:
+        if self._text.startswith(token, self._at):
+            self._at += len(token)
+            return True
+        return False
+
+    def _flaw(self, line: int, keys: Keys, what: str) -> None:
+        self._out.flaws.append((line, keys, what))
+
+    def _key(self) -> tuple[str, ...]:
+        """A dotted key."""
+        parts = []
+        while True:
+            self._skip(_BLANK)
+            match = _QUOTED_KEY.match(self._text, self._at) or _BARE_KEY.match(self._text, self._at)
+            if match is None:
+                raise _LostError
+            self._at = match.end()
+            parts.append(_unquoted(match[0]))
+            self._skip(_BLANK)
+            if not self._take("."):
+                return tuple(parts)
+
+    def _header(self, line: int) -> Keys:
+        double = self._text.startswith("[[", self._at)
+        self._at += 2 if double else 1
+        parts = self._key()
+        closed = self._take("]]" if double else "]")
+        keys: Keys = ()
+        for i, part in enumerate(parts):
+            keys += (part,)
+            if i == len(parts) - 1:
+                if double:
+                    self._arrays[keys] = self._arrays.get(keys, 0) + 1
+                    self._out.lines.setdefault(keys, line)
+                    keys += (self._arrays[keys] - 1,)
+                elif keys in self._arrays:
+                    self._flaw(line, keys, f"is one table here and an array of tables before; write [[{'.'.join(parts)}]]")
+                elif keys in self._said:
+                    self._flaw(line, keys, f"is there twice; first on line {self._said[keys]}")
+                else:
+                    self._said[keys] = line
+            elif keys in self._arrays:
+                keys += (self._arrays[keys] - 1,)
+            self._out.lines.setdefault(keys, line)
+        if not closed:
+            self._flaw(
+                line, keys, f"its header is not closed; write {'[[' if double else '['}{'.'.join(parts)}{']]' if double else ']'}"
+            )
+        return keys
+
+    def _pair(self, prefix: Keys, statement: Statement) -> None:
+        parts = self._key()
+        keys = prefix + parts
+        statement.keys = keys
+        line = statement.first
+        for length in range(len(prefix) + 1, len(keys) + 1):
+            self._out.lines.setdefault(keys[:length], line)
+        if keys in self._said:
+            self._flaw(line, keys, f"is there twice; first on line {self._said[keys]}")
+        self._said.setdefault(keys, line)
+        self._equals(keys)
+        self._value(keys)
+
+    def _equals(self, keys: Keys) -> None:
+        if self._take("="):
+            self._skip(_BLANK)
+            return
+        if self._text.startswith(":", self._at):
+            self._flaw(self._line(), keys, "has ':' where TOML has '='; write key = value")
+        else:
+            self._flaw(self._line(), keys, "is no key with a value; write key = value")
+        raise _LostError
+
+    def _value(self, keys: Keys, depth: int = 0) -> None:
+        self._out.lines.setdefault(keys, self._line())
+        if depth > _DEEPEST:
+            raise _LostError
+        if self._take("["):
+            self._items(keys, depth)
+        elif self._take("{"):
+            self._inline(keys, depth)
+        elif not self._string(keys):
+            match = _BARE_VALUE.match(self._text, self._at)
+            if match is None:
+                self._flaw(self._line(), keys, "has no value")
+                raise _LostError
+            self._at = match.end()
+            if hint := _hint(match[0]):
+                self._flaw(self._line(match.start()), keys, hint)
+
+    def _string(self, keys: Keys) -> bool:
+        for quote, form in _STRINGS:
+            if self._text.startswith(quote, self._at):
+                match = form.match(self._text, self._at)
+                if match is None:
+                    self._flaw(self._line(), keys, f"its text begins with {quote} and has no end")
+                    raise _LostError
+                if quote == '"' and (bad := _bad_escape(match[0])):
+                    what = f"has {bad} in double quotes; between single quotes a backslash stands for itself"
+                    self._flaw(self._line(), keys, what)
+                if len(quote) == 3:
+                    after = self._text[self._at + 3 : self._at + 5].lstrip("\r")
+                    self._out.texts[keys] = self._line() + after.startswith("\n")
+                self._at = match.end()
+                return True
+        return False
+
+    def _items(self, keys: Keys, depth: int) -> None:
+        line = self._line()
+        for index in range(len(self._text)):
+            if self._between(line, keys, "]"):
+                return
+            self._value((*keys, index), depth + 1)
+            self._skip(_GAP)
+            if not self._take(",") and not self._text.startswith("]", self._at):
+                self._unfinished(line, keys, "]")
+
+    def _between(self, line: int, keys: Keys, close: str) -> bool:
+        """At the end of an array; what looks like the next statement of the file means that the end was forgotten."""
+        before = self._at
+        self._skip(_GAP)
+        if self._take(close):
+            return True
+        new_line = self._text.rfind("\n", before, self._at) + 1
+        if self._at >= len(self._text) or (new_line and _STARTS_STATEMENT.match(self._text, new_line)):
+            self._at = max(before, new_line - 1)
+            self._unfinished(line, keys, close)
+        return False
+
+    def _unfinished(self, line: int, keys: Keys, close: str) -> None:
+        self._flaw(line, keys, f"lacks a ',' or its '{close}'; it begins on line {line}")
+        raise _LostError
+
+    def _inline(self, keys: Keys, depth: int) -> None:
+        line = self._line()
+        self._skip(_BLANK)
+        if self._take("}"):
+            return
+        while True:
+            inner = keys + self._key()
+            if inner in self._said:
+                self._flaw(self._line(), inner, "is there twice in one table")
+            self._said.setdefault(inner, self._line())
+            self._equals(inner)
+            self._value(inner, depth + 1)
+            self._skip(_BLANK)
+            if self._take("}"):
+                return
+            if not self._take(","):
+                if self._text[self._at : self._at + 1] in ("\n", "\r", "#"):
+                    self._flaw(line, keys, "goes over several lines; a table in { } has to stay on one")
+                    raise _LostError
+                self._unfinished(line, keys, "}")
+            self._skip(_BLANK)
+            if self._text[self._at : self._at + 1] in ("\n", "\r", "#", "}"):
+                self._flaw(line, keys, "has a ',' at its end; a table in { } has none there and stays on one line")
+                raise _LostError
+
+
+def _unquoted(key: str) -> str:
+    if key[0] == "'":
+        return key[1:-1]
+    if key[0] != '"':
+        return key
+
+    def character(match: re.Match[str]) -> str:
+        code = match[1] or match[2]
+        if code:
+            number = int(code, 16)
+            return chr(number) if number < 0x110000 else ""
+        return _ESCAPED.get(match[3], match[3])
+
+    return _ESCAPE.sub(character, key[1:-1])
+
+
+def _bad_escape(text: str) -> str:
+    for match in _ESCAPE.finditer(text):
+        if match[3] is not None and match[3] not in 'btnfr"\\':
+            return match[0]
+    return ""
+
+
+def _hint(value: str) -> str:
+    """What somebody meant who wrote this without quotes; empty for what may be a value."""
+    lower = value.lower()
+    if value in ("true", "false") or lower.lstrip("+-") in ("inf", "nan"):
+        return ""
+    if lower in ("true", "false", "yes", "no", "on", "off", "none", "null"):
+        return f"is {value}; TOML knows true and false" + (
+            ", and a value that is not known goes into unknown = [...]" * (lower[0] == "n" and lower != "no")
+        )
+    if value[0].isalpha() or value[0] == "_":
+        return f'is a text without quotes; write "{value}"'
+    return ""
+
+
+def blanked(text: str, statements: Iterable[Statement]) -> str:
+    """The text with these statements made empty lines, so that all others keep their places."""
+    lines = text.split("\n")
+    for statement in statements:
+        for number in range(statement.first, statement.last + 1):
+            if number <= len(lines):
+                lines[number - 1] = ""
+    return "\n".join(lines)
