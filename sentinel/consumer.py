@@ -61,6 +61,8 @@ class Consumer:
         self._checkpointed = 0.0
         self._changed = False
         self._flush_timer: asyncio.TimerHandle | None = None
+        #: usual speeds that changed since the last checkpoint
+        self._baselines: dict[tuple[str, int], tuple[float, str] | None] = {}
 
     async def run(self) -> None:
         """Consume until cancelled."""
@@ -90,6 +92,7 @@ class Consumer:
     def restore(self) -> None:
         """Go on where an earlier run of the daemon stood."""
         self._restore_state()
+        self._restore_speeds()
         saved = self._history.checkpoint("silences")
         if saved is None:
             return
@@ -109,6 +112,19 @@ class Consumer:
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             log.warning(f"the state of an earlier run cannot be used, starting anew: {error}")
             self.engine = Engine(self.engine.ruleset, time.perf_counter)
+
+    def _restore_speeds(self) -> None:
+        speeds = self.engine.speeds
+        try:
+            rows = [[c, depth, at, msgspec.json.decode(samples)] for c, depth, at, samples in self._history.baselines()]
+            speeds.learned(rows)
+        except (msgspec.DecodeError, TypeError, ValueError) as error:
+            log.warning(f"the usual speeds of an earlier run cannot be used, they are learned anew: {error}")
+        speeds.on_change = self._learned
+
+    def _learned(self, configuration: str, depth: int, row: list[Any] | None) -> None:
+        self._changed = True
+        self._baselines[configuration, depth] = None if row is None else (row[0], msgspec.json.encode(row[1]).decode())
 
     def close(self) -> None:
         """Keep the state and tell what can be told."""
@@ -159,8 +175,9 @@ class Consumer:
         """Transitions and the state they left, in one transaction; no state while a log is half taken."""
         self._checkpointed = self._clock.now()
         silences = {"silences": msgspec.json.encode(self.engine.silences.dump())}
+        baselines, self._baselines = self._baselines, {}
         if self._logs.in_midst:
-            return self._history.commit(transitions, silences)
+            return self._history.commit(transitions, silences, baselines)
         self._changed = False
         state = {"engine": self.engine.dump(), "positions": self._logs.positions, "cursors": self._logs.cursors}
-        return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences})
+        return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences}, baselines)

@@ -18,6 +18,7 @@ from sentinel.alerts.silences import Silence, Silences, hushed
 from sentinel.facts.attribution import GROWTH, Attribution
 from sentinel.facts.beliefs import Beliefs
 from sentinel.facts.cards import Cards
+from sentinel.facts.speeds import SPOILED_BY, Speeds
 from sentinel.learning import Learning
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Scope
@@ -54,6 +55,8 @@ class Engine:
         self.incidents = Incidents(self.book, self.beliefs)
         #: not part of `dump`: what people do not want to be told is no part of what happened
         self.silences = Silences()
+        #: not part of `dump` either: what was learned of a configuration outlives the state of this machine's servers
+        self.speeds = Speeds(self.beliefs)
         #: rules that raised, with the reason; the others go on
         self.unhealthy: dict[str, str] = {}
         #: hears of each event in the lines of a step, for whoever keeps what was made of them
@@ -65,7 +68,9 @@ class Engine:
         self._stopwatch = stopwatch
         self._attribution = Attribution(self.beliefs)
         self._cards = Cards(self.beliefs)
-        self._learning = Learning(self.beliefs, self._attribution, self._touch, self._mark_entity, self.book.rename)
+        self._learning = Learning(
+            self.beliefs, self._attribution, self.speeds, self._healthy, self._touch, self._mark_entity, self.book.rename
+        )
         self._timers: list[tuple[float, str, Scope, str]] = []
         self._dirty: dict[tuple[str, Entity], None] = {}
         self._swept = float("-inf")
@@ -199,6 +204,10 @@ class Engine:
                 ):
                     self._mark(rule_id, entity)
 
+    def _healthy(self, entity: Entity) -> bool:
+        """No alert is open that makes this server slow, or that may be about to say so."""
+        return not any(r.rule in SPOILED_BY and (r.entity == entity or r.entity.scope != "server") for r in self.book.open())
+
     def _happened(self, entity: Entity, event: str) -> bool:
         """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""
         return self.beliefs.happened(entity, event, float("-inf"))[0] > 0
@@ -210,6 +219,7 @@ class Engine:
             records = [r for r in self.book.of_entity(entity) if r.life.state != "inactive"]
             if not records:
                 self.beliefs.remove(entity)
+                self.speeds.renewed(entity)
                 self.book.drop_entity(entity)
 
     # --- evaluation ---
@@ -400,6 +410,7 @@ class Engine:
             "attribution": self._attribution.dump(),
             "card": self._cards.dump(),
             "silences": self.silences.dump(),
+            "speeds": self.speeds.dump(),
             "timers": [list(timer) for timer in sorted(set(self._timers))],
             "swept": self._swept if self._swept != float("-inf") else None,
             "unhealthy": dict(self.unhealthy),
@@ -412,6 +423,9 @@ class Engine:
         self._attribution.load(data["attribution"])
         self._cards.load(data["card"])
         self.silences.load(data["silences"])
+        # recordings made before there were baselines have none
+        if (speeds := data.get("speeds")) is not None:
+            self.speeds.load(speeds)
         # A timer that has run out is not set again, or rules would be judged once more than they were; a changed rule may
         # have other times, as `load` has set them.
         kept = {timer for timer in self._timers if timer[1] in changed}

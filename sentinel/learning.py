@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from sentinel.facts.attribution import Attribution
 from sentinel.facts.beliefs import Beliefs, Run
+from sentinel.facts.speeds import EVENTS as SPEED_EVENTS
+from sentinel.facts.speeds import Speeds
 from sentinel.model.labels import Entity, Unknown, Value
 from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGone
 from sentinel.model.signal import SignalOrigin
@@ -18,19 +20,23 @@ _LASTING = frozenset({"server.unit", "server.container", "server.user", "server.
 
 
 class Learning:
-    """Changes what is believed. `touched(signal, entity)` hears of each change, `renewed(entity)` of a new run or an end,
-    `renamed(old, new)` of a server that was known by a makeshift name."""
+    """Changes what is believed. `healthy(entity)`: nothing is known that makes it slow. `touched(signal, entity)` hears of each
+    change, `renewed(entity)` of a new run or an end, `renamed(old, new)` of a server that was known by a makeshift name."""
 
     def __init__(
         self,
         beliefs: Beliefs,
         attribution: Attribution,
+        speeds: Speeds,
+        healthy: Callable[[Entity], bool],
         touched: Callable[[str, Entity], None],
         renewed: Callable[[Entity], None],
         renamed: Callable[[Entity, Entity], None],
     ) -> None:
         self._beliefs = beliefs
         self._attribution = attribution
+        self._speeds = speeds
+        self._healthy = healthy
         self._touched = touched
         self._renewed = renewed
         self._renamed = renamed
@@ -63,6 +69,11 @@ class Learning:
                     values[signal] = base + more
         if entity.scope == "server" and definition.source == "llama-server":
             self._narrow(entity, match, values)
+        if definition.name in SPEED_EVENTS and entity.scope == "server":
+            live = not reading.backlog
+            values |= self._speeds.line(
+                definition.name, match.fields, entity, reading.at, live=live, healthy=lambda: self._healthy(entity)
+            )
         if values:
             self.values(entity, values, reading.at, reading.source)
 
@@ -89,6 +100,7 @@ class Learning:
                 self._forget(entity, ("process", "model"), but=_LASTING)
             self._beliefs.runs[entity] = Run(at, run.pid)
         self._forget(entity, ("log",))
+        self._speeds.renewed(entity)
         if read_at >= at:
             self._renewed(entity)
 
@@ -111,6 +123,7 @@ class Learning:
         self._beliefs.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned for.
+            self._speeds.renewed(makeshift)
             for signal in sorted(self._beliefs.rename(makeshift, entity)):
                 self._touched(signal, entity)
             self._renamed(makeshift, entity)

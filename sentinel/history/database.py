@@ -30,6 +30,11 @@ MIGRATIONS = (
     CREATE TABLE checkpoints (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE marks (sink TEXT PRIMARY KEY, last_id INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE baselines (
+        configuration TEXT NOT NULL, depth INTEGER NOT NULL, at REAL NOT NULL, samples TEXT NOT NULL,
+        PRIMARY KEY (configuration, depth)) WITHOUT ROWID;
+    """,
 )
 
 KEEP_DAYS = 90
@@ -40,6 +45,8 @@ KEEP_ROWS = 100_000
 _BUSY_SECONDS = 2.0
 
 Rows = list[tuple[int, Transition]]
+#: Usual speeds by configuration and class of depth: when, and the answers it was learned from; None: forgotten.
+Baselines = Mapping[tuple[str, int], tuple[float, str] | None]
 
 
 class HistoryFault(Exception):
@@ -74,12 +81,22 @@ class Database:
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
-    def commit(self, rows: Sequence[tuple[int, Transition]], checkpoint: Mapping[str, bytes], marks: Mapping[str, int]) -> None:
+    def commit(
+        self,
+        rows: Sequence[tuple[int, Transition]],
+        checkpoint: Mapping[str, bytes],
+        marks: Mapping[str, int],
+        baselines: Baselines,
+    ) -> None:
         """Write all of it or nothing. Raises HistoryFault."""
         with self._faults("write to"), self._db:
             self._db.executemany("INSERT OR REPLACE INTO transitions VALUES (?,?,?,?,?,?,?,?)", map(_row, rows))
             self._db.executemany("INSERT OR REPLACE INTO checkpoints VALUES (?,?)", checkpoint.items())
             self._db.executemany("INSERT OR REPLACE INTO marks VALUES (?,?)", marks.items())
+            kept = [(*key, *row) for key, row in baselines.items() if row is not None]
+            self._db.executemany("INSERT OR REPLACE INTO baselines VALUES (?,?,?,?)", kept)
+            gone = [key for key, row in baselines.items() if row is None]
+            self._db.executemany("DELETE FROM baselines WHERE configuration = ? AND depth = ?", gone)
 
     def last_id(self) -> int:
         """The highest id ever given out and kept, 0 in a new file."""
@@ -99,6 +116,11 @@ class Database:
         with self._faults("read"):
             row = self._db.execute("SELECT value FROM checkpoints WHERE key = ?", (key,)).fetchone()
             return None if row is None else bytes(row[0])
+
+    def baselines(self) -> list[tuple[str, int, float, str]]:
+        """Every usual speed: configuration, class of depth, when, and the answers it was learned from."""
+        with self._faults("read"):
+            return self._db.execute("SELECT configuration, depth, at, samples FROM baselines ORDER BY at").fetchall()
 
     def news(self, after: int, limit: int) -> Rows:
         """Transitions that people are told of, oldest first, with ids above `after`."""
@@ -189,7 +211,7 @@ def _prepare(db: sqlite3.Connection) -> None:
 def _check_shape(db: sqlite3.Connection) -> None:
     """A file of another program can carry any user_version."""
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"transitions", "checkpoints", "marks"} <= tables:
+    if not {"transitions", "checkpoints", "marks", "baselines"} <= tables:
         raise _Unusable("corrupt", "a database that is not sentinel's")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Database, HistoryFault, Rows
+from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Baselines, Database, HistoryFault, Rows
 from sentinel.model.alert import Transition
 from sentinel.model.wire import is_news
 
@@ -33,17 +33,24 @@ class History:
         self._database: Database | None = None
         self._unwritten: deque[tuple[int, Transition]] = deque(maxlen=MOST_IN_MEMORY)
         self._checkpoints: dict[str, bytes] = {}
+        self._baselines: dict[tuple[str, int], tuple[float, str] | None] = {}
         self._marks: dict[str, int] = {}
         self._stale_marks: set[str] = set()
         self._last_id = 0
         self._open()
 
-    def commit(self, transitions: Sequence[Transition], checkpoint: Mapping[str, bytes] | None = None) -> list[int]:
-        """Keep transitions and checkpoint together, all or nothing. Returns the id of each transition."""
+    def commit(
+        self,
+        transitions: Sequence[Transition],
+        checkpoint: Mapping[str, bytes] | None = None,
+        baselines: Baselines | None = None,
+    ) -> list[int]:
+        """Keep transitions, checkpoint and usual speeds together, all or nothing. Returns the id of each transition."""
         ids = list(range(self._last_id + 1, self._last_id + 1 + len(transitions)))
         self._last_id += len(transitions)
         self._unwritten.extend(zip(ids, transitions, strict=True))
         self._checkpoints.update(checkpoint or {})
+        self._baselines.update(baselines or {})
         self._write()
         return ids
 
@@ -52,6 +59,11 @@ class History:
         if key in self._checkpoints:
             return self._checkpoints[key]
         return self._read(lambda database: database.checkpoint(key), None)
+
+    def baselines(self) -> list[tuple[str, int, float, str]]:
+        """Usual speeds that an earlier run kept: configuration, class of depth, when, and the answers, oldest first."""
+        none: list[tuple[str, int, float, str]] = []
+        return self._read(lambda database: database.baselines(), none)
 
     def register(self, sink: str) -> None:
         """Begin to owe transitions to `sink`; one that was never named before is owed none of the past."""
@@ -142,13 +154,14 @@ class History:
             return
         marks = {sink: self._marks[sink] for sink in self._stale_marks}
         try:
-            self._database.commit(tuple(self._unwritten), self._checkpoints, marks)
+            self._database.commit(tuple(self._unwritten), self._checkpoints, marks, self._baselines)
         except HistoryFault as fault:
             self.fault = str(fault)
             return
         self.fault = ""
         self._unwritten.clear()
         self._checkpoints.clear()
+        self._baselines.clear()
         self._stale_marks.clear()
 
     def _read(self, query: Callable[[Database], T], otherwise: T) -> T:

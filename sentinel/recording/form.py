@@ -196,6 +196,11 @@ class _Attribution(msgspec.Struct):
     report: _OomReport
 
 
+class _Speeds(msgspec.Struct):
+    baselines: list[tuple[str, Count, Number, list[tuple[Number, Count | None, Number | None]]]]
+    answers: list[tuple[Scope, str, Count, Count, Number, bool, Count | None, Count | None, Count, Number | None]]
+
+
 class _Snapshot(msgspec.Struct):
     """The form of a state that `Engine.resume` may be given; keys that are not named here are left to it."""
 
@@ -215,6 +220,7 @@ class _Snapshot(msgspec.Struct):
     timers: list[tuple[Number, str, Scope, str]]
     swept: Number | None
     unhealthy: dict[str, str]
+    speeds: _Speeds | None = None
 
 
 _ROWS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyRow)

@@ -153,7 +153,7 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     by_preset = exits = False
     for name, setting in _from_environment(env):
         _put(settings, name, setting)
-    for flag, value in _words(argv):
+    for flag, value in words(argv):
         if flag in BY_FLAG:
             if value is not None or flag in OPTIONAL_VALUE_FLAGS:
                 _put(settings, BY_FLAG[flag], Setting("on" if value is None else value, flag))
@@ -169,7 +169,7 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, by_preset, exits)
 
 
-def _words(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def words(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Flags with their values. llama-server takes no free words: what follows no flag that wants it is passed over."""
     at = 1
     while at < len(argv):

@@ -18,6 +18,7 @@ from sentinel.model.reading import Reading, ServerFound, ServerGone
 from sentinel.sources.argv import Requested, decode
 from sentinel.sources.cgroup import Membership
 from sentinel.sources.cgroup import parse as parse_cgroup
+from sentinel.sources.configuration import configuration
 from sentinel.sources.gguf import GgufError, GgufHeader, read_model
 from sentinel.sources.identity import Kind, classify, is_server_name
 from sentinel.sources.logs_of import LogSource, absolute, find_log, inside
@@ -157,6 +158,9 @@ class Servers:
         }
         model, about_model = self._model(pid, requested, env_unreadable)
         values |= about_model
+        values["server.configuration"] = (
+            Unknown(env_unreadable) if env_unreadable else self._configuration(pid, words, env, requested.text("model"))
+        )
         entity = Entity("server", _name(values, member, pid, others))
         return ServerProcess(pid, stat.start_ticks, start, entity, requested, member, log, model, stat.parent, values)
 
@@ -168,6 +172,10 @@ class Servers:
             return {}, reason(path, error)
         decoded = (os.fsdecode(pair).partition("=") for pair in pairs)
         return {name: value for name, equals, value in decoded if equals}, ""
+
+    def _configuration(self, pid: int, words: Sequence[str], env: Mapping[str, str], asked: str) -> str | Unknown:
+        model = inside(self.roots, pid, absolute(self.roots, pid, asked)) if asked else ""
+        return configuration(self.roots, pid, words, env, model)
 
     def _model(self, pid: int, requested: Requested, env_unreadable: str) -> tuple[GgufHeader | None, dict[str, Value | Unknown]]:
         asked = requested.text("model")

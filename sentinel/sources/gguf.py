@@ -134,17 +134,25 @@ class GgufHeader:
         return FILE_LABELS.get(number & ~GUESSED, f"file type {number}")
 
 
-def read_model(path: str) -> GgufHeader:
-    """Read a model file, with all its splits when it is named ``...-00001-of-0000N.gguf``. Raises GgufError."""
+def parts_of(path: str) -> list[str]:
+    """The files of a model: one, or all its splits when it is named ``...-00001-of-0000N.gguf``. At most one too many to read."""
     match = _SPLIT.search(path)
     count = int(match[2]) if match else 1
     if match is None or count < 2:
+        return [path]
+    stem = path[: match.start()]
+    return [f"{stem}-{number:05d}-of-{count:05d}.gguf" for number in range(1, min(count, _MAX_SPLITS + 1) + 1)]
+
+
+def read_model(path: str) -> GgufHeader:
+    """Read a model file, with all its splits when it is named ``...-00001-of-0000N.gguf``. Raises GgufError."""
+    names = parts_of(path)
+    if len(names) == 1:
         return read_header(path)
-    if count > _MAX_SPLITS:
-        raise GgufError(f"{clean(path)} claims {count} splits; more than {_MAX_SPLITS} are not read")
+    if len(names) > _MAX_SPLITS:
+        raise GgufError(f"{clean(path)} claims more than {_MAX_SPLITS} splits, which are not read")
     parts, missing = [], []
-    for number in range(1, count + 1):
-        name = f"{path[: match.start()]}-{number:05d}-of-{count:05d}.gguf"
+    for name in names:
         try:
             parts.append(read_header(name))
         except GgufError as error:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sentinel.engine import Engine
 from sentinel.flight import AFTER
-from sentinel.model.labels import HOST
+from sentinel.model.labels import HOST, Entity
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.recording import Recording
 from sentinel.recordings import Recordings, lines
@@ -24,6 +24,13 @@ from sentinel.rules.ruleset import RuleSet
 
 LOGS = Path(__file__).resolve().parents[1] / "fixtures" / "logs"
 RECORDED = sorted(LOGS.glob("*.log"))
+
+BEGUN = b"0.05.100.000 I slot launch_slot_: id  %d | task %d | processing task, is_child = 0\n"
+ENDED = (
+    b"0.05.200.000 I slot print_timing: id  0 | task 7 |        eval time = 1184.74 ms /    40 tokens (   30.38 ms per token,"
+    b"    32.92 tokens per second)\n"
+    b"0.05.200.000 I slot      release: id  0 | task 7 | stop processing: n_tokens = 1143, truncated = 0\n"
+)
 
 
 @st.composite
@@ -42,8 +49,14 @@ def stories(draw: st.DrawFn) -> list[Reading]:
                 out.append(ServerFound(at, "process", entity, pids[entity], at - draw(st.sampled_from([0.0, 5.0])), values))
             case 1:
                 out.append(ServerGone(at, "process", entity, pids[entity]))
-            case 2 | 3:
+            case 2:
                 out.append(Samples(at, "process", entity, draw(st.sampled_from([ON_CPU, ON_GPU]))))
+            case 3:
+                out.append(Samples(at, "amdgpu", Entity("gpu", "0000:03:00.0"), {"gpu.power_watts": 210.0}))
+                for slot in range(draw(st.integers(1, 2))):
+                    out.append(LogLines(at, "server.log", entity, BEGUN % (slot, slot)))
+                for _ in range(draw(st.integers(0, 12))):
+                    out.append(LogLines(at, "server.log", entity, BEGUN % (0, 7) + ENDED))
             case 4:
                 readable = draw(st.sampled_from([True, False]))
                 out.append(Samples(at, "host", HOST, {**NO_GPU, "host.kernel_log_readable": readable}))

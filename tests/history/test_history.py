@@ -17,6 +17,7 @@ import pytest
 from sample_transitions import FIRING, firing, resolved
 
 from sentinel.history import History
+from sentinel.history.database import MIGRATIONS
 from sentinel.model.labels import Entity
 
 REPO = Path(__file__).resolve().parents[2]
@@ -229,3 +230,27 @@ def test_retention_keeps_the_newest(path: Path) -> None:
     history.prune(10_000 * 86400.0)
     history.close()
     assert History(path).commit([FIRING]) == [last + 1]
+
+
+def test_usual_speeds_outlive_the_process_object_and_one_that_is_forgotten_is_gone(path: Path) -> None:
+    history = History(path)
+    history.commit([], None, {("aa", 0): (1.0, "[[33.0,null,null]]"), ("aa", 3): (2.0, "[]"), ("bb", 0): (3.0, "[]")})
+    history.commit([], None, {("aa", 0): (4.0, "[[30.0,null,null]]"), ("aa", 3): None})
+    history.close()
+
+    assert History(path).baselines() == [("bb", 0, 3.0, "[]"), ("aa", 0, 4.0, "[[30.0,null,null]]")]
+    assert History(None).baselines() == []
+
+
+def test_a_history_of_the_first_schema_gets_its_table_and_keeps_its_rows(path: Path) -> None:
+    """As written before there were usual speeds: one step of the schema taken."""
+    with sqlite3.connect(path) as old:
+        old.executescript(f"BEGIN; {MIGRATIONS[0]}; PRAGMA user_version=1; COMMIT;")
+        old.execute("INSERT INTO checkpoints VALUES ('state', X'01')")
+    old.close()
+
+    history = History(path)
+    history.commit([FIRING], None, {("aa", 0): (1.0, "[]")})
+
+    assert (history.checkpoint("state"), history.transitions(), history.message) == (b"\1", [FIRING], "")
+    assert history.baselines() == [("aa", 0, 1.0, "[]")]

@@ -27,7 +27,7 @@ KILLED = (
 ASKED: dict[str, Value | Unknown] = {
     "server.gpu_layers_requested": 99, "server.gpu_layers_asked": "99", "server.gpu_layers_explicit": True,
     "server.device_none": False, "server.is_router": False, "server.model_bytes": 4_000_000_000, "server.log_readable": True,
-    "server.port": 18080, "server.user": Unknown("may not be read"),
+    "server.port": 18080, "server.user": Unknown("may not be read"), "server.configuration": "c0ffee00c0ffee00",
 }  # fmt: skip
 ON_CPU: dict[str, Value | Unknown] = {"server.gpu_nodes_open": 0, "server.gpu_memory_bytes": 0, "server.gpu_gtt_bytes": 0}
 ON_GPU: dict[str, Value | Unknown] = {"server.gpu_nodes_open": 2, "server.gpu_memory_bytes": 3_000_000_000}
