@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from sentinel import systemd
-from sentinel.api import ApiServer, Broadcaster, Past, SocketInUse, listen
+from sentinel.api import ApiServer, Broadcaster, Past, Query, SocketInUse, listen
 from sentinel.clock import Clock
 from sentinel.config import Config
 from sentinel.consumer import Consumer
@@ -28,6 +28,7 @@ from sentinel.logs import Logs
 from sentinel.model.labels import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
 from sentinel.model.wire import transition_to_dict
+from sentinel.openapi import Description
 from sentinel.queries import Queries
 from sentinel.recordings import Recordings
 from sentinel.reload import Reload
@@ -103,6 +104,10 @@ class Daemon:
     def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
         return [(one, transition_to_dict(transition)) for one, transition in self.history.following(number, limit)]
 
+    def _routes(self) -> dict[tuple[str, str], Query]:
+        silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
+        return {**Queries(self).routes(), **silencing.routes(), **Description().routes()}
+
     def _sinks(self) -> list[Sink]:
         """journald where it runs, else the terminal, which says so."""
         path = self.config.journal_socket
@@ -136,8 +141,7 @@ class Daemon:
         if self.recorder is not None:
             self.recorder.kept.adopt()
         self.logs.begin()
-        silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
-        api = self._api = ApiServer({**Queries(self).routes(), **silencing.routes()}, self.broadcaster, on_bug=self._bug)
+        api = self._api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug)
         listener = None
         try:
             inherited = systemd.listen_fds()

@@ -67,6 +67,7 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
     lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
     lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]
+    lines += ["- [openapi.json](openapi.json): what the socket answers, in OpenAPI 3.1"]
     lines += ["- [metrics](metrics.md): what Prometheus is told, and how it gets there"]
     return _page([*lines, "- [events](events.md): every line of a log that sentinel understands, in all its wordings"])
 

@@ -7,14 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import sentinel
 from sentinel import metrics, views
-from sentinel.api import ApiError, Blob, Query, Request, Text
+from sentinel.api import ApiError, Blob, Field, Query, Request, Route, Text, bound
 from sentinel.flight import FlightRecorder
+from sentinel.model import answers
 from sentinel.model.labels import HOST
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape, iso, transition_to_dict
 
 if TYPE_CHECKING:
     from sentinel.daemon import Daemon
+
+
+_RULE = "the id of a rule, for example cpu-fallback"
+_PACKED = "application/gzip"
+
+ROUTES = (
+    Route("GET", "/v1/status", "status", answers.Status),
+    Route("GET", "/v1/alerts", "alerts", answers.Alerts, fields=(Field("pending", "flag", "1: those on hold as well"),)),
+    Route("GET", "/v1/alerts/{fingerprint}", "alert", answers.Alert, {"fingerprint": "of an open alert"}, refuses=(404,)),
+    Route(
+        "GET",
+        "/v1/history",
+        "history",
+        answers.Transitions,
+        fields=(
+            Field("since", "number", "seconds since the epoch (default: the beginning)"),
+            Field("limit", "whole", "how many, the newest (default: 1000)", 1, 10_000),
+        ),
+    ),
+    Route("GET", "/v1/signals", "signals", answers.Signals),
+    Route("GET", "/v1/rules", "rules", answers.Rules),
+    Route(
+        "GET",
+        "/v1/why/{rule}",
+        "why",
+        answers.Why,
+        {"rule": _RULE},
+        (Field("server", "text", "the name or the port of a server (default: all)"),),
+        refuses=(404,),
+    ),
+    Route("GET", "/v1/recording", "recording", _PACKED, refuses=(404,)),
+    Route("GET", "/v1/recordings", "recordings", answers.Recordings, refuses=(404,)),
+    Route("GET", "/v1/recordings/{name}", "kept_recording", _PACKED, {"name": "as /v1/recordings has it"}, refuses=(404, 500)),
+    Route("GET", "/metrics", "metrics", "text/plain"),
+    Route("POST", "/v1/reload", "reload", answers.Reloaded, refuses=(403, 422)),
+)
 
 
 class Queries:
@@ -25,23 +62,10 @@ class Queries:
 
     def routes(self) -> Mapping[tuple[str, str], Query]:
         """Every route of contracts, except the event stream, which the server itself serves."""
-        return {
-            ("GET", "/v1/status"): self.status,
-            ("GET", "/v1/alerts"): self.alerts,
-            ("GET", "/v1/alerts/{fingerprint}"): self.alert,
-            ("GET", "/v1/history"): self.history,
-            ("GET", "/v1/signals"): self.signals,
-            ("GET", "/v1/rules"): self.rules,
-            ("GET", "/v1/why/{rule}"): self.why,
-            ("GET", "/v1/recording"): self.recording,
-            ("GET", "/v1/recordings"): self.recordings,
-            ("GET", "/v1/recordings/{name}"): self.kept_recording,
-            ("GET", "/metrics"): self.metrics,
-            ("POST", "/v1/reload"): self.reload,
-        }
+        return bound(ROUTES, self)
 
     def status(self, _request: Request) -> Mapping[str, Any]:
-        """One screen."""
+        """Servers, cards, host, alerts, blind spots and sentinel itself on one screen."""
         d = self._daemon
         now = d.clock.now()
         return {
@@ -97,7 +121,7 @@ class Queries:
         return {"recordings": [{"name": k.name, "bytes": k.size, "written": iso(k.written)} for k in kept]}
 
     def kept_recording(self, request: Request) -> Blob:
-        """One of them."""
+        """A recording that was kept around an alert."""
         wanted = request.params["name"]
         kept = self._flight().kept
         try:
@@ -119,9 +143,9 @@ class Queries:
         ]
 
     def alerts(self, request: Request) -> Mapping[str, Any]:
-        """Open alerts; `?pending=1` adds those whose hold time is not over."""
+        """Open alerts, and silences."""
         d = self._daemon
-        pending = request.query.get("pending", "") not in ("", "0")
+        pending = request.query.get("pending") in ("1", "true")
         return {"alerts": views.alerts(d.engine, d.clock.now(), pending=pending), "silences": views.silences(d.engine)}
 
     def alert(self, request: Request) -> Mapping[str, Any]:
@@ -134,18 +158,13 @@ class Queries:
         raise ApiError(404, f"no open alert has the fingerprint {escape(wanted):.40}; /v1/alerts lists them")
 
     def history(self, request: Request) -> Mapping[str, Any]:
-        """Past transitions, oldest first: `?since=<epoch seconds>&limit=<n>`."""
-        try:
-            since = float(request.query["since"]) if "since" in request.query else None
-            limit = int(request.query.get("limit", "1000"))
-        except ValueError as error:
-            raise ApiError(400, f"since and limit must be numbers ({error})") from error
-        if not 0 < limit <= 10_000:
-            raise ApiError(400, f"limit must be 1 to 10000, not {limit}")
+        """Past transitions, oldest first."""
+        since = float(request.query["since"]) if "since" in request.query else None
+        limit = int(request.query.get("limit", "1000"))
         return {"transitions": [transition_to_dict(t) for t in self._daemon.history.transitions(since, limit)]}
 
     def signals(self, _request: Request) -> Mapping[str, Any]:
-        """Every fact."""
+        """Every fact with its age and source, and what is known to be unknown."""
         return {"signals": views.signals(self._daemon.engine, self._daemon.clock.now())}
 
     def rules(self, _request: Request) -> Mapping[str, Any]:
@@ -153,7 +172,7 @@ class Queries:
         return {"rules": views.rules(self._daemon.engine)}
 
     def why(self, request: Request) -> Mapping[str, Any]:
-        """Each check of a rule, for all it judges or for `?server=`."""
+        """Each check of a rule, for all that it judges or for one server."""
         d = self._daemon
         rule = request.params["rule"]
         known = d.engine.ruleset.rules
@@ -171,7 +190,7 @@ class Queries:
         return answer
 
     def metrics(self, _request: Request) -> Text:
-        """The same as numbers, for Prometheus."""
+        """Alerts, signals and sentinel itself as numbers, for Prometheus."""
         from sentinel import exposition
 
         d = self._daemon
@@ -192,7 +211,7 @@ class Queries:
         return Text(exposition.text(metrics.families(d.engine, own, now)), exposition.CONTENT_TYPE)
 
     def reload(self, _request: Request) -> Mapping[str, Any]:
-        """Load rules anew."""
+        """Load the rules anew; with a mistake in them the old ones stay in force."""
         mistakes = self._daemon.reload_now()
         if mistakes:
             raise ApiError(422, "the old rules stay in force: " + "; ".join(mistakes[:20]))

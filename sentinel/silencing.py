@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from sentinel import views
-from sentinel.alerts.silences import LONGEST, Silence, SilenceRefused
-from sentinel.api import ApiError, Query, Request
+from sentinel.alerts.silences import LONGEST, LONGEST_NAME, LONGEST_REASON, MOST, Silence, SilenceRefused
+from sentinel.api import ApiError, Query, Request, Route, bound
 from sentinel.engine import Engine
+from sentinel.model import answers
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape
 from sentinel.rules.decode import parse_duration
@@ -19,17 +20,38 @@ from sentinel.rules.decode import parse_duration
 _EXAMPLE = '{"rule": "cpu-fallback", "server": "llama.service", "for": "2h", "reason": "new driver"}'
 #: Names shown in a refusal.
 _MOST_NAMES = 20
+#: For the description of the API: what is refused here is refused with a sentence, not by the decoder.
+_DURATION = {
+    "pattern": "^([1-9][0-9]{0,3}[sm]|[1-9][0-9]{0,2}h|([1-9]|[1-8][0-9])d)$",
+    "description": "30m, 2h or 3d, at most 90d",
+}
+_REASON = {"minLength": 1, "maxLength": LONGEST_REASON, "pattern": "[^\\s]", "description": "for the others who look"}
+_NAME = {"maxLength": LONGEST_NAME}
+#: The same for what decides between its fields.
+ONE_RULE_OR_ALL = {
+    "oneOf": [
+        {"required": ["rule"], "properties": {"rule": {"minLength": 1}, "all": {"const": False}}},
+        {"required": ["all"], "properties": {"all": {"const": True}, "rule": {"maxLength": 0}}},
+    ]
+}
 
 
-class _Asked(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a request for a silence."""
+class AskedSilence(msgspec.Struct, forbid_unknown_fields=True):
+    """What is not to be told: one rule, or all of them, on one server or everywhere."""
 
-    duration: str = msgspec.field(name="for")
-    reason: str
-    rule: str = ""
-    server: str = ""
+    duration: Annotated[str, msgspec.Meta(extra_json_schema=_DURATION)] = msgspec.field(name="for")
+    reason: Annotated[str, msgspec.Meta(extra_json_schema=_REASON)]
+    rule: Annotated[str, msgspec.Meta(extra_json_schema=_NAME)] = ""
+    server: Annotated[str, msgspec.Meta(extra_json_schema=_NAME)] = ""
     #: every rule; said in so many words, because an empty name is too easily a mistake of a script
     all: bool = False
+
+
+ROUTES = (
+    Route("GET", "/v1/silences", "list", answers.SilencesAnswer),
+    Route("POST", "/v1/silences", "silence", answers.SilenceAnswer, body=AskedSilence, refuses=(403, 404, 409)),
+    Route("DELETE", "/v1/silences/{id}", "unsilence", answers.SilenceAnswer, {"id": "of a silence in force"}, refuses=(403, 404)),
+)
 
 
 class Silencing:
@@ -42,20 +64,16 @@ class Silencing:
 
     def routes(self) -> Mapping[tuple[str, str], Query]:
         """The routes."""
-        return {
-            ("GET", "/v1/silences"): self.list,
-            ("POST", "/v1/silences"): self.silence,
-            ("DELETE", "/v1/silences/{id}"): self.unsilence,
-        }
+        return bound(ROUTES, self)
 
     def list(self, _request: Request) -> Mapping[str, Any]:
-        """Those in force."""
+        """Silences in force, oldest first."""
         return {"silences": views.silences(self._engine())}
 
     def silence(self, request: Request) -> Mapping[str, Any]:
-        """Set one."""
+        """Set a silence."""
         try:
-            asked = msgspec.json.decode(request.body, type=_Asked)
+            asked = msgspec.json.decode(request.body, type=AskedSilence)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ApiError(400, f"this is no silence ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
         engine = self._engine()
@@ -76,12 +94,13 @@ class Silencing:
                 asked.rule, name, self._now(), seconds, escape(asked.reason.strip()), _name_of(request.uid)
             )
         except SilenceRefused as refused:
-            raise ApiError(400, str(refused)) from refused
+            # Nothing is wrong with what was asked when there is no room.
+            raise ApiError(409 if len(tuple(engine.silences.all())) >= MOST else 400, str(refused)) from refused
         self._changed(made)
         return {"silence": views.silence(made)}
 
     def unsilence(self, request: Request) -> Mapping[str, Any]:
-        """End one before its time."""
+        """End a silence before its time; what still fires is told then."""
         engine = self._engine()
         ended = engine.silences.end(request.params["id"])
         if ended is None:
@@ -90,7 +109,7 @@ class Silencing:
         self._changed(ended)
         return {"silence": views.silence(ended)}
 
-    def _name(self, engine: Engine, asked: _Asked) -> str:
+    def _name(self, engine: Engine, asked: AskedSilence) -> str:
         """The name of the entity as the engine knows it; what is shown may be escaped."""
         if not asked.server:
             return ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import h11
@@ -105,8 +106,8 @@ class Connection:
                 raise Hangup from error
             self._http.receive_data(data)
 
-    async def send(self, code: int, content_type: str, *pieces: bytes) -> None:
-        """A whole answer, the pieces of its body one after the other. Raises Hangup."""
+    async def send(self, code: int, content_type: str, *pieces: bytes, allow: Sequence[str] = ()) -> None:
+        """A whole answer, the pieces of its body one after the other. `allow` is said with 405. Raises Hangup."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise Hangup
         headers = [
@@ -115,6 +116,8 @@ class Connection:
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
         ]
+        if allow:
+            headers.append(("Allow", ", ".join(allow)))
         if self._http.their_state is not h11.DONE:
             # The rest of a request that was refused half-way is not read: the connection ends with the answer.
             headers.append(("Connection", "close"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from sentinel.model.problem import did_you_mean
+from sentinel.model.wire import escape
 
 API_VERSION = 1
 #: More is a mistake or an attack; parse_qsl refuses it before it builds the list.
@@ -13,12 +16,13 @@ _MOST_QUERY_FIELDS = 32
 
 
 class ApiError(Exception):
-    """The answer is an error: an HTTP status code and one sentence for the person who asked."""
+    """The answer is an error: an HTTP status code and one sentence for the person who asked. 405 has the methods there are."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, allow: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.allow = tuple(allow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,85 @@ class Blob:
     content_type: str = "application/octet-stream"
 
 
+#: What a field of the query string may be.
+FieldKind = Literal["text", "number", "whole", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the query string. Numbers are from `least` to `most`."""
+
+    name: str
+    kind: FieldKind
+    help: str
+    least: float = 0.0
+    most: float = 1e12
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path and what it takes and gives; the description of the API is made from these.
+
+    `call` is the method that answers it, whose docstring says what it does. `answer` is the type of the JSON it gives, or the
+    content type of what is none. `parts` say what the ``{names}`` in the path are.
+    """
+
+    method: str
+    path: str
+    call: str
+    answer: type | str
+    parts: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[Field, ...] = ()
+    body: type | None = None
+    #: status codes that it has beyond those that every path may have
+    refuses: tuple[int, ...] = ()
+
+
 Answer = Mapping[str, Any] | Text | Blob
 #: Raises ApiError for an answer that is an error. Runs on the daemon's loop: it must not block.
 Query = Callable[[Request], Answer | Awaitable[Answer]]
+
+
+def bound(routes: Iterable[Route], owner: object) -> dict[tuple[str, str], Query]:
+    """The queries of an object, by method and path; each refuses a query string that its route does not have."""
+    return {(route.method, route.path): _checked(route, getattr(owner, route.call)) for route in routes}
+
+
+def _checked(route: Route, query: Query) -> Query:
+    known = {one.name: one for one in route.fields}
+
+    def ask(request: Request) -> Answer | Awaitable[Answer]:
+        for name, value in request.query.items():
+            if name not in known:
+                there = f"it has {', '.join(known)}" if known else "it has none"
+                raise ApiError(400, f"{route.path} has no field '{escape(name):.60}'{did_you_mean(name[:60], known)}; {there}")
+            _check(known[name], value)
+        return query(request)
+
+    return ask
+
+
+def _check(one: Field, value: str) -> None:
+    shown = f"'{escape(value):.60}'"
+    match one.kind:
+        case "text":
+            return
+        case "flag":
+            if value not in ("0", "1", "true", "false"):
+                raise ApiError(400, f"{one.name} is {shown}; write 1 or 0")
+        case "number" | "whole":
+            if _number(value, whole=one.kind == "whole") is None or not one.least <= float(value) <= one.most:
+                kind = "a whole number" if one.kind == "whole" else "a number"
+                raise ApiError(400, f"{one.name} is {shown}; write {kind} from {one.least:.0f} to {one.most:.0f}")
+
+
+def _number(text: str, *, whole: bool) -> float | None:
+    """Digits alone, and a point: Python's own functions also take underscores, blanks, other scripts' digits, nan and inf."""
+    head, _, tail = text.partition(".")
+    plain = head.isdigit() and (tail.isdigit() or (not tail and "." not in text))
+    if not (text.isascii() and plain and len(text) <= 24) or (whole and "." in text):
+        return None
+    return float(text)
 
 
 def split_target(target: bytes) -> tuple[str, dict[str, str]]:
@@ -89,5 +169,6 @@ def find(queries: Mapping[tuple[str, str], Query], method: str, path: str) -> tu
             return query, params
         allowed.append(wanted)
     if allowed:
-        raise ApiError(405, f"{path} takes {' and '.join(sorted(allowed))}, not {method}")
+        takes = sorted(allowed)
+        raise ApiError(405, f"{path} takes {' and '.join(takes)}, not {method}", [*takes, *(["HEAD"] if "GET" in takes else [])])
     raise ApiError(404, f"no such path: {path}; see {' '.join(sorted({route for _, route in queries}))}")

@@ -12,7 +12,7 @@ import inspect
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sentinel.api.connection import Connection, Hangup
@@ -143,7 +143,7 @@ class ApiServer:
             raise ApiError(500, f"a bug in sentinel ({type(error).__name__}); its log has the details") from error
 
     async def _refuse(self, connection: Connection, error: ApiError) -> None:
-        await _answer(connection, error.code, {"error": {"code": error.code, "message": error.message}})
+        await _answer(connection, error.code, {"error": {"code": error.code, "message": error.message}}, error.allow)
 
     async def _stream(self, connection: Connection, uid: int, last_event_id: str) -> None:
         if (
@@ -192,7 +192,7 @@ class ApiServer:
             self._events.unsubscribe(subscription)
 
 
-async def _answer(connection: Connection, code: int, answer: Answer) -> None:
+async def _answer(connection: Connection, code: int, answer: Answer, allow: Sequence[str] = ()) -> None:
     if isinstance(answer, Text):
         await connection.send(code, answer.content_type, answer.body.encode("utf-8", "replace"))
         return
@@ -200,7 +200,7 @@ async def _answer(connection: Connection, code: int, answer: Answer) -> None:
         await connection.send(code, answer.content_type, *answer.pieces)
         return
     body = to_json({"api_version": API_VERSION, **answer}) + "\n"
-    await connection.send(code, "application/json", body.encode())
+    await connection.send(code, "application/json", body.encode(), allow=allow)
 
 
 def _no_query(_request: Request) -> Answer:

@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
                         file=sys.stderr,
                     )
                     return CRITICAL
-                path += f"?since={since}"
+                path += f"?since={max(since, 0.0):.3f}"
             answer = ask(arguments, path)
             found = answer["transitions"]
         else:

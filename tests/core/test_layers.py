@@ -28,7 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),
     ("diagnosis", "supervise", "docs", "flight", "exposition"),
     ("schedule", "reload", "logs", "queries", "silencing"),
-    ("consumer",),
+    ("consumer", "openapi"),
     ("daemon",),
     ("cli",),
     ("__main__",),

@@ -1,0 +1,361 @@
+"""The JSON forms of what the socket answers, as types: the description of the API is made from them.
+
+Keys are added, never renamed. Times are ISO-8601 in UTC with milliseconds, or null where there is none; ages and durations are
+seconds. Text from outside is escaped.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired, TypedDict
+
+Value = bool | int | float | str | None
+Severity = Literal["critical", "warning", "info"]
+Scope = Literal["server", "gpu", "host"]
+State = Literal["inactive", "pending", "firing", "resolved"]
+
+
+class EntityForm(TypedDict):
+    """What it is about."""
+
+    scope: Scope
+    name: str
+
+
+class CauseForm(TypedDict):
+    """Why it happens, as far as the evidence goes."""
+
+    id: str
+    text: str
+    confidence: Literal["high", "medium", "low"]
+
+
+class FixForm(TypedDict):
+    """Advice; nothing runs it."""
+
+    do: str
+    command: str
+    risk: str
+    verify: str
+
+
+class EvidenceForm(TypedDict):
+    """A check with its value and what it read, or a line of a log with its number."""
+
+    check: NotRequired[str]
+    value: NotRequired[bool | None]
+    reads: NotRequired[dict[str, Value]]
+    missing: NotRequired[dict[str, str]]
+    line: NotRequired[str]
+    source: NotRequired[str]
+    n: NotRequired[int]
+
+
+class TransitionForm(TypedDict):
+    """A change of an alert's state."""
+
+    at: str | None
+    rule: str
+    state: State
+    previous: State
+    reason: str
+    severity: Severity
+    entity: EntityForm
+    fingerprint: str
+    summary: str
+    cause: CauseForm | None
+    fixes: list[FixForm]
+    evidence: list[EvidenceForm]
+    silenced: NotRequired[str]
+    explained_by: NotRequired[str]
+    flapping: NotRequired[bool]
+
+
+class EffectForm(TypedDict):
+    """An alert that another one explains."""
+
+    rule: str
+    entity: str
+    told: bool
+
+
+class AlertForm(TransitionForm):
+    """An open alert as it stands."""
+
+    since: str | None
+    title: str
+    effects: NotRequired[list[EffectForm]]
+
+
+class SilenceForm(TypedDict):
+    """What is not told for a while; null for a rule or an entity means all."""
+
+    id: str
+    rule: str | None
+    entity: str | None
+    at: str | None
+    until: str | None
+    reason: str
+    author: str
+
+
+class ServerForm(TypedDict):
+    """A llama-server; what is not known is null."""
+
+    name: str
+    pid: Value
+    user: Value
+    state: Value
+    is_router: Value
+    model_path: Value
+    model_bytes: Value
+    gpu_layers_asked: Value
+    gpu_memory_bytes: Value
+    ctx_requested: Value
+    ctx_per_slot: Value
+    slots: Value
+    generation_tps: Value
+    cpu_cores: Value
+    rss_bytes: Value
+    locked_bytes: Value
+    log_readable: Value
+    log_where: Value
+    since: str | None
+    process_seen: bool
+    running: bool
+
+
+class BlindSpotForm(TypedDict):
+    """What cannot be judged, why, and by which rules."""
+
+    entity: str
+    missing: list[str]
+    why: str
+    rules: list[str]
+
+
+class SourceForm(TypedDict):
+    """How a source is doing."""
+
+    name: str
+    health: Literal["starting", "up", "absent", "failed"]
+    why: str
+    since: str | None
+    failures: int
+
+
+class RuleForm(TypedDict):
+    """A rule in force."""
+
+    id: str
+    title: str
+    severity: Severity
+    scope: Scope
+    file: str
+    health: str
+    open: int
+
+
+class QueueForm(TypedDict):
+    """The queue between the sources and the engine."""
+
+    waiting: int
+    dropped_samples: int
+
+
+class StateForm(TypedDict):
+    """Where state is kept, and what is wrong with that."""
+
+    folder: str
+    fault: str
+
+
+class RecorderForm(TypedDict):
+    """The flight recorder."""
+
+    on: bool
+    since: NotRequired[str | None]
+    readings: NotRequired[int]
+    bytes: NotRequired[int]
+    folder: NotRequired[str]
+    fault: NotRequired[str]
+
+
+class SinkForm(TypedDict):
+    """Where alerts are told."""
+
+    name: str
+    waiting: int
+    fault: str
+
+
+class Status(TypedDict):
+    """One screen."""
+
+    version: str
+    at: str | None
+    since: str | None
+    servers: list[ServerForm]
+    gpus: list[dict[str, Value]]
+    host: dict[str, Value]
+    alerts: list[AlertForm]
+    silences: list[SilenceForm]
+    blind_spots: list[BlindSpotForm]
+    sources: list[SourceForm]
+    rules: list[RuleForm]
+    queue: QueueForm
+    state: StateForm
+    recorder: RecorderForm
+    sinks: list[SinkForm]
+
+
+class Alerts(TypedDict):
+    """Open alerts, worst first."""
+
+    alerts: list[AlertForm]
+    silences: list[SilenceForm]
+
+
+class Alert(TypedDict):
+    """One open alert."""
+
+    alert: AlertForm
+
+
+class Transitions(TypedDict):
+    """Past transitions, oldest first."""
+
+    transitions: list[TransitionForm]
+
+
+class SignalForm(TypedDict):
+    """A fact, or one that is known to be unknown: then with the reason."""
+
+    entity: EntityForm
+    signal: str
+    value: Value
+    unit: str
+    age: NotRequired[float]
+    fresh: NotRequired[bool]
+    source: NotRequired[str]
+    why: NotRequired[str]
+
+
+class Signals(TypedDict):
+    """Every fact."""
+
+    signals: list[SignalForm]
+
+
+class Rules(TypedDict):
+    """The rules in force."""
+
+    rules: list[RuleForm]
+
+
+class ReadForm(TypedDict):
+    """A value that a check read."""
+
+    name: str
+    value: Value
+    age: NotRequired[float]
+    source: NotRequired[str]
+    missing: NotRequired[str]
+
+
+class CheckForm(TypedDict):
+    """A check; null is unknown."""
+
+    check: str
+    value: bool | None
+    reads: list[ReadForm]
+
+
+class ReasonForm(TypedDict):
+    """The alert that explains another."""
+
+    rule: str
+    entity: str
+    since: str | None
+
+
+class SilentForm(TypedDict):
+    """Why an alert is not told, or not again."""
+
+    explained_by: NotRequired[ReasonForm]
+    held_until: NotRequired[str | None]
+    silenced: NotRequired[SilenceForm]
+    flapping_since: NotRequired[str | None]
+    clear_since: NotRequired[str | None]
+    cleared_at: NotRequired[str | None]
+    cleared_why: NotRequired[str]
+
+
+class SubjectForm(TypedDict):
+    """What a rule says of one server, card or host."""
+
+    entity: str
+    verdict: Literal["match", "no-match", "unknown"]
+    state: State
+    since: str | None
+    checks: list[CheckForm]
+    missing: dict[str, str]
+    silent: SilentForm
+    alert: TransitionForm | None
+    fires_in: NotRequired[float]
+
+
+class Why(TypedDict):
+    """Each check of a rule with its present value."""
+
+    rule: str
+    title: str
+    severity: Severity
+    scope: Scope
+    when: str
+    unhealthy: str
+    subjects: list[SubjectForm]
+
+
+class RecordingForm(TypedDict):
+    """A recording on disk."""
+
+    name: str
+    bytes: int
+    written: str | None
+
+
+class Recordings(TypedDict):
+    """Recordings on disk, oldest first."""
+
+    recordings: list[RecordingForm]
+
+
+class Reloaded(TypedDict):
+    """How many rules are in force now."""
+
+    rules: int
+
+
+class SilencesAnswer(TypedDict):
+    """Silences in force, oldest first."""
+
+    silences: list[SilenceForm]
+
+
+class SilenceAnswer(TypedDict):
+    """A silence that was set or ended."""
+
+    silence: SilenceForm
+
+
+class ErrorForm(TypedDict):
+    """One sentence for the person who asked."""
+
+    code: int
+    message: str
+
+
+class Refusal(TypedDict):
+    """Why it was not answered."""
+
+    error: ErrorForm
