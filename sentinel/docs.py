@@ -159,7 +159,11 @@ def _reads(compiled: CompiledRule, events: Mapping[str, EventDef]) -> Iterator[s
 
 
 def _tests(cases: Iterable[CaseDef]) -> list[str]:
-    rows = [(_prose(c.name), c.expect.state, f"`{c.expect.cause}`" if c.expect.cause else "") for c in cases]
+    rows = []
+    for case in cases:
+        states = ", then ".join(dict.fromkeys(expect.state for _, expect in case.expectations))
+        causes = ", ".join(dict.fromkeys(f"`{expect.cause}`" for _, expect in case.expectations if expect.cause))
+        rows.append((_prose(case.name), states, causes))
     return list(_table(("case", "expected", "cause"), rows))
 
 

@@ -2,26 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from sentinel.engine import Engine
 from sentinel.model.alert import Transition
+from sentinel.model.reading import LogLines, Reading, ServerFound, ServerGone
 from sentinel.model.rule import CaseDef
 from sentinel.rules.casebook import EPOCH, Failure, Outcome, compare, outcome_of, readings, subject
 from sentinel.rules.evaluate import conclude
 from sentinel.rules.ruleset import CompiledRule, RuleSet
+from sentinel.rules.timeline import Moment, timeline
+
+
+class _Run:
+    """One test on a fresh engine that holds this rule alone (and every event definition)."""
+
+    def __init__(self, compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> None:
+        self._compiled = compiled
+        self._case = case
+        self._alone = RuleSet.build([compiled], ruleset.events.values(), ruleset.extractors)
+        self._found: ServerFound | None = None
+        self.entity = subject(compiled.rule)
+        self.engine = Engine(self._alone)
+        self.transitions: list[Transition] = []
+
+    def go(self, after: Callable[[Reading], None] | None = None) -> Outcome:
+        """Feed every reading; `after` each of them, tell so."""
+        outcomes: list[Outcome] = []
+        restarts = list(self._case.sentinel_restarts)
+        expected = [at for at, _ in self._case.earlier]
+        for reading in readings(self._compiled.rule, self._case):
+            while expected and reading.at > EPOCH + expected[0]:
+                outcomes.append(self._outcome(EPOCH + expected.pop(0)))
+            while restarts and reading.at >= EPOCH + restarts[0]:
+                self._restart(EPOCH + restarts.pop(0))
+            if isinstance(reading, ServerFound):
+                self._found = reading
+            elif isinstance(reading, ServerGone):
+                self._found = None
+            self.transitions += self.engine.step(reading)
+            if after is not None:
+                after(reading)
+        outcomes += [self._outcome(EPOCH + at) for at in expected]
+        return replace(self._outcome(EPOCH + self._case.at), earlier=tuple(outcomes))
+
+    def _restart(self, at: float) -> None:
+        """Sentinel ends and starts anew: what its checkpoint holds goes on, and the process is found once more."""
+        saved = json.loads(json.dumps(self.engine.dump()))
+        self.engine = Engine(self._alone)
+        self.engine.load(saved)
+        if self._found is not None:
+            self.transitions += self.engine.step(replace(self._found, at=at))
+
+    def _outcome(self, at: float) -> Outcome:
+        finding = self.engine.finding(self._compiled.rule.id, self.entity, at)
+        beliefs = self.engine.beliefs
+        return outcome_of(
+            self._compiled.rule, self.transitions, finding, lambda: conclude(self._compiled, self.entity, finding, beliefs)
+        )
 
 
 def run_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> Outcome:
-    """One test on a fresh engine that holds this rule alone (and every event definition)."""
-    alone = RuleSet.build([compiled], ruleset.events.values(), ruleset.extractors)
-    engine = Engine(alone)
-    transitions: list[Transition] = []
-    for reading in readings(compiled.rule, case):
-        transitions += engine.step(reading)
-    entity = subject(compiled.rule)
-    finding = engine.finding(compiled.rule.id, entity, EPOCH + case.at)
-    return outcome_of(compiled.rule, transitions, finding, lambda: conclude(compiled, entity, finding, engine.beliefs))
+    """What comes of one test."""
+    return _Run(compiled, case, ruleset).go()
+
+
+def watch_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> list[str]:
+    """How one test goes over time, for people: each check, the alert, and what was made of each line."""
+    run = _Run(compiled, case, ruleset)
+    moments: list[Moment] = []
+    notes = [(at, "sentinel is started anew") for at in case.sentinel_restarts]
+    rule = compiled.rule.id
+
+    def look(reading: Reading) -> None:
+        at = reading.at - EPOCH
+        record = run.engine.book.peek(rule, run.entity)
+        state: str = "inactive" if record is None else record.state
+        if run.transitions and run.transitions[-1].state == "resolved" and state == "inactive":
+            state = "resolved"
+        if moments and moments[-1].at == at:
+            moments.pop()
+        moments.append(Moment(at, run.engine.finding(rule, run.entity, reading.at).checks, state))
+        if isinstance(reading, LogLines):
+            notes.append((at, _made_of(reading, run.engine)))
+        elif isinstance(reading, ServerGone):
+            notes.append((at, "the server's process ends"))
+        elif isinstance(reading, ServerFound) and at > 0:
+            notes.append((at, "a new process of the server is found"))
+
+    run.go(look)
+    return timeline(moments, [((t.at or EPOCH) - EPOCH, t) for t in run.transitions if t.entity == run.entity], notes)
+
+
+def _made_of(reading: LogLines, engine: Engine) -> str:
+    extractor = engine.ruleset.extractors.get(reading.kind)
+    names = [match.event.name for match in extractor.events(reading.data)] if extractor is not None else []
+    line = reading.data.decode("utf-8", "replace").strip()
+    return f"{reading.kind} line '{line:.60}' is " + (f"event {', '.join(names)}" if names else "no event that sentinel knows")
 
 
 def trials(ruleset: RuleSet) -> Iterator[tuple[CompiledRule, CaseDef, Outcome]]:
@@ -32,6 +111,9 @@ def trials(ruleset: RuleSet) -> Iterator[tuple[CompiledRule, CaseDef, Outcome]]:
 
 
 def run_tests(ruleset: RuleSet) -> Iterator[tuple[str, str, Failure | None]]:
-    """(rule id, test name, failure or None) for every inline test."""
+    """(rule id, test name, failure or None) for every inline test. Only of one that fails the course is kept, in a second run."""
     for compiled, case, outcome in trials(ruleset):
-        yield compiled.rule.id, case.name, compare(compiled.rule, case, outcome)
+        failure = compare(compiled.rule, case, outcome)
+        if failure is not None:
+            failure = replace(failure, timeline=tuple(watch_case(compiled, case, ruleset)))
+        yield compiled.rule.id, case.name, failure

@@ -13,6 +13,18 @@ from sentinel.model.labels import Entity, Value
 Severity = Literal["critical", "warning", "info"]
 State = Literal["inactive", "pending", "firing", "resolved"]
 
+#: Why a state changed, as transitions say it.
+REASONS = (
+    "condition-met",
+    "hold-elapsed",
+    "cause-ended",
+    "cause-found",
+    "condition-ended",
+    "condition-cleared",
+    "quiet-again",
+    "server-gone",
+)
+
 
 class Verdict(enum.Enum):
     """A rule's answer for one entity at one time. UNKNOWN neither fires nor resolves."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sentinel.model.alert import Severity
-from sentinel.model.labels import Scope, Value
+from sentinel.model.labels import Scope, Unknown, Value
 from sentinel.model.pattern import BuildRange
 
 Take = Literal["mean", "min", "max", "last", "delta", "rate", "count"]
@@ -73,13 +73,18 @@ class CauseDef:
 
 @dataclass(frozen=True, slots=True)
 class ExpectDef:
-    """What an inline test expects at its end."""
+    """What an inline test expects at a time."""
 
     state: Literal["firing", "quiet", "pending", "unknown", "resolved"]
     cause: str = ""
     summary_contains: str = ""
-    fix_contains: str = ""
+    #: each of these stands in one of the fixes told
+    fix_contains: tuple[str, ...] = ()
+    #: none of these stands in any
+    fix_lacks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    #: of the last change, as in a transition: ``hold-elapsed``, ``cleared``, ``server-gone``
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,10 @@ class CaseDef:
     unknown: tuple[str, ...] = ()
     #: values that change while the test runs: from when on, and which
     later: tuple[tuple[float, Mapping[str, Value]], ...] = ()
+    #: values over time, one a step: a value, that it cannot be read, or None: nobody reads it
+    series: Mapping[str, tuple[Value | Unknown | None, ...]] = field(default_factory=dict)
+    #: how long a step of the series is, seconds
+    step: float = 1.0
     log: tuple[tuple[float, str], ...] = ()
     kernel: tuple[tuple[float, str], ...] = ()
     #: what systemd and other daemons say of the unit
@@ -101,8 +110,17 @@ class CaseDef:
     gone: float | None = None
     #: when a new process of the same server is found, seconds; None: never
     restart: float | None = None
+    #: when sentinel itself is started anew, from its checkpoint, seconds
+    sentinel_restarts: tuple[float, ...] = ()
     #: when udev tells that the card is taken off the bus, seconds; None: never
     unplugged: float | None = None
+    #: what is expected before the end, and when, seconds, in the order of time
+    earlier: tuple[tuple[float, ExpectDef], ...] = ()
+
+    @property
+    def expectations(self) -> tuple[tuple[float, ExpectDef], ...]:
+        """All that is expected, the end last."""
+        return (*self.earlier, (self.at, self.expect))
 
 
 @dataclass(frozen=True, slots=True)

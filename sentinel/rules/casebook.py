@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.model.rule import CaseDef, RuleDef
+from sentinel.model.rule import CaseDef, ExpectDef, RuleDef
 from sentinel.rules.evaluate import Conclusion, Finding
 
 #: The virtual clock starts here, so that no time is zero or negative.
@@ -17,6 +17,8 @@ EPOCH = 1_000_000_000.0
 _PID = 4242
 #: Sampled facts are confirmed this often, as sources would. Seconds.
 _RESAMPLE = 5.0
+#: For so long after anything happened time passes second by second, as it does for the daemon. Seconds.
+_BUSY = 60.0
 #: What a machine that sentinel sees well provides without being given.
 _GIVEN_TO_SERVER: dict[str, Value] = {"server.log_readable": True}
 _GIVEN: dict[str, Value] = {**_GIVEN_TO_SERVER, "host.kernel_log_readable": True}
@@ -24,7 +26,7 @@ _GIVEN: dict[str, Value] = {**_GIVEN_TO_SERVER, "host.kernel_log_readable": True
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the engine said at the end of a test."""
+    """What the engine said at a time of a test."""
 
     state: str
     cause: str
@@ -32,7 +34,8 @@ class Outcome:
     fixes: tuple[str, ...]
     missing: tuple[str, ...]
     transitions: tuple[Transition, ...] = ()
-    finding: Finding | None = None
+    #: what was so at the times at which something was expected before
+    earlier: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def subject(rule: RuleDef) -> Entity:
 
 
 def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
-    """The readings of a test in the order of their times, with a tick a second."""
+    """The readings of a test in the order of their times, with a tick a second while anything happens."""
     server = subject(rule) if rule.scope == "server" else Entity("server", "llama.service")
     gpu = subject(rule) if rule.scope == "gpu" else Entity("gpu", "0000:03:00.0")
     owners = {"server": server, "gpu": gpu, "host": HOST}
@@ -64,12 +67,11 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
     for name, value in values.items():
         by_entity.setdefault(owners[CATALOGUE[name].scope], {})[name] = value
     about_server = by_entity.pop(server, {})
-    pid = about_server.pop("server.pid", _PID)
+    given_pid = about_server.pop("server.pid", _PID)
+    pid = given_pid if isinstance(given_pid, int) else _PID
     queue: list[tuple[float, int, Reading]] = []
-    uses_server = rule.scope == "server" or any(n.startswith("server.") for n in case.given)
-    if uses_server:
-        found = ServerFound(EPOCH, "test", server, pid if isinstance(pid, int) else _PID, EPOCH, about_server)
-        queue.append((0.0, 0, found))
+    if rule.scope == "server" or any(n.startswith("server.") for n in (*case.given, *case.series)):
+        queue.append((0.0, 0, ServerFound(EPOCH, "test", server, pid, EPOCH, about_server)))
         by_entity[server] = {k: v for k, v in about_server.items() if CATALOGUE[k].stale_after is not None}
     gone = case.gone
     for entity, sampled in by_entity.items():
@@ -81,30 +83,73 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
             now = {signal: _as_of(case, signal, at, value) for signal, value in sampled.items()}
             queue.append((at, 1, Samples(EPOCH + at, "test", entity, now)))
             at += _RESAMPLE
-    for at, changed in case.later:
-        for entity in (server, gpu, HOST):
-            now = {signal: value for signal, value in changed.items() if owners[CATALOGUE[signal].scope] == entity}
-            if now:
-                queue.append((at, 1, Samples(EPOCH + at, "test", entity, now)))
+    happens: list[tuple[float, int, Reading]] = [
+        (at, 1, _samples(at, entity, changed, owners)) for at, changed in case.later for entity in owners.values()
+    ]
+    happens += [
+        (at, 1, Samples(EPOCH + at, "test", owners[CATALOGUE[signal].scope], {signal: value}))
+        for signal, at, value in _over_time(case)
+    ]
     for at, line in case.log:
-        queue.append((at, 2, LogLines(EPOCH + at, "test.log", server, line.encode() + b"\n")))
+        happens.append((at, 2, LogLines(EPOCH + at, "test.log", server, line.encode() + b"\n")))
     for at, line in case.kernel:
-        queue.append((at, 2, LogLines(EPOCH + at, "kernel", HOST, line.encode() + b"\n", kind="kernel")))
+        happens.append((at, 2, LogLines(EPOCH + at, "kernel", HOST, line.encode() + b"\n", kind="kernel")))
     for at, line in case.systemd:
-        queue.append((at, 2, LogLines(EPOCH + at, "journal", server, line.encode() + b"\n", kind="systemd")))
+        happens.append((at, 2, LogLines(EPOCH + at, "journal", server, line.encode() + b"\n", kind="systemd")))
     if gone is not None:
-        queue.append((gone, 3, ServerGone(EPOCH + gone, "test", server, pid if isinstance(pid, int) else _PID)))
+        happens.append((gone, 3, ServerGone(EPOCH + gone, "test", server, pid)))
     if case.restart is not None:
         again = ServerFound(EPOCH + case.restart, "test", server, _PID + 1, EPOCH + case.restart, dict(_GIVEN_TO_SERVER))
-        queue.append((case.restart, 0, again))
+        happens.append((case.restart, 0, again))
     if case.unplugged is not None:
         off = Event(EPOCH + case.unplugged, "gpu_removed", gpu, {}, "udev", f"remove {gpu.name}")
-        queue.append((case.unplugged, 3, off))
-    queue += [(float(t), 4, Tick(EPOCH + t)) for t in range(int(case.at) + 1)]
-    queue.append((case.at, 5, Tick(EPOCH + case.at)))
+        happens.append((case.unplugged, 3, off))
+    queue += happens
+    queue += [(at, 4, Tick(EPOCH + at)) for at in _ticks(case, [at for at, _, _ in happens])]
     queue.sort(key=lambda item: item[:2])
     for _, _, reading in queue:
         yield reading
+
+
+def _samples(at: float, entity: Entity, changed: Mapping[str, Value], owners: Mapping[str, Entity]) -> Samples:
+    now = {signal: value for signal, value in changed.items() if owners[CATALOGUE[signal].scope] == entity}
+    return Samples(EPOCH + at, "test", entity, now)
+
+
+def _over_time(case: CaseDef) -> Iterator[tuple[str, float, Value | Unknown]]:
+    """Signal, time and value of each reading of the series. What is polled is read again between steps and after the last."""
+    for signal, steps in case.series.items():
+        polled = CATALOGUE[signal].origin != "log" and CATALOGUE[signal].stale_after is not None
+        for i, step in enumerate(steps):
+            at = i * case.step
+            end = case.at + 1.0 if i == len(steps) - 1 else (i + 1) * case.step
+            while step is not None and at < end and at <= case.at:
+                # A process that is gone has nothing to read.
+                if (
+                    case.gone is None
+                    or CATALOGUE[signal].scope != "server"
+                    or at < case.gone
+                    or at >= (case.restart or case.at + 1.0)
+                ):
+                    yield signal, at, step
+                if not polled:
+                    break
+                at += _RESAMPLE
+
+
+def _ticks(case: CaseDef, happens: Iterable[float]) -> list[float]:
+    """Each second for a minute after anything happens, each five seconds where nothing does, and when something is expected."""
+    wanted = {at for at, _ in case.expectations}
+    recent = sorted({0.0, *happens, *wanted})
+    last = 0.0
+    due = iter([*recent[1:], float("inf")])
+    upcoming = next(due)
+    for second in range(int(case.at) + 1):
+        while upcoming <= second:
+            last, upcoming = upcoming, next(due)
+        if second - last <= _BUSY or second % int(_RESAMPLE) == 0 or upcoming - second <= 1.0:
+            wanted.add(float(second))
+    return sorted(wanted)
 
 
 def _as_of(case: CaseDef, signal: str, at: float, value: Value | Unknown) -> Value | Unknown:
@@ -116,36 +161,32 @@ def _as_of(case: CaseDef, signal: str, at: float, value: Value | Unknown) -> Val
 
 
 def compare(rule: RuleDef, case: CaseDef, outcome: Outcome) -> Failure | None:
-    """None if the outcome is what the test expects."""
-    expect = case.expect
-    wrong = []
+    """None if the outcome is what the test expects, at each of the times at which it does."""
+    wrong: list[str] = []
+    for (at, expect), came in zip(case.expectations, (*outcome.earlier, outcome), strict=True):
+        when = f"at {at:g}s: " if case.earlier else ""
+        wrong += [when + what for what in _differs(expect, came)]
+    return Failure(rule.id, case.name, tuple(wrong)) if wrong else None
+
+
+def _differs(expect: ExpectDef, outcome: Outcome) -> Iterator[str]:
     if outcome.state != expect.state:
-        wrong.append(f"expected state '{expect.state}', got '{outcome.state}'")
+        yield f"expected state '{expect.state}', got '{outcome.state}'"
     if expect.cause and outcome.cause != expect.cause:
-        wrong.append(f"expected cause '{expect.cause}', got '{outcome.cause or 'none'}'")
+        yield f"expected cause '{expect.cause}', got '{outcome.cause or 'none'}'"
     if expect.summary_contains and expect.summary_contains not in outcome.summary:
-        wrong.append(f"expected '{expect.summary_contains}' in the summary, got '{outcome.summary}'")
-    if expect.fix_contains and not any(expect.fix_contains in f for f in outcome.fixes):
-        wrong.append(f"expected '{expect.fix_contains}' in a fix, got {list(outcome.fixes)}")
-    wrong += [
-        f"expected '{m}' to be missing, missing are {list(outcome.missing)}" for m in expect.missing if m not in outcome.missing
-    ]
-    if not wrong:
-        return None
-    return Failure(rule.id, case.name, tuple(wrong), tuple(timeline(outcome)))
-
-
-def timeline(outcome: Outcome) -> Iterator[str]:
-    """How the test went: transitions, then each check with its value and what it read at the end."""
-    for t in outcome.transitions:
-        at = (t.at or EPOCH) - EPOCH
-        yield f"+{at:g}s {t.previous} -> {t.state} ({t.reason})"
-    if outcome.finding is None:
-        return
-    for check in outcome.finding.checks:
-        shown = "unknown" if check.value is None else str(check.value).lower()
-        reads = ", ".join(f"{k} = {'unknown' if v is None else v}" for k, v in check.reads.items())
-        yield f"check {check.check}: {shown}   ({reads})"
+        yield f"expected '{expect.summary_contains}' in the summary, got '{outcome.summary}'"
+    for text in expect.fix_contains:
+        if not any(text in fix for fix in outcome.fixes):
+            yield f"expected '{text}' in a fix, got {list(outcome.fixes)}"
+    for text in expect.fix_lacks:
+        yield from (f"expected no '{text}' in a fix, got '{fix}'" for fix in outcome.fixes if text in fix)
+    last = outcome.transitions[-1].reason if outcome.transitions else "none"
+    if expect.reason and expect.reason != last:
+        yield f"expected the reason '{expect.reason}' of its last change, got '{last}'"
+    for signal in expect.missing:
+        if signal not in outcome.missing:
+            yield f"expected '{signal}' to be missing, missing are {list(outcome.missing)}"
 
 
 def outcome_of(
@@ -164,7 +205,7 @@ def outcome_of(
     missing = tuple(finding.missing)
     told = mine[-1] if mine and state in ("firing", "pending") else None
     if told is None:
-        return Outcome(state, "", "", (), missing, tuple(mine), finding)
+        return Outcome(state, "", "", (), missing, tuple(mine))
     now = conclude()
     fixes = tuple(f"{f.do} {f.command}" for f in now.fixes)
-    return Outcome(state, now.cause.id if now.cause else "", now.summary, fixes, missing, tuple(mine), finding)
+    return Outcome(state, now.cause.id if now.cause else "", now.summary, fixes, missing, tuple(mine))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sentinel.facts.catalogue import CATALOGUE
-from sentinel.model.labels import Value
+from sentinel.model.labels import Unknown, Value
 from sentinel.model.pattern import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean
-from sentinel.model.rule import FixDef, RuleDef
+from sentinel.model.rule import CaseDef, FixDef, RuleDef
 from sentinel.rules import advice
 from sentinel.rules.check_events import fits
 from sentinel.rules.condition import Condition, ExpressionError, context
@@ -125,23 +125,38 @@ def _check_shape(rule: RuleDef, findings: Findings) -> None:
             findings.error(("cause", i), f"has no 'when', so these can never be reached: {after}")
     if not rule.causes:
         findings.error(("cause",), "is missing: a rule says why and what to do")
-    kinds = Counter[str](t.expect.state for t in rule.tests)
+    kinds = Counter[str](expect.state for t in rule.tests for _, expect in t.expectations)
     for kind in _KINDS:
         if not kinds[kind]:
             findings.error(("test",), f"needs at least one test that expects state = '{kind}'")
     for i, test in enumerate(rule.tests):
-        if test.expect.cause and test.expect.cause not in seen:
-            what = f"expects cause '{test.expect.cause}', which is not there{did_you_mean(test.expect.cause, seen)}"
-            findings.error(("test", i), what)
-        for signal, value in [*test.given.items(), *(pair for _, values in test.later for pair in values.items())]:
-            spec = CATALOGUE.get(signal)
-            if spec is None:
-                findings.error(("test", i), f"gives unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
-            elif not fits(spec.type, value):
-                findings.error(("test", i), f"gives {value!r} for '{signal}', which is {spec.type}")
-        for signal in test.unknown:
-            if signal not in CATALOGUE:
-                findings.error(("test", i), f"names unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+        _check_test(("test", i), test, seen, findings)
+
+
+def _check_test(keys: Keys, test: CaseDef, causes: Collection[str], findings: Findings) -> None:
+    for _, expect in test.expectations:
+        if expect.cause and expect.cause not in causes:
+            findings.error(keys, f"expects cause '{expect.cause}', which is not there{did_you_mean(expect.cause, causes)}")
+    _check_given((*keys, "given"), test.given.items(), findings)
+    _check_given((*keys, "later"), (pair for _, values in test.later for pair in values.items()), findings)
+    for signal, steps in test.series.items():
+        known = [(signal, step) for step in steps if step is not None and not isinstance(step, Unknown)]
+        _check_given((*keys, "series"), known[:1] or [(signal, None)], findings)
+        kinds = {type(step) for _, step in known}
+        if len(kinds) > 1 and kinds != {int, float}:
+            findings.error((*keys, "series", signal), "mixes types: a signal has one")
+    for i, signal in enumerate(test.unknown):
+        if signal not in CATALOGUE:
+            findings.error((*keys, "unknown", i), f"names unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+
+
+def _check_given(keys: Keys, values: Iterable[tuple[str, Value | None]], findings: Findings) -> None:
+    for signal, value in values:
+        spec = CATALOGUE.get(signal)
+        if spec is None:
+            findings.error((*keys, signal), f"gives unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+        elif value is not None and not fits(spec.type, value):
+            findings.error((*keys, signal), f"gives {value!r:.60} for '{signal}', which is {spec.type}")
 
 
 def _called(rule: RuleDef) -> dict[Keys, str]:

@@ -51,10 +51,9 @@ def coverage(ruleset: RuleSet, trials: Iterable[Trial], files: Collection[str]) 
         if compare(compiled.rule, case, outcome) is not None:
             continue
         rule = compiled.rule.id
-        if outcome.state == "firing":
+        if any(came.state == "firing" for came in (*outcome.earlier, outcome)):
             fired.add(rule)
-        if case.expect.cause:
-            causes.add((rule, case.expect.cause))
+        causes |= {(rule, expect.cause) for _, expect in case.expectations if expect.cause}
         wordings |= set(_seen(case, ruleset.extractors))
     for event in ruleset.events.values():
         wordings |= {(event.name, i) for i, p in enumerate(event.patterns) if p.origin not in ("", "composed")}

@@ -98,6 +98,16 @@ class Table:
                 out.append(item)
         return tuple(out)
 
+    def holds(self, key: str, kind: type) -> bool:
+        """There is such a key, with a value of that type."""
+        return isinstance(self._data.get(key), kind)
+
+    def texts_or_text(self, key: str) -> tuple[str, ...]:
+        """A list of texts, or one by itself."""
+        if self.holds(key, list):
+            return self.texts(key)
+        return (one,) if (one := self.text(key)) else ()
+
     def duration(self, key: str, default: float | None, *, required: bool = False) -> float | None:
         """Seconds from ``10s``, ``2m``, ``1.5h``."""
         raw = self.text(key, required=required)

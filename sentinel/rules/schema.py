@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import get_args
 
 from sentinel.model.alert import Severity
-from sentinel.model.labels import Scope, Value
+from sentinel.model.labels import Scope
 from sentinel.model.pattern import BuildRange, EventDef, FieldType, Pattern
-from sentinel.model.problem import Keys, Problem
+from sentinel.model.problem import Problem
 from sentinel.model.rule import (
     Basis,
-    CaseDef,
     CauseDef,
     Confidence,
     EventBinding,
-    ExpectDef,
     FixDef,
     Named,
     RuleDef,
@@ -25,15 +22,14 @@ from sentinel.model.rule import (
     WindowDef,
 )
 from sentinel.rules.advice import builds
-from sentinel.rules.decode import Findings, Table, parse_duration, quoted
+from sentinel.rules.cases import case_def
+from sentinel.rules.decode import Findings, Table, quoted
 from sentinel.rules.toml import Decoded
 
-_STATES = ("firing", "quiet", "pending", "unknown", "resolved")
 _ANY = BuildRange(None, None)
 SOURCES = ("llama-server", "kernel", "systemd")
 _RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 _MESSAGE_ID = re.compile(r"^[0-9a-f]{32}$")
-_TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)
 
 
 def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
@@ -122,7 +118,7 @@ def rule_def(decoded: Decoded, file: str) -> tuple[RuleDef, list[Problem]]:
         keep=alert.duration("keep", 0.0) or 0.0,
         outlives_server=alert.get("outlives_server", bool, False),
         causes=tuple(_cause(t) for t in top.tables("cause")),
-        tests=tuple(_case(t) for t in top.tables("test")),
+        tests=tuple(case_def(t) for t in top.tables("test")),
         path=file,
     )
     alert.done()
@@ -216,63 +212,3 @@ def _cause(table: Table) -> CauseDef:
     )
     table.done()
     return cause
-
-
-def _case(table: Table) -> CaseDef:
-    name = table.text("name", required=True)
-    if name:
-        table.call(f"test '{name:.120}'")
-    expect = table.table("expect")
-    expected = ExpectDef(
-        state=expect.text("state", "quiet", required=True, one_of=_STATES),  # type: ignore[arg-type]
-        cause=expect.text("cause"),
-        summary_contains=expect.text("summary_contains"),
-        fix_contains=expect.text("fix_contains"),
-        missing=expect.texts("missing"),
-    )
-    expect.done()
-    later = []
-    for when, values in table.mapping("later").items():
-        seconds = parse_duration(when)
-        if seconds is None or not isinstance(values, dict):
-            table.findings.error(table.at("later", when), 'must be a table of signals under a time, as in "5s" = { ... }')
-        else:
-            later.append((seconds, _values(table, ("later", when), values)))
-    case = CaseDef(
-        name=name,
-        at=table.duration("at", 60.0) or 60.0,
-        expect=expected,
-        given=_values(table, ("given",), table.mapping("given")),
-        unknown=table.texts("unknown"),
-        later=tuple(sorted(later, key=lambda change: change[0])),
-        log=_timed(table, "log"),
-        kernel=_timed(table, "kernel"),
-        systemd=_timed(table, "systemd"),
-        gone=table.duration("gone", None),
-        restart=table.duration("restart", None),
-        unplugged=table.duration("unplugged", None),
-    )
-    table.done()
-    return case
-
-
-def _values(table: Table, keys: Keys, raw: Mapping[str, object]) -> dict[str, Value]:
-    given: dict[str, Value] = {}
-    for signal, value in raw.items():
-        if isinstance(value, bool | int | float | str):
-            given[signal] = value
-        else:
-            table.findings.error(table.at(*keys, signal), f"must be a number, a text or a flag, not {quoted(value)}")
-    return given
-
-
-def _timed(table: Table, key: str) -> tuple[tuple[float, str], ...]:
-    out = []
-    for i, line in enumerate(table.texts(key)):
-        match = _TIMED.match(line)
-        seconds = parse_duration(match.group(1)) if match else None
-        if match is None or seconds is None:
-            table.findings.error(table.at(key, i), "must begin with its time, for example '+3s the line'")
-        else:
-            out.append((seconds, match.group(2)))
-    return tuple(out)
