@@ -80,6 +80,11 @@ def default_files(env: Mapping[str, str]) -> list[Path]:
     return [*own, SYSTEM_FILE]
 
 
+def drop_in_folders(env: Mapping[str, str]) -> list[Path]:
+    """Where the machine's and the user's own rule files are looked for; what stands in a later one has the last word."""
+    return [file.with_name("rules.d") for file in reversed(default_files(env))]
+
+
 def default_state_dir(env: Mapping[str, str]) -> Path:
     """systemd's StateDirectory, else the user's XDG state folder, else /var/lib/sentinel."""
     if given := env.get("STATE_DIRECTORY"):

@@ -32,7 +32,7 @@ from sentinel.openapi import Description
 from sentinel.queries import Queries
 from sentinel.recordings import Recordings
 from sentinel.reload import Reload
-from sentinel.rules.ruleset import RuleSet
+from sentinel.rulefiles import Loaded, RuleFiles
 from sentinel.schedule import Schedule
 from sentinel.silencing import Silencing
 from sentinel.sinks import ConsoleSink, JournaldSink, Outbox, Sink
@@ -50,6 +50,7 @@ from sentinel.sources.roots import Roots
 from sentinel.sources.udev import Udev
 from sentinel.sources.wake import Wakes
 from sentinel.supervise import Supervisor
+from sentinel.upgrades import Upgrades, sentence
 from sentinel.workers import Workers
 
 _TICK = 1.0
@@ -65,8 +66,11 @@ log = structlog.get_logger("sentinel")
 class Daemon:
     """One run of sentinel in the foreground."""
 
-    def __init__(self, config: Config, ruleset: RuleSet, reload_rules: Callable[[], tuple[RuleSet | None, list[str]]]) -> None:
+    def __init__(self, config: Config, files: RuleFiles, loaded: Loaded) -> None:
+        assert loaded.ruleset is not None
         self.config = config
+        self._rule_files = files
+        self._loaded = loaded
         self.clock = Clock()
         self.inbox = Inbox()
         self.history = History(config.state_dir / "history.sqlite")
@@ -79,7 +83,7 @@ class Daemon:
         self.outbox = Outbox(self.sinks, self.history)
         self.recorder = FlightRecorder(Recordings(config.state_dir / "recordings")) if config.recorder else None
         self.consumer = Consumer(
-            ruleset,
+            loaded.ruleset,
             self.inbox,
             self.history,
             self.outbox,
@@ -92,7 +96,9 @@ class Daemon:
         self.started = self.clock.now()
         #: the history's fault was told
         self._state_failed = bool(self.history.fault)
-        self._reload_rules = reload_rules
+        self._upgrades = Upgrades(self.history)
+        #: each override, with what an upgrade changed under it
+        self.overrides: list[dict[str, Any]] = []
         self._stop = asyncio.Event()
         self._api: ApiServer | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -160,9 +166,10 @@ class Daemon:
             self.supervisor.note("socket", "failed", f"cannot listen on {self.config.socket}: {error.strerror}")
         schedule = Schedule(self._crash)
         tasks = self._begin(schedule)
-        reload = Reload(self._swap, self.wakes, self._watched_rules(), loop)
-        loop.add_signal_handler(signal.SIGHUP, reload.now)
+        reload = self._reload = Reload(self._rule_files, self._loaded.signature, self._take_rules, self.wakes, self._executor)
+        loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks.append(asyncio.create_task(reload.run(), name="reload"))
+        self._tell_rules(self._loaded)
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         log.info(
@@ -315,32 +322,41 @@ class Daemon:
 
     # --- rules ---
 
-    def _watched_rules(self) -> list[Any]:
-        from sentinel.rulefiles import shipped
+    def _take_rules(self, loaded: Loaded) -> None:
+        """Use what was loaded; a set with mistakes leaves the old one in force."""
+        if loaded.ruleset is not None:
+            self._loaded = loaded
+            self.consumer.use(loaded.ruleset)
+            log.info("rules loaded", rules=len(loaded.ruleset.rules))
+        give_back()
+        self._tell_rules(loaded)
 
-        return [shipped(), *self.config.rules]
-
-    def _swap(self) -> list[str]:
-        """Load the rules anew; a bad set leaves the old one in force. Returns the mistakes."""
-        ruleset, mistakes = self._reload_rules()
-        if ruleset is None:
-            self.supervisor.note("rules", "failed", f"the old rules stay in force: {mistakes[0]}")
-            for mistake in mistakes:
-                log.warning(mistake)
-            return mistakes
-        self.supervisor.note("rules", "up")
-        self.consumer.use(ruleset)
-        log.info("rules loaded", rules=len(ruleset.rules))
-        return []
+    def _tell_rules(self, loaded: Loaded) -> None:
+        """What is wrong with the rule files, in the status and in the log."""
+        errors = [str(problem) for problem in loaded.errors]
+        if errors:
+            stay = f"judged without {', '.join(loaded.left_out)}" if loaded.left_out else "the old rules stay in force"
+            more = f" (and {len(errors) - 1} more: `sentinel rules lint`)" if len(errors) > 1 else ""
+            # It says this in the log too, when it is news.
+            self.supervisor.note("rules", "failed", f"{stay}: {errors[0]}{more}")
+            for error in errors[1:]:
+                log.warning(error)
+        else:
+            self.supervisor.note("rules", "up")
+        if loaded.ruleset is not None:
+            self.overrides = self._upgrades.look(loaded.ruleset.overrides)
+            for one in self.overrides:
+                if one["changed"]:
+                    log.warning(sentence(one))
 
     def _crash(self, error: BaseException) -> None:
         """A bug in a scheduled call: let it crash, systemd restarts it and the state is on disk."""
         if not self._crashed.done():
             self._crashed.set_exception(error)
 
-    def reload_now(self) -> list[str]:
-        """Load the rules anew at once; returns the mistakes, with the old rules in force if there are any."""
-        return self._swap()
+    async def reload(self) -> Loaded:
+        """Load the rules anew at once; with mistakes the old ones are in force as before."""
+        return await self._reload.now()
 
     def _bug(self, error: BaseException) -> None:
         log.error(f"a query failed; this is a bug of sentinel: {error!r}")

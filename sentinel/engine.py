@@ -84,17 +84,38 @@ class Engine:
         self.unhealthy = {}
 
     def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
-        """Change the rules. Alerts of rules that did not change keep state and timers; those of removed rules end."""
+        """Change the rules. Alerts keep state and timers, those of changed rules too, and are judged by the new ones at once.
+
+        What ends: alerts of a rule that is gone, or that judges another kind of thing now; and those that the old rule sees as
+        so at this moment and the new one does not, for which the change was made.
+        """
+        old = self.ruleset
+        so = {(r.rule, r.entity) for r in self.book.open() if self._changed(r, ruleset) and self._verdict(r, at) is Verdict.MATCH}
+        self._take(ruleset)
         out: list[Transition] = []
         for record in list(self.book.open()):
-            if record.rule not in ruleset.rules:
-                compiled = self.ruleset.rules[record.rule]
-                change = Change(record.state, "resolved", "rule-removed")
-                out += self._tell(compiled, record, change, record.life, at, so=False)
+            new = ruleset.rules.get(record.rule)
+            reason = ""
+            if new is None or new.rule.scope != record.entity.scope:
+                reason = "rule-removed"
+            elif (record.rule, record.entity) in so and self._verdict(record, at) is Verdict.NO_MATCH:
+                reason = "rule-changed"
+            if reason:
+                change = Change(record.state, "resolved", reason)
+                out += self._tell(old.rules[record.rule], record, change, record.life, at, so=False)
                 self.book.drop(record.rule, record.entity)
-        self._take(ruleset)
         self._mark_all()
         return out + self._evaluate_dirty(at)
+
+    def _changed(self, record: Record, ruleset: RuleSet) -> bool:
+        new = ruleset.rules.get(record.rule)
+        return new is not None and new.rule != self.ruleset.rules[record.rule].rule
+
+    def _verdict(self, record: Record, at: float) -> Verdict | None:
+        try:
+            return self.finding(record.rule, record.entity, at).verdict
+        except ExpressionError:
+            return None
 
     def silence(self, silence: Silence, at: float) -> list[Transition]:
         """Look again at what a silence, which `silences` holds by now or no more, covers. What it hid and still fires is told."""

@@ -13,6 +13,8 @@ from sentinel.model import answers
 from sentinel.model.labels import HOST
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape, iso, transition_to_dict
+from sentinel.rules.digest import changes
+from sentinel.upgrades import sentence
 
 if TYPE_CHECKING:
     from sentinel.daemon import Daemon
@@ -80,6 +82,7 @@ class Queries:
             "blind_spots": views.blind_spots(d.engine, now),
             "sources": self._sources(),
             "rules": views.rules(d.engine),
+            "overrides": [{**one, "file": escape(one["file"])} for one in d.overrides],
             "queue": {"waiting": len(d.inbox), "dropped_samples": d.inbox.dropped},
             "state": {"folder": str(d.config.state_dir), "fault": d.history.fault},
             "recorder": self._recorder(),
@@ -210,9 +213,21 @@ class Queries:
         )
         return Text(exposition.text(metrics.families(d.engine, own, now)), exposition.CONTENT_TYPE)
 
-    def reload(self, _request: Request) -> Mapping[str, Any]:
-        """Load the rules anew; with a mistake in them the old ones stay in force."""
-        mistakes = self._daemon.reload_now()
-        if mistakes:
-            raise ApiError(422, "the old rules stay in force: " + "; ".join(mistakes[:20]))
-        return {"rules": len(self._daemon.engine.ruleset.rules)}
+    async def reload(self, _request: Request) -> Mapping[str, Any]:
+        """Load rules anew; an error with all problems where they have mistakes."""
+        before = self._daemon.engine.ruleset
+        loaded = await self._daemon.reload()
+        problems = [
+            {"file": escape(p.file), "line": p.line or None, "where": escape(p.where), "what": escape(p.what), "level": p.level}
+            for p in loaded.problems
+        ]
+        if loaded.ruleset is None:
+            count = f"{len(loaded.errors)} mistake{'s' if len(loaded.errors) != 1 else ''}"
+            raise ApiError(422, f"{count} in the rule files; the old rules stay in force", more={"problems": problems})
+        warnings = [{"file": one["file"], "what": sentence(one)} for one in self._daemon.overrides if one["changed"]]
+        return {
+            "rules": len(loaded.ruleset.rules),
+            **changes(before, loaded.ruleset),
+            "problems": problems,
+            "overrides_to_look_at": warnings,
+        }

@@ -1,8 +1,12 @@
-"""Where rule files are, and reading them."""
+"""Where rule files are, and reading them: the shipped ones, and a user's own on top of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sentinel.model.problem import Problem
@@ -11,6 +15,36 @@ from sentinel.rules.ruleset import RuleSet
 from sentinel.rules.toml import MAX_FILE_BYTES
 
 Files = dict[str, bytes]
+#: Path, time of the last change, size and inode of each file and folder that was looked at.
+Signature = frozenset[tuple[str, int, int, int]]
+
+#: A table of events makes an event file; in a rule `event` is no list.
+_EVENTS = re.compile(rb"(?m)^[ \t]*\[\[[ \t]*event[ \t]*\]\]")
+#: where the first table begins: before it stand the keys of the file itself
+_TABLE = re.compile(rb"(?m)^[ \t]*\[")
+_ID = re.compile(rb"(?m)^id\s*=\s*[\"']([^\"'\n]*)[\"']")
+_NAME = re.compile(rb"(?m)^name\s*=\s*[\"']([^\"'\n]*)[\"']")
+#: Files may change while they are read: then they are read again, so often at most.
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of reading rule files."""
+
+    #: None: there are mistakes
+    ruleset: RuleSet | None
+    problems: tuple[Problem, ...]
+    #: the user's own files that were read
+    files: frozenset[str]
+    signature: Signature = frozenset()
+    #: files that are not in force, because of their mistakes
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The mistakes, without the warnings."""
+        return [p for p in self.problems if p.level == "error"]
 
 
 def shipped() -> Path:
@@ -21,7 +55,7 @@ def shipped() -> Path:
 
 
 def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
-    """Rule files and event files (those in a folder named `events`) below the paths, with what could not be read."""
+    """Rule files and event files below the paths, with what could not be read."""
     rules: Files = {}
     events: Files = {}
     problems: list[Problem] = []
@@ -29,8 +63,8 @@ def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
         if not path.exists():
             problems.append(Problem(str(path), "", "is not there; give a rule file or a folder of rule files"))
             continue
-        found = sorted(path.rglob("*.toml")) if path.is_dir() else [path]
-        if not found:
+        found = list(_below(path, problems)) if path.is_dir() else [path]
+        if not found and not problems:
             problems.append(Problem(str(path), "", "holds no *.toml file", "warning"))
         for file in found:
             try:
@@ -39,12 +73,28 @@ def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
             except OSError as error:
                 problems.append(Problem(str(file), "", f"cannot be read: {error.strerror}"))
                 continue
-            (events if file.parent.name == "events" else rules)[str(file)] = data
+            (events if file.parent.name == "events" or _EVENTS.search(data) else rules)[str(file)] = data
     return rules, events, problems
 
 
+def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+    """The rule files in a folder and those in it. Hidden ones are an editor's."""
+
+    def refused(error: OSError) -> None:
+        problems.append(Problem(str(error.filename), "", f"cannot be read: {error.strerror}"))
+
+    found = [Path(here) / name for here, _, names in os.walk(folder, onerror=refused) for name in names]
+    for file in sorted(found):
+        if file.suffix == ".toml" and not file.name.startswith("."):
+            # A pipe would be waited for, for ever.
+            if file.exists() and not file.is_file():
+                problems.append(Problem(str(file), "", "is no regular file"))
+            else:
+                yield file
+
+
 def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
-    """The rule set of these files and folders; where they hold no event files, the shipped ones serve."""
+    """The rule set of these files and folders alone; where they hold no event files, the shipped ones serve."""
     rules, events, problems = read(paths)
     if not events:
         _, events, more = read([shipped()])
@@ -52,3 +102,112 @@ def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
     ruleset, found = load(rules, events)
     problems += found
     return (None if any(p.level == "error" for p in problems) else ruleset), problems
+
+
+def load_given(paths: Sequence[Path]) -> Loaded:
+    """Files that somebody names: a rule takes the place of the shipped one with its id, anything else is added.
+
+    A copy of the shipped folder (it defines an event that is shipped) is a whole set and stands alone.
+    """
+    rules, events, problems = read(paths)
+    files = frozenset({*rules, *events})
+    base, base_events, more = read([shipped()])
+    if not _names(_NAME, events) & _names(_NAME, base_events):
+        mine = _names(_ID, rules)
+        rules = {file: data for file, data in base.items() if file not in rules and not _names(_ID, {file: data}) & mine} | rules
+        events = {**base_events, **events}
+        problems += more
+    ruleset, found = load(rules, events)
+    problems += found
+    return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files)
+
+
+def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
+    """Values of a key, found without decoding: good enough to tell a copy from a file of one's own."""
+    return {name for data in files.values() for name in key.findall(data if key is _NAME else _TABLE.split(data, 1)[0])}
+
+
+class RuleFiles:
+    """The shipped rules with the user's own: drop-in folders, which need not be there, and paths from the configuration."""
+
+    def __init__(self, folders: Sequence[Path] = (), paths: Sequence[Path] = (), base: Path | None = None) -> None:
+        self.base = shipped() if base is None else base
+        self.folders = tuple(folders)
+        self.paths = tuple(paths)
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """Where a change matters."""
+        return (self.base, *self.folders, *self.paths)
+
+    def load(self, without: Collection[str] = ()) -> Loaded:
+        """All of them, as they are at one moment; `without` are files and paths that are left out."""
+        for _ in range(_TRIES):
+            before = self.signature()
+            loaded = self._load(without, before)
+            if self.signature() == before:
+                break
+        return loaded
+
+    def load_good(self) -> Loaded:
+        """The same without files that have mistakes, so that one of them blinds nobody. Its problems are those of all files."""
+        first = loaded = self.load()
+        without: set[str] = set()
+        while loaded.ruleset is None:
+            bad = {p.file for p in loaded.errors if not self._is_shipped(p.file)} - without
+            # A mistake that only shows in a shipped file is one of all files of the user.
+            bad = bad or set(loaded.files) - without
+            if not bad:
+                return loaded
+            without |= bad
+            loaded = self.load(without)
+        return replace(loaded, problems=first.problems, left_out=tuple(sorted(without)))
+
+    def _load(self, without: Collection[str], signature: Signature) -> Loaded:
+        own = [*(folder for folder in self.folders if folder.is_dir() and _any(folder)), *self.paths]
+        rules, events, problems = read([self.base])
+        mine, my_events, more = read(path for path in own if str(path) not in without)
+        problems += more
+        files = frozenset({*mine, *my_events})
+        rules |= {file: data for file, data in mine.items() if file not in without}
+        events |= {file: data for file, data in my_events.items() if file not in without}
+        ruleset, found = load(rules, events)
+        problems = [p for p in [*problems, *found] if p.file not in without]
+        return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files, signature)
+
+    def _is_shipped(self, file: str) -> bool:
+        return Path(file).is_relative_to(self.base)
+
+    def signature(self) -> Signature:
+        """Changes when a file is written, comes or goes."""
+        return frozenset(found for path in self.watched for found in _stats(path))
+
+    def subfolders(self) -> set[Path]:
+        """Folders that hold rule files, or would."""
+        return {Path(here) for path in self.watched if path.is_dir() for here, _, _ in os.walk(path)}
+
+
+def _any(folder: Path) -> bool:
+    """There is something in it, or it cannot be looked into, which is to be told."""
+    try:
+        return next(folder.iterdir(), None) is not None
+    except OSError:
+        return True
+
+
+def _stats(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    try:
+        info = path.stat()
+    except OSError:
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        yield (str(path), info.st_mtime_ns, info.st_size, info.st_ino)
+        return
+    yield (str(path), 0, 0, info.st_ino)
+    try:
+        inside = sorted(path.iterdir())
+    except OSError:
+        return
+    for one in inside:
+        if (one.suffix == ".toml" and not one.name.startswith(".")) or (one.is_dir() and not one.is_symlink()):
+            yield from _stats(one)

@@ -12,7 +12,7 @@ from sentinel.model.reading import LogLines, Reading, ServerFound, ServerGone
 from sentinel.model.rule import CaseDef
 from sentinel.rules.casebook import EPOCH, Failure, Outcome, compare, outcome_of, readings, subject
 from sentinel.rules.evaluate import conclude
-from sentinel.rules.ruleset import CompiledRule, RuleSet
+from sentinel.rules.ruleset import CompiledRule, RuleSet, compile_rule
 from sentinel.rules.timeline import Moment, timeline
 
 
@@ -111,9 +111,19 @@ def trials(ruleset: RuleSet) -> Iterator[tuple[CompiledRule, CaseDef, Outcome]]:
 
 
 def run_tests(ruleset: RuleSet) -> Iterator[tuple[str, str, Failure | None]]:
-    """(rule id, test name, failure or None) for every inline test. Only of one that fails the course is kept, in a second run."""
+    """(rule id, test name, failure or None) for every inline test. Only of one that fails the course is kept, in a second run.
+
+    A test of a rule that passes without its overrides and fails under them has their files in `Failure.override`.
+    """
+    bases = {one.rule: compile_rule(one.base) for one in ruleset.overrides}
     for compiled, case, outcome in trials(ruleset):
-        failure = compare(compiled.rule, case, outcome)
-        if failure is not None:
+        rule = compiled.rule
+        failure = compare(rule, case, outcome)
+        if failure is not None and rule.origins and f"test '{case.name}'" not in rule.origins:
+            # A test of the rule itself says what the rule did: that an override makes it do otherwise is what it is for.
+            base = bases[rule.id]
+            if compare(base.rule, case, run_case(base, case, ruleset)) is None:
+                failure = replace(failure, override=", ".join(dict.fromkeys(rule.origins.values())))
+        if failure is not None and not failure.override:
             failure = replace(failure, timeline=tuple(watch_case(compiled, case, ruleset)))
-        yield compiled.rule.id, case.name, failure
+        yield rule.id, case.name, failure

@@ -16,13 +16,17 @@ _MOST_QUERY_FIELDS = 32
 
 
 class ApiError(Exception):
-    """The answer is an error: an HTTP status code and one sentence for the person who asked. 405 has the methods there are."""
+    """The answer is an error: an HTTP status code, one sentence for the person who asked, and `more` that belongs to it.
 
-    def __init__(self, code: int, message: str, allow: Sequence[str] = ()) -> None:
+    405 has the methods there are.
+    """
+
+    def __init__(self, code: int, message: str, allow: Sequence[str] = (), more: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.allow = tuple(allow)
+        self.more = more or {}
 
 
 @dataclass(frozen=True, slots=True)

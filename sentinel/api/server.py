@@ -143,7 +143,8 @@ class ApiServer:
             raise ApiError(500, f"a bug in sentinel ({type(error).__name__}); its log has the details") from error
 
     async def _refuse(self, connection: Connection, error: ApiError) -> None:
-        await _answer(connection, error.code, {"error": {"code": error.code, "message": error.message}}, error.allow)
+        body = {"error": {"code": error.code, "message": error.message, **error.more}}
+        await _answer(connection, error.code, body, error.allow)
 
     async def _stream(self, connection: Connection, uid: int, last_event_id: str) -> None:
         if (

@@ -11,11 +11,11 @@ from typing import Any
 
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import counted, emit_line, exit_code, style
+from sentinel.cli.rule_files import for_judging
 from sentinel.diagnosis import Diagnosis, as_it_ended, diagnose
 from sentinel.model.labels import Unknown, Value
 from sentinel.model.wire import escape, transition_to_dict
 from sentinel.parsing.lines import LineSplitter
-from sentinel.rulefiles import load_paths, shipped
 from sentinel.sinks.render import render_alert
 from sentinel.sources.argv import decode
 
@@ -27,10 +27,8 @@ _MOST_STARTS = 3
 
 def main(arguments: argparse.Namespace) -> int:
     """Judge the files; the exit code tells the worst that was found."""
-    ruleset, problems = load_paths([Path(p) for p in arguments.rules] or [shipped()])
+    ruleset = for_judging(arguments.rules)
     if ruleset is None:
-        for problem in problems:
-            print(f"sentinel: {problem}", file=sys.stderr)
         return CRITICAL
     values: dict[str, Value | Unknown] = {}
     if arguments.argv is not None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import sentinel
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+_OWN_RULES = "rule files or folders of yours (default: the shipped rules, those in the drop-in folders and in the configuration)"
 
 _EPILOG = """\
 exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or no daemon
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--config", metavar="FILE", help="configuration file (default: the user's, then /etc/sentinel/sentinel.toml)"
     )
+    _rules_option(run)
     run.add_argument("--verbose", action="store_true", help="log what sentinel itself does in more detail")
     run.set_defaults(call="sentinel.cli.run")
 
@@ -64,6 +66,11 @@ def parser() -> argparse.ArgumentParser:
     unsilence = _asking(verbs, "unsilence", "end a silence before its time; what still fires is told then")
     unsilence.add_argument("id", metavar="ID", help="the number that `sentinel silence` gave and `sentinel alerts` shows")
     unsilence.set_defaults(call="sentinel.cli.silence")
+
+    reload = _asking(
+        verbs, "reload", "have the daemon read its rule files anew; mistakes are shown and leave the old rules in force"
+    )
+    reload.set_defaults(call="sentinel.cli.reload")
 
     watch = _asking(verbs, "watch", "follow alerts live")
     watch.set_defaults(call="sentinel.cli.watch")
@@ -115,14 +122,23 @@ def parser() -> argparse.ArgumentParser:
         ("coverage", "which rules, causes and wordings no test and no recorded line tries"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("paths", metavar="PATH", nargs="*", help="rule files or folders (default: the shipped rules)")
+        action.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
+        _rules_option(action)
         _json_option(action)
         action.set_defaults(call="sentinel.cli.rules")
-    show = actions.add_parser("show", help="one rule: what it checks, why and what to do")
+    show = actions.add_parser("show", help="one rule as it is in force: what it checks, why, what to do; which file says what")
     show.add_argument("rule", metavar="RULE")
-    show.add_argument("paths", metavar="PATH", nargs="*", help="rule files or folders (default: the shipped rules)")
+    show.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
+    _rules_option(show)
     _json_option(show)
     show.set_defaults(call="sentinel.cli.rules")
+    override = actions.add_parser("override", help="print a file that replaces fields of a rule, to be changed and saved")
+    override.add_argument("rule", metavar="RULE")
+    override.add_argument(
+        "fields", metavar="FIELD", nargs="*", help="severity, alert.for, check.NAME, cause.ID.text (default: lists them)"
+    )
+    _rules_option(override)
+    override.set_defaults(call="sentinel.cli.rule_override")
 
     doctor = verbs.add_parser("doctor", help="what this machine lets sentinel see, and how to enable the rest")
     doctor.add_argument("--config", metavar="FILE", help="configuration file")
@@ -137,7 +153,11 @@ def _json_option(verb: argparse.ArgumentParser) -> None:
 
 def _rules_option(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--rules", metavar="PATH", action="append", default=[], help="rule files or folders instead of the shipped ones"
+        "--rules",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="rule files or folders of yours, beside the shipped rules and instead of those in the drop-in folders",
     )
 
 

@@ -19,11 +19,12 @@ from sentinel.sinks.render import Style, render_alert, style_for
 
 
 class NoAnswer(Exception):
-    """The daemon did not give what was asked; the text is for the person, the code for the shell."""
+    """The daemon did not give what was asked; the text is for the person, the code for the shell, `error` what it answered."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, code: int, error: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.error = error or {}
 
 
 def ask(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _answer(arguments: argparse.Namespace, call: Callable[[list[Path] | None], t
         raise NoAnswer(str(error), UNKNOWN) from error
     if status != 200:
         message = answer.get("error", {}).get("message", f"the daemon answered {status}")
-        raise NoAnswer(str(message), CRITICAL if status < 500 else UNKNOWN)
+        raise NoAnswer(str(message), CRITICAL if status < 500 else UNKNOWN, answer.get("error"))
     return answer
 
 

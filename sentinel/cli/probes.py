@@ -10,9 +10,10 @@ from pathlib import Path
 
 from sentinel.api import client
 from sentinel.cli.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words, what_failed
+from sentinel.cli.rule_files import of_config
 from sentinel.model.labels import HOST, Unknown
 from sentinel.model.wire import escape
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.rulefiles import shipped
 from sentinel.sources import gpu_use
 from sentinel.sources.base import SourceFault
 from sentinel.sources.discover import ServerProcess
@@ -26,12 +27,14 @@ _TRIES = 50
 
 def rules(machine: Machine) -> Sequence[Capability]:
     """Every rule file loads, the user's own included."""
-    ruleset, problems = load_paths([shipped(), *machine.config.rules])
-    mistakes = [str(p) for p in problems if p.level == "error"]
-    if ruleset is None:
+    found = of_config(machine.config).load()
+    mistakes = [str(p) for p in found.errors]
+    if found.ruleset is None:
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-        return [Capability("rules", "fails", f"{mistakes[0]}{more}", "sentinel rules lint PATH shows every mistake")]
-    return [Capability("rules", "works", f"{len(ruleset.rules)} rules, {len(ruleset.events)} events from {shipped()}")]
+        return [Capability("rules", "fails", f"{mistakes[0]}{more}", "sentinel rules lint shows every mistake")]
+    own = f" and {len(found.files)} of yours" if found.files else ""
+    counts = f"{len(found.ruleset.rules)} rules, {len(found.ruleset.events)} events"
+    return [Capability("rules", "works", f"{counts} from {shipped()}{own}")]
 
 
 def state(machine: Machine) -> Sequence[Capability]:

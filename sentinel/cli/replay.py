@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import emit_line, exit_code, style
+from sentinel.cli.rule_files import for_judging
 from sentinel.model.alert import Transition
 from sentinel.model.wire import escape, is_news, iso, show_value, transition_to_dict
 from sentinel.recording import Recording, RecordingError
 from sentinel.recordings import lines
 from sentinel.replay import Difference, Replay, difference, replay
-from sentinel.rulefiles import load_paths, shipped
-from sentinel.rules.ruleset import RuleSet
 from sentinel.sinks.render import render_alert
 
 
@@ -25,8 +23,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.diff and name == "-":
         print("sentinel: --diff reads the recording twice; give a file instead of -", file=sys.stderr)
         return CRITICAL
-    ruleset = _rules(arguments.rules)
-    other = _rules(arguments.diff) if arguments.diff else None
+    ruleset = for_judging(arguments.rules)
+    other = for_judging(arguments.diff) if arguments.diff else None
     if ruleset is None or (arguments.diff and other is None):
         return CRITICAL
     try:
@@ -43,14 +41,6 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"sentinel: {escape(name)}: the recording is cut short; what is there was judged", file=sys.stderr)
         return CRITICAL
     return code
-
-
-def _rules(paths: list[str]) -> RuleSet | None:
-    ruleset, problems = load_paths([Path(p) for p in paths] or [shipped()])
-    if ruleset is None:
-        for problem in problems:
-            print(f"sentinel: {problem}", file=sys.stderr)
-    return ruleset
 
 
 def _show(found: Replay, *, as_json: bool) -> int:

@@ -1,42 +1,81 @@
-"""`sentinel rules list|show|lint|test|coverage`."""
+"""`sentinel rules list|lint|test|coverage`; `show` is beside it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import counted, emit
-from sentinel.model.problem import Problem, did_you_mean
-from sentinel.rulefiles import load_paths, read, shipped
+from sentinel.cli.rule_files import loaded
+from sentinel.cli.rule_show import show
+from sentinel.model.problem import Problem
+from sentinel.model.wire import escape
+from sentinel.rulefiles import Loaded
 from sentinel.rules.coverage import coverage
-from sentinel.rules.ruleset import CompiledRule, RuleSet
+from sentinel.rules.ruleset import RuleSet
 from sentinel.trial import run_tests, trials
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Act on rule files; needs no daemon."""
-    paths = [Path(p) for p in arguments.paths] or [shipped()]
-    ruleset, problems = load_paths(paths)
+    paths = [*arguments.paths, *arguments.rules]
+    found = loaded(paths)
+    # What is named is looked at alone; the rules that it stands among serve to look at it.
+    mine = _mine(found) if paths else found.ruleset
     if arguments.action == "lint":
-        return _lint(ruleset, problems, as_json=arguments.json)
-    if ruleset is None:
-        for problem in problems:
+        return _lint(mine, list(found.problems), as_json=arguments.json)
+    if found.ruleset is None or mine is None:
+        for problem in found.problems:
             print(problem, file=sys.stderr)
         return CRITICAL
     if arguments.action == "test":
-        return _test(ruleset, as_json=arguments.json)
+        return _test(mine, as_json=arguments.json)
     if arguments.action == "coverage":
-        return _coverage(ruleset, paths, as_json=arguments.json)
+        files = found.files if paths else {r.rule.path for r in mine.rules.values()} | {e.path for e in mine.events.values()}
+        return _coverage(mine, files, as_json=arguments.json)
     if arguments.action == "show":
-        return _show(ruleset, arguments.rule, as_json=arguments.json)
+        return show(found.ruleset, arguments.rule, as_json=arguments.json)
+    return _list(mine, as_json=arguments.json)
+
+
+def _mine(found: Loaded) -> RuleSet | None:
+    """Rules of the files that were named, and rules that they override, with all events."""
+    if found.ruleset is None:
+        return None
+    overridden = {one.rule for one in found.ruleset.overrides if one.path in found.files}
+    rules = {i: r for i, r in found.ruleset.rules.items() if r.rule.path in found.files or i in overridden}
+    return replace(found.ruleset, rules=rules)
+
+
+def _list(ruleset: RuleSet, *, as_json: bool) -> int:
     rows = [r.rule for _, r in sorted(ruleset.rules.items())]
-    if arguments.json:
-        emit({"rules": [{"id": r.id, "severity": r.severity, "scope": r.scope, "title": r.title, "file": r.path} for r in rows]})
-    else:
-        for rule in rows:
-            print(f"{rule.id:<20} {rule.severity:<9} {rule.scope:<7} {rule.title}")
+    off = [one for one in ruleset.overrides if not one.enabled]
+    if as_json:
+        emit(
+            {
+                "rules": [
+                    {
+                        "id": r.id,
+                        "severity": r.severity,
+                        "scope": r.scope,
+                        "title": r.title,
+                        "file": r.path,
+                        "overridden_by": sorted({*r.origins.values()}),
+                    }
+                    for r in rows
+                ],
+                "switched_off": [{"id": one.rule, "file": one.path} for one in off],
+            }
+        )
+        return OK
+    for rule in rows:
+        mark = "  (overridden)" if rule.origins else ""
+        print(f"{rule.id:<20} {rule.severity:<9} {rule.scope:<7} {rule.title}{mark}")
+    for one in off:
+        print(f"{one.rule:<20} {'off':<9} {one.base.scope:<7} switched off by {escape(one.path)}")
     return OK
 
 
@@ -69,19 +108,21 @@ def _row(problem: Problem) -> dict[str, str | int | None]:
 
 def _test(ruleset: RuleSet, *, as_json: bool) -> int:
     results = list(run_tests(ruleset))
-    failures = [f for _, _, f in results if f is not None]
+    failures = [f for _, _, f in results if f is not None and not f.override]
+    changed = [f for _, _, f in results if f is not None and f.override]
     if as_json:
         rows = [
             {
                 "rule": rule,
                 "test": name,
                 "passed": f is None,
+                "changed_by": f.override if f else "",
                 "what": list(f.what) if f else [],
                 "timeline": list(f.timeline) if f else [],
             }
             for rule, name, f in results
         ]
-        emit({"passed": len(results) - len(failures), "failed": len(failures), "tests": rows})
+        emit({"passed": sum(f is None for _, _, f in results), "failed": len(failures), "tests": rows})
         return CRITICAL if failures else OK
     for failure in failures:
         print(f"{failure.rule}: '{failure.case}'")
@@ -89,13 +130,17 @@ def _test(ruleset: RuleSet, *, as_json: bool) -> int:
             print(f"  {line}")
         for line in failure.timeline:
             print(f"    {line}")
-    print(f"{len(results) - len(failures)} passed, {len(failures)} failed")
+    if changed:
+        print("With overrides these tests of the rules come out otherwise; that is no failure, see that it is what you want:")
+    for one in changed:
+        print(f"  {one.rule}: '{one.case}': {'; '.join(one.what)} ({escape(one.override)})")
+    other = f", {len(changed)} otherwise under an override" if changed else ""
+    print(f"{len(results) - len(failures) - len(changed)} passed, {len(failures)} failed{other}")
     return CRITICAL if failures else OK
 
 
-def _coverage(ruleset: RuleSet, paths: list[Path], *, as_json: bool) -> int:
-    rules, events, _ = read(paths)
-    found = coverage(ruleset, trials(ruleset), {*rules, *events})
+def _coverage(ruleset: RuleSet, files: Collection[str], *, as_json: bool) -> int:
+    found = coverage(ruleset, trials(ruleset), files)
     code = CRITICAL if found.gaps else OK
     if as_json:
         gaps = [{"file": gap.file, "where": gap.where, "what": gap.what} for gap in found.gaps]
@@ -105,56 +150,3 @@ def _coverage(ruleset: RuleSet, paths: list[Path], *, as_json: bool) -> int:
         print(gap)
     print("tried: " + ", ".join(f"{found.tried[kind]} of {there} {kind}" for kind, there in found.there.items()))
     return code
-
-
-def _show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:
-    compiled = ruleset.rules.get(rule_id)
-    if compiled is None:
-        print(
-            f"sentinel: there is no rule '{rule_id}'{did_you_mean(rule_id, ruleset.rules)}; `sentinel rules list` shows all",
-            file=sys.stderr,
-        )
-        return CRITICAL
-    rule = compiled.rule
-    if as_json:
-        emit(
-            {
-                "id": rule.id,
-                "title": rule.title,
-                "severity": rule.severity,
-                "scope": rule.scope,
-                "when": rule.when,
-                "for": rule.hold,
-                "clear": rule.clear,
-                "checks": {c.name: c.expression for c in rule.checks},
-                "causes": [{"id": c.id, "when": c.when, "text": c.text, "fixes": [f.do for f in c.fixes]} for c in rule.causes],
-                "reads": sorted(compiled.signals),
-                "file": rule.path,
-            }
-        )
-        return OK
-    _print(compiled)
-    return OK
-
-
-def _print(compiled: CompiledRule) -> None:
-    rule = compiled.rule
-    print(f"{rule.id}: {rule.title}")
-    print(f"  {rule.severity}, judged for each {rule.scope}, knowledge from {', '.join(rule.basis)}")
-    print(f"  {rule.path}")
-    print("\nChecks")
-    for check in rule.checks:
-        print(f"  {check.name:<20} {' '.join(check.expression.split())}")
-    print(f"\nFires when {' '.join(rule.when.split())}" + (f", for {rule.hold:g} s" if rule.hold else ""))
-    print("\nCauses, the first that holds")
-    for cause in rule.causes:
-        print(f"  {cause.id}: {cause.text}")
-        for fix in cause.fixes:
-            print(f"      fix: {fix.do}")
-            if fix.command:
-                print(f"           $ {fix.command}")
-    if rule.false_positives:
-        print("\nStays quiet for")
-        for text in rule.false_positives:
-            print(f"  {text}")
-    print(f"\nReads {', '.join(sorted(compiled.signals))}")

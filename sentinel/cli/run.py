@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shlex
 import sys
 import time
 from contextlib import suppress
@@ -14,12 +13,13 @@ from typing import TextIO, cast
 
 from sentinel.cli.lean import asyncio, structlog
 from sentinel.cli.main import CRITICAL
+from sentinel.cli.output import counted
+from sentinel.cli.rule_files import complain, of_config
 from sentinel.config import Config, ConfigError, load
 from sentinel.daemon import Daemon
 from sentinel.heap import give_back
 from sentinel.model.wire import escape
-from sentinel.rulefiles import load_paths, shipped
-from sentinel.rules.ruleset import RuleSet
+from sentinel.rulefiles import Loaded, RuleFiles
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -31,25 +31,19 @@ def main(arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             print(f"sentinel: {problem}", file=sys.stderr)
         return CRITICAL
-    ruleset, mistakes = _rules(config)
-    for mistake in mistakes:
-        print(f"sentinel: {mistake}", file=sys.stderr)
-    if ruleset is None:
-        lint = shlex.join(["sentinel", "rules", "lint", *(str(p) for p in (shipped(), *config.rules))])
-        count = f"{len(mistakes)} mistake{'s' if len(mistakes) != 1 else ''}"
-        print(f"sentinel: not started: {count} in the rules; `{lint}` shows them too", file=sys.stderr)
-        return CRITICAL
-    return asyncio.run(_run(config, ruleset))
-
-
-async def _run(config: Config, ruleset: RuleSet) -> int:
-    return await Daemon(config, ruleset, lambda: _rules(config)).run()
-
-
-def _rules(config: Config) -> tuple[RuleSet | None, list[str]]:
-    ruleset, problems = load_paths([shipped(), *config.rules])
+    files = of_config(config, arguments.rules)
+    loaded = files.load_good()
     give_back()
-    return ruleset, [str(p) for p in problems if p.level == "error"]
+    if loaded.ruleset is None:
+        complain(loaded.errors)
+        count = counted(len(loaded.errors), "mistake")
+        print(f"sentinel: not started: {count} in the rules that came with sentinel; install it anew", file=sys.stderr)
+        return CRITICAL
+    return asyncio.run(_run(config, files, loaded))
+
+
+async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
+    return await Daemon(config, files, loaded).run()
 
 
 def _log(*, verbose: bool) -> None:

@@ -70,6 +70,11 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         yield f"Silences ({len(answer['silences'])})"
         for line in show_silences(answer["silences"]):
             yield from _wrapped(line, width)
+    if overrides := answer.get("overrides"):
+        yield ""
+        yield f"Overrides ({len(overrides)})"
+        for one in overrides:
+            yield from _wrapped(f"  {_override(one)}", width)
     if answer["blind_spots"]:
         yield ""
         yield "Cannot be judged"
@@ -87,6 +92,12 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         yield from _wrapped(f"Flight recorder: {answer['recorder']['fault']}", width)
     if answer["state"]["fault"]:
         yield from _wrapped(f"State is not kept on disk: {answer['state']['fault']}", width)
+
+
+def _override(one: Mapping[str, Any]) -> str:
+    does = f"{', '.join(one['fields'])} replaced" if one["enabled"] else "switched off"
+    changed = f"; CHANGED by an upgrade under it: {', '.join(one['changed'])}" if one["changed"] else ""
+    return f"{one['rule']}: {does} by {one['file']}{changed}"
 
 
 #: What cannot be judged of one server, in lines: the rest is for `sentinel why` and --json.

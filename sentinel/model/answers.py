@@ -188,6 +188,16 @@ class SinkForm(TypedDict):
     fault: str
 
 
+class OverrideForm(TypedDict):
+    """A file that replaces fields of a rule, or switches it off; `changed` is what an upgrade changed of the rule since."""
+
+    rule: str
+    file: str
+    fields: list[str]
+    enabled: bool
+    changed: list[str]
+
+
 class Status(TypedDict):
     """One screen."""
 
@@ -202,6 +212,7 @@ class Status(TypedDict):
     blind_spots: list[BlindSpotForm]
     sources: list[SourceForm]
     rules: list[RuleForm]
+    overrides: list[OverrideForm]
     queue: QueueForm
     state: StateForm
     recorder: RecorderForm
@@ -330,10 +341,32 @@ class Recordings(TypedDict):
     recordings: list[RecordingForm]
 
 
+class ProblemForm(TypedDict):
+    """A finding in a rule file. `line` counts from 1; null: the file as a whole."""
+
+    file: str
+    line: int | None
+    where: str
+    what: str
+    level: Literal["error", "warning"]
+
+
+class OverrideToLookAt(TypedDict):
+    """An override whose rule an upgrade changed under it."""
+
+    file: str
+    what: str
+
+
 class Reloaded(TypedDict):
-    """How many rules are in force now."""
+    """How many rules are in force now, ids of those that came, went and say something else, and warnings."""
 
     rules: int
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    problems: list[ProblemForm]
+    overrides_to_look_at: list[OverrideToLookAt]
 
 
 class SilencesAnswer(TypedDict):
@@ -349,10 +382,11 @@ class SilenceAnswer(TypedDict):
 
 
 class ErrorForm(TypedDict):
-    """One sentence for the person who asked."""
+    """One sentence for the person who asked; `problems` where rule files have mistakes."""
 
     code: int
     message: str
+    problems: NotRequired[list[ProblemForm]]
 
 
 class Refusal(TypedDict):

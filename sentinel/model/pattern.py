@@ -42,6 +42,8 @@ class Pattern:
     builds: BuildRange
     #: where the example comes from: recorded, source, reference or composed; empty if the file does not say
     origin: str = ""
+    #: the file that adds it to an event which another file defines; empty for the event's own
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,5 @@ class EventDef:
     help: str = ""
     #: the file it was read from, as given
     path: str = ""
+    #: only further wordings (and fields that they alone have) for the event of this name, which another file defines
+    extends: bool = False

@@ -152,3 +152,22 @@ class RuleDef:
     tests: tuple[CaseDef, ...] = ()
     #: the file it was read from, as given
     path: str = ""
+    #: fields that an override replaced, as `lint` names them, with the override's file
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideDef:
+    """A file that replaces named fields of a rule, or switches it off."""
+
+    rule: str
+    path: str
+    #: what it replaces, as `lint` names it: ``alert.for``, ``check.ready``, ``cause 'no-gpu'.text``
+    fields: tuple[str, ...]
+    #: the rule as it is without any override
+    base: RuleDef
+    #: digest of the rule that it was written against, as the file says; empty if it does not
+    against: str = ""
+    enabled: bool = True
+    #: changes with every byte of the file: whoever saves it has looked at it
+    digest: str = ""

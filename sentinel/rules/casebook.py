@@ -46,6 +46,8 @@ class Failure:
     case: str
     what: tuple[str, ...]
     timeline: tuple[str, ...] = field(default=())
+    #: the override because of which it comes out otherwise: no mistake then
+    override: str = ""
 
 
 def subject(rule: RuleDef) -> Entity:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 
 from sentinel.facts.cards import INCIDENT
 from sentinel.model.pattern import EventDef
-from sentinel.model.problem import Keys, Problem
-from sentinel.model.rule import RuleDef
-from sentinel.rules.check import Undecoded, check_rule
+from sentinel.model.problem import Keys, Problem, did_you_mean
+from sentinel.model.rule import OverrideDef, RuleDef
+from sentinel.rules.check import Undecoded
 from sentinel.rules.check_events import check_event, check_wordings
-from sentinel.rules.decode import Findings
+from sentinel.rules.decode import Findings, Table
+from sentinel.rules.digest import content_digest
 from sentinel.rules.explains import check_explains
+from sentinel.rules.override import Overridden, lint
 from sentinel.rules.ruleset import SCOPES, CompiledRule, RuleSet
 from sentinel.rules.schema import SOURCES, event_defs, rule_def
-from sentinel.rules.toml import decode, placed
+from sentinel.rules.toml import Decoded, decode, placed
+from sentinel.rules.wordings import extended
 
 #: events that the engine makes of others, so that no wording is theirs
 DERIVED = (INCIDENT,)
@@ -28,6 +31,7 @@ def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[P
     events: dict[str, EventDef] = {}
     origin: dict[str, str] = {made.name: "sentinel itself" for made in DERIVED}
     places: dict[str, Keys] = {}
+    extensions: list[tuple[EventDef, Keys]] = []
     for file, data in sorted(files.items()):
         decoded = decode(data, file)
         problems += decoded.problems
@@ -36,8 +40,12 @@ def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[P
         findings = Findings(file, left_out=decoded.left_out)
         defs = event_defs(decoded, findings)
         for i, definition in enumerate(defs):
+            if definition.extends:
+                extensions.append((definition, ("event", i)))
+                continue
             if definition.name in origin:
-                findings.error(("event", i), f"is defined in {origin[definition.name]} too")
+                more = f"; further wordings stand under extends = '{definition.name}'"
+                findings.error(("event", i), f"is defined in {origin[definition.name]} too{more}")
                 continue
             check_event(definition, ("event", i), findings)
             events[definition.name] = definition
@@ -46,23 +54,35 @@ def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[P
         problems += findings.problems
     for source in SOURCES:
         problems += check_wordings({name: e for name, e in events.items() if e.source == source}, places)
-    return events, problems
+    return extended(events, extensions, problems), problems
 
 
-def load_rules(files: Mapping[str, bytes], events: Mapping[str, EventDef]) -> tuple[list[CompiledRule], list[Problem]]:
-    """Compiled rules from file name -> content; a file with an error yields none."""
+def load_rules(
+    files: Mapping[str, bytes], events: Mapping[str, EventDef]
+) -> tuple[list[CompiledRule], list[OverrideDef], list[Problem]]:
+    """Compiled rules and overrides from file name -> content; a file with an error yields none."""
     problems: list[Problem] = []
     rules: list[RuleDef] = []
+    written: dict[str, Decoded] = {}
+    #: by the id of their rule, in the order of the files: the last has the last word
+    layers: dict[str, list[tuple[str, Decoded]]] = {}
     #: by file, what of a rule could be decoded only in part: what there is of it is checked as well
     broken: dict[str, Undecoded] = {}
-    for file, data in sorted(files.items()):
+    for file, data in files.items():
         decoded = decode(data, file)
         problems += decoded.problems
         if not decoded.usable:
             continue
+        if "override" in decoded.table:
+            findings = Findings(file, left_out=decoded.left_out)
+            rule_id = Table(decoded.table, (), findings).text("override", required=True)
+            layers.setdefault(rule_id, []).append((file, decoded))
+            problems += findings.problems
+            continue
         rule, bad = rule_def(decoded, file)
         problems += bad
         rules.append(rule)
+        written[file] = decoded
         bad = [*decoded.problems, *bad]
         if any(p.level == "error" for p in bad):
             table = decoded.table
@@ -72,16 +92,29 @@ def load_rules(files: Mapping[str, bytes], events: Mapping[str, EventDef]) -> tu
                 # Which signals it may read is not known.
                 names |= set(SCOPES)
             broken[file] = Undecoded(names, decoded.left_out)
+    rules.sort(key=lambda rule: rule.path)
     problems += _duplicates(rules)
-    problems += check_explains(rules)
     ids = {r.id for r in rules}
+    for rule_id in layers.keys() - ids - {""}:
+        what = f"there is no rule '{rule_id:.60}'{did_you_mean(rule_id[:60], ids)}"
+        problems += [Problem(file, "override", what, keys=("override",)) for file, _ in layers[rule_id]]
     compiled = []
+    overrides: list[OverrideDef] = []
+    effective = []
     for rule in rules:
-        ready, bad = check_rule(rule, events, ids, broken.get(rule.path))
+        over = Overridden(rule, written[rule.path], layers.get(rule.id, ()), broken.get(rule.path))
+        problems += over.problems
+        overrides += over.definitions({file: content_digest(files[file]) for file, _ in layers.get(rule.id, ())})
+        if over.enabled:
+            effective.append(over)
+    problems += check_explains([over.rule for over in effective])
+    for over in effective:
+        ready, bad = over.check(events, ids)
         problems += bad
         if ready is not None:
             compiled.append(ready)
-    return compiled, problems
+    problems += lint(overrides)
+    return compiled, overrides, problems
 
 
 def _duplicates(rules: list[RuleDef]) -> list[Problem]:
@@ -92,17 +125,22 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
             value = str(getattr(rule, key))
             if value and value in first:
                 what = f"'{value}' is used by {first[value]} too; each rule needs its own"
+                if key == "id":
+                    what += f"; to change that one, write override = '{value}' and only the fields to replace"
                 problems.append(Problem(rule.path, key, what, keys=(key,)))
             first.setdefault(value, rule.path)
     return problems
 
 
 def load(rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes]) -> tuple[RuleSet | None, list[Problem]]:
-    """A rule set, or None if there is any error; warnings do not stop it. Each problem comes with its line."""
+    """A rule set, or None if there is any error; warnings do not stop it. Each problem comes with its line.
+
+    Of two overrides of one field that of the later file has the last word, in the order in which the files are given.
+    """
     events, problems = load_events(event_files)
     events |= {made.name: made for made in DERIVED}
-    rules, more = load_rules(rule_files, events)
+    rules, overrides, more = load_rules(rule_files, events)
     problems = placed(problems + more, {**rule_files, **event_files})
     if any(p.level == "error" for p in problems):
         return None, problems
-    return RuleSet.build(rules, events.values()), problems
+    return RuleSet.build(rules, events.values(), overrides=overrides), problems

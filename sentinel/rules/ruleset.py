@@ -9,7 +9,7 @@ from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import fingerprint
 from sentinel.model.labels import Entity
 from sentinel.model.pattern import BuildRange, EventDef
-from sentinel.model.rule import CauseDef, EventBinding, FixDef, RuleDef, WindowDef
+from sentinel.model.rule import CauseDef, EventBinding, FixDef, OverrideDef, RuleDef, WindowDef
 from sentinel.parsing.extract import Extractor
 from sentinel.rules.advice import builds_of
 from sentinel.rules.condition import Condition, conjuncts
@@ -160,6 +160,7 @@ class RuleSet:
     by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: the events compiled, by source
     extractors: Mapping[str, Extractor] = field(default_factory=dict)
+    overrides: tuple[OverrideDef, ...] = ()
 
     @classmethod
     def build(
@@ -167,6 +168,7 @@ class RuleSet:
         rules: Iterable[CompiledRule],
         events: Iterable[EventDef],
         extractors: Mapping[str, Extractor] | None = None,
+        overrides: Iterable[OverrideDef] = (),
     ) -> RuleSet:
         """Index rules by signal and event. `extractors` are those of another set with the same events, so compiled already.
 
@@ -190,4 +192,5 @@ class RuleSet:
             by_signal={k: tuple(v) for k, v in by_signal.items()},
             by_event={k: tuple(v) for k, v in by_event.items()},
             extractors=extractors,
+            overrides=tuple(overrides),
         )

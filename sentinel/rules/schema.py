@@ -39,7 +39,8 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
     source = top.text("source", required=True, one_of=SOURCES)
     defs = []
     for table in top.tables("event"):
-        name = table.text("name", required=True)
+        extends = table.text("extends")
+        name = extends or table.text("name", required=True)
         if name:
             table.call(f"event '{name:.60}'")
         patterns = []
@@ -48,7 +49,10 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
             if builds is None:
                 findings.error(row.at("builds"), "is missing; write the range of builds it was seen in, or 'any'")
             origin = row.text("from", one_of=("recorded", "reference", "source", "composed"))
-            pattern = Pattern(row.text("regex", required=True), row.text("example", required=True), builds or _ANY, origin)
+            added_by = findings.file if extends else ""
+            pattern = Pattern(
+                row.text("regex", required=True), row.text("example", required=True), builds or _ANY, origin, added_by
+            )
             if source == "llama-server" and pattern.regex and not pattern.regex.startswith("^"):
                 findings.error(row.at("regex"), "must begin with ^: prompts and templates in the log may contain any text")
             row.done()
@@ -61,6 +65,11 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
                 findings.error(table.at("fields", field_name), f"{quoted(kind)} is none of: {', '.join(get_args(FieldType))}")
             else:
                 fields[field_name] = kind
+        if extends:
+            # What it teaches stands where it is defined: further wordings say the same thing.
+            defs.append(EventDef(name, source, tuple(patterns), fields, path=findings.file, extends=True))
+            table.done()
+            continue
         defs.append(
             EventDef(
                 name=name,

@@ -295,23 +295,6 @@ class TestMistakes:
         assert str(config) in done.stderr
         assert done.stderr.count("\n") == 1
 
-    def test_every_mistake_of_the_rules(self, tmp_path: Path) -> None:
-        rules = tmp_path / "rules"
-        rules.mkdir()
-        (rules / "one.toml").write_text(OWN_RULE.replace("server.ctx_requested ==", "server.ctx_reqested =="))
-        (rules / "three.toml").write_text(OWN_RULE.replace('"warning"', '"bad"').replace("own-rule", "third-rule"))
-        (rules / "two.toml").write_text("not toml at all")
-        config = tmp_path / "sentinel.toml"
-        config.write_text(f"rules = ['{rules}']\nstate_dir = '{tmp_path / 's'}'\nsocket = '{tmp_path / 'x.sock'}'\n")
-        done = self.run(config)
-
-        assert done.returncode == 2
-        assert "did you mean 'server.ctx_requested'" in done.stderr
-        assert "one.toml" in done.stderr
-        assert "two.toml" in done.stderr
-        assert "three.toml: severity: 'bad'" in done.stderr
-        assert "not started: " in done.stderr
-
 
 class TestReload:
     def test_a_saved_rule_takes_effect_and_a_bad_one_changes_nothing(

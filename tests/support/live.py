@@ -29,6 +29,9 @@ class Sentinel:
         self.socket = folder / "sentinel.sock"
         self.config = folder / "sentinel.toml"
         self.errors = folder / "stderr"
+        #: the drop-in folder of the daemon's user, not there until somebody makes it
+        self.rules = folder / "xdg/sentinel/rules.d"
+        self.environ = {**os.environ, "XDG_CONFIG_HOME": str(folder / "xdg")}
         self.config.write_text(
             f"state_dir = '{folder / 'state'}'\nsocket = '{self.socket}'\nsink = 'console'\n{extra}\n", encoding="utf-8"
         )
@@ -39,7 +42,7 @@ class Sentinel:
         command = [sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
         with self.errors.open("ab") as stream:
             to = stream if output is None else output
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, cwd=REPO)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, cwd=REPO, env=self.environ)
         wait_for(self._answers, f"the daemon answers; it said: {self.said()[-2000:]}", 30.0)
         return self
 
@@ -61,7 +64,7 @@ class Sentinel:
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command of sentinel that asks this daemon."""
         command = [sys.executable, "-m", "sentinel", *words, "--socket", str(self.socket)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO, env=self.environ)
 
     def ask(self, *words: str) -> dict[str, Any]:
         """The same as JSON."""

@@ -1,0 +1,39 @@
+"""`sentinel reload`: the daemon reads its rule files anew, and says what is wrong with them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sentinel.cli.main import OK
+from sentinel.cli.output import NoAnswer, change, complain, counted, emit
+from sentinel.model.problem import Problem
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Exit code 0, 2 where there are mistakes (the old rules stay in force) or it may not be, 3 without a daemon."""
+    try:
+        answer = change(arguments, "/v1/reload", {})
+    except NoAnswer as error:
+        if arguments.json and error.error:
+            emit({"error": error.error})
+        else:
+            _tell(error.error.get("problems", ()))
+        return complain(error)
+    if arguments.json:
+        emit(answer)
+        return OK
+    _tell(answer["problems"])
+    for one in answer["overrides_to_look_at"]:
+        print(f"sentinel: {one['what']}", file=sys.stderr)
+    news = [f"{', '.join(answer[kind])} {kind}" for kind in ("added", "changed", "removed") if answer[kind]]
+    print(f"{counted(answer['rules'], 'rule')} in force: {'; '.join(news) or 'the same as before'}")
+    return OK
+
+
+def _tell(problems: Iterable[Mapping[str, Any]]) -> None:
+    for one in problems:
+        problem = Problem(one["file"], one["where"], one["what"], one["level"], line=one["line"] or 0)
+        print(f"sentinel: {problem}", file=sys.stderr)
