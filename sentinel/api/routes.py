@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,6 +14,10 @@ from sentinel.model.wire import escape
 API_VERSION = 1
 #: More is a mistake or an attack; parse_qsl refuses it before it builds the list.
 _MOST_QUERY_FIELDS = 32
+_WHOLE = re.compile("[0-9]+")
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+#: What a float prints has at most 24 characters.
+_LONGEST_NUMBER = 32
 
 
 class ApiError(Exception):
@@ -122,16 +127,15 @@ def _check(one: Field, value: str) -> None:
             if value not in ("0", "1", "true", "false"):
                 raise ApiError(400, f"{one.name} is {shown}; write 1 or 0")
         case "number" | "whole":
-            if _number(value, whole=one.kind == "whole") is None or not one.least <= float(value) <= one.most:
+            number = _number(value, whole=one.kind == "whole")
+            if number is None or not one.least <= number <= one.most:
                 kind = "a whole number" if one.kind == "whole" else "a number"
                 raise ApiError(400, f"{one.name} is {shown}; write {kind} from {one.least:.0f} to {one.most:.0f}")
 
 
 def _number(text: str, *, whole: bool) -> float | None:
-    """Digits alone, and a point: Python's own functions also take underscores, blanks, other scripts' digits, nan and inf."""
-    head, _, tail = text.partition(".")
-    plain = head.isdigit() and (tail.isdigit() or (not tail and "." not in text))
-    if not (text.isascii() and plain and len(text) <= 24) or (whole and "." in text):
+    """A number as JSON has it: Python's own functions also take underscores, blanks, other scripts' digits, nan and inf."""
+    if len(text) > _LONGEST_NUMBER or not (_WHOLE if whole else _DECIMAL).fullmatch(text):
         return None
     return float(text)
 

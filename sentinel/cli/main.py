@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 import sentinel
 
@@ -19,6 +21,14 @@ exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or 
   sentinel run                     watch every llama-server of this machine, in the foreground
   sentinel status                  what the daemon sees now
   sentinel diagnose server.log     judge a log file offline, no daemon needed
+"""
+_COMPLETION = """\
+Prints a script for a shell, to be kept where that looks for it:
+
+  sentinel completion bash > ~/.local/share/bash-completion/completions/sentinel
+  sentinel completion fish > ~/.config/fish/completions/sentinel.fish
+  sentinel completion zsh > FOLDER/_sentinel        a folder of $fpath; or in .zshrc, after compinit:
+  eval "$(sentinel completion zsh)"
 """
 
 
@@ -42,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(call="sentinel.cli.run")
 
     status = _asking(verbs, "status", "one screen: servers, GPUs, host, alerts, blind spots")
+    status.add_argument(
+        "--nagios",
+        action="store_true",
+        help="one line with performance data, as Nagios, Icinga, Zabbix and checkmk want it of a plugin",
+    )
     status.set_defaults(call="sentinel.cli.status")
 
     alerts = _asking(verbs, "alerts", "open alerts with cause, evidence and fixes; or the history")
@@ -58,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     silence.add_argument("rule", metavar="RULE", nargs="?", default="", help="rule id, for example cpu-fallback")
     silence.add_argument("server", metavar="SERVER", nargs="?", default="", help="only on this server (default: all)")
     silence.add_argument("--all", action="store_true", help="every rule")
-    silence.add_argument("--server", metavar="NAME", dest="only", default="", help="the same as SERVER")
+    silence.add_argument("--server", metavar="SERVER", dest="only", default="", help="the same as SERVER")
     silence.add_argument("--for", metavar="T", dest="duration", required=True, help="for how long: 30m, 2h, 3d")
     silence.add_argument("--reason", metavar="TEXT", required=True, help="why, for the others who look")
     silence.set_defaults(call="sentinel.cli.silence")
@@ -144,6 +159,18 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--config", metavar="FILE", help="configuration file")
     _json_option(doctor)
     doctor.set_defaults(call="sentinel.cli.doctor")
+
+    completion = verbs.add_parser(
+        "completion",
+        help="what makes a shell complete verbs, options, rules and servers",
+        description=_COMPLETION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    completion.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), nargs="?", help="bash, zsh or fish")
+    completion.add_argument(
+        "--names", metavar="KIND", choices=("rules", "servers", "silences", "recordings"), help=argparse.SUPPRESS
+    )
+    completion.set_defaults(call="sentinel.cli.completion")
     return top
 
 
@@ -168,9 +195,24 @@ def _asking(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
     return verb
 
 
+def _speak_what_it_can(stream: TextIO, environ: Mapping[str, str]) -> None:
+    """Characters that a stream cannot show are shown by their numbers, instead of ending in a traceback.
+
+    In the C locale Python speaks UTF-8 (PEP 540), whatever the terminal makes of it; there ASCII is what is sure to be read.
+    """
+    if not isinstance(stream, io.TextIOWrapper):
+        return
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
+    chosen = environ.get("PYTHONUTF8") or environ.get("PYTHONIOENCODING")
+    plain = locale in ("C", "POSIX") and not chosen and stream.isatty()
+    stream.reconfigure(encoding="ascii" if plain else None, errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point. Returns the exit code."""
     arguments = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        _speak_what_it_can(stream, os.environ)
     verb = importlib.import_module(arguments.call)
     try:
         code: int = verb.main(arguments)

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sentinel.cli import nagios
+from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, show_silences, shown, size, style
 
 _WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
@@ -17,12 +19,19 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         answer = ask(arguments, "/v1/status")
     except NoAnswer as error:
+        if arguments.nagios:
+            # Nagios reads standard output alone.
+            print(nagios.sentence(UNKNOWN, str(error)))
+            return UNKNOWN
         return complain(error)
+    code = exit_code(a["severity"] for a in answer["alerts"] if not a.get("silenced"))
     if arguments.json:
         emit(answer)
+    elif arguments.nagios:
+        print(nagios.line(answer, code))
     else:
         print("\n".join(_screen(answer, style().width)))
-    return exit_code(a["severity"] for a in answer["alerts"] if not a.get("silenced"))
+    return code
 
 
 def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
