@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 CACHE ?= .cache
-PREFIX ?= /opt/sentinel
+PREFIX ?=
 DESTDIR ?=
 export CACHE
 
@@ -18,7 +18,9 @@ help:
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
-	@echo 'make install    as a systemd service under PREFIX=$(PREFIX) (as root); make uninstall takes it away'
+	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
+	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
+	@echo 'make install-user    as a service of your own, without root; make uninstall-user takes it away'
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'sentinel needs Python 3.11 or newer; set PYTHON=/path/to/python3.11'; exit 1; }
@@ -63,13 +65,15 @@ fuzz-api: setup
 docs: setup
 	$(BIN)/python -m sentinel.docs docs
 	$(BIN)/python -m sentinel.openapi docs/openapi.json
+	$(BIN)/python -m sentinel.journal_catalog systemd/sentinel.catalog
 	$(BIN)/python -m sentinel.cli.manpage man/sentinel.1
 
-install:
-	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh install
+.PHONY: install-user uninstall-user deb
+install uninstall install-user uninstall-user:
+	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh $@
 
-uninstall:
-	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
+deb:
+	packaging/deb.sh
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist

@@ -30,6 +30,7 @@ from sentinel.model.reading import LogLines, Reading, Samples, Tick
 from sentinel.model.wire import transition_to_dict
 from sentinel.openapi import Description
 from sentinel.queries import Queries
+from sentinel.readiness import Readiness, headline
 from sentinel.recordings import Recordings
 from sentinel.reload import Reload
 from sentinel.rulefiles import Loaded, RuleFiles
@@ -103,9 +104,7 @@ class Daemon:
         self._api: ApiServer | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kernel: KmsgSource | KernelJournal | None = None
-        self._watchdog = systemd.watchdog_interval()
-        self._fed = 0.0
-        self._ready = False
+        self._readiness = Readiness(systemd.watchdog_interval())
 
     def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
         return [(one, transition_to_dict(transition)) for one, transition in self.history.following(number, limit)]
@@ -144,14 +143,17 @@ class Daemon:
             # Logs are then read once a second instead of at once.
             self.supervisor.note("inotify", "failed", str(fault))
         self.consumer.restore()
+        self._readiness.begin()
         if self.recorder is not None:
             self.recorder.kept.adopt()
         self.logs.begin()
         api = self._api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug)
         listener = None
+        where = str(self.config.socket)
         try:
             inherited = systemd.listen_fds()
             if inherited:
+                where = inherited[0].getsockname()
                 await api.start(inherited[0])
             else:
                 mode = 0o660 if os.environ.get("RUNTIME_DIRECTORY") else 0o600
@@ -172,9 +174,7 @@ class Daemon:
         self._tell_rules(self._loaded)
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
-        log.info(
-            "watching", rules=len(self.engine.ruleset.rules), socket=str(self.config.socket), state=str(self.config.state_dir)
-        )
+        log.info("watching", rules=len(self.engine.ruleset.rules), socket=where, state=str(self.config.state_dir))
         try:
             ends: list[asyncio.Future[Any]] = [stop, consumer, self._crashed, *tasks]
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -255,26 +255,22 @@ class Daemon:
             log.info("state is kept on disk again, nothing was lost")
 
     async def _tick(self) -> None:
+        self._readiness.looked(self.supervisor.states.values())
         self.inbox.offer(Tick(self.clock.now()))
         self._tell_state()
         if "journald" in self.supervisor.states and self.config.journal_socket.exists():
             self.supervisor.note("journald", "up")
         self._tell_kernel()
         now = self.clock.now()
-        if not self._ready and all(s.health != "starting" for s in self.supervisor.states.values()):
-            self._ready = True
-            systemd.notify("READY=1")
-            asyncio.get_running_loop().call_later(_SETTLED, give_back)
         if now % _PRUNE_EVERY < _TICK:
             self.history.prune(now)
             give_back()
 
     def _alive(self) -> None:
-        """The engine has taken a tick: only its own progress feeds the watchdog."""
+        """The engine has taken a tick: only its own progress makes the daemon ready and feeds the watchdog."""
         now = self.clock.now()
-        if self._watchdog is not None and now - self._fed >= self._watchdog:
-            self._fed = now
-            systemd.notify("WATCHDOG=1", f"STATUS={self.headline()}")
+        if self._readiness.took_tick(now, self.headline()):
+            asyncio.get_running_loop().call_later(_SETTLED, give_back)
 
     @property
     def engine(self) -> Engine:
@@ -288,10 +284,10 @@ class Daemon:
 
     def headline(self) -> str:
         """One line for `systemctl status`."""
-        open_alerts = [r for r in self.engine.book.open() if r.state == "firing"]
-        servers = sum(1 for run in self.engine.beliefs.runs.values() if run.exact and not run.gone)
-        names = ", ".join(sorted({r.rule for r in open_alerts}))
-        return f"{servers} server{'s' if servers != 1 else ''}, {len(open_alerts)} alerts{': ' + names if names else ''}"
+        troubles = [f"alerts wait for {name}" for name in self.outbox.down()]
+        troubles += ["state is not kept on disk"] if self.history.fault else []
+        failed = [state.name for state in self.supervisor.states.values() if state.health == "failed"]
+        return headline(self.engine, self.clock.now(), failed, troubles)
 
     def _tell_kernel(self) -> None:
         """Whether the kernel log is read is a fact that rules need."""

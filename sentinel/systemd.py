@@ -20,6 +20,18 @@ def is_booted(root: Path = Path("/")) -> bool:
     return (root / "run/systemd/system").is_dir()
 
 
+def to_journal(descriptor: int = 2, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether what is written there becomes entries of the journal, where ``<3>`` before a line is its priority (sd-daemon(3)).
+
+    JOURNAL_STREAM alone does not say so: a terminal that a service of the desktop started has inherited it (systemd.exec(5)).
+    """
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Tell the service manager, for example ``notify("READY=1", "STATUS=watching 2 servers")``.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.systemd import is_booted, listen_fds, notify, watchdog_interval
+from sentinel.systemd import is_booted, listen_fds, notify, to_journal, watchdog_interval
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -87,3 +87,15 @@ def test_a_booted_system_is_known(tmp_path: Path) -> None:
     assert not is_booted(tmp_path)
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     assert is_booted(tmp_path)
+
+
+def test_a_terminal_with_an_inherited_journal_stream_is_no_journal(tmp_path: Path) -> None:
+    """Device and inode of what is written to decide; a closed descriptor is none either."""
+    with (tmp_path / "journal").open("w") as journal, (tmp_path / "terminal").open("w") as terminal:
+        status = os.fstat(journal.fileno())
+        environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+
+        assert to_journal(journal.fileno(), environ)
+        assert not to_journal(terminal.fileno(), environ)
+        assert not to_journal(journal.fileno(), {})
+    assert not to_journal(10_000, environ)

@@ -12,8 +12,10 @@ import inspect
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sentinel.api.connection import Connection, Hangup
 from sentinel.api.events import Broadcaster
@@ -67,8 +69,10 @@ class ApiServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
-        """Begin to accept on a listening unix socket (from `listen` or from systemd)."""
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener)
+        """Begin to accept on a listening unix socket (from `listen` or from systemd), whose file stays with who made it."""
+        # From Python 3.13 on asyncio would remove the file at the end, also one that systemd goes on listening on.
+        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, **kept)
 
     async def close(self) -> None:
         """Stop accepting, end every stream and connection."""

@@ -12,6 +12,7 @@ from typing import Any
 from sentinel.cli.main import CRITICAL
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, show_alert, show_silences
 from sentinel.rules.decode import parse_duration
+from sentinel.sinks.journald import journal_query
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,6 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
         print("no open alerts" if not (arguments.all or arguments.since) else "no alerts in that time")
     else:
         print("\n".join(_shown(alert) for alert in found), end="")
+        for query in sorted({journal_query(alert["entity"]["name"]) for alert in found} - {""}):
+            print(f"\nWith the server's own lines: {query}")
     if answer.get("silences") and not arguments.json:
         print("\nSilences")
         print("\n".join(show_silences(answer["silences"])))

@@ -24,6 +24,18 @@ from sentinel.systemd import is_booted
 #: Other users' processes that are tried; one that can be looked into is enough.
 _TRIES = 50
 
+#: What the service sees by each of its capabilities alone (systemd/sentinel.service).
+_RIGHTS = {
+    "cap_sys_ptrace": "environment, open files and libraries of other users' servers are not seen, so neither where their "
+    "logs go nor what they hold on a GPU",
+    "cap_dac_read_search": "logs and models in folders that are closed to others are not read",
+    "cap_syslog": "the kernel's log is read from the journal, not from /dev/kmsg",
+}
+_GIVE_BACK = (
+    "if that is not what you want: sudo rm /etc/systemd/system/sentinel.service.d/no-capabilities.conf && "
+    "sudo systemctl daemon-reload && sudo systemctl restart sentinel"
+)
+
 
 def rules(machine: Machine) -> Sequence[Capability]:
     """Every rule file loads, the user's own included."""
@@ -72,7 +84,7 @@ def service(machine: Machine) -> Sequence[Capability]:
     """The systemd unit is installed and runs."""
     if not is_booted(machine.roots.proc.parent):
         return [Capability("service", "absent", "systemd does not run this machine", "sentinel run")]
-    command = ["systemctl", "show", "sentinel.service", "--property=LoadState,ActiveState,UnitFileState"]
+    command = ["systemctl", "show", "sentinel.service", "--property=LoadState,ActiveState,UnitFileState,AmbientCapabilities"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -85,7 +97,12 @@ def service(machine: Machine) -> Sequence[Capability]:
         fix = "journalctl -u sentinel; sudo systemctl enable --now sentinel"
         return [Capability("service", "fails", f"sentinel.service is installed and {active}", fix)]
     fix = "" if enabled == "enabled" else "sudo systemctl enable sentinel: it would not start at boot"
-    return [Capability("service", "works", f"sentinel.service is active, {enabled or 'not enabled'}", fix)]
+    rows = [Capability("service", "works", f"sentinel.service is active, {enabled or 'not enabled'}", fix)]
+    held = unit.get("AmbientCapabilities", "").split()
+    given_up = [f"{name.upper()}: {lost}" for name, lost in _RIGHTS.items() if name not in held]
+    if given_up:
+        return [*rows, Capability("service-rights", "fails", f"the service does without {'; '.join(given_up)}", _GIVE_BACK)]
+    return [*rows, Capability("service-rights", "works", "servers, logs and kernel messages of every user can be read")]
 
 
 def processes(machine: Machine) -> Sequence[Capability]:

@@ -20,6 +20,7 @@ from sentinel.daemon import Daemon
 from sentinel.heap import give_back
 from sentinel.model.wire import escape
 from sentinel.rulefiles import Loaded, RuleFiles
+from sentinel.systemd import to_journal
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -29,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
         config = load(Path(arguments.config) if arguments.config else None, os.environ)
     except ConfigError as error:
         for problem in error.problems:
-            print(f"sentinel: {problem}", file=sys.stderr)
+            _complain(str(problem))
         return CRITICAL
     files = of_config(config, arguments.rules)
     loaded = files.load_good()
@@ -37,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     if loaded.ruleset is None:
         complain(loaded.errors)
         count = counted(len(loaded.errors), "mistake")
-        print(f"sentinel: not started: {count} in the rules that came with sentinel; install it anew", file=sys.stderr)
+        _complain(f"not started: {count} in the rules that came with sentinel; install it anew")
         return CRITICAL
     return asyncio.run(_run(config, files, loaded))
 
@@ -46,10 +47,14 @@ async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
     return await Daemon(config, files, loaded).run()
 
 
+def _complain(text: str) -> None:
+    print(f"{'<3>' if to_journal() else ''}sentinel: {text}", file=sys.stderr)
+
+
 def _log(*, verbose: bool) -> None:
     """sentinel's own log on standard error: one line an event; under systemd with its priority and without a time."""
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _journal_line if os.environ.get("JOURNAL_STREAM") else _plain_line],
+        processors=[structlog.processors.add_log_level, _journal_line if to_journal() else _plain_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log(sys.stderr))),
         cache_logger_on_first_use=True,

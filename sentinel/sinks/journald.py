@@ -10,12 +10,14 @@ import errno
 import fcntl
 import os
 import re
+import shlex
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from sentinel.model.alert import Transition
+from sentinel.model.alert import Fix, Transition
 from sentinel.model.wire import escape, evidence_line, message, to_json, transition_to_dict
 from sentinel.sinks.base import SinkDown
 
@@ -28,6 +30,18 @@ PRIORITY_RESOLVED = 5
 # journald refuses a whole entry with more than 1024 fields (ENTRY_FIELD_COUNT_MAX, journald-native.c), so lists are cut.
 _MOST_REPEATS = 64
 
+# The catalog replaces @FIELD@ by one value of the field, and by the field's name where name and value are longer than 4096 bytes
+# (REPLACE_VAR_MAX, sd-journal.c) or the field is not there. So what repeats is told once more as one text of many lines, cut.
+_MOST_TEXT_BYTES = 4000
+
+# journald drops what a service says beyond its limit (RateLimitBurst=, by default 10,000 entries in 30 s for each rank of
+# priorities), and the sender never learns of it. Two windows of ours may fall into one of its; the rest is for our own log.
+PACE_ENTRIES = 4000
+PACE_SECONDS = 30.0
+
+#: systemd.unit(5): a service by its name.
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
+
 # journald's queue holds as few as ten datagrams (net.unix.max_dgram_qlen), so a burst meets a full one while journald is well:
 # without patience 300 alerts that had waited for journald went out 11 at a time, with a pause after each.
 _PATIENCE_MICROSECONDS = 100_000
@@ -39,9 +53,10 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 def fields(transition: Transition) -> Iterator[tuple[str, str]]:
     """The entry's fields in order; SENTINEL_FIX, SENTINEL_COMMAND and SENTINEL_EVIDENCE repeat.
 
-    OBJECT_PID makes ``journalctl -u the-server`` show the alert when the sender is root (journald attaches the unit then, see
-    systemd.journal-fields(7)); from another user it is an ordinary field. Read SENTINEL_JSON with ``journalctl --all``: without
-    it ``-o json`` shows null for values above 4096 bytes.
+    `journalctl -u SERVER` shows what the unit said itself, and of others only what user id 0 sent with OBJECT_SYSTEMD_UNIT (which
+    journald makes of OBJECT_PID, for root alone). From another user both are ordinary fields, found by `journal_query`.
+    USER_UNIT is what `journalctl --user -u SERVER` looks for in entries of the same user. Read SENTINEL_JSON with
+    ``journalctl --all``: without it ``-o json`` shows null for values above 4096 bytes.
     """
     yield "MESSAGE", message(transition)
     if _MESSAGE_ID.fullmatch(transition.message_id):
@@ -56,7 +71,9 @@ def fields(transition: Transition) -> Iterator[tuple[str, str]]:
         yield "SENTINEL_FLAPPING", "yes"
     if transition.cause is not None:
         yield "SENTINEL_CAUSE", transition.cause.id
-        yield "SENTINEL_CAUSE_TEXT", transition.cause.text
+        yield "SENTINEL_CAUSE_TEXT", _cut(transition.cause.text.split("\n"))
+    else:
+        yield "SENTINEL_CAUSE_TEXT", "not known"
     yield "SENTINEL_ENTITY", str(transition.entity)
     yield "SENTINEL_FINGERPRINT", transition.fingerprint
     for fix in transition.fixes[:_MOST_REPEATS]:
@@ -65,11 +82,45 @@ def fields(transition: Transition) -> Iterator[tuple[str, str]]:
             yield "SENTINEL_COMMAND", fix.command
     for piece in transition.evidence[:_MOST_REPEATS]:
         yield "SENTINEL_EVIDENCE", evidence_line(piece)
+    yield "SENTINEL_FIX_TEXT", _cut(_fix_lines(transition.fixes)) or "nothing is known to help"
+    yield "SENTINEL_EVIDENCE_TEXT", _cut(f"- {evidence_line(piece)}" for piece in transition.evidence) or "none"
     yield "SENTINEL_JSON", to_json(transition_to_dict(transition))
     if transition.documentation:
         yield "DOCUMENTATION", transition.documentation
     if transition.pid > 0:
         yield "OBJECT_PID", str(transition.pid)
+    if _UNIT.fullmatch(transition.entity.name):
+        yield "OBJECT_SYSTEMD_UNIT", transition.entity.name
+        yield "USER_UNIT", transition.entity.name
+
+
+def journal_query(entity: str) -> str:
+    """The command that shows a server's own lines and the alerts about it together; empty where no unit runs it."""
+    if not _UNIT.fullmatch(entity):
+        return ""
+    return f"journalctl -x {shlex.quote(f'_SYSTEMD_UNIT={entity}')} + {shlex.quote(f'OBJECT_SYSTEMD_UNIT={entity}')}"
+
+
+def _fix_lines(fixes: Iterable[Fix]) -> Iterator[str]:
+    for number, fix in enumerate(fixes, start=1):
+        yield f"{number}. {escape(fix.do)}"
+        # Told whole or not at all: half a command is none.
+        yield from (f"   $ {line}" for line in fix.command.splitlines())
+        if fix.risk:
+            yield f"   risk: {escape(fix.risk)}"
+
+
+def _cut(lines: Iterable[str]) -> str:
+    """Whole lines, as many as the catalog can show."""
+    kept: list[str] = []
+    left = _MOST_TEXT_BYTES
+    for line in lines:
+        size = len(escape(line).encode()) + 1
+        if size > left:
+            return "\n".join([*kept, "(more in SENTINEL_JSON: journalctl -a -o verbose)"])
+        left -= size
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def encode(name: str, value: str) -> bytes:
@@ -92,14 +143,25 @@ class JournaldSink:
 
     name = "journald"
 
-    def __init__(self, address: Path = SOCKET) -> None:
+    def __init__(
+        self,
+        address: Path = SOCKET,
+        pace: tuple[int, float] = (PACE_ENTRIES, PACE_SECONDS),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._address = str(address)
+        #: entries in so many seconds
+        self._pace = pace
+        self._clock = clock
+        self._window = float("-inf")
+        self._sent = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         # The kernel's own time limit: an unconnected datagram socket polls as writable although the receiver's queue is full.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, _PATIENCE_MICROSECONDS))
 
     def deliver(self, transition: Transition) -> None:
-        """Hand over one entry. Raises SinkDown when journald is not there, or takes nothing for a tenth of a second."""
+        """Hand over one entry. Raises SinkDown when journald is not there, is full for a tenth of a second, or would drop it."""
+        self._keep_pace()
         entry = b"".join(encode(name, value) for name, value in fields(transition))
         try:
             try:
@@ -111,6 +173,18 @@ class JournaldSink:
                 self._send_memfd(entry)
         except OSError as error:
             raise SinkDown(self._explain(error)) from error
+        self._sent += 1
+
+    def _keep_pace(self) -> None:
+        most, seconds = self._pace
+        now = self._clock()
+        if now - self._window >= seconds:
+            self._window, self._sent = now, 0
+        if self._sent >= most:
+            left = self._window + seconds - now
+            raise SinkDown(
+                f"{most} alerts in {seconds:g} s: journald would drop more (RateLimitBurst=); the rest follows in {left:.0f} s"
+            )
 
     def close(self) -> None:
         """Give the socket back."""

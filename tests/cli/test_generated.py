@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sample_transitions import resolved
 
+from sentinel import journal_catalog
 from sentinel.cli import manpage
 from sentinel.docs import main as make_docs
 from sentinel.docs import pages, stale
 from sentinel.rulefiles import load_paths, shipped
+from sentinel.sinks.journald import fields
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -31,6 +36,31 @@ def test_the_reference_in_docs_is_not_stale(made: dict[str, str]) -> None:
 
 def test_the_manual_page_is_not_stale() -> None:
     assert (REPO / "man/sentinel.1").read_text(encoding="utf-8") == manpage.page(), "run: make docs"
+
+
+def test_the_journal_catalog_is_not_stale() -> None:
+    assert journal_catalog.main([str(REPO / "systemd/sentinel.catalog"), "--check"]) == 0, "run: make docs"
+
+
+def test_the_journal_catalog_has_one_entry_a_rule_and_names_only_fields_that_are_always_sent() -> None:
+    """journalctl shows the bare name of a field that an entry lacks, and replaces names of letters and underscores only."""
+    ruleset, _ = load_paths([shipped()])
+    assert ruleset is not None
+    made = journal_catalog.catalog(ruleset)
+    sent = {name for name, _ in fields(replace(resolved(), cause=None, fixes=(), evidence=()))}
+
+    assert set(re.findall(r"^-- (\w+)$", made, re.MULTILINE)) == {one.rule.message_id for one in ruleset.rules.values()}
+    assert set(re.findall(r"(?<!@)@([^@\n]+)@(?!@)", made)) <= {name for name in sent if re.fullmatch("[A-Z_]+", name)}
+    assert journal_catalog.catalog(ruleset) == made
+
+
+@pytest.mark.parametrize("arguments", [["--check"], []], ids=["check", "write"])
+def test_the_journal_catalog_is_checked_and_written(arguments: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "sentinel.catalog"
+
+    assert journal_catalog.main([str(file), *arguments]) == (1 if arguments else 0)
+
+    assert file.exists() is not bool(arguments)
 
 
 def test_the_same_rules_give_the_same_bytes(made: dict[str, str]) -> None:

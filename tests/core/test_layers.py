@@ -26,8 +26,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     # ---- purity line ----
     ("clock", "config", "rulefiles", "heap"),
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),
-    ("diagnosis", "supervise", "docs", "flight", "exposition"),
-    ("schedule", "reload", "upgrades", "logs", "silencing"),
+    ("diagnosis", "supervise", "docs", "journal_catalog", "flight", "exposition"),
+    ("schedule", "reload", "upgrades", "logs", "silencing", "readiness"),
     ("queries",),
     ("consumer", "openapi"),
     ("daemon",),

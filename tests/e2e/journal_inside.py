@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sample_transitions import FIRING, firing
 
 from sentinel.history import History
 from sentinel.model.alert import LineEvidence
+from sentinel.sinks.base import SinkDown
 from sentinel.sinks.journald import JournaldSink
 from sentinel.sinks.outbox import Outbox
 
@@ -54,5 +56,21 @@ def outage(out: Path) -> None:
     (out / "outage.json").write_text(json.dumps({"during": during, "after": after}))
 
 
+def flood(out: Path, name: str, number: int, pace: int) -> None:
+    """More alerts at once than journald takes from this unit; the sink's pace is `pace` in a second."""
+    sink = JournaldSink(pace=(pace, 1.0))
+    for each in range(number):
+        while True:
+            try:
+                sink.deliver(firing(each, rule=name))
+                break
+            except SinkDown:
+                time.sleep(0.02)
+    (out / name).write_text("done")
+
+
 if __name__ == "__main__":
-    {"send": send, "outage": outage}[sys.argv[1]](Path(sys.argv[2]))
+    if sys.argv[1] == "flood":
+        flood(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    else:
+        {"send": send, "outage": outage}[sys.argv[1]](Path(sys.argv[2]))

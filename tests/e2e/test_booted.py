@@ -82,6 +82,12 @@ journalctl --sync
 journalctl -o json --all SYSLOG_IDENTIFIER=sentinel > $OUT/all.json
 journalctl -o short --no-hostname SYSLOG_IDENTIFIER=sentinel > $OUT/short.txt
 journalctl -o cat -u llama-server > $OUT/of_unit.txt
+limited="systemd-run -q --wait -p LogRateLimitIntervalSec=1s -p LogRateLimitBurst=20 -p WorkingDirectory=$PWD"
+$limited /usr/bin/python3 journal_inside.py flood $OUT paced 60 20
+$limited /usr/bin/python3 journal_inside.py flood $OUT unpaced 1000 100000
+journalctl --sync
+journalctl -q -o json SENTINEL_RULE=paced > $OUT/paced.json
+journalctl -q -o json SENTINEL_RULE=unpaced > $OUT/unpaced.json
 /usr/bin/python3 journal_inside.py outage $OUT
 journalctl --sync
 journalctl -o json SENTINEL_RULE=outage > $OUT/after_outage.json
@@ -131,6 +137,14 @@ def test_an_entry_larger_than_a_datagram_arrives(journal: Outcome) -> None:
     entry = next(entry for entry in _entries(journal, "all.json") if entry["SENTINEL_RULE"] == "huge")
 
     assert entry["SENTINEL_EVIDENCE"] == "server.log:1: " + "x" * 300_000
+
+
+def test_at_the_sinks_pace_journald_drops_nothing(journal: Outcome) -> None:
+    """journald cuts what a unit says beyond its limit and tells the sender nothing: without a pace most alerts would be lost."""
+    paced = [entry["MESSAGE"] for entry in _entries(journal, "paced.json")]
+
+    assert [text.split("number ")[1].split(";")[0] for text in paced] == [str(number) for number in range(60)]
+    assert len(_entries(journal, "unpaced.json")) < 1000
 
 
 def test_alerts_told_while_journald_is_away_arrive_in_order(journal: Outcome) -> None:

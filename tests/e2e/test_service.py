@@ -1,4 +1,5 @@
-"""The whole product, as a stranger meets it: installed, enabled, started; a real llama-server fails; the journal says so."""
+"""The whole product, as a stranger meets it: the package installed, a real llama-server fails, the journal says so; restarted,
+mended, upgraded, run without rights, run by a user, removed. All on one booted system (service_inside.sh)."""
 
 from __future__ import annotations
 
@@ -8,59 +9,24 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from boot import Outcome, boot, why_not
+from boot import INSIDE, Outcome, boot, why_not
+
+from sentinel.rulefiles import load_paths, shipped
 
 REPO = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.booted, pytest.mark.root, pytest.mark.real_server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.booted, pytest.mark.root, pytest.mark.real_server, pytest.mark.timeout(900)]
 
 #: A llama-server that was asked for GPU layers on a machine without a GPU: the documented failure that says nothing. Its log
 #: goes where a service's log goes, to the journal, at the default verbosity.
 LLAMA = """\
 [Service]
-User=llama
+{user}
 Environment=LD_LIBRARY_PATH=/opt/llama
-ExecStart=/opt/llama/llama-server -m /opt/models/tiny.gguf -c 512 -ngl 99 --port 8080
-"""
-
-SCRIPT = """
-set -e
-# nspawn mounts a boot id of its own over the kernel's. A unit with ProtectKernelTunables= gets a fresh /proc without that mount,
-# and journalctl --follow, which shows the present boot alone, would look for the wrong one: no such thing on a real machine.
-umount /proc/sys/kernel/random/boot_id
-systemctl restart systemd-journald
-useradd --system llama
-systemd-sysusers /usr/lib/sysusers.d/sentinel.conf
-systemctl daemon-reload
-systemctl enable --quiet --now sentinel || { journalctl -u sentinel --no-pager; exit 1; }
-systemctl show -P NRestarts,ActiveState sentinel > $OUT/started
-systemctl start llama
-for _ in $(seq 300); do
-    journalctl -q -o cat SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing | grep -q . && break
-    sleep 0.1
-done
-journalctl --sync
-journalctl -q -o json --all SENTINEL_RULE=cpu-fallback > $OUT/alerts.json
-curl -sS --unix-socket /run/sentinel/sentinel.sock http://localhost/v1/status > $OUT/status.json
-curl -sS --unix-socket /run/sentinel/sentinel.sock http://localhost/v1/alerts > $OUT/open.json
-set +e
-sentinel status > $OUT/status.txt 2>&1; echo $? > $OUT/status.code
-sentinel alerts --json > $OUT/cli.json 2>&1
-set -e
-systemctl kill --signal=KILL sentinel
-for _ in $(seq 300); do
-    [ "$(systemctl show -P NRestarts sentinel)" = 1 ] && systemctl is-active -q sentinel && break
-    sleep 0.1
-done
-curl -sS --unix-socket /run/sentinel/sentinel.sock http://localhost/v1/history > $OUT/history.json
-journalctl --sync
-journalctl -q -o json --all SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing > $OUT/after.json
-systemctl stop sentinel
-systemctl show -P Result sentinel > $OUT/result
-journalctl -u sentinel -u llama --no-pager > $OUT/own.log
-systemctl stop llama
+ExecStart=/opt/llama/llama-server -m /opt/models/tiny.gguf -c 512 -ngl 99 --port {port}
 """
 
 
@@ -72,18 +38,36 @@ def _binary() -> Path:
     return binary()
 
 
+def _packages(lab: Path, work: Path) -> None:
+    """The package as `make deb` builds it, and the same with a higher version."""
+    lab.mkdir(parents=True)
+    environ = {**os.environ, "OUT": str(work), "DEB_COMPRESSION": "-Zgzip -z1"}
+    built = subprocess.run([REPO / "packaging/deb.sh"], env=environ, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (package,) = work.glob("*.deb")
+    tree = work / "next"
+    subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
+    control = tree / "DEBIAN/control"
+    control.write_text(control.read_text().replace("\nVersion: ", "\nVersion: 9:"))
+    subprocess.run(["dpkg-deb", "-Znone", "--root-owner-group", "--build", tree, lab / "new.deb"], check=True, stdout=-3)
+    shutil.rmtree(tree)
+    package.rename(lab / "old.deb")
+
+
 @pytest.fixture(scope="module")
 def machine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """One boot with everything installed."""
+    """One boot for all claims."""
     if reason := why_not():
         pytest.skip(reason)
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("needs dpkg-deb: the service is tried as a Debian package")
     binary = _binary()
     work = tmp_path_factory.mktemp("machine")
     files = work / "files"
-    environ = {**os.environ, "DESTDIR": str(files)}
-    command = [str(REPO / "systemd/install.sh"), "install"]
-    installed = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert installed.returncode == 0, installed.stderr
+    lab = files / INSIDE.relative_to("/")
+    _packages(lab, tmp_path_factory.mktemp("package"))
+    for name in ("service_inside.sh", "clients_inside.py"):
+        shutil.copy(REPO / "tests/e2e" / name, lab)
     shutil.copytree(binary.parent, files / "opt/llama")
     from real_server import cpu_library
 
@@ -93,17 +77,48 @@ def machine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     shutil.copy(models / "dense.gguf", files / "opt/models/tiny.gguf")
     subprocess.run(["chmod", "-R", "a+rX", files / "opt"], check=True)
     units = files / "etc/systemd/system"
-    (units / "llama.service").write_text(LLAMA, encoding="utf-8")
-    outcome = boot(work, SCRIPT, files, seconds=240)
-    # A hundred megabytes, and pytest keeps the folders of three runs.
+    units.mkdir(parents=True)
+    (units / "llama.service").write_text(LLAMA.format(user="User=llama", port=8080), encoding="utf-8")
+    (lab / "llama-user.service").write_text(LLAMA.format(user="", port=8081), encoding="utf-8")
+    outcome = boot(work, f". {INSIDE}/service_inside.sh", files, seconds=400)
+    # Some hundred megabytes, and pytest keeps the folders of three runs.
     shutil.rmtree(files)
-    assert outcome.code == 0, outcome.stdout + outcome.stderr + outcome.console
+    said = "".join(outcome.text(name) for name in ("steps", "dpkg.txt") if (outcome.out / name).is_file())
+    assert outcome.code == 0, said + outcome.stdout + outcome.stderr + outcome.console[-3000:]
     return outcome
+
+
+def _entries(outcome: Outcome, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in outcome.text(name).splitlines()]
+
+
+def _state(outcome: Outcome, name: str) -> list[str]:
+    return outcome.text(name).split()
+
+
+# --- installed ---
+
+
+def test_the_package_starts_a_service_of_its_own_user(machine: Outcome) -> None:
+    """Enabled and running with its socket, as a user without a login and with one group more."""
+    assert {"active", "0"} <= set(machine.text("started").splitlines())
+    assert _state(machine, "enabled") == ["enabled", "enabled", "active", "active"]
+    assert machine.text("modes").splitlines() == ["660 sentinel sentinel", "755 sentinel sentinel", "700 sentinel sentinel"]
+    assert set(_state(machine, "groups")) == {"sentinel", "systemd-journal"}
+    assert int(machine.text("uid")) != 0
+
+
+def test_systemd_finds_nothing_wrong_with_the_installed_units(machine: Outcome) -> None:
+    """`systemd-analyze verify` says nothing of them, their manual included."""
+    assert [line for line in machine.text("verify").splitlines() if "sentinel" in line] == []
+
+
+# --- the journal ---
 
 
 def test_the_failure_is_in_the_journal_with_evidence_cause_and_fix(machine: Outcome) -> None:
     """One entry, complete: a person needs nothing else."""
-    first = json.loads(machine.text("alerts.json").splitlines()[0])
+    first = _entries(machine, "alerts.json")[0]
     told = json.loads(first["SENTINEL_JSON"])
 
     assert first["PRIORITY"] == "2"
@@ -111,6 +126,44 @@ def test_the_failure_is_in_the_journal_with_evidence_cause_and_fix(machine: Outc
     assert told["evidence"]
     assert told["cause"] is not None
     assert told["fixes"]
+
+
+def test_journalctl_x_explains_the_alert_with_its_own_values(machine: Outcome) -> None:
+    """The catalog prints the cause, every piece of evidence and every fix with its command, as they are in the entry."""
+    entry = _entries(machine, "alerts.json")[0]
+    explained = machine.text("explained")
+    told = json.loads(entry["SENTINEL_JSON"])
+
+    assert "Subject: llama-server runs on the CPU although GPU layers were asked for" in explained
+    assert entry["SENTINEL_CAUSE_TEXT"] in explained
+    assert all(line in explained for line in entry["SENTINEL_EVIDENCE"])
+    assert all(fix["do"] in explained and fix["command"] in explained for fix in told["fixes"])
+    assert "SENTINEL_" not in explained
+    assert "sentinel why cpu-fallback" in explained
+
+
+def test_every_rule_has_an_entry_in_the_installed_catalog(machine: Outcome) -> None:
+    """By its MESSAGE_ID, and none of them is left when the package is gone."""
+    ruleset, _ = load_paths([shipped()])
+    assert ruleset is not None
+    ids = {compiled.rule.message_id for compiled in ruleset.rules.values()}
+
+    assert ids <= {line.split()[0] for line in machine.text("catalog").splitlines()}
+    assert not ids & {line.split()[0] for line in machine.text("removed.catalog").splitlines()}
+
+
+def test_the_printed_query_shows_the_server_and_its_alerts_together(machine: Outcome) -> None:
+    """journalctl -u shows what root says of a unit, and sentinel is not root; what `sentinel alerts` prints shows both."""
+    alert = _entries(machine, "alerts.json")[0]["MESSAGE"]
+    together = machine.text("together")
+
+    assert alert not in machine.text("of_unit")
+    assert alert in together
+    assert machine.text("of_unit").splitlines()[-1] in together
+    assert len(machine.text("query").splitlines()) == 1
+
+
+# --- asked ---
 
 
 def test_the_socket_and_the_command_say_the_same(machine: Outcome) -> None:
@@ -124,11 +177,110 @@ def test_the_socket_and_the_command_say_the_same(machine: Outcome) -> None:
     assert machine.text("status.code").strip() == "2"
 
 
+def test_systemctl_status_tells_what_fires(machine: Outcome) -> None:
+    """The status text follows the engine, not a timer."""
+    assert "1 server; firing: cpu-fallback (llama.service)" in machine.text("headline")
+
+
+# --- restarted ---
+
+
+def test_no_client_is_refused_while_the_service_restarts(machine: Outcome) -> None:
+    """systemd holds the socket: who comes meanwhile waits. One that was being answered at that moment may be cut."""
+    fates = json.loads(machine.text("clients.json"))["fates"]
+
+    assert [fate for fate in fates if fate.startswith("refused")] == []
+    assert sum(number for fate, number in fates.items() if fate.startswith("cut")) <= 1
+    assert fates["answered"] > 1
+
+
 def test_a_killed_daemon_comes_back_and_tells_nothing_twice(machine: Outcome) -> None:
     """systemd restarts it, the history is there, and the alert that was told stays told."""
-    entries = [json.loads(line) for line in machine.text("after.json").splitlines()]
     history = json.loads(machine.text("history.json"))
 
-    assert [entry["SENTINEL_STATE"] for entry in entries] == ["firing"]
+    assert [entry["SENTINEL_STATE"] for entry in _entries(machine, "after.json")] == ["firing"]
     assert "cpu-fallback" in json.dumps(history)
     assert machine.text("result").strip() == "success"
+
+
+def test_a_mistake_in_the_configuration_is_no_circle_of_starts(machine: Outcome) -> None:
+    """Each client starts it once; the journal has the sentence that often, and the socket is still there."""
+    mistakes = [line for line in machine.text("mistake").splitlines() if "nowhere" in line]
+
+    assert 1 <= len(mistakes) <= 3
+    assert machine.text("broken.socket").strip() == "active"
+
+
+def test_asking_starts_the_service(machine: Outcome) -> None:
+    """Socket activation: the answer comes when the daemon is there."""
+    assert json.loads(machine.text("activated.json"))["api_version"] == 1
+
+
+def test_without_the_socket_unit_the_daemon_makes_its_own(machine: Outcome) -> None:
+    """With the same place and mode."""
+    assert json.loads(machine.text("own.json"))["api_version"] == 1
+    assert machine.text("own.modes").strip() == "660 sentinel sentinel"
+
+
+# --- upgraded ---
+
+
+def test_an_upgrade_keeps_state_and_tells_nothing_again(machine: Outcome) -> None:
+    """The new version runs, with the history and the silences of the old one."""
+    version, status, *active = machine.text("upgraded").split(maxsplit=1)[0], *machine.text("upgraded").splitlines()
+    silences = json.loads(machine.text("upgraded.silences.json"))["silences"]
+
+    assert version.startswith("9:")
+    assert status.endswith("install ok installed")
+    assert active == ["active", "active"]
+    assert "cpu-fallback" in machine.text("upgraded.history.json")
+    assert [one["reason"] for one in silences] == ["kept over an upgrade"]
+    assert len(_entries(machine, "upgraded.told.json")) == 1
+
+
+# --- with fewer rights ---
+
+
+def test_without_capabilities_doctor_says_what_is_lost(machine: Outcome) -> None:
+    """And only that: every other row is as it was."""
+
+    def rows(name: str) -> dict[str, dict[str, str]]:
+        return {row["id"]: row for row in json.loads(machine.text(name))["capabilities"]}
+
+    full, bare = rows("doctor.full.json"), rows("doctor.bare.json")
+    lost = bare["service-rights"]
+
+    assert machine.text("bare.caps").split() == ["CapEff:", "0000000000000000"]
+    assert full["service-rights"]["state"] == "works"
+    assert lost["state"] == "fails"
+    assert all(name in lost["why"] for name in ("CAP_SYS_PTRACE", "CAP_SYSLOG", "CAP_DAC_READ_SEARCH"))
+    assert "no-capabilities.conf" in lost["fix"]
+    assert {name for name in full if full[name]["state"] != bare[name]["state"]} == {"service-rights"}
+
+
+def test_without_capabilities_nothing_else_breaks(machine: Outcome) -> None:
+    """It runs, says what it cannot judge, and finds the server by its name."""
+    status = json.loads(machine.text("bare.status.json"))
+
+    assert set(_state(machine, "bare.state")) == {"active", "0"}
+    assert machine.text("bare.errors") == ""
+    assert status["blind_spots"]
+    assert [server["name"] for server in status["servers"]] == ["llama.service"]
+
+
+def test_a_user_without_root_has_a_service_of_their_own(machine: Outcome) -> None:
+    """With its socket and state for that user alone; and here journalctl -u shows the alert, for the user is the same."""
+    assert set(_state(machine, "user.state")) == {"active", "0"}
+    assert machine.text("user.modes").splitlines() == ["600 joe", "700 joe"]
+    assert "critical cpu-fallback: joes.service" in machine.text("user.of_unit")
+    assert json.loads(machine.text("user.status.json"))["api_version"] == 1
+
+
+# --- removed ---
+
+
+def test_removing_keeps_history_and_configuration_and_purging_does_not(machine: Outcome) -> None:
+    """Nothing of the program, its units and its socket is left after the first."""
+    assert machine.text("removed").split() == ["/etc/sentinel", "/var/lib/sentinel"]
+    assert all(" not-found " in line for line in machine.text("removed.units").splitlines())
+    assert machine.text("purged") == ""

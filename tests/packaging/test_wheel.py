@@ -12,7 +12,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 #: What is for programs other than Python, by its place below the prefix.
-SHARED = ("share/man/man1/sentinel.1",)
+SHARED = ("share/man/man1/sentinel.1", "share/systemd/user/sentinel.service")
 
 
 @pytest.fixture(scope="module")

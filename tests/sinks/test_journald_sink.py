@@ -15,8 +15,10 @@ import pytest
 from sample_transitions import FIRING, resolved
 
 from sentinel.model.alert import Fix, LineEvidence, Transition
+from sentinel.model.labels import Entity
 from sentinel.model.wire import transition_to_dict
 from sentinel.sinks import JournaldSink, SinkDown
+from sentinel.sinks.journald import journal_query
 
 
 def parse(entry: bytes) -> list[tuple[str, bytes]]:
@@ -172,3 +174,72 @@ def test_the_binding_of_systemd_reports_success_without_a_journal() -> None:
         pytest.skip("a journal runs here")
 
     assert binding.send(message="lost", priority=binding.Priority.INFO) == 0
+
+
+def test_what_the_catalog_shows_is_one_value_each_and_short_enough(journal: Journal) -> None:
+    """journalctl puts one value of at most 4096 bytes into a catalog's text, and the field's bare name for others."""
+    fixes = tuple(Fix(f"fix {number} " + "é" * 300, "true\nfalse", "a risk") for number in range(20))
+    evidence = tuple(LineEvidence("x" * 200, "server.log", number) for number in range(100))
+    plain = dict(entry(journal, FIRING))
+    long = dict(entry(journal, replace(FIRING, fixes=fixes, evidence=evidence, cause=None)))
+
+    assert plain["SENTINEL_FIX_TEXT"].decode().splitlines() == [
+        "1. Give the service's user access to the GPU nodes and restart it",
+        "   $ sudo usermod -aG render,video llama && sudo systemctl restart llama-server.service",
+        "   risk: restarts the server",
+        "2. Run it as a user that may\\nopen /dev/kfd",
+        "   $ sudo systemctl edit llama-server.service",
+    ]
+    assert len(plain["SENTINEL_EVIDENCE_TEXT"].splitlines()) == len(FIRING.evidence)
+    for name in ("SENTINEL_FIX_TEXT", "SENTINEL_EVIDENCE_TEXT"):
+        assert len(f"{name}=".encode() + long[name]) <= 4096
+        assert long[name].endswith(b"(more in SENTINEL_JSON: journalctl -a -o verbose)")
+    assert long["SENTINEL_CAUSE_TEXT"] == b"not known"
+    assert dict(entry(journal, replace(FIRING, fixes=(), evidence=())))["SENTINEL_EVIDENCE_TEXT"] == b"none"
+
+
+def test_an_alert_carries_the_unit_that_it_is_about(journal: Journal) -> None:
+    """By its name as systemd writes it, and for nothing that is no unit."""
+    about = dict(entry(journal, FIRING))
+    other = dict(entry(journal, replace(FIRING, entity=Entity("server", "127.0.0.1:8080"))))
+
+    assert about["OBJECT_SYSTEMD_UNIT"] == about["USER_UNIT"] == b"llama-server.service"
+    assert not {"OBJECT_SYSTEMD_UNIT", "USER_UNIT"} & other.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("llama.service", "journalctl -x _SYSTEMD_UNIT=llama.service + OBJECT_SYSTEMD_UNIT=llama.service"),
+        (
+            "llama@a\\x2db.service",
+            "journalctl -x '_SYSTEMD_UNIT=llama@a\\x2db.service' + 'OBJECT_SYSTEMD_UNIT=llama@a\\x2db.service'",
+        ),
+        ("127.0.0.1:8080", ""),
+        ("$(reboot).service", ""),
+        ("", ""),
+    ],
+)
+def test_the_query_is_safe_to_paste(name: str, query: str) -> None:
+    """Quoted for the shell, and none where the name is no unit's."""
+    assert journal_query(name) == query
+
+
+def test_entries_keep_below_journalds_limit(journal: Journal) -> None:
+    """What goes beyond it waits for the next window, with the reason; nothing was handed over then."""
+    now = [100.0]
+    sink = JournaldSink(journal.path, pace=(3, 30.0), clock=lambda: now[0])
+    for _ in range(3):
+        sink.deliver(FIRING)
+        journal.receive()
+        now[0] += 5.0
+    with pytest.raises(SinkDown, match=r"3 alerts in 30 s.*the rest follows in 15 s"):
+        sink.deliver(FIRING)
+    journal.socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        journal.receive()
+    now[0] = 130.0
+    sink.deliver(FIRING)
+    sink.close()
+
+    assert dict(journal.receive())["SENTINEL_RULE"] == b"cpu-fallback"

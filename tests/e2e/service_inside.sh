@@ -1,0 +1,161 @@
+# Runs inside the booted system: the package's whole life, and what each kind of person does with it. Sourced by bash as root;
+# $OUT receives what the tests read, $LAB holds the packages.
+set -e
+trap '[ $? = 0 ] || journalctl -u sentinel -u llama -n 60 --no-pager -o short-precise >&2' EXIT
+LAB=/opt/lab
+SOCK=/run/sentinel/sentinel.sock
+
+# Wait for a condition, at most thirty seconds.
+until_true() {
+    for _ in $(seq 300); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    echo "not within 30 s: $*" >&2
+    return 1
+}
+fired() { journalctl -q -o cat SENTINEL_RULE="$1" SENTINEL_STATE=firing "${@:2}" | grep -q .; }
+ask() { curl -sS --unix-socket $SOCK "http://localhost$1"; }
+step() { echo "$(date +%s.%N) $*" >>"$OUT/steps"; }
+
+# nspawn mounts a boot id of its own over the kernel's. A unit with ProtectKernelTunables= gets a fresh /proc without that mount,
+# and journalctl --follow, which shows the present boot alone, would look for the wrong one: no such thing on a real machine.
+umount /proc/sys/kernel/random/boot_id
+systemctl restart systemd-journald
+useradd --system llama
+# Machines that are images forbid packages to start anything.
+rm -f /usr/sbin/policy-rc.d
+
+step install
+dpkg --force-unsafe-io -i $LAB/old.deb >"$OUT/dpkg.txt" 2>&1 || { cat "$OUT/dpkg.txt"; journalctl -u sentinel --no-pager; exit 1; }
+systemctl show -P ActiveState,NRestarts,StatusText sentinel.service >"$OUT/started"
+systemctl is-enabled sentinel.service sentinel.socket >"$OUT/enabled"
+systemctl is-active sentinel.service sentinel.socket >>"$OUT/enabled"
+stat -c '%a %U %G' $SOCK /run/sentinel /var/lib/sentinel >"$OUT/modes"
+id -Gn sentinel >"$OUT/groups"
+id -u sentinel >"$OUT/uid"
+systemd-analyze verify sentinel.service sentinel.socket /usr/lib/systemd/user/sentinel.service >"$OUT/verify" 2>&1 || true
+
+step failure
+systemctl start llama
+until_true fired cpu-fallback
+journalctl --sync
+journalctl -q -o json --all SENTINEL_RULE=cpu-fallback >"$OUT/alerts.json"
+ask /v1/status >"$OUT/status.json"
+ask /v1/alerts >"$OUT/open.json"
+set +e
+sentinel status >"$OUT/status.txt" 2>&1
+echo $? >"$OUT/status.code"
+sentinel alerts --json >"$OUT/cli.json" 2>&1
+sentinel alerts >"$OUT/cli.txt" 2>&1
+set -e
+until_true sh -c "systemctl show -P StatusText sentinel | grep -q cpu-fallback"
+systemctl show -P StatusText sentinel >"$OUT/headline"
+
+step journal
+journalctl --list-catalog >"$OUT/catalog"
+journalctl -q -x --no-pager SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing >"$OUT/explained"
+journalctl -q -o cat -u llama >"$OUT/of_unit"
+# The command that `sentinel alerts` prints, run as it is printed.
+sed -n 's/^.*\(journalctl -x .*\)$/\1/p' "$OUT/cli.txt" | sort -u >"$OUT/query"
+sh -c "$(cat "$OUT/query") --no-pager -o cat" >"$OUT/together"
+
+step restart
+python3 $LAB/clients_inside.py "$OUT/enough" >"$OUT/clients.json" &
+until_true ask /v1/status
+systemctl restart sentinel
+touch "$OUT/enough"
+wait %1
+
+step killed
+systemctl kill --signal=KILL sentinel
+until_true sh -c '[ "$(systemctl show -P NRestarts sentinel)" = 1 ] && systemctl is-active -q sentinel'
+ask /v1/history >"$OUT/history.json"
+journalctl --sync
+journalctl -q -o json --all SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing >"$OUT/after.json"
+systemctl show -P Result sentinel >"$OUT/result"
+
+step broken
+# A mistake in the configuration: told once for each try to start, and never in a circle.
+systemctl stop sentinel
+echo 'sink = "nowhere"' >/etc/sentinel/sentinel.toml
+for _ in 1 2; do curl -sS --max-time 10 --unix-socket $SOCK http://localhost/v1/status >>"$OUT/broken" 2>&1 || true; done
+until_true sh -c '[ "$(systemctl show -P ActiveState sentinel.service)" = failed ]'
+journalctl -q -o cat -u sentinel -p err >"$OUT/mistake"
+systemctl is-active sentinel.socket >"$OUT/broken.socket" || true
+rm /etc/sentinel/sentinel.toml
+
+step activated
+# Whoever asks starts it.
+ask /v1/status >"$OUT/activated.json"
+
+step rules
+# An expression language with what is left of its libraries in the package.
+sentinel rules test /usr/lib/sentinel/lib/python3*/site-packages/sentinel/shipped/cpu-fallback.toml >"$OUT/rules.txt" 2>&1
+
+step upgrade
+sentinel silence load-oom --for 2h --reason 'kept over an upgrade' >/dev/null
+dpkg --force-unsafe-io -i $LAB/new.deb >>"$OUT/dpkg.txt" 2>&1
+dpkg-query -W -f '${Version} ${Status}\n' llama-sentinel >"$OUT/upgraded"
+systemctl is-active sentinel.service sentinel.socket >>"$OUT/upgraded"
+ask /v1/history >"$OUT/upgraded.history.json"
+ask /v1/silences >"$OUT/upgraded.silences.json"
+journalctl --sync
+journalctl -q -o json --all SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing >"$OUT/upgraded.told.json"
+
+step capabilities
+sentinel doctor --json >"$OUT/doctor.full.json" || true
+mkdir -p /etc/systemd/system/sentinel.service.d
+cp /usr/share/doc/llama-sentinel/examples/no-capabilities.conf /etc/systemd/system/sentinel.service.d/
+systemctl daemon-reload
+before=$(date +%s)
+systemctl restart sentinel
+grep CapEff "/proc/$(systemctl show -P MainPID sentinel)/status" >"$OUT/bare.caps"
+sentinel doctor --json >"$OUT/doctor.bare.json" || true
+ask /v1/status >"$OUT/bare.status.json"
+journalctl -q -o cat -u sentinel -p err --since "@$before" >"$OUT/bare.errors"
+systemctl show -P ActiveState,NRestarts sentinel >"$OUT/bare.state"
+rm -r /etc/systemd/system/sentinel.service.d
+systemctl daemon-reload
+
+step without-socket
+systemctl stop sentinel.service sentinel.socket
+systemctl mask --quiet sentinel.socket
+systemctl start sentinel.service
+ask /v1/status >"$OUT/own.json"
+stat -c '%a %U %G' $SOCK >"$OUT/own.modes"
+systemctl stop sentinel.service
+test ! -e $SOCK
+systemctl unmask --quiet sentinel.socket
+
+step user
+useradd --create-home joe
+mkdir -p ~joe/.config/systemd/user
+cp $LAB/llama-user.service ~joe/.config/systemd/user/joes.service
+chown -R joe: ~joe
+uid=$(id -u joe)
+systemctl start "user@$uid.service"
+as_joe() { runuser -u joe -- env XDG_RUNTIME_DIR="/run/user/$uid" "$@"; }
+as_joe systemctl --user start sentinel.service
+as_joe systemctl --user show -P ActiveState,NRestarts sentinel.service >"$OUT/user.state"
+as_joe systemctl --user start joes.service
+until_true fired cpu-fallback _UID="$uid"
+journalctl --sync
+as_joe journalctl -q --user -u joes -o cat >"$OUT/user.of_unit" || true
+as_joe sentinel status --json >"$OUT/user.status.json" || true
+stat -c '%a %U' "/run/user/$uid/sentinel/sentinel.sock" ~joe/.local/state/sentinel >"$OUT/user.modes"
+as_joe systemctl --user stop sentinel.service joes.service
+systemctl stop "user@$uid.service"
+
+step remove
+systemctl start sentinel.socket sentinel.service
+journalctl -u sentinel -u llama --no-pager >"$OUT/own.log"
+systemctl stop llama
+dpkg --force-unsafe-io -r llama-sentinel >>"$OUT/dpkg.txt" 2>&1
+ls -d /var/lib/sentinel /etc/sentinel /usr/lib/sentinel $SOCK /usr/bin/sentinel >"$OUT/removed" 2>/dev/null || true
+systemctl list-units --all --plain --no-legend 'sentinel*' >"$OUT/removed.units"
+journalctl --list-catalog >"$OUT/removed.catalog"
+step purge
+dpkg -P llama-sentinel >>"$OUT/dpkg.txt" 2>&1
+ls -d /var/lib/sentinel /etc/sentinel >"$OUT/purged" 2>/dev/null || true
+step end

@@ -1,0 +1,89 @@
+"""The unit files: how exposed they leave the service, that systemd knows every setting, and what each may do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).resolve().parents[2] / "systemd"
+
+pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+
+
+def installed(folder: Path, *drop_ins: Path) -> Path:
+    """The units of the system as they are installed, with a program that exists."""
+    for name in ("sentinel.service", "sentinel.socket"):
+        text = (UNITS / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace("@PREFIX@/bin/sentinel", "/usr/bin/true"), encoding="utf-8")
+    (folder / "sentinel.service.d").mkdir()
+    for drop_in in drop_ins:
+        shutil.copy(drop_in, folder / "sentinel.service.d")
+    return folder / "sentinel.service"
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    ("drop_ins", "most"), [((), 3.0), ((UNITS / "no-capabilities.conf",), 2.2)], ids=["as it is", "without capabilities"]
+)
+def test_the_service_is_exposed_no_further(tmp_path: Path, drop_ins: tuple[Path, ...], most: float) -> None:
+    """systemd's own measure, from 0 to 10."""
+    done = analyze("security", "--offline=true", "--no-pager", installed(tmp_path, *drop_ins))
+    found = re.search(r"Overall exposure level for sentinel.service: ([0-9.]+)", done.stdout)
+
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= most
+    assert "Unknown" not in done.stderr
+
+
+@pytest.mark.parametrize("drop_ins", [(), (UNITS / "no-capabilities.conf",)], ids=["as it is", "without capabilities"])
+def test_systemd_has_no_complaint(tmp_path: Path, drop_ins: tuple[Path, ...]) -> None:
+    """Service and socket together, with and without the drop-in."""
+    unit = installed(tmp_path, *drop_ins)
+    done = analyze("verify", "--man=no", "--recursive-errors=no", unit, tmp_path / "sentinel.socket")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_systemd_has_no_complaint_about_the_unit_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = tmp_path / "sentinel.service"
+    text = (UNITS / "user/sentinel.service").read_text(encoding="utf-8")
+    assert "ExecStart=%h/.local/bin/sentinel run" in text
+    unit.write_text(text.replace("%h/.local/bin/sentinel", "/usr/bin/true"), encoding="utf-8")
+
+    # systemd-analyze wants a user's runtime folder, be it an empty one.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    done = analyze("verify", "--user", "--man=no", "--recursive-errors=no", unit)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("example", sorted((UNITS / "llama-server").glob("*.conf")), ids=lambda path: path.stem)
+def test_systemd_has_no_complaint_about_a_drop_in_for_llama_server(tmp_path: Path, example: Path) -> None:
+    """With its settings that are comments put to work as well."""
+    unit = tmp_path / "llama-server.service"
+    unit.write_text("[Service]\nExecStart=/usr/bin/true\n", encoding="utf-8")
+    (tmp_path / "llama-server.service.d").mkdir()
+    text = re.sub(r"^#(\w+=)", r"\1", example.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (tmp_path / "llama-server.service.d" / example.name).write_text(text, encoding="utf-8")
+
+    done = analyze("verify", "--man=no", "--recursive-errors=no", unit)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_service_holds_three_capabilities_each_with_its_reason() -> None:
+    """All of them for reading; never root."""
+    text = (UNITS / "sentinel.service").read_text(encoding="utf-8")
+    held = {name: value.split() for name, value in re.findall(r"^(\w*Capabilit\w+|User)=(.*)$", text, re.MULTILINE)}
+    rights = ["CAP_SYS_PTRACE", "CAP_SYSLOG", "CAP_DAC_READ_SEARCH"]
+
+    assert held == {"User": ["sentinel"], "CapabilityBoundingSet": rights, "AmbientCapabilities": rights}
+    assert all(re.search(rf"^#   {name} +\S", text, re.MULTILINE) for name in rights)
