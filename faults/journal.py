@@ -35,8 +35,8 @@ def stopped(*, short: bool) -> Outcome:
             while time.monotonic() - gone < seconds:
                 time.sleep(0.1)
             one.journal.appear()
-            row.well_after = wait_for(lambda: len(one.journal.entries) >= 2 * _SERVERS, "all alerts arrive", 65)
-            wait_for(lambda: one.sentences("info", "journald"), "the end of it is told", 65)
+            row.well_after = wait_for(lambda: len(one.journal.of("fault-1")) >= 2 * _SERVERS, "all alerts arrive", 65)
+            wait_for(lambda: one.sentences("journald", "again"), "the end of it is told", 65)
             for server in logs:
                 states = [e.state for e in one.journal.of("fault-1", server)]
                 row.expect(states == ["firing", "resolved"], f"of {server} was told {states}")
@@ -44,7 +44,7 @@ def stopped(*, short: bool) -> Outcome:
             warned = one.sentences("warning", "journald")
             row.expect(len(warned) == 1, f"not one message but {len(warned)}: {warned[:3]}")
             row.expect(sinks[0].get("fault"), "the status does not say that the sink is down")
-            row.said = "; ".join([*warned[:1], *one.sentences("info", "journald")[:1]])
+            row.said = "; ".join([*warned[:1], *one.sentences("journald", "again")[:1]])
             row.expect(not one.traceback(), "a traceback in its log")
     return row
 

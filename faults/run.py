@@ -8,6 +8,7 @@ python faults/run.py --only killed   one of them, or several
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from faults import kill, logs
+from faults import clock, disk, journal, kill, logs, servers
 from faults.daemon import NotWell
 from faults.outcome import Outcome, markdown, table
 
@@ -34,6 +35,13 @@ FAULTS: dict[str, Fault] = {
     "log-copytruncated": logs.copied,
     "log-flood": logs.flood,
     "log-long-line": logs.long_line,
+    "journald-stopped": journal.stopped,
+    "socket-folder-removed": journal.folder_removed,
+    "disk-full": disk.full,
+    "disk-read-only": disk.read_only,
+    "clock-set-by-a-day": clock.set_by_a_day,
+    "fifty-servers": servers.fifty,
+    "server-restarting": servers.restarting,
 }
 
 
@@ -46,6 +54,8 @@ def attempt(name: str, *, short: bool, say: Callable[[str], None] = lambda _text
         row = fault(short=short)
     except NotWell as why:
         row = Outcome(str(fault.__doc__).strip(), wrong=[str(why)], lost="see below")
+    except (OSError, subprocess.SubprocessError) as error:
+        row = Outcome(str(fault.__doc__).strip(), skipped=f"could not be tried here: {error}")
     say(f"{name}: {row.verdict} in {time.monotonic() - begin:.0f} s")
     return row
 

@@ -22,6 +22,7 @@ from sentinel.logs import Logs
 from sentinel.model.alert import Transition
 from sentinel.model.reading import Tick
 from sentinel.model.wire import transition_to_dict
+from sentinel.rebase import SHORT, postpone, rebase, rebase_silences, set_by
 from sentinel.rules.ruleset import RuleSet
 from sentinel.sinks import Outbox
 
@@ -63,14 +64,19 @@ class Consumer:
         self._flush_timer: asyncio.TimerHandle | None = None
         #: usual speeds that changed since the last checkpoint
         self._baselines: dict[tuple[str, int], tuple[float, str] | None] = {}
+        #: time of the newest tick that the engine has taken: until then it looked
+        self._looked = clock.now()
 
     async def run(self) -> None:
-        """Consume until cancelled."""
+        """Consume until cancelled, or until the clock is no longer that of the world: what comes then is not taken."""
         # What an earlier run committed and could not tell any more.
         self.flush()
         while True:
             transitions: list[Transition] = []
-            for item in await self._inbox.take():
+            taken = await self._inbox.take()
+            if self._clock.lapse():
+                return
+            for item in taken:
                 transitions += self._step(item)
             self._deliver(transitions)
 
@@ -90,28 +96,46 @@ class Consumer:
         self._deliver(self.engine.silence(silence, now), at_once=True)
 
     def restore(self) -> None:
-        """Go on where an earlier run of the daemon stood."""
-        self._restore_state()
+        """Go on where an earlier run of the daemon stood, in the calendar of this one."""
+        seconds = self._restore_state()
         self._restore_speeds()
         saved = self._history.checkpoint("silences")
         if saved is None:
             return
         try:
-            self.engine.silences.load(msgspec.json.decode(saved))
+            self.engine.silences.load(rebase_silences(msgspec.json.decode(saved), seconds))
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             log.warning(f"the silences of an earlier run cannot be used: {error}")
 
-    def _restore_state(self) -> None:
+    def _restore_state(self) -> float:
+        """Returns by how much the wall clock was set since, in seconds."""
         saved = self._history.checkpoint("state")
         if saved is None:
-            return
+            return 0.0
         try:
             state: dict[str, Any] = msgspec.json.decode(saved)
-            self.engine.load(state["engine"])
+            engine, seconds = self._carried_over(state)
+            self.engine.load(engine)
             self._logs.restore(state["positions"], state["cursors"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             log.warning(f"the state of an earlier run cannot be used, starting anew: {error}")
             self.engine = Engine(self.engine.ruleset, time.perf_counter)
+            return 0.0
+        return seconds
+
+    def _carried_over(self, state: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        engine: dict[str, Any] = state["engine"]
+        saved = state.get("clock")
+        if saved is None:
+            # Written by a version that did not say when.
+            return engine, 0.0
+        now = self._clock.now()
+        seconds = set_by(saved, now, self._clock.monotonic(), self._clock.boot_id())
+        if seconds:
+            log.info(f"the clock was set {'ahead' if seconds > 0 else 'back'} by {abs(seconds):.0f} s: timers and silences go on")
+            engine = rebase(engine, seconds)
+        blind = now - float(saved["looked"]) - seconds
+        return (postpone(engine, blind) if blind > SHORT else engine), seconds
 
     def _restore_speeds(self) -> None:
         speeds = self.engine.speeds
@@ -152,6 +176,7 @@ class Consumer:
         if self._recorder is not None:
             self._recorder.after(reading, transitions)
         if isinstance(reading, Tick):
+            self._looked = reading.at
             self.lag = max(0.0, self._clock.now() - reading.at)
             self._alive()
         if item.taken is not None:
@@ -179,5 +204,16 @@ class Consumer:
         if self._logs.in_midst:
             return self._history.commit(transitions, silences, baselines)
         self._changed = False
-        state = {"engine": self.engine.dump(), "positions": self._logs.positions, "cursors": self._logs.cursors}
+        clock = {
+            "at": self._clock.now(),
+            "since_boot": self._clock.monotonic(),
+            "boot_id": self._clock.boot_id(),
+            "looked": self._looked,
+        }
+        state = {
+            "clock": clock,
+            "engine": self.engine.dump(),
+            "positions": self._logs.positions,
+            "cursors": self._logs.cursors,
+        }
         return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences}, baselines)

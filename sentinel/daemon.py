@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,7 +14,7 @@ from typing import Any
 import structlog
 
 from sentinel import systemd
-from sentinel.api import ApiServer, Broadcaster, Past, Query, SocketInUse, listen
+from sentinel.api import ApiServer, Broadcaster, Past, Query, SocketInUse
 from sentinel.clock import Clock
 from sentinel.config import Config
 from sentinel.consumer import Consumer
@@ -24,6 +23,7 @@ from sentinel.flight import FlightRecorder
 from sentinel.heap import give_back
 from sentinel.history import History
 from sentinel.inbox import Inbox
+from sentinel.listening import Listening
 from sentinel.logs import Logs
 from sentinel.model.labels import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
@@ -54,6 +54,8 @@ from sentinel.supervise import Supervisor
 from sentinel.upgrades import Upgrades, sentence
 from sentinel.workers import Workers
 
+#: What `run` returns when the clock was set or the machine was asleep: the state is on disk, build another one and go on.
+AGAIN = -1
 _TICK = 1.0
 _PRUNE_EVERY = 3600.0
 _RETRY_STATE = 5.0
@@ -102,6 +104,7 @@ class Daemon:
         self.overrides: list[dict[str, Any]] = []
         self._stop = asyncio.Event()
         self._api: ApiServer | None = None
+        self._listening: Listening | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kernel: KmsgSource | KernelJournal | None = None
         self._readiness = Readiness(systemd.watchdog_interval())
@@ -129,7 +132,7 @@ class Daemon:
         return [ConsoleSink(because=because)]
 
     async def run(self) -> int:
-        """Run until a signal; 0 at an orderly end, 2 when the socket belongs to another daemon."""
+        """Run until a signal; 0 at an orderly end, 2 when the socket belongs to another daemon, AGAIN when time has lapsed."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
@@ -148,24 +151,13 @@ class Daemon:
             self.recorder.kept.adopt()
         self.logs.begin()
         api = self._api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug)
-        listener = None
-        where = str(self.config.socket)
+        listening = self._listening = Listening(self.config, api, self.supervisor)
         try:
-            inherited = systemd.listen_fds()
-            if inherited:
-                where = inherited[0].getsockname()
-                await api.start(inherited[0])
-            else:
-                mode = 0o660 if os.environ.get("RUNTIME_DIRECTORY") else 0o600
-                listener = listen(self.config.socket, mode)
-                await api.start(listener.socket)
+            await listening.begin()
         except SocketInUse as used:
             log.error(f"not started: {used}")
             self.wakes.stop()
             return 2
-        except OSError as error:
-            # Without a socket nobody can ask, but alerts still reach the journal.
-            self.supervisor.note("socket", "failed", f"cannot listen on {self.config.socket}: {error.strerror}")
         schedule = Schedule(self._crash)
         tasks = self._begin(schedule)
         reload = self._reload = Reload(self._rule_files, self._loaded.signature, self._take_rules, self.wakes, self._executor)
@@ -174,7 +166,7 @@ class Daemon:
         self._tell_rules(self._loaded)
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
-        log.info("watching", rules=len(self.engine.ruleset.rules), socket=where, state=str(self.config.state_dir))
+        log.info("watching", rules=len(self.engine.ruleset.rules), socket=listening.where, state=str(self.config.state_dir))
         try:
             ends: list[asyncio.Future[Any]] = [stop, consumer, self._crashed, *tasks]
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -182,7 +174,9 @@ class Daemon:
                 # A bug: let it crash, systemd restarts it and the state is on disk.
                 ended.result()
         finally:
-            systemd.notify("STOPPING=1")
+            lapse = self.clock.lapse()
+            if not lapse or self._stop.is_set():
+                systemd.notify("STOPPING=1")
             schedule.stop()
             for task in [*tasks, stop, consumer]:
                 task.cancel()
@@ -190,12 +184,16 @@ class Daemon:
             await asyncio.gather(*tasks, consumer, stop, return_exceptions=True)
             await self.logs.close()
             await api.close()
-            if listener is not None:
-                listener.close()
+            listening.close()
             self.wakes.stop()
             self._executor.shutdown()
             self.consumer.close()
             self.history.close()
+        if lapse and not self._stop.is_set():
+            if abs(self.clock.drift()) < 1.0:
+                # That the clock was set is told when the state is carried over to the new calendar.
+                log.info(f"{lapse}: sentinel looks at everything anew")
+            return AGAIN
         return 0
 
     def _begin(self, schedule: Schedule) -> list[asyncio.Task[None]]:
@@ -254,12 +252,23 @@ class Daemon:
         else:
             log.info("state is kept on disk again, nothing was lost")
 
+    def _tell_sinks(self) -> None:
+        """A sink that takes nothing is told once, and so is the end of that."""
+        down = self.outbox.down()
+        for sink in self.sinks:
+            if sink.name in down:
+                if self.supervisor.state(sink.name).health != "failed":
+                    self.supervisor.note(sink.name, "failed", down[sink.name])
+            elif sink.name in self.supervisor.states and (sink.name != "journald" or self.config.journal_socket.exists()):
+                self.supervisor.note(sink.name, "up")
+
     async def _tick(self) -> None:
         self._readiness.looked(self.supervisor.states.values())
         self.inbox.offer(Tick(self.clock.now()))
         self._tell_state()
-        if "journald" in self.supervisor.states and self.config.journal_socket.exists():
-            self.supervisor.note("journald", "up")
+        self._tell_sinks()
+        if self._listening is not None:
+            await self._listening.watch()
         self._tell_kernel()
         now = self.clock.now()
         if now % _PRUNE_EVERY < _TICK:

@@ -75,6 +75,14 @@ class Supervisor:
             log.info(f"source {name} works again")
         state.health, state.why, state.since = health, why, now
 
+    def now(self) -> float:
+        """Time as `retry_at` has it."""
+        return self._clock.now()
+
+    def tell(self, text: str) -> None:
+        """What is over already, in sentinel's own log."""
+        log.warning(text)
+
     def forget(self, name: str) -> None:
         """A source that is no longer wanted."""
         self.states.pop(name, None)

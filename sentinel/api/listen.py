@@ -35,10 +35,22 @@ class Listener:
     socket: socket.socket
     path: Path | None = None
     lock: int = -1
+    #: device and inode of the socket's file
+    identity: tuple[int, int] = (0, 0)
+
+    def is_there(self) -> bool:
+        """Whether whoever connects to the path reaches this socket."""
+        if self.path is None:
+            return True
+        try:
+            status = self.path.lstat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
 
     def close(self) -> None:
         """Stop listening and take the file away if it is still ours."""
-        if self.path is not None:
+        if self.path is not None and self.is_there():
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.socket.close()
@@ -57,7 +69,9 @@ def listen(path: Path, mode: int = MODE_USER) -> Listener:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(path)
     try:
-        return Listener(_bind(path, mode), path, lock)
+        bound = _bind(path, mode)
+        status = path.lstat()
+        return Listener(bound, path, lock, (status.st_dev, status.st_ino))
     except (OSError, SocketInUse):
         os.close(lock)
         raise

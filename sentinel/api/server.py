@@ -74,10 +74,15 @@ class ApiServer:
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await asyncio.start_unix_server(self._accept, sock=listener, **kept)
 
-    async def close(self) -> None:
-        """Stop accepting, end every stream and connection."""
+    def stop_accepting(self) -> None:
+        """Take no further clients, until `start`; those that are there stay."""
         if self._server is not None:
             self._server.close()
+            self._server = None
+
+    async def close(self) -> None:
+        """Stop accepting, end every stream and connection."""
+        self.stop_accepting()
         self._events.close()
         tasks = {*self._clients, *self._streams}
         for task in tasks:

@@ -16,7 +16,7 @@ from sentinel.cli.main import CRITICAL
 from sentinel.cli.output import counted
 from sentinel.cli.rule_files import complain, of_config
 from sentinel.config import Config, ConfigError, load
-from sentinel.daemon import Daemon
+from sentinel.daemon import AGAIN, Daemon
 from sentinel.heap import give_back
 from sentinel.model.wire import escape
 from sentinel.rulefiles import Loaded, RuleFiles
@@ -44,7 +44,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
-    return await Daemon(config, files, loaded).run()
+    while True:
+        code = await Daemon(config, files, loaded).run()
+        if code != AGAIN:
+            return code
+        # Rules may have been saved since the start.
+        again = files.load_good()
+        loaded = loaded if again.ruleset is None else again
 
 
 def _complain(text: str) -> None:

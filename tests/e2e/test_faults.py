@@ -7,7 +7,7 @@ import pytest
 from faults.run import attempt
 
 #: Those that take a few seconds each; the others need minutes, a mount or a control group to mean anything.
-SHORT = ("killed", "log-renamed", "log-copytruncated")
+SHORT = ("killed", "log-copytruncated", "journald-stopped", "socket-folder-removed")
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -1,0 +1,116 @@
+"""Many real llama-servers at once, and one that is started every second and ends at once."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPO / "demo"), str(REPO / "tests" / "fixtures")]
+
+import make_models  # noqa: E402
+import real_server  # noqa: E402
+
+from faults.daemon import daemon, wait_for  # noqa: E402
+from faults.outcome import Outcome  # noqa: E402
+
+
+@contextlib.contextmanager
+def _started(folder: Path, model: Path, count: int) -> Iterator[list[int]]:
+    """So many llama-servers on ports of their own; a tiny model, asked for on a GPU that is not there."""
+    running: list[subprocess.Popen[bytes]] = []
+    ports: list[int] = []
+    try:
+        for number in range(count):
+            ports.append(real_server.free_port())
+            command = [str(real_server.binary()), "-m", str(model), "-c", "256", "-np", "1", "-t", "1", "-ngl", "99"]
+            command += ["--port", str(ports[-1]), "--no-warmup", "--log-file", str(folder / f"{number}.log")]
+            running.append(_run(command))
+        yield ports
+    finally:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+
+
+def _run(command: list[str]) -> subprocess.Popen[bytes]:
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=null, stdout=null, stderr=null, env=real_server.environment())
+
+
+def fifty(*, short: bool) -> Outcome:
+    """All fall back to the CPU, are told, and end."""
+    count = 5 if short else 50
+    row = Outcome(f"{count} real llama-servers started at once, each asked for a GPU that is not there; then all killed at once")
+    with tempfile.TemporaryDirectory(prefix="faults-servers-") as name, daemon(discover=True) as one:
+        folder = Path(name)
+        model = make_models.write_moe(folder / "tiny.gguf", experts=0)
+        one.start()
+        before = one.footprint()
+        begin = time.monotonic()
+        with _started(folder, model, count) as ports:
+            mine = {f"127.0.0.1:{port}" for port in ports}
+
+            def fallen() -> int:
+                return len({e.entity for e in one.journal.of("cpu-fallback") if e.entity in mine and e.state == "firing"})
+
+            wait_for(lambda: fallen() == count, f"a cpu-fallback of each of {count}", 240)
+            told = time.monotonic() - begin
+            during = one.footprint()
+        begin = time.monotonic()
+
+        def ended() -> int:
+            return len({e.entity for e in one.journal.of("cpu-fallback") if e.entity in mine and e.state == "resolved"})
+
+        wait_for(lambda: ended() == count, f"the end of each of {count}", 60)
+        row.well_after = time.monotonic() - begin
+        for server in mine:
+            states = [e.state for e in one.journal.of("cpu-fallback", server)]
+            row.expect(states == ["firing", "resolved"], f"of {server} was told {states}")
+        row.said = one.journal.of("cpu-fallback")[0].message[:160]
+        row.lost = "nothing: one alert and one end of each" if not row.wrong else "see below"
+        row.notes.append(
+            f"all told {told:.1f} s after the first start; memory {before['pss']:.0f} MB before, {during['pss']:.0f} MB with all"
+        )
+        row.expect(during["pss"] < 64, f"{during['pss']:.0f} MB with {count} servers")
+        row.expect(not one.traceback(), "a traceback in its log")
+    return row
+
+
+def restarting(*, short: bool) -> Outcome:
+    """A server that fails at every start, started again each second."""
+    starts = 8 if short else 60
+    row = Outcome(f"a real llama-server whose model is not there, started {starts} times, once a second")
+    with tempfile.TemporaryDirectory(prefix="faults-servers-") as name:
+        log = Path(name) / "server.log"
+        log.touch()
+        with daemon(servers={"mine": log}) as one:
+            one.start()
+            wait_for(lambda: one.source(f"file:{log}").get("health") == "up", "the log is followed")
+            before = one.footprint()
+            command = [str(real_server.binary()), "-m", str(Path(name) / "none.gguf"), "--port", str(real_server.free_port())]
+            for _ in range(starts):
+                begin = time.monotonic()
+                _run([*command, "--log-file", str(log)]).wait()
+                time.sleep(max(0.0, 1.0 - (time.monotonic() - begin)))
+            begin = time.monotonic()
+            one.await_entry("restart-loop", "firing", "mine", within=20)
+            row.well_after = time.monotonic() - begin
+            after = one.footprint()
+            told = one.journal.of("restart-loop", "mine")
+            row.expect([e.state for e in told] == ["firing"], f"restart-loop was told as {[e.state for e in told]}")
+            others = [e.rule for e in one.journal.entries if e.entity == "mine" and e.rule != "restart-loop"]
+            row.expect(len(others) <= 6, f"told beside it: {others}")
+            row.said = told[0].message
+            row.notes.append(f"beside it: {', '.join(others) or 'nothing'}")
+            row.notes.append(f"memory {before['pss']:.0f} MB before, {after['pss']:.0f} MB after")
+            row.expect(after["pss"] < before["pss"] + 12, f"memory grew from {before['pss']:.0f} to {after['pss']:.0f} MB")
+            row.expect(after["files"] <= before["files"] + 2, "open files grew")
+            row.expect(not one.traceback(), "a traceback in its log")
+    return row
