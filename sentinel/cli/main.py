@@ -155,6 +155,22 @@ def parser() -> argparse.ArgumentParser:
     _rules_option(override)
     override.set_defaults(call="sentinel.cli.rule_override")
 
+    preflight = verbs.add_parser("preflight", help="will it fit, before the load: memory by place, verdict, flags that fit")
+    preflight.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
+    preflight.add_argument("--pid", metavar="PID", type=int, help="a llama-server that runs, as if it started anew")
+    preflight.add_argument(
+        "--unit", metavar="NAME", default="", help="what a systemd unit would start, as its user, in its limits"
+    )
+    preflight.add_argument(
+        "--verify",
+        metavar="SHA256",
+        nargs="?",
+        const="",
+        help="read the whole model and hold its checksum against this one, or against the one remembered of the same file",
+    )
+    _json_option(preflight)
+    preflight.set_defaults(call="sentinel.cli.preflight")
+
     doctor = verbs.add_parser("doctor", help="what this machine lets sentinel see, and how to enable the rest")
     doctor.add_argument("--config", metavar="FILE", help="configuration file")
     _json_option(doctor)

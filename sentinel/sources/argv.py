@@ -212,6 +212,7 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
 def _put(settings: dict[str, Setting], name: str, setting: Setting) -> None:
     if name == "load_mode":
         mode = setting.text.lower()
+        settings["load_mode"] = setting
         settings["mmap"] = Setting("on" if mode in ("auto", "mmap", "mmap+mlock") else "off", setting.source)
         settings["mlock"] = Setting("on" if "mlock" in mode else "off", setting.source)
     elif name == "override_tensor" and name in settings:

@@ -15,7 +15,7 @@ _WITH_VALUE = """
 --chat-template-kwargs --checkpoint-every-n-tokens --checkpoint-min-step --chunks -cms --control-vector
 --control-vector-scaled --cors-headers --cors-methods --cors-origins -cpent --cpu-mask --cpu-mask-batch
 --cpu-mask-batch-draft --cpu-mask-draft --cpu-range --cpu-range-batch --cpu-range-draft --cpu-strict
---cpu-strict-batch --cpu-strict-batch-draft --cpu-strict-draft -Cr -cram -Crb -Crd -ctk -ctkd -ctv -ctvd
+--cpu-strict-batch --cpu-strict-batch-draft --cpu-strict-draft -Cr -cram --n-cpu-ffn -ncffn -Crb -Crd -ctk -ctkd -ctv -ctvd
 --ctx-checkpoints --ctx-size --ctx-size-draft -ctxcp -ctxd --defrag-thold -dev -devd --device --device-draft
 --docker-repo -dr --draft --draft-max --draft-min --draft-n --draft-n-min --draft-p-min --draft-p-split
 --dry-allowed-length --dry-base --dry-multiplier --dry-penalty-last-n --dry-sequence-breaker -dt
@@ -115,6 +115,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "gpu_layers": ("-ngl", "--gpu-layers", "--n-gpu-layers"),
     "override_tensor": ("-ot", "--override-tensor"),
     "n_cpu_moe": ("-ncmoe", "--n-cpu-moe"),
+    "n_cpu_ffn": ("-ncffn", "--n-cpu-ffn"),
     "load_mode": ("-lm", "--load-mode"),
     "cache_type_k": ("-ctk", "--cache-type-k"),
     "cache_type_v": ("-ctv", "--cache-type-v"),
@@ -131,6 +132,18 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "rpc": ("--rpc",),
     "fit_ctx": ("-fitc", "--fit-ctx"),
     "cache_ram": ("-cram", "--cache-ram"),
+    "batch": ("-b", "--batch-size"),
+    "ubatch": ("-ub", "--ubatch-size"),
+    "split_mode": ("-sm", "--split-mode"),
+    "tensor_split": ("-ts", "--tensor-split"),
+    "main_gpu": ("-mg", "--main-gpu"),
+    "fit": ("-fit", "--fit"),
+    "fit_target": ("-fitt", "--fit-target"),
+    "ctx_checkpoints": ("-ctxcp", "--ctx-checkpoints", "--swa-checkpoints"),
+    "mmproj": ("-mm", "--mmproj"),
+    "mmproj_url": ("-mmu", "--mmproj-url"),
+    "draft_model": ("-md", "--model-draft", "--spec-draft-model", "-hfd", "-hfrd", "--hf-repo-draft", "--spec-draft-hf"),
+    "lora": ("--lora", "--lora-scaled"),
     "rope": ("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"),
 }
 BY_FLAG = {flag: name for name, flags in SETTINGS.items() for flag in flags}
@@ -158,6 +171,17 @@ BY_SWITCH: Mapping[str, tuple[str, str]] = {
     "--kv-offload": ("kv_offload", "on"),
     "-nkvo": ("kv_offload", "off"),
     "--no-kv-offload": ("kv_offload", "off"),
+    "--swa-full": ("swa_full", "on"),
+    "--no-repack": ("repack", "off"),
+    "-nr": ("repack", "off"),
+    "--repack": ("repack", "on"),
+    "--no-host": ("host_buffer", "off"),
+    "--op-offload": ("op_offload", "on"),
+    "--no-op-offload": ("op_offload", "off"),
+    "--mmproj-offload": ("mmproj_offload", "on"),
+    "--no-mmproj-offload": ("mmproj_offload", "off"),
+    "--no-mmproj": ("mmproj_auto", "off"),
+    "--no-mmproj-auto": ("mmproj_auto", "off"),
     "--embd-gemma-default": ("embeddings", "on"),
     # common/arg.cpp sets INT_MAX
     "-v": ("verbosity", "2147483647"),
@@ -176,6 +200,7 @@ BY_VARIABLE: Mapping[str, str] = {
     "LLAMA_ARG_N_GPU_LAYERS": "gpu_layers",
     "LLAMA_ARG_OVERRIDE_TENSOR": "override_tensor",
     "LLAMA_ARG_N_CPU_MOE": "n_cpu_moe",
+    "LLAMA_ARG_N_CPU_FFN": "n_cpu_ffn",
     "LLAMA_ARG_CACHE_TYPE_K": "cache_type_k",
     "LLAMA_ARG_CACHE_TYPE_V": "cache_type_v",
     "LLAMA_ARG_HOST": "host",
@@ -207,9 +232,27 @@ BY_VARIABLE: Mapping[str, str] = {
     "LLAMA_ARG_RPC": "rpc",
     "LLAMA_ARG_FIT_CTX": "fit_ctx",
     "LLAMA_ARG_CACHE_RAM": "cache_ram",
+    "LLAMA_ARG_BATCH": "batch",
+    "LLAMA_ARG_UBATCH": "ubatch",
+    "LLAMA_ARG_SPLIT_MODE": "split_mode",
+    "LLAMA_ARG_TENSOR_SPLIT": "tensor_split",
+    "LLAMA_ARG_MAIN_GPU": "main_gpu",
+    "LLAMA_ARG_FIT": "fit",
+    "LLAMA_ARG_FIT_TARGET": "fit_target",
+    "LLAMA_ARG_CTX_CHECKPOINTS": "ctx_checkpoints",
+    "LLAMA_ARG_MMPROJ": "mmproj",
+    "LLAMA_ARG_MMPROJ_URL": "mmproj_url",
+    "LLAMA_ARG_MMPROJ_OFFLOAD": "mmproj_offload",
+    "LLAMA_ARG_SWA_FULL": "swa_full",
+    "LLAMA_ARG_REPACK": "repack",
 }
 #: settings that are on or off
-ON_OR_OFF = frozenset({"cpu_moe", "mlock", "mmap", "dio", "embeddings", "context_shift", "kv_unified", "kv_offload"})
+ON_OR_OFF = frozenset(
+    {
+        "cpu_moe", "mlock", "mmap", "dio", "embeddings", "context_shift", "kv_unified", "kv_offload", "swa_full", "repack",
+        "mmproj_offload",
+    }
+)  # fmt: skip
 
 #: signal -> settings of which one settles it; without any of them it could still be set in the environment
 SETTLED_BY: Mapping[str, tuple[str, ...]] = {

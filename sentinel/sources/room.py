@@ -6,7 +6,7 @@ counts. Page cache is no obstacle, on either side: Documentation/filesystems/pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentinel.model.labels import Unknown
@@ -30,6 +30,9 @@ class Room:
     swap_bytes: int
     brake_bytes: int = -1
     brake_where: str = ""
+    #: what the machine alone leaves, and what each control group with a limit does, the process's own first
+    host_bytes: int = field(default=0, compare=False)
+    group_bytes: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
 
 def room(roots: Roots, member: Membership) -> Room | Unknown:
@@ -42,8 +45,9 @@ def room(roots: Roots, member: Membership) -> Room | Unknown:
     found = groups(roots, member)
     if isinstance(found, Unknown):
         # no control groups on this machine: nothing else can be in the way
-        return Room(left, where, swap)
+        return Room(left, where, swap, host_bytes=left)
     base, upward = found
+    below: list[tuple[str, int]] = []
     for group in upward:
         limit = read_limit(group / ("memory.max" if member.unified else "memory.limit_in_bytes"))
         high = read_limit(group / "memory.high") if member.unified else -1
@@ -56,13 +60,15 @@ def room(roots: Roots, member: Membership) -> Room | Unknown:
         used = _firmly_used(group, unified=member.unified)
         if isinstance(used, Unknown):
             return used
+        if limit >= 0:
+            below.append((path_of(base, group), max(limit - used, 0)))
         if limit >= 0 and limit - used < left:
             left, where = max(limit - used, 0), path_of(base, group)
         if high >= 0 and (brake < 0 or high - used < brake):
             brake, brake_where = max(high - used, 0), path_of(base, group)
         if limit >= 0:
             swap = min(swap, _swap_left(group, unified=member.unified, otherwise=swap))
-    return Room(left, where, swap, brake, brake_where)
+    return Room(left, where, swap, brake, brake_where, host[0], tuple(below))
 
 
 def _host(roots: Roots) -> tuple[int, int] | Unknown:

@@ -90,7 +90,7 @@ def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
     except OSError as error:
         values["server.user"] = values["server.groups"] = Unknown(reason(process / "status", error))
     else:
-        values["server.user"] = _user_name(user)
+        values["server.user"] = user_name(user)
         values["server.groups"] = ",".join(sorted(_group_name(group) for group in groups))
     try:
         values["server.binary"] = clean(link(process / "exe").removesuffix(" (deleted)"))
@@ -113,7 +113,8 @@ def _memlock(roots: Roots, pid: int) -> int | Unknown:
     return Unknown(f"{path} has no line for locked memory")
 
 
-def _user_name(user: int) -> str:
+def user_name(user: int) -> str:
+    """The name of a user id, or the number."""
     try:
         return pwd.getpwuid(user).pw_name
     except (KeyError, OverflowError):

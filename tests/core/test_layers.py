@@ -26,6 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     # ---- purity line ----
     ("clock", "config", "rulefiles", "heap"),
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),
+    ("preflight",),
     ("diagnosis", "supervise", "docs", "journal_catalog", "flight", "exposition"),
     ("schedule", "reload", "upgrades", "logs", "silencing", "readiness", "listening"),
     ("queries",),

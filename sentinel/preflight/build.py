@@ -1,0 +1,283 @@
+"""What the llama-server of a command line is: its version, the flags it takes, its devices, the models that it can read.
+
+The program itself is asked where that is safe (`Command.may_ask`): ``--version`` behind the command line makes it read every flag
+and then end, which is the exact answer to what it accepts; ``--help`` and ``--list-devices`` tell the rest. Each call has a time
+limit and a bounded output. Names of architectures and types are looked for in its libraries, where they stand as plain text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sentinel.model.labels import Unknown
+from sentinel.model.pattern import BuildRange
+from sentinel.preflight.command import Command
+from sentinel.sources.flags import PRINT_AND_EXIT
+from sentinel.sources.roots import clean
+
+#: Seconds for one call. A GPU driver takes up to two to start; one that hangs is left alone.
+_PATIENCE = 8.0
+_MOST_OUTPUT = 1 << 20
+#: Flags whose reading writes a file or connects somewhere; they are left out when the program is asked. Each takes one value.
+_WITH_EFFECT = frozenset({"--log-file", "--rpc", "--logdir", "-ld", "--log-prompts-dir"})
+_VARIABLES_WITH_EFFECT = ("LLAMA_LOG_FILE", "LLAMA_ARG_LOG_FILE", "LLAMA_ARG_RPC")
+#: More mistakes in one command line are not looked for.
+_MOST_REFUSALS = 8
+_DEVICE = re.compile(r"^ {2}([A-Za-z]+\d+): (.{0,200}?) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
+_VERSION = re.compile(r"^version: (.{0,200})$", re.MULTILINE)
+#: "version: 6448 (abc)" is a number of llama.cpp; distributions print their own ("0.1.0-dev (build 1, commit 7e4c0a9)")
+_NUMBER = re.compile(r"(\d{4,5}) \(")
+_HELP_FLAGS = re.compile(r"^(--?[A-Za-z][\w.-]*(?:, +-[\w.-]+)*)(?: (\S.*?))?(?: {2,}.*)?$")
+_INVALID = re.compile(r"error: invalid argument: (.*)")
+_HANDLING = re.compile(r'error while handling (argument|environment variable) "([^"]*)": (?:error: )?(.*)')
+#: Larger libraries are not searched for names (a build with CUDA linked in has about 600 MB).
+_MOST_LIBRARY = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A device as ``--list-devices`` shows it. Bytes, rounded to MiB by llama-server."""
+
+    name: str
+    about: str
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the build itself said about a flag (or a variable)."""
+
+    flag: str
+    said: str
+    #: where in the command line it stands, -1 for a variable
+    at: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """`version` is the program's own text; `flags` maps each flag of its help to whether it takes a value."""
+
+    version: str | Unknown
+    number: int | None = None
+    flags: Mapping[str, bool] | Unknown = field(default_factory=dict)
+    deprecated: frozenset[str] = frozenset()
+    devices: tuple[Listed, ...] | Unknown = ()
+    #: names of GPU backends beside it: hip, cuda, vulkan, ...
+    backends: frozenset[str] = frozenset()
+    refusals: tuple[Refusal, ...] = ()
+
+    def accepts(self, flag: str, otherwise: BuildRange | None = None) -> bool | None:
+        """Whether it takes the flag; by its number and a range of builds where its help is not known; None: cannot be told."""
+        if not isinstance(self.flags, Unknown):
+            return flag in self.flags
+        if self.number is None or otherwise is None:
+            return None
+        return (otherwise.low is None or otherwise.low <= self.number) and (
+            otherwise.high is None or self.number <= otherwise.high
+        )
+
+
+def ask(command: Command) -> Build:
+    """Ask the program of the command line. A program that must not be run is told by its files alone."""
+    backends = backends_beside(command.binary)
+    if not command.may_ask or command.binary is None:
+        why = Unknown(_not_asked(command))
+        return Build(why, None, why, devices=why, backends=backends)
+    program, env = str(command.binary), quiet(command.env)
+    words = _harmless(command.argv[1:])
+    asked = [
+        (program, *(word for _, word in words), "--version"),
+        (program, "--help"),
+        (program, "--list-devices"),
+        (program, "--version"),
+    ]
+    # a variable that it refuses would end the other three as well
+    bare = {name: value for name, value in env.items() if not name.startswith("LLAMA_")}
+    with ThreadPoolExecutor(len(asked)) as pool:
+        whole, told, listed, said = pool.map(lambda one: run(one, env if one is asked[0] else bare, command.folder), asked)
+    if isinstance(said, Unknown):
+        return Build(said, None, said, devices=said, backends=backends)
+    version = _VERSION.search(said[1])
+    if version is None:
+        why = Unknown(f"{clean(program)} does not answer --version as llama-server does")
+        return Build(why, None, why, devices=why, backends=backends)
+    number = _NUMBER.match(version[1])
+    flags, deprecated = parse_help(told[1]) if not isinstance(told, Unknown) else (told, frozenset[str]())
+    return Build(
+        clean(version[1]),
+        int(number[1]) if number else None,
+        flags,
+        deprecated,
+        parse_devices(listed[1]) if not isinstance(listed, Unknown) else listed,
+        backends,
+        _refusals(command, words, whole, flags),
+    )
+
+
+def parse_devices(text: str) -> tuple[Listed, ...] | Unknown:
+    """Decode the output of ``--list-devices`` (common/arg.cpp)."""
+    if "Available devices:" not in text:
+        return Unknown("the build does not know --list-devices (it came in January 2025)")
+    return tuple(
+        Listed(name, clean(about), int(total) << 20, int(free) << 20) for name, about, total, free in _DEVICE.findall(text)
+    )
+
+
+def parse_help(text: str) -> tuple[Mapping[str, bool], frozenset[str]]:
+    """Flags of ``--help`` with whether a value follows, and those that it calls deprecated."""
+    flags: dict[str, bool] = {}
+    deprecated: set[str] = set()
+    current: list[str] = []
+    for line in text.splitlines():
+        match = _HELP_FLAGS.match(line)
+        if match is not None:
+            current = [word.strip() for word in match[1].split(",")]
+            # a flag that fills its column has its explanation on the next line
+            value = match[2] is not None and not match[2].startswith(("DEPRECATED", "("))
+            flags |= dict.fromkeys(current, value)
+        elif not line.startswith(" "):
+            current = []
+        if current and "DEPRECATED" in line:
+            deprecated.update(current)
+    return flags, frozenset(deprecated)
+
+
+def _refusals(
+    command: Command, words: list[tuple[int, str]], first: tuple[int, str] | Unknown, flags: Mapping[str, bool] | Unknown
+) -> tuple[Refusal, ...]:
+    """Every flag of the command line that the program refuses, in its own words: it reads them all, then ends at --version."""
+    env, found, said = quiet(command.env), list[Refusal](), first
+    while not isinstance(said, Unknown) and said[0] != 0 and len(found) < _MOST_REFUSALS:
+        one = _refusal(said[1], words)
+        if one is None:
+            break
+        found.append(one)
+        if one.at < 0:
+            env.pop(one.flag, None)
+        else:
+            words = _less(words, one, flags)
+        said = run([str(command.binary), *(word for _, word in words), "--version"], env, command.folder)
+    return tuple(found)
+
+
+def _less(words: list[tuple[int, str]], one: Refusal, flags: Mapping[str, bool] | Unknown) -> list[tuple[int, str]]:
+    """The words without the refused flag and, unless that is a flag itself, what it took or should have taken for its value."""
+    index = next(i for i, (at, _) in enumerate(words) if at == one.at)
+    after = words[index + 1][1] if index + 1 < len(words) else "-"
+    known = flags if not isinstance(flags, Unknown) else {}
+    takes = known.get(one.flag, not after.startswith("-"))
+    return words[:index] + words[index + (2 if takes and after not in known and after != "-" else 1) :]
+
+
+def _refusal(text: str, words: Sequence[tuple[int, str]]) -> Refusal | None:
+    match = _INVALID.search(text)
+    if match is not None:
+        flag, said = match[1], "it does not know this argument"
+    else:
+        match = _HANDLING.search(text)
+        if match is None:
+            return None
+        flag, said = match[2], match[3]
+        if match[1] != "argument":
+            return Refusal(clean(flag)[:80], clean(said)[:200])
+    said = {"stoi": "it is no whole number", "stof": "it is no number"}.get(said, said)
+    spelled = [at for at, word in words if word == flag or (word.startswith("--") and word.replace("_", "-") == flag)]
+    return Refusal(clean(flag)[:80], clean(said)[:200], spelled[-1 if match.re is _HANDLING else 0]) if spelled else None
+
+
+def _harmless(words: Sequence[str]) -> list[tuple[int, str]]:
+    """The words with their places (1 is the first), without those whose reading has an effect."""
+    kept, at = [], 0
+    while at < len(words):
+        if words[at].replace("_", "-") in _WITH_EFFECT:
+            at += 2
+        elif words[at] in PRINT_AND_EXIT:
+            at += 1
+        else:
+            kept.append((at + 1, words[at]))
+            at += 1
+    return kept
+
+
+def quiet(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what would write a file or connect somewhere."""
+    return {name: value for name, value in env.items() if name not in _VARIABLES_WITH_EFFECT}
+
+
+def _not_asked(command: Command) -> str:
+    name = clean(command.argv[0]) if command.argv else "llama-server"
+    if command.binary is None:
+        return (
+            f"{name} is not installed here or cannot be found in PATH: which flags it takes and which devices it has is not known"
+        )
+    if command.pid:
+        return (
+            f"a program of another user, or in a container, is not run: as its owner `sentinel preflight -- {name} ...` asks it"
+        )
+    return f"{clean(str(command.binary))} was not asked: it is a script, or others than root and you could have written it"
+
+
+def run(words: Sequence[str], env: Mapping[str, str], folder: Path) -> tuple[int, str] | Unknown:
+    """Exit code and output (both streams) of a program that has no input, a time limit and a session of its own."""
+    name = clean(words[0])
+    try:
+        done = subprocess.run(
+            words, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=_PATIENCE, check=False, start_new_session=True,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Unknown(f"{name} {words[-1]} gave no answer within {_PATIENCE:g} s: a GPU driver that hangs does that")
+    except (OSError, ValueError) as error:
+        return Unknown(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}")
+    if done.returncode < 0:
+        return Unknown(f"{name} {words[-1]} ended with signal {-done.returncode}")
+    return done.returncode, done.stdout[:_MOST_OUTPUT].decode("utf-8", "replace")
+
+
+def backends_beside(binary: Path | None) -> frozenset[str]:
+    """GPU backends whose libraries lie beside the program (or in the lib folder next to its own)."""
+    if binary is None:
+        return frozenset()
+    real = Path(os.path.realpath(binary))
+    found = set()
+    for folder in _library_folders(real):
+        for path in folder.glob("libggml-*.so*"):
+            match = re.match(r"libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b", path.name)
+            if match is not None:
+                found.add(match[1])
+    return frozenset(found)
+
+
+def _library_folders(real: Path) -> tuple[Path, ...]:
+    return (real.parent, real.parent.parent / "lib", real.parent.parent / "lib64")
+
+
+def unknown_names(binary: Path | None, names: Sequence[str], libraries: Sequence[str]) -> list[str]:
+    """Those of the names that the program's library does not hold; none where it cannot be searched.
+
+    llama.cpp keeps architectures and tensor types as text (src/llama-arch.cpp, ggml.c), ended by a zero byte. Linkers put one
+    such text at the end of another, so that what is found may be part of a longer one: only absence is certain.
+    """
+    if binary is None or not names:
+        return []
+    real = Path(os.path.realpath(binary))
+    files = [folder / library for library in libraries for folder in _library_folders(real)]
+    # where no library of its own is there, all is linked into the program
+    path = next((path for path in files if path.is_file()), real)
+    try:
+        if path.stat().st_size > _MOST_LIBRARY:
+            return []
+        content = path.read_bytes()
+    except OSError:
+        return []
+    if b"q4_0\0" not in content and b"deepseek2\0" not in content:
+        # no library of llama.cpp's, a script or a packed program: what it does not hold proves nothing
+        return []
+    return [name for name in names if name.encode("utf-8", "replace") + b"\0" not in content]

@@ -1,0 +1,120 @@
+"""SHA-256 of a model's files, held against a given one or against what was remembered of the same files.
+
+Remembered in a file of its own in the user's state folder; a file is the same by its path, size and time of change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sentinel.preflight.command import NoCommand
+from sentinel.sizing.verdict import Why
+from sentinel.sources.roots import clean
+
+_BLOCK = 4 << 20
+_NAME = "model-sha256.json"
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+#: Entries kept; the oldest are forgotten.
+_MOST = 512
+
+
+def parse_given(text: str) -> str:
+    """A checksum as typed, perhaps with the ``sha256:`` of a publisher. Raises NoCommand."""
+    digest = text.strip().lower().removeprefix("sha256:")
+    if _DIGEST.match(digest) is None:
+        raise NoCommand(f"--verify {clean(text)!r:.80} is no SHA-256 checksum: it has 64 hexadecimal digits")
+    return digest
+
+
+def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, int], None]) -> list[Why]:
+    """Read all files; `given` is empty to compare with what is remembered. `progress` is told bytes done and bytes in all."""
+    if given and len(parts) != 1:
+        text = (
+            f"the model has {len(parts)} files and one checksum was given: give none, and each is held against what is remembered"
+        )
+        return [Why("sha256-not-checked", text, "unknown")]
+    known = _read(folder)
+    whys = []
+    try:
+        total = sum(os.stat(part).st_size for part in parts)  # noqa: PTH116 - names may hold surrogate escapes
+        done = 0
+        for part in parts:
+            digest, done = _digest(part, done, total, progress)
+            whys.append(_held_against(part, digest, given, known))
+    except OSError as error:
+        return [Why("sha256-not-checked", f"the model cannot be read to its end: {error.strerror}", "fails")]
+    trouble = _write(folder, known)
+    return whys if not trouble else [*whys, Why("sha256-not-remembered", trouble, "note")]
+
+
+def _digest(path: str, done: int, total: int, progress: Callable[[int, int], None]) -> tuple[str, int]:
+    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while block := file.read(_BLOCK):
+            found.update(block)
+            done += len(block)
+            progress(done, total)
+    return found.hexdigest(), done
+
+
+def _held_against(path: str, digest: str, given: str, known: dict[str, dict[str, object]]) -> Why:
+    status = os.stat(path)  # noqa: PTH116
+    key, name = clean(os.path.realpath(path)), clean(Path(path).name)
+    before = known.pop(key, None)
+    same_file = before is not None and (before.get("size"), before.get("mtime_ns")) == (status.st_size, status.st_mtime_ns)
+    if given and digest != given:
+        known |= {key: before} if before is not None else {}
+        text = f"{name} has SHA-256 {digest}, not {given}: it is damaged or another file; fetch it again"
+        return Why("sha256-differs", text, "fails")
+    if same_file and before is not None and before.get("sha256") != digest:
+        known[key] = before
+        text = (
+            f"{name} has SHA-256 {digest}, and had {clean(str(before.get('sha256')))[:64]} before, with the same size and time:"
+            " the disk or the memory of this machine changed its content; fetch it again"
+        )
+        return Why("sha256-differs", text, "fails")
+    known[key] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
+    if given:
+        return Why("sha256-matches", f"{name} has the SHA-256 that was given", "note")
+    if before is None:
+        return Why("sha256-remembered", f"{name} has SHA-256 {digest}; it is remembered from now on", "note")
+    if same_file or before.get("sha256") == digest:
+        return Why("sha256-matches", f"{name} has the same SHA-256 as when it was remembered", "note")
+    return Why(
+        "sha256-changed", f"{name} is another file than the one remembered; it has SHA-256 {digest}, remembered now", "note"
+    )
+
+
+def _read(folder: Path) -> dict[str, dict[str, object]]:
+    try:
+        found = json.loads((folder / _NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
+
+
+def _write(folder: Path, known: dict[str, dict[str, object]]) -> str:
+    """Written beside and renamed, so that a kill leaves the old one. Why it could not be, empty when it was."""
+    kept = dict(list(known.items())[-_MOST:])
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, path = tempfile.mkstemp(dir=folder, prefix=_NAME)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(kept, file, indent=1)
+            Path(path).replace(folder / _NAME)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+            raise
+    except OSError as error:
+        return f"the checksum cannot be remembered: {folder / _NAME} cannot be written ({error.strerror})"
+    return ""

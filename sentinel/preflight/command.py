@@ -1,0 +1,222 @@
+"""The command that is to be judged, from words or from a process; who would run it, and below which limits."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sentinel.model.labels import Unknown
+from sentinel.sources import needs
+from sentinel.sources.argv import Requested, decode
+from sentinel.sources.cgroup import Membership
+from sentinel.sources.cgroup import parse as parse_cgroup
+from sentinel.sources.identity import Kind, classify, is_server_name
+from sentinel.sources.logs_of import absolute, inside
+from sentinel.sources.outlook import firm_bytes
+from sentinel.sources.roots import Roots, clean, link, read_bytes, read_text, reason
+from sentinel.sources.status import credentials, identity_signals, memory_signals
+
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
+#: Variables that make a program load what lies elsewhere (ld.so(8); ggml-backend-reg.cpp)
+_LOADED_FROM = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GGML_BACKEND_PATH")
+#: Enough for any command line; the kernel allows 128 KiB a word and 2 MiB in all.
+_MOST_WORDS = 4096
+
+
+class NoCommand(Exception):
+    """There is no command to judge. The text is one sentence: what is wrong, and what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who runs it and which limits count. `lock_limit` is in bytes, -1 for none; `member` is None where it is not known."""
+
+    user: int
+    groups: frozenset[int]
+    member: Membership | None
+    lock_limit: int | Unknown
+    unit: str = ""
+    #: memory limits that the unit sets itself, by name of the property; its group may not exist yet
+    unit_limits: Mapping[str, int] = field(default_factory=dict)
+    #: the unit has a /dev of its own without the GPU's nodes (PrivateDevices=)
+    private_devices: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line with its surroundings. `argv[0]` is the program as written; `pid` is 0 unless it runs already.
+
+    `may_ask` says that the program can be run to ask it about itself: whoever wrote it gains nothing by that.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    folder: Path
+    binary: Path | None
+    place: Place
+    pid: int = 0
+    env_unreadable: str = ""
+    may_ask: bool = False
+    #: what stands before the program and is not looked into: numactl, sudo, docker run
+    wrapper: tuple[str, ...] = ()
+    #: variables that the words set themselves, to be kept in a suggestion
+    assigned: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def requested(self) -> Requested:
+        """What it asks for."""
+        return decode(self.argv, self.env)
+
+    def path(self, roots: Roots, text: str) -> str:
+        """A file of the command line as this process can open it."""
+        return inside(roots, self.pid, absolute(roots, self.pid, text)) if self.pid else str(self.folder / text)
+
+
+def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None = None) -> Command:
+    """What a person typed behind ``--``. Raises NoCommand."""
+    roots = Roots() if roots is None else roots
+    if len(words) > _MOST_WORDS:
+        raise NoCommand(f"the command has {len(words)} words, more than {_MOST_WORDS}: give the llama-server command alone")
+    at, assigned = _start(words)
+    if at is None:
+        raise NoCommand("no program after `--`: write sentinel preflight -- llama-server -m model.gguf -c 4096")
+    argv = tuple(words[at:])
+    binary = _executable(argv[0], env)
+    if not is_server_name(os.path.basename(argv[0])):  # noqa: PTH119 - a word, not yet a path
+        # it would be run, to ask it, and what other programs do with these words is theirs to decide
+        raise NoCommand(f"{clean(argv[0])!r:.200} is not named llama-server: write sentinel preflight -- llama-server ...")
+    whole = {**env, **assigned}
+    return Command(
+        argv,
+        whole,
+        Path.cwd(),
+        binary,
+        _own_place(roots),
+        may_ask=binary is not None and is_trusted(binary, whole),
+        wrapper=tuple(word for word in words[:at] if word not in assigned and _ASSIGNMENT.match(word) is None),
+        assigned=assigned,
+    )
+
+
+def from_process(pid: int, roots: Roots | None = None) -> Command:
+    """A process that runs, as /proc has it. Raises NoCommand."""
+    roots = Roots() if roots is None else roots
+    process = roots.proc / str(pid)
+    try:
+        words = [os.fsdecode(word) for word in read_bytes(process / "cmdline").removesuffix(b"\0").split(b"\0")]
+        comm = read_text(process / "comm", 64)
+        member = parse_cgroup(read_text(process / "cgroup"))
+        user, groups = credentials(read_text(process / "status"))
+    except FileNotFoundError:
+        raise NoCommand(f"there is no process {pid}: `pgrep -a llama` lists those that run") from None
+    except OSError as error:
+        raise NoCommand(reason(process, error)) from None
+    if classify(roots, pid, comm) is Kind.OTHER:
+        raise NoCommand(f"process {pid} is {clean(comm)!r}, no llama-server: `pgrep -a llama` lists those that run")
+    if words == [""]:
+        raise NoCommand(f"process {pid} has no command line: it has ended, or it is a thread of the kernel")
+    try:
+        pairs = (os.fsdecode(pair).partition("=") for pair in read_bytes(process / "environ").split(b"\0"))
+        env, unreadable = {name: value for name, equals, value in pairs if equals}, ""
+    except OSError as error:
+        env, unreadable = {}, reason(process / "environ", error)
+    try:
+        binary: Path | None = Path(link(process / "exe").removesuffix(" (deleted)"))
+        folder = Path(link(process / "cwd"))
+    except OSError:
+        binary, folder = None, Path("/")
+    limit = identity_signals(roots, pid)["server.memlock_limit_bytes"]
+    lock = needs.lock_limit(roots, pid, limit if isinstance(limit, int | Unknown) else Unknown("its limits cannot be read"))
+    return Command(
+        tuple(words),
+        env,
+        folder,
+        binary,
+        Place(user, groups, member, lock, member.unit),
+        pid=pid,
+        env_unreadable=unreadable,
+        may_ask=_same_root(roots, pid) and user == os.geteuid() and binary is not None and is_trusted(binary, env),
+    )
+
+
+def held_firmly(roots: Roots, pid: int) -> int | Unknown:
+    """Bytes that the process holds and that the kernel cannot drop: what its place has beside what is left."""
+    path = roots.proc / str(pid) / "status"
+    try:
+        values = memory_signals(read_text(path, 1 << 16))
+    except OSError as error:
+        return Unknown(reason(path, error))
+    return firm_bytes(values)
+
+
+def find_program(words: Sequence[str]) -> int | None:
+    """Where the program stands: the first word that is named like a server."""
+    return next((at for at, word in enumerate(words) if is_server_name(os.path.basename(word))), None)  # noqa: PTH119
+
+
+def _start(words: Sequence[str]) -> tuple[int | None, dict[str, str]]:
+    """The same, else the first word that is no assignment; and the assignments before it."""
+    at = find_program(words)
+    first = at if at is not None else next((i for i, w in enumerate(words) if w != "env" and _ASSIGNMENT.match(w) is None), None)
+    matches = (_ASSIGNMENT.match(word) for word in words[: first or 0])
+    return first, {match[1]: match[2] for match in matches if match is not None}
+
+
+def _executable(word: str, env: Mapping[str, str]) -> Path | None:
+    try:
+        found = shutil.which(word, path=env.get("PATH"))
+    except ValueError:
+        return None
+    return None if found is None else Path(found).absolute()
+
+
+def is_trusted(binary: Path, env: Mapping[str, str]) -> bool:
+    """A program, no script, that nobody else could have put there, nor a library that it loads: all is root's or ours alone."""
+    try:
+        with binary.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                return False
+    except (OSError, ValueError):
+        return False
+    libraries = [Path(one) for name in _LOADED_FROM for one in re.split(r"[: ]", env.get(name, "")) if one]
+    return all(_is_ours(path) for path in (binary, *libraries))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        real = path.resolve(strict=True)
+        for one in (real, *real.parents):
+            status = one.stat()
+            sticky = one != real and bool(status.st_mode & 0o1000)
+            if status.st_uid not in (0, os.geteuid()) or (status.st_mode & 0o022 and not sticky):
+                return False
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _own_place(roots: Roots) -> Place:
+    """The shell's, which is ours: what is started from it stands where we stand."""
+    pid = os.getpid()
+    try:
+        member: Membership | None = parse_cgroup(read_text(roots.proc / "self/cgroup"))
+    except OSError:
+        member = None
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    limit = -1 if soft == resource.RLIM_INFINITY else soft
+    groups = frozenset({os.getegid(), *os.getgroups()})
+    return Place(os.geteuid(), groups, member, needs.lock_limit(roots, pid, limit))
+
+
+def _same_root(roots: Roots, pid: int) -> bool:
+    """The process sees the files that we see: it is in no container."""
+    try:
+        theirs, ours = (os.stat(f"{roots.proc}/{one}/root") for one in (pid, "self"))  # noqa: PTH116
+    except OSError:
+        return False
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)

@@ -1,0 +1,199 @@
+"""One preflight from end to end: the command, its build, its model and the machine are read, then judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from sentinel.model.labels import Unknown
+from sentinel.preflight import build as builds
+from sentinel.preflight import fit_params, flags, gpu, model_file
+from sentinel.preflight.build import Build
+from sentinel.preflight.command import Command
+from sentinel.preflight.machine import Machine, look
+from sentinel.preflight.report import Report, limits_of
+from sentinel.preflight.settings import settings_of
+from sentinel.preflight.suggest import Search, Suggestion, Trial
+from sentinel.sizing.footprint import Footprint, footprint
+from sentinel.sizing.model_file import Model
+from sentinel.sizing.settings import Device, Settings
+from sentinel.sizing.verdict import Budget, Why, gib, is_expected_to_start, judge, verdict_of, with_overhead, with_slack
+from sentinel.sources.gguf import GgufHeader, model_of
+from sentinel.sources.roots import Roots, clean, read_text
+
+
+def examine(command: Command, roots: Roots | None = None, build: Build | None = None, extra: tuple[Why, ...] = ()) -> Report:
+    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs)."""
+    roots = Roots() if roots is None else roots
+    build = builds.ask(command) if build is None else build
+    machine = look(command, build, roots)
+    found = model_file.read(command, roots)
+    whys = [*extra, *flags.problems(command, build), *found.whys]
+    whys += _known(command, build)
+    settings = settings_of(command, build, roots)
+    if isinstance(settings, Unknown):
+        if not any(why.id == "flag-rejected" for why in whys):
+            whys.append(Why("flag-rejected", settings.why, "fails"))
+        return _report(command, machine, whys)
+    whys += gpu.problems(command, settings, build, machine, roots)
+    whys += _about(command, settings, found.header)
+    whys += [Why("vram-accounts-differ", text, "note") for text in machine.disagreements]
+    model = found.header if isinstance(found.header, Unknown) else model_of(found.header)
+    if isinstance(model, Unknown) or isinstance(found.header, Unknown):
+        why = model if isinstance(model, Unknown) else found.header
+        assert isinstance(why, Unknown)
+        if not any(one.effect == "fails" for one in found.whys):
+            whys.append(Why("model-unknown", why.why, "unknown"))
+        return _report(command, machine, whys)
+    return _judged(command, settings, build, machine, found.header, model, whys, roots)
+
+
+def _judged(
+    command: Command,
+    settings: Settings,
+    build: Build,
+    machine: Machine,
+    header: GgufHeader,
+    model: Model,
+    whys: list[Why],
+    roots: Roots,
+) -> Report:
+    devices = _devices(machine)
+    budget = _budget(machine, devices, roots)
+    footprint_ = with_overhead(footprint(model, settings, devices, build.number))
+    _, reasons = judge(footprint_, budget)
+    whys = [*whys, *reasons, *_held_by_others(machine, reasons)]
+    if not any(why.effect == "fails" and why not in reasons for why in whys):
+        words = [(word.flag, word.values) for word in flags.words_of(command.argv, build)]
+        estimates = fit_params.ask(command, fit_params.words_for(words))
+        whys += fit_params.differences(estimates, footprint_.items) if isinstance(estimates, tuple) else []
+        whys += [Why("llama-fit-params-silent", estimates.why, "note")] if isinstance(estimates, Unknown) else []
+
+    def trial(argv: tuple[str, ...]) -> Trial | None:
+        asked = settings_of(replace(command, argv=argv), build, roots)
+        if isinstance(asked, Unknown):
+            return None
+        print_ = with_overhead(footprint(model, asked, devices, build.number))
+        return _trial(argv, asked, print_, with_slack(budget))
+
+    argv = flags.accepted_form(command, build)
+    search = Search(
+        trial,
+        build,
+        layers=header.of_arch("block_count") or 0,
+        ctx_train=header.of_arch("context_length") or 0,
+        has_experts=bool(header.of_arch("expert_count")),
+        devices=bool(devices) and not settings.device_none,
+    )
+    hopeless = any(why.effect == "fails" and why.id.startswith(("model-", "architecture-", "tensor-", "sha256-")) for why in whys)
+    asked_for = _trial(command.argv, settings, footprint_, budget)
+    if argv != command.argv and any(why.id in ("flag-rejected", "no-build-accepts", "flag-ends-it") for why in whys):
+        # the command itself starts nowhere, so that its corrected form is already a suggestion
+        asked_for = replace(asked_for, verdict="fails", starts=False)
+    suggestions = [] if hopeless else search.best(argv, asked_for)
+    if command.wrapper:
+        suggestions = [replace(one, argv=(*command.wrapper, *one.argv)) for one in suggestions]
+    return _report(command, machine, whys, footprint_.items, tuple(suggestions), footprint_.missing, footprint_.notes)
+
+
+def _trial(argv: tuple[str, ...], settings: Settings, footprint_: Footprint, budget: Budget) -> Trial:
+    verdict, whys = judge(footprint_, budget)
+    starts = all(why.id == "will-thrash" for why in whys if why.effect == "fails") and is_expected_to_start(footprint_, budget)
+    return Trial(argv, settings, footprint_, verdict, starts)
+
+
+def _report(
+    command: Command,
+    machine: Machine,
+    whys: list[Why],
+    memory: tuple[Any, ...] = (),
+    suggestions: tuple[Suggestion, ...] = (),
+    missing: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+) -> Report:
+    order = ("fails", "unknown", "tight", "note")
+    ordered = tuple(sorted(dict.fromkeys(whys), key=lambda why: order.index(why.effect)))
+    unknown = [why.text for why in ordered if why.effect == "unknown"]
+    return Report(
+        verdict_of(ordered),
+        ordered,
+        tuple(memory),
+        limits_of(machine),
+        suggestions,
+        tuple(dict.fromkeys([*missing, *unknown])),
+        command.argv,
+        tuple(notes),
+    )
+
+
+def _devices(machine: Machine) -> tuple[Device, ...]:
+    if isinstance(machine.gpus, Unknown):
+        return ()
+    return tuple(Device(one.name, one.free_bytes, one.total_bytes, one.integrated) for one in machine.gpus)
+
+
+def _budget(machine: Machine, devices: tuple[Device, ...], roots: Roots) -> Budget:
+    known = not isinstance(machine.room_bytes, Unknown)
+    where = f"the control group {machine.where.removeprefix('cgroup:')}" if machine.where.startswith("cgroup:") else machine.where
+    return Budget(
+        devices=devices,
+        host=machine.room_bytes if isinstance(machine.room_bytes, int) and known else None,
+        where=where or "the machine",
+        swap=machine.swap_bytes,
+        lock_limit=machine.lock_limit if isinstance(machine.lock_limit, int) else None,
+        most=_largest_allocation(machine, roots),
+        brake=machine.brake_bytes if machine.brake_bytes >= 0 else None,
+        brake_where=machine.brake_where,
+    )
+
+
+def _largest_allocation(machine: Machine, roots: Roots) -> int | None:
+    """Memory and swap of the machine: more in one piece is refused by the kernel's default of overcommit (0)."""
+    try:
+        if read_text(roots.proc / "sys/vm/overcommit_memory", 16) != "0":
+            return None
+        lines = read_text(roots.proc / "meminfo").splitlines()
+    except OSError:
+        return None
+    swap = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("SwapTotal:")), 0)
+    return machine.total_bytes + swap if machine.total_bytes else None
+
+
+def _known(command: Command, build: Build) -> Iterator[Why]:
+    """What must be known of the build for a verdict."""
+    if isinstance(build.version, Unknown) and command.binary is None:
+        yield Why("build-unknown", build.version.why, "unknown")
+    elif isinstance(build.version, Unknown):
+        yield Why("build-not-asked", build.version.why, "note")
+
+
+def _about(command: Command, settings: Settings, header: GgufHeader | Unknown) -> Iterator[Why]:
+    """Settings that contradict each other or the model."""
+    asked = command.requested
+    if "draft_model" in asked.settings:
+        yield Why("draft-model-not-counted", "the memory of the draft model is not counted", "unknown")
+    if "rpc" in asked.settings:
+        yield Why("rpc-not-counted", "what the servers of --rpc can take is not known", "unknown")
+    if settings.cache_type_v not in ("f16", "bf16", "f32") and settings.flash_attn == "off":
+        said = "llama-server ends with 'V cache quantization requires flash_attn'"
+        text = f"a V cache of type {clean(settings.cache_type_v)} needs flash attention: {said}"
+        yield Why("v-cache-needs-flash-attention", text, "fails")
+    mmproj = asked.text("mmproj")
+    if mmproj and not settings.mmproj_bytes:
+        yield Why("projector-missing", f"the projector {clean(mmproj)!r:.200} cannot be read", "fails")
+    if isinstance(header, Unknown):
+        return
+    experts = header.of_arch("expert_count") or 0
+    if not experts and (settings.cpu_moe or settings.n_cpu_moe):
+        yield Why("flag-ignored", "--cpu-moe and --n-cpu-moe have no effect: the model has no experts", "note")
+
+
+def _held_by_others(machine: Machine, reasons: tuple[Why, ...]) -> Iterator[Why]:
+    """Who holds the video memory that is missing."""
+    if isinstance(machine.gpus, Unknown) or not any("vram" in why.id or why.id == "kv-cannot-be-allocated" for why in reasons):
+        return
+    for one in machine.gpus:
+        if one.holders:
+            names = ", ".join(f"{holder.name} (pid {holder.pid}) {gib(holder.bytes)}" for holder in one.holders[:5])
+            yield Why("vram-held-by-others", f"{one.name} is held by {names}", "note")

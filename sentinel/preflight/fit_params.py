@@ -1,0 +1,84 @@
+"""What llama.cpp's own ``llama-fit-params`` expects, where it lies beside the server: its figures by device, beside ours.
+
+It reads the header and computes buffers without allocating them (tools/fit-params). Only flags about memory are passed to it,
+for it refuses those of the server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sentinel.model.labels import Unknown
+from sentinel.preflight.build import quiet, run
+from sentinel.preflight.command import Command, is_trusted
+from sentinel.sizing.settings import HOST, Item
+from sentinel.sizing.verdict import Why
+from sentinel.sources.flags import BY_FLAG, BY_SWITCH
+
+NAME = "llama-fit-params"
+_ABOUT_MEMORY = frozenset(
+    {
+        "model", "ctx", "gpu_layers", "override_tensor", "n_cpu_moe", "n_cpu_ffn", "cpu_moe", "cache_type_k", "cache_type_v",
+        "flash_attn", "batch", "ubatch", "split_mode", "tensor_split", "main_gpu", "device", "kv_offload", "swa_full", "slots",
+        "load_mode", "op_offload", "repack", "host_buffer",
+    }
+)  # fmt: skip
+_LINE = re.compile(r"^([A-Za-z]+\d*) (\d{1,9}) (\d{1,9}) (\d{1,9}) *$", re.MULTILINE)
+#: The figures are whole MiB, rounded down; ours are held against them with this share and this many bytes of tolerance.
+_TOLERANCE, _ROUNDED = 0.05, 8 << 20
+_KINDS: Mapping[str, tuple[str, ...]] = {"weights": ("weights",), "cache": ("kv", "recurrent"), "compute buffers": ("compute",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes on one device, in whole MiB."""
+
+    place: str
+    weights: int
+    cache: int
+    compute: int
+
+
+def words_for(words: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
+    """Of flags with their values, those that say something about memory."""
+    kept: list[str] = []
+    for flag, values in words:
+        if (BY_FLAG.get(flag) or BY_SWITCH.get(flag, ("",))[0]) in _ABOUT_MEMORY:
+            kept += [flag, *values]
+    return kept
+
+
+def ask(command: Command, words: Sequence[str]) -> tuple[Estimate, ...] | Unknown | None:
+    """Its figures; None where the build comes without it or must not be run, Unknown where it gives none."""
+    tool = None if command.binary is None or not command.may_ask else command.binary.resolve().parent / NAME
+    if tool is None or not tool.is_file() or not is_trusted(tool, command.env):
+        return None
+    said = run([str(tool), *words, "--fit-print", "on"], quiet(command.env), command.folder)
+    if isinstance(said, Unknown):
+        return said
+    return parse(said[1]) or Unknown(f"{NAME} gave no figures (exit code {said[0]})")
+
+
+def parse(text: str) -> tuple[Estimate, ...]:
+    """Decode its output: device, model, context and compute buffers in MiB a line (common/fit.cpp, common_fit_print)."""
+    found = []
+    for name, *sizes in _LINE.findall(text):
+        weights, cache, compute = (int(size) << 20 for size in sizes)
+        found.append(Estimate(HOST if name == "Host" else name, weights, cache, compute))
+    return tuple(found)
+
+
+def differences(estimates: Sequence[Estimate], items: Sequence[Item]) -> list[Why]:
+    """Where its figure lies outside of our interval."""
+    whys = []
+    for one in estimates:
+        for (what, kinds), theirs in zip(_KINDS.items(), (one.weights, one.cache, one.compute), strict=True):
+            ours = [item for item in items if item.place == one.place and item.kind in kinds]
+            low, high = sum(item.low for item in ours), sum(item.high for item in ours)
+            spare = _ROUNDED + int(theirs * _TOLERANCE)
+            if not low - spare <= theirs <= high + spare:
+                text = f"{NAME} expects {theirs >> 20} MiB of {what} on {one.place}, sentinel {low >> 20} to {high >> 20} MiB"
+                whys.append(Why("llama-fit-params-differs", text, "note"))
+    return whys

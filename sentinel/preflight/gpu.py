@@ -1,0 +1,96 @@
+"""Whether the GPU that is asked for can be reached: the steps from the build up to the right to open the device files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sentinel.model.labels import Unknown
+from sentinel.preflight.build import Build
+from sentinel.preflight.command import Command
+from sentinel.preflight.machine import Machine
+from sentinel.sizing.settings import Settings
+from sentinel.sizing.verdict import Why
+from sentinel.sources import gpu_use, kfd
+from sentinel.sources.base import SourceFault
+from sentinel.sources.roots import Roots, read_text
+from sentinel.sources.status import user_name
+from sentinel.sources.udev import Gpu, from_sysfs
+
+_AFTER = "; it starts all the same and runs on the CPU, without a word"
+
+
+def problems(command: Command, settings: Settings, build: Build, machine: Machine, roots: Roots) -> Iterator[Why]:
+    """The first broken step where layers are asked for, and what the user who runs it may not open."""
+    if settings.device_none or settings.gpu_layers == 0:
+        return
+    asked = command.requested
+    explicit = "gpu_layers" in asked.settings and settings.gpu_layers != -1
+    usable = isinstance(machine.gpus, tuple) and bool(machine.gpus)
+    if command.place.private_devices and (usable or explicit):
+        text = f"{command.place.unit} has PrivateDevices=yes, which hides the GPU's device files from it: set it to no{_AFTER}"
+        yield Why("gpu-hidden-by-unit", text, "fails" if explicit else "tight")
+        return
+    refused = gpu_use.refused(roots, command.place.user, command.place.groups)
+    if isinstance(refused, str) and refused and (usable or explicit) and _needs(refused, build):
+        text = (
+            f"user {user_name(command.place.user)} may not open {refused}: sudo usermod -aG render,video"
+            f" {user_name(command.place.user)}, then log in again or restart the unit{_AFTER}"
+        )
+        yield Why("gpu-nodes-refused", text, "fails" if explicit else "tight")
+        return
+    if usable or not explicit:
+        return
+    where = asked.settings["gpu_layers"]
+    said = f"{where.source} {where.text} is asked for, and"
+    step = _step(command, build, machine, roots)
+    yield Why(step[0], f"{said} {step[1]}{_AFTER}", "unknown" if isinstance(machine.gpus, Unknown) else "fails")
+
+
+def _needs(refused: str, build: Build) -> bool:
+    """A Vulkan build does without /dev/kfd."""
+    return "/dev/dri/render" in refused or "hip" in build.backends
+
+
+def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tuple[str, str]:
+    """Of the ladder from the build to the card, the first step that is broken for certain."""
+    if isinstance(machine.gpus, Unknown):
+        return "gpu-unknown", f"which devices the build can use is not known: {machine.gpus.why}"
+    hidden = command.requested.hidden_devices
+    if hidden:
+        return "gpu-hidden", f"{hidden[0]} hides every device from it"
+    if not build.backends:
+        return "gpu-not-in-build", "no GPU backend (libggml-hip, -cuda, -vulkan) lies beside this build: it was built for the CPU"
+    try:
+        found = from_sysfs(roots)
+    except SourceFault as error:
+        return "gpu-not-found", f"the build finds no device; {error}"
+    if not found:
+        return "gpu-not-in-machine", "this machine (or container) has no GPU on its PCI bus"
+    return _amd([gpu for gpu in found if gpu.vendor == "amd"], build, roots) or (
+        "gpu-not-found",
+        f"the build ({', '.join(sorted(build.backends))}) finds no device, though {found[0].name} is on the bus:"
+        " `llama-server --list-devices` and `ldd` on its libggml-*.so tell what is missing",
+    )
+
+
+def _amd(cards: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None:
+    """Steps 1 to 4 of ROCm: the module, the card's driver, the device files, KFD."""
+    if not cards:
+        return None
+    try:
+        state = read_text(roots.sys / "module/amdgpu/initstate", 64)
+    except OSError:
+        state = ""
+    if state != "live" and not any(gpu.driver for gpu in cards):
+        return "gpu-driver-not-loaded", "the module amdgpu is not loaded: sudo modprobe amdgpu"
+    if all(gpu.driver != "amdgpu" for gpu in cards):
+        drivers = ", ".join(gpu.driver or "none" for gpu in cards)
+        return "gpu-not-driven", f"amdgpu runs none of the AMD cards (driver: {drivers}): `journalctl -k -b -g amdgpu` says why"
+    if not any(roots.dev.glob("dri/renderD*")):
+        return "gpu-no-render-node", "/dev/dri has no render node: pass --device /dev/dri into the container"
+    if "hip" in build.backends and not ((roots.dev / "kfd").exists() and kfd.nodes(roots)):
+        return (
+            "gpu-no-kfd",
+            "/dev/kfd is not there or lists no GPU: ROCm cannot use the card; pass --device /dev/kfd into the container",
+        )
+    return None

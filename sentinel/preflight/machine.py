@@ -1,0 +1,200 @@
+"""What the machine has: video memory by device and who holds it, memory and control groups above the place of the command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sentinel.model.labels import Unknown
+from sentinel.preflight.build import Build, Listed
+from sentinel.preflight.command import Command, held_firmly
+from sentinel.sources import gpu_use, kfd
+from sentinel.sources.amdgpu import Card, amd_cards, hwmon, is_apu
+from sentinel.sources.room import Room, room
+from sentinel.sources.roots import Roots, clean, read_number, read_text
+
+#: llama.cpp's names of devices by backend (ggml-cuda.cu, ggml-vulkan.cpp): a number follows
+DEVICE_NAMES: Mapping[str, str] = {"hip": "ROCm", "cuda": "CUDA", "vulkan": "Vulkan", "sycl": "SYCL", "musa": "MUSA"}
+#: Holders of less are not named. Bytes.
+_WORTH_NAMING = 64 << 20
+#: Two accounts of the same free memory that differ by less agree: llama-server rounds, and programs come and go. Bytes.
+_AGREES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process with memory on a card, in bytes."""
+
+    pid: int
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A device under llama.cpp's own name. `free_bytes`: free now, and what the command's own process holds there."""
+
+    name: str
+    about: str
+    free_bytes: int | None
+    total_bytes: int | None
+    integrated: bool = False
+    #: PCI address where it is known
+    card: str = ""
+    holders: tuple[Holder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """All of it, read at one moment. `room_bytes` is the least that a limit leaves, `where` that limit; empty: the machine."""
+
+    gpus: tuple[Gpu, ...] | Unknown
+    room_bytes: int | Unknown
+    where: str = ""
+    swap_bytes: int = 0
+    #: what each limit leaves, by its name in the answer
+    ceilings: tuple[tuple[str, int], ...] = ()
+    lock_limit: int | Unknown = -1
+    total_bytes: int = 0
+    #: bytes below memory.high, above which the kernel slows the group down; -1 for none
+    brake_bytes: int = -1
+    brake_where: str = ""
+    disagreements: tuple[str, ...] = field(default=())
+
+
+def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
+    """Read it now. For a process that runs, what it holds itself counts as free: it is judged as if it started anew.
+
+    So does what this program holds, which has ended when the command starts from the same shell.
+    """
+    roots = Roots() if roots is None else roots
+    gpus, disagreements = devices(command, build, roots)
+    lock, total = command.place.lock_limit, _mem_total(roots)
+    own = held_firmly(roots, command.pid) if command.pid else 0
+    if not command.pid and not command.place.unit:
+        mine = held_firmly(roots, os.getpid())
+        own = mine if isinstance(mine, int) else 0
+    found: Room | Unknown = (
+        Unknown("the control group that it would run in cannot be read")
+        if command.place.member is None
+        else room(roots, command.place.member)
+    )
+    if isinstance(found, Unknown) or isinstance(own, Unknown):
+        why = found if isinstance(found, Unknown) else own
+        assert isinstance(why, Unknown)
+        return Machine(gpus, why, lock_limit=lock, total_bytes=total, disagreements=disagreements)
+    ceilings = [("MemAvailable", found.host_bytes + own)]
+    ceilings += [(f"cgroup:{name}", left + own) for name, left in found.group_bytes]
+    left, where = found.left_bytes + own, f"cgroup:{found.where}" if found.where else ""
+    brake, brake_where = found.brake_bytes, found.brake_where
+    for name, limit in command.place.unit_limits.items():
+        # a unit that does not run has no group yet: the limit is all its own
+        ceilings.append((f"{name} of {command.place.unit}", limit))
+        if name == "MemoryHigh":
+            brake, brake_where = (limit, command.place.unit) if brake < 0 or limit < brake else (brake, brake_where)
+        elif limit < left:
+            left, where = limit, f"{name} of {command.place.unit}"
+    if brake >= 0:
+        brake += own
+    return Machine(gpus, left, where, found.swap_bytes, tuple(ceilings), lock, total, brake, brake_where, disagreements)
+
+
+def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ...] | Unknown, tuple[str, ...]]:
+    """The devices that this build would use, with what the driver says about each beside what the build says."""
+    cards = amd_cards(roots)
+    if isinstance(build.devices, Unknown):
+        names = sorted(build.backends & DEVICE_NAMES.keys())
+        if not cards or not names:
+            return (() if _cpu_only(build, roots) else build.devices), ()
+        prefix = DEVICE_NAMES[names[0]]
+        return tuple(_from_card(f"{prefix}{at}", None, card, command, roots)[0] for at, card in enumerate(cards)), ()
+    found, said = [], []
+    for listed in build.devices:
+        gpu, disagreement = _from_card(listed.name, listed, _card_of(listed, cards, roots), command, roots)
+        found.append(gpu)
+        said += [disagreement] if disagreement else []
+    return tuple(found), tuple(said)
+
+
+def _cpu_only(build: Build, roots: Roots) -> bool:
+    """Neither a backend beside it nor a device file through which a GPU could be used."""
+    nodes = [path for pattern in ("kfd", "nvidia[0-9]*", "dri/renderD*", "dxg") for path in roots.dev.glob(pattern)]
+    return not nodes and not build.backends
+
+
+def _card_of(listed: Listed, cards: Sequence[Card], roots: Roots) -> Card | None:
+    """The card by its memory, for names and order are the runtime's; None unless exactly one is as large."""
+    alike = []
+    for card in cards:
+        total = read_number(card.device / "mem_info_vram_total")
+        if isinstance(total, int) and abs(total - listed.total_bytes) <= total // 20:
+            alike.append(card)
+    return alike[0] if len(alike) == 1 else None
+
+
+def _from_card(name: str, listed: Listed | None, card: Card | None, command: Command, roots: Roots) -> tuple[Gpu, str]:
+    """One device; the lesser of two accounts of its free memory counts, and how they differ is the second value."""
+    about = listed.about if listed is not None else ""
+    free = listed.free_bytes if listed is not None else None
+    total = listed.total_bytes if listed is not None else None
+    if card is None:
+        return Gpu(name, about, free, total, integrated=_is_software(about)), ""
+    on_card, used = read_number(card.device / "mem_info_vram_total"), read_number(card.device / "mem_info_vram_used")
+    apu = is_apu(hwmon(card.device)) is True
+    held = holders(roots, card)
+    own = sum(one.bytes for one in held if one.pid == command.pid)
+    others = tuple(one for one in held if one.pid != command.pid and one.bytes >= _WORTH_NAMING)
+    said = ""
+    if isinstance(on_card, int) and isinstance(used, int) and not apu:
+        left = max(on_card - used, 0)
+        if free is not None and abs(free - left) > _AGREES:
+            said = f"{name}: llama-server sees {free >> 20} MiB free, the driver {left >> 20} MiB; the lesser counts"
+        free = left if free is None else min(free, left)
+        total = on_card if total is None else total
+    return Gpu(name, about, None if free is None else free + own, total, apu, card.address, others), said
+
+
+def _is_software(about: str) -> bool:
+    """A Vulkan device that is the processor: its memory is the machine's."""
+    return "llvmpipe" in about or "SwiftShader" in about
+
+
+def holders(roots: Roots, card: Card) -> list[Holder]:
+    """Processes with memory on the card, largest first, as KFD and the clients of the driver tell; other users' may be hidden."""
+    by_number = {node.gpu_id: node.address for node in kfd.nodes(roots)}
+    found = []
+    for pid in _pids(roots):
+        size = sum(held for gpu, held in (kfd.memory(roots, pid) or {}).items() if by_number.get(gpu) == card.address)
+        nodes = gpu_use.open_nodes(roots, pid)
+        if not isinstance(nodes, Unknown) and nodes.nodes:
+            held = gpu_use.memory(roots, pid, nodes)
+            alone = held["server.gpu_cards"] == card.address
+            drm = held["server.gpu_memory_bytes"]
+            size = max(size, drm if alone and isinstance(drm, int) else 0)
+        if size:
+            found.append(Holder(pid, _name(roots, pid), size))
+    return sorted(found, key=lambda one: -one.bytes)
+
+
+def _pids(roots: Roots) -> set[int]:
+    names: set[str] = set()
+    for folder in (roots.proc, roots.sys / "class/kfd/kfd/proc"):
+        with contextlib.suppress(OSError):
+            names.update(path.name for path in folder.iterdir())
+    return {int(name) for name in names if name.isdigit()}
+
+
+def _name(roots: Roots, pid: int) -> str:
+    try:
+        return clean(read_text(roots.proc / str(pid) / "comm", 64))
+    except OSError:
+        return "?"
+
+
+def _mem_total(roots: Roots) -> int:
+    for line in read_text(roots.proc / "meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0

