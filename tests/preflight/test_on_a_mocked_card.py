@@ -120,13 +120,14 @@ def test_suggestions_fit_by_the_same_arithmetic_and_the_first_keeps_the_context(
     assert first[first.index("-c") + 1] == "262144"
 
 
-def test_one_layer_more_than_the_largest_that_fits_does_not_fit(roots: Roots, models: Path) -> None:
+def test_few_layers_more_than_the_largest_that_fits_do_not_fit(roots: Roots, models: Path) -> None:
+    """A layer takes 128 MiB here, and a thirty-second of 6 GiB is left alone."""
     used(roots, TOTAL - 6 * GIB)
     build = hip(6 * GIB)
     report = judged(roots, ["-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "262144", "-ctk", "f16"], build)
     most = next(one.argv for one in report.suggestions if "-ctv" not in one.argv and "262144" in one.argv)
     at = most.index("-ngl") + 1
-    more = [*most[1:at], str(int(most[at]) + 1), *most[at + 1 :]]
+    more = [*most[1:at], str(int(most[at]) + 3), *most[at + 1 :]]
 
     assert why_ids(judged(roots, more, build)) != []
 
