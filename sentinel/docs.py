@@ -6,6 +6,7 @@ One page a rule, one of all signals, one of all events, one of all metrics. The 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from sentinel.model.pattern import EventDef
 from sentinel.model.rule import CaseDef, CauseDef, RuleDef
 from sentinel.model.signal import Signal
 from sentinel.rulefiles import load_paths, shipped
+from sentinel.rules.editor import schemas
 from sentinel.rules.ruleset import CompiledRule, RuleSet
 from sentinel.rules.template import age
 
@@ -52,7 +54,13 @@ def pages(ruleset: RuleSet) -> dict[str, str]:
     made["events.md"] = _events_page(ruleset.events.values(), rules)
     made["metrics.md"] = _metrics_page()
     made["README.md"] = _index(rules)
+    made |= {f"schema/{kind}.json": as_text(schema) for kind, schema in schemas(ruleset).items()}
     return made
+
+
+def as_text(schema: Mapping[str, object]) -> str:
+    """A JSON Schema as it is kept in docs/schema."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def _page(lines: Iterable[str]) -> str:

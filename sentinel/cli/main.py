@@ -155,6 +155,10 @@ def parser() -> argparse.ArgumentParser:
     _rules_option(override)
     override.set_defaults(call="sentinel.cli.rule_override")
 
+    schema = actions.add_parser("schema", help="print the JSON Schema of a kind of rule file, for editors")
+    schema.add_argument("kind", metavar="KIND", choices=("rule", "override", "events"), help="rule, override or events")
+    schema.set_defaults(call="sentinel.cli.rule_schema")
+
     preflight = verbs.add_parser("preflight", help="will it fit, before the load: memory by place, verdict, flags that fit")
     preflight.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
     preflight.add_argument("--pid", metavar="PID", type=int, help="a llama-server that runs, as if it started anew")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.rule_files import complain, loaded
+from sentinel.cli.rule_files import complain, loaded, of_machine
 from sentinel.cli.rule_show import unknown
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import RuleDef
@@ -20,7 +20,8 @@ from sentinel.rules.written import fixes, value
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the file; the fields that are named are in it, the others are comments."""
-    found = loaded(arguments.rules)
+    # A shell makes the file that this is written to, empty, before sentinel starts: files with mistakes are no matter here.
+    found = loaded(arguments.rules) if arguments.rules else of_machine().load_good()
     if found.ruleset is None:
         complain(found.errors)
         return CRITICAL

@@ -91,7 +91,10 @@ def _lint(ruleset: RuleSet | None, problems: list[Problem], *, as_json: bool) ->
         print(f"{counted(len(errors), 'error')}, {counted(len(problems) - len(errors), 'warning')}")
         return CRITICAL
     rules, events = (len(ruleset.rules), len(ruleset.events)) if ruleset is not None else (0, 0)
-    print(f"{rules} rules and {events} events are well formed" + (f", {counted(len(problems), 'warning')}" if problems else ""))
+    print(
+        f"{counted(rules, 'rule')} and {counted(events, 'event')} are well formed"
+        + (f", {counted(len(problems), 'warning')}" if problems else "")
+    )
     return OK
 
 

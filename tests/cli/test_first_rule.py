@@ -27,7 +27,7 @@ def test_it_is_well_formed_and_passes_its_own_tests(verb: str, rule: Path, capsy
 
     told = capsys.readouterr().out
     assert code == 0, told
-    assert ("1 rules" if verb == "lint" else "3 passed, 0 failed") in told
+    assert ("1 rule and" if verb == "lint" else "3 passed, 0 failed") in told
 
 
 def test_it_judges_a_recorded_log(rule: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,3 +35,32 @@ def test_it_judges_a_recorded_log(rule: Path, capsys: pytest.CaptureFixture[str]
 
     assert code == 0
     assert "nothing wrong found" in capsys.readouterr().out
+
+
+def test_the_guide_is_followed_from_the_folder_to_an_override(
+    rule: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Command by command, as a new user would. The shell has made the file of the override, empty, before the command runs."""
+    folder = tmp_path / "xdg/sentinel/rules.d"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    (folder / rule.name).write_bytes(rule.read_bytes())
+    assert main(["rules", "list"]) == 0
+    assert "slow-generation" in capsys.readouterr().out
+
+    over = folder / "cpu-fallback.toml"
+    over.touch()
+    assert main(["rules", "override", "cpu-fallback", "severity", "alert.for"]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    over.write_text(told.out.replace('"critical"', '"warning"'), encoding="utf-8")
+    assert main(["rules", "lint"]) == 0
+    assert capsys.readouterr().out.startswith("18 rules and ")
+    assert main(["diagnose", str(LOG)]) == 0
+    assert capsys.readouterr().err == ""
+
+    over.write_text("schema = 1", encoding="utf-8")
+    assert main(["diagnose", str(LOG)]) == 0
+    told = capsys.readouterr()
+    assert "nothing wrong found" in told.out
+    assert told.err.splitlines()[-1] == f"sentinel: judged without {over}"
