@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sentinel.cli.main import CRITICAL
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, show_alert, show_silences
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, say, show_alert, show_silences, warn
 from sentinel.rules.decode import parse_duration
 from sentinel.sinks.journald import journal_query
 
@@ -23,10 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
             if arguments.since:
                 since = _since(arguments.since, time.time())
                 if since is None:
-                    print(
-                        f"sentinel: --since '{arguments.since}': write a duration (2h, 3d) or a date (2026-11-23T16:00)",
-                        file=sys.stderr,
-                    )
+                    warn(f"--since '{arguments.since}': write a duration (2h, 3d) or a date (2026-11-23T16:00)")
                     return CRITICAL
                 path += f"?since={max(since, 0.0):.3f}"
             answer = ask(arguments, path)
@@ -45,8 +41,10 @@ def main(arguments: argparse.Namespace) -> int:
         for query in sorted({journal_query(alert["entity"]["name"]) for alert in found} - {""}):
             print(f"\nWith the server's own lines: {query}")
     if answer.get("silences") and not arguments.json:
-        print("\nSilences")
-        print("\n".join(show_silences(answer["silences"])))
+        say()
+        say("Silences")
+        for line in show_silences(answer["silences"]):
+            say(line)
     return 0 if arguments.all or arguments.since else exit_code(a["severity"] for a in found if not a.get("silenced"))
 
 

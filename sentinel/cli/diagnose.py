@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
         try:
             words = shlex.split(arguments.argv)
         except ValueError as error:
-            print(f"sentinel: --argv is not a command line ({error}); quote it as one word", file=sys.stderr)
+            print(f"sentinel: --argv is not a command line ({escape(str(error))}); quote it as one word", file=sys.stderr)
             return CRITICAL
         if words and words[0].startswith("-"):
             # Flags alone, without the program in front of them.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
-import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from sentinel.cli.capability import Capability, Machine, Probe, Running
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style
 from sentinel.config import Config, ConfigError, default_socket, default_state_dir, load
+from sentinel.model.wire import escape
+from sentinel.sinks.render import wrap
 from sentinel.sources.discover import ServerProcess, Servers
 from sentinel.sources.roots import Roots
 
@@ -44,6 +45,8 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("rocm-smi", probes_gpu.rocm_smi),
     ("nvidia", probes_gpu.nvidia),
 )
+#: Columns that the sentences of the table need beside the names.
+_NARROWEST = 30
 _WORDS = {"works": "works", "fails": "does not", "absent": "not here"}
 
 
@@ -59,7 +62,8 @@ def main(arguments: argparse.Namespace) -> int:
         print("\n".join(_table(found, style().width)))
         print(f"\n{failed} of {len(found)} do not work" if failed else "\nall that is here works")
         if failed and os.geteuid() != 0:
-            print("as root more can be seen, and the service has rights of its own: sudo sentinel doctor")
+            advice = "as root more can be seen, and the service has rights of its own: sudo sentinel doctor"
+            print("\n".join(wrap(advice, style().width)))
     return WARNING if failed else OK
 
 
@@ -105,17 +109,16 @@ def _user() -> str:
 
 
 def _table(found: Sequence[Capability], columns: int) -> Iterator[str]:
-    width = max(len(row.id) for row in found)
+    width = max(len(escape(row.id)) for row in found)
     pad = " " * (width + 14)
+    # On a narrow terminal the sentence begins below its name.
+    narrow = columns < len(pad) + _NARROWEST
     for row in found:
-        yield from textwrap.wrap(
-            row.why,
-            max(columns, len(pad) + 30),
-            initial_indent=f"  {row.id:<{width}}  {_WORDS[row.state]:<10}",
-            subsequent_indent=pad,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        name, word = escape(row.id), _WORDS[row.state]
+        lines = wrap(escape(row.why), columns, "      " if narrow else pad)
+        head = f"  {name}: {word}" if narrow else f"  {name:<{width}}  {word:<10}"
+        yield head if narrow else head + lines.pop(0).removeprefix(pad)
+        yield from lines
         if row.fix:
             # never wrapped, so that commands can be copied
-            yield f"{pad}do: {row.fix}"
+            yield f"{'      ' if narrow else pad}do: {escape(row.fix)}"

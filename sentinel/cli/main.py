@@ -223,6 +223,9 @@ def _speak_what_it_can(stream: TextIO, environ: Mapping[str, str]) -> None:
     if not isinstance(stream, io.TextIOWrapper):
         return
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
+    if locale == "C.UTF-8" and not environ.get("LC_ALL"):
+        # Python itself sets LC_CTYPE so where nothing was set (PEP 538).
+        locale = environ.get("LANG") or "C"
     chosen = environ.get("PYTHONUTF8") or environ.get("PYTHONIOENCODING")
     plain = locale in ("C", "POSIX") and not chosen and stream.isatty()
     stream.reconfigure(encoding="ascii" if plain else None, errors="backslashreplace")

@@ -52,8 +52,18 @@ def _answer(arguments: argparse.Namespace, call: Callable[[list[Path] | None], t
 
 def complain(error: NoAnswer) -> int:
     """One sentence on standard error; the exit code."""
-    print(f"sentinel: {error}", file=sys.stderr)
+    warn(str(error))
     return error.code
+
+
+def say(line: str = "") -> None:
+    """A line for people. What names, paths and log lines hold cannot draw on the terminal, nor begin another line."""
+    print(escape(line), flush=True)
+
+
+def warn(sentence: str) -> None:
+    """A sentence for people on standard error, safe in the same way."""
+    print(f"sentinel: {escape(sentence)}", file=sys.stderr, flush=True)
 
 
 def emit(value: Mapping[str, Any]) -> None:

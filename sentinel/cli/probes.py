@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words, what_failed
@@ -77,7 +78,20 @@ def daemon(machine: Machine) -> Sequence[Capability]:
         )
         what, _, fix = escape(said).partition("; ")
         return [Capability("daemon", "fails", f"it answers: {what}", fix or "journalctl -u sentinel")]
-    return [Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {len(answer.get('alerts', ()))} alerts")]
+    works = Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {len(answer.get('alerts', ()))} alerts")
+    return [works, *_of_daemon(answer)]
+
+
+def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Capability]:
+    """What the daemon itself cannot do: its rights are others than those of whoever runs doctor."""
+    for source in answer.get("sources", ()):
+        if source["health"] == "failed":
+            why, _, fix = str(source["why"]).partition("; ")
+            yield Capability(f"daemon:{source['name']}", "fails", f"the daemon says: {why}", fix or "sentinel status")
+    state = ("state", answer.get("state", {}).get("fault"))
+    for what, fault in (state, *((sink["name"], sink["fault"]) for sink in answer.get("sinks", ()))):
+        if fault:
+            yield Capability(f"daemon:{what}", "fails", f"the daemon says: {fault}", "journalctl -u sentinel")
 
 
 def service(machine: Machine) -> Sequence[Capability]:
@@ -154,7 +168,10 @@ def _log(machine: Machine, server: ServerProcess) -> Capability:
         return _file(machine, name, Path(log.path), log.where)
     match = dict(log.match)
     unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
-    uid = (machine.roots.proc / str(server.pid)).stat().st_uid if "_SYSTEMD_USER_UNIT" in match else None
+    try:
+        uid = (machine.roots.proc / str(server.pid)).stat().st_uid if "_SYSTEMD_USER_UNIT" in match else None
+    except FileNotFoundError:
+        return Capability(name, "absent", "the server has ended meanwhile")
     return _unit(machine, name, unit, uid, runs=True)
 
 

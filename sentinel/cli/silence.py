@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from urllib.parse import quote
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import NoAnswer, change, complain, emit, local
+from sentinel.cli.output import NoAnswer, change, complain, emit, local, say, warn
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -17,7 +16,7 @@ def main(arguments: argparse.Namespace) -> int:
             answer = change(arguments, f"/v1/silences/{quote(arguments.id, safe='')}", None)
         else:
             if arguments.server and arguments.only:
-                print("sentinel: name the server once, as SERVER or with --server", file=sys.stderr)
+                warn("name the server once, as SERVER or with --server")
                 return CRITICAL
             body = {"rule": arguments.rule, "server": arguments.server or arguments.only, "all": arguments.all}
             answer = change(arguments, "/v1/silences", body | {"for": arguments.duration, "reason": arguments.reason})
@@ -29,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     one = answer["silence"]
     what = f"{one['rule'] or 'every rule'} on {one['entity'] or 'everything'}"
     if arguments.verb == "unsilence":
-        print(f"silence {one['id']} ({what}) is over")
+        say(f"silence {one['id']} ({what}) is over")
     else:
-        print(f"{what} is silent until {local(one['until'])}; `sentinel unsilence {one['id']}` ends it before")
+        say(f"{what} is silent until {local(one['until'])}; `sentinel unsilence {one['id']}` ends it before")
     return OK

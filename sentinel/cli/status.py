@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sentinel.cli import nagios
 from sentinel.cli.main import UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, show_silences, shown, size, style
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, say, show_silences, shown, size, style
+from sentinel.model.wire import escape
+from sentinel.sinks.render import wrap
 
 _WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
 
@@ -30,35 +31,38 @@ def main(arguments: argparse.Namespace) -> int:
     elif arguments.nagios:
         print(nagios.line(answer, code))
     else:
-        print("\n".join(_screen(answer, style().width)))
+        for line in _screen(answer, style().width):
+            say(line)
     return code
 
 
 def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
-    yield f"sentinel {answer['version']}, {len(answer['rules'])} rules, since {answer['since']}"
+    yield from _wrapped(f"sentinel {answer['version']}, {len(answer['rules'])} rules, since {answer['since']}", width)
     yield ""
     running = [s for s in answer["servers"] if s["running"]]
     ended = [s for s in answer["servers"] if not s["running"]]
     yield f"Servers ({len(running)} running)"
     for server in running:
-        yield from _server(server)
+        for line in _server(server):
+            yield from _wrapped(line, width)
     for server in ended:
         if server["process_seen"]:
-            yield f"  {server['name']}: not running (last state: {shown(server['state'])})"
+            yield from _wrapped(f"  {server['name']}: not running (last state: {shown(server['state'])})", width)
         else:
             # Known by the log that the configuration names: whether it runs, nobody looked.
             said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
-            yield f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})"
+            yield from _wrapped(f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})", width)
     if not answer["servers"]:
-        yield "  no llama-server runs here; sentinel finds one within a second of its start"
+        yield from _wrapped("  no llama-server runs here; sentinel finds one within a second of its start", width)
     yield ""
     if answer["gpus"]:
         yield "GPUs"
         for gpu in answer["gpus"]:
-            yield (
+            yield from _wrapped(
                 f"  {gpu['address']} {shown(gpu.get('name'))}: {size(gpu.get('vram_used_bytes'))} of "
                 f"{size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
-                f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C"
+                f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C",
+                width,
             )
     else:
         count = answer["host"].get("gpu_count")
@@ -73,7 +77,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
             if not effect["told"]:
                 yield from _wrapped(f"      explains {effect['rule']} of {effect['entity']}, which is not told beside it", width)
     if answer["alerts"]:
-        yield "  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check"
+        yield from _wrapped("  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check", width)
     if answer["silences"]:
         yield ""
         yield f"Silences ({len(answer['silences'])})"
@@ -152,4 +156,6 @@ def _server(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(width, 40), subsequent_indent="      ", break_long_words=False, break_on_hyphens=False)
+    """The lines of a row; what does not fit goes on four columns further in."""
+    plain = escape(text.lstrip(" "))
+    return wrap(plain, max(width, 40), " " * (len(text) - len(text.lstrip(" "))), "    ")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.main import UNKNOWN
-from sentinel.cli.output import emit_line, show_alert
-from sentinel.model.wire import escape
+from sentinel.cli.output import emit_line, show_alert, warn
 
 #: Between two looks for a daemon that went.
 _AGAIN_SECONDS = 1.0
@@ -23,27 +21,27 @@ def main(arguments: argparse.Namespace) -> int:
     events = client.Stream(sockets)
     waiting = False
     if not arguments.json:
-        _say("watching; end with Ctrl-C")
+        warn("watching; end with Ctrl-C")
     while True:
         try:
             for name, data in events:
                 if waiting:
                     waiting = False
-                    _say("the daemon is back")
+                    warn("the daemon is back")
                 _show(name, data, as_json=arguments.json)
         except client.DaemonUnreachable as error:
             if not events.last_event_id:
-                print(f"sentinel: {error}", file=sys.stderr)
+                warn(str(error))
                 return UNKNOWN
         if not waiting:
             waiting = True
-            _say("the daemon has ended; what it tells when it is back is shown then")
+            warn("the daemon has ended; what it tells when it is back is shown then")
         time.sleep(_AGAIN_SECONDS)
 
 
 def _show(name: str, data: dict[str, Any], *, as_json: bool) -> None:
     if name == "gap":
-        _say(f"something may be missing here: {escape(str(data.get('why', '')))}")
+        warn(f"something may be missing here: {data.get('why', '')}")
     if name != "transition":
         return
     data.pop("api_version", None)
@@ -51,8 +49,3 @@ def _show(name: str, data: dict[str, Any], *, as_json: bool) -> None:
         emit_line(data)
     else:
         print(show_alert(data), flush=True)
-
-
-def _say(text: str) -> None:
-    """To people: standard output is for the alerts."""
-    print(f"sentinel: {text}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import NoAnswer, ask, complain, emit, local, shown
+from sentinel.cli.output import NoAnswer, ask, complain, emit, local, say, shown
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
@@ -27,11 +27,11 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(answer)
     else:
-        print(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
+        say(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
         if answer["unhealthy"]:
-            print(f"  the rule itself is broken: {answer['unhealthy']}")
+            say(f"  the rule itself is broken: {answer['unhealthy']}")
         if not answer["subjects"]:
-            print(f"  nothing to judge: no {answer['scope']} is known")
+            say(f"  nothing to judge: no {answer['scope']} is known")
         for subject in answer["subjects"]:
             _print(subject)
     return _code(answer)
@@ -42,19 +42,20 @@ def _print(subject: Mapping[str, Any]) -> None:
     state = f", alert {subject['state']}" if subject["state"] != "inactive" else ""
     if "fires_in" in subject:
         state += f", fires in {age(subject['fires_in'])}"
-    print(f"\n{subject['entity']}: {verdict}{state}")
+    say()
+    say(f"{subject['entity']}: {verdict}{state}")
     for line in _silent(subject["silent"]):
-        print(f"  {line}")
+        say(f"  {line}")
     for check in subject["checks"]:
-        print(f"  {check['check']:<20} {_WORD[check['value']]}")
+        say(f"  {check['check']:<20} {_WORD[check['value']]}")
         for read in check["reads"]:
             told = f"{age(read['age'])} old, from {read['source']}" if "age" in read else ""
             if read.get("missing"):
                 told = read["missing"]
             value = "not known" if read["value"] is None else shown(read["value"])
-            print(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
+            say(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
     if subject["alert"] is not None and subject["alert"]["cause"]:
-        print(f"  cause: {subject['alert']['cause']['text']}")
+        say(f"  cause: {subject['alert']['cause']['text']}")
 
 
 def _silent(why: Mapping[str, Any]) -> Iterator[str]:

@@ -56,7 +56,7 @@ def render_alert(transition: Transition, style: Style | None = None) -> str:
     style = Style() if style is None else style
     lines = list(_header(transition, style))
     if transition.state != "resolved":
-        lines += ["", *_wrap(escape(transition.summary), style, "  ")]
+        lines += ["", *wrap(escape(transition.summary), style.width, "  ")]
         lines += _cause(transition, style)
         lines += _evidence(transition, style)
         for number, fix in enumerate(transition.fixes, 1):
@@ -70,7 +70,7 @@ def _header(transition: Transition, style: Style) -> Iterator[str]:
     code = _GREEN if resolved else _BY_SEVERITY.get(transition.severity, _BOLD)
     mark = ("✓" if resolved else "●") if style.unicode else ("+" if resolved else "*")
     indent = " " * (len(word) + 4)
-    title = _wrap(escape(transition.title or transition.rule), style, indent)
+    title = wrap(escape(transition.title or transition.rule), style.width, indent)
     yield _paint(f"{mark} {word}", code, style) + "  " + _paint(title[0].strip(), _BOLD, style)
     yield from (_paint(line, _BOLD, style) for line in title[1:])
     dot = " · " if style.unicode else " - "
@@ -88,7 +88,7 @@ def _header(transition: Transition, style: Style) -> Iterator[str]:
             )
     if resolved and transition.reason:
         about.append(transition.reason)
-    yield from (_paint(line, _DIM, style) for line in _wrap(dot.join(escape(part) for part in about), style, indent))
+    yield from (_paint(line, _DIM, style) for line in wrap(dot.join(escape(part) for part in about), style.width, indent))
 
 
 def _marks(transition: Transition) -> Iterator[str]:
@@ -147,28 +147,31 @@ def _fix(fix: Fix, number: int, count: int, style: Style) -> Iterator[str]:
     for row, line in enumerate(fix.command.split("\n") if fix.command else ()):
         yield f"{pad}{_paint(' ' if row else '$', _DIM, style)} {_paint(escape(line), _CYAN, style)}"
     if fix.risk:
-        yield from _wrap(f"risk: {escape(fix.risk)}", style, pad, "      ")
+        yield from wrap(f"risk: {escape(fix.risk)}", style.width, pad, "      ")
     if fix.verify:
-        yield from _wrap(f"then check: {escape(fix.verify)}", style, pad, "      ")
+        yield from wrap(f"then check: {escape(fix.verify)}", style.width, pad, "      ")
 
 
 _LABEL_WIDTH = 12
 
 
 def _labelled(label: str, text: str, style: Style, code: str = "") -> Iterator[str]:
-    first, *rest = _wrap(text, style, " " * _LABEL_WIDTH)
+    first, *rest = wrap(text, style.width, " " * _LABEL_WIDTH)
     head = "  " + label.ljust(_LABEL_WIDTH - 2)
     yield _paint(head, _DIM, style) + _paint(first.strip(), code, style)
     yield from (_paint(line, code, style) for line in rest)
 
 
-def _wrap(text: str, style: Style, indent: str, hanging: str = "") -> list[str]:
-    """Lines of at most the style's width; a word that does not fit (a path) keeps a line of its own and stays whole."""
+def wrap(text: str, width: int, indent: str = "", hanging: str = "") -> list[str]:
+    """Lines of at most `width` columns; a word that does not fit (a path) keeps a line of its own and stays whole.
+
+    `indent` is before each line, `hanging` besides before each but the first.
+    """
     lines: list[str] = []
     line, cells = "", 0
     for word in text.split(" "):
         size = _cells(word)
-        room = style.width - len(indent) - (len(hanging) if lines else 0)
+        room = width - len(indent) - (len(hanging) if lines else 0)
         if line and cells + 1 + size > room:
             lines.append(line)
             line, cells = word, size
