@@ -27,13 +27,16 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, config: Sequence[str] = ()) -> Iterator[Daemon]:
-    """`sentinel run` with more lines of configuration: top-level keys first, then tables. Raises RuntimeError."""
+def daemon(folder: Path, config: Sequence[str] = (), more_paths: Sequence[str] = ()) -> Iterator[Daemon]:
+    """`sentinel run` with more lines of configuration: top-level keys first, then tables; `more_paths` go into `[paths]`.
+
+    Raises RuntimeError.
+    """
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     journal.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
     journal.bind(str(folder / "journal"))
     own = [f'state_dir = "{folder}/state"', f'socket = "{folder}/socket"', 'sink = "journald"']
-    paths = ["[paths]", f'journal_socket = "{folder}/journal"']
+    paths = ["[paths]", f'journal_socket = "{folder}/journal"', *more_paths]
     file = folder / "sentinel.toml"
     file.write_text("\n".join([*own, *config, *paths]) + "\n")
     said = folder / "daemon.out"

@@ -1,12 +1,16 @@
 """What sentinel costs while nothing happens: CPU time and memory of the daemon beside one idle llama-server.
 
-The real daemon as configured by default finds the real server by itself and follows its log. Beside it, in the same seconds,
-prometheus-node-exporter is scraped once a second, as a Prometheus server would. CPU is utime + stime of the process and of the
-children it waited for (proc(5)), memory its Pss (smaps_rollup) at the end, children included.
+The real daemon finds the real server by itself and follows its log: first as configured by default, then with all sources on
+and a card. The card is a tree of files in the place of /sys, with KFD's account of the server, and device nodes in the place of
+/dev: reads of files cost less than a driver's. With an NVIDIA driver beside it the binding of NVML is loaded, too, and finds no
+library. Beside the first, in the same seconds, prometheus-node-exporter is scraped once a second, as a Prometheus server would.
+CPU is utime + stime of the process and of the children it waited for (proc(5)), memory its Pss (smaps_rollup) at the end,
+children included.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -32,6 +36,8 @@ SECONDS = 60.0
 QUICK_SECONDS = 15.0
 #: After the start: the model's header is read, the first polls and the first checkpoint are done.
 _SETTLE_SECONDS = 8.0
+#: KFD's number of the mocked card
+_GPU_ID = 57300
 CPU_TARGET, CPU_GOAL = 0.85, 0.4
 PSS_TARGET, PSS_GOAL = 45.0, 40.0
 
@@ -47,10 +53,60 @@ def run(*, quick: bool = False) -> list[Figure]:
         folder = Path(name)
         model = write_moe(folder / "tiny.gguf")
         try:
-            with server("-m", str(model), log=folder / "server.log"), daemon(folder) as running, _exporter() as exporter:
-                return _watch(running.process.pid, exporter, seconds)
+            with server("-m", str(model), log=folder / "server.log") as llama:
+                with daemon(folder) as running, _exporter() as exporter:
+                    figures = _watch(running.process.pid, exporter, seconds)
+                for what, nvidia in (("all sources, a card", False), ("the same and an NVIDIA driver", True)):
+                    place = folder / what.split()[-1]
+                    paths = _machine(place, llama.process.pid, nvidia=nvidia)
+                    with daemon(place, ["watch_slots = true"], paths) as running:
+                        figures += _cost(running.process.pid, seconds, what)
+                        _check(place)
+                return figures
         except ModuleNotFoundError as missing:
             return [Figure("cost at rest", "-", note=f"{missing.name} is not installed: pip install -e '.[dev,real]'")]
+
+
+def _machine(folder: Path, server: int, *, nvidia: bool) -> list[str]:
+    """A machine with an AMD card on which the server holds memory. Returns the lines that put the daemon into it."""
+    shutil.copytree(ROOT / "tests/fixtures/sys", folder / "sys")
+    held = folder / f"sys/class/kfd/kfd/proc/{server}"
+    held.mkdir(parents=True)
+    (held / f"vram_{_GPU_ID}").write_text("2353860608\n")
+    (folder / "sys/class/kfd/kfd/topology/nodes/1/gpu_id").write_text(f"{_GPU_ID}\n")
+    nodes = folder / "dev/dri"
+    nodes.mkdir(parents=True)
+    for node in (nodes / "renderD128", folder / "dev/kfd", *([folder / "dev/nvidiactl"] if nvidia else [])):
+        node.touch()
+    if nvidia:
+        card = folder / "sys/bus/pci/devices/0000:41:00.0"
+        card.mkdir(parents=True)
+        for name, content in (("class", "0x030000"), ("vendor", "0x10de"), ("device", "0x2684")):
+            (card / name).write_text(content + "\n")
+    return [f'sys = "{folder}/sys"', f'dev = "{folder}/dev"']
+
+
+def _check(folder: Path) -> None:
+    """The mocked card is seen and its memory is the server's, or the figures would be of something else. Raises RuntimeError."""
+    asked = [sys.executable, "-m", "sentinel", "status", "--json", "--socket", str(folder / "socket")]
+    status = json.loads(subprocess.run(asked, capture_output=True, check=False, cwd=ROOT).stdout)
+    cards = [gpu.get("power_watts") for gpu in status["gpus"]]
+    held = [one.get("gpu_memory_bytes") for one in status["servers"]]
+    if not any(cards) or not any(held):
+        raise RuntimeError(f"the mocked card is not seen: {status['gpus']}, {held}")
+
+
+def _cost(pid: int, seconds: float, what: str) -> list[Figure]:
+    time.sleep(_SETTLE_SECONDS)
+    begin, before = time.monotonic(), _cpu(pid)
+    time.sleep(seconds)
+    elapsed = time.monotonic() - begin
+    share = (_cpu(pid) - before) / elapsed * 100
+    memory = sum(_pss(process) for process in _family(pid))
+    return [
+        below(f"  {what}: CPU", share, CPU_TARGET, CPU_GOAL, "% of a core", f"over {elapsed:.0f} s"),
+        below(f"  {what}: PSS", memory, PSS_TARGET, PSS_GOAL, "MB"),
+    ]
 
 
 def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[Figure]:
