@@ -27,6 +27,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "gpu.smi_busy_percent": ("GPU use (%)",),
     "gpu.smi_power_watts": ("Average Graphics Package Power (W)", "Current Socket Graphics Package Power (W)"),
 }
+_BUSY = ("gpu.smi_busy_percent",)
 #: Runs closer together than this would load the SMU; its maintainers say the tool is no monitor.
 _LEAST_PAUSE = 30.0
 #: Between runs where nothing else tells of the cards; sampled values are believed for a minute.
@@ -55,6 +56,9 @@ def _signals(card: str, keys: Mapping[str, object]) -> dict[str, Value | Unknown
             if found is not None:
                 values[name] = int(found) if name.endswith("_bytes") else found
                 break
+    if values["gpu.smi_busy_percent"] == 0 and all(isinstance(v, Unknown) for n, v in values.items() if n not in _BUSY):
+        # A suspended card reads as idle, and nothing else of it can be read (RX 6600, rocm-smi 6.x).
+        values["gpu.smi_busy_percent"] = Unknown(f"rocm-smi shows 0 % for {card} and nothing else: the card is suspended")
     return values
 
 
