@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sentinel.engine import Engine, undated
+from sentinel.explain import why as explain
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.labels import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
-from sentinel.model.wire import is_news
+from sentinel.model.wire import is_news, iso
 from sentinel.parsing.envelope import strip
 from sentinel.parsing.extract import Extractor
 from sentinel.rules.ruleset import RuleSet
@@ -44,6 +46,8 @@ class Diagnosis:
     starts: tuple[Start, ...]
     lines: int
     events: int
+    #: the rule that was asked about, explained: when it fired last, and as it was when the logs ended
+    why: Mapping[str, Any] | None = None
 
 
 def diagnose(
@@ -51,8 +55,12 @@ def diagnose(
     logs: Iterable[tuple[str, bytes]],
     kernel_logs: Iterable[tuple[str, bytes]],
     values: Mapping[str, Value | Unknown],
+    why: str = "",
 ) -> Diagnosis:
-    """Judge logs (name, content with lines ended by LF) of one server; `values` is what its command line asked for."""
+    """Judge logs (name, content with lines ended by LF) of one server; `values` is what its command line asked for.
+
+    `why` is the id of a rule to explain.
+    """
     engine = Engine(ruleset)
     server = Entity("server", "llama-server")
     logs = list(logs)
@@ -71,21 +79,24 @@ def diagnose(
     for name, data in logs:
         starts.read(name, data)
     unknown: dict[str, dict[str, str]] = {}
+    asked = _Asked(engine, why, server, logs=bool(logs), dated=dated)
     for name, data in logs:
         clock = _Clock(at)
         for reading in _log_readings(name, data, server, clock, ends):
             at = max(at, reading.at)
             if isinstance(reading, _RunEnds):
                 # A server that is stopped ends the observation, not the condition: what was held back counts.
-                transitions += _run_out(engine, at)
+                transitions += asked.heard(_run_out(engine, at))
                 unknown = _unknown(engine, server, at, logs=bool(logs))
+                asked.stops(at)
                 clock.base += _longest(engine)
             else:
-                transitions += engine.step(reading)
+                transitions += asked.heard(engine.step(reading))
     mixed = [(name, _kernel_lines(data)) for name, data in logs]
     for name, data in [*((n, d) for n, d in mixed if d), *kernel_logs]:
-        transitions += engine.step(LogLines(at, name, HOST, data, kind="kernel"))
-    transitions += _run_out(engine, at)
+        transitions += asked.heard(engine.step(LogLines(at, name, HOST, data, kind="kernel")))
+    transitions += asked.heard(_run_out(engine, at))
+    asked.ends(at)
     fired = {t.rule for t in transitions if t.state == "firing"}
     unknown = {rule: missing for rule, missing in unknown.items() if rule not in fired} | _unknown(
         engine, server, at, logs=bool(logs)
@@ -97,7 +108,57 @@ def diagnose(
     }
     if not dated:
         transitions = [undated(t) for t in transitions]
-    return Diagnosis(tuple(transitions), standing, unknown, tuple(starts.unfinished()), engine.lines_read, engine.events_seen)
+    return Diagnosis(
+        tuple(transitions), standing, unknown, tuple(starts.unfinished()), engine.lines_read, engine.events_seen, asked.answer()
+    )
+
+
+class _Asked:
+    """Explains one rule: at the moment when its alert was told last, and when the server stopped or the logs end."""
+
+    def __init__(self, engine: Engine, rule: str, server: Entity, *, logs: bool, dated: bool) -> None:
+        self._engine = engine
+        self._rule = rule
+        self._server = server
+        self._reword = lambda name, reason: _reason(engine, server, name, reason, logs=logs)
+        self._dated = dated
+        self._moments: dict[str, dict[str, Any]] = {}
+
+    def heard(self, transitions: list[Transition]) -> list[Transition]:
+        """Look at what was told; given back as it is."""
+        for told in transitions:
+            if told.rule == self._rule and told.state == "firing" and told.at is not None:
+                self._look("fired", told.at)
+        return transitions
+
+    def stops(self, at: float) -> None:
+        """The server is about to stop."""
+        self._look("stopped", at)
+
+    def ends(self, at: float) -> None:
+        """The logs end. What a server that was told to stop is then, says nothing of how it was: the moment before does."""
+        state = self._engine.beliefs.facts.last(self._server, "server.state")
+        if state is None or state.value != "stopping" or "stopped" not in self._moments:
+            self._moments.pop("stopped", None)
+            self._look("end", at)
+
+    def _look(self, moment: str, at: float) -> None:
+        if self._rule:
+            found = explain(self._engine, self._rule, "", at, self._reword)
+            for subject in found["subjects"]:
+                subject |= {"moment": moment, "as_of": iso(at) if self._dated else None}
+            self._moments[moment] = found
+
+    def answer(self) -> Mapping[str, Any] | None:
+        """As `sentinel why` answers, a subject for each moment; an alert that is still open is told as of when it fired."""
+        if not self._moments:
+            return None
+        fired = self._moments.get("fired")
+        subjects = [] if fired is None else list(fired["subjects"])
+        open_now = {s["entity"] for s in subjects}
+        last = self._moments.get("stopped") or self._moments["end"]
+        subjects += [s for s in last["subjects"] if s["entity"] not in open_now or s["state"] != "firing"]
+        return last | {"subjects": subjects}
 
 
 def as_it_ended(found: Diagnosis) -> list[Transition]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import sentinel
-from sentinel import metrics, views
+from sentinel import explain, metrics, views
 from sentinel.api import ApiError, Blob, Field, Query, Request, Route, Text, bound
 from sentinel.flight import FlightRecorder
 from sentinel.model import answers
@@ -184,7 +184,7 @@ class Queries:
                 404, f"there is no rule '{escape(rule):.60}'{did_you_mean(rule, known)}; `sentinel rules list` shows all"
             )
         server = request.query.get("server", "")
-        answer = views.why(d.engine, rule, server, d.clock.now())
+        answer = explain.why(d.engine, rule, server, d.clock.now())
         if server and not answer["subjects"]:
             names = [e.name for e in views.entities_of(d.engine, known[rule])]
             raise ApiError(

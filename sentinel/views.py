@@ -1,11 +1,9 @@
-"""What status, alerts, why and rules answer: plain data from the engine's state, the same for people and programs. Pure."""
+"""What status, alerts and rules answer: plain data from the engine's state, the same for people and programs. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sentinel.alerts.book import Record
-from sentinel.alerts.lifecycle import Life
 from sentinel.alerts.silences import Silence
 from sentinel.engine import Engine
 from sentinel.facts.catalogue import CATALOGUE
@@ -107,27 +105,6 @@ def silences(engine: Engine) -> list[dict[str, Any]]:
     return [silence(one) for one in engine.silences.all()]
 
 
-def _silent(engine: Engine, record: Record, at: float) -> dict[str, Any]:
-    """Why an alert is not told, or not again."""
-    out: dict[str, Any] = {}
-    cause = engine.incidents.reason_for(record)
-    if record.life.state != "inactive" and cause is not None:
-        out["explained_by"] = {"rule": cause.rule, "entity": escape(cause.entity.name), "since": iso(cause.life.since)}
-    due = engine.incidents.due(record)
-    if due is not None and due > at:
-        out["held_until"] = iso(due)
-    one = engine.silences.covering(record.rule, record.entity, at)
-    if one is not None:
-        out["silenced"] = silence(one)
-    if record.flaps.since is not None:
-        out["flapping_since"] = iso(record.flaps.since)
-    if record.life.state == "firing" and record.life.clear_since is not None:
-        out["clear_since"] = iso(record.life.clear_since)
-    if record.life.state == "inactive" and record.ended:
-        out |= {"cleared_at": iso(record.life.since), "cleared_why": record.ended}
-    return out
-
-
 def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
     """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
@@ -160,64 +137,6 @@ def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
     if compiled.rule.scope == "host":
         return [HOST]
     return [e for e in engine.beliefs.facts.entities() if e.scope == compiled.rule.scope]
-
-
-def why(engine: Engine, rule_id: str, server: str, at: float) -> dict[str, Any]:
-    """Each check of a rule with its present value, what it read, how old that is, and what is unknown."""
-    compiled = engine.ruleset.rules[rule_id]
-    subjects = [e for e in entities_of(engine, compiled) if server in ("", e.name) or _has_port(engine, e, server)]
-    return {
-        "rule": rule_id,
-        "title": compiled.rule.title,
-        "severity": compiled.rule.severity,
-        "scope": compiled.rule.scope,
-        "when": compiled.rule.when,
-        "unhealthy": engine.unhealthy.get(rule_id, ""),
-        "subjects": [_subject(engine, compiled, entity, at) for entity in subjects],
-    }
-
-
-def _has_port(engine: Engine, entity: Entity, port: str) -> bool:
-    """A server may be called by its port alone."""
-    if entity.scope != "server" or not port.isascii() or not port.isdigit():
-        return False
-    fact = engine.beliefs.facts.last(entity, "server.port")
-    return entity.name.endswith(f":{port}") or (fact is not None and str(fact.value) == port)
-
-
-def _subject(engine: Engine, compiled: CompiledRule, entity: Entity, at: float) -> dict[str, Any]:
-    rule = compiled.rule
-    finding = engine.finding(rule.id, entity, at)
-    record = engine.book.peek(rule.id, entity)
-    state = record.state if record is not None else "inactive"
-    checks = []
-    for check in finding.checks:
-        reads = []
-        for path, value in check.reads.items():
-            row: dict[str, Any] = {"name": path, "value": escape(value) if isinstance(value, str) else value}
-            if path in CATALOGUE:
-                fact = engine.beliefs.fact(HOST if path.startswith("host.") else entity, path, at)
-                if fact is not None:
-                    row |= {"age": max(0.0, at - fact.at), "source": escape(fact.source)}
-            if path in check.missing:
-                row["missing"] = escape(check.missing[path])
-            reads.append(row)
-        checks.append({"check": check.check, "value": check.value, "reads": reads})
-    out: dict[str, Any] = {
-        "entity": escape(entity.name),
-        "verdict": finding.verdict.value,
-        "state": state,
-        "since": iso(record.life.since) if record is not None and state != "inactive" else None,
-        "checks": checks,
-        "missing": {k: escape(v) for k, v in finding.missing.items()},
-        "silent": _silent(engine, record if record is not None else Record(rule.id, entity, Life()), at),
-        "alert": None,
-    }
-    if record is not None and record.life.state == "pending":
-        out["fires_in"] = max(0.0, record.life.since + rule.hold - at)
-    if record is not None and state == "firing":
-        out["alert"] = transition_to_dict(engine.standing(compiled, record))
-    return out
 
 
 def rules(engine: Engine) -> list[dict[str, Any]]:

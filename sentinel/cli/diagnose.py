@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sentinel.cli import why
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import counted, emit_line, exit_code, style
 from sentinel.cli.rule_files import for_judging
 from sentinel.diagnosis import Diagnosis, as_it_ended, diagnose
 from sentinel.model.labels import Unknown, Value
+from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape, transition_to_dict
 from sentinel.parsing.lines import LineSplitter
 from sentinel.sinks.render import render_alert
@@ -29,6 +31,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Judge the files; the exit code tells the worst that was found."""
     ruleset = for_judging(arguments.rules)
     if ruleset is None:
+        return CRITICAL
+    if arguments.why and arguments.why not in ruleset.rules:
+        known = f"{did_you_mean(arguments.why, ruleset.rules)}; `sentinel rules list` shows all"
+        print(f"sentinel: there is no rule '{escape(arguments.why)}'{known}", file=sys.stderr)
         return CRITICAL
     values: dict[str, Value | Unknown] = {}
     if arguments.argv is not None:
@@ -47,7 +53,9 @@ def main(arguments: argparse.Namespace) -> int:
     except OSError as error:
         print(f"sentinel: {escape(str(error.filename))} cannot be read: {error.strerror}", file=sys.stderr)
         return CRITICAL
-    found = diagnose(ruleset, logs, kernel, values)
+    found = diagnose(ruleset, logs, kernel, values, arguments.why)
+    if found.why is not None:
+        return why.tell(found.why, as_json=arguments.json)
     if arguments.json:
         for transition in found.transitions:
             emit_line(transition_to_dict(transition))

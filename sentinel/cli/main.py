@@ -105,6 +105,9 @@ def parser() -> argparse.ArgumentParser:
         help="dmesg, journalctl -k or /dev/kmsg output of the same time",
     )
     diagnose.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word: what was asked for")
+    diagnose.add_argument(
+        "--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown"
+    )
     _rules_option(diagnose)
     _json_option(diagnose)
     diagnose.set_defaults(call="sentinel.cli.diagnose")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import NoAnswer, ask, complain, emit, local, say, shown
+from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, local, say, shown
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
@@ -24,16 +24,21 @@ def main(arguments: argparse.Namespace) -> int:
         answer = ask(arguments, path)
     except NoAnswer as error:
         return complain(error)
-    if arguments.json:
+    return tell(answer, as_json=arguments.json)
+
+
+def tell(answer: Mapping[str, Any], *, as_json: bool) -> int:
+    """Print an explanation; the exit code is the rule's."""
+    if as_json:
         emit(answer)
-    else:
-        say(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
-        if answer["unhealthy"]:
-            say(f"  the rule itself is broken: {answer['unhealthy']}")
-        if not answer["subjects"]:
-            say(f"  nothing to judge: no {answer['scope']} is known")
-        for subject in answer["subjects"]:
-            _print(subject)
+        return _code(answer)
+    say(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
+    if answer["unhealthy"]:
+        say(f"  the rule itself is broken: {answer['unhealthy']}")
+    elif not answer["subjects"]:
+        say(f"  nothing to judge: no {answer['scope']} is known")
+    for subject in answer["subjects"]:
+        _print(subject)
     return _code(answer)
 
 
@@ -41,21 +46,45 @@ def _print(subject: Mapping[str, Any]) -> None:
     verdict = {"match": "it is so", "no-match": "it is not so", "unknown": "cannot be told"}[subject["verdict"]]
     state = f", alert {subject['state']}" if subject["state"] != "inactive" else ""
     if "fires_in" in subject:
-        state += f", fires in {age(subject['fires_in'])}"
+        state += f", fires in {age(subject['fires_in'])} if it stays so"
     say()
-    say(f"{subject['entity']}: {verdict}{state}")
+    say(f"{subject['entity']}: {verdict}{state}{_moment(subject)}")
     for line in _silent(subject["silent"]):
         say(f"  {line}")
+    if len(subject["operands"]) > 1:
+        say("  it takes all of:")
+        for operand in subject["operands"]:
+            say(f"      {_WORD[operand['value']]:<8} {operand['expression']}")
     for check in subject["checks"]:
         say(f"  {check['check']:<20} {_WORD[check['value']]}")
         for read in check["reads"]:
-            told = f"{age(read['age'])} old, from {read['source']}" if "age" in read else ""
-            if read.get("missing"):
-                told = read["missing"]
+            told = _origin(read)
             value = "not known" if read["value"] is None else shown(read["value"])
             say(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
     if subject["alert"] is not None and subject["alert"]["cause"]:
         say(f"  cause: {subject['alert']['cause']['text']}")
+
+
+def _moment(subject: Mapping[str, Any]) -> str:
+    """Which time of a log is meant; nothing where it is the present."""
+    what = {"fired": "when it fired", "stopped": "before the server was told to stop", "end": "when the log ends"}.get(
+        subject.get("moment", "")
+    )
+    if what is None:
+        return ""
+    return f" ({what}, {local(subject['as_of'])})" if subject["as_of"] else f" ({what})"
+
+
+def _origin(read: Mapping[str, Any]) -> str:
+    """How old a value is and where it is from, or why it is not known and what would provide it."""
+    parts = [f"{age(read['age'])} old"] if "age" in read else []
+    if "source" in read:
+        parts.append(read["source"] if read.get("of") is not None or not parts else f"from {read['source']}")
+    if "samples" in read:
+        parts.append(counted(read["samples"], "sample"))
+    if read.get("missing"):
+        parts = [read["missing"]]
+    return ", ".join(parts) + (f": {read['line']}" if read.get("line") else "")
 
 
 def _silent(why: Mapping[str, Any]) -> Iterator[str]:

@@ -88,6 +88,11 @@ class Beliefs:
         kept = self._windows.get((entity, window.signal, window.over))
         return kept.take(window.take, at) if kept is not None else None
 
+    def samples(self, entity: Entity, window: WindowDef, at: float) -> tuple[int, float | None]:
+        """How many samples a window holds, and when the newest was taken; None where there is none."""
+        kept = self._windows.get((entity, window.signal, window.over))
+        return kept.held(at) if kept is not None else (0, None)
+
     def happened(self, entity: Entity, event: str, since: float) -> tuple[int, Event | None]:
         """How often since then, and the last."""
         return self.log.since(entity, event, since)

@@ -30,6 +30,11 @@ class Window:
         """Time and value of each sample, for a checkpoint."""
         return [[at, value] for at, value in self._samples]
 
+    def held(self, at: float) -> tuple[int, float | None]:
+        """How many samples there are at time `at`, and when the newest was taken."""
+        self._trim(at)
+        return len(self._samples), self._samples[-1][0] if self._samples else None
+
     def take(self, how: Take, at: float) -> float | None:
         """The reduced value at time `at`; None where there are too few samples (two for ``delta`` and ``rate``)."""
         self._trim(at)

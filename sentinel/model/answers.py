@@ -264,12 +264,18 @@ class Rules(TypedDict):
 
 
 class ReadForm(TypedDict):
-    """A value that a check read."""
+    """A value that a check read, or of which one that it read is computed.
+
+    `age` in seconds and `source` say where it is from, of what happened with its `line`; `samples` are those in a window.
+    """
 
     name: str
     value: Value
     age: NotRequired[float]
     source: NotRequired[str]
+    line: NotRequired[str]
+    samples: NotRequired[int]
+    of: NotRequired[list[str]]
     missing: NotRequired[str]
 
 
@@ -279,6 +285,13 @@ class CheckForm(TypedDict):
     check: str
     value: bool | None
     reads: list[ReadForm]
+
+
+class OperandForm(TypedDict):
+    """A part of the rule's condition, all of which must be true; null is unknown."""
+
+    expression: str
+    value: bool | None
 
 
 class ReasonForm(TypedDict):
@@ -308,6 +321,7 @@ class SubjectForm(TypedDict):
     verdict: Literal["match", "no-match", "unknown"]
     state: State
     since: str | None
+    operands: list[OperandForm]
     checks: list[CheckForm]
     missing: dict[str, str]
     silent: SilentForm

@@ -19,7 +19,7 @@ from live import REPO, Sentinel
 from malformed import requests
 from tcp_bridge import bridge
 
-from sentinel import openapi, views
+from sentinel import explain, openapi, views
 from sentinel.api.client import get
 from sentinel.engine import Engine
 from sentinel.rulefiles import load_paths, shipped
@@ -136,7 +136,7 @@ def test_what_rules_tell_is_as_described(described: dict[str, Any]) -> None:
             "ServerForm": views.servers(engine, at),
             "BlindSpotForm": views.blind_spots(engine, at),
             "SignalForm": views.signals(engine, at),
-            "Why": [{"api_version": 1, **views.why(engine, rule_id, "", at)}],
+            "Why": [{"api_version": 1, **explain.why(engine, rule_id, "", at)}],
         }
         assert forms["AlertForm"], rule_id
         assert [

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sentinel import views
+from sentinel import explain, views
 from sentinel.cli.status import _screen
 from sentinel.engine import Engine
 from sentinel.model.labels import Entity, Value
@@ -79,7 +79,7 @@ def test_why_finds_a_server_by_its_port(engine: Engine) -> None:
     found(engine, "127.0.0.1:21002")
 
     def subjects(name: str) -> list[str]:
-        return [s["entity"] for s in views.why(engine, "cpu-fallback", name, AT)["subjects"]]
+        return [s["entity"] for s in explain.why(engine, "cpu-fallback", name, AT)["subjects"]]
 
     assert subjects("21001") == ["llama.service"]
     assert subjects("21002") == ["127.0.0.1:21002"]

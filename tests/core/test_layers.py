@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("learning", "rebase"),
     ("engine", "recording"),
     ("trial", "views", "replay", "starts"),
-    ("metrics",),
+    ("explain", "metrics"),
     # ---- purity line ----
     ("clock", "config", "rulefiles", "heap"),
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),

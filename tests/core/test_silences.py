@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from switch_rules import OTHER, SERVER, Story, Switch
 
-from sentinel import views
+from sentinel import explain, views
 from sentinel.alerts.silences import LONGEST, MOST, Silence, SilenceRefused, Silences
 from sentinel.api import ApiError, Request
 from sentinel.model.wire import to_json, transition_from_record, transition_to_dict, transition_to_record
@@ -259,7 +259,7 @@ def test_why_says_why_nothing_is_told() -> None:
     story = Story(ONE._replace(explains=("two",)), TWO)
 
     def silent(rule: str, at: float) -> Any:
-        return views.why(story.engine, rule, SERVER.name, EPOCH + at)["subjects"][0]["silent"]
+        return explain.why(story.engine, rule, SERVER.name, EPOCH + at)["subjects"][0]["silent"]
 
     story.turn(0, one=False, two=True)
     assert silent("one", 0) == {}
