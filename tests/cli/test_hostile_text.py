@@ -19,7 +19,7 @@ import structlog
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from sentinel import views
+from sentinel import explain, views
 from sentinel.alerts.silences import Silence
 from sentinel.api import client
 from sentinel.cli import doctor, main, run, status
@@ -73,8 +73,8 @@ def told_of(name: str, text: str) -> dict[str, dict[str, Any]]:
         },
         "/v1/alerts": {"alerts": shown, "silences": silences},
         "/v1/history": {"transitions": [transition_to_dict(t) for t in transitions]},
-        "/v1/why/blind-spot": views.why(engine, "blind-spot", "", now),
-        "/v1/why/server-wedged": views.why(engine, "server-wedged", "", now),
+        "/v1/why/blind-spot": explain.why(engine, "blind-spot", "", now),
+        "/v1/why/server-wedged": explain.why(engine, "server-wedged", "", now),
         "/v1/recordings": {"recordings": [{"name": text, "bytes": 1, "written": None}]},
     }  # fmt: skip
     return {path: json.loads(to_json({"api_version": 1, **answer})) for path, answer in answers.items()}
