@@ -58,6 +58,8 @@ from sentinel.workers import Workers
 AGAIN = -1
 _TICK = 1.0
 _PRUNE_EVERY = 3600.0
+#: A storm of transitions is cut to size within the hour too.
+_PRUNE_ROWS = 10_000
 _RETRY_STATE = 5.0
 #: After every source has looked once, what it found has been judged and the first checkpoint was made. Seconds.
 _SETTLED = 7.0
@@ -99,6 +101,7 @@ class Daemon:
         self.started = self.clock.now()
         #: the history's fault was told
         self._state_failed = bool(self.history.fault)
+        self._pruned = self.history.last_id
         self._upgrades = Upgrades(self.history)
         #: each override, with what an upgrade changed under it
         self.overrides: list[dict[str, Any]] = []
@@ -271,7 +274,8 @@ class Daemon:
             await self._listening.watch()
         self._tell_kernel()
         now = self.clock.now()
-        if now % _PRUNE_EVERY < _TICK:
+        if now % _PRUNE_EVERY < _TICK or self.history.last_id - self._pruned > _PRUNE_ROWS:
+            self._pruned = self.history.last_id
             self.history.prune(now)
             give_back()
 

@@ -1,8 +1,11 @@
 """The SQLite file: transitions, checkpoints and each sink's mark, written in one transaction.
 
 WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a power cut may lose the last transactions but
-leaves the file whole (sqlite.org/pragma.html#pragma_synchronous). Errors of the disk become HistoryFault; a file that is
-damaged, or was written by a newer sentinel, is set aside and replaced, because a daemon must not stay down for its memories.
+leaves the file whole (sqlite.org/pragma.html#pragma_synchronous). What people are told must not be lost: after transitions, and
+after deliveries, the log is brought to the disk (`sync`). A checkpoint alone may be lost: what it took is read again.
+
+Errors of the disk become HistoryFault; a file that is damaged, or was written by a newer sentinel, is set aside and replaced,
+because a daemon must not stay down for its memories.
 """
 
 from __future__ import annotations
@@ -40,6 +43,11 @@ MIGRATIONS = (
 KEEP_DAYS = 90
 #: About 200 MB at 2 kB a transition; a machine that reaches it in 90 days has an alert that flaps every minute.
 KEEP_ROWS = 100_000
+
+#: Bytes of the write-ahead log that are kept when all of it is in the database; a large transaction makes it larger for a while.
+_WAL_KEPT = 4 << 20
+#: Files that were set aside are kept for whoever wants to look, but a disk that damages them again and again is not filled.
+_MOST_ASIDE = 3
 
 #: Another process that only reads never blocks a writer in WAL; a backup tool that locks the file may, for a moment.
 _BUSY_SECONDS = 2.0
@@ -97,6 +105,20 @@ class Database:
             self._db.executemany("INSERT OR REPLACE INTO baselines VALUES (?,?,?,?)", kept)
             gone = [key for key, row in baselines.items() if row is None]
             self._db.executemany("DELETE FROM baselines WHERE configuration = ? AND depth = ?", gone)
+        if rows:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring what was committed to the disk itself, so that not even a power cut loses it. Raises HistoryFault.
+
+        A descriptor of our own: SQLite locks other files than the log, so that closing this one lets none of its locks go.
+        """
+        with self._faults("write to"), contextlib.suppress(FileNotFoundError):
+            log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(log)
+            finally:
+                os.close(log)
 
     def last_id(self) -> int:
         """The highest id ever given out and kept, 0 in a new file."""
@@ -196,6 +218,7 @@ def _prepare(db: sqlite3.Connection) -> None:
             raise _Unusable("newer", f"written by a newer sentinel (schema {version}, this one knows {len(MIGRATIONS)})")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
+        db.execute(f"PRAGMA journal_size_limit={_WAL_KEPT}")
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise _Unusable("corrupt", f"the database is damaged ({found})")
@@ -222,6 +245,10 @@ def _set_aside(path: Path, word: str) -> Path:
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    older = sorted(one for one in path.parent.glob(f"{path.name}.{word}-*Z") if one != aside)
+    for one in older[: max(0, len(older) + 1 - _MOST_ASIDE)]:
+        for suffix in ("", "-wal", "-shm"):
+            one.with_name(one.name + suffix).unlink(missing_ok=True)
     return aside
 
 

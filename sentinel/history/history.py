@@ -108,6 +108,14 @@ class History:
         written = self._read(lambda database: database.following(number, limit), none)
         return (written + [row for row in self._unwritten if row[0] >= number])[:limit]
 
+    def settle(self) -> None:
+        """What was marked as delivered is so after a power cut too."""
+        if self._database is not None and not self.fault:
+            try:
+                self._database.sync()
+            except HistoryFault as fault:
+                self.fault = str(fault)
+
     def transitions(self, since: float | None = None, limit: int = 1_000) -> list[Transition]:
         """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
         none: Rows = []

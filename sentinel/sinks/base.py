@@ -40,3 +40,7 @@ class Store(Protocol):
     def mark_delivered(self, sink: str, transition_id: int) -> None:
         """`sink` has had everything up to and including `transition_id`."""
         ...
+
+    def settle(self) -> None:
+        """Several deliveries were marked: bring that to the disk."""
+        ...

@@ -67,9 +67,9 @@ class Outbox:
 
     def flush(self, now: float) -> None:
         """Deliver what is due. A sink that fails pauses, longer each time; the others go on."""
-        for lane in self._lanes:
-            if now >= lane.not_before:
-                self._flush(lane, now)
+        delivered = [self._flush(lane, now) for lane in self._lanes if now >= lane.not_before]
+        if any(delivered):
+            self._store.settle()
 
     def next_flush(self) -> float | None:
         """When `flush` should be called again, in the time it is given; None while nothing waits."""
@@ -84,10 +84,11 @@ class Outbox:
         """The sinks that failed at their last try, each with the reason."""
         return {lane.sink.name: lane.reason for lane in self._lanes if lane.reason}
 
-    def _flush(self, lane: _Lane, now: float) -> None:
-        for _ in range(_MOST_AT_ONCE):
+    def _flush(self, lane: _Lane, now: float) -> int:
+        """Returns how many were delivered."""
+        for count in range(_MOST_AT_ONCE):
             if not lane.waiting and not self._refill(lane):
-                return
+                return count
             transition_id, transition = lane.waiting[0]
             try:
                 lane.sink.deliver(transition)
@@ -95,10 +96,11 @@ class Outbox:
                 lane.failures += 1
                 lane.not_before = now + next_pause(lane.failures)
                 lane.reason = str(down)
-                return
+                return count
             lane.waiting.popleft()
             lane.failures, lane.reason = 0, ""
             self._store.mark_delivered(lane.sink.name, transition_id)
+        return _MOST_AT_ONCE
 
     def _refill(self, lane: _Lane) -> bool:
         """Read on from the history. Returns whether there is something to deliver now."""
