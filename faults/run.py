@@ -17,7 +17,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from faults import clock, disk, journal, kill, logs, servers
+from faults import clock, disk, gpu, journal, kernel, kill, logs, memory, rules, servers, soak
 from faults.daemon import NotWell
 from faults.outcome import Outcome, markdown, table
 
@@ -39,6 +39,12 @@ FAULTS: dict[str, Fault] = {
     "socket-folder-removed": journal.folder_removed,
     "disk-full": disk.full,
     "disk-read-only": disk.read_only,
+    "rocm-smi-broken": gpu.rocm_smi,
+    "sysfs-broken": gpu.sysfs,
+    "kmsg-overrun": kernel.overrun,
+    "memory-pressure": memory.pressure,
+    "rules-replaced": rules.replaced,
+    "day-of-virtual-time": soak.day,
     "clock-set-by-a-day": clock.set_by_a_day,
     "fifty-servers": servers.fifty,
     "server-restarting": servers.restarting,

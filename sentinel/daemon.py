@@ -110,6 +110,8 @@ class Daemon:
         self._listening: Listening | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kernel: KmsgSource | KernelJournal | None = None
+        #: messages of the kernel that were lost, as told
+        self._kernel_lost = 0
         self._readiness = Readiness(systemd.watchdog_interval())
 
     def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
@@ -303,9 +305,15 @@ class Daemon:
         return headline(self.engine, self.clock.now(), failed, troubles)
 
     def _tell_kernel(self) -> None:
-        """Whether the kernel log is read is a fact that rules need."""
+        """Whether the kernel log is read is a fact that rules need; what was overwritten unread is told."""
         if self._kernel is None:
             return
+        if isinstance(self._kernel, KmsgSource) and (lost := self._kernel.lost - self._kernel_lost) > 0:
+            self._kernel_lost += lost
+            log.warning(
+                f"{lost} messages of the kernel were overwritten before they could be read: an OOM kill or a GPU reset among "
+                "them was not seen; `journalctl -k` may have them"
+            )
         state = self.supervisor.state(self._kernel.name)
         if state.health == "starting":
             return
