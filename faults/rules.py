@@ -32,8 +32,10 @@ def replaced(*, short: bool) -> Outcome:
                 fresh = folder / "fresh.toml"
                 fresh.write_text(text, encoding="utf-8")
                 fresh.replace(mine)
+                if number == broken:
+                    wait_for(lambda: one.sentences("fault-1.toml"), "the broken file is told", 60)
                 # A file that is wrong is given two seconds, for an editor may be in the midst of it.
-                time.sleep(4.0 if number % broken == 0 else 0.6 if number % 5 == 0 else 0.02)
+                time.sleep(3.0 if number % broken == 0 else 0.6 if number % 5 == 0 else 0.02)
             mine.write_text(rule(1, words="at last"), encoding="utf-8")
             begin = time.monotonic()
 
