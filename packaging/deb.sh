@@ -28,7 +28,7 @@ trap 'rm -rf "$tree"' EXIT
 umask 022
 chmod 755 "$tree"
 
-DESTDIR=$tree PREFIX=$PREFIX PYTHON=$PYTHON EXTRAS='[nvidia]' BINDIR=/usr/bin MANDIR=/usr/share/man \
+DESTDIR=$tree PREFIX=$PREFIX PYTHON=$PYTHON EXTRAS='[nvidia]' BINDIR=/usr/bin SHAREDIR=/usr/share ZSH_FOLDER=vendor-completions \
     UNITDIR=/usr/lib/systemd/system USERUNITDIR=/usr/lib/systemd/user EXAMPLES=/usr/share/doc/$NAME/examples \
     "$SOURCE/systemd/install.sh" install
 

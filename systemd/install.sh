@@ -6,7 +6,7 @@
 #   DESTDIR=               put in front of every path (for packagers); nothing is started or registered then
 #   PYTHON=/usr/bin/python3
 #   EXTRAS=[nvidia]        optional dependencies
-#   BINDIR= MANDIR= UNITDIR= USERUNITDIR= EXAMPLES=   other places, for packagers
+#   BINDIR= SHAREDIR= UNITDIR= USERUNITDIR= EXAMPLES=   other places, for packagers
 set -eu
 
 VERB=${1:-}
@@ -24,7 +24,7 @@ install | uninstall)
     SCOPE=system
     PREFIX=${PREFIX:-/opt/sentinel}
     BINDIR=${BINDIR:-/usr/local/bin}
-    MANDIR=${MANDIR:-/usr/local/share/man}
+    SHAREDIR=${SHAREDIR:-/usr/local/share}
     UNITDIR=${UNITDIR:-/etc/systemd/system}
     USERUNITDIR=${USERUNITDIR:-/etc/systemd/user}
     ;;
@@ -33,7 +33,7 @@ install-user | uninstall-user)
     case ${HOME:-} in /*) ;; *) die "HOME is not set to a folder; set HOME and try again" ;; esac
     PREFIX=${PREFIX:-${XDG_DATA_HOME:-$HOME/.local/share}/sentinel}
     BINDIR=${BINDIR:-$HOME/.local/bin}
-    MANDIR=${MANDIR:-${XDG_DATA_HOME:-$HOME/.local/share}/man}
+    SHAREDIR=${SHAREDIR:-${XDG_DATA_HOME:-$HOME/.local/share}}
     USERUNITDIR=${USERUNITDIR:-${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user}
     ;;
 *) die "usage: [PREFIX=...] [DESTDIR=...] systemd/install.sh install|uninstall|install-user|uninstall-user" ;;
@@ -43,7 +43,10 @@ TARGET=$DESTDIR$PREFIX
 # Written before anything else: what carries it is ours to replace and to remove, whatever PREFIX says.
 MARK=$TARGET/.installed-by-sentinel
 LINK=$DESTDIR$BINDIR/sentinel
-MANUAL=$DESTDIR$MANDIR/man1/sentinel.1
+MANUAL=$DESTDIR$SHAREDIR/man/man1/sentinel.1
+BASH_COMPLETION=$DESTDIR$SHAREDIR/bash-completion/completions/sentinel
+ZSH_COMPLETION=$DESTDIR$SHAREDIR/zsh/${ZSH_FOLDER:-site-functions}/_sentinel
+FISH_COMPLETION=$DESTDIR$SHAREDIR/fish/vendor_completions.d/sentinel.fish
 USERUNIT=$DESTDIR$USERUNITDIR/sentinel.service
 EXAMPLES=$DESTDIR${EXAMPLES:-$PREFIX/share/sentinel/systemd}
 if [ "$SCOPE" = system ]; then
@@ -124,7 +127,17 @@ put() {
     chmod 644 "$2"
 }
 
+# complete SHELL TARGET: the completion that the installed program makes of its own command line.
+complete() {
+    mkdir -p "$(dirname "$2")"
+    "$TARGET/bin/python3" -m sentinel completion "$1" >"$2"
+    chmod 644 "$2"
+}
+
 install_files() {
+    complete bash "$BASH_COMPLETION"
+    complete zsh "$ZSH_COMPLETION"
+    complete fish "$FISH_COMPLETION"
     put man/sentinel.1 "$MANUAL"
     put systemd/user/sentinel.service "$USERUNIT"
     # The wheel's unit starts the command where pipx, uv and pip put it.
@@ -153,8 +166,11 @@ register() {
     systemd-tmpfiles --create "$TMPFILES"
     systemctl daemon-reload
     journalctl --update-catalog
-    # A service that runs already goes on with the new program; systemd takes its socket only while it is stopped.
-    if systemctl is-active --quiet sentinel.service; then
+    # A service that runs already goes on with the new program. One that made its socket itself, of a version without a socket
+    # unit, is stopped for it: systemd takes a socket only for a service that is not there.
+    if systemctl is-active --quiet sentinel.socket; then
+        systemctl try-restart sentinel.service
+    elif systemctl is-active --quiet sentinel.service; then
         systemctl stop sentinel.service
         systemctl start sentinel.socket sentinel.service
     fi
@@ -189,7 +205,7 @@ do_install_user() {
 }
 
 remove_files() {
-    rm -f "$MANUAL" "$USERUNIT"
+    rm -f "$MANUAL" "$USERUNIT" "$BASH_COMPLETION" "$ZSH_COMPLETION" "$FISH_COMPLETION"
     if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/sentinel" ]; then rm -f "$LINK"; fi
     if [ -e "$MARK" ]; then rm -rf "$TARGET"; fi
 }

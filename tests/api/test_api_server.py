@@ -410,6 +410,21 @@ def test_the_socket_of_a_dead_daemon_is_replaced(sock: Path) -> None:
     assert not sock.exists()
 
 
+def test_the_file_of_a_socket_that_systemd_made_outlives_the_server(sock: Path) -> None:
+    """systemd goes on listening on it; Python 3.13 would have removed it."""
+
+    async def test() -> None:
+        with socket.socket(socket.AF_UNIX) as passed:
+            passed.bind(str(sock))
+            passed.listen()
+            server = ApiServer(QUERIES, Broadcaster(), on_bug=lambda _error: None)
+            await server.start(passed.dup())
+            await server.close()
+            assert sock.exists()
+
+    run(test)
+
+
 def test_a_place_that_cannot_be_listened_on_is_told(tmp_path: Path) -> None:
     """A file in the way is not deleted, and a long path names the limit."""
     (tmp_path / "file").write_text("keep me")

@@ -93,6 +93,16 @@ step rules
 # An expression language with what is left of its libraries in the package.
 sentinel rules test /usr/lib/sentinel/lib/python3*/site-packages/sentinel/shipped/cpu-fallback.toml >"$OUT/rules.txt" 2>&1
 
+step reload
+# A mistake is told to whoever reloads, and the old rules stay.
+cp $LAB/broken.toml /etc/sentinel/rules.d/
+systemctl reload sentinel >"$OUT/reload.bad" 2>&1 || echo "failed" >>"$OUT/reload.bad"
+journalctl --sync
+journalctl -q -o cat -u sentinel --since -20s >"$OUT/reload.said"
+rm /etc/sentinel/rules.d/broken.toml
+systemctl reload sentinel
+systemctl is-active sentinel >"$OUT/reload.good"
+
 step upgrade
 sentinel silence load-oom --for 2h --reason 'kept over an upgrade' >/dev/null
 dpkg --force-unsafe-io -i $LAB/new.deb >>"$OUT/dpkg.txt" 2>&1
@@ -129,23 +139,42 @@ test ! -e $SOCK
 systemctl unmask --quiet sentinel.socket
 
 step user
-useradd --create-home joe
-mkdir -p ~joe/.config/systemd/user
-cp $LAB/llama-user.service ~joe/.config/systemd/user/joes.service
-chown -R joe: ~joe
-uid=$(id -u joe)
-systemctl start "user@$uid.service"
 as_joe() { runuser -u joe -- env XDG_RUNTIME_DIR="/run/user/$uid" "$@"; }
-as_joe systemctl --user start sentinel.service
-as_joe systemctl --user show -P ActiveState,NRestarts sentinel.service >"$OUT/user.state"
-as_joe systemctl --user start joes.service
-until_true fired cpu-fallback _UID="$uid"
-journalctl --sync
-as_joe journalctl -q --user -u joes -o cat >"$OUT/user.of_unit" || true
-as_joe sentinel status --json >"$OUT/user.status.json" || true
-stat -c '%a %U' "/run/user/$uid/sentinel/sentinel.sock" ~joe/.local/state/sentinel >"$OUT/user.modes"
-as_joe systemctl --user stop sentinel.service joes.service
-systemctl stop "user@$uid.service"
+of_a_user() {
+    mkdir -p ~joe/.config/systemd/user
+    cp $LAB/llama-user.service ~joe/.config/systemd/user/joes.service
+    chown -R joe: ~joe
+    as_joe systemctl --user daemon-reload
+    as_joe systemctl --user start sentinel.service
+    as_joe systemctl --user show -P ActiveState,NRestarts sentinel.service >"$OUT/user.state"
+    as_joe systemctl --user start joes.service
+    until_true fired cpu-fallback _UID="$uid"
+    journalctl --sync
+    as_joe journalctl -q --user -u joes -o cat >"$OUT/user.of_unit" || true
+    as_joe sentinel status --json >"$OUT/user.status.json" || true
+    stat -c '%a %U' "/run/user/$uid/sentinel/sentinel.sock" ~joe/.local/state/sentinel >"$OUT/user.modes"
+    as_joe systemctl --user stop sentinel.service joes.service
+    systemctl stop "user@$uid.service"
+}
+useradd --create-home joe
+uid=$(id -u joe)
+# Where the machine's systemd has no part for users, the rest goes on.
+if systemctl start "user@$uid.service"; then of_a_user; else touch "$OUT/no-user-manager"; fi
+
+step drop-ins
+# Images without udev may lack it.
+getent group render >/dev/null || groupadd --system render
+mkdir /etc/systemd/system/llama.service.d
+cp /usr/share/doc/llama-sentinel/examples/llama-server/*.conf /etc/systemd/system/llama.service.d/
+systemctl daemon-reload
+systemctl restart llama
+pid=$(systemctl show -P MainPID llama)
+# systemd calls it started before it has become the program.
+until_true test "/proc/$pid/exe" -ef /opt/llama/llama-server
+# What systemd was told: in a container without CAP_SYS_RESOURCE it cannot raise the limit itself.
+{ systemctl show -P LimitMEMLOCK llama; cat "/proc/$pid/oom_score_adj"; } >"$OUT/drop-ins"
+sed -n 's/^Groups:\s*//p' "/proc/$pid/status" | tr -s ' \t' '\n' | xargs -r getent group | cut -d: -f1 | sort >"$OUT/drop-ins.groups"
+tr '\0' '\n' <"/proc/$pid/environ" | grep LLAMA_ARG >"$OUT/drop-ins.environ"
 
 step remove
 systemctl start sentinel.socket sentinel.service

@@ -57,6 +57,9 @@ def test_uninstall_removes_ours_and_names_what_stays(tmp_path: Path) -> None:
     """A folder without our mark, another program's command and the history are kept."""
     ours = (
         "usr/local/share/man/man1/sentinel.1",
+        "usr/local/share/bash-completion/completions/sentinel",
+        "usr/local/share/zsh/site-functions/_sentinel",
+        "usr/local/share/fish/vendor_completions.d/sentinel.fish",
         "opt/sentinel/bin/sentinel",
         "opt/sentinel/.installed-by-sentinel",
         "etc/systemd/system/sentinel.service",

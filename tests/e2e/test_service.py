@@ -61,6 +61,10 @@ def machine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         pytest.skip(reason)
     if shutil.which("dpkg-deb") is None:
         pytest.skip("needs dpkg-deb: the service is tried as a Debian package")
+    if subprocess.run(
+        ["/usr/bin/python3", "-c", "import sys, venv; sys.exit(sys.version_info < (3, 11))"], check=False
+    ).returncode:
+        pytest.skip("needs Python 3.11 at /usr/bin/python3: the package uses the system's")
     binary = _binary()
     work = tmp_path_factory.mktemp("machine")
     files = work / "files"
@@ -79,6 +83,7 @@ def machine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     units = files / "etc/systemd/system"
     units.mkdir(parents=True)
     (units / "llama.service").write_text(LLAMA.format(user="User=llama", port=8080), encoding="utf-8")
+    (lab / "broken.toml").write_text('schema = 1\nid = "broken"\nseverity = "loud"\n', encoding="utf-8")
     (lab / "llama-user.service").write_text(LLAMA.format(user="", port=8081), encoding="utf-8")
     outcome = boot(work, f". {INSIDE}/service_inside.sh", files, seconds=400)
     # Some hundred megabytes, and pytest keeps the folders of three runs.
@@ -222,6 +227,13 @@ def test_without_the_socket_unit_the_daemon_makes_its_own(machine: Outcome) -> N
     assert machine.text("own.modes").strip() == "660 sentinel sentinel"
 
 
+def test_a_reload_with_a_mistake_fails_and_leaves_the_service_as_it_was(machine: Outcome) -> None:
+    """`systemctl reload` says so, the journal has the place and the mistake."""
+    assert machine.text("reload.bad").splitlines()[-1] == "failed"
+    assert "rules.d/broken.toml" in machine.text("reload.said")
+    assert machine.text("reload.good").strip() == "active"
+
+
 # --- upgraded ---
 
 
@@ -242,7 +254,7 @@ def test_an_upgrade_keeps_state_and_tells_nothing_again(machine: Outcome) -> Non
 
 
 def test_without_capabilities_doctor_says_what_is_lost(machine: Outcome) -> None:
-    """And only that: every other row is as it was."""
+    """And only that: nothing else fails that did not fail before."""
 
     def rows(name: str) -> dict[str, dict[str, str]]:
         return {row["id"]: row for row in json.loads(machine.text(name))["capabilities"]}
@@ -255,7 +267,7 @@ def test_without_capabilities_doctor_says_what_is_lost(machine: Outcome) -> None
     assert lost["state"] == "fails"
     assert all(name in lost["why"] for name in ("CAP_SYS_PTRACE", "CAP_SYSLOG", "CAP_DAC_READ_SEARCH"))
     assert "no-capabilities.conf" in lost["fix"]
-    assert {name for name in full if full[name]["state"] != bare[name]["state"]} == {"service-rights"}
+    assert {name for name, row in bare.items() if row["state"] == "fails" and full.get(name) != row} == {"service-rights"}
 
 
 def test_without_capabilities_nothing_else_breaks(machine: Outcome) -> None:
@@ -270,10 +282,22 @@ def test_without_capabilities_nothing_else_breaks(machine: Outcome) -> None:
 
 def test_a_user_without_root_has_a_service_of_their_own(machine: Outcome) -> None:
     """With its socket and state for that user alone; and here journalctl -u shows the alert, for the user is the same."""
+    if (machine.out / "no-user-manager").exists():
+        pytest.skip("needs systemd for users (Debian: libpam-systemd, dbus-user-session)")
     assert set(_state(machine, "user.state")) == {"active", "0"}
     assert machine.text("user.modes").splitlines() == ["600 joe", "700 joe"]
     assert "critical cpu-fallback: joes.service" in machine.text("user.of_unit")
     assert json.loads(machine.text("user.status.json"))["api_version"] == 1
+
+
+def test_the_drop_ins_for_llama_server_do_what_they_say(machine: Outcome) -> None:
+    """All four together on a real server: memory may be locked, it goes first, it is in a GPU's groups, its log says more."""
+    limit, score = machine.text("drop-ins").splitlines()
+
+    assert limit == "infinity"
+    assert score == "500"
+    assert {"render", "video"} <= set(_state(machine, "drop-ins.groups"))
+    assert machine.text("drop-ins.environ").strip() == "LLAMA_ARG_LOG_VERBOSITY=4"
 
 
 # --- removed ---
