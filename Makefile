@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules fuzz-api docs bench eval faults install uninstall clean setup setup-real
+.PHONY: help demo test lint check rules properties fuzz-api docs bench eval faults install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
+	@echo 'make properties  property tests of logic, index, life of alerts and reload with twenty times the examples'
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
@@ -58,6 +59,11 @@ eval: setup-real
 
 faults: setup-real
 	@$(BIN)/python faults/run.py $(FAULTS)
+
+# The claims that `make test` tries a few hundred times: SENTINEL_EXAMPLES is a factor.
+PROPERTIES := tests/core/test_logic.py tests/core/test_index.py tests/core/test_interleavings.py tests/core/test_reload.py
+properties: setup
+	SENTINEL_EXAMPLES=$${SENTINEL_EXAMPLES:-20} $(BIN)/python -m pytest -v --timeout 3600 $(PROPERTIES)
 
 fuzz-api: setup
 	SENTINEL_FUZZ=$${SENTINEL_FUZZ:-20000} $(BIN)/python -m pytest -v --timeout 1800 tests/api/test_described.py

@@ -12,6 +12,12 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_configuration_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Rules and settings that somebody has for a daemon of their own are no part of the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """Root of the recorded corpus; tests that need it are skipped where it is absent."""

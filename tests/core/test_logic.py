@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,7 +181,7 @@ def _tables(names: Iterable[str], known: Known) -> Any:
 
 
 @given(_expressions, st.lists(_worlds, min_size=1, max_size=4))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_expressions_come_to_what_three_valued_logic_says(expr: Expr, worlds: list[dict[str, Any]]) -> None:
     """Computed and remembered, on one world after another: unknown only where no value of what is missing could decide less."""
     condition, remembering = Condition(expr.text), Condition(expr.text)
@@ -192,7 +193,7 @@ def test_expressions_come_to_what_three_valued_logic_says(expr: Expr, worlds: li
 
 
 @given(st.lists(_expressions, min_size=1, max_size=4), _worlds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_parts_of_a_conjunction_say_what_the_whole_says(parts: list[Expr], known: dict[str, Any]) -> None:
     """A quiet rule is left at the first part that is false: the parts must be those, whatever their texts hold."""
     source = " && ".join(part.text if part.text.startswith("(") else f"({part.text})" for part in parts)
@@ -204,7 +205,7 @@ def test_the_parts_of_a_conjunction_say_what_the_whole_says(parts: list[Expr], k
 
 
 @given(_expressions, _worlds, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_to_learn_more_never_changes_what_is_certain(expr: Expr, known: dict[str, Any], data: st.DataObject) -> None:
     """What is true or false stays so whatever the values are that were missing; `has` asks just that, so it is left out."""
     if "has(" in expr.text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from switch_rules import SERVER, Story, Switch, rules, text_of
@@ -57,7 +58,7 @@ def test_what_comes_back_as_it_was_is_nothing_to_do() -> None:
     assert settling.wait(OLD, 100.5) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.01, 0.2, 0.5, 1.9]), st.integers(0, 6)), max_size=30))
 def test_however_an_editor_writes_no_mistake_is_told_of_what_is_not_left_alone_and_the_end_is_always_taken(
     steps: list[tuple[float, int]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sentinel.engine import Engine
@@ -75,6 +76,20 @@ def rules(*switches: Switch) -> RuleSet:
     ruleset, problems = load({f"{s.id}.toml": text_of(s).encode() for s in switches}, {})
     assert ruleset is not None, [str(p) for p in problems]
     return ruleset
+
+
+def narrowed(rule_id: str, switches: Iterable[Switch], condition: str) -> RuleSet:
+    """A rule set of these with another condition for one rule; what it is over by stays."""
+    return overridden(switches, f'override = "{rule_id}"\n[alert]\nwhen = "{condition}"')
+
+
+def overridden(switches: Iterable[Switch], *overrides: str) -> RuleSet:
+    """A rule set of these under overrides."""
+    files = {f"{s.id}.toml": text_of(s).encode() for s in switches}
+    files |= {f"over{number}.toml": f"schema = 1\n{text}\n".encode() for number, text in enumerate(overrides)}
+    found, problems = load(files, {})
+    assert found is not None, [str(p) for p in problems]
+    return found
 
 
 class Story:
