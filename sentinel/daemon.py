@@ -29,6 +29,7 @@ from sentinel.model.labels import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, Tick
 from sentinel.model.wire import transition_to_dict
 from sentinel.openapi import Description
+from sentinel.preflight.live import Preflights
 from sentinel.queries import Queries
 from sentinel.readiness import Readiness, headline
 from sentinel.recordings import Recordings
@@ -219,7 +220,8 @@ class Daemon:
                 self.logs.update(servers.servers)
 
             polls += [(servers, self.supervisor.poller(servers, update))]
-            polls += [(source, self.supervisor.poller(source)) for source in (sampler, on_gpus, nvml)]
+            watching: tuple[Polled, ...] = (sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots))
+            polls += [(source, self.supervisor.poller(source)) for source in watching]
             if self.config.ask_servers:
                 http = LlamaHttp(lambda: servers.servers, lambda server: not self.logs.reads(server))
                 polls.append((http, self.supervisor.poller(http)))

@@ -21,6 +21,8 @@ _SERVER_SHOWN = (
     "is_router",
     "model_path",
     "model_bytes",
+    "preflight",
+    "preflight_why",
     "gpu_layers_asked",
     "gpu_memory_bytes",
     "ctx_requested",

@@ -141,6 +141,9 @@ def _server(server: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"  {server['name']}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
     yield f"    model    {shown(server['model_path'])} ({size(server['model_bytes'])})"
+    if server.get("preflight") is not None:
+        why = f": {shown(server['preflight_why'])}" if server.get("preflight_why") else ""
+        yield f"    fits?    {shown(server['preflight'])} when it started{why}"
     layers = server["gpu_layers_asked"]
     asked = "? GPU layers asked for" if layers is None else f"-ngl {layers}"
     yield f"    GPU      {asked}, holds {size(server['gpu_memory_bytes'])} of GPU memory"

@@ -195,6 +195,17 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("server.cgroup_limit_bytes", "int", "bytes", "process", 60.0, "tightest memory limit above it, -1 none", ""),
     ("server.cgroup_used_bytes", "int", "bytes", "process", 60.0, "memory charged to that group", ""),
     ("server.cgroup_limit_path", "text", "", "process", 60.0, "the group that carries the limit, empty when none", ""),
+    # --- will it fit (preflight) ---
+    (
+        "server.preflight",
+        "text",
+        "",
+        "process",
+        None,
+        "fits, tight, fails or unknown: the verdict on its command line and its model when it was seen to start",
+        "`sentinel preflight --pid` judges one that ran before",
+    ),
+    ("server.preflight_why", "text", "", "process", None, "the first reason of that verdict, empty where it fits", ""),
     # --- memory that cannot be dropped: what it will need, has, and can still get (process) ---
     (
         "server.need_bytes",

@@ -108,6 +108,8 @@ class ServerForm(TypedDict):
     is_router: Value
     model_path: Value
     model_bytes: Value
+    preflight: Value
+    preflight_why: Value
     gpu_layers_asked: Value
     gpu_memory_bytes: Value
     ctx_requested: Value

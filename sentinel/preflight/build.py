@@ -72,6 +72,8 @@ class Build:
     #: names of GPU backends beside it: hip, cuda, vulkan, ...
     backends: frozenset[str] = frozenset()
     refusals: tuple[Refusal, ...] = ()
+    #: its backends are libraries of their own
+    is_split: bool = False
 
     def accepts(self, flag: str, otherwise: BuildRange | None = None) -> bool | None:
         """Whether it takes the flag; by its number and a range of builds where its help is not known; None: cannot be told."""
@@ -86,10 +88,9 @@ class Build:
 
 def ask(command: Command) -> Build:
     """Ask the program of the command line. A program that must not be run is told by its files alone."""
-    backends = backends_beside(command.binary)
     if not command.may_ask or command.binary is None:
-        why = Unknown(_not_asked(command))
-        return Build(why, None, why, devices=why, backends=backends)
+        return unasked(command)
+    backends = backends_beside(command.binary)
     program, env = str(command.binary), quiet(command.env)
     words = _harmless(command.argv[1:])
     asked = [
@@ -118,6 +119,19 @@ def ask(command: Command) -> Build:
         parse_devices(listed[1]) if not isinstance(listed, Unknown) else listed,
         backends,
         _refusals(command, words, whole, flags),
+    )
+
+
+def unasked(command: Command) -> Build:
+    """What the program's files alone tell."""
+    why = Unknown(_not_asked(command))
+    return Build(why, None, why, devices=why, backends=backends_beside(command.binary), is_split=_is_split(command.binary))
+
+
+def _is_split(binary: Path | None) -> bool:
+    """Its backends are libraries of their own, so that one that does not lie there is not in the build."""
+    return binary is not None and any(
+        next(folder.glob("libggml-base.so*"), None) is not None for folder in _library_folders(Path(os.path.realpath(binary)))
     )
 
 

@@ -23,12 +23,20 @@ from sentinel.sources.gguf import GgufHeader, model_of
 from sentinel.sources.roots import Roots, clean, read_text
 
 
-def examine(command: Command, roots: Roots | None = None, build: Build | None = None, extra: tuple[Why, ...] = ()) -> Report:
-    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs)."""
+def examine(
+    command: Command,
+    roots: Roots | None = None,
+    build: Build | None = None,
+    extra: tuple[Why, ...] = (),
+    *,
+    header: GgufHeader | None = None,
+    suggest: bool = True,
+) -> Report:
+    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one that was read already."""
     roots = Roots() if roots is None else roots
     build = builds.ask(command) if build is None else build
     machine = look(command, build, roots)
-    found = model_file.read(command, roots)
+    found = model_file.read(command, roots, header)
     whys = [*extra, *flags.problems(command, build), *found.whys]
     whys += _known(command, build)
     settings = settings_of(command, build, roots)
@@ -46,7 +54,7 @@ def examine(command: Command, roots: Roots | None = None, build: Build | None = 
         if not any(one.effect == "fails" for one in found.whys):
             whys.append(Why("model-unknown", why.why, "unknown"))
         return _report(command, machine, whys)
-    return _judged(command, settings, build, machine, found.header, model, whys, roots)
+    return _judged(command, settings, build, machine, found.header, model, whys, roots, suggest=suggest)
 
 
 def _judged(
@@ -58,6 +66,8 @@ def _judged(
     model: Model,
     whys: list[Why],
     roots: Roots,
+    *,
+    suggest: bool,
 ) -> Report:
     devices = _devices(machine)
     budget = _budget(machine, devices, roots)
@@ -91,7 +101,7 @@ def _judged(
     if argv != command.argv and any(why.id in ("flag-rejected", "no-build-accepts", "flag-ends-it") for why in whys):
         # the command itself starts nowhere, so that its corrected form is already a suggestion
         asked_for = replace(asked_for, verdict="fails", starts=False)
-    suggestions = [] if hopeless else search.best(argv, asked_for)
+    suggestions = search.best(argv, asked_for) if suggest and not hopeless else []
     if command.wrapper:
         suggestions = [replace(one, argv=(*command.wrapper, *one.argv)) for one in suggestions]
     return _report(command, machine, whys, footprint_.items, tuple(suggestions), footprint_.missing, footprint_.notes)

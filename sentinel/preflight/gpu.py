@@ -42,8 +42,11 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
         return
     where = asked.settings["gpu_layers"]
     said = f"{where.source} {where.text} is asked for, and"
-    step = _step(command, build, machine, roots)
-    yield Why(step[0], f"{said} {step[1]}{_AFTER}", "unknown" if isinstance(machine.gpus, Unknown) else "fails")
+    step, text = _step(command, build, machine, roots)
+    if isinstance(machine.gpus, Unknown):
+        yield Why(step, f"{said} {text}", "unknown")
+    else:
+        yield Why(step, f"{said} {text}{_AFTER}", "fails")
 
 
 def _needs(refused: str, build: Build) -> bool:

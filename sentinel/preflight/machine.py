@@ -107,7 +107,7 @@ def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ..
     if isinstance(build.devices, Unknown):
         names = sorted(build.backends & DEVICE_NAMES.keys())
         if not cards or not names:
-            return (() if _cpu_only(build, roots) else build.devices), ()
+            return (() if _no_gpu(command, build, roots) else build.devices), ()
         prefix = DEVICE_NAMES[names[0]]
         return tuple(_from_card(f"{prefix}{at}", None, card, command, roots)[0] for at, card in enumerate(cards)), ()
     found, said = [], []
@@ -118,10 +118,11 @@ def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ..
     return tuple(found), tuple(said)
 
 
-def _cpu_only(build: Build, roots: Roots) -> bool:
-    """Neither a backend beside it nor a device file through which a GPU could be used."""
-    nodes = [path for pattern in ("kfd", "nvidia[0-9]*", "dri/renderD*", "dxg") for path in roots.dev.glob(pattern)]
-    return not nodes and not build.backends
+def _no_gpu(command: Command, build: Build, roots: Roots) -> bool:
+    """No device file through which a GPU could be used, or a build without a backend for one. A software renderer is no card."""
+    nodes = any(path for pattern in ("kfd", "nvidia[0-9]*", "dri/renderD*", "dxg") for path in roots.dev.glob(pattern))
+    by_software = "vulkan" in build.backends and "GGML_VK_VISIBLE_DEVICES" in command.env
+    return (not nodes or (build.is_split and not build.backends)) and not by_software
 
 
 def _card_of(listed: Listed, cards: Sequence[Card], roots: Roots) -> Card | None:

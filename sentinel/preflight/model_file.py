@@ -40,7 +40,7 @@ class ModelFile:
     whys: tuple[Why, ...] = ()
 
 
-def read(command: Command, roots: Roots) -> ModelFile:
+def read(command: Command, roots: Roots, known: GgufHeader | None = None) -> ModelFile:
     """Read the header and hold it against the file's size and against what the program's libraries know."""
     asked = command.requested
     named = asked.text("model")
@@ -48,7 +48,7 @@ def read(command: Command, roots: Roots) -> ModelFile:
         return ModelFile("", _unnamed(command))
     path = command.path(roots, named)
     try:
-        header = read_model(path)
+        header = read_model(path) if known is None else known
         if header.incomplete and header.metadata.get("split.count") in (None, 0, 1):
             # llama.cpp goes by what the file says, not by its name (llama-model-loader.cpp)
             header = read_header(path)

