@@ -34,7 +34,7 @@ ROUTES = (
         answers.Transitions,
         fields=(
             Field("since", "number", "seconds since the epoch (default: the beginning)"),
-            Field("limit", "whole", "how many, the newest (default: 1000)", 1, 10_000),
+            Field("limit", "whole", "how many, the newest (default: 1000)", 1, 1_000),
         ),
     ),
     Route("GET", "/v1/signals", "signals", answers.Signals),

@@ -27,11 +27,16 @@ MOST_CLIENTS = 32
 _KEPT_CLIENTS = 4
 #: Event streams at once, counted apart from the connections above; one user gets half of them.
 MOST_STREAMS = 32
+#: The longest answers have a few megabytes; the unit gives the daemon 128, of which it uses 35.
+MOST_WAITING_BYTES = 8 << 20
 EVENTS_PATH = "/v1/events"
 _READS = frozenset({"GET"})
 _ON_FULL = "see who they are with `ss -xp | grep sentinel.sock`, end those that hang, and ask again"
 #: A comment frame this often finds clients that went without a word, and keeps proxies from cutting the stream.
 _KEEPALIVE_SECONDS = 15.0
+
+#: Content type and body.
+Encoded = tuple[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Limits:
     streams: int = MOST_STREAMS
     #: streams of one user
     own: int = MOST_STREAMS // 2
+    #: bytes of answers that the clients of one user have not taken yet
+    waiting: int = MOST_WAITING_BYTES
 
 
 class ApiServer:
@@ -66,6 +73,9 @@ class ApiServer:
         self._clients: set[asyncio.Task[None]] = set()
         #: event streams, each with its user's id
         self._streams: dict[asyncio.Task[None], int] = {}
+        #: bytes of answers under way, by user
+        self._waiting: dict[int, int] = {}
+        self._turn = asyncio.Lock()
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -136,14 +146,35 @@ class ApiServer:
             except ApiError as error:
                 await self._refuse(connection, error)
             else:
-                await _answer(connection, 200, answer)
+                await self._give(connection, uid, answer)
             if not await connection.again():
                 return
 
-    async def _ask(self, query: Query, request: Request) -> Answer:
+    def _has_room(self, uid: int) -> None:
+        waiting = self._waiting.get(uid, 0)
+        if waiting > self._limits.waiting:
+            raise ApiError(503, f"{waiting} bytes of answers wait for clients of user id {uid} that do not read; {_ON_FULL}")
+
+    async def _give(self, connection: Connection, uid: int, answer: Encoded) -> None:
+        content_type, pieces = answer
+        size = sum(map(len, pieces))
+        self._waiting[uid] = self._waiting.get(uid, 0) + size
         try:
-            answer = query(request)
-            return await answer if inspect.isawaitable(answer) else answer
+            await connection.send(200, content_type, *pieces)
+        finally:
+            self._waiting[uid] -= size
+            if not self._waiting[uid]:
+                del self._waiting[uid]
+
+    async def _ask(self, query: Query, request: Request) -> Encoded:
+        try:
+            # One at a time: however many ask, the engine's turn comes after each answer.
+            async with self._turn:
+                self._has_room(request.uid)
+                answer = query(request)
+                given = answer if inspect.isawaitable(answer) else _encoded(answer)
+                await asyncio.sleep(0)
+            return _encoded(await given) if inspect.isawaitable(given) else given
         except ApiError:
             raise
         # A mistake in one view must not stop the watching: the person who asked gets 500, the daemon's log the trace.
@@ -153,7 +184,8 @@ class ApiServer:
 
     async def _refuse(self, connection: Connection, error: ApiError) -> None:
         body = {"error": {"code": error.code, "message": error.message, **error.more}}
-        await _answer(connection, error.code, body, error.allow)
+        content_type, pieces = _encoded(body)
+        await connection.send(error.code, content_type, *pieces, allow=error.allow)
 
     async def _stream(self, connection: Connection, uid: int, last_event_id: str) -> None:
         if (
@@ -202,15 +234,12 @@ class ApiServer:
             self._events.unsubscribe(subscription)
 
 
-async def _answer(connection: Connection, code: int, answer: Answer, allow: Sequence[str] = ()) -> None:
+def _encoded(answer: Answer) -> Encoded:
     if isinstance(answer, Text):
-        await connection.send(code, answer.content_type, answer.body.encode("utf-8", "replace"))
-        return
+        return answer.content_type, (answer.body.encode("utf-8", "replace"),)
     if isinstance(answer, Blob):
-        await connection.send(code, answer.content_type, *answer.pieces)
-        return
-    body = to_json({"api_version": API_VERSION, **answer}) + "\n"
-    await connection.send(code, "application/json", body.encode(), allow=allow)
+        return answer.content_type, answer.pieces
+    return "application/json", ((to_json({"api_version": API_VERSION, **answer}) + "\n").encode(),)
 
 
 def _no_query(_request: Request) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -204,6 +205,63 @@ def test_a_client_that_takes_no_answer_is_cut(sock: Path) -> None:
                 await api.until(lambda: api.server.clients == 1, "the lazy client is accepted")
                 assert (await api.ask("/v1/status"))[0] == 200
                 await api.until(lambda: api.server.clients == 0, "the lazy client is cut")
+
+    run(claims)
+
+
+def test_who_asks_for_much_and_reads_nothing_gets_no_more(sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty clients with 8 MB each were 240 MB; the unit gives 128. Others are answered meanwhile, and he afterwards."""
+    asking = [4001]
+    monkeypatch.setattr("sentinel.api.server._uid", lambda _writer: asking[0])
+
+    async def claims() -> None:
+        async with running(sock, Limits(request_seconds=5.0, write_seconds=1.0, waiting=10_000_000)) as api:
+            lazy = []
+            for _ in range(6):
+                client = socket.socket(socket.AF_UNIX)
+                client.connect(str(sock))
+                client.sendall(b"GET /v1/large HTTP/1.1\r\nHost: x\r\n\r\n")
+                lazy.append(client)
+            await api.until(lambda: sum(api.server._waiting.values()) > 10_000_000, "answers wait")
+            code, told = await api.ask("/v1/status")
+            assert code == 503
+            assert "of user id 4001 that do not read; see who they are" in told["error"]["message"]
+            assert sum(api.server._waiting.values()) < 20_000_000
+            asking[0] = 4002
+            assert (await api.ask("/v1/status"))[0] == 200
+            await api.until(lambda: api.server.clients == 0, "the lazy clients are cut")
+            asking[0] = 4001
+            assert (await api.ask("/v1/status"))[0] == 200
+            await api.until(lambda: not api.server._waiting, "nothing waits any more")
+            for client in lazy:
+                client.close()
+
+    run(claims)
+
+
+def test_the_engine_has_its_turn_between_any_two_answers(sock: Path) -> None:
+    """However many ask at once: an answer takes up to a fifth of a second."""
+
+    async def claims() -> None:
+        turns: list[str] = []
+
+        async def engine() -> None:
+            while True:
+                turns.append("engine")
+                await asyncio.sleep(0)
+
+        def asked(_request: Request) -> dict[str, Any]:
+            turns.append("answer")
+            return {}
+
+        async with running(sock) as api:
+            api.server._queries[("GET", "/v1/status")] = asked
+            request = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n"
+            at_work = asyncio.create_task(engine())
+            await asyncio.gather(*(api.raw(request + b"Connection: close\r\n\r\n") for _ in range(30)))
+            at_work.cancel()
+        assert turns.count("answer") == 30
+        assert not any(one == other == "answer" for one, other in itertools.pairwise(turns))
 
     run(claims)
 

@@ -20,7 +20,7 @@ from malformed import requests
 from tcp_bridge import bridge
 
 from sentinel import explain, openapi, views
-from sentinel.api.client import get
+from sentinel.api.client import get, post
 from sentinel.engine import Engine
 from sentinel.rulefiles import load_paths, shipped
 from sentinel.rules.casebook import EPOCH, readings
@@ -118,6 +118,7 @@ def test_the_daemon_answers_as_described(daemon: Sentinel, described: dict[str, 
     assert asked >= 6
     assert get("/v1/openapi.json", [daemon.socket]) == (200, {"api_version": 1, **openapi.document()})
     assert _objections(described, "Why", get("/v1/why/cpu-fallback", [daemon.socket])[1]) == []
+    assert _objections(described, "Reloaded", post("/v1/reload", None, [daemon.socket])[1]) == []
     assert _objections(described, "Refusal", get("/v1/why/nothing", [daemon.socket])[1]) == []
 
 
@@ -181,7 +182,7 @@ def test_a_number_is_written_as_json_has_it(daemon: Sentinel) -> None:
         ("/v1/history?since=1_0", "since is '1_0'"),
         ("/v1/history?since=1e999", "since is '1e999'"),
         ("/v1/history?since=-1", "since is '-1'"),
-        ("/v1/history?limit=0", "limit is '0'; write a whole number from 1 to 10000"),
+        ("/v1/history?limit=0", "limit is '0'; write a whole number from 1 to 1000"),
         ("/v1/history?limit=2.5", "a whole number"),
         ("/v1/history?limit=%D9%A1", "a whole number"),
         ("/v1/alerts?pending=maybe", "pending is 'maybe'; write 1 or 0"),

@@ -21,7 +21,7 @@ _METHODS = [
     b"GET" * 999,
 ]
 _PATHS = [
-    b"/v1/status", b"/v1/alerts?pending=1", b"/v1/alerts/%00", b"/v1/history?since=nan&limit=-1", b"/v1/history?limit=10000",
+    b"/v1/status", b"/v1/alerts?pending=1", b"/v1/alerts/%00", b"/v1/history?since=nan&limit=-1", b"/v1/history?limit=1000",
     b"/v1/signals", b"/v1/why/cpu-fallback?server=%ff%fe", b"/v1/why/..%2f..%2fetc%2fpasswd", b"/v1/recordings/%2e%2e%2fx",
     b"/v1/recordings/" + b"a" * 5000, b"/v1/silences", b"/v1/silences/1", b"/v1/openapi.json", b"/metrics", b"/v1/events",
     b"//", b"*", b"http://[::1", b"/v1/status?" + b"a=1&" * 40, b"/%", b"/v1/why/" + b"%F0%9F%98%80" * 50, b"/\r\nX: y",
