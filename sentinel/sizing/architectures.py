@@ -82,12 +82,15 @@ _KNOWN = PLAIN | RECURRENT | _BY_HEADS | _BY_INTERVAL | _INDEXED | frozenset(_WI
 class LayerCache:
     """What one layer keeps: elements a token of K and V, and bytes a sequence of recurrent state."""
 
+    attends: bool = False
     k: int = 0
     v: int = 0
     windowed: bool = False
     recurrent_bytes: int = 0
     #: keys of the indexer, elements a token
     index: int = 0
+    #: it predicts further tokens (nextn): whether it has a cache depends on the build
+    further: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,13 @@ def caches(model: Model) -> Caches | Unknown:
     v_of = [(v_window if windowed[il] else v_full) * heads_kv[il] for il in range(count)]
     layers = tuple(
         LayerCache(
+            attends=attends[il],
             k=(k_window if windowed[il] else k_full) * heads_kv[il] if attends[il] else 0,
             v=v_of[il] if attends[il] and not mla else 0,
             windowed=windowed[il],
             recurrent_bytes=state if recurrent[il] else 0,
             index=_index(model, il),
+            further=attends[il] and il >= count - model.nextn,
         )
         for il in range(count)
     )
@@ -209,9 +214,9 @@ def _recurrent(model: Model, heads_kv: tuple[int, ...]) -> tuple[bool, ...] | Un
 
 
 def _attends(model: Model, heads_kv: tuple[int, ...], recurrent: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Layers with a KV cache of their own. Those that predict further tokens (nextn) have none in the main context."""
+    """Layers with a KV cache of their own."""
     count = model.layers
-    trunk = model.layers - model.nextn or count
+    trunk = model.layers - model.nextn
     if model.arch in RECURRENT:
         return (False,) * count
     if model.arch == "falcon-h1":
@@ -219,13 +224,14 @@ def _attends(model: Model, heads_kv: tuple[int, ...], recurrent: tuple[bool, ...
     if model.arch in {"nemotron_h", "nemotron_h_moe"}:
         forward = model.per_layer("feed_forward_length")
         return tuple(il < trunk and not recurrent[il] and not forward[il] for il in range(count))
-    own = trunk
+    # mixed architectures and indexers leave out the layers that predict further tokens
+    own = trunk if model.arch in _BY_INTERVAL or model.arch in _INDEXED else count
     if model.arch == "gemma3n":
         # models/gemma3n.cpp, n_layer_kv_from_start: later layers read the caches of these
         own = 20
     elif model.arch == "gemma4":
         own = count - model.number("attention.shared_kv_layers")
-    return tuple(il < min(own, trunk) and not recurrent[il] for il in range(count))
+    return tuple(il < own and not recurrent[il] for il in range(count))
 
 
 def _state_bytes(model: Model, heads: tuple[int, ...]) -> int | Unknown:

@@ -31,6 +31,11 @@ class Context:
         """What one request can have (tools/server: the whole pool where it is one)."""
         return self.per_stream
 
+    def window(self, tokens: int, *, full: bool = False) -> int:
+        """Cells of a cache with a sliding window (src/llama-kv-cache-iswa.cpp)."""
+        sequences = self.slots if self.streams == 1 else 1
+        return self.per_stream if full else pad(min(self.per_stream, tokens * sequences + self.ubatch), 256)
+
 
 def context(settings: Settings, trained: int) -> Context | Unknown:
     """What the flags come to (src/llama-context.cpp, the constructor)."""
@@ -53,10 +58,12 @@ def pad(number: int, to: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CacheBytes:
-    """By place. `window_slot_bytes`: what a checkpoint of one slot holds at most."""
+    """By place. `further`: what layers that predict further tokens take where a build keeps a cache for them."""
 
     kv: dict[str, int]
     recurrent: dict[str, int]
+    further: dict[str, int]
+    #: what a checkpoint of one slot holds at most
     checkpoint_bytes: int = 0
 
 
@@ -66,26 +73,25 @@ def cache_bytes(shape: Caches, settings: Settings, ctx: Context, places: Sequenc
     if k_type is None or v_type is None:
         odd = settings.cache_type_k if k_type is None else settings.cache_type_v
         return Unknown(f"the size of the cache type {odd:.20}")
-    window = ctx.per_stream
-    if shape.window and not settings.swa_full:
-        sequences = ctx.slots if ctx.streams == 1 else 1
-        window = pad(min(ctx.per_stream, shape.window * sequences + ctx.ubatch), 256)
+    window = ctx.window(shape.window, full=settings.swa_full)
     kv: dict[str, int] = {}
+    further: dict[str, int] = {}
     recurrent: dict[str, int] = {}
     checkpoint = 0
     for il, layer in enumerate(shape.layers):
         place = places[il] if settings.kv_offload else HOST
-        v = shape.widest_v if shape.widest_v and not flash and layer.v else layer.v
+        v = shape.widest_v if shape.widest_v and not flash and layer.attends else layer.v
         token = _row(layer.k, k_type) + _row(v, v_type) + _row(layer.index, k_type)
         if token:
             cells = (window if layer.windowed else ctx.per_stream) * ctx.streams
-            kv[place] = kv.get(place, 0) + token * cells
+            into = further if layer.further else kv
+            into[place] = into.get(place, 0) + token * cells
             if layer.windowed:
                 checkpoint += token * min(window, shape.window + ctx.ubatch)
         if layer.recurrent_bytes:
             recurrent[place] = recurrent.get(place, 0) + layer.recurrent_bytes * ctx.slots
             checkpoint += layer.recurrent_bytes
-    return CacheBytes(kv, recurrent, checkpoint)
+    return CacheBytes(kv, recurrent, further, checkpoint)
 
 
 def _row(elements: int, kind: tuple[int, int]) -> int:

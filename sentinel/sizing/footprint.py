@@ -21,6 +21,10 @@ from sentinel.sizing.settings import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Item
 __all__ = ("ALL_LAYERS", "AUTO_LAYERS", "HOST", "Device", "Footprint", "Item", "Kind", "Model", "Settings", "Tensor", "footprint")
 
 _MIB = 1 << 20
+#: the first build seen to reserve logits for the slots instead of for every token of a batch
+_FEW_LOGITS = 10434
+#: the last build seen to keep a cache for layers that predict further tokens, and the first seen not to
+_FURTHER_KEPT, _FURTHER_LEFT = 10434, 11434
 Build = BuildRange | int | None
 
 
@@ -45,11 +49,11 @@ def footprint(model: Model, settings: Settings, devices: Sequence[Device], build
     """The memory of this model with these flags on these devices."""
     used = used_devices(settings, devices)
     if settings.gpu_layers != AUTO_LAYERS:
-        return _with(model, settings, used, settings.gpu_layers)
-    whole = _with(model, settings, used, ALL_LAYERS)
+        return _with(model, settings, used, settings.gpu_layers, build)
+    whole = _with(model, settings, used, ALL_LAYERS, build)
     if not settings.fit or not used or not _too_large(whole, settings, used):
         return whole
-    return _fitted(model, settings, used, whole)
+    return _fitted(model, settings, used, whole, build)
 
 
 def _too_large(found: Footprint, settings: Settings, devices: Sequence[Device]) -> bool:
@@ -57,17 +61,17 @@ def _too_large(found: Footprint, settings: Settings, devices: Sequence[Device]) 
     return any(device.free_bytes is not None and found.at(device.name)[0] + spare > device.free_bytes for device in devices)
 
 
-def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: Footprint) -> Footprint:
+def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: Footprint, build: Build) -> Footprint:
     """What --fit does (common/fit.cpp): a shorter context where none was asked for, then fewer layers."""
     note = "layers and context are what --fit would choose, as sentinel computes it; llama-fit-params asks llama.cpp itself"
     if not settings.ctx_given and whole.ctx > settings.fit_ctx:
         settings = replace(settings, ctx=settings.fit_ctx)
-        whole = _with(model, settings, devices, ALL_LAYERS)
+        whole = _with(model, settings, devices, ALL_LAYERS, build)
     low, high = 0, model.layers + 1
     best = whole
     while low <= high:
         middle = (low + high) // 2
-        found = _with(model, settings, devices, middle)
+        found = _with(model, settings, devices, middle, build)
         if _too_large(found, settings, devices):
             high = middle - 1
         else:
@@ -75,7 +79,7 @@ def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: 
     return replace(best, notes=(*best.notes, note))
 
 
-def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layers: int) -> Footprint:
+def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layers: int, build: Build) -> Footprint:
     missing: list[str] = []
     notes: list[str] = []
     items: list[Item] = []
@@ -83,12 +87,14 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
     if isinstance(places, Unknown):
         return Footprint((), missing=(places.why,))
     flash = settings.flash_attn != "off"
-    found = weights(model, settings, places)
+    # a buffer of a device on the host comes first where there is one, and is not rearranged (make_cpu_buft_list)
+    repack = settings.repack and (not devices or settings.no_host)
+    found = weights(model, settings, places, repack=repack)
     if isinstance(found, Unknown):
         missing.append(found.why)
         found = {}
     for place, there in sorted(found.items()):
-        items.append(_weights_item(place, there, settings))
+        items += _weights_items(place, there, settings, repack=repack)
     ctx = context(settings, model.number("context_length"))
     shape = caches(model)
     for unknown in (ctx, shape):
@@ -99,9 +105,11 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
         if isinstance(kept, Unknown):
             missing.append(kept.why)
         else:
-            items += _cache_items(kept, settings, ctx)
+            items += _cache_items(kept, settings, ctx, build)
         names = [device.name for device in devices]
-        for place, span in sorted(compute(model, settings, ctx, shape, places, names, flash=flash).items()):
+        all_logits = False if _from(build, _FEW_LOGITS) else None
+        spans = compute(model, settings, ctx, shape, places, found, names, flash=flash, all_logits=all_logits)
+        for place, span in sorted(spans.items()):
             items.append(Item(place, "compute", span.bytes, span.low, span.high))
         output = 4 * model.vocabulary * ctx.slots
         items.append(Item(HOST, "output", output, output, output))
@@ -121,20 +129,46 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
     )
 
 
-def _weights_item(place: str, there: Weights, settings: Settings) -> Item:
+def _weights_items(place: str, there: Weights, settings: Settings, *, repack: bool) -> list[Item]:
     if place != HOST:
-        return Item(place, "weights", there.bytes, there.bytes, there.bytes)
+        return [Item(place, "weights", there.bytes, there.bytes, there.bytes)]
     mapped = settings.load_mode in {"auto", "mmap", "mmap+mlock"}
     locked = settings.load_mode in {"mlock", "mmap+mlock"}
-    if mapped and locked:
-        return Item(HOST, "weights", there.lock_bytes, there.span_bytes, there.lock_bytes, locked=True, mapped=True)
-    return Item(HOST, "weights", there.bytes, there.bytes, there.span_bytes if mapped else there.bytes, locked, mapped)
+    if not mapped:
+        return [Item(HOST, "weights", there.bytes, there.bytes, there.bytes, locked)]
+    items = []
+    if repack and there.repackable:
+        items.append(Item(HOST, "weights", there.repacked, 0, there.repackable))
+    if locked:
+        items.append(Item(HOST, "weights", there.lock_bytes, there.span_bytes, there.lock_bytes, locked=True, mapped=True))
+    else:
+        kept = there.bytes - (there.repacked if repack else 0)
+        least = there.bytes - (there.repackable if repack else 0)
+        items.append(Item(HOST, "weights", kept, least, max(there.span_bytes, kept), mapped=True))
+    return items
 
 
-def _cache_items(kept: CacheBytes, settings: Settings, ctx: Context) -> list[Item]:
-    items = [Item(place, "kv", size, size, size) for place, size in sorted(kept.kv.items())]
+def _cache_items(kept: CacheBytes, settings: Settings, ctx: Context, build: Build) -> list[Item]:
+    items = []
+    for place in sorted(kept.kv.keys() | kept.further.keys()):
+        least = kept.kv.get(place, 0)
+        most = least + kept.further.get(place, 0)
+        low, high = (most if _below(build, _FURTHER_KEPT) else least), (least if _from(build, _FURTHER_LEFT) else most)
+        items.append(Item(place, "kv", high if low == high else least, low, high))
     items += [Item(place, "recurrent", size, size, size) for place, size in sorted(kept.recurrent.items())]
     limit = max(settings.cache_ram_mib, 0) * _MIB + kept.checkpoint_bytes * ctx.slots * settings.ctx_checkpoints
     if limit:
         items.append(Item(HOST, "cache", 0, 0, limit))
     return items
+
+
+def _below(build: Build, last: int) -> bool:
+    """The build is certainly not newer than `last`."""
+    high = build.high if isinstance(build, BuildRange) else build
+    return high is not None and high <= last
+
+
+def _from(build: Build, first: int) -> bool:
+    """The build is certainly not older than `first`."""
+    low = build.low if isinstance(build, BuildRange) else build
+    return low is not None and low >= first

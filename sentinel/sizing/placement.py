@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentinel.model.labels import Unknown
 from sentinel.sizing.model_file import Model, Tensor
-from sentinel.sizing.overrides import overrides
+from sentinel.sizing.overrides import Overrides, overrides
 from sentinel.sizing.settings import ALL_LAYERS, HOST, Device, Settings
 
 _BLOCK = re.compile(r"blk\.(\d{1,5})\.")
@@ -17,6 +17,10 @@ _INPUT = ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
 #: given once in the file, created once for each kind of buffer that has a layer which reads them
 _SHARED = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
+#: types that no CPU rearranges, and those that one with AVX2 does in rows of eight (ggml/src/ggml-cpu/repack.cpp)
+_KEPT = frozenset({"F32", "F16", "BF16", "F64"})
+_AVX2 = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -24,8 +28,13 @@ class Weights:
 
     bytes: int = 0
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
-    #: bytes of the quantized matrices, which the CPU backend may rearrange into memory of their own
+    #: matrices that the CPU backend rearranges into memory of their own: on a processor with AVX2, and on any at most
+    repacked: int = 0
     repackable: int = 0
+    #: of the blocks and the output, not what is only looked up
+    computed: int = 0
+    #: the most that one block's feed-forward, or the output, takes: what a device copies to compute with weights of the host
+    borrowed: int = 0
 
     @property
     def span_bytes(self) -> int:
@@ -82,26 +91,39 @@ def layer_places(model: Model, settings: Settings, devices: Sequence[Device], gp
     return tuple(places)
 
 
-def weights(model: Model, settings: Settings, places: Sequence[str]) -> dict[str, Weights] | Unknown:
-    """Weights by place."""
+def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: bool) -> dict[str, Weights] | Unknown:
+    """Weights by place. `repack`: the CPU may rearrange what it computes with."""
     over = overrides(settings, model.layers)
     if isinstance(over, Unknown):
         return over
     output = places[-1]
     total: dict[str, Weights] = {}
 
-    def add(tensor: Tensor, place: str) -> None:
+    def add(tensor: Tensor, place: str, *, looked_up: bool = False) -> None:
         now = total.get(place, Weights())
-        start, end = now.spans.get(tensor.file, (tensor.offset, tensor.offset))
-        spans = now.spans | {tensor.file: (min(start, tensor.offset), max(end, tensor.offset + tensor.bytes))}
-        rearranged = (
-            tensor.bytes if len(tensor.dims) > 1 and tensor.type not in _KEPT and not tensor.name.startswith(_INPUT) else 0
+        matrix = len(tensor.dims) > 1 and tensor.type not in _KEPT and not looked_up
+        avx2 = matrix and tensor.type in _AVX2 and tensor.dims[1] % 8 == 0
+        spans = now.spans
+        if not (repack and avx2 and place == HOST):
+            # what is rearranged is copied out of the mapped file
+            start, end = spans.get(tensor.file, (tensor.offset, tensor.offset))
+            spans = spans | {tensor.file: (min(start, tensor.offset), max(end, tensor.offset + tensor.bytes))}
+        total[place] = Weights(
+            now.bytes + tensor.bytes,
+            spans,
+            now.repacked + (tensor.bytes if avx2 else 0),
+            now.repackable + (tensor.bytes if matrix else 0),
+            now.computed + (0 if looked_up else tensor.bytes),
+            now.borrowed,
         )
-        total[place] = Weights(now.bytes + tensor.bytes, spans, now.repackable + rearranged)
 
     names = {tensor.name for tensor in model.tensors}
+    trunk = model.layers - model.nextn if model.nextn < model.layers else model.layers
     for tensor in model.tensors:
         block = _BLOCK.match(tensor.name)
+        if block is not None and int(block[1]) >= trunk:
+            # layers that predict further tokens are left in the file (TENSOR_SKIP), unless they are asked for
+            continue
         asked = over.place(tensor.name)
         if tensor.name in _SHARED:
             for place in sorted(set(places[:-1])):
@@ -109,16 +131,24 @@ def weights(model: Model, settings: Settings, places: Sequence[str]) -> dict[str
         elif block is not None:
             add(tensor, asked or places[min(int(block[1]), len(places) - 1)])
         elif tensor.name.startswith(_INPUT):
-            add(tensor, asked or HOST)
+            add(tensor, asked or HOST, looked_up=True)
         else:
             add(tensor, asked or output)
-    if "output.weight" not in names and output != HOST:
+    if "output.weight" not in names:
         tied = next((tensor for tensor in model.tensors if tensor.name == "token_embd.weight"), None)
-        # the output layer reads the embeddings: a copy where it is
-        if tied is not None and over.place(tied.name) is None:
+        # the output layer reads the embeddings: a copy where it is, or where it is rearranged
+        if tied is not None and over.place(tied.name) is None and (output != HOST or (repack and tied.type in _AVX2)):
             add(tied, output)
+    if HOST in total:
+        total[HOST] = replace(total[HOST], borrowed=_borrowed(model, over, places))
     return total
 
 
-#: types that no CPU rearranges (ggml/src/ggml-cpu/repack.cpp)
-_KEPT = frozenset({"F32", "F16", "BF16", "F64"})
+def _borrowed(model: Model, over: Overrides, places: Sequence[str]) -> int:
+    """A device takes the matrices of one step together: gate, up and down."""
+    blocks: dict[int, int] = {}
+    for tensor in model.tensors:
+        block = _BLOCK.match(tensor.name)
+        if block is not None and ".ffn_" in tensor.name and (over.place(tensor.name) or places[int(block[1])]) == HOST:
+            blocks[int(block[1])] = blocks.get(int(block[1]), 0) + tensor.bytes
+    return max(blocks.values(), default=0)
