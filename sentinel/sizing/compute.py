@@ -9,7 +9,7 @@ tenth, since the allocator leaves gaps that depend on the order of steps. The in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sentinel.sizing.architectures import Caches
@@ -37,95 +37,114 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What the steps of the largest graph take, in bytes: `row` is one vector of the embeddings' width for every token."""
+    """What the steps of the largest graph take, in bytes."""
 
+    #: one vector of the embeddings' width for every token
     row: int
     masks: int
+    #: the widest step, and the one that writes all scores down
     widest: int
-    mixed: bool
-    logits: int
+    scores: int
+    #: what the feed-forward makes of one token's vector
+    forward: int
     #: scores of the sparse attention's indexer, where no fused operation spares them
-    indexer: int = 0
+    indexer: int
+    logits: int
+    #: recurrent layers, whose steps differ by backend
+    mixed: bool
 
 
 def graph(model: Model, ctx: Context, shape: Caches, *, flash: bool) -> Graph:
     """The sizes of the steps for a full micro-batch."""
     tokens, embed = ctx.ubatch, model.number("embedding_length")
     unit = _FLOAT * tokens
-    attends = [layer for layer in shape.layers if layer.k]
+    attends = [layer for layer in shape.layers if layer.attends]
     cell = 2 if flash else _FLOAT
     masks = 0
     if any(not layer.windowed for layer in attends):
         masks += cell * tokens * ctx.per_stream
     if any(layer.windowed for layer in attends):
         masks += cell * tokens * ctx.window(shape.window)
-    if any(layer.index for layer in attends):
+    indexed = any(layer.index for layer in attends)
+    if indexed:
         masks += _FLOAT * tokens * ctx.per_stream
     heads = max(model.per_layer("attention.head_count") or (0,))
-    widths = [unit * embed]
     dense = max(model.per_layer("feed_forward_length") or (0,))
     used = model.number("expert_used_count")
-    expert = model.number("expert_feed_forward_length") or (dense if used else 0)
-    if used:
-        widths += [3 * unit * used * expert, 2 * unit * (used - 1) * embed]
+    expert = used * (model.number("expert_feed_forward_length") or dense)
     if not used or model.number("leading_dense_block_count") or model.arch == "jamba":
-        widths.append(3 * unit * dense)
+        expert = max(expert, dense)
+    # gate, up and their product; with experts also what each of them answers, twice
+    widths = [3 * expert, 2 * used * embed]
     latent = model.number("attention.key_length") if model.given("attention.key_length_mla") else 0
+    wide = heads * (latent + 2 * model.number("attention.value_length")) - 3 * embed if latent and attends else 0
+    widths.append(wide)
     if shape.recurrent:
         inner, groups = model.number("ssm.inner_size") or embed, model.number("ssm.group_count")
         convolved = inner + 2 * groups * model.number("ssm.state_size")
-        widths.append(unit * (4 * convolved + 2 * inner if groups else 5 * inner))
-    scores = 0
-    if attends:
-        scores = 0 if flash else unit * heads * ctx.per_stream
-        rows = heads * (latent + 2 * model.number("attention.value_length")) - 3 * embed if latent else 0
-        widths.append(scores + unit * max(rows, 0))
-    indexer = 2 * unit * model.number("attention.indexer.head_count") * ctx.per_stream if any(n.index for n in attends) else 0
-    return Graph(unit * embed, masks, max(widths), shape.recurrent, unit * model.vocabulary, indexer)
+        widths.append(4 * convolved + 2 * inner if groups else 5 * inner)
+    return Graph(
+        row=unit * embed,
+        masks=masks,
+        widest=unit * max(widths),
+        scores=0 if flash or not attends else unit * (heads * ctx.per_stream + max(wide, 0)),
+        forward=unit * expert,
+        indexer=2 * unit * model.number("attention.indexer.head_count") * ctx.per_stream if indexed else 0,
+        logits=unit * model.vocabulary,
+        mixed=shape.recurrent,
+    )
 
 
 def compute(
-    model: Model,
+    sizes: Graph,
     settings: Settings,
     ctx: Context,
-    shape: Caches,
     places: Sequence[str],
-    found: Mapping[str, Weights],
+    on_host: Weights,
     devices: Sequence[str],
     *,
-    flash: bool,
     all_logits: bool | None,
 ) -> dict[str, Span]:
     """Compute buffers by place. `all_logits`: the build reserves them for every token (older ones), None: not known."""
-    sizes = graph(model, ctx, shape, flash=flash)
-    row = sizes.row
+    row, masks = sizes.row, sizes.masks
+    step = max(sizes.widest, sizes.scores)
+    alone = masks + 4 * row + step
     if not devices:
-        guess = sizes.masks + 4 * row + sizes.widest
-        return {HOST: _span(guess, sizes, all_logits)}
+        return {HOST: _span(alone, alone, alone + sizes.indexer, sizes, all_logits)}
+    computes = HOST in places[:-1] or on_host.computed > 0
+    borrows = computes and settings.op_offload and ctx.ubatch >= _OFFLOAD_TOKENS
+    pipeline = len(devices) > 1 and not computes and settings.kv_offload
     spans: dict[str, Span] = {}
-    borrowing = settings.op_offload and ctx.ubatch >= _OFFLOAD_TOKENS
-    copies = _PIPELINE if len(set(places)) > 1 and HOST not in places and len(devices) > 1 else 1
-    on_host = HOST in places or found.get(HOST, Weights()).computed > 0
     for name in devices:
-        guess = copies * (sizes.masks + row) + row + max(sizes.widest, sizes.indexer)
-        if on_host and borrowing:
-            guess += found[HOST].borrowed if HOST in found else 0
-        spans[name] = _span(guess, sizes, all_logits if places[-1] == name else False)
-    inputs = sizes.masks + 2 * row
-    if on_host and not borrowing:
-        inputs = sizes.masks + 4 * row + sizes.widest
-    spans[HOST] = _span(inputs, sizes, all_logits if places[-1] == HOST else False)
+        guess = least = masks + 2 * row + max(step, sizes.indexer)
+        if pipeline:
+            guess += (_PIPELINE - 1) * (masks + row)
+        if borrows:
+            guess = max(guess + 4 * row, 2 * on_host.largest + sizes.forward + row)
+        if sum(place == name for place in places[:-1]) < 2:
+            # the last layer computes its feed-forward for the last token alone
+            least = masks // 2 + row
+            guess = guess if borrows else masks + 3 * row + sizes.scores
+        # without flash attention a device that cannot take the scores leaves them to the host
+        least = min(least, guess) - sizes.scores - sizes.indexer
+        most = guess + sizes.indexer + (2 * on_host.largest + step // 2 if borrows else 0)
+        spans[name] = _span(guess, least, most, sizes, all_logits if places[-1] == name else False)
+    inputs = masks + 2 * row
+    guess = alone if computes and not borrows else inputs + (sizes.scores if HOST in places[:-1] else 0)
+    most = max(guess, alone) if computes or not settings.kv_offload or sizes.scores or sizes.mixed else guess
+    spans[HOST] = _span(guess, min(inputs, guess), most, sizes, all_logits if places[-1] == HOST else False)
     return spans
 
 
-def _span(guess: int, sizes: Graph, all_logits: bool | None) -> Span:
+def _span(guess: int, least: int, most: int, sizes: Graph, all_logits: bool | None) -> Span:
+    """An interval around a figure: the allocator's gaps, and older builds' logits."""
     logits = sizes.logits + 2 * sizes.row
-    least, most = (guess - sizes.indexer) * 3 // 4, (guess + sizes.indexer) * 4 // 3 + 4 * sizes.row + _MIB
-    least = max(least, 0)
+    least = max(least, 0) * 3 // 4
+    most = most * 4 // 3 + 4 * sizes.row + _MIB
     if sizes.mixed:
-        least, most = guess // 2, guess * 2 + 4 * sizes.row
+        least, most = least * 2 // 3, most * 3 // 2
     if all_logits:
         guess, least = max(guess, logits), max(least, logits)
     if all_logits is not False:
         most = max(most, logits + sizes.masks + 4 * sizes.row)
-    return Span(guess, least, most)
+    return Span(guess, min(least, guess), max(most, guess))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sentinel.model.labels import Unknown
 from sentinel.model.pattern import BuildRange
 from sentinel.sizing.architectures import Caches, caches
-from sentinel.sizing.compute import compute
+from sentinel.sizing.compute import compute, graph
 from sentinel.sizing.context import CacheBytes, Context, cache_bytes, context
 from sentinel.sizing.model_file import Model, Tensor
 from sentinel.sizing.placement import Weights, layer_places, used_devices, weights
@@ -108,7 +108,8 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
             items += _cache_items(kept, settings, ctx, build)
         names = [device.name for device in devices]
         all_logits = False if _from(build, _FEW_LOGITS) else None
-        spans = compute(model, settings, ctx, shape, places, found, names, flash=flash, all_logits=all_logits)
+        sizes = graph(model, ctx, shape, flash=flash)
+        spans = compute(sizes, settings, ctx, places, found.get(HOST, Weights()), names, all_logits=all_logits)
         for place, span in sorted(spans.items()):
             items.append(Item(place, "compute", span.bytes, span.low, span.high))
         output = 4 * model.vocabulary * ctx.slots

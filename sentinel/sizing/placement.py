@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sentinel.model.labels import Unknown
 from sentinel.sizing.model_file import Model, Tensor
-from sentinel.sizing.overrides import Overrides, overrides
+from sentinel.sizing.overrides import overrides
 from sentinel.sizing.settings import ALL_LAYERS, HOST, Device, Settings
 
 _BLOCK = re.compile(r"blk\.(\d{1,5})\.")
@@ -33,8 +33,8 @@ class Weights:
     repackable: int = 0
     #: of the blocks and the output, not what is only looked up
     computed: int = 0
-    #: the most that one block's feed-forward, or the output, takes: what a device copies to compute with weights of the host
-    borrowed: int = 0
+    #: the largest of these: what a device copies, two at a time, to compute with weights of the host
+    largest: int = 0
 
     @property
     def span_bytes(self) -> int:
@@ -100,6 +100,7 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
     total: dict[str, Weights] = {}
 
     def add(tensor: Tensor, place: str, *, looked_up: bool = False) -> None:
+        block = _BLOCK.match(tensor.name)
         now = total.get(place, Weights())
         matrix = len(tensor.dims) > 1 and tensor.type not in _KEPT and not looked_up
         avx2 = matrix and tensor.type in _AVX2 and tensor.dims[1] % 8 == 0
@@ -114,7 +115,7 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
             now.repacked + (tensor.bytes if avx2 else 0),
             now.repackable + (tensor.bytes if matrix else 0),
             now.computed + (0 if looked_up else tensor.bytes),
-            now.borrowed,
+            now.largest if looked_up or block is None else max(now.largest, tensor.bytes),
         )
 
     names = {tensor.name for tensor in model.tensors}
@@ -129,7 +130,8 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
             for place in sorted(set(places[:-1])):
                 add(tensor, asked or place)
         elif block is not None:
-            add(tensor, asked or places[min(int(block[1]), len(places) - 1)])
+            place = places[min(int(block[1]), len(places) - 1)]
+            add(tensor, asked or (HOST if place.startswith("Vulkan") and _scanned(model, tensor) else place))
         elif tensor.name.startswith(_INPUT):
             add(tensor, asked or HOST, looked_up=True)
         else:
@@ -139,16 +141,10 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
         # the output layer reads the embeddings: a copy where it is, or where it is rearranged
         if tied is not None and over.place(tied.name) is None and (output != HOST or (repack and tied.type in _AVX2)):
             add(tied, output)
-    if HOST in total:
-        total[HOST] = replace(total[HOST], borrowed=_borrowed(model, over, places))
     return total
 
 
-def _borrowed(model: Model, over: Overrides, places: Sequence[str]) -> int:
-    """A device takes the matrices of one step together: gate, up and down."""
-    blocks: dict[int, int] = {}
-    for tensor in model.tensors:
-        block = _BLOCK.match(tensor.name)
-        if block is not None and ".ffn_" in tensor.name and (over.place(tensor.name) or places[int(block[1])]) == HOST:
-            blocks[int(block[1])] = blocks.get(int(block[1]), 0) + tensor.bytes
-    return max(blocks.values(), default=0)
+def _scanned(model: Model, tensor: Tensor) -> bool:
+    """A tensor whose operation Vulkan does not know: the scan of Mamba but for states of 128 and 256 (ggml-vulkan.cpp)."""
+    scan = tensor.name.endswith(".ssm_a") and len(tensor.dims) > 1
+    return scan and not (tensor.dims[0] == 1 and model.number("ssm.state_size") in {128, 256})
