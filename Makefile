@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules properties fuzz-api docs bench eval faults install uninstall clean setup setup-real
+.PHONY: help demo test lint check rules properties fuzz-api docs bench eval eval-preflight faults install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -18,6 +18,7 @@ help:
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make properties  property tests of logic, index, life of alerts and reload with twenty times the examples'
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
+	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
 	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
@@ -67,6 +68,11 @@ properties: setup
 
 fuzz-api: setup
 	SENTINEL_FUZZ=$${SENTINEL_FUZZ:-20000} $(BIN)/python -m pytest -v --timeout 1800 tests/api/test_described.py
+
+# The peers bring many libraries of their own: they stay outside the virtual environment.
+eval-preflight: setup-real
+	@test -d $(CACHE)/peers || $(BIN)/python -m pip install --disable-pip-version-check -q --target $(CACHE)/peers llama-mdl==0.14.0 llamafit==0.1.1 || true
+	@$(BIN)/python eval/preflight.py
 
 docs: setup
 	$(BIN)/python -m sentinel.docs docs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,12 +48,8 @@ def start(model: Path, flags: Sequence[str], *, card: bool) -> Truth:
             time.sleep(0.05)
         code = process.poll()
         if code is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
         log = path.read_text(errors="replace")
     return read(log, f"ended with {code}" if code is not None else "")
 

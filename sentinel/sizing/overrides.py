@@ -23,11 +23,19 @@ _MAX_PATTERN = 4096
 class Overrides:
     """Places by tensor name; None where no flag says one."""
 
-    def __init__(self, rules: Sequence[tuple[Any, str]]) -> None:
-        self._rules = tuple(rules)
+    def __init__(self, rules: Sequence[tuple[Any, str]], experts: int, dense: int) -> None:
+        self._rules, self._experts, self._dense = tuple(rules), experts, dense
+        self._kinds = [(re2.compile(kind), count) for kind, count in ((_EXPERTS, experts), (_DENSE, dense)) if count]
 
-    def place(self, tensor: str) -> str | None:
-        return next((place for pattern, place in self._rules if pattern.search(tensor)), None)
+    def place(self, tensor: str, block: int | None) -> str | None:
+        """The place that flags say for a tensor of this block, None for one without a block."""
+        for pattern, place in self._rules:
+            if pattern.search(tensor):
+                return place
+        for pattern, count in self._kinds:
+            if block is not None and block < count and pattern.search(tensor):
+                return HOST
+        return None
 
 
 def overrides(settings: Settings, layers: int) -> Overrides | Unknown:
@@ -35,13 +43,8 @@ def overrides(settings: Settings, layers: int) -> Overrides | Unknown:
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
-    asked = [*settings.overrides]
-    if settings.cpu_moe:
-        asked.append((_EXPERTS, "CPU"))
-    asked += [(rf"blk\.{n}{_EXPERTS}", "CPU") for n in range(min(settings.n_cpu_moe, layers))]
-    asked += [(rf"blk\.{n}{_DENSE}", "CPU") for n in range(min(settings.n_cpu_ffn, layers))]
     rules = []
-    for pattern, place in asked:
+    for pattern, place in settings.overrides:
         try:
             compiled = re2.compile(pattern[:_MAX_PATTERN], options)
         except re2.error:
@@ -49,4 +52,4 @@ def overrides(settings: Settings, layers: int) -> Overrides | Unknown:
         # buffers of a device on the host: CUDA_Host, Vulkan_Host
         on_host = place == "CPU" or place.endswith("_Host") or place.startswith("CPU_")
         rules.append((compiled, HOST if on_host else place))
-    return Overrides(rules)
+    return Overrides(rules, layers if settings.cpu_moe else settings.n_cpu_moe, settings.n_cpu_ffn)

@@ -97,51 +97,64 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
     if isinstance(over, Unknown):
         return over
     output = places[-1]
-    total: dict[str, Weights] = {}
+    sums: dict[str, _Sum] = {}
 
-    def add(tensor: Tensor, place: str, *, looked_up: bool = False) -> None:
-        block = _BLOCK.match(tensor.name)
-        now = total.get(place, Weights())
+    def add(tensor: Tensor, place: str, block: int | None, *, looked_up: bool = False) -> None:
+        at = sums.setdefault(place, _Sum())
         matrix = len(tensor.dims) > 1 and tensor.type not in _KEPT and not looked_up
         avx2 = matrix and tensor.type in _AVX2 and tensor.dims[1] % 8 == 0
-        spans = now.spans
+        at.bytes += tensor.bytes
+        at.repacked += tensor.bytes if avx2 else 0
+        at.repackable += tensor.bytes if matrix else 0
+        at.computed += 0 if looked_up else tensor.bytes
+        at.largest = at.largest if block is None else max(at.largest, tensor.bytes)
         if not (repack and avx2 and place == HOST):
             # what is rearranged is copied out of the mapped file
-            start, end = spans.get(tensor.file, (tensor.offset, tensor.offset))
-            spans = spans | {tensor.file: (min(start, tensor.offset), max(end, tensor.offset + tensor.bytes))}
-        total[place] = Weights(
-            now.bytes + tensor.bytes,
-            spans,
-            now.repacked + (tensor.bytes if avx2 else 0),
-            now.repackable + (tensor.bytes if matrix else 0),
-            now.computed + (0 if looked_up else tensor.bytes),
-            now.largest if looked_up or block is None else max(now.largest, tensor.bytes),
-        )
+            start, end = at.spans.get(tensor.file, (tensor.offset, tensor.offset))
+            at.spans[tensor.file] = min(start, tensor.offset), max(end, tensor.offset + tensor.bytes)
 
-    names = {tensor.name for tensor in model.tensors}
     trunk = model.layers - model.nextn if model.nextn < model.layers else model.layers
+    tied: Tensor | None = None
+    has_output = False
     for tensor in model.tensors:
-        block = _BLOCK.match(tensor.name)
-        if block is not None and int(block[1]) >= trunk:
+        found = _BLOCK.match(tensor.name)
+        block = int(found[1]) if found is not None else None
+        if block is not None and block >= trunk:
             # layers that predict further tokens are left in the file (TENSOR_SKIP), unless they are asked for
             continue
-        asked = over.place(tensor.name)
+        asked = over.place(tensor.name, block)
+        has_output = has_output or tensor.name == "output.weight"
+        if tensor.name == "token_embd.weight" and asked is None:
+            tied = tensor
         if tensor.name in _SHARED:
             for place in sorted(set(places[:-1])):
-                add(tensor, asked or place)
+                add(tensor, asked or place, None)
         elif block is not None:
-            place = places[min(int(block[1]), len(places) - 1)]
-            add(tensor, asked or (HOST if place.startswith("Vulkan") and _scanned(model, tensor) else place))
+            place = places[min(block, len(places) - 1)]
+            add(tensor, asked or (HOST if place.startswith("Vulkan") and _scanned(model, tensor) else place), block)
         elif tensor.name.startswith(_INPUT):
-            add(tensor, asked or HOST, looked_up=True)
+            add(tensor, asked or HOST, None, looked_up=True)
         else:
-            add(tensor, asked or output)
-    if "output.weight" not in names:
-        tied = next((tensor for tensor in model.tensors if tensor.name == "token_embd.weight"), None)
-        # the output layer reads the embeddings: a copy where it is, or where it is rearranged
-        if tied is not None and over.place(tied.name) is None and (output != HOST or (repack and tied.type in _AVX2)):
-            add(tied, output)
-    return total
+            add(tensor, asked or output, None)
+    # the output layer reads the embeddings: a copy where it is, or where it is rearranged
+    if not has_output and tied is not None and (output != HOST or (repack and tied.type in _AVX2)):
+        add(tied, output, None)
+    return {place: at.weights() for place, at in sums.items()}
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Weights in the making."""
+
+    bytes: int = 0
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
+    repacked: int = 0
+    repackable: int = 0
+    computed: int = 0
+    largest: int = 0
+
+    def weights(self) -> Weights:
+        return Weights(self.bytes, self.spans, self.repacked, self.repackable, self.computed, self.largest)
 
 
 def _scanned(model: Model, tensor: Tensor) -> bool:
