@@ -20,7 +20,9 @@ from real_server import binary, environment, free_port  # noqa: E402
 _PATIENCE = 60.0
 _BUFFER = re.compile(r"(?P<place>\S+) +(?P<kind>model|KV|RS|output|compute) buffer size = +(?P<mib>[\d.]+) MiB")
 _KINDS = {"model": "weights", "KV": "kv", "RS": "recurrent", "output": "output", "compute": "compute"}
-_LOADED = re.compile(r"model loaded|server is listening|listening on http")
+_LOADED = re.compile(r"model loaded|listening on http")
+#: the last of the buffers is there; --fit comes so far once before, without memory
+_RESERVED = re.compile(r"reserve took")
 
 
 @dataclass
@@ -44,7 +46,8 @@ def start(model: Path, flags: Sequence[str], *, card: bool) -> Truth:
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env={**environment(), **extra}
             )
         deadline = time.monotonic() + _PATIENCE
-        while process.poll() is None and time.monotonic() < deadline and not _LOADED.search(path.read_text(errors="replace")):
+        done = _RESERVED if "--fit off" in " ".join(flags) else _LOADED
+        while process.poll() is None and time.monotonic() < deadline and not done.search(path.read_text(errors="replace")):
             time.sleep(0.05)
         code = process.poll()
         if code is None:
