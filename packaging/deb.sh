@@ -21,6 +21,7 @@ die() {
 
 command -v dpkg-deb >/dev/null || die "no dpkg-deb here; a Debian package is built on Debian or a system made from it"
 VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' "$SOURCE/pyproject.toml")}
+MAINTAINER=${DEB_MAINTAINER:-The authors of sentinel <sentinel@localhost>}
 dpkg --validate-version "$VERSION" || die "VERSION=$VERSION is no version of a Debian package; try VERSION=0.1.0"
 
 tree=$(mktemp -d)
@@ -46,14 +47,24 @@ find "$tree$PREFIX/bin" -type f ! -name sentinel -delete
 gzip -9n "$tree/usr/share/man/man1/sentinel.1"
 documents=$tree/usr/share/doc/$NAME
 cp "$SOURCE/packaging/debian/copyright" "$documents/copyright"
-gzip -9nc "$SOURCE/CHANGELOG.md" >"$documents/changelog.gz"
+gzip -9nc "$SOURCE/CHANGELOG.md" >"$documents/CHANGELOG.md.gz"
+# Debian's own form; SOURCE_DATE_EPOCH makes builds comparable (reproducible-builds.org).
+gzip -9n >"$documents/changelog.gz" <<END
+$NAME ($VERSION) unstable; urgency=medium
+
+  * See CHANGELOG.md.gz.
+
+ -- $MAINTAINER  $(date -R -d "@${SOURCE_DATE_EPOCH:-$(date +%s)}")
+END
+# The command's link may not depend on where the root is.
+ln -sfn ../lib/sentinel/bin/sentinel "$tree/usr/bin/sentinel"
 
 mkdir "$tree/DEBIAN"
 minor=$("$PYTHON" -c 'import sys; print(sys.version_info[1])')
 sed -e "s/@VERSION@/$VERSION/" -e "s/@ARCHITECTURE@/$(dpkg --print-architecture)/" \
     -e "s/@PYTHON@/python3 (>= 3.$minor~), python3 (<< 3.$((minor + 1))~)/" \
     -e "s/@SIZE@/$(du -sk --exclude=DEBIAN "$tree" | cut -f1)/" \
-    -e "s/@MAINTAINER@/${DEB_MAINTAINER:-The authors of sentinel <sentinel@localhost>}/" \
+    -e "s/@MAINTAINER@/$MAINTAINER/" \
     "$SOURCE/packaging/debian/control" >"$tree/DEBIAN/control"
 for script in postinst prerm postrm; do
     install -m 755 "$SOURCE/packaging/debian/$script" "$tree/DEBIAN/$script"
