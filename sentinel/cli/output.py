@@ -15,7 +15,7 @@ from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
 from sentinel.model.labels import Entity
 from sentinel.model.wire import escape, to_json
-from sentinel.sinks.render import Style, render_alert, style_for
+from sentinel.sinks.render import Style, render_alert, style_for, wrap
 
 
 class NoAnswer(Exception):
@@ -59,6 +59,16 @@ def complain(error: NoAnswer) -> int:
 def say(line: str = "") -> None:
     """A line for people. What names, paths and log lines hold cannot draw on the terminal, nor begin another line."""
     print(escape(line), flush=True)
+
+
+def say_wrapped(line: str) -> None:
+    """A line for people, wrapped on a terminal, hanging; elsewhere it stays whole, for tools that look for it."""
+    if not sys.stdout.isatty():
+        say(line)
+        return
+    indent = len(line) - len(line.lstrip(" "))
+    for row in wrap(escape(line[indent:]), style().width, " " * indent, "    "):
+        print(row, flush=True)
 
 
 def warn(sentence: str) -> None:

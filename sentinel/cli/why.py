@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, local, say, shown
+from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, local, say, say_wrapped, shown
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
@@ -32,11 +32,11 @@ def tell(answer: Mapping[str, Any], *, as_json: bool) -> int:
     if as_json:
         emit(answer)
         return _code(answer)
-    say(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
+    say_wrapped(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
     if answer["unhealthy"]:
-        say(f"  the rule itself is broken: {answer['unhealthy']}")
+        say_wrapped(f"  the rule itself is broken: {answer['unhealthy']}")
     elif not answer["subjects"]:
-        say(f"  nothing to judge: no {answer['scope']} is known")
+        say_wrapped(f"  nothing to judge: no {answer['scope']} is known")
     for subject in answer["subjects"]:
         _print(subject)
     return _code(answer)
@@ -48,21 +48,21 @@ def _print(subject: Mapping[str, Any]) -> None:
     if "fires_in" in subject:
         state += f", fires in {age(subject['fires_in'])} if it stays so"
     say()
-    say(f"{subject['entity']}: {verdict}{state}{_moment(subject)}")
+    say_wrapped(f"{subject['entity']}: {verdict}{state}{_moment(subject)}")
     for line in _silent(subject["silent"]):
-        say(f"  {line}")
+        say_wrapped(f"  {line}")
     if len(subject["operands"]) > 1:
         say("  it takes all of:")
         for operand in subject["operands"]:
-            say(f"      {_WORD[operand['value']]:<8} {operand['expression']}")
+            say_wrapped(f"      {_WORD[operand['value']]:<8} {operand['expression']}")
     for check in subject["checks"]:
-        say(f"  {check['check']:<20} {_WORD[check['value']]}")
+        say_wrapped(f"  {check['check']:<20} {_WORD[check['value']]}")
         for read in check["reads"]:
             told = _origin(read)
             value = "not known" if read["value"] is None else shown(read["value"])
-            say(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
+            say_wrapped(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
     if subject["alert"] is not None and subject["alert"]["cause"]:
-        say(f"  cause: {subject['alert']['cause']['text']}")
+        say_wrapped(f"  cause: {subject['alert']['cause']['text']}")
 
 
 def _moment(subject: Mapping[str, Any]) -> str:

@@ -131,6 +131,9 @@ def test_no_verb_draws_with_what_it_shows(name: str, text: str) -> None:
                 assert main.main(words) in (0, 1, 2, 3)
             assert unsafe(terminal.getvalue()) == "", words
             terminal.getvalue().encode()
+            if words[0] == "why":
+                long = [line for line in terminal.getvalue().splitlines() if len(line) > 40]
+                assert all(len(line.split()) <= 2 for line in long), long
 
 
 @settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
