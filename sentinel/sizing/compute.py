@@ -103,9 +103,14 @@ def compute(
     on_host: Weights,
     devices: Sequence[str],
     *,
+    trunk: int,
     all_logits: bool | None,
 ) -> dict[str, Span]:
-    """Compute buffers by place. `all_logits`: the build reserves them for every token (older ones), None: not known."""
+    """Compute buffers by place.
+
+    `trunk`: blocks that are computed, without those for further tokens. `all_logits`: the build reserves logits for every
+    token (older ones do), None: not known.
+    """
     row, masks = sizes.row, sizes.masks
     step = max(sizes.widest, sizes.scores)
     alone = masks + 4 * row + step
@@ -121,7 +126,7 @@ def compute(
             guess += (_PIPELINE - 1) * (masks + row)
         if borrows:
             guess = max(guess + 4 * row, 2 * on_host.largest + sizes.forward + row)
-        if sum(place == name for place in places[:-1]) < 2:
+        if sum(place == name for place in places[:trunk]) < 2:
             # the last layer computes its feed-forward for the last token alone
             least = masks // 2 + row
             guess = guess if borrows else masks + 3 * row + sizes.scores
@@ -131,7 +136,7 @@ def compute(
         spans[name] = _span(guess, least, most, sizes, all_logits if places[-1] == name else False)
     inputs = masks + 2 * row
     guess = alone if computes and not borrows else inputs + (sizes.scores if HOST in places[:-1] else 0)
-    most = max(guess, alone) if computes or not settings.kv_offload or sizes.scores or sizes.mixed else guess
+    most = max(guess, alone + sizes.indexer) if computes or not settings.kv_offload or sizes.scores or sizes.mixed else guess
     spans[HOST] = _span(guess, min(inputs, guess), most, sizes, all_logits if places[-1] == HOST else False)
     return spans
 

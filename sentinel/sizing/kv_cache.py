@@ -32,6 +32,8 @@ def token_bytes(shape: ModelShape, type_k: str, type_v: str) -> tuple[int, ...] 
     k_type, v_type = _TYPES.get(type_k), _TYPES.get(type_v)
     if k_type is None or v_type is None:
         return Unknown(f"the size of the cache type {type_k if k_type is None else type_v!s:.20} is not known")
+    if shape.rows:
+        return tuple(k * k_type[0] // k_type[1] + v * v_type[0] // v_type[1] for k, v in shape.rows)
     if shape.arch not in PLAIN or shape.is_mla:
         return Unknown(f"how the architecture {shape.arch or '?':.40} lays out its KV cache is not known to sentinel")
     if shape.layers < 1 or len(shape.heads_kv) not in (1, shape.layers):

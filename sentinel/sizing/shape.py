@@ -29,3 +29,6 @@ class ModelShape:
     block_expert_bytes: Mapping[int, int] = field(default_factory=dict)
     #: ``token_embd.*``: looked up on the CPU whatever is offloaded (llama-model.cpp, dev_input)
     input_bytes: int = 0
+    #: elements of K and V that a token takes in each layer at least, where the architecture's layout is known
+    #: (`sizing.architectures`); nothing for layers whose cache is shorter than the context
+    rows: tuple[tuple[int, int], ...] = ()

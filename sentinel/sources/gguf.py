@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sentinel.model.labels import Unknown, Value
+from sentinel.sizing.architectures import caches
 from sentinel.sizing.model_file import Model, Tensor
 from sentinel.sizing.shape import ModelShape
 from sentinel.sources.gguf_bytes import GgufError, Reader, read_value
@@ -85,6 +86,11 @@ class GgufHeader:
         if isinstance(heads_kv, int) or (heads_kv is None and heads):
             # llama.cpp takes the number of heads where that of the KV heads is missing (llama-model.cpp, load_hparams)
             heads_kv = (heads_kv if isinstance(heads_kv, int) else heads,)
+        model = model_of(self)
+        laid_out = Unknown(model.why) if isinstance(model, Unknown) else caches(model)
+        rows: tuple[tuple[int, int], ...] = ()
+        if not isinstance(laid_out, Unknown):
+            rows = tuple((0, 0) if n.windowed or n.further else (n.k, n.v) for n in laid_out.layers)
         return ModelShape(
             arch=self.arch,
             layers=self.of_arch("block_count") or 0,
@@ -99,6 +105,7 @@ class GgufHeader:
             block_bytes=self.block_bytes,
             block_expert_bytes=self.block_expert_bytes,
             input_bytes=self.input_bytes,
+            rows=rows,
         )
 
     def signals(self) -> dict[str, Value | Unknown]:

@@ -73,3 +73,9 @@ def test_the_least_context_is_what_was_asked_for_else_the_smallest_that_any_buil
     assert least_context(0, 2048, fit_floor_known=True) == 2048
     assert isinstance(least_context(0, 131072, fit_floor_known=False), Unknown)
     assert isinstance(least_context(0, 0, fit_floor_known=True), Unknown)
+
+
+def test_layers_of_known_layouts_count_and_shorter_caches_do_not() -> None:
+    latent = replace(RECORDED, arch="deepseek2", is_mla=True, rows=((576, 0), (0, 0), (576, 0), (576, 0)))
+    assert token_bytes(latent, "f16", "f16") == (1152, 0, 1152, 1152)
+    assert token_bytes(latent, "q8_0", "f16") == (612, 0, 612, 612)

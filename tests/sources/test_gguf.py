@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.labels import Unknown
-from sentinel.sources.gguf import GgufError, GgufHeader, read_header, read_model
+from sentinel.sources.gguf import GgufError, GgufHeader, model_of, read_header, read_model
 from sentinel.sources.gguf_types import FILE_LABELS, TENSOR_TYPES
 
 gguf = pytest.importorskip("gguf")
@@ -212,3 +212,50 @@ def test_the_real_model_agrees_with_the_reference_reader(tmp_path: Path) -> None
     assert sum(got.types.values()) == sum(int(tensor.n_elements) for tensor in reference.tensors)
     assert got.signals()["server.model_layers"] == int(reference.fields["gemma3.block_count"].contents())
     assert got.signals()["server.model_label"] == "Q4_K_M"
+
+
+def test_every_tensor_is_where_the_reference_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", experts=4)
+    model = model_of(read_model(str(path)))
+    assert not isinstance(model, Unknown)
+    reference = gguf.GGUFReader(path)
+    assert {(t.name, t.type, t.bytes, t.offset) for t in model.tensors} == {
+        (t.name, t.tensor_type.name, int(t.n_bytes), int(t.data_offset)) for t in reference.tensors
+    }
+    assert [t.dims for t in model.tensors] == [tuple(int(n) for n in t.shape) for t in reference.tensors]
+    assert model.layers == 2
+
+
+def test_a_file_that_was_cut_says_by_how_much(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf")
+    whole = path.stat().st_size
+    os.truncate(path, whole - 100)
+    assert "is truncated" in read_model(str(path)).truncated
+    assert not read_model(str(write(tmp_path / "n.gguf"))).truncated
+
+
+@pytest.mark.parametrize("alignment", [0, 3, 1 << 30])
+def test_an_alignment_that_is_none_is_refused(tmp_path: Path, alignment: int) -> None:
+    path = tmp_path / "m.gguf"
+    key = text(b"general.alignment") + u32(4) + u32(alignment)
+    path.write_bytes(header(u32(3), u64(0), u64(1), key) + b"\0" * 64)
+    with pytest.raises(GgufError, match="no power of two"):
+        read_header(str(path))
+
+
+def test_arrays_of_a_hostile_file_are_not_kept_without_end(tmp_path: Path) -> None:
+    array = u32(9) + u32(4) + u64(4000) + b"\1\0\0\0" * 4000
+    keys = b"".join(text(b"llama.k%d" % n) + array for n in range(100))
+    path = tmp_path / "m.gguf"
+    path.write_bytes(header(u32(3), u64(0), u64(100), keys))
+    kept = [value for value in read_header(str(path)).metadata.values() if isinstance(value, tuple)]
+    assert sum(len(value) for value in kept) <= 1 << 16
+
+
+def test_more_tensors_than_any_model_has_are_summed_and_not_listed(tmp_path: Path) -> None:
+    one = text(b"blk.0.a") + u32(1) + u64(32) + u32(0) + u64(0)
+    path = tmp_path / "m.gguf"
+    path.write_bytes(header(u32(3), u64(20000), u64(0), one * 20000))
+    read = read_header(str(path))
+    assert read.weights_bytes == 20000 * 128
+    assert isinstance(model_of(read), Unknown)
