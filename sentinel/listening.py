@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from sentinel import systemd
 from sentinel.api import ApiServer, SocketInUse, listen
@@ -37,7 +38,10 @@ class Listening:
 
     async def watch(self) -> None:
         """Listen anew where the socket's file is gone. Call it from time to time."""
-        if self._passed or (self._listener is not None and self._listener.is_there()):
+        if self._passed:
+            self._watch_passed()
+            return
+        if self._listener is not None and self._listener.is_there():
             return
         state = self._supervisor.state("socket")
         if state.health == "failed" and self._supervisor.now() < state.retry_at:
@@ -51,6 +55,14 @@ class Listening:
             self._supervisor.note("socket", "failed", str(used))
         if lost and self._listener is not None:
             self._supervisor.tell(f"the socket {self._path} was removed by somebody; sentinel listens there again")
+
+    def _watch_passed(self) -> None:
+        """Only who made it can make it again."""
+        if not Path(self.where).is_socket():
+            why = f"the socket {self.where} was removed; sudo systemctl restart sentinel.socket sentinel makes it again"
+            self._supervisor.note("socket", "failed", why)
+        elif "socket" in self._supervisor.states:
+            self._supervisor.note("socket", "up")
 
     async def _listen(self) -> None:
         mode = MODE_SERVICE if os.environ.get("RUNTIME_DIRECTORY") else MODE_USER

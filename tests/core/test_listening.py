@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket as sockets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sentinel import systemd
 from sentinel.api import ApiServer, Broadcaster, SocketInUse, client
 from sentinel.clock import Clock
 from sentinel.config import Config
@@ -91,5 +93,38 @@ def test_a_place_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path) 
             await other.begin()
         await api.close()
         listening.close()
+
+    asyncio.run(story())
+
+
+def test_a_socket_of_systemd_that_was_removed_is_told_and_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only systemd can make it again, and the sentence says how; the daemon puts none of its own in its place."""
+    path = tmp_path / "run" / "s.sock"
+    path.parent.mkdir()
+
+    def made() -> sockets.socket:
+        passed = sockets.socket(sockets.AF_UNIX)
+        passed.bind(str(path))
+        passed.listen()
+        return passed
+
+    async def story() -> None:
+        monkeypatch.setattr(systemd, "listen_fds", lambda: (made(),))
+        listening, api, supervisor = build(path)
+        await listening.begin()
+        await listening.watch()
+        assert await answers(path)
+        assert "socket" not in supervisor.states
+        path.unlink()
+        await listening.watch()
+        assert supervisor.state("socket").health == "failed"
+        assert "sudo systemctl restart sentinel.socket sentinel makes it again" in supervisor.state("socket").why
+        assert not path.exists()
+        with made():
+            await listening.watch()
+        assert supervisor.state("socket").health == "up"
+        await api.close()
+        listening.close()
+        assert path.exists()
 
     asyncio.run(story())
