@@ -30,19 +30,19 @@ def main(arguments: argparse.Namespace) -> int:
     rule = compiled.rule if compiled is not None else base
     if rule is None:
         return unknown(found.ruleset, arguments.rule)
-    there = {_spelled(name): (name, said) for name, said in parts(rule).items() if _replaceable(name)}
-    wrong = [field for field in arguments.fields if _spelled(field) not in there]
+    there = {spelled(name): (name, said) for name, said in parts(rule).items() if _replaceable(name)}
+    wrong = [field for field in arguments.fields if spelled(field) not in there]
     for field in wrong:
         print(f"sentinel: rule '{rule.id}' has no field '{escape(field):.60}'{did_you_mean(field, there)}", file=sys.stderr)
     if wrong:
         return CRITICAL
-    wanted = {_spelled(field) for field in arguments.fields}
-    for line in _file(rule, rule_digest(base or rule), list(there.values()), wanted):
+    wanted = {spelled(field) for field in arguments.fields}
+    for line in lines_of(rule, rule_digest(base or rule), list(there.values()), wanted):
         print(line)
     return OK
 
 
-def _spelled(field: str) -> str:
+def spelled(field: str) -> str:
     """``cause 'no-gpu'.text``, as `lint` has it, without what a shell takes amiss: ``cause.no-gpu.text``."""
     return field.replace("cause '", "cause.").replace("'", "")
 
@@ -51,7 +51,8 @@ def _replaceable(name: str) -> bool:
     return name in SINGLE or name.partition(".")[0] in (*NAMED, "alert") or name.startswith("cause '")
 
 
-def _file(rule: RuleDef, digest: str, there: Sequence[tuple[str, Any]], wanted: set[str]) -> Iterator[str]:
+def lines_of(rule: RuleDef, digest: str, there: Sequence[tuple[str, Any]], wanted: set[str]) -> Iterator[str]:
+    """The file with the fields of a rule (name, value) of which those that are wanted are no comments."""
     yield f"# Replaces fields of the rule '{rule.id}'. Save it in /etc/sentinel/rules.d (or ~/.config/sentinel/rules.d for a"
     yield f"# daemon of your own) as {rule.id}.toml; what is not named here stays as it is. An expression is replaced as a whole."
     yield "schema = 1"
@@ -62,7 +63,7 @@ def _file(rule: RuleDef, digest: str, there: Sequence[tuple[str, Any]], wanted: 
         yield "# enabled = false"
     group = ""
     for name, said in there:
-        mark = "" if _spelled(name) in wanted else "# "
+        mark = "" if spelled(name) in wanted else "# "
         if mark and wanted:
             continue
         head, _, key = name.partition(".")
