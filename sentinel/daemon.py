@@ -76,7 +76,7 @@ class Daemon:
         assert loaded.ruleset is not None
         self.config = config
         self._rule_files = files
-        self._loaded = loaded
+        self.loaded = loaded
         self.clock = Clock()
         self.inbox = Inbox()
         self.history = History(config.state_dir / "history.sqlite")
@@ -166,10 +166,10 @@ class Daemon:
             return 2
         schedule = Schedule(self._crash)
         tasks = self._begin(schedule)
-        reload = self._reload = Reload(self._rule_files, self._loaded.signature, self._take_rules, self.wakes, self._executor)
+        reload = self._reload = Reload(self._rule_files, self.loaded.signature, self._take_rules, self.wakes, self._executor)
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks.append(asyncio.create_task(reload.run(), name="reload"))
-        self._tell_rules(self._loaded)
+        self._tell_rules(self.loaded)
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         log.info("watching", rules=len(self.engine.ruleset.rules), socket=listening.where, state=str(self.config.state_dir))
@@ -344,11 +344,12 @@ class Daemon:
     def _take_rules(self, loaded: Loaded) -> None:
         """Use what was loaded; a set with mistakes leaves the old one in force."""
         if loaded.ruleset is not None:
-            self._loaded = loaded
+            self.loaded = loaded
             self.consumer.use(loaded.ruleset)
             log.info("rules loaded", rules=len(loaded.ruleset.rules))
-        give_back()
         self._tell_rules(loaded)
+        # Not at once: whoever asked for the reload still compares the new rules with the old.
+        asyncio.get_running_loop().call_later(_SETTLED, give_back)
 
     def _tell_rules(self, loaded: Loaded) -> None:
         """What is wrong with the rule files, in the status and in the log."""

@@ -134,6 +134,7 @@ class FlightRecorder:
 
     def rules_changed(self, ruleset: RuleSet, at: float) -> None:
         """Rules were loaded; what was recorded under the old ones stays."""
+        self._digests = None
         if self._parts:
             self._add(recording.rules_changed(at, rule_digests(ruleset)))
 

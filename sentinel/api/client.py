@@ -14,6 +14,8 @@ from typing import Any
 SERVICE_SOCKET = Path("/run/sentinel/sentinel.sock")
 #: An answer takes milliseconds; a daemon that needs longer than this is stuck, and saying so helps more than waiting.
 _ANSWER_SECONDS = 10.0
+#: Rules are loaded in one second of a processor that has nothing else to do.
+_CHANGE_SECONDS = 60.0
 #: The server sends something every 15 seconds: two that are missing mean that nobody is there any more.
 _STREAM_SECONDS = 40.0
 _PIECE_BYTES = 64 * 1024
@@ -42,7 +44,7 @@ def get(path: str, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str
 
 def post(path: str, body: Mapping[str, Any] | None = None, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
     """Status code and JSON object after a change such as ``/v1/reload``. Raises DaemonUnreachable."""
-    return _ask("POST", path, sockets, json.dumps(body or {}).encode())
+    return _ask("POST", path, sockets, json.dumps(body or {}).encode(), _CHANGE_SECONDS)
 
 
 def delete(path: str, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
@@ -152,8 +154,10 @@ class _UnixConnection(http.client.HTTPConnection):
 _TROUBLE = (OSError, http.client.HTTPException, ValueError)
 
 
-def _ask(method: str, path: str, sockets: Sequence[Path] | None, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
-    connection = _connect(sockets, _ANSWER_SECONDS)
+def _ask(
+    method: str, path: str, sockets: Sequence[Path] | None, body: bytes | None = None, seconds: float = _ANSWER_SECONDS
+) -> tuple[int, dict[str, Any]]:
+    connection = _connect(sockets, seconds)
     try:
         response = connection.request_answer(method, path, body)
         answer = json.loads(response.read())

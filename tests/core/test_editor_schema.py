@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from sentinel.cli.main import main
-from sentinel.rulefiles import read, shipped
+from sentinel.rulefiles import load_given, read, shipped
 from sentinel.rules.decode import Findings, Table
 from sentinel.rules.editor import KINDS, Schema, schemas
 from sentinel.rules.load import load
@@ -42,6 +42,14 @@ def test_they_are_schemas_and_their_own_examples_are_right(made: dict[str, Schem
         Draft7Validator.check_schema(schema)
     for kind, text in (("rule", RULE), ("override", OVERRIDE), ("events", WORDING)):
         assert wrong(made[kind], text) == []
+
+
+def test_the_examples_of_the_documentation_are_without_a_mistake(tmp_path: Path) -> None:
+    for name, text in (("rule", RULE), ("override", OVERRIDE), ("wording", WORDING)):
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+    found = load_given([tmp_path])
+    assert found.errors == []
+    assert [p.where for p in found.problems] == ["override"]
 
 
 def test_every_shipped_file_is_right_by_them(made: dict[str, Schema]) -> None:
@@ -93,7 +101,7 @@ def test_what_lint_refuses_for_its_shape_an_editor_marks(made: dict[str, Schema]
         ("override", 'for = "1m"', 'fro = "1m"'),
         ("override", 'id = "no-gpu-in-machine"\n', ""),
         ("events", 'source = "llama-server"', 'source = "llama"'),
-        ("events", 'extends = "server_listening"', 'extends = "server_listening"\nname = "mine"'),
+        ("events", 'extends = "http_listening"', 'extends = "http_listening"\nname = "mine"'),
         ("events", 'builds = "b99999-"', 'builds = "99999"'),
         ("events", "regex = ", "regexp = "),
     ],
