@@ -147,6 +147,7 @@ def _why(one: Daemon, address: str, signal: str) -> str:
     """Why a value of the card is not known, in any rule that reads it."""
     for rule in (one.get("/v1/rules") or {}).get("rules", []):
         for subject in (one.get(f"/v1/why/{rule['id']}") or {}).get("subjects", []):
-            if subject["entity"] == address and signal in subject.get("missing", {}):
-                return str(subject["missing"][signal])
+            reads = [read for check in subject["checks"] for read in check["reads"]] if subject["entity"] == address else []
+            if why := next((read["missing"] for read in reads if read["name"] == signal and read.get("missing")), ""):
+                return str(why)
     return ""

@@ -21,7 +21,7 @@ _FLIPS = 4
 def killed(*, short: bool) -> Outcome:
     """Each server goes to sleep and wakes; ten rules tell each of it. The daemon is killed all the while, also as it starts."""
     kills = 3 if short else 100
-    servers = 6 if short else 100
+    servers = 3 if short else 100
     row = Outcome(f"kill -9 at {kills} random moments, starts included, while {servers * _FLIPS * _RULES} alerts are due")
     with tempfile.TemporaryDirectory(prefix="faults-logs-") as name:
         logs = {f"s{n}": Path(name) / f"s{n}.log" for n in range(servers)}
@@ -29,18 +29,19 @@ def killed(*, short: bool) -> Outcome:
             log.touch()
         rules = write_rules(Path(name) / "rules", _RULES)
         with daemon(top=[rules], servers=logs) as one:
-            one.start()
+            # A busy machine starts it slowly; half of the kills shall fall into the storm and not into the start.
+            longest = min(12.0, max(4.0, 2.5 * one.start()))
             storm = _Storm(one, logs, pace=0.2 if short else 0.5)
             storm.start()
             moment = random.Random(20261125)
             for _ in range(kills):
-                time.sleep(moment.uniform(0.0, 4.0))
+                time.sleep(moment.uniform(0.0, longest))
                 one.kill()
                 one.launch()
             begin = time.monotonic()
             storm.hurry.set()
-            storm.join(180)
-            row.expect(not storm.is_alive(), f"after the last kill the storm was not told within 180 s: {storm.waits_for}")
+            storm.join(300)
+            row.expect(not storm.is_alive(), f"after the last kill the storm was not told within 300 s: {storm.waits_for}")
             row.well_after = time.monotonic() - begin
             _judge(row, one, servers, kills)
     return row

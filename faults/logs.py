@@ -14,6 +14,8 @@ from faults.lines import SLEEPS, account, numbered, write_rules
 from faults.outcome import Outcome
 
 _MB = 1 << 20
+#: Seconds; 200,000 events cost about twelve seconds of a processor, which a busy machine gives slowly.
+_SLOWEST = 300
 #: Generations that logrotate keeps (`rotate 20`).
 _KEPT = 20
 
@@ -145,11 +147,11 @@ def flood(*, short: bool) -> Outcome:
                 file.write(blob)
             wrote = time.monotonic() - begin
             most = before
-            while not one.journal.of("fault-1") and time.monotonic() - begin < 120:
+            while not one.journal.of("fault-1") and time.monotonic() - begin < _SLOWEST:
                 most = max(most, one.footprint()["pss"])
                 time.sleep(0.05)
             row.well_after = time.monotonic() - begin
-            row.expect(one.journal.of("fault-1"), "the alert at the end of the flood did not come within 120 s")
+            row.expect(one.journal.of("fault-1"), "the alert at the end of the flood did not come in time")
             wrong = account(one.signals("mine"), lines)
             row.expect(not wrong, wrong)
             row.lost = wrong or "nothing: each line taken once"
@@ -179,11 +181,11 @@ def long_line(*, short: bool) -> Outcome:
                         most = max(most, one.footprint()["pss"])
                 file.write(b"\n" + SLEEPS)
             begin = time.monotonic()
-            while not one.journal.of("fault-1") and time.monotonic() - begin < 120:
+            while not one.journal.of("fault-1") and time.monotonic() - begin < _SLOWEST:
                 most = max(most, one.footprint()["pss"])
                 time.sleep(0.05)
             row.well_after = time.monotonic() - begin
-            row.expect(one.journal.of("fault-1"), "the alert after the line did not come within 120 s")
+            row.expect(one.journal.of("fault-1"), "the alert after the line did not come in time")
             row.said = one.journal.of("fault-1")[0].message if one.journal.of("fault-1") else ""
             row.lost = "nothing but the line's end beyond 64 KiB"
             row.notes.append(f"memory {before:.0f} MB before, {most:.0f} MB at most (PSS)")

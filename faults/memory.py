@@ -76,7 +76,7 @@ def pressure(*, short: bool) -> Outcome:
                 writer = subprocess.Popen([*enter, "tee", "-a", str(log)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
                 begin = time.monotonic()
                 writer.communicate(blob)
-                entry = one.await_entry("fault-1", "firing", "mine", within=120)
+                entry = one.await_entry("fault-1", "firing", "mine", within=300)
                 row.well_after = entry.at - begin
                 wrong = account(one.signals("mine"), lines)
                 row.expect(not wrong, wrong)

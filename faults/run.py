@@ -8,6 +8,7 @@ python faults/run.py --only killed   one of them, or several
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -62,7 +63,7 @@ def attempt(name: str, *, short: bool, say: Callable[[str], None] = lambda _text
         row = Outcome(str(fault.__doc__).strip(), wrong=[str(why)], lost="see below")
     except (OSError, subprocess.SubprocessError) as error:
         row = Outcome(str(fault.__doc__).strip(), skipped=f"could not be tried here: {error}")
-    say(f"{name}: {row.verdict} in {time.monotonic() - begin:.0f} s")
+    say(f"{name}: {row.verdict} in {time.monotonic() - begin:.0f} s{''.join(f'; {wrong}' for wrong in row.wrong)}")
     return row
 
 
@@ -79,17 +80,29 @@ def main() -> int:
 
     begin = time.monotonic()
     names = [name for name in FAULTS if arguments.only is None or name in arguments.only]
-    rows = [(name, attempt(name, short=arguments.short, say=say)) for name in names]
+    rows: list[tuple[str, Outcome]] = []
+    for name in names:
+        rows.append((name, attempt(name, short=arguments.short, say=say)))
+        if arguments.markdown:
+            # After each: a campaign that is ended early has what it had.
+            arguments.markdown.write_text(_page(rows), encoding="utf-8")
     print(table(rows))
     print(f"\n{len(rows)} faults in {(time.monotonic() - begin) / 60:.1f} min: ", end="")
     print(", ".join(f"{sum(row.verdict == v for _, row in rows)} {v}" for v in ("pass", "FAIL", "skipped")))
-    if arguments.markdown:
-        arguments.markdown.write_text(_page(rows), encoding="utf-8")
     return int(any(row.wrong for _, row in rows))
 
 
 def _page(rows: list[tuple[str, Outcome]]) -> str:
-    return f"# Faults\n\n`make faults`, {time.strftime('%Y-%m-%d', time.gmtime())}.\n\n{markdown(rows)}\n"
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"""# Faults
+
+What `make faults` printed on {day} on {os.cpu_count()} processors (load {os.getloadavg()[0]:.1f} at the end). Each fault is done
+to the real daemon, `python -m sentinel run`, whose alerts go to a socket that stands in for journald and keeps each entry. The
+command ends with 1 where something was lost, told twice without a reason, not said, or not well again.
+`python faults/run.py --only NAME` does one of them.
+
+{markdown(rows)}
+"""
 
 
 if __name__ == "__main__":

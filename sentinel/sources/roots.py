@@ -70,6 +70,8 @@ def reason(path: str | Path, error: OSError) -> str:
     """One sentence for a failed read, with the cure where there is one."""
     what = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in (errno.EACCES, errno.EPERM):
+        if "/sys/" in str(path) or "/dev/" in str(path):
+            return f"{path} cannot be read ({what}): let sentinel's user read it"
         return f"{path} cannot be read ({what}): run sentinel as the server's own user, or with CAP_SYS_PTRACE"
     return f"{path} cannot be read ({what})"
 
