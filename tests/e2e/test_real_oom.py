@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from control_groups import control_group
 from live import Sentinel, needs_root, wait_for
-from real_server import model, server
+from real_server import large_model, server
 
 pytestmark = [pytest.mark.real_server, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -35,9 +35,7 @@ def test_a_kill_while_loading_is_told_with_its_cause(new_sentinel: Callable[...,
     if not _kernel_log_can_be_read():
         pytest.skip("/dev/kmsg cannot be read here")
     sentinel = new_sentinel().start()
-    weights = model()
-    if weights.stat().st_size < 1.5 * _LIMIT:
-        pytest.skip(f"{weights.name} is too small to fill {_LIMIT >> 20} MB")
+    weights = large_model()
     with control_group("sentinel-test", _LIMIT, _CORE_SHARE) as groups:
         enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
         wrap = ["sh", "-c", f'{enter} exec "$0" "$@"']
