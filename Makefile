@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules properties fuzz-api docs bench eval eval-preflight faults install uninstall clean setup setup-real
+.PHONY: help demo test lint check rules properties fuzz fuzz-api docs bench eval eval-preflight faults install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -17,6 +17,7 @@ help:
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make properties  property tests of logic, index, life of alerts and reload with twenty times the examples'
+	@echo 'make fuzz       20,000 mutated rule files and 50,000 mutated log lines; FUZZ="--seed N --rules N --lines N"'
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
 	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
@@ -57,6 +58,9 @@ bench: setup-real
 
 eval: setup-real
 	@$(BIN)/python eval/run.py
+
+fuzz: setup
+	@$(BIN)/python fuzz/run.py $(FUZZ)
 
 faults: setup-real
 	@$(BIN)/python faults/run.py $(FAULTS)

@@ -12,6 +12,9 @@ from sentinel.model.wire import escape
 #: The way to a part of a TOML file: names of keys, and numbers, from 0, of what stands in arrays.
 Keys = tuple[str | int, ...]
 
+#: Characters of a sentence that are shown: it may quote what stands in a file.
+_LONGEST = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -33,7 +36,8 @@ class Problem:
         line = f":{self.line}" if self.line else ""
         level = " warning:" if self.level == "warning" else ""
         where = f" {self.where}:" if self.where else ""
-        return escape(f"{self.file}{line}:{level}{where} {self.what}")
+        what = self.what if len(self.what) <= _LONGEST else f"{self.what[:_LONGEST]}..."
+        return escape(f"{self.file}{line}:{level}{where} {what}")
 
 
 def spoken(keys: Keys, names: Mapping[Keys, str] | None = None) -> str:
@@ -50,3 +54,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'`` for the nearest known word, or the empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'" if near else ""
+
+
+def quoted(value: object) -> str:
+    """A value of a file in a message, cut short."""
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        # Python writes no whole number of more than 4300 digits, and reads one if it is hexadecimal.
+        return "a very large number"

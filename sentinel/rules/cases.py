@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from sentinel.model.alert import REASONS
 from sentinel.model.labels import Value
-from sentinel.model.problem import Keys
+from sentinel.model.problem import Keys, quoted
 from sentinel.model.rule import CaseDef, ExpectDef
-from sentinel.rules.decode import Table, parse_duration, quoted
+from sentinel.rules.decode import Table, parse_duration
 from sentinel.rules.series import SeriesError, parse_series
 
 _STATES = ("firing", "quiet", "pending", "unknown", "resolved")

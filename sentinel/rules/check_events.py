@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.pattern import EventDef, FieldType
-from sentinel.model.problem import Keys, Problem, did_you_mean, spoken
+from sentinel.model.problem import Keys, Problem, did_you_mean, quoted, spoken
 from sentinel.model.signal import SignalType
 from sentinel.parsing.extract import Extractor, PatternError, compiles
-from sentinel.rules.decode import Findings, quoted
+from sentinel.rules.decode import Findings
 
 #: what a captured field is when it is read
 _READ_AS: dict[FieldType, SignalType] = {

@@ -55,6 +55,12 @@ _MEANT = (
     (re.compile(r"['\"]"), "; a text begins and ends with the same quote"),
 )
 
+#: Characters. A chain of 20,000 operands overflows the stack of the library, which ends the process (found by fuzz/run.py);
+#: the longest expression that is shipped has 409.
+MAX_SOURCE = 2000
+#: What goes over a list: within each other, six of them over ten elements take a minute.
+_LOOP = re.compile(r"\b(?:map|filter|all|exists|exists_one)\s*\(")
+
 #: Outcomes that a condition remembers: what it reads is mostly settings and states, which take few values.
 _REMEMBERED = 32
 #: Longer texts (a chat template, a path) are not kept for that. Characters.
@@ -79,10 +85,20 @@ class Condition:
 
     def __init__(self, source: str) -> None:
         self.source = source
+        if len(source) > MAX_SOURCE:
+            raise ExpressionError(
+                f"it has {len(source)} characters, and {MAX_SOURCE} at most are read; split it into values and checks"
+            )
+        if len(_LOOP.findall(_STRING.sub('""', source))) > 1:
+            raise ExpressionError("it goes over lists more than once; one map, filter, all, exists or exists_one is the most")
         try:
             self._program = _cel.compile(source)
         except ValueError as error:
             raise _syntax(source, str(error)) from error
+        except BaseException as error:
+            if not _is_panic(error):
+                raise
+            raise ExpressionError("the parser of CEL gave up on it; write it more simply") from error
         self.paths = _paths(source)
         self._reads: tuple[str, ...] | None = None
         self._memory: dict[tuple[Any, ...], Any] = {}
@@ -144,6 +160,15 @@ class Condition:
             raise ExpressionError(f"{self.source}: {error}") from error
         except (TypeError, ValueError) as error:
             raise ExpressionError(f"{self.source}: {error}") from error
+        except BaseException as error:
+            if not _is_panic(error):
+                raise
+            raise ExpressionError(f"{self.source}: CEL gave up on it: {error}") from error
+
+
+def _is_panic(error: BaseException) -> bool:
+    """A panic of Rust: PyO3 makes it a BaseException, and its class cannot be imported."""
+    return type(error).__name__ == "PanicException"
 
 
 def context(variables: Mapping[str, Any]) -> Any:
@@ -185,6 +210,8 @@ def _syntax(source: str, text: str) -> ExpressionError:
     bare = _STRING.sub(lambda quoted: "_" * len(quoted[0]), source)
     match = _COMPLAINT.search(text)
     row, what = (int(match[1]), match[3]) if match else (1, text.partition("\n")[0])
+    if "Recursion limit" in text:
+        return ExpressionError("it is nested too deeply; split it into values and checks")
     what = _EXPECTING.sub("", what).replace("'<EOF>'", "the end").removeprefix("Syntax error: ")
     hint = next((hint for pattern, hint in _MEANT if pattern.search(bare)), "")
     place = f"in its line {row}, column {match[2]}: " if match and "\n" in source.strip() else ""

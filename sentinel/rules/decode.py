@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sentinel.model.pattern import BuildRange
-from sentinel.model.problem import Keys, Problem, did_you_mean, spoken
+from sentinel.model.problem import Keys, Problem, did_you_mean, quoted, spoken
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -170,15 +170,6 @@ class Table:
         for key in self._data:
             if key not in self._asked:
                 self.findings.error(self.at(key), f"unknown key{did_you_mean(key, self._asked)}")
-
-
-def quoted(value: object) -> str:
-    """A value of a file in a message, cut short."""
-    try:
-        return f"{value!r:.60}"
-    except ValueError:
-        # Python writes no whole number of more than 4300 digits, and reads one if it is hexadecimal.
-        return "a very large number"
 
 
 def parse_duration(raw: str) -> float | None:

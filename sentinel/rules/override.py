@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sentinel.model.pattern import EventDef
-from sentinel.model.problem import Keys, Problem, did_you_mean
+from sentinel.model.problem import Keys, Problem, did_you_mean, quoted
 from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rules.check import Undecoded, check_rule
-from sentinel.rules.decode import Findings, Table, quoted
+from sentinel.rules.decode import Findings, Table
 from sentinel.rules.digest import part_digests, rule_digest
 from sentinel.rules.ruleset import CompiledRule
 from sentinel.rules.schema import rule_def

@@ -9,7 +9,7 @@ from typing import get_args
 from sentinel.model.alert import Severity
 from sentinel.model.labels import Scope
 from sentinel.model.pattern import BuildRange, EventDef, FieldType, Pattern
-from sentinel.model.problem import Problem
+from sentinel.model.problem import Problem, quoted
 from sentinel.model.rule import (
     Basis,
     CauseDef,
@@ -23,7 +23,7 @@ from sentinel.model.rule import (
 )
 from sentinel.rules.advice import builds
 from sentinel.rules.cases import case_def
-from sentinel.rules.decode import Findings, Table, quoted
+from sentinel.rules.decode import Findings, Table
 from sentinel.rules.toml import Decoded
 
 _ANY = BuildRange(None, None)

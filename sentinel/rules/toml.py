@@ -14,6 +14,9 @@ from sentinel.model.problem import Keys, Problem, spoken
 MAX_FILE_BYTES = 1 << 20
 #: So many places of one file that are not TOML are told; a file that is something else has more.
 _MOST_FLAWS = 20
+#: Dots outside of texts on one line; no key of a rule file has more than three parts, no line more than a dozen numbers.
+_MOST_DOTS = 1000
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -52,6 +55,8 @@ def decode(data: bytes, file: str) -> Decoded:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return _nothing(file, f"is not UTF-8 text (byte {error.start}); save it as UTF-8", data.count(b"\n", 0, error.start) + 1)
+    if (line := _long_key(text)) != 0:
+        return _nothing(file, f"has a key of more than {_MOST_DOTS} parts", line)
     problems: list[Problem] = []
     left_out: tuple[Keys, ...] = ()
     try:
@@ -82,6 +87,14 @@ def decode(data: bytes, file: str) -> Decoded:
 
 def _nothing(file: str, what: str, line: int = 0) -> Decoded:
     return Decoded({}, (Problem(file, "", what, line=line),), usable=False)
+
+
+def _long_key(text: str) -> int:
+    """The line of a key of very many parts; 0 if there is none. tomllib takes minutes for one of 100,000 (measured)."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MOST_DOTS and _QUOTED.sub("", line).count(".") > _MOST_DOTS:
+            return number
+    return 0
 
 
 def salvage(text: str) -> Salvage:
