@@ -19,7 +19,6 @@ import sentinel
 from sentinel import queries, silencing
 from sentinel.api import Field, Query, Request, Route
 from sentinel.api.routes import API_VERSION, bound
-from sentinel.model import answers
 
 _REF = "#/components/schemas/{name}"
 _ABOUT = """\
@@ -59,7 +58,9 @@ class Description:
         return bound(_OWN, self)
 
 
-_OWN = (Route("GET", "/v1/openapi.json", "openapi", dict[str, Any]),)
+#: JSON whose form is said elsewhere.
+_ANY = "application/json"
+_OWN = (Route("GET", "/v1/openapi.json", "openapi", _ANY),)
 #: Every route that the daemon serves, except the event stream, with the class that answers it.
 ROUTES: tuple[tuple[Route, type], ...] = (
     *((route, queries.Queries) for route in queries.ROUTES),
@@ -70,9 +71,14 @@ ROUTES: tuple[tuple[Route, type], ...] = (
 
 def document() -> dict[str, Any]:
     """The whole description, as plain data."""
-    types = [t for route, _ in ROUTES for t in (route.answer, route.body) if isinstance(t, type) and _named(t)]
-    _, schemas = msgspec.json.schema_components([*types, answers.Refusal], ref_template=_REF)
-    for name in {t.__name__ for t in types} - {"AskedSilence"} | {"Refusal"}:
+    # The types are for this alone: who never asks does not pay for them.
+    from sentinel.model import answers
+
+    named = {route.answer for route, _ in ROUTES if "/" not in route.answer} | {"Refusal"}
+    bodies = [route.body for route, _ in ROUTES if route.body is not None]
+    types = [getattr(answers, name) for name in sorted(named)]
+    _, schemas = msgspec.json.schema_components([*types, *bodies], ref_template=_REF)
+    for name in named:
         # Each answer carries it beside what is its own.
         schemas[name]["properties"] = {"api_version": {"const": API_VERSION}, **schemas[name]["properties"]}
         schemas[name]["required"] = ["api_version", *schemas[name].get("required", ())]
@@ -91,19 +97,13 @@ def document() -> dict[str, Any]:
     }
 
 
-def _named(one: type) -> bool:
-    """Whether a type has a schema of its own in the components; plain objects have none."""
-    return hasattr(one, "__annotations__")
-
-
 def _operation(route: Route, doc: str) -> dict[str, Any]:
     asked = [_part(name, text) for name, text in route.parts.items()] + [_field(one) for one in route.fields]
-    if isinstance(route.answer, str):
-        content: dict[str, Any] = {route.answer: {"schema": {"type": "string"}}}
-    elif _named(route.answer):
-        content = {"application/json": {"schema": {"$ref": _REF.format(name=route.answer.__name__)}}}
+    content: dict[str, Any]
+    if "/" in route.answer:
+        content = {route.answer: {"schema": {"type": "object" if route.answer == _ANY else "string"}}}
     else:
-        content = {"application/json": {"schema": {"type": "object"}}}
+        content = {"application/json": {"schema": {"$ref": _REF.format(name=route.answer)}}}
     operation: dict[str, Any] = {"operationId": f"{route.method.lower()}-{route.call}", "summary": _sentence(doc)}
     if asked:
         operation["parameters"] = asked

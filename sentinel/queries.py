@@ -9,7 +9,6 @@ import sentinel
 from sentinel import explain, metrics, views
 from sentinel.api import ApiError, Blob, Field, Query, Request, Route, Text, bound
 from sentinel.flight import FlightRecorder
-from sentinel.model import answers
 from sentinel.model.labels import HOST
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape, iso, transition_to_dict
@@ -24,35 +23,35 @@ _RULE = "the id of a rule, for example cpu-fallback"
 _PACKED = "application/gzip"
 
 ROUTES = (
-    Route("GET", "/v1/status", "status", answers.Status),
-    Route("GET", "/v1/alerts", "alerts", answers.Alerts, fields=(Field("pending", "flag", "1: those on hold as well"),)),
-    Route("GET", "/v1/alerts/{fingerprint}", "alert", answers.Alert, {"fingerprint": "of an open alert"}, refuses=(404,)),
+    Route("GET", "/v1/status", "status", "Status"),
+    Route("GET", "/v1/alerts", "alerts", "Alerts", fields=(Field("pending", "flag", "1: those on hold as well"),)),
+    Route("GET", "/v1/alerts/{fingerprint}", "alert", "Alert", {"fingerprint": "of an open alert"}, refuses=(404,)),
     Route(
         "GET",
         "/v1/history",
         "history",
-        answers.Transitions,
+        "Transitions",
         fields=(
             Field("since", "number", "seconds since the epoch (default: the beginning)"),
             Field("limit", "whole", "how many, the newest (default: 1000)", 1, 1_000),
         ),
     ),
-    Route("GET", "/v1/signals", "signals", answers.Signals),
-    Route("GET", "/v1/rules", "rules", answers.Rules),
+    Route("GET", "/v1/signals", "signals", "Signals"),
+    Route("GET", "/v1/rules", "rules", "Rules"),
     Route(
         "GET",
         "/v1/why/{rule}",
         "why",
-        answers.Why,
+        "Why",
         {"rule": _RULE},
         (Field("server", "text", "the name or the port of a server (default: all)"),),
         refuses=(404,),
     ),
     Route("GET", "/v1/recording", "recording", _PACKED, refuses=(404,)),
-    Route("GET", "/v1/recordings", "recordings", answers.Recordings, refuses=(404,)),
+    Route("GET", "/v1/recordings", "recordings", "Recordings", refuses=(404,)),
     Route("GET", "/v1/recordings/{name}", "kept_recording", _PACKED, {"name": "as /v1/recordings has it"}, refuses=(404, 500)),
     Route("GET", "/metrics", "metrics", "text/plain"),
-    Route("POST", "/v1/reload", "reload", answers.Reloaded, refuses=(403, 422)),
+    Route("POST", "/v1/reload", "reload", "Reloaded", refuses=(403, 422)),
 )
 
 

@@ -12,7 +12,6 @@ from sentinel import views
 from sentinel.alerts.silences import LONGEST, LONGEST_NAME, LONGEST_REASON, MOST, Silence, SilenceRefused
 from sentinel.api import ApiError, Query, Request, Route, bound
 from sentinel.engine import Engine
-from sentinel.model import answers
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import escape
 from sentinel.rules.decode import parse_duration
@@ -48,9 +47,9 @@ class AskedSilence(msgspec.Struct, forbid_unknown_fields=True):
 
 
 ROUTES = (
-    Route("GET", "/v1/silences", "list", answers.SilencesAnswer),
-    Route("POST", "/v1/silences", "silence", answers.SilenceAnswer, body=AskedSilence, refuses=(403, 404, 409)),
-    Route("DELETE", "/v1/silences/{id}", "unsilence", answers.SilenceAnswer, {"id": "of a silence in force"}, refuses=(403, 404)),
+    Route("GET", "/v1/silences", "list", "SilencesAnswer"),
+    Route("POST", "/v1/silences", "silence", "SilenceAnswer", body=AskedSilence, refuses=(403, 404, 409)),
+    Route("DELETE", "/v1/silences/{id}", "unsilence", "SilenceAnswer", {"id": "of a silence in force"}, refuses=(403, 404)),
 )
 
 

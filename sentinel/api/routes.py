@@ -79,14 +79,15 @@ class Field:
 class Route:
     """A path and what it takes and gives; the description of the API is made from these.
 
-    `call` is the method that answers it, whose docstring says what it does. `answer` is the type of the JSON it gives, or the
-    content type of what is none. `parts` say what the ``{names}`` in the path are.
+    `call` is the method that answers it, whose docstring says what it does. `answer` is the JSON it gives, by its name in
+    model/answers.py (the daemon has no use for the types, which take 0.7 MB), or the content type of what is none. `parts` say
+    what the ``{names}`` in the path are.
     """
 
     method: str
     path: str
     call: str
-    answer: type | str
+    answer: str
     parts: Mapping[str, str] = field(default_factory=dict)
     fields: tuple[Field, ...] = ()
     body: type | None = None
