@@ -18,7 +18,7 @@ from sentinel.preflight.suggest import Search, Suggestion, Trial
 from sentinel.sizing.footprint import Footprint, footprint
 from sentinel.sizing.model_file import Model
 from sentinel.sizing.settings import Device, Settings
-from sentinel.sizing.verdict import Budget, Why, gib, is_expected_to_start, judge, verdict_of, with_overhead, with_slack
+from sentinel.sizing.verdict import Budget, Why, gib, is_expected_to_start, judge, verdict_of, with_slack
 from sentinel.sources.gguf import GgufHeader, model_of
 from sentinel.sources.roots import Roots, clean, read_text
 
@@ -71,7 +71,7 @@ def _judged(
 ) -> Report:
     devices = _devices(machine)
     budget = _budget(machine, devices, roots)
-    footprint_ = with_overhead(footprint(model, settings, devices, build.number))
+    footprint_ = footprint(model, settings, devices, build.number)
     _, reasons = judge(footprint_, budget)
     whys = [*whys, *reasons, *_held_by_others(machine, reasons)]
     if not any(why.effect == "fails" and why not in reasons for why in whys):
@@ -85,7 +85,7 @@ def _judged(
         asked = settings_of(replace(command, argv=argv), build, roots)
         if isinstance(asked, Unknown):
             return None
-        print_ = with_overhead(footprint(model, asked, devices, build.number))
+        print_ = footprint(model, asked, devices, build.number)
         return _trial(argv, asked, print_, with_slack(budget))
 
     argv = flags.accepted_form(command, build)

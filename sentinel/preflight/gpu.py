@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from sentinel.model.labels import Unknown
@@ -12,7 +13,7 @@ from sentinel.sizing.settings import Settings
 from sentinel.sizing.verdict import Why
 from sentinel.sources import gpu_use, kfd
 from sentinel.sources.base import SourceFault
-from sentinel.sources.roots import Roots, read_text
+from sentinel.sources.roots import Roots, clean, read_text
 from sentinel.sources.status import user_name
 from sentinel.sources.udev import Gpu, from_sysfs
 
@@ -30,7 +31,9 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
         text = f"{command.place.unit} has PrivateDevices=yes, which hides the GPU's device files from it: set it to no{_AFTER}"
         yield Why("gpu-hidden-by-unit", text, "fails" if explicit else "tight")
         return
-    refused = gpu_use.refused(roots, command.place.user, command.place.groups)
+    refused = _refused(command, roots)
+    if isinstance(refused, Unknown) and explicit:
+        yield Why("gpu-access-not-judged", refused.why, "note")
     if isinstance(refused, str) and refused and (usable or explicit) and _needs(refused, build):
         text = (
             f"user {user_name(command.place.user)} may not open {refused}: sudo usermod -aG render,video"
@@ -47,6 +50,15 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
         yield Why(step, f"{said} {text}", "unknown")
     else:
         yield Why(step, f"{said} {text}{_AFTER}", "fails")
+
+
+def _refused(command: Command, roots: Roots) -> str | Unknown:
+    """Device files that its user may not open. For the user who asks the kernel itself answers, access lists included."""
+    found = gpu_use.refused(roots, command.place.user, command.place.groups)
+    if isinstance(found, str) or command.place.user != os.geteuid():
+        return found
+    nodes = [roots.dev / "kfd", *sorted((roots.dev / "dri").glob("renderD*"))]
+    return ",".join(clean(str(node)) for node in nodes if node.exists() and not os.access(node, os.R_OK | os.W_OK))
 
 
 def _needs(refused: str, build: Build) -> bool:

