@@ -64,9 +64,20 @@ def _too_large(found: Footprint, settings: Settings, devices: Sequence[Device]) 
 def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: Footprint, build: Build) -> Footprint:
     """What --fit does (common/fit.cpp): a shorter context where none was asked for, then fewer layers."""
     note = "layers and context are what --fit would choose, as sentinel computes it; llama-fit-params asks llama.cpp itself"
-    if not settings.ctx_given and whole.ctx > settings.fit_ctx:
-        settings = replace(settings, ctx=settings.fit_ctx)
-        whole = _with(model, settings, devices, ALL_LAYERS, build)
+    if not settings.ctx_given and whole.ctx > settings.fit_ctx > 0:
+        # in steps of 256 tokens, not below --fit-ctx
+        least, most = -(-settings.fit_ctx // 256), whole.ctx // 256
+        shortest = _with(model, replace(settings, ctx=256 * least), devices, ALL_LAYERS, build)
+        if not _too_large(shortest, settings, devices):
+            while least < most:
+                middle = (least + most + 1) // 2
+                shorter = _with(model, replace(settings, ctx=256 * middle), devices, ALL_LAYERS, build)
+                if _too_large(shorter, settings, devices):
+                    most = middle - 1
+                else:
+                    shortest, least = shorter, middle
+            return replace(shortest, notes=(*shortest.notes, note))
+        settings, whole = replace(settings, ctx=256 * least), shortest
     low, high = 0, model.layers + 1
     best = whole
     while low <= high:
@@ -86,6 +97,8 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
     places = layer_places(model, settings, devices, gpu_layers)
     if isinstance(places, Unknown):
         return Footprint((), missing=(places.why,))
+    if len(devices) > 1 and settings.split_mode in {"row", "tensor"}:
+        missing.append(f"how --split-mode {settings.split_mode} spreads matrices over the devices: they are counted by layer")
     flash = settings.flash_attn != "off"
     # a buffer of a device on the host comes first where there is one, and is not rearranged (make_cpu_buft_list)
     repack = settings.repack and (not devices or settings.no_host)

@@ -62,3 +62,29 @@ def test_every_interval_holds_its_figure() -> None:
     for settings in (CPU_ONLY, replace(CPU_ONLY, gpu_layers=2, device_none=False, flash_attn="off")):
         for item in footprint(dense(), settings, [CARD]).items:
             assert 0 <= item.low <= item.bytes <= item.high
+
+
+def test_fit_shortens_the_context_no_more_than_it_must_and_takes_layers_only_then() -> None:
+    model = dense(context_length=1 << 20)
+    asked = Settings(parallel=1)
+    roomy = footprint(model, asked, [Device("ROCm0", 4096 * MIB, 4096 * MIB)], 11434)
+    assert 4096 < roomy.ctx < 1 << 20
+    assert roomy.gpu_layers == 5
+    assert roomy.at("ROCm0")[0] <= (4096 - 1024) * MIB
+    # one step of context more would not fit
+    longer = footprint(model, replace(asked, fit=False, ctx=roomy.ctx + 4096), [Device("ROCm0", 4096 * MIB, 4096 * MIB)], 11434)
+    assert longer.at("ROCm0")[0] > (4096 - 1024) * MIB
+    narrow = footprint(model, asked, [Device("ROCm0", 1340 * MIB, 4096 * MIB)], 11434)
+    assert (narrow.ctx, narrow.gpu_layers < 5) == (4096, True)
+    given = footprint(model, replace(asked, ctx=65536, ctx_given=True), [Device("ROCm0", 1340 * MIB, 4096 * MIB)], 11434)
+    assert given.ctx == 65536
+
+
+def test_rows_split_over_devices_are_named_as_not_known() -> None:
+    two = [Device("ROCm0", 2048 * MIB, 2048 * MIB), Device("ROCm1", 2048 * MIB, 2048 * MIB)]
+    asked = replace(CPU_ONLY, gpu_layers=ALL_LAYERS, device_none=False)
+    assert "row" in footprint(dense(), replace(asked, split_mode="row"), two).missing[0]
+    layered = footprint(dense(), replace(asked, tensor_split=(3.0, 1.0)), two)
+    assert not layered.missing
+    # four blocks up to three quarters of the five layers, then the output layer with its copy of the embeddings
+    assert (mib(layered, "ROCm0", "weights"), mib(layered, "ROCm1", "weights")) == (4, 2)
