@@ -66,7 +66,9 @@ class Learning:
                 if isinstance(more, int | float) and not isinstance(more, bool):
                     old = self._beliefs.facts.last(entity, signal)
                     base = old.value if old is not None and isinstance(old.value, int | float) else 0
-                    values[signal] = base + more
+                    if abs(base + more) < 1 << 62:
+                        # More would be no number for a rule.
+                        values[signal] = base + more
         if entity.scope == "server" and definition.source == "llama-server":
             self._narrow(entity, match, values)
         if definition.name in SPEED_EVENTS and entity.scope == "server":

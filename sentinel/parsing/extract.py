@@ -28,6 +28,8 @@ _MAX_MEM = 32 << 20
 _TRUE = frozenset({b"1", b"true", b"yes", b"on", b"enabled"})
 _FALSE = frozenset({b"0", b"false", b"no", b"off", b"disabled"})
 _LONG_NUMBER = 40
+#: What a rule can compute with has 64 bits; no size or count of any log comes near.
+_MOST = 1 << 62
 
 
 class PatternError(ValueError):
@@ -270,9 +272,10 @@ def _int(captured: bytes) -> int | None:
     if len(captured) > _LONG_NUMBER:
         return None
     try:
-        return int(captured)
+        number = int(captured)
     except ValueError:
         return None
+    return number if abs(number) <= _MOST else None
 
 
 def _flag(captured: bytes) -> bool | None:
@@ -283,7 +286,8 @@ def _flag(captured: bytes) -> bool | None:
 def _bytes_of(unit: int) -> Callable[[bytes], int | None]:
     def convert(captured: bytes) -> int | None:
         number = _float(captured)
-        return None if number is None else round(number * unit)
+        # Comparing first: what overflows cannot be rounded.
+        return None if number is None or abs(number) * unit > _MOST else round(number * unit)
 
     return convert
 

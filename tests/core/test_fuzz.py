@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sample_rules import GOOD
 
+from sentinel.model.pattern import BuildRange, EventDef, FieldType, Pattern
+from sentinel.parsing.extract import Extractor
 from sentinel.rulefiles import read, shipped
 from sentinel.rules.condition import MAX_SOURCE, Condition, ExpressionError
 from sentinel.rules.load import load
@@ -67,3 +69,13 @@ def test_texts_that_double_from_value_to_value_are_refused() -> None:
     text = GOOD.replace("[value]\n", f'[value]\nv0 = "server.user"\n{values}\n')
     problems = load({"r.toml": text.encode()}, read([shipped()])[1])[1]
     assert any("makes a text of" in p.what for p in problems)
+
+
+@pytest.mark.parametrize("digits", [19, 20, 305, 5000])
+@pytest.mark.parametrize("kind", ["int", "MiB", "GiB", "kB", "float"])
+def test_a_number_of_a_line_that_no_rule_can_compute_with_is_not_taken(digits: int, kind: FieldType) -> None:
+    """One of 305 digits ended the daemon, one of 20 made rules raise."""
+    event = EventDef("e", "llama-server", (Pattern(r"^n (?P<n>\d+)", "n 1", BuildRange(None, None)),), {"n": kind})
+    (match,) = Extractor([event]).events(b"n " + b"9" * digits)
+    value = match.fields.get("n")
+    assert value is None or isinstance(value, float)
