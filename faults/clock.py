@@ -12,15 +12,15 @@ from faults.outcome import Outcome
 from sentinel.api import client
 
 _LIBRARIES = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
-_HOLD = 12
 
 
 def set_by_a_day(*, short: bool) -> Outcome:
     """Ahead, back to where it was, a day behind, and back: a hold lasts as long as it should, a silence goes on."""
     library = next((path for path in _LIBRARIES if Path(path).exists()), "")
+    hold = 4 if short else 12
     steps = ("+86400", "+0") if short else ("+86400", "+0", "-86400", "+0")
     row = Outcome(
-        f"the clock set {len(steps)} times, by a day ahead or back, in the midst of holds of {_HOLD} s, one silence in force"
+        f"the clock set {len(steps)} times, by a day ahead or back, in the midst of holds of {hold} s, one silence in force"
     )
     if not library:
         row.skipped = "libfaketime is not installed (apt-get install faketime)"
@@ -40,7 +40,7 @@ def set_by_a_day(*, short: bool) -> Outcome:
         for log in logs.values():
             log.touch()
         write_rules(folder / "now", 1)
-        write_rules(folder / "held", 2, hold=f"{_HOLD}s")
+        write_rules(folder / "held", 2, hold=f"{hold}s")
         (folder / "held" / "fault-1.toml").unlink()
         rules = f'rules = ["{folder}/now", "{folder}/held/fault-2.toml"]'
         with daemon(top=[rules], servers=logs, env=env) as one:
@@ -55,15 +55,15 @@ def set_by_a_day(*, short: bool) -> Outcome:
                 _write(logs["held"], SLEEPS)
                 one.await_entry("fault-1", "firing", "held", after=number)
                 begun = time.monotonic()
-                time.sleep(_HOLD / 3)
+                time.sleep(hold / 3)
                 offset.write_text(f"{step}\n")
                 try:
-                    fired = one.await_entry("fault-2", "firing", "held", within=_HOLD + 15, after=number).at - begun
+                    fired = one.await_entry("fault-2", "firing", "held", within=hold + 90, after=number).at - begun
                 except NotWell as why:
                     row.wrong.append(f"after {step}: {why}")
                     break
-                slowest = max(slowest, fired - _HOLD)
-                row.expect(fired > _HOLD - 1, f"after {step} a hold of {_HOLD} s was over after {fired:.1f} s")
+                slowest = max(slowest, fired - hold)
+                row.expect(fired > hold - 1, f"after {step} a hold of {hold} s was over after {fired:.1f} s")
                 row.expect(wait_for(lambda: one.get("/v1/status"), "it answers", 20) < 20, "no answer")
                 _write(logs["held"], WAKES)
                 one.await_entry("fault-2", "resolved", "held", after=number)

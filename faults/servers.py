@@ -90,7 +90,9 @@ def restarting(*, short: bool) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="faults-servers-") as name:
         log = Path(name) / "server.log"
         log.touch()
-        with daemon(servers={"mine": log}) as one:
+        # Not the machine's kernel log: a kill of somebody else's server would be taken for one of the only server there is.
+        (Path(name) / "dev").mkdir()
+        with daemon(servers={"mine": log}, paths={"dev": Path(name) / "dev"}) as one:
             one.start()
             wait_for(lambda: one.source(f"file:{log}").get("health") == "up", "the log is followed")
             before = one.footprint()

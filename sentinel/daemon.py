@@ -171,6 +171,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks.append(asyncio.create_task(reload.run(), name="reload"))
         self._tell_rules(self.loaded)
+        tasks.append(asyncio.create_task(self._until_lapse(), name="clock"))
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         log.info("watching", rules=len(self.engine.ruleset.rules), socket=listening.where, state=str(self.config.state_dir))
@@ -202,6 +203,14 @@ class Daemon:
                 log.info(f"{lapse}: sentinel looks at everything anew")
             return AGAIN
         return 0
+
+    async def _until_lapse(self) -> None:
+        """Ends when the clock was set or the machine was asleep. Not on the schedule, which goes by the wall clock: when that is
+        set back by a day, nothing of it runs for a day.
+        """
+        # Nothing tells of either, so it has to be looked for.
+        while not self.clock.lapse():  # noqa: ASYNC110
+            await asyncio.sleep(_TICK)
 
     def _begin(self, schedule: Schedule) -> list[asyncio.Task[None]]:
         """Start every source."""
