@@ -77,7 +77,10 @@ def peers(folder: Path) -> str:
             if not card:
                 continue
             own = footprint(model, settings, [Device("Vulkan0", 2048 * _MIB, 2048 * _MIB)], 10434)
-            said: dict[str, object] = {"sentinel, all on the card": own.at("Vulkan0")[0]}
+            said: dict[str, object] = {
+                # the driver's own share is not among what the server prints
+                "sentinel, all on the card": sum(i.bytes for i in own.items if i.place == "Vulkan0" and i.kind != "overhead")
+            }
             said["sentinel, KV cache"] = sum(item.bytes for item in own.items if item.kind == "kv")
             said |= _ask(packages, path, flags)
             for name, figure in said.items():
