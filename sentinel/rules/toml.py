@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sentinel.model.problem import Keys, Problem, spoken
+from sentinel.model.problem import Keys, Problem, quoted, spoken
 
 #: A rule file larger than this is not a rule file.
 MAX_FILE_BYTES = 1 << 20
@@ -77,7 +77,7 @@ def decode(data: bytes, file: str) -> Decoded:
         what = (
             "is missing; write 'schema = 1'"
             if schema is None
-            else f"{schema!r:.40} is not supported; this version reads schema 1"
+            else f"{quoted(schema)} is not supported; this version reads schema 1"
         )
         if ("schema",) not in left_out:
             problems.append(Problem(file, "schema", what, keys=("schema",)))

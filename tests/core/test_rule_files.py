@@ -174,6 +174,7 @@ def test_no_cause_of_a_shipped_rule_can_come_without_advice() -> None:
         (b"", "is empty"),
         (b"\xff\xfe\x00", "is not UTF-8"),
         (b"a = ", "has no value"),
+        (b"schema = 0x" + b"f" * 5000, "a very large number is not supported"),
         (b"\xef\xbb\xbfschema = 1", "byte order mark"),
         (b"<html>\n<body>\n</body>", "is not TOML: Invalid statement"),
         (b"\x7fELF\x02\x01\x01\x00\x00", "is not TOML"),
