@@ -119,6 +119,7 @@ def ask(command: Command) -> Build:
         parse_devices(listed[1]) if not isinstance(listed, Unknown) else listed,
         backends,
         _refusals(command, words, whole, flags),
+        _is_split(command.binary),
     )
 
 

@@ -14,7 +14,7 @@ from sentinel.preflight.command import Command
 from sentinel.preflight.machine import Machine, look
 from sentinel.preflight.report import Report, limits_of
 from sentinel.preflight.settings import settings_of
-from sentinel.preflight.suggest import Search, Suggestion, Trial
+from sentinel.preflight.suggest import Search, Suggestion, Trial, put
 from sentinel.sizing.footprint import Footprint, footprint
 from sentinel.sizing.model_file import Model
 from sentinel.sizing.settings import Device, Settings
@@ -102,6 +102,11 @@ def _judged(
     if argv != command.argv and any(why.id in ("flag-rejected", "no-build-accepts", "flag-ends-it") for why in whys):
         # the command itself starts nowhere, so that its corrected form is already a suggestion
         asked_for = replace(asked_for, verdict="fails", starts=False)
+    if any(why.effect == "fails" and why.id.startswith("gpu-") for why in whys):
+        # No number of layers mends that; what can run here meanwhile is a server that says that it is one for the CPU.
+        argv = put(argv, "gpu_layers", "-ngl", "0", build)
+        asked_for = replace(asked_for, verdict="fails", starts=False)
+        search.given_up = "on the CPU, as it would run anyway, until the GPU is there"
     suggestions = search.best(argv, asked_for) if suggest and not hopeless else []
     if command.wrapper:
         suggestions = [replace(one, argv=(*command.wrapper, *one.argv)) for one in suggestions]

@@ -46,7 +46,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
     where = asked.settings["gpu_layers"]
     said = f"{where.source} {where.text} is asked for, and"
     step, text = _step(command, build, machine, roots)
-    if isinstance(machine.gpus, Unknown):
+    if step == "gpu-unknown":
         yield Why(step, f"{said} {text}", "unknown")
     else:
         yield Why(step, f"{said} {text}{_AFTER}", "fails")
@@ -73,7 +73,8 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
     hidden = command.requested.hidden_devices
     if hidden:
         return "gpu-hidden", f"{hidden[0]} hides every device from it"
-    if not build.backends:
+    # Of a build in one piece, or one that is not here, the files beside it say nothing.
+    if build.is_split and not build.backends:
         return "gpu-not-in-build", "no GPU backend (libggml-hip, -cuda, -vulkan) lies beside this build: it was built for the CPU"
     try:
         found = from_sysfs(roots)
@@ -81,7 +82,11 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
         return "gpu-not-found", f"the build finds no device; {error}"
     if not found:
         return "gpu-not-in-machine", "this machine (or container) has no GPU on its PCI bus"
-    return _amd([gpu for gpu in found if gpu.vendor == "amd"], build, roots) or (
+    if broken := _amd([gpu for gpu in found if gpu.vendor == "amd"], build, roots):
+        return broken
+    if not build.backends:
+        return "gpu-unknown", "whether this build has a GPU backend cannot be told: `llama-server --list-devices` says it"
+    return (
         "gpu-not-found",
         f"the build ({', '.join(sorted(build.backends))}) finds no device, though {found[0].name} is on the bus:"
         " `llama-server --list-devices` and `ldd` on its libggml-*.so tell what is missing",

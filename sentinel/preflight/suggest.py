@@ -55,6 +55,8 @@ class Search:
     ctx_train: int
     has_experts: bool
     devices: bool
+    #: what every suggestion gives up
+    given_up: str = ""
     _seen: dict[tuple[str, ...], Trial | None] = field(default_factory=dict)
     _enough: tuple[str, ...] = ("fits",)
 
@@ -190,7 +192,7 @@ class Search:
             context += f" instead of {asked.footprint.ctx}"
         caveats = {"tight": "tight", "fails": "it starts, but reads weights from the disk again and again"}
         notes = [*notes, caveats.get(trial.verdict, "")]
-        return "; ".join([*parts, context, *(note for note in notes if note)])
+        return "; ".join([*parts, context, *(note for note in [self.given_up, *notes] if note)])
 
 
 def put(argv: tuple[str, ...], setting: str, flag: str, value: str, build: Build) -> tuple[str, ...]:

@@ -162,7 +162,7 @@ def test_the_first_broken_step_to_the_card_is_named(roots: Roots, models: Path, 
     if change == "hidden":
         one = Command(one.argv, {"HIP_VISIBLE_DEVICES": "-1"}, one.folder, None, one.place)
     if change == "no-backend":
-        build = Build("11434 (abc)", 11434, hip().flags, devices=())
+        build = Build("11434 (abc)", 11434, hip().flags, devices=(), is_split=True)
     if change == "unknown":
         build = Build("11434 (abc)", 11434, hip().flags, devices=Unknown("it was not asked"))
 
@@ -170,6 +170,25 @@ def test_the_first_broken_step_to_the_card_is_named(roots: Roots, models: Path, 
 
     assert expected in why_ids(report)
     assert report.verdict == ("unknown" if change == "unknown" else "fails")
+
+
+def test_a_build_in_one_piece_is_not_called_one_for_the_cpu(roots: Roots, models: Path) -> None:
+    """Its backends are inside: that no library lies beside it says nothing."""
+    build = Build("11434 (abc)", 11434, hip().flags, devices=())
+
+    report = judged(roots, ["-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "4096"], build)
+
+    assert "gpu-not-in-build" not in why_ids(report)
+
+
+def test_without_a_gpu_what_is_suggested_asks_for_none(roots: Roots, models: Path) -> None:
+    """The same -ngl again would be the same failure."""
+    build = Build("11434 (abc)", 11434, hip().flags, devices=(), is_split=True)
+
+    report = judged(roots, ["-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "4096"], build)
+
+    assert report.suggestions
+    assert all(one.argv[one.argv.index("-ngl") + 1] == "0" for one in report.suggestions)
 
 
 def test_without_layers_asked_for_a_missing_gpu_is_no_fault(roots: Roots, models: Path) -> None:
