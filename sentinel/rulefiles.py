@@ -60,8 +60,19 @@ def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
     events: Files = {}
     problems: list[Problem] = []
     for path in paths:
-        if not path.exists():
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
             problems.append(Problem(str(path), "", "is not there; give a rule file or a folder of rule files"))
+            continue
+        except (OSError, ValueError) as error:
+            # A circle of links, a name that is too long, a folder that may not be entered, a zero byte.
+            why = error.strerror if isinstance(error, OSError) else error
+            problems.append(Problem(str(path), "", f"cannot be read: {why}"))
+            continue
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            # A pipe would be waited for, for ever.
+            problems.append(Problem(str(path), "", "is no regular file; save it as a file first"))
             continue
         found = list(_below(path, problems)) if path.is_dir() else [path]
         if not found and not problems:

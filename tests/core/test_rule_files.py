@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,22 @@ def test_what_is_no_rule_file_gets_one_sentence(data: bytes, what: str, events: 
 def test_a_path_that_is_not_there_is_said() -> None:
     _, problems = load_paths([Path("/nowhere/at/all")])
     assert any("is not there" in p.what for p in problems)
+
+
+def test_what_is_no_file_is_said_and_never_waited_for(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, a circle of links, a name that is too long, a zero byte, a device."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "one.toml").symlink_to("two.toml")
+    (tmp_path / "two.toml").symlink_to("one.toml")
+    asked = [tmp_path / "pipe.toml", tmp_path / "one.toml", tmp_path / ("x" * 300), tmp_path / "a\0b", Path("/dev/null")]
+    told = [p.what for p in load_paths(asked)[1][: len(asked)]]
+    assert [what.partition(";")[0].partition(":")[0] for what in told] == [
+        "is no regular file",
+        "cannot be read",
+        "cannot be read",
+        "cannot be read",
+        "is no regular file",
+    ]
 
 
 def test_two_rules_with_one_message_id_are_refused(events: dict[str, bytes]) -> None:
