@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import PROMISE, Sentinel, needs_root, wait_for
+from live import PROMISE, Sentinel, first_flags, needs_root, over, wait_for
 from real_server import Running, ServerDied, free_port, request, server
 
 pytestmark = pytest.mark.real_server
@@ -43,13 +43,6 @@ class Failing:
 
     def started(self, more: Sequence[str] = ()) -> AbstractContextManager[Running]:
         return server(*self.arguments, *more, log=self.log, port=self.port)
-
-
-def first_flags(alert: dict[str, Any]) -> list[str]:
-    """The words that the first fix says to add."""
-    added = re.search(r"\(add `([^`]*)` to the command line of llama-server\)", alert["fixes"][0]["do"])
-    assert added, alert["fixes"][0]
-    return shlex.split(added[1])
 
 
 def ask(url: str, words: int, **more: object) -> None:
@@ -143,12 +136,6 @@ def test_a_collapsed_context_is_mended_by_the_first_fix(sentinel: Sentinel, coll
     one = collapsed[what]
     assert one.alert["cause"]["id"] == COLLAPSES[what][2]
     over(sentinel, "context-collapse", one.name)
-
-
-def over(sentinel: Sentinel, rule: str, name: str) -> None:
-    """The alert is over, because the rule is known not to hold; that nothing can be judged would not do."""
-    wait_for(lambda: sentinel.alert(rule, name) is None, f"{rule} is over; {sentinel.ask('why', rule, name)}", PROMISE)
-    assert sentinel.verdicts(name)[rule] == ("no-match", "inactive")
 
 
 class TestServersThatDoNotStart:

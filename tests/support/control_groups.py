@@ -35,3 +35,17 @@ def control_group(name: str, memory_bytes: int, core_share: float) -> Iterator[l
             except OSError as error:
                 pytest.skip(f"no control group of our own here: {folder}: {error.strerror}")
         yield list(made)
+
+
+def raise_memory_limit(group: str, memory_bytes: int) -> None:
+    """Of the group with this path, as an alert names it."""
+    folder = _ROOT / group.lstrip("/") if (_ROOT / "cgroup.controllers").exists() else _ROOT / "memory" / group.lstrip("/")
+    (folder / ("memory.max" if (folder / "memory.max").exists() else "memory.limit_in_bytes")).write_text(str(memory_bytes))
+
+
+def lift_quota(groups: list[Path]) -> None:
+    """All of the processor for what runs in these groups."""
+    for folder in groups:
+        for file, value in (("cpu.max", f"max {_PERIOD_MICROSECONDS}"), ("cpu.cfs_quota_us", "-1")):
+            if (folder / file).exists():
+                (folder / file).write_text(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -130,6 +132,19 @@ def wait_for(condition: Callable[[], object], what: str, within: float) -> None:
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within:g} s: {what}")
         time.sleep(0.1)
+
+
+def first_flags(alert: dict[str, Any]) -> list[str]:
+    """The words that the first fix says to add."""
+    added = re.search(r"\(add `([^`]*)` to the command line of llama-server\)", alert["fixes"][0]["do"])
+    assert added, alert["fixes"][0]
+    return shlex.split(added[1])
+
+
+def over(sentinel: Sentinel, rule: str, name: str, within: float = PROMISE) -> None:
+    """The alert is over, because the rule is known not to hold; that nothing can be judged would not do."""
+    wait_for(lambda: sentinel.alert(rule, name) is None, f"{rule} is over; {sentinel.ask('why', rule, name)}", within)
+    assert sentinel.verdicts(name)[rule] == ("no-match", "inactive")
 
 
 def needs_root() -> None:
