@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sentinel.model.reading import Reading, Samples
 
-#: Readings; a batch of log lines is one. At 1 MiB a batch a full queue of them is what a stalled engine may cost.
+#: Readings; a batch of log lines is one. At 128 KiB a batch of a log file a full queue is 32 MiB, what a stalled engine may cost.
 SIZE = 256
 _MOST_AT_ONCE = 64
 

@@ -31,7 +31,7 @@ from sentinel.recording.form import (
 )
 
 READS = (1, 2)
-#: Bytes. A batch of log lines is at most 1 MiB (version 1 kept them whole); the state is cut into parts far below this.
+#: Bytes. A batch of log lines was at most 1 MiB in version 1, which kept them whole; the state is cut into parts far below this.
 MOST_LINE = 8 << 20
 #: Bytes of state; a busy machine's is some 2 MB.
 _MOST_STATE = 64 << 20

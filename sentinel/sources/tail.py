@@ -16,8 +16,9 @@ from sentinel.sources.base import SourceFault
 
 #: Bytes before the offset that are kept to tell "grew" from "was truncated and has regrown past the offset".
 FINGERPRINT = 256
-#: Bytes read at once, and so the size of one batch of lines.
-CHUNK = 1 << 20
+#: Bytes read at once, and so the size of one batch of lines. Where each line is an event, what is made of a batch and kept until
+#: the batch is taken is many times its size: 200,000 such lines cost 55 MB with batches of 1 MiB, 13 MB with these (measured).
+CHUNK = 1 << 17
 _SCAN = 1 << 16
 
 _KINDS = (
