@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sentinel.rules.operands import STRING, masked
+
 
 def _load_cel() -> ModuleType:
     """Import the extension module of `cel` without the package's own `__init__`.
@@ -40,11 +42,11 @@ def _load_cel() -> ModuleType:
 
 _cel = _load_cel()
 
-_STRING = re.compile(r"""r?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _PATH = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
 _WORDS = frozenset({"true", "false", "null", "in"})
 
 _COMPLAINT = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
+_UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
 _EXPECTING = re.compile(r",? expecting \{.*")
 #: what people write who know another language, and how CEL has it
 _MEANT = (
@@ -89,7 +91,7 @@ class Condition:
             raise ExpressionError(
                 f"it has {len(source)} characters, and {MAX_SOURCE} at most are read; split it into values and checks"
             )
-        if len(_LOOP.findall(_STRING.sub('""', source))) > 1:
+        if len(_LOOP.findall(STRING.sub('""', source))) > 1:
             raise ExpressionError("it goes over lists more than once; one map, filter, all, exists or exists_one is the most")
         try:
             self._program = _cel.compile(source)
@@ -145,13 +147,14 @@ class Condition:
         return value
 
     def evaluate(self, context: object) -> Any:
-        """The value, or None where a name that it needs is not known, or the numbers divide by zero or overflow 64 bits.
+        """The value, or None where a name that it needs is not known, a list has no such place, or the numbers divide by zero
+        or overflow 64 bits.
 
         Raises ExpressionError for a type mistake.
         """
         try:
             return self._program.execute(context)
-        except (KeyError, ArithmeticError):
+        except (LookupError, ArithmeticError):
             # Numbers come from strangers' files: one that overflows must silence its rule, not end the daemon.
             return None
         except RuntimeError as error:
@@ -165,6 +168,18 @@ class Condition:
                 raise
             raise ExpressionError(f"{self.source}: CEL gave up on it: {error}") from error
 
+    def missing_function(self, context: object) -> str | None:
+        """The function that CEL does not have for values of these types, None if it has all. The outcome is never known then."""
+        try:
+            self._program.execute(context)
+        except RuntimeError as error:
+            name = _UNDEFINED.search(str(error))
+            if name and re.search(rf"\b{name[1]}\s*\(", masked(self.source)):
+                return name[1]
+        except Exception:
+            return None  # what `evaluate` tells
+        return None
+
 
 def _is_panic(error: BaseException) -> bool:
     """A panic of Rust: PyO3 makes it a BaseException, and its class cannot be imported."""
@@ -176,25 +191,9 @@ def context(variables: Mapping[str, Any]) -> Any:
     return _cel.Context(dict(variables))
 
 
-def conjuncts(source: str) -> tuple[str, ...]:
-    """The operands of an expression's outermost ``&&``: one that is false makes it false. The expression itself if none."""
-    # Of the same length, so that places in the one are places in the other.
-    bare = _STRING.sub(lambda text: "_" * len(text[0]), source)
-    depth = begin = 0
-    out = []
-    for at, character in enumerate(bare):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and (character == "?" or bare.startswith("||", at)):
-            return (source,)
-        if depth == 0 and bare.startswith("&&", at):
-            out.append(source[begin:at].strip())
-            begin = at + 2
-    return (*out, source[begin:].strip())
-
-
 def _paths(source: str) -> tuple[str, ...]:
     """Dotted names that an expression reads: ``server.state``, ``init_failed.fields.why``, ``gpu_asked``."""
-    bare = _STRING.sub('""', source)
+    bare = masked(source)
     found: dict[str, None] = {}
     for match in _PATH.finditer(bare):
         path = re.sub(r"\s+", "", match.group(1))
@@ -207,7 +206,7 @@ def _paths(source: str) -> tuple[str, ...]:
 
 def _syntax(source: str, text: str) -> ExpressionError:
     """The parser's complaint in short, with what was probably meant."""
-    bare = _STRING.sub(lambda quoted: "_" * len(quoted[0]), source)
+    bare = STRING.sub(lambda quoted: "_" * len(quoted[0]), source)
     match = _COMPLAINT.search(text)
     row, what = (int(match[1]), match[3]) if match else (1, text.partition("\n")[0])
     if "Recursion limit" in text:

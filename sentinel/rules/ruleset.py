@@ -12,7 +12,8 @@ from sentinel.model.pattern import BuildRange, EventDef
 from sentinel.model.rule import CauseDef, EventBinding, FixDef, OverrideDef, RuleDef, WindowDef
 from sentinel.parsing.extract import Extractor
 from sentinel.rules.advice import builds_of
-from sentinel.rules.condition import Condition, conjuncts
+from sentinel.rules.condition import Condition
+from sentinel.rules.operands import conjuncts
 from sentinel.rules.template import Template
 
 SCOPES = ("server", "host", "gpu")

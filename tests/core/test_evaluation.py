@@ -16,8 +16,9 @@ from sentinel.model.alert import Verdict
 from sentinel.model.labels import HOST, Entity, Value
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
-from sentinel.rules.condition import Condition, conjuncts, context
+from sentinel.rules.condition import Condition, context
 from sentinel.rules.evaluate import evaluate, matching
+from sentinel.rules.operands import conjuncts
 from sentinel.rules.ruleset import CompiledRule, RuleSet
 
 SERVER = Entity("server", "llama.service")

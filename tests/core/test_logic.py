@@ -15,7 +15,8 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel.rules.condition import Condition, conjuncts, context
+from sentinel.rules.condition import Condition, context
+from sentinel.rules.operands import conjuncts
 
 #: What is known by dotted name. A name that is not there is unknown.
 Known = Mapping[str, Any]

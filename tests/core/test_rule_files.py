@@ -79,7 +79,7 @@ def test_a_good_rule_has_no_findings_and_passes(events: dict[str, bytes], tmp_pa
         ("{speed:.1f}", "{speed", "alert.summary", "a brace without its partner"),
         ("{speed:.1f}", "{sped:.1f}", "alert.summary", "did you mean 'speed'"),
         ('id = "other"', 'id = "no-gpu"', "cause 'no-gpu'", "is there twice"),
-        ('when = "failed.count > 0"', "", "cause 'no-gpu'", "can never be reached: other"),
+        ('when = "failed.count > 0"', "", "cause 'other'", "can never be reached: the condition of cause 'no-gpu', which"),
         ('cause = "other"', 'cause = "others"', "test 'slow'", "did you mean 'other'"),
         ('_tps" = 0.4', '_tps" = "x"', "test 'slow'.given.server.generation_tps", "which is float"),
         ('generation_tps" = 0.4', 'tps" = 0.4', "test 'slow'.given.server.tps", "gives unknown signal 'server.tps'"),
