@@ -173,7 +173,10 @@ class Daemon:
         found: list[Entry] = []
 
         def there() -> bool:
+            ended = self.process.poll() if self.process is not None else None
             found[:] = [e for e in self.journal.of(rule, entity) if e.state == state][after:]
+            if not found and ended is not None:
+                raise NotWell(f"the daemon ended with {ended} before {rule} {state} of {entity} was told")
             return bool(found)
 
         wait_for(there, f"{rule} {state} of {entity}; it said: {self.said()[-500:]}", within)
