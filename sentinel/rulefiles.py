@@ -26,6 +26,10 @@ _ID = re.compile(rb"(?m)^id\s*=\s*[\"']([^\"'\n]*)[\"']")
 _NAME = re.compile(rb"(?m)^name\s*=\s*[\"']([^\"'\n]*)[\"']")
 #: Files may change while they are read: then they are read again, so often at most.
 _TRIES = 3
+#: Rule files below one folder. 17 are shipped; more than this is a folder that was not meant.
+MAX_FILES = 500
+#: Names looked at to find them: `rules lint /` must not walk through the whole machine.
+MAX_NAMES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +98,23 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     def refused(error: OSError) -> None:
         problems.append(Problem(str(error.filename), "", f"cannot be read: {error.strerror}"))
 
-    found = [Path(here) / name for here, _, names in os.walk(folder, onerror=refused) for name in names]
+    found: list[Path] = []
+    looked_at = 0
+    for here, folders, names in os.walk(folder, onerror=refused):
+        looked_at += len(folders) + len(names)
+        found += [Path(here) / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+        if len(found) > MAX_FILES or looked_at > MAX_NAMES:
+            what = f"{MAX_FILES} *.toml files" if len(found) > MAX_FILES else f"{MAX_NAMES} files and folders"
+            problems.append(
+                Problem(str(folder), "", f"holds more than {what}; give the folder that holds your rules, or the files")
+            )
+            return
     for file in sorted(found):
-        if file.suffix == ".toml" and not file.name.startswith("."):
-            # A pipe would be waited for, for ever.
-            if file.exists() and not file.is_file():
-                problems.append(Problem(str(file), "", "is no regular file"))
-            else:
-                yield file
+        # A pipe would be waited for, for ever.
+        if file.exists() and not file.is_file():
+            problems.append(Problem(str(file), "", "is no regular file"))
+        else:
+            yield file
 
 
 def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:

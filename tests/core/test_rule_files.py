@@ -210,6 +210,19 @@ def test_what_is_no_file_is_said_and_never_waited_for(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_of_very_many_files_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(4):
+        (tmp_path / f"rule-{i}.toml").write_text(GOOD)
+    monkeypatch.setattr("sentinel.rulefiles.MAX_FILES", 3)
+    rules, _, problems = read([tmp_path])
+    assert rules == {}
+    assert [p.what for p in problems] == ["holds more than 3 *.toml files; give the folder that holds your rules, or the files"]
+    monkeypatch.setattr("sentinel.rulefiles.MAX_FILES", 4)
+    assert len(read([tmp_path])[0]) == 4
+    monkeypatch.setattr("sentinel.rulefiles.MAX_NAMES", 3)
+    assert "holds more than 3 files and folders" in read([tmp_path])[2][0].what
+
+
 def test_two_rules_with_one_message_id_are_refused(events: dict[str, bytes]) -> None:
     definitions, _ = load_events(events)
     files = {"a.toml": GOOD.encode(), "b.toml": GOOD.replace('id = "too-slow"', 'id = "slower"', 1).encode()}
