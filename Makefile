@@ -11,7 +11,7 @@ export CACHE
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
-	@echo 'make test       every test, the ones against the real llama-server included'
+	@echo 'make test       every test, the ones against the real llama-server included; FULL=1 with those that take minutes'
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
@@ -51,7 +51,7 @@ lint: setup
 	$(BIN)/sentinel rules test
 
 test: setup-real lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(FULL),,-m 'not long') $(PYTEST)
 
 bench: setup-real
 	@$(BIN)/python bench/run.py

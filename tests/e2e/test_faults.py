@@ -7,10 +7,12 @@ import pytest
 from faults.run import attempt
 
 #: Those that take a few seconds each; the others need minutes, a mount or a control group to mean anything.
-SHORT = ("killed", "log-copytruncated", "journald-stopped", "socket-folder-removed", "clock-set-by-a-day")
+SHORT = ("killed", "log-copytruncated", "journald-stopped", "socket-folder-removed")
+#: Three starts of a daemon under another clock: half a minute.
+LONG = ("clock-set-by-a-day",)
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_nothing_is_lost(name: str) -> None:
     row = attempt(name, short=True)
     if row.skipped:

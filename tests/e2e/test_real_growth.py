@@ -20,7 +20,7 @@ from live import PROMISE, Sentinel, first_flags, needs_root, over, wait_for
 from make_models import write_moe
 from real_server import ServerDied, free_port, request, server
 
-pytestmark = [pytest.mark.real_server, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.real_server, pytest.mark.timeout(240)]
 
 _SHORTER = {
     "prompt-cache-growth": """

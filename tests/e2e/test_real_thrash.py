@@ -16,7 +16,7 @@ from control_groups import control_group, raise_memory_limit
 from live import Sentinel, needs_root, over
 from real_server import large_model, request, server
 
-pytestmark = [pytest.mark.real_server, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.real_server, pytest.mark.root, pytest.mark.timeout(300)]
 
 _LIMIT = 250 << 20
 #: A daemon's own rule folder holds this, so that the end is not held back for a minute; when it is over is as shipped.
