@@ -25,7 +25,8 @@ import pytest
 from live import PROMISE, Sentinel, first_flags, needs_root, over, wait_for
 from real_server import Running, ServerDied, free_port, request, server
 
-pytestmark = pytest.mark.real_server
+#: The fixture of the collapses provokes seven of them at once: three minutes on a busy machine.
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
 
 
 @dataclass
