@@ -196,6 +196,7 @@ class TestServersThatDoNotStart:
         self.mend(one, sentinel, "unsupported-model")
 
 
+@pytest.mark.long
 def test_weights_that_may_not_be_locked_are_locked_once_the_limit_is_lifted(
     sentinel: Sentinel, models: Path, tmp_path: Path
 ) -> None:
