@@ -5,35 +5,34 @@ The same readings on the same rules give the same transitions, byte for byte.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sentinel.alerts import flapping
-from sentinel.alerts.book import Book, Record, Told
+from sentinel.agenda import Agenda, timing
+from sentinel.alerts.book import Book, Record
 from sentinel.alerts.incidents import Incidents
-from sentinel.alerts.lifecycle import Change, Life, Observation, Timing, advance, deadline
-from sentinel.alerts.silences import Silence, Silences, hushed
+from sentinel.alerts.lifecycle import Change, Observation, advance
+from sentinel.alerts.silences import Silence, Silences
 from sentinel.facts.attribution import GROWTH, Attribution
 from sentinel.facts.beliefs import Beliefs
 from sentinel.facts.cards import Cards
 from sentinel.facts.speeds import SPOILED_BY, Speeds
 from sentinel.learning import Learning
 from sentinel.model.alert import Transition, Verdict
-from sentinel.model.labels import HOST, Entity, Scope
+from sentinel.model.labels import HOST, Entity
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.parsing.extract import Match
 from sentinel.parsing.recall import Recalled, recall
 from sentinel.rules.condition import ExpressionError
-from sentinel.rules.evaluate import Finding, conclude, evaluate, matching
+from sentinel.rules.evaluate import Finding, evaluate, matching
 from sentinel.rules.ruleset import CompiledRule, RuleSet
+from sentinel.telling import Teller
 
 #: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
 _SWEEP = 10.0
 #: A server that ended is shown this long. Seconds; longer than any restart, shorter than a day of experiments.
 _RETIRE = 3600.0
-_DOCS = "https://github.com/ggml-org/llama.cpp"
 
 
 @dataclass(slots=True)
@@ -65,14 +64,21 @@ class Engine:
         self.events_seen = 0
         #: what judging each rule took since the start, where there is a stopwatch
         self.costs: dict[str, Cost] = {}
+        #: what is to be judged
+        self.agenda = Agenda(ruleset, self.beliefs, self.book, self.incidents)
         self._stopwatch = stopwatch
+        self._teller = Teller(self.beliefs, self.incidents, self.silences)
         self._attribution = Attribution(self.beliefs)
         self._cards = Cards(self.beliefs)
         self._learning = Learning(
-            self.beliefs, self._attribution, self.speeds, self._healthy, self._touch, self._mark_entity, self.book.rename
+            self.beliefs,
+            self._attribution,
+            self.speeds,
+            self._healthy,
+            self.agenda.touch,
+            self.agenda.mark_entity,
+            self.book.rename,
         )
-        self._timers: list[tuple[float, str, Scope, str]] = []
-        self._dirty: dict[tuple[str, Entity], None] = {}
         self._swept = float("-inf")
         self._take(ruleset)
 
@@ -80,7 +86,7 @@ class Engine:
         self.ruleset = ruleset
         self.beliefs.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
         self.incidents.use(r.rule for r in ruleset.rules.values())
-        self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
+        self.agenda.use(ruleset)
         self.unhealthy = {}
 
     def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
@@ -102,10 +108,10 @@ class Engine:
                 reason = "rule-changed"
             if reason:
                 change = Change(record.state, "resolved", reason)
-                out += self._tell(old.rules[record.rule], record, change, record.life, at, so=False)
+                out += self._teller.tell(old.rules[record.rule], record, change, record.life, at, so=False)
                 self.book.drop(record.rule, record.entity)
-        self._mark_all()
-        return out + self._evaluate_dirty(at)
+        self.agenda.mark_all()
+        return out + self.evaluate_dirty(at)
 
     def _changed(self, record: Record, ruleset: RuleSet) -> bool:
         new = ruleset.rules.get(record.rule)
@@ -121,13 +127,14 @@ class Engine:
         """Look again at what a silence, which `silences` holds by now or no more, covers. What it hid and still fires is told."""
         for record in self.book.open():
             if silence.rule in ("", record.rule) and silence.name in ("", record.entity.name):
-                self._mark(record.rule, record.entity)
-        return self._evaluate_dirty(at)
+                self.agenda.mark(record.rule, record.entity)
+        return self.evaluate_dirty(at)
 
     def step(self, reading: Reading) -> list[Transition]:
         """Take in one reading and return what changed."""
         at = reading.at
-        out = self._run_timers(at)
+        self.agenda.run_timers(at)
+        out = self.evaluate_dirty(at)
         if isinstance(reading, LogLines | ClaimedLines):
             out += self._lines(reading)
         elif isinstance(reading, Samples):
@@ -140,7 +147,7 @@ class Engine:
             self._learning.gone(reading)
         elif isinstance(reading, Tick):
             self._tick(at)
-        return out + self._evaluate_dirty(at)
+        return out + self.evaluate_dirty(at)
 
     # --- readings ---
 
@@ -161,7 +168,7 @@ class Engine:
         owner = HOST if reading.kind == "kernel" else reading.entity
         if (owner, reading.kind) not in self.beliefs.heard:
             self.beliefs.heard.add((owner, reading.kind))
-            self._mark_entity(owner)
+            self.agenda.mark_entity(owner)
         out: list[Transition] = []
         by_event = self.ruleset.by_event
         for match in self._matches(reading):
@@ -170,7 +177,7 @@ class Engine:
             if definition.starts_run:
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
                 happened = _time_of(reading, match)
-                out += self._evaluate_dirty(max(reading.at, happened))
+                out += self.evaluate_dirty(max(reading.at, happened))
                 self._learning.run_started(entity, happened, reading.at)
             self._learning.line(match, entity, reading)
             if definition.name not in by_event and reading.kind != "kernel":
@@ -199,39 +206,21 @@ class Engine:
         attributed = self._attribution.attribute(event)
         self.beliefs.log.add(attributed)
         for rule_id in self.ruleset.by_event.get(attributed.name, ()):
-            self._mark(rule_id, attributed.entity)
-
-    def _touch(self, signal: str, entity: Entity) -> None:
-        for rule_id in self.ruleset.by_signal.get(signal, ()):
-            if entity == HOST and self.ruleset.rules[rule_id].rule.scope != "host":
-                for other in self._entities(self.ruleset.rules[rule_id]):
-                    self._mark(rule_id, other)
-            else:
-                self._mark(rule_id, entity)
+            self.agenda.mark(rule_id, attributed.entity)
 
     def _tick(self, at: float) -> None:
         if self.silences.expire(at):
-            self._mark_open()
+            self.agenda.mark_open()
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)
-            self._mark_all()
+            self.agenda.mark_all()
             return
-        for rule_id in self._restless:
-            compiled = self.ruleset.rules[rule_id]
-            for entity in self._entities(compiled):
-                if compiled.windows or any(
-                    self._happened(entity, b.event) for b in compiled.bindings.values() if b.over is not None
-                ):
-                    self._mark(rule_id, entity)
+        self.agenda.mark_restless()
 
     def _healthy(self, entity: Entity) -> bool:
         """No alert is open that makes this server slow, or that may be about to say so."""
         return not any(r.rule in SPOILED_BY and (r.entity == entity or r.entity.scope != "server") for r in self.book.open())
-
-    def _happened(self, entity: Entity, event: str) -> bool:
-        """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""
-        return self.beliefs.happened(entity, event, float("-inf"))[0] > 0
 
     def _retire(self, at: float) -> None:
         """Forget servers that ended long ago and have nothing open: names by port would pile up for ever."""
@@ -245,51 +234,11 @@ class Engine:
 
     # --- evaluation ---
 
-    def _entities(self, compiled: CompiledRule) -> list[Entity]:
-        scope = compiled.rule.scope
-        if scope == "host":
-            return [HOST]
-        known = [e for e in self.beliefs.facts.entities() if e.scope == scope]
-        # A card that is gone, or that only the kernel's log named, has no facts, and its alert must end some day.
-        return known + [r.entity for r in self.book.open() if r.rule == compiled.rule.id and r.entity not in known]
-
-    def _mark(self, rule_id: str, entity: Entity) -> None:
-        if self.ruleset.rules[rule_id].rule.scope == entity.scope:
-            self._dirty[(rule_id, entity)] = None
-
-    def _mark_entity(self, entity: Entity) -> None:
-        for rule_id, compiled in self.ruleset.rules.items():
-            if entity == HOST and compiled.rule.scope != "host":
-                for other in self._entities(compiled):
-                    self._mark(rule_id, other)
-            else:
-                self._mark(rule_id, entity)
-
-    def _mark_all(self) -> None:
-        for rule_id, compiled in self.ruleset.rules.items():
-            for entity in self._entities(compiled):
-                self._mark(rule_id, entity)
-
-    def _mark_open(self) -> None:
-        for record in self.book.open():
-            self._mark(record.rule, record.entity)
-
-    def _run_timers(self, at: float) -> list[Transition]:
-        while self._timers and self._timers[0][0] <= at:
-            _, rule_id, scope, name = heapq.heappop(self._timers)
-            if rule_id in self.ruleset.rules:
-                self._mark(rule_id, Entity(scope, name))
-        return self._evaluate_dirty(at) if self._dirty else []
-
-    def _evaluate_dirty(self, at: float) -> list[Transition]:
+    def evaluate_dirty(self, at: float) -> list[Transition]:
+        """Judge what is on the agenda, and what that puts there."""
         out: list[Transition] = []
-        rank = self.incidents.rank
-        while self._dirty:
-            due: Iterable[tuple[str, Entity]] = self._dirty
-            self._dirty = {}
-            if rank:
-                due = sorted(due, key=lambda one: rank.get(one[0], 0))
-            for rule_id, entity in due:
+        while self.agenda:
+            for rule_id, entity in self.agenda.take():
                 begun = self._stopwatch() if self._stopwatch is not None else 0.0
                 out += self._judge(self.ruleset.rules[rule_id], entity, at)
                 if self._stopwatch is not None:
@@ -321,89 +270,23 @@ class Engine:
         run = self.beliefs.runs.get(entity)
         gone = run is not None and run.gone and not rule.outlives_server
         before = record.life
-        timing = flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
         seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
-        record.life, change = advance(before, seen, timing)
+        record.life, change = advance(before, seen, timing(compiled, record))
         if record.life.state != before.state:
             for other in self.incidents.effects_of(record):
-                self._mark(other.rule, other.entity)
+                self.agenda.mark(other.rule, other.entity)
         so = finding.verdict is Verdict.MATCH and record.life.clear_since is None
         change = self.incidents.pass_on(record, change, at, so=so)
-        self._wake(record, at)
+        self.agenda.wake(record, at)
         if change is not None and change.new in ("pending", "firing"):
-            self._conclude(compiled, record, finding, anew=change.new == "firing")
-        elif change is None and self._refreshed(compiled, record, finding):
+            self._teller.conclude(compiled, record, finding, anew=change.new == "firing")
+        elif change is None and self._teller.refreshed(compiled, record, finding):
             change = Change("firing", "firing", "cause-found")
-        return self._tell(compiled, record, change, before, at, so=so)
-
-    def _wake(self, record: Record, at: float) -> None:
-        """Look again when time alone can change what is told."""
-        rule = self.ruleset.rules[record.rule].rule
-        timing = flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
-        for due in (deadline(record.life, timing), self.incidents.due(record)):
-            if due is not None and due > at:
-                heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
-
-    def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
-        conclusion = conclude(compiled, record.entity, finding, self.beliefs)
-        known = () if anew else record.told.causes
-        causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)
-        run = self.beliefs.runs.get(record.entity)
-        pid = run.pid if run is not None else 0
-        record.told = Told(conclusion.summary, conclusion.cause, conclusion.fixes, conclusion.evidence, pid, causes)
-
-    def _refreshed(self, compiled: CompiledRule, record: Record, finding: Finding) -> bool:
-        """Keep a firing alert's text true; a cause that was not told before is told, once an episode."""
-        if record.state != "firing" or finding.verdict is not Verdict.MATCH:
-            return False
-        before = record.told.causes
-        self._conclude(compiled, record, finding, anew=False)
-        return record.told.causes != before and self.incidents.reason_for(record) is None
-
-    def _tell(
-        self, compiled: CompiledRule, record: Record, change: Change | None, before: Life, at: float, *, so: bool
-    ) -> Iterable[Transition]:
-        """What people are told, if anything, of a change that is theirs to know."""
-        record.flaps, change = flapping.counted(record.flaps, change, before, record.life, at)
-        silence = self.silences.covering(record.rule, record.entity, at)
-        record.hush, change, silenced = hushed(record.hush, change, silence, fires=record.state == "firing", so=so)
-        if change is None:
-            return ()
-        if change.new == "resolved":
-            record.ended = change.reason
-        return (replace(self._transition(compiled, record, change, at), silenced=silenced),)
-
-    def _transition(self, compiled: CompiledRule, record: Record, change: Change, at: float) -> Transition:
-        rule, told = compiled.rule, record.told
-        over = change.new == "resolved"
-        cause = self.incidents.reason_for(record)
-        return Transition(
-            at=at,
-            rule=rule.id,
-            state=change.new,
-            previous=change.old,
-            reason=change.reason,
-            severity=rule.severity,
-            entity=record.entity,
-            fingerprint=compiled.fingerprint(record.entity),
-            summary=told.summary,
-            cause=told.cause,
-            fixes=() if over else told.fixes,
-            evidence=told.evidence,
-            message_id=rule.message_id,
-            title=rule.title,
-            since=None if over else record.life.since,
-            pid=told.pid,
-            documentation=rule.references[0] if rule.references else _DOCS,
-            explained_by=None if over or cause is None else cause.rule,
-            flapping=record.flaps.since is not None,
-        )
+        return self._teller.tell(compiled, record, change, before, at, so=so)
 
     def standing(self, compiled: CompiledRule, record: Record) -> Transition:
         """An open alert as it stands, in the form of a transition."""
-        state = record.state
-        standing = self._transition(compiled, record, Change(state, state, "standing"), record.life.since)
-        return replace(standing, silenced=record.hush.by or None if state == "firing" else None)
+        return self._teller.standing(compiled, record)
 
     # --- state ---
 
@@ -421,7 +304,7 @@ class Engine:
             if run.pid and not run.gone:
                 self._attribution.found(entity, run.pid, run.start, {})
         for record in self.book.open():
-            self._wake(record, float("-inf"))
+            self.agenda.wake(record, float("-inf"))
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state between two steps: an engine that resumes from it goes on exactly as this one does."""
@@ -432,7 +315,7 @@ class Engine:
             "card": self._cards.dump(),
             "silences": self.silences.dump(),
             "speeds": self.speeds.dump(),
-            "timers": [list(timer) for timer in sorted(set(self._timers))],
+            "timers": self.agenda.dump(),
             "swept": self._swept if self._swept != float("-inf") else None,
             "unhealthy": dict(self.unhealthy),
         }
@@ -447,10 +330,7 @@ class Engine:
         # recordings made before there were baselines have none
         if (speeds := data.get("speeds")) is not None:
             self.speeds.load(speeds)
-        # A timer that has run out is not set again, or rules would be judged once more than they were; a changed rule may
-        # have other times, as `load` has set them.
-        kept = {timer for timer in self._timers if timer[1] in changed}
-        self._timers = sorted(kept | {(due, rule, scope, name) for due, rule, scope, name in data["timers"]})
+        self.agenda.load(data["timers"], frozenset(changed))
         self._swept = float("-inf") if data["swept"] is None else data["swept"]
         self.unhealthy = {r: why for r, why in data["unhealthy"].items() if r in self.ruleset.rules and r not in changed}
 

@@ -41,8 +41,8 @@ class EvaluatesEverything(Engine):
 
     def step(self, reading: Reading) -> list[Transition]:
         first = super().step(reading)
-        self._mark_all()
-        return first + self._evaluate_dirty(reading.at)
+        self.agenda.mark_all()
+        return first + self.evaluate_dirty(reading.at)
 
 
 def _values(signal: Signal) -> st.SearchStrategy[Value | Unknown]:

@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("parsing", "facts", "sizing"),
     ("alerts", "rules"),
-    ("learning", "rebase"),
+    ("learning", "rebase", "agenda", "telling"),
     ("engine", "recording"),
     ("trial", "views", "replay", "starts"),
     ("explain", "metrics"),
