@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sentinel.sizing.footprint import Footprint
+from sentinel.sizing.need import firm, unlocked
 from sentinel.sizing.settings import HOST, Device, Item
 
 Effect = Literal["fails", "tight", "unknown", "note"]
@@ -175,17 +176,17 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
     whys, items = _locking(items, budget)
     if budget.host is None:
         return [*whys, Why("memory-unknown", "how much memory it can take is not known", "unknown")]
-    firm = [_touched(item) for item in items if item.locked or not item.mapped]
-    low, high = needed(firm)
+    lasting = firm(items)
+    low, high = needed(lasting)
     locked = needed(item for item in items if item.locked)[0]
     there = f"{budget.where} can give {gib(budget.host)}"
     kept = [item for item in items if item.mapped and not item.locked]
-    largest = max((item for item in firm if item.kind == "kv"), key=lambda item: item.low, default=None)
+    largest = max((item for item in lasting if item.kind == "kv"), key=lambda item: item.low, default=None)
     if budget.most is not None and largest is not None and largest.low > budget.most:
         text = f"the KV cache of {gib(largest.low)} is larger than memory and swap of the machine ({gib(budget.most)})"
         return [*whys, Why("kv-cannot-be-allocated", f"{text}: the kernel refuses it at once", "fails", 1.0)]
     if low > budget.host + budget.swap or locked > budget.host:
-        return [*whys, _kill(firm, low, budget, there)]
+        return [*whys, _kill(lasting, low, budget, there)]
     if low > budget.host:
         text = f"{gib(low)} cannot be dropped and {there}: {gib(low - budget.host)} go to swap and are read again for each token"
         return [*whys, Why("will-thrash", text, "fails")]
@@ -201,17 +202,11 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
         text = f"{brake}; {gib(low)} cannot be dropped"
         return [*whys, Why("will-thrash", text, "fails")]
     if high + needed(kept)[1] > budget.host:
-        return [*whys, _may_outgrow(firm, high + needed(kept)[1], there)]
+        return [*whys, _may_outgrow(lasting, high + needed(kept)[1], there)]
     if budget.host - high - needed(kept)[1] < budget.host // _HOST_MARGIN_SHARE:
         left = budget.host - high - needed(kept)[1]
         return [*whys, Why("memory-headroom-small", f"{gib(left)} of memory stay free, and {there}", "tight")]
     return whys
-
-
-def _touched(item: Item) -> Item:
-    """Buffers for computing are allocated whole and take memory only where something is written: of 512 MiB that a server had
-    reserved for logits, 8 were resident after a long prompt (measured)."""
-    return replace(item, low=0) if item.kind in ("compute", "output") else item
 
 
 def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Item]]:
@@ -228,20 +223,15 @@ def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Ite
         " refused on the way, the server goes on without it and says so in one line"
     )
     share = min(budget.lock_limit / locked[0], 1.0) if locked[0] else 0.0
-    loose = [_unlocked(item) if item.locked else item for item in items]
-    return [Why("mlock-denied", text, "fails", round(share, 2))], loose
+    return [Why("mlock-denied", text, "fails", round(share, 2))], unlocked(items)
 
 
-def _unlocked(item: Item) -> Item:
-    return replace(item, locked=False)
-
-
-def _kill(firm: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
+def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
     """Weights come first, the cache is written with zeros after them. The share is that of the model, at the low bound."""
     assert budget.host is not None
-    weights = needed(item for item in firm if item.kind == "weights")[0]
-    before = min(needed(item for item in firm if item.kind == "overhead")[0], _BEFORE_WEIGHTS)
-    capacity = budget.host + (0 if any(item.locked for item in firm) else budget.swap)
+    weights = needed(item for item in lasting if item.kind == "weights")[0]
+    before = min(needed(item for item in lasting if item.kind == "overhead")[0], _BEFORE_WEIGHTS)
+    capacity = budget.host + (0 if any(item.locked for item in lasting) else budget.swap)
     need = f"{gib(low)} cannot be dropped ({gib(weights)} of weights), and {there}"
     if budget.swap:
         need += f" and {gib(budget.swap)} of swap"
@@ -251,8 +241,8 @@ def _kill(firm: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
     return Why("killed-while-loading", f"{need}: killed at the end of the load, when the cache is written", "fails", 1.0)
 
 
-def _may_outgrow(firm: Sequence[Item], high: int, there: str) -> Why:
-    grows = max(firm, key=lambda item: item.high - item.low, default=None)
+def _may_outgrow(lasting: Sequence[Item], high: int, there: str) -> Why:
+    grows = max(lasting, key=lambda item: item.high - item.low, default=None)
     what = f", mostly for {_KINDS.get(grows.kind, grows.kind)}" if grows is not None and grows.high > grows.low else ""
     text = f"it may grow to {gib(high)}{what}, and {there}"
     return Why("memory-may-not-suffice", text, "tight")

@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sentinel.model.labels import Unknown, Value
-from sentinel.sizing.architectures import caches
 from sentinel.sizing.model_file import Model, Tensor
-from sentinel.sizing.shape import ModelShape
 from sentinel.sources.gguf_bytes import GgufError, Reader, read_value
 from sentinel.sources.gguf_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.sources.roots import clean
@@ -32,7 +30,6 @@ _EXPERTS = re.compile(r"_exps\.weight\Z|\.ffn_(?:gate|up|down)\.\d+\.weight\Z")
 _ABOUT = (
     "bytes", "arch", "ctx_train", "layers", "experts", "experts_used", "bpw", "expert_bpw", "expert_types", "label"
 )  # fmt: skip
-_BLOCK = re.compile(r"blk\.(\d{1,5})\.")
 #: hyper-parameters of the architecture, and what is needed of the general keys; the vocabulary is passed over
 _KEYS = re.compile(r"general\.(?:architecture|file_type|alignment)\Z|(?!general\.|tokenizer\.)[\w-]{1,40}\.[\w.-]{1,80}\Z")
 #: more tensors than any model has; of a file with more only the sums are kept
@@ -57,10 +54,6 @@ class GgufHeader:
     expert_bytes: int = 0
     #: why the sums are not whole, empty when they are
     incomplete: str = ""
-    #: bytes of the tensors of each block, of the experts among them, and of the token embeddings
-    block_bytes: Mapping[int, int] = field(default_factory=dict)
-    block_expert_bytes: Mapping[int, int] = field(default_factory=dict)
-    input_bytes: int = 0
     #: every tensor, empty where there are more than any model has
     tensors: tuple[Tensor, ...] = ()
     #: sizes of the files, one a split
@@ -76,37 +69,6 @@ class GgufHeader:
         """An integer of the architecture's own keys, for example ``block_count``."""
         value = self.metadata.get(f"{self.arch}.{key}")
         return value if isinstance(value, int) else None
-
-    def shape(self) -> ModelShape | Unknown:
-        """What the arithmetic of memory needs; Unknown where tensors could not all be read."""
-        if self.incomplete:
-            return Unknown(self.incomplete)
-        heads_kv = self.metadata.get(f"{self.arch}.attention.head_count_kv")
-        heads = self.of_arch("attention.head_count") or 0
-        if isinstance(heads_kv, int) or (heads_kv is None and heads):
-            # llama.cpp takes the number of heads where that of the KV heads is missing (llama-model.cpp, load_hparams)
-            heads_kv = (heads_kv if isinstance(heads_kv, int) else heads,)
-        model = model_of(self)
-        laid_out = Unknown(model.why) if isinstance(model, Unknown) else caches(model)
-        rows: tuple[tuple[int, int], ...] = ()
-        if not isinstance(laid_out, Unknown):
-            rows = tuple((0, 0) if n.windowed or n.further else (n.k, n.v) for n in laid_out.layers)
-        return ModelShape(
-            arch=self.arch,
-            layers=self.of_arch("block_count") or 0,
-            ctx_train=self.of_arch("context_length") or 0,
-            embed=self.of_arch("embedding_length") or 0,
-            heads=heads,
-            heads_kv=heads_kv if isinstance(heads_kv, tuple) else (),
-            key_length=self.of_arch("attention.key_length") or 0,
-            value_length=self.of_arch("attention.value_length") or 0,
-            is_mla=self.of_arch("attention.key_length_mla") is not None,
-            weights_bytes=self.weights_bytes,
-            block_bytes=self.block_bytes,
-            block_expert_bytes=self.block_expert_bytes,
-            input_bytes=self.input_bytes,
-            rows=rows,
-        )
 
     def signals(self) -> dict[str, Value | Unknown]:
         """Signals ``server.model_*``."""
@@ -167,13 +129,10 @@ def read_model(path: str) -> GgufHeader:
     if not parts:
         raise GgufError(missing[0])
     types, expert_types = Counter[str](), Counter[str]()
-    blocks, block_experts = Counter[int](), Counter[int]()
     metadata: _Metadata = {}
     for part in parts:
         types.update(part.types)
         expert_types.update(part.expert_types)
-        blocks.update(part.block_bytes)
-        block_experts.update(part.block_expert_bytes)
         metadata |= {key: value for key, value in part.metadata.items() if key not in metadata}
     return GgufHeader(
         sum(part.file_bytes for part in parts),
@@ -183,9 +142,6 @@ def read_model(path: str) -> GgufHeader:
         sum(part.weights_bytes for part in parts),
         sum(part.expert_bytes for part in parts),
         missing[0] if missing else next((part.incomplete for part in parts if part.incomplete), ""),
-        blocks,
-        block_experts,
-        sum(part.input_bytes for part in parts),
         tuple(replace(tensor, file=number) for number, part in enumerate(parts) for tensor in part.tensors),
         tuple(part.file_bytes for part in parts),
         next((part.truncated for part in parts if part.truncated), ""),
@@ -238,8 +194,7 @@ def _parse(reader: Reader) -> GgufHeader:
         if value is not None:
             metadata[key] = value
     types, expert_types = Counter[str](), Counter[str]()
-    blocks, block_experts = Counter[int](), Counter[int]()
-    all_bytes = expert_bytes = input_bytes = 0
+    all_bytes = expert_bytes = 0
     strange = ""
     listed: list[Tensor] = []
     for _ in range(tensors):
@@ -250,16 +205,9 @@ def _parse(reader: Reader) -> GgufHeader:
             listed.append(tensor)
         types[tensor.type] += weights
         all_bytes += tensor.bytes
-        number = _BLOCK.match(tensor.name)
-        if number is not None:
-            blocks[int(number[1])] += tensor.bytes
-        elif tensor.name.startswith("token_embd."):
-            input_bytes += tensor.bytes
         if _EXPERTS.search(tensor.name):
             expert_types[tensor.type] += weights
             expert_bytes += tensor.bytes
-            if number is not None:
-                block_experts[int(number[1])] += tensor.bytes
     start = _data_start(reader, metadata)
     end = max((start + tensor.offset + tensor.bytes for tensor in listed), default=0)
     return GgufHeader(
@@ -270,9 +218,6 @@ def _parse(reader: Reader) -> GgufHeader:
         all_bytes,
         expert_bytes,
         strange,
-        blocks,
-        block_experts,
-        input_bytes,
         tuple(replace(tensor, offset=start + tensor.offset) for tensor in listed),
         (reader.size,),
         f"{reader.path} is {end - reader.size} bytes shorter than its header says: it is truncated" if end > reader.size else "",

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 
 from sentinel.model.labels import Unknown
-from sentinel.sizing.need import Loading, Need, Placement, need
+from sentinel.sizing.need import Around, Need, need
+from sentinel.sizing.settings import Settings
 from sentinel.sources.argv import Requested
-from sentinel.sources.gguf import GgufHeader
+from sentinel.sources.gguf import GgufHeader, model_of
+from sentinel.sources.memory_flags import AnyBuild, settings_of
 from sentinel.sources.roots import Roots, read_number, read_text
 
 #: CAP_IPC_LOCK lifts RLIMIT_MEMLOCK (mm/mlock.c, do_mlock); include/uapi/linux/capability.h
 _CAP_IPC_LOCK = 14
 _NODES = ("kfd", "dxg", "nvidia[0-9]*", "nvidiactl", "dri/renderD*", "accel/accel*")
-_ALL_BLOCKS = 1 << 30
 
 
 def needed(
@@ -29,30 +30,24 @@ def needed(
         return Unknown("a router loads no model itself")
     if model is None:
         return Unknown("the header of the model file cannot be read, or the model was fetched by name")
-    shape = model.shape()
-    if isinstance(shape, Unknown):
-        return shape
-    ctx, layers = requested.number("ctx", 0), requested.gpu_layers()
-    if isinstance(ctx, Unknown):
-        return ctx
-    if isinstance(layers, Unknown):
-        return layers
-    kept = _ALL_BLOCKS if requested.flag("cpu_moe") else requested.number("n_cpu_moe", 0)
-    devices = requested.text("device").strip().lower()
-    no_gpu = devices == "none" or not has_gpu_nodes(roots)
-    elsewhere = "rpc" in requested.settings
-    where = Placement(layers, no_gpu, vram_total(roots), 0 if isinstance(kept, Unknown) else kept, elsewhere=elsewhere)
-    how = Loading(
-        mapped=requested.on("mmap", default=True),
-        locked=requested.flag("mlock"),
-        lock_limit_bytes=lock_limit,
-        ctx=ctx,
-        fit_floor_known="fit_ctx" not in requested.settings,
-        cache_type_k=requested.text("cache_type_k", "f16").lower(),
-        cache_type_v=requested.text("cache_type_v", "f16").lower(),
-        cache_on_gpu=requested.on("kv_offload", default=True) and (elsewhere or not no_gpu),
-    )
-    return need(shape, where, how)
+    whole = model_of(model)
+    if isinstance(whole, Unknown):
+        return whole
+    settings = settings_of(requested, AnyBuild())
+    if isinstance(settings, Unknown):
+        return settings
+    far = "rpc" in requested.settings
+    elsewhere = far or not (settings.device_none or not has_gpu_nodes(roots))
+    around = Around(elsewhere, lock_limit, None if far else vram_total(roots))
+    return need(whole, settings, around, _load_modes(requested, settings))
+
+
+def _load_modes(requested: Requested, settings: Settings) -> tuple[str, ...]:
+    """What the flags may come to: --mlock alone maps in some builds and copies in others."""
+    asked = requested.settings.get("mlock")
+    if asked is None or not requested.flag("mlock") or asked == requested.settings.get("load_mode"):
+        return (settings.load_mode,)
+    return ("mmap+mlock", "mlock") if requested.on("mmap", default=True) else ("mlock",)
 
 
 def has_gpu_nodes(roots: Roots) -> bool:

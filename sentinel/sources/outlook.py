@@ -11,7 +11,10 @@ from sentinel.sources.discover import ServerProcess
 from sentinel.sources.room import Room, room
 from sentinel.sources.roots import Roots
 
-_NEED = ("need_bytes", "need_weights_bytes", "need_locked_bytes", "need_cache_bytes", "need_left_out")
+_NEED = (
+    "need_bytes", "need_weights_bytes", "need_locked_bytes", "need_cache_bytes", "need_cache_token_bytes", "need_ctx",
+    "need_compute_bytes", "need_left_out",
+)  # fmt: skip
 _ROOM = ("memory_left_bytes", "memory_left_where", "swap_left_bytes", "brake_left_bytes", "brake_left_where")
 #: Where a GPU may hold pinned pages of the host that no account of the process shows, what it took is what the machine lost
 #: since its start; that must have been seen from the start on. Seconds.
@@ -41,13 +44,15 @@ class Outlook:
         self._gpu = needs.has_gpu_nodes(roots)
         values: dict[str, Value | Unknown] = {"server.lock_limit_bytes": self.lock_limit}
         if isinstance(found, Unknown):
-            return values | {f"server.{name}": found for name in (*_NEED, "need_cache_token_bytes")}
+            return values | {f"server.{name}": found for name in _NEED}
         return values | {
             "server.need_bytes": found.total,
             "server.need_weights_bytes": found.weights_bytes,
             "server.need_locked_bytes": found.locked_bytes,
             "server.need_cache_bytes": found.cache_bytes,
             "server.need_cache_token_bytes": found.cache_token_bytes,
+            "server.need_ctx": found.ctx,
+            "server.need_compute_bytes": found.compute_bytes,
             "server.need_left_out": found.left_out,
         }
 

@@ -16,9 +16,13 @@ from live import Sentinel, needs_root, wait_for
 from make_models import write_moe
 from real_server import large_model, server
 
-from sentinel.model.labels import Unknown
-from sentinel.sizing.kv_cache import token_bytes
+from sentinel.preflight.command import held_firmly
+from sentinel.sizing.need import Need
+from sentinel.sources.argv import decode
 from sentinel.sources.gguf import read_model
+from sentinel.sources.needs import lock_limit, needed
+from sentinel.sources.roots import Roots
+from sentinel.sources.status import identity_signals
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
 
@@ -26,24 +30,49 @@ pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
 _AHEAD = 30.0
 
 
+@pytest.fixture
+def weights() -> Iterator[Path]:
+    """A model that takes a while to load on a slow processor."""
+    yield large_model()
+
+
 @pytest.mark.parametrize("flags", [(), ("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on"), ("-np", "4")])
 def test_the_cache_is_as_large_as_computed(models: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """-lv 4 makes the server print what it allocated."""
     path = write_moe(tmp_path / "dense.gguf", experts=0, layers=3)
-    shape = read_model(str(path)).shape()
-    assert not isinstance(shape, Unknown)
-    type_k = flags[1] if "-ctk" in flags else "f16"
-    per_layer = token_bytes(shape, type_k, type_k)
-    assert not isinstance(per_layer, Unknown)
+    words = ["-m", str(path), "-c", "2048", *flags]
+    found = needed(Roots(), decode(["llama-server", *words], {}), read_model(str(path)), -1, "")
+    assert isinstance(found, Need)
     log = tmp_path / "log"
 
     def sizes() -> list[float]:
         text = log.read_text(encoding="utf-8", errors="replace")
         return [float(size) for size in re.findall(r"CPU KV buffer size = +([\d.]+) MiB", text)]
 
-    with server("-m", str(path), "-c", "2048", "-lv", "4", *flags, log=log, wait_ready=False):
+    with server(*words, "-lv", "4", log=log, wait_ready=False):
         wait_for(sizes, "it prints the size of its cache", 30.0)
-    assert sum(per_layer) * 2048 == pytest.approx(sizes()[-1] * (1 << 20), rel=0.004)
+    assert found.cache_bytes == pytest.approx(sizes()[-1] * (1 << 20), rel=0.004)
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-mmap",), ("--mlock",), ("-c", "16384", "-ub", "2048", "-b", "2048", "-fa", "off")])
+def test_a_server_that_has_loaded_holds_no_less_than_it_was_said_to_need(
+    tmp_path: Path, weights: Path, flags: tuple[str, ...]
+) -> None:
+    """The same bound for each way to load; 699 MiB of buffers for computing are reserved by the last, and not written."""
+    words = ["-m", str(weights), *(flags if "-c" in flags else ("-c", "2048", *flags))]
+    with server(*words, "--cache-ram", "0", log=tmp_path / "log") as running:
+        pid = running.process.pid
+        limit = identity_signals(Roots(), pid)["server.memlock_limit_bytes"]
+        assert isinstance(limit, int)
+        found = needed(
+            Roots(), decode(["llama-server", *words], {}), read_model(str(weights)), lock_limit(Roots(), pid, limit), ""
+        )
+        held = held_firmly(Roots(), pid)
+    assert isinstance(found, Need)
+    assert isinstance(held, int)
+    assert found.total <= held
+    # and not much less: what it leaves out is the program's
+    assert held < found.total + (160 << 20)
 
 
 def forecasts(sentinel: Sentinel, pid: int, port: int) -> list[dict[str, Any]]:
@@ -51,12 +80,6 @@ def forecasts(sentinel: Sentinel, pid: int, port: int) -> list[dict[str, Any]]:
     found = sentinel.ask("alerts")["alerts"]
     name = f"127.0.0.1:{port}"
     return [a for a in found if a["rule"] == "load-oom-forecast" and a["entity"]["name"] in (name, f"{name}:{pid}")]
-
-
-@pytest.fixture
-def weights() -> Iterator[Path]:
-    """A model that takes a while to load on a slow processor."""
-    yield large_model()
 
 
 def run_limited(

@@ -9,17 +9,22 @@ import pytest
 
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.labels import Entity, Unknown, Value
-from sentinel.sizing.need import Need
+from sentinel.preflight.build import unasked
+from sentinel.preflight.command import Command, Place
+from sentinel.preflight.settings import settings_of
+from sentinel.sizing.footprint import footprint
+from sentinel.sizing.need import Need, firm
+from sentinel.sizing.settings import HOST, Device
 from sentinel.sources.argv import decode
 from sentinel.sources.cgroup import parse
 from sentinel.sources.discover import ServerProcess
-from sentinel.sources.gguf import GgufHeader, read_model
+from sentinel.sources.gguf import GgufHeader, model_of, read_model
 from sentinel.sources.logs_of import LogSource, find_log
 from sentinel.sources.needs import has_gpu_nodes, lock_limit, needed, vram_total
 from sentinel.sources.outlook import Outlook, firm_bytes
 from sentinel.sources.roots import Roots
 
-gguf = pytest.importorskip("gguf")
+pytest.importorskip("gguf")
 
 GIB = 1 << 30
 NO_CAPABILITY = "CapEff:\t0000000000000000\n"
@@ -70,53 +75,61 @@ def need_of(roots: Roots, model: GgufHeader | None, *flags: str, limit: int | Un
     return found
 
 
-def test_the_header_gives_the_shape(model: GgufHeader) -> None:
-    shape = model.shape()
-    assert not isinstance(shape, Unknown)
-    assert (shape.arch, shape.layers, shape.heads, shape.heads_kv, shape.embed) == ("llama", 4, 4, (2,), 256)
-    assert sum(shape.block_bytes.values()) + shape.input_bytes < shape.weights_bytes
-    assert set(shape.block_expert_bytes) == {0, 1, 2, 3}
-    assert shape.input_bytes == 286 * 256 * 2
-
-
-def test_heads_may_be_given_for_each_layer(tmp_path: Path) -> None:
-    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
-    writer.add_block_count(3)
-    writer.add_head_count([8, 8, 8])
-    writer.add_head_count_kv([2, 0, 1])
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    shape = read_model(str(tmp_path / "m.gguf")).shape()
-    assert not isinstance(shape, Unknown)
-    assert shape.heads_kv == (2, 0, 1)
+def embeddings(model: GgufHeader) -> int:
+    return next(tensor.bytes for tensor in model.tensors if tensor.name == "token_embd.weight")
 
 
 def test_flags_decide_what_cannot_be_dropped(roots: Roots, model: GgufHeader) -> None:
     cache = 512 * 2048
-    assert need_of(roots, model, "-c", "512") == replace(need_of(roots, model, "-c", "512"), weights_bytes=0, cache_bytes=cache)
+    plain = need_of(roots, model, "-c", "512")
+    assert (plain.weights_bytes, plain.cache_bytes, plain.ctx) == (0, cache, 512)
     assert need_of(roots, model, "--no-mmap").weights_bytes == model.weights_bytes
     assert need_of(roots, model, "--mlock").locked_bytes == model.weights_bytes
-    assert need_of(roots, model, "--mlock", limit=4096).locked_bytes == 4096
+    assert need_of(roots, model, "--mlock", limit=4096).locked_bytes == 0
+    assert need_of(roots, model, "--load-mode", "mlock", limit=4096).weights_bytes == model.weights_bytes
+    assert need_of(roots, model, "--load-mode", "mmap+mlock", limit=4096).weights_bytes == 0
     assert need_of(roots, model, "--load-mode", "none").locked_bytes == 0
     assert need_of(roots, model, "-c", "512", "-ctk", "q8_0", "-ctv", "q8_0").cache_bytes == cache * 34 // 64
     assert need_of(roots, model, "-c", "512", "--rpc", "other:50052").cache_bytes == 0
+    assert need_of(roots, model, "-ngl", "0", "--no-mmap", "--rpc", "other:50052").weights_bytes == model.weights_bytes
 
 
 def test_a_gpu_takes_what_it_may_take_and_no_more(roots: Roots, model: GgufHeader) -> None:
     (roots.dev / "dri").mkdir()
     (roots.dev / "dri/renderD128").touch()
     assert has_gpu_nodes(roots)
-    shape = model.shape()
-    assert not isinstance(shape, Unknown)
-    assert need_of(roots, model, "--no-mmap", "-ngl", "99").weights_bytes == shape.input_bytes
-    assert need_of(roots, model, "--no-mmap", "-ngl", "99", "--cpu-moe").weights_bytes == shape.input_bytes + sum(
-        shape.block_expert_bytes.values()
-    )
+    assert need_of(roots, model, "--no-mmap", "-ngl", "99").weights_bytes == embeddings(model)
+    kept = embeddings(model) + model.expert_bytes
+    assert need_of(roots, model, "--no-mmap", "-ngl", "99", "--cpu-moe").weights_bytes == kept
     assert need_of(roots, model, "--no-mmap", "-ngl", "99", "-dev", "none").weights_bytes == model.weights_bytes
     assert need_of(roots, model, "-c", "512", "-ngl", "99").cache_bytes == 0
     assert need_of(roots, model, "-c", "512", "-ngl", "99", "-nkvo").cache_bytes == 512 * 2048
+
+
+COMMANDS = [
+    ("-c", "512", "--load-mode", "mlock"), ("-c", "4096", "--load-mode", "mmap+mlock"), ("-c", "4096", "--mlock"),
+    ("-c", "512", "--no-mmap"), ("-c", "4096"), ("-c", "4096", "-nkvo", "-ngl", "99"), ("-c", "4096", "--no-mmap", "-ngl", "3"),
+    ("-c", "4096", "--no-mmap", "-ngl", "99", "--n-cpu-moe", "2"), ("-c", "4096", "--no-mmap", "-ngl", "99", "--cpu-moe"),
+    ("-c", "4096", "-np", "4", "--no-mmap", "-dev", "none"), ("-c", "4096", "--no-mmap", "-ot", "ffn_.*=CPU", "-ngl", "all"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("flags", COMMANDS, ids=" ".join)
+def test_a_preflight_of_the_same_start_counts_the_same(
+    roots: Roots, model: GgufHeader, tmp_path: Path, flags: tuple[str, ...], gpu: bool
+) -> None:
+    if gpu:
+        (roots.dev / "dri").mkdir()
+        (roots.dev / "dri/renderD128").touch()
+    file = tmp_path / "link.gguf"
+    command = Command(("llama-server", "-m", str(file), *flags), {}, tmp_path, None, Place(0, frozenset(), None, -1))
+    settings, whole = settings_of(command, unasked(command), roots), model_of(model)
+    assert not isinstance(settings, Unknown)
+    assert not isinstance(whole, Unknown)
+    card = [Device("ROCm0", 1 << 40, 1 << 40)] if gpu else []
+    low = sum(item.low for item in firm(one for one in footprint(whole, settings, card).items if one.place == HOST))
+    assert need_of(roots, model, *flags).total == low
 
 
 def test_video_memory_counts_only_where_every_card_tells(roots: Roots) -> None:
