@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from sentinel.alerts.book import Record
 from sentinel.alerts.lifecycle import Life
 from sentinel.engine import Engine
 from sentinel.facts.catalogue import CATALOGUE
-from sentinel.model.alert import CheckResult
+from sentinel.model.alert import CheckResult, Transition, Verdict
 from sentinel.model.labels import HOST, Entity
 from sentinel.model.wire import escape, iso, transition_to_dict
 from sentinel.rules.condition import Condition, ExpressionError
-from sentinel.rules.evaluate import Finding, find
+from sentinel.rules.evaluate import Finding, conclude, find
 from sentinel.rules.ruleset import CompiledRule
 from sentinel.rules.template import age
 from sentinel.views import entities_of, silence
@@ -84,9 +85,17 @@ class _Subject:
         }
         if record is not None and record.life.state == "pending":
             out["fires_in"] = max(0.0, record.life.since + rule.hold - self._at)
-        if record is not None and state == "firing":
-            out["alert"] = transition_to_dict(self._engine.standing(self._compiled, record))
+        if record is not None and state != "inactive":
+            out["alert"] = transition_to_dict(self._alert(record))
         return out
+
+    def _alert(self, record: Record) -> Transition:
+        """The open alert; one that is not told yet with what it would say now: its advice is wanted before its hold time is over."""
+        alert = self._engine.standing(self._compiled, record)
+        if record.state != "pending" or self._finding.verdict is not Verdict.MATCH:
+            return alert
+        new = conclude(self._compiled, self._entity, self._finding, self._engine.beliefs)
+        return replace(alert, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
 
     def _reason(self, name: str, reason: str) -> str:
         return escape(self._reword(name, reason))

@@ -15,7 +15,7 @@ from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
 from sentinel.model.labels import Entity
 from sentinel.model.wire import escape, to_json
-from sentinel.sinks.render import Style, render_alert, style_for, wrap
+from sentinel.sinks.render import Style, render_advice, render_alert, style_for, wrap
 
 
 class NoAnswer(Exception):
@@ -100,6 +100,11 @@ def style() -> Style:
 def show_alert(alert: Mapping[str, Any]) -> str:
     """An alert or a transition from the wire, as people read it."""
     return render_alert(transition_of(alert), style())
+
+
+def show_advice(alert: Mapping[str, Any]) -> str:
+    """The cause of an alert and its fixes, as people read them."""
+    return render_advice(transition_of(alert), style())
 
 
 def transition_of(wire: Mapping[str, Any]) -> Transition:

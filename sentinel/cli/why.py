@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, local, say, say_wrapped, shown
+from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, local, say, say_wrapped, show_advice, shown
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
@@ -61,8 +61,9 @@ def _print(subject: Mapping[str, Any]) -> None:
             told = _origin(read)
             value = "not known" if read["value"] is None else shown(read["value"])
             say_wrapped(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
-    if subject["alert"] is not None and subject["alert"]["cause"]:
-        say_wrapped(f"  cause: {subject['alert']['cause']['text']}")
+    # Other rules' fixes point here for what to do.
+    if subject["alert"] is not None:
+        print(show_advice(subject["alert"]), end="")
 
 
 def _moment(subject: Mapping[str, Any]) -> str:

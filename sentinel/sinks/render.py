@@ -59,9 +59,13 @@ def render_alert(transition: Transition, style: Style | None = None) -> str:
         lines += ["", *wrap(escape(transition.summary), style.width, "  ")]
         lines += _cause(transition, style)
         lines += _evidence(transition, style)
-        for number, fix in enumerate(transition.fixes, 1):
-            lines += _fix(fix, number, len(transition.fixes), style)
+        lines += _fixes(transition, style)
     return "\n".join(lines) + "\n"
+
+
+def render_advice(transition: Transition, style: Style) -> str:
+    """Its cause and what to do about it, for where the rest stands already."""
+    return "\n".join((*_cause(transition, style), *_fixes(transition, style))) + "\n"
 
 
 def _header(transition: Transition, style: Style) -> Iterator[str]:
@@ -136,6 +140,11 @@ def _evidence_text(piece: CheckResult | LineEvidence, style: Style) -> str:
     reads = ", ".join(f"{escape(name)} = {show_value(value)}" for name, value in piece.reads.items())
     verdict = {True: "yes", False: "no", None: "unknown"}[piece.value]
     return f"{escape(piece.check)}: {verdict}" + (f" ({reads})" if reads else "")
+
+
+def _fixes(transition: Transition, style: Style) -> Iterator[str]:
+    for number, fix in enumerate(transition.fixes, 1):
+        yield from _fix(fix, number, len(transition.fixes), style)
 
 
 def _fix(fix: Fix, number: int, count: int, style: Style) -> Iterator[str]:

@@ -11,6 +11,7 @@ from sample_rules import GOOD
 
 from sentinel import explain
 from sentinel.cli.main import main
+from sentinel.cli.why import tell
 from sentinel.engine import Engine
 from sentinel.model.labels import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
@@ -131,3 +132,28 @@ def test_a_file_says_of_what_it_cannot_tell_what_would(capsys: pytest.CaptureFix
 def test_a_rule_that_is_not_there_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", "--why", "cpu-falback", str(LOGS / "b10434-two-slots.log")]) == 2
     assert "there is no rule 'cpu-falback'; did you mean 'cpu-fallback'" in capsys.readouterr().err
+
+
+def test_a_rule_that_another_points_to_says_how_before_its_own_alert_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """restart-loop fires at the fifth refusal, a third of a second after it; flags-rejected then waits a second more."""
+    ruleset, problems = load(*read([shipped()])[:2])
+    assert ruleset is not None, problems
+    engine = Engine(ruleset)
+    engine.step(ServerFound(EPOCH, "proc", SERVER, 7, EPOCH, {"server.log_readable": True, "server.unit": ""}))
+    told = []
+    for number in range(5):
+        at = EPOCH + 5 + 0.1 * number
+        line = b"error: invalid argument: --mlock\n" if number < 4 else b"error: invalid argument: --mmap\n"
+        told += engine.step(LogLines(at, "/var/log/llama.log", SERVER, line, first=number))
+    (loop,) = [t for t in told if t.state == "firing"]
+    assert "sentinel why flags-rejected" in loop.fixes[0].do
+
+    answer = explain.why(engine, "flags-rejected", "", EPOCH + 5.5)
+    (subject,) = answer["subjects"]
+    assert subject["state"] == subject["alert"]["state"] == "pending"
+    # What would be told now, not what was so when it began.
+    assert "Drop --mmap" in subject["alert"]["fixes"][0]["do"]
+    assert tell(answer, as_json=False) == 0
+    printed = capsys.readouterr().out
+    assert "Drop --mmap" in printed
+    assert "this build has no --mmap" in printed

@@ -45,7 +45,7 @@ class Sentinel:
         with self.errors.open("ab") as stream:
             to = stream if output is None else output
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, cwd=REPO, env=self.environ)
-        wait_for(self._answers, f"the daemon answers; it said: {self.said()[-2000:]}", 30.0)
+        wait_for(self._answers, lambda: f"the daemon answers; it said: {self.said()[-2000:]}", 30.0)
         return self
 
     def _answers(self) -> bool:
@@ -89,7 +89,7 @@ class Sentinel:
                 found.append(entry)
             return bool(found)
 
-        wait_for(ready, f"the daemon knows process {pid} as ready; it has {self.ask('status')['servers']}", PROMISE)
+        wait_for(ready, lambda: f"the daemon knows process {pid} as ready; it has {self.ask('status')['servers']}", PROMISE)
         return str(found[0]["name"])
 
     def alert(self, rule: str, name: str) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ class Sentinel:
                 found.append(alert)
             return bool(found)
 
-        wait_for(there, f"{rule} about {name}; `why` says {self.ask('why', rule, name)}", within)
+        wait_for(there, lambda: f"{rule} about {name}; `why` says {self.ask('why', rule, name)}", within)
         return found[0]
 
     def verdicts(self, name: str) -> dict[str, tuple[str, str]]:
@@ -125,12 +125,12 @@ class Sentinel:
         return [t for t in history if t["rule"] == rule and t["state"] == state]
 
 
-def wait_for(condition: Callable[[], object], what: str, within: float) -> None:
-    """Poll until the condition holds; fails with `what`."""
+def wait_for(condition: Callable[[], object], what: str | Callable[[], str], within: float) -> None:
+    """Poll until the condition holds; fails with `what`, which is asked when it failed if it says how things stand."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {within:g} s: {what}")
+            pytest.fail(f"not within {within:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.1)
 
 
@@ -143,7 +143,7 @@ def first_flags(alert: dict[str, Any]) -> list[str]:
 
 def over(sentinel: Sentinel, rule: str, name: str, within: float = PROMISE) -> None:
     """The alert is over, because the rule is known not to hold; that nothing can be judged would not do."""
-    wait_for(lambda: sentinel.alert(rule, name) is None, f"{rule} is over; {sentinel.ask('why', rule, name)}", within)
+    wait_for(lambda: sentinel.alert(rule, name) is None, lambda: f"{rule} is over; {sentinel.ask('why', rule, name)}", within)
     assert sentinel.verdicts(name)[rule] == ("no-match", "inactive")
 
 
