@@ -90,7 +90,7 @@ class _Subject:
         return out
 
     def _alert(self, record: Record) -> Transition:
-        """The open alert; one that is not told yet with what it would say now: its advice is wanted before its hold time is over."""
+        """The open alert; one that is not told yet with what it would say now: advice is wanted before the hold time is over."""
         alert = self._engine.standing(self._compiled, record)
         if record.state != "pending" or self._finding.verdict is not Verdict.MATCH:
             return alert
