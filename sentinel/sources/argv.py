@@ -53,6 +53,7 @@ class Requested:
     unknown: tuple[str, ...] = ()
     hidden_devices: tuple[str, ...] = ()
     gfx_override: str = ""
+    vulkan_devices: str = ""
     model_by_preset: bool = False
     prints_and_exits: bool = False
 
@@ -110,6 +111,8 @@ class Requested:
             "server.devices_requested": self.text("device"),
             "server.hidden_devices": ",".join(self.hidden_devices),
             "server.gfx_override": self.gfx_override,
+            "server.vulkan_devices": self.vulkan_devices,
+            "server.rpc_requested": "rpc" in self.settings,
             "server.experts_on_cpu": self._experts_on_cpu(),
             "server.mlock_requested": self.flag("mlock"),
             "server.mmap_requested": self.on("mmap", default=True),
@@ -166,7 +169,8 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
         exits = exits or flag in PRINT_AND_EXIT
     hidden = tuple(f"{name}={clean(env[name])}" for name in HIDING_VARIABLES if name in env and _hides_all(name, env[name]))
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
-    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, by_preset, exits)
+    vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
+    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, by_preset, exits)
 
 
 def words(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:

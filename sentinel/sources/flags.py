@@ -270,6 +270,7 @@ SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.gpu_layers_source": ("gpu_layers",),
     "server.device_none": ("device",),
     "server.devices_requested": ("device",),
+    "server.rpc_requested": ("rpc",),
     "server.experts_on_cpu": ("cpu_moe", "n_cpu_moe", "override_tensor"),
     "server.mlock_requested": ("mlock",),
     "server.mmap_requested": ("mmap",),

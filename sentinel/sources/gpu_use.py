@@ -22,7 +22,7 @@ _UNITS = {"": 1, "B": 1, "kB": 1024, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class OpenNodes:
-    """GPU device files a process holds: descriptor number -> kind (kfd, render, card, nvidia)."""
+    """GPU device files a process holds: descriptor number -> kind (kfd, render, card, nvidia, dxg)."""
 
     nodes: Mapping[int, str]
 
@@ -52,9 +52,10 @@ def open_nodes(roots: Roots, pid: int) -> OpenNodes | Unknown:
 
 
 def node_kind(path: str) -> str:
-    """kfd, render, card or nvidia for a GPU device file, else the empty string."""
-    if path == "/dev/kfd":
-        return "kfd"
+    """kfd, render, card, nvidia or dxg for a GPU device file, else the empty string."""
+    if path in ("/dev/kfd", "/dev/dxg"):
+        # dxg: the GPU of Windows in WSL 2, for CUDA, ROCm and Vulkan (drivers/hv/dxgkrnl)
+        return path.removeprefix("/dev/")
     if path.startswith("/dev/dri/"):
         return "render" if "renderD" in path else "card"
     # nvidiactl is opened to ask whether there is a card; nvidia0 and nvidia-uvm are held by a process that uses one
@@ -142,12 +143,19 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     if not counted and total is None:
         only = Unknown(
             f"the process holds {nodes.kinds} nodes, and neither KFD nor fdinfo counts memory for them"
-            " (NVIDIA's driver tells it through NVML alone)"
+            " (NVIDIA's driver tells it through NVML alone, that of WSL tells Windows alone)"
         )
         return dict.fromkeys(_MEMORY, only)
+    held = max(total or 0, sum(counted))
+    elsewhere = sorted({"nvidia", "dxg"} & set(nodes.nodes.values()))
+    if elsewhere and held + sum(client.gtt for client in clients) < _HELD:
+        # Beside an integrated GPU that Vulkan only looked at: what counts is on the other card, and nobody here counts it.
+        return dict.fromkeys(
+            _MEMORY, Unknown(f"the process holds {elsewhere[0]} nodes too, whose memory neither KFD nor fdinfo counts")
+        )
     evicted = [client.evicted for client in clients if client.evicted is not None]
     return {
-        "server.gpu_memory_bytes": max(total or 0, sum(counted)),
+        "server.gpu_memory_bytes": held,
         "server.gpu_gtt_bytes": sum(client.gtt for client in clients),
         "server.gpu_cards": _cards(roots, by_kfd or {}, clients),
         "server.gpu_evicted_bytes": sum(evicted) if evicted else _OLD_KERNEL,

@@ -98,7 +98,10 @@ class Host:
             return {"host.uptime_seconds": Unknown(f"{path} holds no number")}
 
     def _gpu_files(self) -> dict[str, Value | Unknown]:
-        values: dict[str, Value | Unknown] = {"host.kfd_present": (self._roots.dev / "kfd").exists()}
+        values: dict[str, Value | Unknown] = {
+            "host.kfd_present": (self._roots.dev / "kfd").exists(),
+            "host.dxg_present": (self._roots.dev / "dxg").exists(),
+        }
         try:
             values["host.render_nodes"] = sum(1 for _ in (self._roots.dev / "dri").glob("renderD*"))
         except OSError as error:

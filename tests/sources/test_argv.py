@@ -49,6 +49,8 @@ def signal(name: str, *words: str, **env: str) -> Value | Unknown:
         ("--gpu-layers 7", "gpu_layers_source", "--gpu-layers"),
         ("", "gpu_layers_asked", "auto"),
         ("--device none", "device_none", True),
+        ("--rpc 192.168.1.9:50052", "rpc_requested", True),
+        ("-ngl 9", "rpc_requested", False),
         ("-dev Vulkan0,Vulkan1", "devices_requested", "Vulkan0,Vulkan1"),
         ("--cpu-moe", "experts_on_cpu", True),
         ("-ncmoe 12", "experts_on_cpu", True),
@@ -131,6 +133,8 @@ def test_the_environment_counts_and_the_command_line_overrides_it() -> None:
         ({"HIP_VISIBLE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "-1"}, "hidden_devices",
          "HIP_VISIBLE_DEVICES=,CUDA_VISIBLE_DEVICES=-1"),
         ({"HSA_OVERRIDE_GFX_VERSION": "11.0.0"}, "gfx_override", "11.0.0"),
+        ({"GGML_VK_VISIBLE_DEVICES": "0,1"}, "vulkan_devices", "0,1"),
+        ({"LLAMA_ARG_RPC": "192.168.1.9:50052"}, "rpc_requested", True),
     ],
 )  # fmt: skip
 def test_variables_are_read_as_llama_server_reads_them(env: dict[str, str], name: str, value: Value) -> None:

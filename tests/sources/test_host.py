@@ -68,6 +68,7 @@ def test_what_the_kernel_does_not_offer_is_unknown_with_the_cure(roots: Roots) -
 def test_gpu_files_are_seen(roots: Roots) -> None:
     values = read(Host(roots))
     assert (values["host.kfd_present"], values["host.render_nodes"], values["host.amdgpu_loaded"]) == (False, 0, False)
+    assert values["host.dxg_present"] is False
     assert isinstance(values["host.gpu_nodes_since"], Unknown)
     (roots.dev / "dri").mkdir()
     (roots.dev / "dri/renderD128").touch()

@@ -353,6 +353,26 @@ def test_nvidia_nodes_alone_make_memory_unknown_and_say_so(machine: Machine) -> 
     assert "NVIDIA" in value.why
 
 
+def test_memory_on_a_card_that_nobody_counts_is_not_what_an_integrated_gpu_beside_it_shows(machine: Machine) -> None:
+    """Vulkan on an NVIDIA card opens the render node of a Ryzen's graphics too, to look at it: 3 MiB are no fallback."""
+    machine.start(10)
+    node(machine, 10, 8, "/dev/nvidia0")
+    node(machine, 10, 9, "/dev/dri/renderD128", "drm-driver:\tamdgpu\ndrm-client-id:\t7\ndrm-memory-vram:\t3072 KiB\n")
+    values = sample(machine)
+    assert isinstance(values["server.gpu_memory_bytes"], Unknown)
+    assert values["server.gpu_nodes_open"] == 2
+    node(machine, 10, 10, "/dev/dri/renderD129", "drm-driver:\tamdgpu\ndrm-client-id:\t8\ndrm-memory-vram:\t4194304 KiB\n")
+    assert sample(machine)["server.gpu_memory_bytes"] == (4 << 30) + (3 << 20)
+
+
+def test_the_gpu_of_windows_is_a_node_whose_memory_is_unknown(machine: Machine) -> None:
+    machine.start(10)
+    node(machine, 10, 8, "/dev/dxg")
+    values = sample(machine)
+    assert (values["server.gpu_nodes_open"], values["server.gpu_node_kinds"]) == (1, "dxg")
+    assert isinstance(values["server.gpu_memory_bytes"], Unknown)
+
+
 def test_backends_and_a_software_renderer_are_read_from_the_maps(machine: Machine) -> None:
     maps = "7f r /o/libggml-base.so\n7f r /o/libggml-vulkan.so.0\n7f r /u/libvulkan.so.1\n7f r /u/libvulkan_lvp.so\n"
     machine.start(10, maps=maps)
