@@ -27,6 +27,7 @@ from sentinel.parsing.recall import Recalled, recall
 from sentinel.rules.condition import ExpressionError
 from sentinel.rules.evaluate import Finding, evaluate, matching
 from sentinel.rules.ruleset import CompiledRule, RuleSet
+from sentinel.stamps import Stamps
 from sentinel.telling import Teller
 
 #: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
@@ -70,6 +71,7 @@ class Engine:
         self._teller = Teller(self.beliefs, self.incidents, self.silences)
         self._attribution = Attribution(self.beliefs)
         self._cards = Cards(self.beliefs)
+        self._stamps = Stamps()
         self._learning = Learning(
             self.beliefs,
             self._attribution,
@@ -174,9 +176,9 @@ class Engine:
         for match in self._matches(reading):
             definition = match.event
             entity = self._attribution.of_child(reading.entity, match.port)
+            happened = self._stamps.time_of(reading, match)
             if definition.starts_run:
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
-                happened = _time_of(reading, match)
                 out += self.evaluate_dirty(max(reading.at, happened))
                 self._learning.run_started(entity, happened, reading.at)
             self._learning.line(match, entity, reading)
@@ -185,7 +187,7 @@ class Engine:
                 self.events_seen += 1
                 continue
             event = Event(
-                at=_time_of(reading, match),
+                at=happened,
                 name=definition.name,
                 entity=entity,
                 fields=match.fields,
@@ -315,6 +317,7 @@ class Engine:
             "card": self._cards.dump(),
             "silences": self.silences.dump(),
             "speeds": self.speeds.dump(),
+            "stamps": self._stamps.dump(),
             "timers": self.agenda.dump(),
             "swept": self._swept if self._swept != float("-inf") else None,
             "unhealthy": dict(self.unhealthy),
@@ -327,9 +330,10 @@ class Engine:
         self._attribution.load(data["attribution"])
         self._cards.load(data["card"])
         self.silences.load(data["silences"])
-        # recordings made before there were baselines have none
+        # recordings made before there were baselines, or stamps, have none
         if (speeds := data.get("speeds")) is not None:
             self.speeds.load(speeds)
+        self._stamps.load(data.get("stamps") or [])
         self.agenda.load(data["timers"], frozenset(changed))
         self._swept = float("-inf") if data["swept"] is None else data["swept"]
         self.unhealthy = {r: why for r, why in data["unhealthy"].items() if r in self.ruleset.rules and r not in changed}
@@ -340,14 +344,6 @@ def lines_of(reading: LogLines | ClaimedLines) -> int:
     if isinstance(reading, ClaimedLines):
         return reading.count
     return reading.data.count(b"\n") + (0 if reading.data.endswith(b"\n") or not reading.data else 1)
-
-
-def _time_of(reading: LogLines | ClaimedLines, match: Match | Recalled) -> float:
-    if match.wall is not None:
-        return min(match.wall, reading.at)
-    if match.elapsed is not None and reading.elapsed_base is not None:
-        return min(reading.elapsed_base + match.elapsed, reading.at)
-    return reading.at
 
 
 def undated(transition: Transition) -> Transition:

@@ -221,6 +221,7 @@ class _Snapshot(msgspec.Struct):
     swept: Number | None
     unhealthy: dict[str, str]
     speeds: _Speeds | None = None
+    stamps: list[tuple[str, Number, Number, bool]] | None = None
 
 
 _ROWS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyRow)

@@ -121,6 +121,7 @@ class Requested:
             "server.cache_ram_asked": self.number("cache_ram", -2),
             "server.context_shift_requested": self.flag("context_shift"),
             "server.rope_scaling_requested": "rope" in self.settings,
+            "server.ubatch_requested": self.number("ubatch", 512),
             "server.predict_limit": self.number("predict", -1),
             "server.verbosity_requested": self.number("verbosity", -1),
             "server.log_file": self.text("log_file"),

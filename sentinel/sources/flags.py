@@ -279,6 +279,7 @@ SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.cache_ram_asked": ("cache_ram",),
     "server.context_shift_requested": ("context_shift",),
     "server.rope_scaling_requested": ("rope",),
+    "server.ubatch_requested": ("ubatch",),
     "server.predict_limit": ("predict",),
     "server.verbosity_requested": ("verbosity",),
     "server.log_file": ("log_file",),

@@ -55,7 +55,7 @@ def test_the_guide_is_followed_from_the_folder_to_an_override(
     assert told.err == ""
     over.write_text(told.out.replace('"critical"', '"warning"'), encoding="utf-8")
     assert main(["rules", "lint"]) == 0
-    assert capsys.readouterr().out.startswith("18 rules and ")
+    assert capsys.readouterr().out.startswith("20 rules and ")
     assert main(["diagnose", str(LOG)]) == 0
     assert capsys.readouterr().err == ""
 

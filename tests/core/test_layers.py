@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("model",),
     ("parsing", "facts", "sizing"),
     ("alerts", "rules"),
-    ("learning", "rebase", "agenda", "telling"),
+    ("learning", "rebase", "agenda", "telling", "stamps"),
     ("engine", "recording"),
     ("trial", "views", "replay", "starts"),
     ("explain", "metrics"),

@@ -17,10 +17,11 @@ from sentinel.rules.ruleset import RuleSet
 
 CARD = Entity("gpu", "0000:03:00.0")
 MODEL = 22_000_000_000
+#: OpenCL: whether it was to use a card nobody says, so that the speed alone tells.
 ASKED: dict[str, Value | Unknown] = {
     "server.configuration": "c0ffee00c0ffee00", "server.gpu_layers_requested": -1, "server.gpu_layers_asked": "auto",
     "server.gpu_layers_explicit": False, "server.device_none": False, "server.is_router": False, "server.model_bytes": MODEL,
-    "server.log_readable": True, "server.port": 18080, "server.gpu_backends": "vulkan", "server.unit": "llama.service",
+    "server.log_readable": True, "server.port": 18080, "server.gpu_backends": "opencl", "server.unit": "llama.service",
 }  # fmt: skip
 MACHINE: dict[str, Value | Unknown] = {
     "host.gpu_count": 1, "host.amd_gpu_count": 1, "host.nvidia_gpu_count": 0, "host.render_nodes": 1,

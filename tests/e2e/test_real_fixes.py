@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from live import PROMISE, Sentinel, first_flags, needs_root, over, wait_for
-from real_server import Running, ServerDied, free_port, request, server
+from real_server import Running, ServerDied, free_port, large_model, request, server
 
 #: The fixture of the collapses provokes seven of them at once: three minutes on a busy machine.
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
@@ -44,6 +44,11 @@ class Failing:
 
     def started(self, more: Sequence[str] = ()) -> AbstractContextManager[Running]:
         return server(*self.arguments, *more, log=self.log, port=self.port)
+
+
+def needs_software_vulkan() -> None:
+    if not list(Path("/usr/share/vulkan/icd.d").glob("lvp_icd*.json")):
+        pytest.skip("needs mesa-vulkan-drivers")
 
 
 def ask(url: str, words: int, **more: object) -> None:
@@ -170,6 +175,30 @@ class TestServersThatDoNotStart:
         one.arguments = [*one.arguments, *first_flags(alert)]
         self.mend(one, sentinel, "context-collapse", small)
 
+    def test_buffers_for_computing_that_do_not_fit_on_the_device(self, one: Failing, sentinel: Sentinel) -> None:
+        """llvmpipe's memory ends at the limit of the address space, of which pieces of 512 tokens take 1.1 GiB and those of
+        8192 1.9 GiB; without the two variables each thread takes some more.
+        """
+        needs_software_vulkan()
+        one.arguments = ["-m", str(large_model()), "-c", "8192", "-np", "1", "-ngl", "99", "-fit", "off", "--no-warmup"]
+        one.arguments = [*one.arguments, "-b", "8192", "-ub", "8192"]
+        small = ["env", "GGML_VK_VISIBLE_DEVICES=0", "MALLOC_ARENA_MAX=1", "LP_NUM_THREADS=1", "prlimit", f"--as={1400 << 20}"]
+        alert = self.fail(one, sentinel, "allocation-failed", small)
+        assert alert["cause"]["id"] == "device-compute"
+        assert "520 MiB on Vulkan0 were refused" in alert["summary"]
+
+        one.arguments = [*one.arguments, *first_flags(alert)]
+        self.mend(one, sentinel, "allocation-failed", small)
+
+    def test_a_tensor_that_is_too_large_for_the_device(self, one: Failing, sentinel: Sentinel) -> None:
+        """The program aborts, and a debugger that it finds prints a backtrace."""
+        needs_software_vulkan()
+        one.arguments = ["-m", str(large_model()), "-c", "4000000", "-np", "1", "-ngl", "99", "-fit", "off", "--no-warmup"]
+        vulkan = ["env", "GGML_VK_VISIBLE_DEVICES=0"]
+        alert = self.fail(one, sentinel, "server-crashed", vulkan)
+        assert alert["cause"]["id"] == "buffer-beyond-the-device"
+        assert first_flags(alert) == ["-c", "32768"]
+
     def test_a_flag_that_wants_a_value_by_now(self, one: Failing, sentinel: Sentinel) -> None:
         """As the article has it: --flash-attn, then --defrag-thold."""
         right = one.arguments
@@ -226,8 +255,7 @@ def test_weights_that_may_not_be_locked_are_locked_once_the_limit_is_lifted(
 
 def test_a_software_gpu_is_told_and_a_cpu_server_on_purpose_ends_it(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
     """Mesa's llvmpipe: Vulkan on the processor. Its first fix alone leaves a machine without a GPU; the next says how."""
-    if not Path("/usr/share/vulkan/icd.d/lvp_icd.x86_64.json").exists():
-        pytest.skip("needs mesa-vulkan-drivers")
+    needs_software_vulkan()
     one = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-ngl", "99", "--no-warmup"], tmp_path / "log")
     software = {**os.environ, "GGML_VK_VISIBLE_DEVICES": "0"}
     with server(*one.arguments, log=one.log, port=one.port, env=software) as running:

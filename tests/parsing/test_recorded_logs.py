@@ -13,6 +13,7 @@ from sentinel.model.pattern import EventDef
 from sentinel.parsing.extract import Match
 
 Read = Callable[..., list[Match]]
+_RECORDINGS = Path(__file__).resolve().parents[2] / "eval/recordings"
 _EVENTS = Path(__file__).resolve().parent.parent.parent / "rules" / "events"
 _ERAS = {"b395x": 3950, "b617x": 6170, "b10434": 10434, "b11434": 11434}
 
@@ -103,9 +104,9 @@ def test_the_examples_called_recorded_are_lines_of_a_recording(
 ) -> None:
     recorded = b"\n".join(
         path.read_bytes()
-        for folder in (corpus / "logs", corpus / "gpu" / "kmsg", logs)
+        for folder in (corpus / "logs", corpus / "gpu" / "kmsg", logs, _RECORDINGS)
         for path in sorted(folder.iterdir())
-        if path.suffix in (".log", ".kmsg", ".txt")
+        if path.suffix in (".log", ".kmsg", ".txt") and ".composed" not in path.name
     ).replace(b"\r", b"\n")
     text = recorded.decode("utf-8", "replace")
     sources = {example for example, origin in _origins() if origin == "recorded"}

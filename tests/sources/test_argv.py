@@ -49,6 +49,8 @@ def signal(name: str, *words: str, **env: str) -> Value | Unknown:
         ("--gpu-layers 7", "gpu_layers_source", "--gpu-layers"),
         ("", "gpu_layers_asked", "auto"),
         ("--device none", "device_none", True),
+        ("-ub 2048", "ubatch_requested", 2048),
+        ("-ngl 9", "ubatch_requested", 512),
         ("--rpc 192.168.1.9:50052", "rpc_requested", True),
         ("-ngl 9", "rpc_requested", False),
         ("-dev Vulkan0,Vulkan1", "devices_requested", "Vulkan0,Vulkan1"),
