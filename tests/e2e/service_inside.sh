@@ -95,6 +95,8 @@ sentinel rules test /usr/lib/sentinel/lib/python3*/site-packages/sentinel/shippe
 
 step reload
 # A mistake is told to whoever reloads, and the old rules stay.
+# Who asks is answered before the start is over, and what systemd is told to reload meanwhile it takes for a part of the start.
+until_true systemctl is-active -q sentinel
 cp $LAB/broken.toml /etc/sentinel/rules.d/
 systemctl reload sentinel >"$OUT/reload.bad" 2>&1 || echo "failed" >>"$OUT/reload.bad"
 journalctl --sync

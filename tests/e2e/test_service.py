@@ -227,7 +227,6 @@ def test_without_the_socket_unit_the_daemon_makes_its_own(machine: Outcome) -> N
     assert machine.text("own.modes").strip() == "660 sentinel sentinel"
 
 
-@pytest.mark.long
 def test_a_reload_with_a_mistake_fails_and_leaves_the_service_as_it_was(machine: Outcome) -> None:
     """`systemctl reload` says so, the journal has the place and the mistake."""
     assert machine.text("reload.bad").splitlines()[-1] == "failed"
