@@ -26,6 +26,9 @@ _AT_DEATH = {
     "rss_bytes": "server.rss_bytes",
     "mlock_requested": "server.mlock_requested",
     "memory_left": "server.memory_left_bytes",
+    "fitting_flags": "server.fitting_flags",
+    "fitting_drops": "server.fitting_drops",
+    "fitting_why": "server.fitting_why",
 }
 #: What it grew by in the minute before, as last sampled.
 GROWTH = (

@@ -225,6 +225,17 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
         "`sentinel preflight --pid` judges one that ran before",
     ),
     ("server.preflight_why", "text", "", "process", None, "the first reason of that verdict, empty where it fits", ""),
+    (
+        "server.fitting_flags",
+        "text",
+        "",
+        "process",
+        None,
+        "words to add to its command line so that it fits, quoted for a shell: looked for where that verdict was tight or fails",
+        "`sentinel preflight --pid` looks for them now",
+    ),
+    ("server.fitting_drops", "text", "", "process", None, "flags to leave out then, empty when none", ""),
+    ("server.fitting_why", "text", "", "process", None, "what it comes to then, and what that gives up", ""),
     # --- memory that cannot be dropped: what it will need, has, and can still get (process) ---
     (
         "server.need_bytes",

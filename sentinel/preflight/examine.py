@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,12 @@ from sentinel.preflight.suggest import Search, Suggestion, Trial, put
 from sentinel.sizing.footprint import Footprint, footprint
 from sentinel.sizing.model_file import Model
 from sentinel.sizing.settings import Device, Settings
-from sentinel.sizing.verdict import Budget, Why, gib, is_expected_to_start, judge, verdict_of, with_slack
+from sentinel.sizing.verdict import Budget, Verdict, Why, gib, is_expected_to_start, judge, verdict_of, with_slack
 from sentinel.sources.gguf import GgufHeader, model_of
 from sentinel.sources.roots import Roots, clean, read_text
+
+#: Flags that fit are looked for whatever the verdict is.
+ALWAYS: tuple[Verdict, ...] = ("fits", "tight", "fails", "unknown")
 
 
 def examine(
@@ -30,9 +33,11 @@ def examine(
     extra: tuple[Why, ...] = (),
     *,
     header: GgufHeader | None = None,
-    suggest: bool = True,
+    suggest: Collection[Verdict] = ALWAYS,
 ) -> Report:
-    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one that was read already."""
+    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one that was read already,
+    `suggest` the verdicts for which flags that fit are looked for.
+    """
     roots = Roots() if roots is None else roots
     build = builds.ask(command) if build is None else build
     machine = look(command, build, roots)
@@ -67,7 +72,7 @@ def _judged(
     whys: list[Why],
     roots: Roots,
     *,
-    suggest: bool,
+    suggest: Collection[Verdict],
 ) -> Report:
     devices = _devices(machine)
     budget = _budget(machine, devices, roots)
@@ -107,7 +112,7 @@ def _judged(
         argv = put(argv, "gpu_layers", "-ngl", "0", build)
         asked_for = replace(asked_for, verdict="fails", starts=False)
         search.given_up = "on the CPU, as it would run anyway, until the GPU is there"
-    suggestions = search.best(argv, asked_for) if suggest and not hopeless else []
+    suggestions = search.best(argv, asked_for) if verdict_of(whys) in suggest and not hopeless else []
     if command.wrapper:
         suggestions = [replace(one, argv=(*command.wrapper, *one.argv)) for one in suggestions]
     return _report(command, machine, whys, footprint_.items, tuple(suggestions), footprint_.missing, footprint_.notes)

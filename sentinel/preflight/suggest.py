@@ -43,6 +43,7 @@ class Suggestion:
     argv: tuple[str, ...]
     memory: tuple[Item, ...]
     why: str
+    verdict: Verdict = "fits"
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Search:
                     # two ways of writing the same thing are one suggestion, and the shorter one is better
                     same = (trial.footprint.items, trial.footprint.ctx)
                     if same not in found or len(trial.argv) < len(found[same][1].argv):
-                        found[same] = (rank, Suggestion(trial.argv, tuple(trial.footprint.items), why))
+                        found[same] = (rank, Suggestion(trial.argv, tuple(trial.footprint.items), why, trial.verdict))
             if found:
                 break
         return [suggestion for _, suggestion in sorted(found.values(), key=lambda one: one[0])[:MOST]]

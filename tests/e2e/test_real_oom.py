@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from control_groups import control_group, lift_quota, raise_memory_limit
-from live import PROMISE, Sentinel, needs_root, wait_for
-from real_server import large_model, server
+from live import PROMISE, Sentinel, first_flags, needs_root, wait_for
+from real_server import large_model, model, server
 
 pytestmark = [pytest.mark.real_server, pytest.mark.root, pytest.mark.timeout(300)]
 
@@ -84,3 +84,29 @@ def test_a_kill_while_loading_is_told_with_its_cause_and_ended_by_the_first_fix(
             # That it was killed stays true for a day; that it serves again ends the alert.
             wait_for(lambda: sentinel.alert("load-oom", alert["entity"]["name"]) is None, "the alert is over", PROMISE)
             assert len(sentinel.told("load-oom", "resolved")) == 1
+
+
+def test_the_flags_that_were_computed_before_the_kill_are_its_first_fix_and_end_it(
+    new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
+) -> None:
+    """235 MiB locked and a cache for 131072 tokens in 420 MiB: less context in a smaller type fits, as the alert says."""
+    needs_root()
+    if not _kernel_log_can_be_read():
+        pytest.skip("/dev/kmsg cannot be read here")
+    sentinel = new_sentinel().start()
+    with control_group("sentinel-fitting", 420 << 20, _CORE_SHARE) as groups:
+        enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
+        wrap = ["sh", "-c", f'{enter} exec "$0" "$@"']
+        arguments = ["-m", str(model()), "-c", "131072", "--mlock"]
+        with server(*arguments, log=tmp_path / "log", wrap=wrap, wait_ready=False) as running:
+            wait_for(lambda: running.process.poll() is not None, "the kernel kills it", 120.0)
+            assert running.process.returncode == -9
+        name = f"127.0.0.1:{running.port}"
+        alert = sentinel.await_alert("load-oom", name)
+        assert alert["fixes"][0]["do"].startswith("Start with flags that fit: "), alert["fixes"]
+        added = first_flags(alert)
+        assert "-c" in added
+        lift_quota(groups)
+        with server(*arguments, *added, log=tmp_path / "log", port=running.port, wrap=wrap) as again:
+            assert sentinel.name_of(again.process.pid) == name
+            wait_for(lambda: sentinel.alert("load-oom", name) is None, "the alert is over", PROMISE)

@@ -12,6 +12,7 @@ from make_models import write_moe
 from real_server import server
 
 from sentinel.facts.catalogue import CATALOGUE
+from sentinel.model.labels import Unknown
 from sentinel.model.reading import Samples
 from sentinel.preflight.live import Preflights
 from sentinel.sources.base import Polled
@@ -42,7 +43,11 @@ def test_a_server_is_judged_once_and_its_program_is_not_run(tmp_path: Path, monk
         monkeypatch.undo()
 
     assert isinstance(reading, Samples)
-    assert dict(reading.values) == {"server.preflight": "fits", "server.preflight_why": ""}
+    told = {name: value for name, value in reading.values.items() if not isinstance(value, Unknown)}
+    assert told == {"server.preflight": "fits", "server.preflight_why": ""}
+    # nothing was looked for, and that is said
+    left = {name for name, value in reading.values.items() if isinstance(value, Unknown) and "'fits'" in value.why}
+    assert left == {"server.fitting_flags", "server.fitting_drops", "server.fitting_why"}
     assert set(reading.values) <= set(CATALOGUE)
     assert (again, late) == ([], []), "judged once, and not long after its start"
 
