@@ -266,11 +266,13 @@ def _builds(entity: Entity, world: World) -> tuple[int | None, int | None]:
 def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
         return None
+    of_user = look_up("server.user_unit") is True
+    fix = fix.of_user if of_user and fix.of_user is not None else fix
     if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags)):
         return None
     do, command = fix.do.render(look_up), fix.command.render(look_up, quote=True)
     if fix.fix.flags:
-        how, command = _added(fix.flags.render(look_up, quote=True), look_up("server.unit"))
+        how, command = _added(fix.flags.render(look_up, quote=True), look_up("server.unit"), of_user=of_user)
         do += how
     wanted = fix.fix.builds
     if wanted is not None:
@@ -282,7 +284,7 @@ def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: in
     return Fix(do, command, fix.risk.render(look_up), fix.verify.render(look_up, quote=True) if knows else "")
 
 
-def _added(flags: str, unit: str | None) -> tuple[str, str]:
+def _added(flags: str, unit: str | None, *, of_user: bool) -> tuple[str, str]:
     """How flags get onto the command line of a server: for a person who starts it, or in the unit that does.
 
     A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
@@ -292,7 +294,8 @@ def _added(flags: str, unit: str | None) -> tuple[str, str]:
         return f" (add `{flags}` to the command line of llama-server)", ""
     name = shlex.quote(unit)
     lines = f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
-    edit = f"sudo systemctl edit {name} && sudo systemctl restart {name}   # {lines}"
+    systemctl = "systemctl --user" if of_user else "sudo systemctl"
+    edit = f"{systemctl} edit {name} && {systemctl} restart {name}   # {lines}"
     return f" (add `{flags}` at the end of the command line of llama-server in {unit})", edit
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentinel.facts.catalogue import CATALOGUE
 from sentinel.model.alert import fingerprint
@@ -32,6 +32,8 @@ class CompiledFix:
     flags: Template
     #: builds that know the flags of `verify`
     verify_builds: BuildRange | None
+    #: the same for a unit of a user's own systemd, where it names the unit
+    of_user: CompiledFix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
     if any(f.flags for cause in rule.causes for f in cause.fixes):
         # where they go depends on what starts the server
-        paths.add("server.unit")
+        paths |= {"server.unit", "server.user_unit"}
+    if any(f.of_user is not None for cause in causes for f in cause.fixes):
+        paths.add("server.user_unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
     for condition in (*conditions, *(p.condition for p in premises)):
@@ -134,20 +138,40 @@ def _believed_for(signal: str) -> float | None:
     return spec.stale_after if spec is not None else None
 
 
-def _cause(cause: CauseDef) -> CompiledCause:
-    fixes = tuple(
-        CompiledFix(
-            fix=f,
-            when=Condition(f.when) if f.when else None,
-            do=Template.parse(f.do),
-            command=Template.parse(f.command),
-            risk=Template.parse(f.risk),
-            verify=Template.parse(f.verify),
-            flags=Template.parse(f.flags),
-            verify_builds=builds_of(f.verify),
-        )
-        for f in cause.fixes
+_OF_USER = (
+    ("sudo systemctl ", "systemctl --user "),
+    ("systemctl show ", "systemctl --user show "),
+    ("journalctl -u ", "journalctl --user -u "),
+)
+
+
+def _fix(fix: FixDef) -> CompiledFix:
+    do, command, risk, verify = (_of_user(text) for text in (fix.do, fix.command, fix.risk, fix.verify))
+    theirs = replace(fix, do=do, command=command, risk=risk, verify=verify)
+    return CompiledFix(
+        fix=fix,
+        when=Condition(fix.when) if fix.when else None,
+        do=Template.parse(fix.do),
+        command=Template.parse(fix.command),
+        risk=Template.parse(fix.risk),
+        verify=Template.parse(fix.verify),
+        flags=Template.parse(fix.flags),
+        verify_builds=builds_of(fix.verify),
+        of_user=_fix(theirs) if theirs != fix else None,
     )
+
+
+def _of_user(text: str) -> str:
+    """What is said to the system's systemd about the server's unit, said to its user's own. Nothing else is touched."""
+    if "{server.unit}" not in text:
+        return text
+    for system, own in _OF_USER:
+        text = text.replace(system, own)
+    return text
+
+
+def _cause(cause: CauseDef) -> CompiledCause:
+    fixes = tuple(_fix(f) for f in cause.fixes)
     return CompiledCause(cause, Condition(cause.when) if cause.when else None, Template.parse(cause.text), fixes)
 
 

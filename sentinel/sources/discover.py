@@ -149,6 +149,7 @@ class Servers:
             "server.pid": pid,
             "server.start_time": start,
             "server.unit": clean(member.unit),
+            "server.user_unit": member.is_user_unit,
             "server.container": member.container,
             "server.cgroup": member.path,
             "server.argv_readable": not env_unreadable,

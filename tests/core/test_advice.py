@@ -151,6 +151,10 @@ class TestHowItIsTold:
         assert "ExecStart= with nothing behind it" in found.command
         assert found.command.endswith("with the old command line and -c 8192 --context-shift at its end")
 
+    def test_a_unit_of_a_user_is_spoken_of_to_the_systemd_of_that_user(self) -> None:
+        found = advice(unit="llama.service", user_unit=True, build=10434)
+        assert found.command.startswith("systemctl --user edit llama.service && systemctl --user restart llama.service   # ")
+
     def test_a_build_that_lacks_the_flag_is_not_told_of_it(self) -> None:
         """--context-shift is there since b8650 at the latest."""
         assert told(unit="", build=6170) is None

@@ -50,7 +50,8 @@ def test_a_usual_speed_outlives_the_daemon_and_the_server_and_is_not_that_of_oth
     with sqlite3.connect(daemon.folder / "state/history.sqlite") as history:
         ((configuration, depth, samples),) = history.execute("SELECT configuration, depth, samples FROM baselines").fetchall()
     history.close()
-    assert (len(configuration), depth, len(json.loads(samples))) == (16, 0, ENOUGH + 1)
+    # The usual speed is known with the fifth answer; whether the daemon has read of the sixth before it is ended is left open.
+    assert (len(configuration), depth, len(json.loads(samples)) in (ENOUGH, ENOUGH + 1)) == (16, 0, True)
 
     daemon.start()
     with server(*asked, "--no-webui", log=log, port=port) as running:
