@@ -19,7 +19,8 @@ help:
 	@echo 'make properties  property tests of logic, index, life of alerts and reload with twenty times the examples'
 	@echo 'make fuzz       20,000 mutated rule files and 50,000 mutated log lines; FUZZ="--seed N --rules N --lines N"'
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
-	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints'
+	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints;'
+	@echo '               PREFLIGHT="--held-out N" for 200 starts drawn by a seed'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
 	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
@@ -76,7 +77,7 @@ fuzz-api: setup
 # The peers bring many libraries of their own: they stay outside the virtual environment.
 eval-preflight: setup-real
 	@test -d $(CACHE)/peers || $(BIN)/python -m pip install --disable-pip-version-check -q --target $(CACHE)/peers llama-mdl==0.14.0 llamafit==0.1.1 || true
-	@$(BIN)/python eval/preflight.py
+	@$(BIN)/python eval/preflight.py $(PREFLIGHT)
 
 docs: setup
 	$(BIN)/python -m sentinel.docs docs

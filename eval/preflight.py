@@ -1,9 +1,11 @@
 """Preflight's arithmetic against the real llama-server: every layout times every set of flags, each started for real.
 
-make eval-preflight                    everything: several minutes on two cores
-python eval/preflight.py --short       a handful of layouts, on the CPU: under a minute
-python eval/preflight.py --only gemma  layouts with this in their name
-python eval/preflight.py --article     only the article's machine: no server is started
+make eval-preflight                     everything: several minutes on two cores
+python eval/preflight.py --short        a handful of layouts, on the CPU: under a minute
+python eval/preflight.py --only gemma   layouts with this in their name
+python eval/preflight.py --sets two     sets of flags with this in their name
+python eval/preflight.py --held-out 7   200 starts drawn by this seed: dimensions, types and flags that nobody looked at
+python eval/preflight.py --article      only the article's machine: no server is started
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo")]
 
 from eval.preflight_article import article  # noqa: E402
+from eval.preflight_held_out import draw  # noqa: E402
 from eval.preflight_layouts import LAYOUTS  # noqa: E402
 from eval.preflight_peers import peers  # noqa: E402
 from eval.preflight_truth import Truth, start  # noqa: E402
@@ -32,11 +35,11 @@ _WEIGHTS = 0.005
 _COMPUTE = 0.15
 #: the build of the wheel (its own --version says "build 1")
 BUILD = 10434
-_CARD = Device("Vulkan0", 2048 * _MIB, 2048 * _MIB)
+_CARDS = tuple(Device(f"Vulkan{at}", 2048 * _MIB, 2048 * _MIB) for at in range(2))
 _CPU = Settings(gpu_layers=0, device_none=True, fit=False, ctx=4096, ctx_given=True)
 _GPU = replace(_CPU, gpu_layers=99, device_none=False)
 
-#: name -> flags, and what they are to the arithmetic
+#: name -> flags, and what they are to the arithmetic; a name that begins with "two" is started with two cards
 SETS: Mapping[str, tuple[str, Settings]] = {
     "cpu": ("--device none -c 4096", _CPU),
     "cpu -np 4": ("--device none -c 8192 -np 4", replace(_CPU, ctx=8192, parallel=4)),
@@ -60,7 +63,16 @@ SETS: Mapping[str, tuple[str, Settings]] = {
     "cache on host": ("-c 4096 -ngl 99 --no-kv-offload", replace(_GPU, kv_offload=False)),
     "3, not mapped": ("-c 2048 -ngl 3 --load-mode none", replace(_GPU, ctx=2048, gpu_layers=3, load_mode="none")),
     "-ot": (r"-c 4096 -ngl 99 -ot blk\.[01]\.=CPU", replace(_GPU, overrides=((r"blk\.[01]\.", "CPU"),))),
+    "two, all": ("-c 8192 -ngl 99", replace(_GPU, ctx=8192)),
+    "two, 3 layers": ("-c 4096 -ngl 3", replace(_GPU, gpu_layers=3)),
+    "two -ts 3,1": ("-c 4096 -ngl 99 -ts 3,1 -np 2", replace(_GPU, tensor_split=(3.0, 1.0), parallel=2)),
+    "two -sm none": ("-c 4096 -ngl 99 -sm none -mg 1", replace(_GPU, split_mode="none", main_gpu=1)),
+    "two, moe 3": ("-c 4096 -ngl 99 --n-cpu-moe 3", replace(_GPU, n_cpu_moe=3)),
+    "two -fa off": ("-c 4096 -ngl 99 -fa off", replace(_GPU, flash_attn="off")),
+    "two, host cache": ("-c 4096 -ngl 99 --no-kv-offload", replace(_GPU, kv_offload=False)),
 }
+#: starts in a held-out run
+HELD_OUT = 200
 SHORT = ("llama", "llama_mixed", "gemma3", "deepseek2", "jamba", "glm4moe")
 SHORT_SETS = ("cpu", "cpu -np 4")
 
@@ -113,23 +125,30 @@ def run(layouts: list[str], sets: list[str], folder: Path) -> tuple[list[Compare
     failed: list[str] = []
     for layout in layouts:
         path = LAYOUTS[layout]().write(folder / f"{layout}.gguf")
-        model = model_of(read_model(str(path)))
-        if not isinstance(model, Model):
-            failed.append(f"{layout}: {model.why}")
-            continue
         for name in sets:
             flags, settings = SETS[name]
-            devices = [] if settings.device_none else [_CARD]
-            truth = start(path, ["--fit", "off", *flags.split()], card=bool(devices))
-            found = footprint(model, settings, devices, BUILD)
-            if found.missing:
-                failed.append(f"{layout}, {name}: {'; '.join(found.missing)}")
-            elif not any(kind == "compute" for _, kind in truth.found):
-                failed.append(f"{layout}, {name}: the server {truth.failed or 'printed no compute buffer'}")
+            cards = 0 if settings.device_none else 2 if name.startswith("two") else 1
+            found = try_one(layout, name, path, flags, settings, cards)
+            if isinstance(found, str):
+                failed.append(found)
             else:
-                rows += compare(layout, name, truth, found)
+                rows += found
         path.unlink()
     return rows, failed
+
+
+def try_one(layout: str, name: str, path: Path, flags: str, settings: Settings, cards: int) -> list[Compared] | str:
+    """One start with `flags` beside what is computed from `settings`; in words why it could not be compared."""
+    model = model_of(read_model(str(path)))
+    if not isinstance(model, Model):
+        return f"{layout}: {model.why}"
+    truth = start(path, ["--fit", "off", *flags.split()], cards=cards)
+    found = footprint(model, settings, _CARDS[:cards], BUILD)
+    if found.missing:
+        return f"{layout}, {name}: {'; '.join(found.missing)}"
+    if not any(kind == "compute" for _, kind in truth.found):
+        return f"{layout}, {name}: the server {truth.failed or 'printed no compute buffer'}"
+    return list(compare(layout, name, truth, found))
 
 
 def report(rows: list[Compared], failed: list[str], *, lines: int = 40) -> bool:
@@ -163,6 +182,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Hold preflight's arithmetic against the real llama-server.")
     parser.add_argument("--short", action="store_true", help="a handful of layouts on the CPU")
     parser.add_argument("--only", default="", metavar="TEXT", help="layouts with this in their name")
+    parser.add_argument("--sets", default="", metavar="TEXT", help="sets of flags with this in their name")
+    parser.add_argument("--held-out", type=int, metavar="SEED", help="models and flags drawn by a seed")
     parser.add_argument("--article", action="store_true", help="the article's machine only")
     parser.add_argument("--peers", action="store_true", help="the peers only")
     arguments = parser.parse_args()
@@ -174,10 +195,19 @@ def main() -> int:
         if arguments.peers:
             print(peers(folder))
             return 0
+        if arguments.held_out is not None:
+            rows, failed = [], []
+            for at, drawn in enumerate(draw(arguments.held_out, HELD_OUT)):
+                path = drawn.layout.write(folder / "drawn.gguf")
+                found = try_one(f"{at} {drawn.layout.arch}", drawn.flags, path, drawn.flags, drawn.settings, drawn.cards)
+                failed += [found] if isinstance(found, str) else []
+                rows += [] if isinstance(found, str) else found
+            return 0 if report(rows, failed, lines=20) else 1
         layouts = [n for n in (SHORT if arguments.short else LAYOUTS) if arguments.only in n]
-        rows, failed = run(layouts, list(SHORT_SETS if arguments.short else SETS), folder)
+        sets = [n for n in (SHORT_SETS if arguments.short else SETS) if arguments.sets in n]
+        rows, failed = run(layouts, sets, folder)
         good = report(rows, failed)
-        if not arguments.short and not arguments.only:
+        if not (arguments.short or arguments.only or arguments.sets):
             print("\n" + peers(folder))
             print("\n" + article())
     return 0 if good else 1

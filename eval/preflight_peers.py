@@ -71,7 +71,7 @@ def peers(folder: Path) -> str:
         model = model_of(read_model(str(path)))
         assert isinstance(model, Model)
         for flags, settings in _FLAGS.items():
-            truth = start(path, [*flags.split(), "--fit", "off"], card=True)
+            truth = start(path, [*flags.split(), "--fit", "off"], cards=1)
             card = sum(size for (place, _), size in truth.found.items() if place == "Vulkan0")
             cache = sum(size for (_, kind), size in truth.found.items() if kind == "kv")
             if not card:
@@ -89,7 +89,7 @@ def peers(folder: Path) -> str:
                     errors.setdefault(name, []).append(abs(figure - true) / true)
                 elif not isinstance(figure, int):
                     failed.setdefault(name, []).append(layout)
-        truth = start(path, ["-c", "8192", "-np", "1"], card=True)
+        truth = start(path, ["-c", "8192", "-np", "1"], cards=1)
         projected = _FIT.search(truth.log)
         card = sum(size for (place, _), size in truth.found.items() if place == "Vulkan0")
         if projected and card:

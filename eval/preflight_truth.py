@@ -35,9 +35,9 @@ class Truth:
     failed: str = ""
 
 
-def start(model: Path, flags: Sequence[str], *, card: bool) -> Truth:
-    """Start, read, end. `card` shows the software Vulkan device as Vulkan0."""
-    extra = {"GGML_VK_VISIBLE_DEVICES": "0"} if card else {}
+def start(model: Path, flags: Sequence[str], *, cards: int) -> Truth:
+    """Start, read, end. The software Vulkan device is shown so many times, as Vulkan0, Vulkan1."""
+    extra = {"GGML_VK_VISIBLE_DEVICES": ",".join("0" * cards)} if cards else {}
     with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
         path = Path(folder) / "log"
         command = [str(binary()), "-m", str(model), "--port", str(free_port()), "--no-warmup", "-lv", "4", *flags]

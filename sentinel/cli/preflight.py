@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(report.to_dict())
     else:
-        print("\n".join(render(report)))
+        print("\n".join(render(report, arguments.pid)))
     return _CODES[report.verdict]
 
 
@@ -97,10 +97,12 @@ def _verified(command: Command, given: str) -> list[Why]:
     return verify(parts(command.path(Roots(), named)), digest, default_state_dir(os.environ), progress)
 
 
-def render(report: Report) -> Iterator[str]:
-    """The report for people, from the same struct as the JSON."""
+def render(report: Report, pid: int | None = None) -> Iterator[str]:
+    """The report for people, from the same struct as the JSON. `pid`: the process that was judged."""
     headline = _HEADLINES[report.verdict]
     yield f"{_COLOURS[report.verdict]}{headline}\x1b[0m" if style().colour else headline
+    if pid is not None:
+        yield f"  (as if process {pid} were started anew: what it holds now counts as free)"
     for why in report.whys:
         yield f"  {escape(why.text)}  [{why.id}]"
     yield from _memory(report)

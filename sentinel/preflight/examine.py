@@ -22,6 +22,8 @@ from sentinel.sizing.verdict import Budget, Verdict, Why, gib, is_expected_to_st
 from sentinel.sources.gguf import GgufHeader, model_of
 from sentinel.sources.roots import Roots, clean, read_text
 
+#: What one flag mends: the reason, the setting, and the flag with its value.
+_MENDED = (("split-mode-unsupported", "split_mode", "-sm", "layer"), ("main-gpu-missing", "main_gpu", "-mg", "0"))
 #: Flags that fit are looked for whatever the verdict is.
 ALWAYS: tuple[Verdict, ...] = ("fits", "tight", "fails", "unknown")
 
@@ -107,6 +109,10 @@ def _judged(
     if argv != command.argv and any(why.id in ("flag-rejected", "no-build-accepts", "flag-ends-it") for why in whys):
         # the command itself starts nowhere, so that its corrected form is already a suggestion
         asked_for = replace(asked_for, verdict="fails", starts=False)
+    for id_, setting, flag, value in _MENDED:
+        if any(why.id == id_ for why in whys):
+            argv = put(argv, setting, flag, value, build)
+            asked_for = replace(asked_for, verdict="fails", starts=False)
     if any(why.effect == "fails" and why.id.startswith("gpu-") for why in whys):
         # No number of layers mends that; what can run here meanwhile is a server that says that it is one for the CPU.
         argv = put(argv, "gpu_layers", "-ngl", "0", build)
@@ -151,7 +157,7 @@ def _report(
 def _devices(machine: Machine) -> tuple[Device, ...]:
     if isinstance(machine.gpus, Unknown):
         return ()
-    return tuple(Device(one.name, one.free_bytes, one.total_bytes, one.integrated) for one in machine.gpus)
+    return tuple(Device(one.name, one.free_bytes, one.total_bytes, one.integrated, one.software) for one in machine.gpus)
 
 
 def _budget(machine: Machine, devices: tuple[Device, ...], roots: Roots) -> Budget:

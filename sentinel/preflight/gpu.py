@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sentinel.model.labels import Unknown
 from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
+from sentinel.preflight.machine import Gpu as Device
 from sentinel.preflight.machine import Machine
 from sentinel.sizing.settings import Settings
 from sentinel.sizing.verdict import Why
@@ -22,7 +23,11 @@ _AFTER = "; it starts all the same and runs on the CPU, without a word"
 
 def problems(command: Command, settings: Settings, build: Build, machine: Machine, roots: Roots) -> Iterator[Why]:
     """The first broken step where layers are asked for, and what the user who runs it may not open."""
-    if settings.device_none or settings.gpu_layers == 0:
+    if settings.device_none:
+        return
+    if isinstance(machine.gpus, tuple):
+        yield from _split(settings, machine.gpus)
+    if settings.gpu_layers == 0:
         return
     asked = command.requested
     explicit = "gpu_layers" in asked.settings and settings.gpu_layers != -1
@@ -50,6 +55,18 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
         yield Why(step, f"{said} {text}", "unknown")
     else:
         yield Why(step, f"{said} {text}{_AFTER}", "fails")
+
+
+def _split(settings: Settings, found: Sequence[Device]) -> Iterator[Why]:
+    """What ends the start wherever a device is seen, with -ngl 0 as well (src/llama-model.cpp and src/llama.cpp of b10434)."""
+    names = settings.devices or tuple(one.name for one in found)
+    vulkan = next((name for name in names if name.startswith("Vulkan")), "")
+    if settings.split_mode == "row" and vulkan:
+        text = f"--split-mode row: llama-server ends with 'device {clean(vulkan)} does not support split buffers'; layer works"
+        yield Why("split-mode-unsupported", text, "fails")
+    if settings.split_mode == "none" and names and not 0 <= settings.main_gpu < len(names):
+        said = f"llama-server ends with 'invalid value for main_gpu: {settings.main_gpu} (available devices: {len(names)})'"
+        yield Why("main-gpu-missing", f"--main-gpu {settings.main_gpu}: {said}; the first is 0", "fails")
 
 
 def _refused(command: Command, roots: Roots) -> str | Unknown:

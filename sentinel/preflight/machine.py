@@ -41,6 +41,7 @@ class Gpu:
     free_bytes: int | None
     total_bytes: int | None
     integrated: bool = False
+    software: bool = False
     #: PCI address where it is known
     card: str = ""
     holders: tuple[Holder, ...] = ()
@@ -141,7 +142,7 @@ def _from_card(name: str, listed: Listed | None, card: Card | None, command: Com
     free = listed.free_bytes if listed is not None else None
     total = listed.total_bytes if listed is not None else None
     if card is None:
-        return Gpu(name, about, free, total, integrated=_is_software(about)), ""
+        return Gpu(name, about, free, total, software=_is_software(about)), ""
     on_card, used = read_number(card.device / "mem_info_vram_total"), read_number(card.device / "mem_info_vram_used")
     apu = is_apu(hwmon(card.device)) is True
     held = holders(roots, card)
@@ -154,7 +155,7 @@ def _from_card(name: str, listed: Listed | None, card: Card | None, command: Com
             said = f"{name}: llama-server sees {free >> 20} MiB free, the driver {left >> 20} MiB; the lesser counts"
         free = left if free is None else min(free, left)
         total = on_card if total is None else total
-    return Gpu(name, about, None if free is None else free + own, total, apu, card.address, others), said
+    return Gpu(name, about, None if free is None else free + own, total, apu, card=card.address, holders=others), said
 
 
 def _is_software(about: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sentinel.model.labels import Unknown
 from sentinel.sizing.architectures import Caches
@@ -65,6 +66,8 @@ class CacheBytes:
     further: dict[str, int]
     #: what a checkpoint of one slot holds at most
     checkpoint_bytes: int = 0
+    #: what a device copies of the caches on the host, where it computes with them: one layer's, and half of the next
+    host_layers_bytes: int = 0
 
 
 def cache_bytes(shape: Caches, settings: Settings, ctx: Context, places: Sequence[str], *, flash: bool) -> CacheBytes | Unknown:
@@ -78,6 +81,7 @@ def cache_bytes(shape: Caches, settings: Settings, ctx: Context, places: Sequenc
     further: dict[str, int] = {}
     recurrent: dict[str, int] = {}
     checkpoint = 0
+    on_host: list[int] = []
     for il, layer in enumerate(shape.layers):
         place = places[il] if settings.kv_offload else HOST
         v = shape.widest_v if shape.widest_v and not flash and layer.attends else layer.v
@@ -86,12 +90,15 @@ def cache_bytes(shape: Caches, settings: Settings, ctx: Context, places: Sequenc
             cells = (window if layer.windowed else ctx.per_stream) * ctx.streams
             into = further if layer.further else kv
             into[place] = into.get(place, 0) + token * cells
+            if place == HOST:
+                on_host.append(token * cells)
             if layer.windowed:
                 checkpoint += token * min(window, shape.window + ctx.ubatch)
         if layer.recurrent_bytes:
             recurrent[place] = recurrent.get(place, 0) + layer.recurrent_bytes * ctx.slots
             checkpoint += layer.recurrent_bytes
-    return CacheBytes(kv, recurrent, further, checkpoint)
+    copied = max(on_host, default=0) + max((min(pair) for pair in pairwise(on_host)), default=0) // 2
+    return CacheBytes(kv, recurrent, further, checkpoint, copied)
 
 
 def _row(elements: int, kind: tuple[int, int]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sentinel.model.labels import Unknown
 from sentinel.model.pattern import BuildRange
 from sentinel.sizing.architectures import Caches, caches
-from sentinel.sizing.compute import Span, compute, graph
+from sentinel.sizing.compute import Span, compute
 from sentinel.sizing.context import CacheBytes, Context, cache_bytes, context
 from sentinel.sizing.model_file import Model, Tensor
 from sentinel.sizing.placement import Weights, layer_places, used_devices, weights
@@ -115,19 +115,20 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
             missing.append(unknown.why)
     if isinstance(ctx, Context) and isinstance(shape, Caches):
         kept = cache_bytes(shape, settings, ctx, places, flash=flash)
+        host_cache = 0
         if isinstance(kept, Unknown):
             missing.append(kept.why)
         else:
+            host_cache = kept.host_layers_bytes
             items += _cache_items(kept, settings, ctx, build)
         names = [device.name for device in devices]
         all_logits = False if _from(build, _FEW_LOGITS) else None
         here, trunk = found.get(HOST, Weights()), model.layers - model.nextn
-        sizes = graph(model, ctx, shape, flash=flash)
-        spans = compute(sizes, settings, ctx, places, here, names, trunk=trunk, all_logits=all_logits)
+        around = (model, shape, settings, ctx, places, here, names)
+        spans = compute(*around, flash=flash, trunk=trunk, host_cache=host_cache, all_logits=all_logits)
         if settings.flash_attn == "auto" and names and not settings.kv_offload:
             # a cache on the host can turn flash attention off (llama-context.cpp, resolve_fused_ops)
-            sizes = graph(model, ctx, shape, flash=False)
-            others = compute(sizes, settings, ctx, places, here, names, trunk=trunk, all_logits=all_logits)
+            others = compute(*around, flash=False, trunk=trunk, host_cache=host_cache, all_logits=all_logits)
             spans = {place: Span(s.bytes, min(s.low, others[place].low), others[place].high) for place, s in spans.items()}
         for place, span in sorted(spans.items()):
             items.append(Item(place, "compute", span.bytes, span.low, span.high))

@@ -21,8 +21,15 @@ class Device:
     name: str
     free_bytes: int | None = None
     total_bytes: int | None = None
-    #: its memory is the host's (processor graphics)
+    #: processor graphics: used only where there is no card
     integrated: bool = False
+    #: a renderer on the processor, which llama.cpp takes for a card
+    software: bool = False
+
+    @property
+    def in_host_memory(self) -> bool:
+        """What it takes, it takes from the host."""
+        return self.integrated or self.software
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def verdict_of(whys: Iterable[Why]) -> Verdict:
 
 def is_expected_to_start(footprint: Footprint, budget: Budget) -> bool:
     """Whether it starts by the expected figures, between the bounds: a suggestion that is tight must at least do that."""
-    shared = {device.name for device in budget.devices if device.integrated}
+    shared = {device.name for device in budget.devices if device.in_host_memory}
     for device in budget.devices:
         there = sum(item.bytes for item in footprint.items if item.place == device.name)
         if device.name not in shared and device.free_bytes is not None and there > device.free_bytes:
@@ -128,7 +128,7 @@ def _device(items: Sequence[Item], device: Device) -> list[Why]:
         return [Why("vram-unknown", f"how much memory of {device.name} is free is not known", "unknown")]
     free, (low, high) = device.free_bytes, needed(items)
     there = f"{device.name} has {gib(free)} free"
-    if device.integrated:
+    if device.in_host_memory:
         # what it says it has is no limit: llvmpipe names 2 GiB and takes 3.4 (measured), processor graphics overflow
         if high <= free:
             return []
@@ -171,7 +171,7 @@ def _first_that_fails(items: Sequence[Item], device: Device, there: str) -> Why:
 
 def _host(footprint: Footprint, budget: Budget) -> list[Why]:
     # what a GPU without memory of its own holds is the machine's
-    shared = {device.name for device in budget.devices if device.integrated}
+    shared = {device.name for device in budget.devices if device.in_host_memory}
     items = [item for item in footprint.items if item.place == "host" or item.place in shared]
     whys, items = _locking(items, budget)
     if budget.host is None:

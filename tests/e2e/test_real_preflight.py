@@ -21,6 +21,7 @@ from live import needs_root
 from make_models import write_moe
 from real_server import ServerDied, binary, environment, free_port, is_ready, server, stop
 
+from eval.preflight_truth import start
 from sentinel.cli.main import main
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(300)]
@@ -91,6 +92,58 @@ def test_what_it_calls_impossible_does_not_start(folder: Path, tmp_path: Path, f
     assert expected in ids(report)
     with pytest.raises(ServerDied), server(*words, log=tmp_path / "log"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected", "said"),
+    [
+        ("-ngl 99 -sm row", "split-mode-unsupported", "does not support split buffers"),
+        ("-ngl 0 -sm row", "split-mode-unsupported", "does not support split buffers"),
+        ("-ngl 99 -sm none -mg 2", "main-gpu-missing", "invalid value for main_gpu: 2 (available devices: 2)"),
+    ],
+)
+def test_what_it_says_of_several_devices_comes_and_the_first_suggestion_starts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, expected: str, said: str
+) -> None:
+    """Two Vulkan devices in software."""
+    monkeypatch.setenv("GGML_VK_VISIBLE_DEVICES", "0,0")
+    if not _cards():
+        pytest.skip("no Vulkan device, not even in software (mesa-vulkan-drivers)")
+    words = ["-m", str(folder / "dense.gguf"), "-c", "512", *flags.split()]
+
+    report = preflight(*words)
+
+    assert report["verdict"] == "fails"
+    assert expected in ids(report)
+    with pytest.raises(ServerDied), server(*words, log=tmp_path / "log"):
+        pass
+    assert said in (tmp_path / "log").read_text()
+    assert said in next(why["text"] for why in report["why"] if why["id"] == expected)
+    with server(*report["suggestions"][0]["argv"][1:], log=tmp_path / "log"):
+        pass
+
+
+def test_layers_are_spread_over_two_devices_as_the_server_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GGML_VK_VISIBLE_DEVICES", "0,0")
+    if not _cards():
+        pytest.skip("no Vulkan device, not even in software (mesa-vulkan-drivers)")
+    words = ["-m", str(folder / "big.gguf"), "-c", "4096", "-ngl", "99", "-ts", "3,1", "--fit", "off"]
+
+    report = preflight(*words)
+
+    truth = start(folder / "big.gguf", words[2:], cards=2).found
+    for place in ("Vulkan0", "Vulkan1"):
+        for kind in ("weights", "kv", "compute"):
+            (item,) = [item for item in report["memory"] if (item["place"], item["kind"]) == (place, kind)]
+            # the server prints hundredths of a MiB
+            assert item["low"] - 11000 <= truth[place, kind] <= item["high"] + 11000, item
+    shares = [truth[place, "weights"] for place in ("Vulkan0", "Vulkan1")]
+    assert 2.5 < shares[0] / shares[1] < 3.5
+
+
+def _cards() -> bool:
+    listed = subprocess.run([str(binary()), "--list-devices"], env=environment(), capture_output=True, text=True, check=False)
+    return "Vulkan1" in listed.stdout
 
 
 @pytest.mark.parametrize(
@@ -213,9 +266,12 @@ def test_a_running_server_is_judged_as_if_it_started_anew(folder: Path, tmp_path
     words = ["-m", str(folder / "dense.gguf"), "-c", "1024", "--cache-ram", "0"]
     with server(*words, log=tmp_path / "log") as running, contextlib.redirect_stdout(io.StringIO()) as stream:
         code = main(["preflight", "--json", "--pid", str(running.process.pid)])
+        with contextlib.redirect_stdout(io.StringIO()) as text:
+            main(["preflight", "--pid", str(running.process.pid)])
 
     report = json.loads(stream.getvalue())
     assert (code, report["verdict"], ids(report)) == (0, "fits", [])
+    assert f"as if process {running.process.pid} were started anew: what it holds now counts as free" in text.getvalue()
     assert {item["kind"] for item in report["memory"]} >= {"weights", "kv"}
 
 

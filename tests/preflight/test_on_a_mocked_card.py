@@ -172,6 +172,46 @@ def test_the_first_broken_step_to_the_card_is_named(roots: Roots, models: Path, 
     assert report.verdict == ("unknown" if change == "unknown" else "fails")
 
 
+@pytest.mark.parametrize(
+    ("step", "expected", "remedy"),
+    [
+        ("module", "gpu-driver-not-loaded", "modprobe amdgpu"),
+        ("driver", "gpu-not-driven", "journalctl -k -b -g amdgpu"),
+        ("render", "gpu-no-render-node", "--device /dev/dri"),
+        ("kfd", "gpu-no-kfd", "--device /dev/kfd"),
+        ("node", "gpu-no-kfd", "--device /dev/kfd"),
+        ("runtime", "gpu-not-found", "--list-devices"),
+    ],
+)
+def test_each_step_from_the_module_to_the_runtime_is_told_by_itself(
+    roots: Roots, models: Path, step: str, expected: str, remedy: str
+) -> None:
+    """gpu-telemetry.md, section 7: the first that fails, for what comes after it fails as well."""
+    device = roots.sys / "bus/pci/devices/0000:03:00.0"
+    device.mkdir(parents=True)
+    for name, text in (("class", "0x030000"), ("vendor", "0x1002"), ("device", "0x744c")):
+        (device / name).write_text(f"{text}\n")
+    driver = {"module": "", "driver": "vfio-pci"}.get(step, "amdgpu")
+    if driver:
+        (device / "driver").symlink_to(f"../../../../bus/pci/drivers/{driver}")
+    if step != "module":
+        (roots.sys / "module/amdgpu").mkdir(parents=True, exist_ok=True)
+        (roots.sys / "module/amdgpu/initstate").write_text("live\n")
+    if step == "render":
+        (roots.dev / "dri/renderD128").unlink()
+    if step == "kfd":
+        (roots.dev / "kfd").unlink()
+    if step == "node":
+        shutil.rmtree(roots.sys / "class/kfd")
+    build = Build("11434 (abc)", 11434, hip().flags, devices=(), backends=frozenset({"hip"}), is_split=True)
+
+    report = judged(roots, ["-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "4096"], build)
+
+    (found,) = [why for why in report.whys if why.id.startswith("gpu-")]
+    assert (report.verdict, found.id) == ("fails", expected)
+    assert remedy in found.text
+
+
 def test_a_build_in_one_piece_is_not_called_one_for_the_cpu(roots: Roots, models: Path) -> None:
     """Its backends are inside: that no library lies beside it says nothing."""
     build = Build("11434 (abc)", 11434, hip().flags, devices=())

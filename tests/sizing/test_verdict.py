@@ -133,7 +133,7 @@ def test_a_gpu_without_memory_of_its_own_takes_the_machines() -> None:
 
 def test_a_shared_device_that_names_too_little_is_tight_and_no_failure() -> None:
     """Measured: llvmpipe says 2048 MiB, and a server with 3.4 GiB on it starts."""
-    shared = Device("Vulkan0", 2 * GIB, 2 * GIB, integrated=True)
+    shared = Device("Vulkan0", 2 * GIB, 2 * GIB, software=True)
 
     verdict, whys = reasons([item("Vulkan0", "weights", 1), item("Vulkan0", "kv", 3)], Budget((shared,), 20 * GIB))
     assert (verdict, list(whys)) == ("tight", ["vram-may-not-suffice"])
