@@ -19,7 +19,7 @@ from sentinel.sizing.model_file import Model
 from sentinel.sizing.placement import Weights
 from sentinel.sizing.settings import HOST, Settings
 
-_FLOAT = 4
+_FLOAT, _INDEX = 4, 8
 _MIB = 1 << 20
 #: a device computes for weights on the host from this many tokens on (ggml-cuda.cu and ggml-vulkan.cpp, min_batch_size)
 _OFFLOAD_TOKENS = 32
@@ -42,6 +42,7 @@ class Graph:
 
     #: one vector of the embeddings' width for every token
     row: int
+    #: masks, and what else is put in as large
     masks: int
     #: the widest step as it mostly comes out, and at least; the one that writes all scores down
     widest: int
@@ -67,12 +68,13 @@ def graph(model: Model, ctx: Context, shape: Caches, *, flash: bool, blocks: Col
     attends = [layer for at, layer in enumerate(shape.layers) if layer.attends and at in blocks]
     cell = 2 if flash else _FLOAT
     masks = cells = 0
-    if any(layer.windowed for layer in attends):
-        cells = ctx.window(shape.window)
-        masks += cell * tokens * cells
-    if any(not layer.windowed for layer in attends):
-        cells = ctx.per_stream
-        masks += cell * tokens * cells
+    for windowed in (True, False):
+        there = [layer for layer in attends if layer.windowed is windowed]
+        if there:
+            cells = ctx.window(shape.window) if windowed else ctx.per_stream
+            masks += cell * tokens * cells
+            # V is kept transposed, and each of its elements has an index (llama-kv-cache.cpp, build_input_v_idxs)
+            masks += 0 if flash else _INDEX * tokens * max(layer.v for layer in there)
     indexed = any(layer.index for layer in attends)
     if indexed:
         masks += _FLOAT * tokens * ctx.per_stream
@@ -96,7 +98,8 @@ def graph(model: Model, ctx: Context, shape: Caches, *, flash: bool, blocks: Col
         widths.append(4 * convolved + 2 * inner if groups else 5 * inner)
     scores = 0
     if not flash and attends:
-        scores = unit * (heads * cells + max(wide, 0))
+        # beside them the queries, and what comes out
+        scores = unit * (heads * cells + (max(wide, 0) if latent else 2 * queries))
         if latent:
             # V is written down as well, out of a cache that has none
             scores = max(scores, unit * heads * cells + 2 * ctx.streams * cells * model.number("attention.value_length"))

@@ -49,7 +49,8 @@ def context(settings: Settings, trained: int) -> Context | Unknown:
     per_stream = total if unified else pad(total // slots, 256)
     streams = 1 if unified else slots
     total = per_stream * streams
-    batch = min(total, settings.batch)
+    # before the context is rounded
+    batch = min(asked, settings.batch)
     return Context(total, per_stream, streams, slots, min(batch, settings.ubatch or batch))
 
 
@@ -91,7 +92,8 @@ def cache_bytes(shape: Caches, settings: Settings, ctx: Context, places: Sequenc
             into = further if layer.further else kv
             into[place] = into.get(place, 0) + token * cells
             if place == HOST:
-                on_host.append(token * cells)
+                # latent attention keeps no V: its keys are copied once more in its place
+                on_host.append(token * cells * (1 if v else 2))
             if layer.windowed:
                 checkpoint += token * min(window, shape.window + ctx.ubatch)
         if layer.recurrent_bytes:
