@@ -93,7 +93,7 @@ def _judge(row: Outcome, one: Daemon, servers: int, kills: int) -> None:
     if twice:
         row.notes.append(
             f"{twice} entries came again, byte for byte: the kill fell between the datagram and its mark in the database, "
-            "where no sender can know whether it was received"
+            "and what stands in for journald here cannot be asked what it had; the real journal is (tests/e2e/test_service.py)"
         )
     warned = one.sentences("warning") + one.sentences("error")
     row.expect(not one.traceback(), "a traceback in its log")

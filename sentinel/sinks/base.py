@@ -6,7 +6,7 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from sentinel.model.alert import Transition
@@ -21,13 +21,25 @@ class Sink(Protocol):
 
     name: str
 
-    def deliver(self, transition: Transition) -> None:
-        """Hand over one transition, in a tenth of a second at most. Raises SinkDown; nothing was delivered then."""
+    def deliver(self, transition: Transition, key: str) -> None:
+        """Hand over one transition, in a tenth of a second at most. Raises SinkDown; nothing was delivered then.
+
+        `key` names the transition, the same after a restart and in no other history.
+        """
+        ...
+
+    def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
+        """Those of `keys` that an earlier run handed over, at `since` (seconds since the epoch) or later, if that is known."""
         ...
 
 
 class Store(Protocol):
     """Where transitions are kept until every sink has had them. `History` is one."""
+
+    @property
+    def epoch(self) -> str:
+        """Names this history among all others."""
+        ...
 
     def register(self, sink: str) -> None:
         """Begin to owe transitions to `sink`; what happened before a sink was first named is not owed to it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import TextIO
 
 from sentinel.model.alert import Transition
@@ -23,7 +24,7 @@ class ConsoleSink:
         self._style = style
         self._notice = f"sentinel: {because}; alerts are printed here\n\n" if because else ""
 
-    def deliver(self, transition: Transition) -> None:
+    def deliver(self, transition: Transition, key: str = "") -> None:
         """Print one alert. Raises SinkDown when the stream takes nothing any more."""
         try:
             style = style_for(self._stream) if self._style is None else self._style
@@ -35,3 +36,7 @@ class ConsoleSink:
         except (OSError, ValueError) as error:
             raise SinkDown(f"cannot print alerts: {error}; give sentinel a terminal or a file as standard error") from error
         self._notice = ""
+
+    def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
+        """None: what was on a terminal is not there to be asked."""
+        return frozenset()

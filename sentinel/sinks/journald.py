@@ -13,8 +13,9 @@ import re
 import shlex
 import socket
 import struct
+import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sentinel.model.alert import Fix, Transition
@@ -46,11 +47,14 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
 # without patience 300 alerts that had waited for journald went out 11 at a time, with a pause after each.
 _PATIENCE_MICROSECONDS = 100_000
 
+#: The journal finds entries by a field in an index; a slow disk must not hold up the start.
+_ASKING_SECONDS = 5.0
+
 _MESSAGE_ID = re.compile(r"[0-9a-f]{32}")
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
-def fields(transition: Transition) -> Iterator[tuple[str, str]]:
+def fields(transition: Transition, key: str = "") -> Iterator[tuple[str, str]]:
     """The entry's fields in order; SENTINEL_FIX, SENTINEL_COMMAND and SENTINEL_EVIDENCE repeat.
 
     `journalctl -u SERVER` shows what the unit said itself, and of others only what user id 0 sent with OBJECT_SYSTEMD_UNIT (which
@@ -76,6 +80,8 @@ def fields(transition: Transition) -> Iterator[tuple[str, str]]:
         yield "SENTINEL_CAUSE_TEXT", "not known"
     yield "SENTINEL_ENTITY", str(transition.entity)
     yield "SENTINEL_FINGERPRINT", transition.fingerprint
+    if key:
+        yield "SENTINEL_TRANSITION", key
     for fix in transition.fixes[:_MOST_REPEATS]:
         yield "SENTINEL_FIX", fix.do
         if fix.command:
@@ -123,6 +129,13 @@ def _cut(lines: Iterable[str]) -> str:
     return "\n".join(kept)
 
 
+def _journalctl(words: Sequence[str]) -> str:
+    """The entries that match, as JSON. Any one of several values of a field matches (journalctl(1))."""
+    command = ["journalctl", "--quiet", "--no-pager", "--output=json", "--output-fields=SENTINEL_TRANSITION", *words]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_ASKING_SECONDS, check=True)
+    return done.stdout.decode("utf-8", "replace")
+
+
 def encode(name: str, value: str) -> bytes:
     """One field. A value with a newline goes in the length-prefixed form, so that it cannot begin another field.
 
@@ -148,8 +161,11 @@ class JournaldSink:
         address: Path = SOCKET,
         pace: tuple[int, float] = (PACE_ENTRIES, PACE_SECONDS),
         clock: Callable[[], float] = time.monotonic,
+        ask: Callable[[Sequence[str]], str] | None = None,
     ) -> None:
         self._address = str(address)
+        # What stands in for journald has no files that journalctl reads.
+        self._ask = ask or (_journalctl if address == SOCKET else None)
         #: entries in so many seconds
         self._pace = pace
         self._clock = clock
@@ -159,10 +175,10 @@ class JournaldSink:
         # The kernel's own time limit: an unconnected datagram socket polls as writable although the receiver's queue is full.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, _PATIENCE_MICROSECONDS))
 
-    def deliver(self, transition: Transition) -> None:
+    def deliver(self, transition: Transition, key: str = "") -> None:
         """Hand over one entry. Raises SinkDown when journald is not there, is full for a tenth of a second, or would drop it."""
         self._keep_pace()
-        entry = b"".join(encode(name, value) for name, value in fields(transition))
+        entry = b"".join(encode(name, value) for name, value in fields(transition, key))
         try:
             try:
                 self._socket.sendto(entry, self._address)
@@ -174,6 +190,17 @@ class JournaldSink:
         except OSError as error:
             raise SinkDown(self._explain(error)) from error
         self._sent += 1
+
+    def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
+        """Those of `keys` that the journal holds. None where it cannot be read: told twice is better than not at all."""
+        if self._ask is None or not keys:
+            return frozenset()
+        words = [f"SENTINEL_TRANSITION={key}" for key in keys]
+        try:
+            said = self._ask([*([] if since is None else [f"--since=@{since:.0f}"]), *words])
+        except (OSError, subprocess.SubprocessError):
+            return frozenset()
+        return frozenset(key for key in keys if f'"{key}"' in said)
 
     def _keep_pace(self) -> None:
         most, seconds = self._pace

@@ -1,8 +1,9 @@
 """Which transitions each sink still has to get: in order, none lost, each sink at its own pace.
 
 A transition is first committed to the history, then put here; a sink's mark in the history moves on after delivery. So a
-daemon that is killed tells again, at worst, the one alert it was telling, and loses none. Memory is bounded: what does not
-fit waits in the history. Time is an argument; the daemon calls `flush` when something was put and when `next_flush` has come.
+daemon that is killed loses none, and what it may have told without having marked it is asked of the sink at the next start: the
+one that it was telling, after a power cut those of a whole flush. Memory is bounded: what does not fit waits in the history.
+Time is an argument; the daemon calls `flush` when something was put and when `next_flush` has come.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LIMIT = 10_000
 _REFILL = 1_000
 #: Delivered to one sink in one `flush`: 256 journal entries take about 20 ms, which the daemon's loop can spare.
 _MOST_AT_ONCE = 256
+_CLOCKS_SECONDS = 3600.0
 _FIRST_PAUSE_SECONDS = 0.5
 #: journald restarts in well under a second, so that a long first pause would only delay; a minute bounds the wait at the end.
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -49,10 +51,12 @@ class Outbox:
 
     def __init__(self, sinks: Sequence[Sink], store: Store, limit: int = LIMIT) -> None:
         self._store = store
+        self._epoch = store.epoch
         self._limit = limit
         self._lanes = [_Lane(sink) for sink in sinks]
         for sink in sinks:
             store.register(sink.name)
+            self._own_up(sink)
 
     def put(self, transition_id: int, transition: Transition) -> None:
         """Owe a transition that the history has just committed under `transition_id` to every sink."""
@@ -64,6 +68,22 @@ class Outbox:
             else:
                 lane.waiting.append((transition_id, transition))
                 lane.last = transition_id
+
+    def _own_up(self, sink: Sink) -> None:
+        """Mark what an earlier run told and could not mark any more. In order, as it was told."""
+        owed = self._store.undelivered(sink.name, 0, _MOST_AT_ONCE)
+        if not owed:
+            return
+        # A clock that was set back between the two must not hide what was told.
+        times = [transition.at - _CLOCKS_SECONDS for _, transition in owed if transition.at is not None]
+        told = sink.delivered([self._key(number) for number, _ in owed], min(times, default=None))
+        last = max((number for number, _ in owed if self._key(number) in told), default=0)
+        if last:
+            self._store.mark_delivered(sink.name, last)
+            self._store.settle()
+
+    def _key(self, transition_id: int) -> str:
+        return f"{self._epoch}-{transition_id}"
 
     def flush(self, now: float) -> None:
         """Deliver what is due. A sink that fails pauses, longer each time; the others go on."""
@@ -91,7 +111,7 @@ class Outbox:
                 return count
             transition_id, transition = lane.waiting[0]
             try:
-                lane.sink.deliver(transition)
+                lane.sink.deliver(transition, self._key(transition_id))
             except SinkDown as down:
                 lane.failures += 1
                 lane.not_before = now + next_pause(lane.failures)

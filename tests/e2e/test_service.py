@@ -200,9 +200,10 @@ def test_no_client_is_refused_while_the_service_restarts(machine: Outcome) -> No
 
 
 def test_a_killed_daemon_comes_back_and_tells_nothing_twice(machine: Outcome) -> None:
-    """systemd restarts it, the history is there, and the alert that was told stays told."""
+    """systemd restarts it, the history is there, and what was told stays told; no mark says so any more, the journal does."""
     history = json.loads(machine.text("history.json"))
 
+    assert machine.text("unmarked").strip() == "1"
     assert [entry["SENTINEL_STATE"] for entry in _entries(machine, "after.json")] == ["firing"]
     assert "cpu-fallback" in json.dumps(history)
     assert machine.text("result").strip() == "success"

@@ -7,7 +7,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,44 @@ def test_an_alert_has_the_fields_of_the_contract(journal: Journal) -> None:
     assert json.loads(once["SENTINEL_JSON"]) == transition_to_dict(FIRING)
     repeated = {"SENTINEL_FIX", "SENTINEL_COMMAND", "SENTINEL_EVIDENCE"}
     assert len([name for name, _ in fields if name not in repeated]) == len(set(once) - repeated)
+
+
+def test_each_transition_has_a_key_of_its_own(journal: Journal) -> None:
+    JournaldSink(journal.path).deliver(FIRING, "1a2b3c4d-17")
+    assert dict(journal.receive())["SENTINEL_TRANSITION"] == b"1a2b3c4d-17"
+
+
+def test_the_journal_is_asked_for_whole_keys(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    def journalctl(words: Sequence[str]) -> str:
+        asked.append(list(words))
+        return '{"__CURSOR":"s=1","SENTINEL_TRANSITION":"ab-12"}\n'
+
+    sink = JournaldSink(tmp_path / "socket", ask=journalctl)
+
+    assert sink.delivered(["ab-1", "ab-12", "ab-2"], 1_760_000_000.4) == {"ab-12"}
+    fields = [f"SENTINEL_TRANSITION={key}" for key in ("ab-1", "ab-12", "ab-2")]
+    assert asked == [["--since=@1760000000", *fields]]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        FileNotFoundError("journalctl"),
+        subprocess.TimeoutExpired("journalctl", 5.0),
+        subprocess.CalledProcessError(1, "journalctl"),
+    ],
+)
+def test_a_journal_that_cannot_be_asked_has_had_nothing(tmp_path: Path, fault: Exception) -> None:
+    def journalctl(words: Sequence[str]) -> str:
+        raise fault
+
+    assert JournaldSink(tmp_path / "socket", ask=journalctl).delivered(["ab-1"], None) == frozenset()
+
+
+def test_what_stands_in_for_journald_is_not_asked_through_the_machines_journal(tmp_path: Path) -> None:
+    assert JournaldSink(tmp_path / "socket").delivered(["ab-1"], None) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sample_transitions import FIRING, firing, resolved
@@ -23,12 +25,17 @@ class Recorder:
         self.up = True
         self.tries = 0
         self.got: list[str] = []
+        self.keys: list[str] = []
 
-    def deliver(self, transition: Transition) -> None:
+    def deliver(self, transition: Transition, key: str) -> None:
         self.tries += 1
         if not self.up:
             raise SinkDown("it is down")
         self.got.append(transition.summary)
+        self.keys.append(key)
+
+    def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
+        return frozenset(keys) & frozenset(self.keys)
 
 
 def put(outbox: Outbox, history: History, *transitions: Transition) -> None:
@@ -168,3 +175,58 @@ def test_a_flush_is_bounded() -> None:
     assert len(sink.got) < 1000
     assert due is not None
     assert due <= 5.0
+
+
+class _KilledBetween(Exception):
+    """The daemon is gone: what follows the sink's answer does not happen."""
+
+
+class _Killed(Recorder):
+    """Takes a transition, and the daemon is killed before it can mark it."""
+
+    def deliver(self, transition: Transition, key: str) -> None:
+        super().deliver(transition, key)
+        if len(self.got) == 3:
+            raise _KilledBetween
+
+
+def test_what_was_told_just_before_a_kill_is_not_told_again(tmp_path: Path) -> None:
+    sink = _Killed("journald")
+    history = History(tmp_path / "history.sqlite")
+    outbox = Outbox([sink], history)
+    put(outbox, history, *(firing(number) for number in range(5)))
+    with pytest.raises(_KilledBetween):
+        outbox.flush(0.0)
+
+    history = History(tmp_path / "history.sqlite")
+    assert [transition.summary for _, transition in history.undelivered("journald")] == numbers(2, 5)
+    Outbox([sink], history).flush(0.0)
+
+    assert sink.got == numbers(0, 5)
+
+
+def test_a_sink_that_does_not_remember_is_told_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    first = _Killed("journald")
+    history = History(tmp_path / "history.sqlite")
+    outbox = Outbox([first], history)
+    put(outbox, history, *(firing(number) for number in range(5)))
+    with pytest.raises(_KilledBetween):
+        outbox.flush(0.0)
+
+    second = Recorder("journald")
+    Outbox([second], History(tmp_path / "history.sqlite")).flush(0.0)
+
+    assert second.got == numbers(2, 5)
+    # the same transition has the same key, so that a reader can tell
+    assert second.keys[0] == first.keys[2]
+
+
+def test_two_histories_give_no_transition_the_same_key(tmp_path: Path) -> None:
+    keys = []
+    for name in ("one", "two"):
+        sink, history = Recorder(), History(tmp_path / name)
+        outbox = Outbox([sink], history)
+        put(outbox, history, firing(1))
+        outbox.flush(0.0)
+        keys += sink.keys
+    assert len(set(keys)) == 2
