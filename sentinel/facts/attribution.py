@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,15 @@ GROWTH = (
 )
 #: Growth below this explains nothing. Bytes.
 _GREW = 16 << 20
+
+
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
+
+
+def _unit(group: Value | None) -> str:
+    """The service that a control group belongs to, empty for none: the innermost, for a user's manager is one as well."""
+    parts = group.split("/") if isinstance(group, str) else []
+    return next((part for part in reversed(parts) if _UNIT.fullmatch(part) and not part.startswith("user@")), "")
 
 
 @dataclass(slots=True)
@@ -130,10 +140,21 @@ class Attribution:
             return replace(event, entity=owner)
         if event.entity.scope == "server":
             return self._enriched(event, event.entity)
+        group = event.fields.get("victim_group")
+        unit = _unit(group)
         nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
-        if len(nameless) == 1:
-            return self._enriched(event, nameless[0])
-        return replace(event, entity=Entity("server", f"{comm}[{pid}]"))
+        candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
+        if len(candidates) == 1:
+            return self._enriched(event, candidates[0])
+        return replace(event, entity=Entity("server", unit or f"{comm}[{pid}]"))
+
+    def _may_be(self, server: Entity, unit: str | None) -> bool:
+        """A server without a known process may be the one that was killed in `unit`; empty: in none, None: not known."""
+        if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
+            return False
+        # One whose log never said anything, or said that it had ended, had no process that could be killed.
+        state = self._beliefs.facts.last(server, "server.state")
+        return state is not None and state.value not in ("exited", "failed")
 
     def _of_group(self, event: Event) -> Event:
         owner = self._in_group(event.fields.get("cgroup"))
