@@ -10,6 +10,7 @@ from typing import Any
 from sentinel.cli.main import OK
 from sentinel.cli.output import NoAnswer, change, complain, counted, emit
 from sentinel.model.problem import Problem
+from sentinel.systemd import to_journal
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -34,6 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _tell(problems: Iterable[Mapping[str, Any]]) -> None:
+    if to_journal():
+        # `systemctl reload sentinel`: the daemon has written them there itself
+        return
     for one in problems:
         problem = Problem(one["file"], one["where"], one["what"], one["level"], line=one["line"] or 0)
         print(f"sentinel: {problem}", file=sys.stderr)
