@@ -19,12 +19,14 @@ def main(arguments: argparse.Namespace) -> int:
     """Follow until interrupted. 3 where there is no daemon to begin with."""
     sockets = [Path(arguments.socket)] if arguments.socket else None
     events = client.Stream(sockets)
-    waiting = False
-    if not arguments.json:
-        warn("watching; end with Ctrl-C")
+    waiting, greeted = False, arguments.json
     while True:
         try:
             for name, data in events:
+                if not greeted:
+                    # only now is it certain that there is a daemon
+                    greeted = True
+                    warn("watching; end with Ctrl-C")
                 if waiting:
                     waiting = False
                     warn("the daemon is back")

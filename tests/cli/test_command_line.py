@@ -62,13 +62,40 @@ def test_what_argparse_refuses_ends_with_2(argv: list[str], capsys: pytest.Captu
     assert "error:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [["status"], ["alerts"], ["alerts", "--all"], ["why", "cpu-fallback"], ["watch", "--json"]])
+def options(words: tuple[str, ...]) -> set[str]:
+    """What the verb takes."""
+    at = parser()
+    for word in words:
+        (choices,) = [action.choices for action in at._actions if isinstance(action, argparse._SubParsersAction)]
+        at = choices[word]
+    return {option for action in at._actions for option in action.option_strings}
+
+
+#: Verbs without a form for programs: a daemon, a shell's script, and two whose output is such a form already (JSON, TOML).
+_PLAIN = {("run",), ("completion",), ("rules",), ("rules", "schema"), ("rules", "override")}
+#: What each verb that asks the daemon needs beside its name.
+_ASKING = {
+    ("status",): [], ("alerts",): ["--all"], ("why",): ["cpu-fallback"], ("watch",): [], ("reload",): [],
+    ("silence",): ["load-oom", "--for", "2h", "--reason", "a test"], ("unsilence",): ["3"], ("record",): [],
+}  # fmt: skip
+
+
+def test_every_verb_with_output_has_it_as_json_too() -> None:
+    assert {words for words in verbs(parser()) if "--json" not in options(words)} == _PLAIN
+
+
+def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
+    assert {words for words in verbs(parser()) if "--socket" in options(words) and words[0] != "doctor"} == set(_ASKING)
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]], ids=["text", "json"])
+@pytest.mark.parametrize("argv", [[*words, *more] for words, more in _ASKING.items()], ids=" ".join)
 def test_without_a_daemon_one_sentence_says_how_to_start_it(
-    argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    argv: list[str], json_too: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "sentinel.sock"
 
-    code = main([*argv, "--socket", str(path)])
+    code = main([*argv, *json_too, "--socket", str(path)])
 
     said = capsys.readouterr()
     assert code == UNKNOWN
