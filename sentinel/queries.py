@@ -34,6 +34,7 @@ ROUTES = (
         fields=(
             Field("since", "number", "seconds since the epoch (default: the beginning)"),
             Field("limit", "whole", "how many, the newest (default: 1000)", 1, 1_000),
+            Field("before", "whole", "only those before this one: `earlier` of the answer that followed them", 1, 2**62),
         ),
     ),
     Route("GET", "/v1/signals", "signals", "Signals"),
@@ -160,10 +161,14 @@ class Queries:
         raise ApiError(404, f"no open alert has the fingerprint {escape(wanted):.40}; /v1/alerts lists them")
 
     def history(self, request: Request) -> Mapping[str, Any]:
-        """Past transitions, oldest first."""
+        """Past transitions, oldest first, a page of the newest."""
         since = float(request.query["since"]) if "since" in request.query else None
         limit = int(request.query.get("limit", "1000"))
-        return {"transitions": [transition_to_dict(t) for t in self._daemon.history.transitions(since, limit)]}
+        # one more, to know whether there is a page before this one
+        more = {"before": int(request.query["before"])} if "before" in request.query else {}
+        rows = self._daemon.history.page(since, limit + 1, **more)
+        earlier = rows[1][0] if len(rows) > limit else None
+        return {"transitions": [transition_to_dict(t) for _, t in rows[-limit:]], "earlier": earlier}
 
     def signals(self, _request: Request) -> Mapping[str, Any]:
         """Every fact with its age and source, and what is known to be unknown."""

@@ -18,14 +18,11 @@ def main(arguments: argparse.Namespace) -> int:
     """Print them; the exit code tells the worst open one that is not silenced."""
     try:
         if arguments.all or arguments.since:
-            path = "/v1/history"
-            if arguments.since:
-                since = _since(arguments.since, time.time())
-                if since is None:
-                    warn(f"--since '{arguments.since}': write a duration (2h, 3d) or a date (2026-11-23T16:00)")
-                    return CRITICAL
-                path += f"?since={max(since, 0.0):.3f}"
-            answer = ask(arguments, path)
+            since = _since(arguments.since, time.time()) if arguments.since else 0.0
+            if since is None:
+                warn(f"--since '{arguments.since}': write a duration (2h, 3d) or a date (2026-11-23T16:00)")
+                return CRITICAL
+            answer = _history(arguments, f"?since={max(since, 0.0):.3f}" if arguments.since else "?limit=1000")
             found = answer["transitions"]
         else:
             answer = ask(arguments, "/v1/alerts")
@@ -46,6 +43,16 @@ def main(arguments: argparse.Namespace) -> int:
         for line in show_silences(answer["silences"]):
             say(line)
     return 0 if arguments.all or arguments.since else exit_code(a["severity"] for a in found if not a.get("silenced"))
+
+
+def _history(arguments: argparse.Namespace, query: str) -> dict[str, Any]:
+    """All pages, as one."""
+    answer = ask(arguments, f"/v1/history{query}")
+    found = [answer["transitions"]]
+    while answer["earlier"] is not None:
+        answer = ask(arguments, f"/v1/history{query}&before={answer['earlier']}")
+        found.append(answer["transitions"])
+    return {**answer, "transitions": [one for page in reversed(found) for one in page]}
 
 
 def _shown(alert: Mapping[str, Any]) -> str:

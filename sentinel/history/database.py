@@ -152,13 +152,12 @@ class Database:
         """The transition with id `number`, if it is kept, and those after it, oldest first."""
         return self._rows("SELECT id, json FROM transitions WHERE id >= ? ORDER BY id LIMIT ?", (number, limit))
 
-    def transitions(self, since: float | None, limit: int) -> Rows:
-        """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
-        where = "" if since is None else "WHERE at >= ?"
-        values = (limit,) if since is None else (since, limit)
+    def transitions(self, since: float | None, before: int, limit: int) -> Rows:
+        """The newest `limit` transitions at or after `since` (seconds since the epoch) with ids below `before`, oldest first."""
+        where = "id < ?" if since is None else "id < ? AND at >= ?"
+        values = (before, limit) if since is None else (before, since, limit)
         # `where` is one of two constants.
-        rows = self._rows(f"SELECT id, json FROM transitions {where} ORDER BY id DESC LIMIT ?", values)  # noqa: S608
-        return rows[::-1]
+        return self._rows(f"SELECT id, json FROM transitions WHERE {where} ORDER BY id DESC LIMIT ?", values)[::-1]  # noqa: S608
 
     def prune(self, now: float, days: float, rows: int) -> int:
         """Forget what is older than `days` or beyond the newest `rows`. Returns how many transitions went."""

@@ -17,6 +17,9 @@ from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Baselines, Database,
 from sentinel.model.alert import Transition
 from sentinel.model.wire import is_news
 
+#: above every id: SQLite's largest integer
+_BEYOND = 2**63 - 1
+
 T = TypeVar("T")
 
 #: Transitions kept while the disk takes none: some 20 MB at most. The oldest go first.
@@ -118,10 +121,18 @@ class History:
 
     def transitions(self, since: float | None = None, limit: int = 1_000) -> list[Transition]:
         """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
+        return [transition for _, transition in self.page(since, limit)]
+
+    def page(self, since: float | None = None, limit: int = 1_000, before: int = _BEYOND) -> Rows:
+        """The same with their ids, of those below `before`: the id of a page's first leads to the page before it."""
         none: Rows = []
-        written = self._read(lambda database: database.transitions(since, limit), none)
-        waiting = [row for row in self._unwritten if since is None or (row[1].at is not None and row[1].at >= since)]
-        return [transition for _, transition in (written + waiting)[-limit:]] if limit > 0 else []
+        written = self._read(lambda database: database.transitions(since, before, limit), none)
+        waiting = [
+            row
+            for row in self._unwritten
+            if row[0] < before and (since is None or (row[1].at is not None and row[1].at >= since))
+        ]
+        return (written + waiting)[-limit:] if limit > 0 else []
 
     def prune(self, now: float, days: float = KEEP_DAYS, rows: int = KEEP_ROWS) -> int:
         """Forget what is older than `days` or beyond the newest `rows`, told or not. Returns how many went."""

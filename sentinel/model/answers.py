@@ -235,9 +235,10 @@ class Alert(TypedDict):
 
 
 class Transitions(TypedDict):
-    """Past transitions, oldest first."""
+    """Past transitions, oldest first. `earlier`: as `before` it asks for the page before this one; null: there is none."""
 
     transitions: list[TransitionForm]
+    earlier: int | None
 
 
 class SignalForm(TypedDict):

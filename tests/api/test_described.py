@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ import psutil
 import pytest
 from live import REPO, Sentinel
 from malformed import requests
+from sample_transitions import firing
 from tcp_bridge import bridge
 
 from sentinel import explain, openapi, views
 from sentinel.api.client import get, post
+from sentinel.cli.main import main
 from sentinel.engine import Engine
+from sentinel.history import History
 from sentinel.rulefiles import load_paths, shipped
 from sentinel.rules.casebook import EPOCH, readings
 
@@ -160,6 +165,30 @@ def test_schemathesis_finds_nothing(daemon: Sentinel, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1500, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     _well(daemon)
+
+
+def test_the_whole_history_comes_in_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`alerts --all` ended at the newest 1000 without a word."""
+    (tmp_path / "state").mkdir()
+    history = History(tmp_path / "state/history.sqlite")
+    now = time.time()
+    history.commit([replace(firing(number), at=now - 5000 + number) for number in range(2500)])
+    history.close()
+    sentinel = Sentinel(tmp_path, "discover = false").start()
+
+    code, page = get("/v1/history?limit=10", [sentinel.socket])
+    assert (code, [one["summary"] for one in page["transitions"]]) == (200, [f"number {number}" for number in range(2490, 2500)])
+    _, before = get(f"/v1/history?limit=10&before={page['earlier']}", [sentinel.socket])
+    assert before["transitions"][-1]["summary"] == "number 2489"
+
+    for words, first in ((["--all"], 0), (["--since", "50m"], 2001)):
+        assert main(["alerts", *words, "--json", "--socket", str(sentinel.socket)]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        numbers = [int(one["summary"].split()[1]) for one in answer["transitions"]]
+        assert numbers == list(range(numbers[0], 2500))
+        # the daemon needed a moment to start
+        assert first <= numbers[0] <= first + (60 if first else 0)
+    assert sentinel.end() == 0
 
 
 def test_the_description_is_not_stale() -> None:

@@ -72,7 +72,7 @@ def told_of(name: str, text: str) -> dict[str, dict[str, Any]]:
             "sinks": [{"name": "journald", "waiting": 1, "fault": escape(text)}],
         },
         "/v1/alerts": {"alerts": shown, "silences": silences},
-        "/v1/history": {"transitions": [transition_to_dict(t) for t in transitions]},
+        "/v1/history": {"transitions": [transition_to_dict(t) for t in transitions], "earlier": None},
         "/v1/why/blind-spot": explain.why(engine, "blind-spot", "", now),
         "/v1/why/server-wedged": explain.why(engine, "server-wedged", "", now),
         "/v1/recordings": {"recordings": [{"name": text, "bytes": 1, "written": None}]},

@@ -47,6 +47,20 @@ def test_transitions_and_checkpoints_outlive_the_process_object(path: Path) -> N
     assert (again.fault, again.message) == ("", "")
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_pages_lead_back_to_the_first_and_miss_and_repeat_nothing(path: Path, in_memory: bool) -> None:
+    history = History(None if in_memory else path)
+    history.commit([firing(number) for number in range(10)])
+
+    pages, before = [], 2**62
+    while page := history.page(limit=4, before=before):
+        pages.append(_summaries(list(page)))
+        before = page[0][0]
+
+    assert [len(page) for page in pages] == [4, 4, 2]
+    assert [one for page in reversed(pages) for one in page] == [f"number {number}" for number in range(10)]
+
+
 def test_the_file_is_for_its_owner_alone(path: Path) -> None:
     """Evidence quotes log lines, and prompts may be in them."""
     History(path).commit([FIRING])
