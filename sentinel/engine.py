@@ -117,7 +117,7 @@ class Engine:
 
     def _changed(self, record: Record, ruleset: RuleSet) -> bool:
         new = ruleset.rules.get(record.rule)
-        return new is not None and new.rule != self.ruleset.rules[record.rule].rule
+        return new is not None and replace(new.rule, tests=()) != replace(self.ruleset.rules[record.rule].rule, tests=())
 
     def _verdict(self, record: Record, at: float) -> Verdict | None:
         try:

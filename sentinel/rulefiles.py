@@ -164,11 +164,11 @@ class RuleFiles:
         """Where a change matters."""
         return (self.base, *self.folders, *self.paths)
 
-    def load(self, without: Collection[str] = ()) -> Loaded:
-        """All of them, as they are at one moment; `without` are files and paths that are left out."""
+    def load(self, without: Collection[str] = (), *, checked: bool = False) -> Loaded:
+        """All of them, as they are at one moment, but those of `without`, files and paths; `checked` as in `rules.load`."""
         for _ in range(_TRIES):
             before = self.signature()
-            loaded = self._load(without, before)
+            loaded = self._load(without, before, checked=checked)
             if self.signature() == before:
                 break
         return loaded
@@ -187,7 +187,7 @@ class RuleFiles:
             loaded = self.load(without)
         return replace(loaded, problems=first.problems, left_out=tuple(sorted(without)))
 
-    def _load(self, without: Collection[str], signature: Signature) -> Loaded:
+    def _load(self, without: Collection[str], signature: Signature, *, checked: bool = False) -> Loaded:
         own = [*(folder for folder in self.folders if folder.is_dir() and _any(folder)), *self.paths]
         rules, events, problems = read([self.base])
         mine, my_events, more = read(path for path in own if str(path) not in without)
@@ -195,7 +195,7 @@ class RuleFiles:
         files = frozenset({*mine, *my_events})
         rules |= {file: data for file, data in mine.items() if file not in without}
         events |= {file: data for file, data in my_events.items() if file not in without}
-        ruleset, found = load(rules, events)
+        ruleset, found = load(rules, events, checked=checked)
         problems = [p for p in [*problems, *found] if p.file not in without]
         return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files, signature)
 

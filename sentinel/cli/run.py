@@ -17,9 +17,10 @@ from sentinel.cli.output import counted
 from sentinel.cli.rule_files import complain, of_config
 from sentinel.config import Config, ConfigError, load
 from sentinel.daemon import AGAIN, Daemon
+from sentinel.firstload import load_first
 from sentinel.heap import give_back
 from sentinel.model.wire import escape
-from sentinel.rulefiles import RuleFiles
+from sentinel.rulefiles import Loaded, RuleFiles
 from sentinel.systemd import to_journal
 
 
@@ -32,11 +33,11 @@ def main(arguments: argparse.Namespace) -> int:
         for problem in error.problems:
             _complain(str(problem))
         return CRITICAL
-    return asyncio.run(_run(config, of_config(config, arguments.rules)))
+    files = of_config(config, arguments.rules)
+    return asyncio.run(_run(config, files, load_first(files)))
 
 
-async def _run(config: Config, files: RuleFiles) -> int:
-    loaded = files.load_good()
+async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
     give_back()
     if loaded.ruleset is None:
         complain(loaded.errors)

@@ -28,7 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources", "sinks", "api", "history", "systemd", "inbox", "workers", "recordings"),
     ("preflight",),
     ("diagnosis", "supervise", "docs", "journal_catalog", "flight", "exposition"),
-    ("schedule", "reload", "upgrades", "logs", "silencing", "readiness", "listening"),
+    ("schedule", "reload", "upgrades", "logs", "silencing", "readiness", "listening", "firstload"),
     ("queries",),
     ("consumer", "openapi"),
     ("daemon",),
