@@ -297,7 +297,7 @@ class Daemon:
         """The engine has taken a tick: only its own progress makes the daemon ready and feeds the watchdog."""
         now = self.clock.now()
         if self._readiness.took_tick(now, self.headline()):
-            asyncio.get_running_loop().call_later(_SETTLED, give_back)
+            asyncio.get_running_loop().call_later(_SETTLED, _tidy)
 
     @property
     def engine(self) -> Engine:
