@@ -30,6 +30,8 @@ from sentinel.rules.ruleset import RuleSet
 REPO = Path(__file__).resolve().parent.parent
 #: What a young process is sampled at (sources/process.py). Seconds.
 _SAMPLED_EVERY = 2.0
+#: The server of a case, as it is named where it is lived through and where only its files are judged.
+_SUBJECTS = (Entity("server", "llama.service"), Entity("server", "llama-server"))
 _PID = 4242
 #: A recorded kernel log comes this long before the end of a case, unless the process ends with it. Seconds.
 _KERNEL_BEFORE_END = 10.0
@@ -77,7 +79,8 @@ def judge(case: Case, ruleset: RuleSet, recordings: Path) -> Judged:
         transitions, able = _lived(case, ruleset, recordings)
     told = {}
     for t in transitions:
-        if t.state == "firing":
+        # Where this server is well, what is told of another, by the name that the kernel gives it, is no false alarm.
+        if t.state == "firing" and (case.rule or t.entity.scope != "server" or t.entity in _SUBJECTS):
             told[t.rule] = Told(t.cause.id if t.cause else "", t.severity, t.summary)
     return Judged(case, told, able=able)
 

@@ -144,6 +144,7 @@ class Engine:
         elif isinstance(reading, Event):
             self._event(reading)
         elif isinstance(reading, ServerFound):
+            self._doubt(reading.entity, at, reading.start_time)
             self._learning.found(reading)
         elif isinstance(reading, ServerGone):
             self._learning.gone(reading)
@@ -181,6 +182,8 @@ class Engine:
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
                 out += self.evaluate_dirty(max(reading.at, happened))
                 self._learning.run_started(entity, happened, reading.at)
+            if reading.kind == "llama-server":
+                self._doubt(entity, happened, happened if definition.starts_run else None)
             self._learning.line(match, entity, reading)
             if definition.name not in by_event and reading.kind != "kernel":
                 # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
@@ -209,6 +212,14 @@ class Engine:
         self.beliefs.log.add(attributed)
         for rule_id in self.ruleset.by_event.get(attributed.name, ()):
             self.agenda.mark(rule_id, attributed.entity)
+
+    def _doubt(self, server: Entity, at: float, began: float | None) -> None:
+        """A server was seen alive: a kill that was told of it may have been another's."""
+        if (kill := self._attribution.outlived(server, at, began)) is not None:
+            self.beliefs.log.hand_on(server, kill)
+            for rule_id in self.ruleset.by_event.get(kill.name, ()):
+                self.agenda.mark(rule_id, server)
+                self.agenda.mark(rule_id, kill.entity)
 
     def _tick(self, at: float) -> None:
         if self.silences.expire(at):

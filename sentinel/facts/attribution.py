@@ -37,6 +37,10 @@ GROWTH = (
     WindowDef("grown_file", "server.rss_file_bytes", 60.0, "delta"),
     WindowDef("grown_locked", "server.locked_bytes", 60.0, "delta"),
 )
+#: What comes this long after an end is not of the process that ended. Seconds: clocks differ, a batch of lines has one time.
+_APART = 2.0
+#: What a kill is told with that is the server's, not the record's.
+_OF_THE_SERVER = frozenset((*_AT_DEATH, *(window.name for window in GROWTH)))
 #: Growth below this explains nothing. Bytes.
 _GREW = 16 << 20
 
@@ -48,6 +52,11 @@ def _unit(group: Value | None) -> str:
     """The service that a control group belongs to, empty for none: the innermost, for a user's manager is one as well."""
     parts = group.split("/") if isinstance(group, str) else []
     return next((part for part in reversed(parts) if _UNIT.fullmatch(part) and not part.startswith("user@")), "")
+
+
+def _stranger(kill: Event) -> Entity:
+    """The name of a server of which nothing else is known."""
+    return Entity("server", f"{kill.fields.get('comm')}[{kill.fields.get('pid')}]")
 
 
 @dataclass(slots=True)
@@ -68,6 +77,8 @@ class Attribution:
         self._nameless: dict[int, Entity] = {}
         #: what a server was doing when its process ended
         self._state_before: dict[Entity, str] = {}
+        #: kills told of a server because it can only be meant, with their times, until it is known to be so or not
+        self._guessed: dict[Entity, float] = {}
         self._report = OomReport()
 
     def found(self, entity: Entity, pid: int, start: float, values: Mapping[str, Value | Unknown]) -> None:
@@ -103,6 +114,19 @@ class Attribution:
         port = values.get("server.port")
         return self._nameless.pop(port, None) if isinstance(port, int) else None
 
+    def outlived(self, server: Entity, at: float, began: float | None = None) -> Event | None:
+        """The kill that was told of this server only because it could be meant, as that of a stranger, if the server was seen to
+        live some time after it: in a run that `began` then, or in the one before if that is None."""
+        killed = self._guessed.get(server)
+        if killed is None or ((began is None or began < killed) and at <= killed + _APART):
+            return None
+        del self._guessed[server]
+        _, kill = self._beliefs.happened(server, "oom_killed", killed)
+        if kill is None or (began is not None and began >= killed):
+            return None
+        own = {name: value for name, value in kill.fields.items() if name not in _OF_THE_SERVER}
+        return replace(kill, entity=_stranger(kill), fields=own)
+
     def note(self, event: Event) -> None:
         """Every event, before it is asked whom it is about: the parts of a report name nobody by themselves."""
         if event.name in PARTS:
@@ -116,7 +140,8 @@ class Attribution:
         if event.name == "earlyoom_killed":
             return self._killed(event)
         if event.name == "oomd_killed" and event.entity.scope == "host":
-            return self._of_group(event)
+            owner = self._in_group(event.fields.get("cgroup"))
+            return event if owner is None else self._enriched(event, owner)
         unit = event.fields.get("unit")
         if event.entity.scope == "host" and isinstance(unit, str) and unit:
             owner = Entity("server", unit)
@@ -129,44 +154,61 @@ class Attribution:
         comm = event.fields.get("comm")
         if isinstance(pid, int):
             known = self._pids.get(pid)
-            # The same number may have been another process before: a kill older than the process is not its own.
-            if known is not None and event.at >= known.start - 1.0:
+            # The same number may have been another process before, or be one since.
+            if known is not None and event.at >= known.start - 1.0 and event.at <= (known.gone_at or event.at) + _APART:
+                if event.name == "oom_killed":
+                    known.gone_at = min(known.gone_at or event.at, event.at)
                 return self._enriched(event, known.entity)
         if not isinstance(comm, str) or not comm.startswith(_COMMS):
             return event
-        owner = self._in_group(event.fields.get("victim_group"))
-        if owner is not None:
-            # A server that was killed before it was seen: what is believed under its name is of an earlier process.
-            return replace(event, entity=owner)
         if event.entity.scope == "server":
             return self._enriched(event, event.entity)
         group = event.fields.get("victim_group")
         unit = _unit(group)
+        there = [] if group is None else [e for e in self._beliefs.runs if self._said(e, "server.cgroup") == group]
+        if len(there) == 1 and (unit or self._said(there[0], "server.container")) and not self._lives(there[0]):
+            # A server that was killed before it was seen: what is believed under its name is of an earlier process.
+            return replace(event, entity=there[0])
         nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
         candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
         if len(candidates) == 1:
+            if candidates[0].name != unit and event.name == "oom_killed":
+                self._guessed[candidates[0]] = event.at
             return self._enriched(event, candidates[0])
-        return replace(event, entity=Entity("server", unit or f"{comm}[{pid}]"))
+        known_by_unit = unit and not there and not self._lives(Entity("server", unit))
+        return replace(event, entity=Entity("server", unit) if known_by_unit else _stranger(event))
+
+    def _lives(self, server: Entity) -> bool:
+        """Its process was there at the last look, and no record tells of its end."""
+        run = self._beliefs.runs.get(server)
+        if run is None or not run.pid or run.gone:
+            return False
+        known = self._pids.get(run.pid)
+        return known is None or known.gone_at is None
+
+    def _said(self, server: Entity, signal: str) -> Value | None:
+        fact = self._beliefs.facts.last(server, signal)
+        return None if fact is None else fact.value
 
     def _may_be(self, server: Entity, unit: str | None) -> bool:
         """A server without a known process may be the one that was killed in `unit`; empty: in none, None: not known."""
         if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
             return False
-        # One whose log never said anything, or said that it had ended, had no process that could be killed.
-        state = self._beliefs.facts.last(server, "server.state")
-        return state is not None and state.value not in ("exited", "failed")
-
-    def _of_group(self, event: Event) -> Event:
-        owner = self._in_group(event.fields.get("cgroup"))
-        return event if owner is None else self._enriched(event, owner)
+        # One whose log never said anything, or said that it ends, had no process that could be killed.
+        state = self._said(server, "server.state")
+        if state in (None, "exited", "failed", "stopping"):
+            return False
+        # Processes are scanned for once a second: one that has loaded and was never seen is not on this machine, or has another
+        # name. Where only files are there, nobody looks for it, and they were given as of one server.
+        return server.name == unit or state == "loading" or "server.pid" in self._beliefs.facts.unknowns(server)
 
     def _in_group(self, path: Value | None) -> Entity | None:
         """The server whose control group this is, or one below it. The root group is nobody's."""
         if not isinstance(path, str) or not path.strip("/"):
             return None
         for entity in self._beliefs.runs:
-            group = self._beliefs.facts.last(entity, "server.cgroup")
-            if group is not None and isinstance(group.value, str) and (group.value + "/").startswith(path.rstrip("/") + "/"):
+            group = self._said(entity, "server.cgroup")
+            if isinstance(group, str) and (group + "/").startswith(path.rstrip("/") + "/"):
                 return entity
         return None
 
@@ -177,10 +219,8 @@ class Attribution:
             if fact is not None:
                 fields[field] = fact.value
         if fields.get("server_state") == "exited":
-            before = self._state_before.get(owner)
-            if before is None:
-                fields.pop("server_state")
-            else:
+            del fields["server_state"]
+            if (before := self._state_before.get(owner)) is not None:
                 fields["server_state"] = before
         for window in GROWTH:
             grown = self._beliefs.window(owner, window, event.at)
@@ -196,6 +236,7 @@ class Attribution:
             "nameless": [[port, e.scope, e.name] for port, e in self._nameless.items()],
             "report": self._report.dump(),
             "states": [[e.scope, e.name, state] for e, state in self._state_before.items()],
+            "guessed": [[e.scope, e.name, at] for e, at in self._guessed.items()],
         }
 
     def load(self, data: Mapping[str, Any]) -> None:
@@ -204,4 +245,6 @@ class Attribution:
         self._ports = {port: Entity(scope, name) for port, scope, name in data["ports"]}
         self._nameless = {port: Entity(scope, name) for port, scope, name in data["nameless"]}
         self._state_before = {Entity(scope, name): state for scope, name, state in data["states"]}
+        # recordings made before there were such have none
+        self._guessed = {Entity(scope, name): at for scope, name, at in data.get("guessed") or []}
         self._report.load(data["report"])

@@ -46,6 +46,13 @@ class EventLog:
             merged.sort(key=lambda e: e.at)
             self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=_MOST)
 
+    def hand_on(self, old: Entity, event: Event) -> None:
+        """What happened at that time was not about `old`."""
+        log = self._events.get((old, event.name), deque())
+        for mistaken in [e for e in log if e.at == event.at]:
+            log.remove(mistaken)
+        self.add(event)
+
     def remove(self, entity: Entity) -> None:
         """Forget an entity."""
         for key in [k for k in self._events if k[0] == entity]:

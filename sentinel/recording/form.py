@@ -194,6 +194,7 @@ class _Attribution(msgspec.Struct):
     nameless: list[tuple[int, Scope, str]]
     states: list[tuple[Scope, str, str]]
     report: _OomReport
+    guessed: list[tuple[Scope, str, Number]] | None = None
 
 
 class _Speeds(msgspec.Struct):

@@ -128,7 +128,8 @@ def test_a_server_killed_before_it_was_seen_is_known_by_its_group(rules: RuleSet
         "Memory cgroup out of memory: Killed process 99 (llama-server) total-vm:698920kB, anon-rss:152312kB, file-rss:18196kB, "
         "shmem-rss:0kB, UID:0 pgtables:696kB oom_score_adj:0\n"
     )
-    told = story(rules, LogLines(EPOCH + 5, "kmsg", HOST, lines.encode(), kind="kernel"))
+    restarted = ServerGone(EPOCH + 4.5, "process", SERVER, 77)
+    told = story(rules, restarted, LogLines(EPOCH + 5, "kmsg", HOST, lines.encode(), kind="kernel"))
     assert list(told) == ["llama.service"]
     assert "control group /ai.slice reached" in told["llama.service"]
 
