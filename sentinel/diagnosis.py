@@ -173,7 +173,8 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
             out.append(transition)
         elif transition.previous != "firing":
             # The beginning of the episode that is still open; what came before it is told as it was.
-            out.append(replace(transition, summary=end.summary, cause=end.cause, fixes=end.fixes, evidence=end.evidence))
+            told = {key: getattr(end, key) for key in ("severity", "summary", "cause", "fixes", "evidence")}
+            out.append(replace(transition, **told))
             del standing[transition.fingerprint]
     out.reverse()
     return out

@@ -137,7 +137,7 @@ def _links(ids: Iterable[str]) -> str:
 def _cause(cause: CauseDef) -> Iterator[str]:
     yield f"### {cause.id}"
     yield ""
-    yield f"{_prose(cause.text)} ({cause.confidence} confidence)"
+    yield f"{_prose(cause.text)} ({cause.confidence} confidence{f', {cause.severity}' if cause.severity else ''})"
     yield ""
     yield f"When `{_one_line(cause.when)}`." if cause.when else "When none of the above is so."
     for fix in cause.fixes:

@@ -95,7 +95,8 @@ class _Subject:
         if record.state != "pending" or self._finding.verdict is not Verdict.MATCH:
             return alert
         new = conclude(self._compiled, self._entity, self._finding, self._engine.beliefs)
-        return replace(alert, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
+        severity = self._compiled.rule.severity_of(new.cause)
+        return replace(alert, severity=severity, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
 
     def _reason(self, name: str, reason: str) -> str:
         return escape(self._reword(name, reason))

@@ -153,10 +153,11 @@ def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
     firing: list[Row] = []
     for record in engine.book.open():
         rule = rules[record.rule]
-        counts[rule.id, rule.severity, record.state] += 1
+        severity = rule.severity_of(record.told.cause)
+        counts[rule.id, severity, record.state] = counts.get((rule.id, severity, record.state), 0) + 1
         if record.state == "firing" and len(firing) < MOST_ROWS:
             cause = record.told.cause.id if record.told.cause is not None else ""
-            labels = (rule.id, rule.severity, record.entity.scope, _name(record.entity), cause, _yes(bool(record.hush.by)))
+            labels = (rule.id, severity, record.entity.scope, _name(record.entity), cause, _yes(bool(record.hush.by)))
             firing.append((labels, 1))
     yield Family(ALERTS, tuple(counts.items()))
     yield Family(FIRING, tuple(firing))

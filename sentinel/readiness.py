@@ -63,7 +63,8 @@ def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequen
     watched = _count(servers, "server") + (f", {_count(gpus, 'GPU')}" if gpus else "")
     firing = [record for record in engine.book.open() if record.state == "firing"]
     loud = [r for r in firing if engine.silences.covering(r.rule, r.entity, now) is None]
-    loud.sort(key=lambda r: (_ORDER[engine.ruleset.rules[r.rule].rule.severity], r.rule, r.entity.name))
+    rules = engine.ruleset.rules
+    loud.sort(key=lambda r: (_ORDER[rules[r.rule].rule.severity_of(r.told.cause)], r.rule, r.entity.name))
     names = [f"{r.rule} ({_short(r.entity.name)})" if r.entity.name else r.rule for r in loud]
     parts = [watched, f"firing: {_list(names)}" if names else "no alert"]
     if len(firing) > len(loud):

@@ -71,7 +71,7 @@ class Teller:
             state=change.new,
             previous=change.old,
             reason=change.reason,
-            severity=rule.severity,
+            severity=rule.severity_of(told.cause),
             entity=record.entity,
             fingerprint=compiled.fingerprint(record.entity),
             summary=told.summary,

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sentinel.alerts.flapping import LIMITS
-from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, local, say, say_wrapped, show_advice, shown
+from sentinel.cli.main import OK, UNKNOWN
+from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, exit_code, local, say, say_wrapped, show_advice, shown
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
@@ -110,7 +110,7 @@ def _silent(why: Mapping[str, Any]) -> Iterator[str]:
 def _code(answer: Mapping[str, Any]) -> int:
     states = {s["state"] for s in answer["subjects"]}
     if "firing" in states:
-        return CRITICAL if answer["severity"] == "critical" else WARNING if answer["severity"] == "warning" else OK
+        return exit_code(s["alert"]["severity"] for s in answer["subjects"] if s["state"] == "firing")
     if not answer["subjects"] or any(s["verdict"] == "unknown" for s in answer["subjects"]):
         return UNKNOWN
     return OK

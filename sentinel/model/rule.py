@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sentinel.model.alert import Severity
+from sentinel.model.alert import Cause, Severity
 from sentinel.model.labels import Scope, Unknown, Value
 from sentinel.model.pattern import BuildRange
 
@@ -69,6 +69,8 @@ class CauseDef:
     confidence: Confidence
     when: str = ""
     fixes: tuple[FixDef, ...] = ()
+    #: where it is told, instead of the rule's
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,11 @@ class RuleDef:
     path: str = ""
     #: fields that an override replaced, as `lint` names them, with the override's file
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def severity_of(self, cause: Cause | None) -> Severity:
+        """How bad it is, for the cause that is told."""
+        own = (c.severity for c in self.causes if cause is not None and c.id == cause.id)
+        return next(own, None) or self.severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,7 @@ def _cause(required: list[str]) -> Schema:
         "when": _text(f"the first cause for which this is true; without it always: {_CEL}"),
         "text": _filled(f"the cause in a sentence: {_SHOWN}"),
         "confidence": _one_of(get_args(Confidence), "how sure that is"),
+        "severity": _one_of(get_args(Severity), "how bad it is where this is the cause; without it as the rule says"),
         "fix": _list(_table(fix, "advice", ["do"]), "what to do, best first"),
     }
     return _table(keys, "a cause", required)

@@ -202,7 +202,7 @@ def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) ->
             continue
         said = {key: given for key, given in row.items() if key != "id"}
         if not said:
-            findings.error(("cause", own), "replaces nothing of this cause; name text, when, confidence or fix")
+            findings.error(("cause", own), "replaces nothing of this cause; name text, when, confidence, severity or fix")
         at = ids.index(cause)
         there[at] = {**there[at], **said}
         replaced += [Field(f"cause '{cause}'.{key}", ("cause", at, key), ("cause", own, key)) for key in said]

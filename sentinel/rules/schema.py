@@ -218,6 +218,7 @@ def _cause(table: Table) -> CauseDef:
         confidence=table.text("confidence", "medium", one_of=get_args(Confidence)),  # type: ignore[arg-type]
         when=table.text("when"),
         fixes=tuple(fixes),
+        severity=table.text("severity", one_of=get_args(Severity)) or None,  # type: ignore[arg-type]
     )
     table.done()
     return cause

@@ -78,6 +78,7 @@ def test_every_shipped_file_is_right_by_them(made: dict[str, Schema]) -> None:
         ('for = "30s"', "for = 30"),
         ('clear = "speed > 12.0"\n', ""),
         ('confidence = "medium"', 'confidence = "certain"'),
+        ('confidence = "medium"', 'severity = "fatal"'),
         ('do = "See why', 'du = "See why'),
         ('"server.generation_tps" = 2.0', '"server.generation_tsp" = 2.0'),
         ('"server.generation_tps" = 2.0', '"server.generation_tps" = "slow"'),
