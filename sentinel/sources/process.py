@@ -101,7 +101,7 @@ class ServerSampler:
             values |= self._cheap(server, state, stat, at)
         if room is not None:
             values |= state.outlook.held(room, values, age)
-            values |= state.rereads.look(self._roots, server.member, at)
+            values |= state.rereads.look(self._roots, server.member, server.pid, at)
         if "group" in due:
             values |= cgroup.limits(self._roots, server.member)
         return values
