@@ -42,6 +42,7 @@ class Gpu:
     total_bytes: int | None
     integrated: bool = False
     software: bool = False
+    managed: bool = False
     #: PCI address where it is known
     card: str = ""
     holders: tuple[Holder, ...] = ()
@@ -141,21 +142,25 @@ def _from_card(name: str, listed: Listed | None, card: Card | None, command: Com
     about = listed.about if listed is not None else ""
     free = listed.free_bytes if listed is not None else None
     total = listed.total_bytes if listed is not None else None
+    # hipMallocManaged takes the host's memory, and llama-server then says that of the host is the device's (ggml-cuda.cu)
+    managed = name.startswith("ROCm") and command.requested.unified_memory
     if card is None:
-        return Gpu(name, about, free, total, software=_is_software(about)), ""
+        return Gpu(name, about, free, total, software=_is_software(about), managed=managed), ""
     on_card, used = read_number(card.device / "mem_info_vram_total"), read_number(card.device / "mem_info_vram_used")
     apu = is_apu(hwmon(card.device)) is True
     held = holders(roots, card)
     own = sum(one.bytes for one in held if one.pid == command.pid)
     others = tuple(one for one in held if one.pid != command.pid and one.bytes >= _WORTH_NAMING)
     said = ""
-    if isinstance(on_card, int) and isinstance(used, int) and not apu:
+    if isinstance(on_card, int) and isinstance(used, int) and not apu and not managed:
         left = max(on_card - used, 0)
         if free is not None and abs(free - left) > _AGREES:
             said = f"{name}: llama-server sees {free >> 20} MiB free, the driver {left >> 20} MiB; the lesser counts"
         free = left if free is None else min(free, left)
         total = on_card if total is None else total
-    return Gpu(name, about, None if free is None else free + own, total, apu, card=card.address, holders=others), said
+    return Gpu(
+        name, about, None if free is None else free + own, total, apu, managed=managed, card=card.address, holders=others
+    ), said
 
 
 def _is_software(about: str) -> bool:

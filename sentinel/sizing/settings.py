@@ -25,11 +25,13 @@ class Device:
     integrated: bool = False
     #: a renderer on the processor, which llama.cpp takes for a card
     software: bool = False
+    #: a card for which the backend takes the host's memory, as HIP does with GGML_CUDA_ENABLE_UNIFIED_MEMORY
+    managed: bool = False
 
     @property
     def in_host_memory(self) -> bool:
         """What it takes, it takes from the host."""
-        return self.integrated or self.software
+        return self.integrated or self.software or self.managed
 
 
 @dataclass(frozen=True, slots=True)

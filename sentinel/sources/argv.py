@@ -54,6 +54,7 @@ class Requested:
     hidden_devices: tuple[str, ...] = ()
     gfx_override: str = ""
     vulkan_devices: str = ""
+    unified_memory: bool = False
     model_by_preset: bool = False
     prints_and_exits: bool = False
 
@@ -112,6 +113,7 @@ class Requested:
             "server.hidden_devices": ",".join(self.hidden_devices),
             "server.gfx_override": self.gfx_override,
             "server.vulkan_devices": self.vulkan_devices,
+            "server.unified_memory": self.unified_memory,
             "server.rpc_requested": "rpc" in self.settings,
             "server.experts_on_cpu": self._experts_on_cpu(),
             "server.mlock_requested": self.flag("mlock"),
@@ -171,7 +173,9 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     hidden = tuple(f"{name}={clean(env[name])}" for name in HIDING_VARIABLES if name in env and _hides_all(name, env[name]))
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
-    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, by_preset, exits)
+    # ggml-cuda.cu asks whether it is set, not to what
+    unified = "GGML_CUDA_ENABLE_UNIFIED_MEMORY" in env
+    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, by_preset, exits)
 
 
 def words(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -7,6 +7,7 @@ import re
 from sentinel.model.labels import Unknown
 from sentinel.sizing.need import Around, Need, need
 from sentinel.sizing.settings import Settings
+from sentinel.sources.amdgpu import hwmon, is_apu
 from sentinel.sources.argv import Requested
 from sentinel.sources.gguf import GgufHeader, model_of
 from sentinel.sources.memory_flags import AnyBuild, settings_of
@@ -38,7 +39,7 @@ def needed(
         return settings
     far = "rpc" in requested.settings
     elsewhere = far or not (settings.device_none or not has_gpu_nodes(roots))
-    around = Around(elsewhere, lock_limit, None if far else vram_total(roots))
+    around = Around(elsewhere, lock_limit, None if far or requested.unified_memory else vram_total(roots))
     return need(whole, settings, around, _load_modes(requested, settings))
 
 
@@ -56,14 +57,17 @@ def has_gpu_nodes(roots: Roots) -> bool:
 
 
 def vram_total(roots: Roots) -> int | None:
-    """Video memory of all cards in bytes; None unless every card that could be used tells."""
+    """Video memory of all cards in bytes; None unless every card that could be used tells.
+
+    Graphics of the processor take the host's memory beside their carve-out: what they cannot take is not known.
+    """
     total = told = 0
     for path in (roots.sys / "class/drm").glob("card*/device/mem_info_vram_total"):
         # card0, not its connectors (card0-DP-1)
         if not re.fullmatch(r"card\d+", path.parent.parent.name):
             continue
         size = read_number(path)
-        if isinstance(size, Unknown):
+        if isinstance(size, Unknown) or is_apu(hwmon(path.parent)) is True:
             return None
         total, told = total + size, told + 1
     usable = sum(1 for _ in roots.dev.glob("dri/renderD*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -254,3 +255,23 @@ def test_the_answer_has_the_keys_of_the_contract(roots: Roots, models: Path) -> 
     assert {"place": "ROCm0", "what": "vram-free", "bytes": 6 * GIB} in wire["limits"]
     assert {limit["what"] for limit in wire["limits"]} >= {"MemAvailable", "vram-free"}
     assert wire["why"][0].keys() == {"id", "text", "at_share"}
+
+
+def test_with_unified_memory_the_hosts_memory_is_what_a_hip_build_needs(roots: Roots, models: Path) -> None:
+    """hipMallocManaged: a card with no room left is no reason to fail, and the build says that of the host is the card's."""
+    used(roots, TOTAL - GIB)
+    words = ("-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "262144", "--cache-ram", "0")
+    build = hip(60 * GIB, 64 * GIB)
+    plain = command(*words)
+    unified = replace(plain, env={"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "1"})
+
+    assert examine(plain, roots, hip(GIB)).verdict == "fails"
+    report = examine(unified, roots, build)
+    assert report.verdict == "fits", report.whys
+    (roots.proc / "meminfo").write_text(f"MemTotal: {64 << 20} kB\nMemAvailable: {6 << 20} kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n")
+    assert examine(unified, roots, build).verdict == "fails", "then it is the machine that has too little"
+    for listed in (build, hip(20 * GIB)):
+        machine = look(unified, listed, roots)
+        assert isinstance(machine.gpus, tuple)
+        assert machine.gpus[0].managed
+        assert machine.disagreements == ()

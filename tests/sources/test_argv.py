@@ -136,6 +136,8 @@ def test_the_environment_counts_and_the_command_line_overrides_it() -> None:
          "HIP_VISIBLE_DEVICES=,CUDA_VISIBLE_DEVICES=-1"),
         ({"HSA_OVERRIDE_GFX_VERSION": "11.0.0"}, "gfx_override", "11.0.0"),
         ({"GGML_VK_VISIBLE_DEVICES": "0,1"}, "vulkan_devices", "0,1"),
+        ({"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "0"}, "unified_memory", True),
+        ({"GGML_CUDA_FORCE_MMQ": "1"}, "unified_memory", False),
         ({"LLAMA_ARG_RPC": "192.168.1.9:50052"}, "rpc_requested", True),
     ],
 )  # fmt: skip

@@ -141,11 +141,31 @@ def test_video_memory_counts_only_where_every_card_tells(roots: Roots) -> None:
     (roots.dev / "dri").mkdir()
     (roots.dev / "dri/renderD128").touch()
     assert vram_total(roots) == 1000
+    (card / "hwmon/hwmon4").mkdir(parents=True)
+    (card / "hwmon/hwmon4/name").write_text("amdgpu\n")
+    assert vram_total(roots) == 1000
+    (card / "hwmon/hwmon4/in1_label").write_text("vddnb\n")
+    assert vram_total(roots) is None, "graphics of the processor take the host's memory beside their carve-out"
+    (card / "hwmon/hwmon4/in1_label").unlink()
     (roots.dev / "nvidia0").touch()
     assert vram_total(roots) is None
     (roots.dev / "nvidia0").unlink()
     (roots.dev / "dri/renderD129").touch()
     assert vram_total(roots) is None
+
+
+def test_what_unified_memory_puts_on_a_gpu_is_not_held_to_be_locked(roots: Roots, model: GgufHeader) -> None:
+    """Without the variable what the card cannot take stays on the host and is locked; with it the card takes all, of the host."""
+    card = roots.sys / "class/drm/card0/device"
+    card.mkdir(parents=True)
+    (card / "mem_info_vram_total").write_text("1000\n")
+    (roots.dev / "dri").mkdir()
+    (roots.dev / "dri/renderD128").touch()
+    words, variable = ["llama-server", "-m", "x", "--mlock"], {"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "1"}
+    plain, unified = (needed(roots, decode(words, env), model, -1, "") for env in ({}, variable))
+    assert isinstance(plain, Need)
+    assert isinstance(unified, Need)
+    assert plain.locked_bytes > unified.locked_bytes
 
 
 def test_a_capability_lifts_the_limit_unless_a_user_namespace_gave_it(roots: Roots) -> None:
