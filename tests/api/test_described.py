@@ -176,15 +176,22 @@ def test_the_whole_history_comes_in_pages(tmp_path: Path, capsys: pytest.Capture
     history.close()
     sentinel = Sentinel(tmp_path, "discover = false").start()
 
-    code, page = get("/v1/history?limit=10", [sentinel.socket])
-    assert (code, [one["summary"] for one in page["transitions"]]) == (200, [f"number {number}" for number in range(2490, 2500)])
-    _, before = get(f"/v1/history?limit=10&before={page['earlier']}", [sentinel.socket])
-    assert before["transitions"][-1]["summary"] == "number 2489"
+    def page(limit: int, before: int) -> dict[str, Any]:
+        code, answer = get(f"/v1/history?limit={limit}&before={before}", [sentinel.socket])
+        assert code == 200
+        return answer
+
+    code, newest = get("/v1/history?limit=10", [sentinel.socket])
+    assert code == 200
+    second = page(10, newest["earlier"])
+    third = page(10, second["earlier"])
+    assert third["transitions"] + second["transitions"] == page(20, newest["earlier"])["transitions"]
 
     for words, first in ((["--all"], 0), (["--since", "50m"], 2001)):
         assert main(["alerts", *words, "--json", "--socket", str(sentinel.socket)]) == 0
         answer = json.loads(capsys.readouterr().out)
-        numbers = [int(one["summary"].split()[1]) for one in answer["transitions"]]
+        # beside what the machine's own kernel said in the last minutes
+        numbers = [int(one["summary"].split()[1]) for one in answer["transitions"] if one["summary"].startswith("number ")]
         assert numbers == list(range(numbers[0], 2500))
         # the daemon needed a moment to start
         assert first <= numbers[0] <= first + (60 if first else 0)
