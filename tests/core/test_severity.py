@@ -83,4 +83,4 @@ def test_a_cache_that_was_refused_is_critical_and_a_context_that_was_cut_a_warni
     told += [t for second in range(2, 20) for t in engine.step(Tick(EPOCH + second))]
     (firing,) = [t for t in told if t.rule == "context-collapse" and t.state == "firing"]
     assert firing.severity == "critical"
-    assert firing.summary.startswith("llama.service: its context falls short: it does not start, there was no memory for its KV cache")
+    assert firing.summary.startswith("llama.service: its context falls short: it does not start, there was no memory for its KV")
