@@ -11,12 +11,12 @@ from typing import Any
 
 from sentinel.cli import why
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
-from sentinel.cli.output import counted, emit_line, exit_code, style
+from sentinel.cli.output import emit_line, exit_code, style
 from sentinel.cli.rule_files import for_judging
 from sentinel.diagnosis import Diagnosis, as_it_ended, diagnose
 from sentinel.model.labels import Unknown, Value
 from sentinel.model.problem import did_you_mean
-from sentinel.model.wire import escape, transition_to_dict
+from sentinel.model.wire import counted, escape, transition_to_dict
 from sentinel.parsing.lines import LineSplitter
 from sentinel.sinks.render import render_alert
 from sentinel.sources.argv import decode

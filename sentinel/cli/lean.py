@@ -1,8 +1,8 @@
 """Libraries without what they bring along and the daemon has no use for.
 
 structlog loads rich for its development renderer where that is installed, and cel always brings it along: 82 modules, 4.8 MB.
-asyncio, hashlib and http.client load OpenSSL where it is there: 5 MB for a daemon that speaks over unix sockets and the
-loopback, and hashes with BLAKE2, which is Python's own (all measured). Each of them is prepared for these not to be installed.
+asyncio and hashlib load OpenSSL where it is there: 5 MB for a daemon that speaks over unix sockets and the loopback, and
+hashes with BLAKE2, which is Python's own (all measured). Each of them is prepared for these not to be installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ for name in _HIDDEN:
 
 import asyncio as asyncio  # noqa: E402
 import hashlib as hashlib  # noqa: E402
-import http.client as http_client  # noqa: E402, F401
 
 import structlog as structlog  # noqa: E402
 

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import counted
-from sentinel.model.wire import escape
+from sentinel.model.wire import counted, escape
 
 _WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
 #: Characters of the sentence: old versions of Nagios cut a plugin's answer after 1 KiB, NSCA after 512 bytes.

@@ -172,11 +172,6 @@ def shown(value: object) -> str:
     return escape(str(value))
 
 
-def counted(number: int, what: str) -> str:
-    """``1 line``, ``3 lines``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def size(value: object) -> str:
     """Bytes as GiB or MiB; a question mark where it is not known."""
     if not isinstance(value, int | float):

@@ -56,7 +56,8 @@ def state(machine: Machine) -> Sequence[Capability]:
     near = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if os.access(near, os.W_OK | os.X_OK) and near.is_dir():
         return [Capability("state", "works", f"{folder} can be " + ("written" if near == folder else "made"))]
-    why = f"{near} cannot be written: after a restart sentinel would not know which alerts it has told"
+    wrong = "cannot be written" if near.is_dir() else "is not a folder"
+    why = f"{near} {wrong}: after a restart sentinel would not know which alerts it has told"
     return [Capability("state", "fails", why, "set state_dir in the configuration to a folder of your own")]
 
 
@@ -91,7 +92,8 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Capability]:
     state = ("state", answer.get("state", {}).get("fault"))
     for what, fault in (state, *((sink["name"], sink["fault"]) for sink in answer.get("sinks", ()))):
         if fault:
-            yield Capability(f"daemon:{what}", "fails", f"the daemon says: {fault}", "journalctl -u sentinel")
+            why, _, fix = str(fault).partition("; ")
+            yield Capability(f"daemon:{what}", "fails", f"the daemon says: {why}", fix or "journalctl -u sentinel")
 
 
 def service(machine: Machine) -> Sequence[Capability]:

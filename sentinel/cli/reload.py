@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sentinel.cli.main import OK
-from sentinel.cli.output import NoAnswer, change, complain, counted, emit
+from sentinel.cli.output import NoAnswer, change, complain, emit
 from sentinel.model.problem import Problem
+from sentinel.model.wire import counted
 from sentinel.systemd import to_journal
 
 

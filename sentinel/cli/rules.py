@@ -10,11 +10,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import counted, emit
+from sentinel.cli.output import emit
 from sentinel.cli.rule_files import loaded
 from sentinel.cli.rule_show import show
 from sentinel.model.problem import Problem
-from sentinel.model.wire import escape
+from sentinel.model.wire import counted, escape
 from sentinel.rulefiles import Loaded
 from sentinel.rules.casebook import Failure
 from sentinel.rules.coverage import coverage

@@ -13,13 +13,12 @@ from typing import TextIO, cast
 
 from sentinel.cli.lean import asyncio, structlog
 from sentinel.cli.main import CRITICAL
-from sentinel.cli.output import counted
 from sentinel.cli.rule_files import complain, of_config
 from sentinel.config import Config, ConfigError, load
 from sentinel.daemon import AGAIN, Daemon
 from sentinel.firstload import load_first
 from sentinel.heap import give_back
-from sentinel.model.wire import escape
+from sentinel.model.wire import counted, escape
 from sentinel.rulefiles import Loaded, RuleFiles
 from sentinel.systemd import to_journal
 

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import OK, UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, counted, emit, exit_code, local, say, say_wrapped, show_advice, shown
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, say_wrapped, show_advice, shown
+from sentinel.model.wire import counted
 from sentinel.rules.template import age
 
 _WORD = {True: "yes", False: "no", None: "unknown"}

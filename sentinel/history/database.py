@@ -260,6 +260,10 @@ def _advice(error: sqlite3.Error | OSError) -> str:
         return f"{text}; make the folder writable for the user that runs sentinel"
     if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return f"{text}; restart sentinel, which sets the damaged file aside"
+    if isinstance(error, FileExistsError):
+        return f"{error.filename} is not a folder; remove it or set state_dir to a folder"
+    if isinstance(error, NotADirectoryError):
+        return f"a part of {error.filename} is not a folder; set state_dir to a folder"
     if isinstance(error, OSError):
         return f"{error.strerror or text}; make the folder writable for the user that runs sentinel"
     return text

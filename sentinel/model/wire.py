@@ -183,3 +183,8 @@ def evidence_line(piece: CheckResult | LineEvidence) -> str:
         return escape(f"{piece.source}:{piece.n}: {piece.line}")
     reads = ", ".join(f"{escape(name)} = {show_value(value)}" for name, value in piece.reads.items())
     return f"{escape(piece.check)} = {show_value(piece.value)}" + (f" ({reads})" if reads else "")
+
+
+def counted(number: int, what: str) -> str:
+    """``1 line``, ``3 lines``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

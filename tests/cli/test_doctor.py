@@ -396,3 +396,29 @@ def test_a_wrong_configuration_is_one_row_and_the_rest_is_tried(
     assert rows["configuration"]["state"] == "fails"
     assert "did you mean 'socket'" in rows["configuration"]["why"]
     assert rows["rules"]["state"] == "works"
+
+
+def test_what_fails_in_the_daemon_is_a_row_each_with_its_own_cure(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cure that the daemon names comes first; where it names none, its log has more."""
+    answer = {
+        "version": "1.0",
+        "alerts": [],
+        "sources": [
+            {"name": "kmsg", "health": "failed", "why": "may not open /dev/kmsg; give it CAP_SYSLOG"},
+            {"name": "process", "health": "failed", "why": "no answer"},
+            {"name": "meminfo", "health": "up", "why": ""},
+            {"name": "nvml", "health": "absent", "why": "no NVIDIA card"},
+        ],
+        "state": {"fault": "the disk is full; free some space"},
+        "sinks": [{"name": "journald", "fault": "journald does not read"}, {"name": "console", "fault": ""}],
+    }
+    monkeypatch.setattr("sentinel.api.client.get", lambda *_: (200, answer))
+    works, *failing = probes.daemon(machine())
+
+    assert (works.id, works.state) == ("daemon", "works")
+    assert [(row.id, row.state, row.why, row.fix) for row in failing] == [
+        ("daemon:kmsg", "fails", "the daemon says: may not open /dev/kmsg", "give it CAP_SYSLOG"),
+        ("daemon:process", "fails", "the daemon says: no answer", "sentinel status"),
+        ("daemon:state", "fails", "the daemon says: the disk is full", "free some space"),
+        ("daemon:journald", "fails", "the daemon says: journald does not read", "journalctl -u sentinel"),
+    ]

@@ -295,6 +295,21 @@ class TestMistakes:
         assert str(config) in done.stderr
         assert done.stderr.count("\n") == 1
 
+    def test_doctor_tells_what_the_daemon_itself_cannot_do(self, new_sentinel: Callable[..., Sentinel]) -> None:
+        """Its own view and the daemon's are two rows: their rights may differ. The cure is the one that fits."""
+        daemon = new_sentinel()
+        (daemon.folder / "state").write_text("in the way", encoding="utf-8")
+        daemon.start()
+        command = [sys.executable, "-m", "sentinel", "doctor", "--config", str(daemon.config), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO, env=daemon.environ)
+        rows = {row["id"]: row for row in json.loads(done.stdout)["capabilities"]}
+
+        assert {rows[name]["state"] for name in ("state", "daemon:state")} == {"fails"}
+        assert "state is not a folder" in rows["state"]["why"]
+        assert rows["daemon:state"]["why"].startswith("the daemon says: cannot open the history ")
+        assert "is not a folder" in rows["daemon:state"]["why"]
+        assert rows["daemon:state"]["fix"].startswith("remove it or set state_dir to a folder")
+
 
 class TestReload:
     def test_a_saved_rule_takes_effect_and_a_bad_one_changes_nothing(

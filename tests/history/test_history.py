@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -268,3 +269,16 @@ def test_a_history_of_the_first_schema_gets_its_table_and_keeps_its_rows(path: P
 
     assert (history.checkpoint("state"), history.transitions(), history.message) == (b"\1", [FIRING], "")
     assert history.baselines() == [("aa", 0, 1.0, "[]")]
+
+
+@pytest.mark.parametrize(
+    ("below", "advice"), [("", "is not a folder; remove it or set"), ("deeper", "a part of .*deeper is not a folder; set")]
+)
+def test_a_file_in_the_way_is_named_and_not_called_unwritable(tmp_path: Path, below: str, advice: str) -> None:
+    """No change of rights would help: the advice is to move the file or the state."""
+    (tmp_path / "state").write_text("", encoding="utf-8")
+    history = History(tmp_path / "state" / below / "history.db")
+
+    assert re.search(advice, history.fault)
+    assert "writable" not in history.fault
+    assert str(tmp_path / "state") in history.fault

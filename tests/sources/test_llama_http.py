@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import pytest
 
 from sentinel.model.labels import Entity
 from sentinel.model.reading import Samples
+from sentinel.sources import llama_http
 from sentinel.sources.argv import decode
 from sentinel.sources.cgroup import parse
 from sentinel.sources.discover import ServerProcess
@@ -137,3 +140,48 @@ def test_nobody_there() -> None:
     with answering({}) as (port, _):
         pass
     assert get("127.0.0.1", port, "/health") == (0, None)
+
+
+def test_who_sends_a_byte_at_a_time_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is that of the whole answer: each byte alone would be in time."""
+    monkeypatch.setattr(llama_http, "_TIMEOUT", 0.3)
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, contextlib.suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            while not ended.wait(0.02):
+                client.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            assert get("127.0.0.1", listener.getsockname()[1], "/health") == (0, None)
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_server_on_the_other_loopback_is_named_as_http_wants_it() -> None:
+    """An address with colons stands in brackets; a server that checks the name would refuse it otherwise."""
+    told: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client:
+            told.append(client.recv(4096))
+            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"no ::1 here: {error}")
+    with listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        assert get("::1", port, "/health") == (200, {})
+        thread.join()
+    assert f"host: [::1]:{port}\r\n".encode() in told[0].lower()
