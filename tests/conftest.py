@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,13 @@ REPO = Path(__file__).resolve().parent.parent
 def _no_configuration_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Rules and settings that somebody has for a daemon of their own are no part of the tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs_can_be_interrupted() -> None:
+    """A shell that starts the tests in the background has them, and all that they start, ignore SIGINT (POSIX)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

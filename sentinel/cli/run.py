@@ -17,7 +17,7 @@ from sentinel.cli.rule_files import complain, of_config
 from sentinel.config import Config, ConfigError, load
 from sentinel.daemon import AGAIN, Daemon
 from sentinel.firstload import load_first
-from sentinel.heap import give_back
+from sentinel.heap import give_back, one_arena
 from sentinel.model.wire import counted, escape
 from sentinel.rulefiles import Loaded, RuleFiles
 from sentinel.systemd import to_journal
@@ -25,6 +25,7 @@ from sentinel.systemd import to_journal
 
 def main(arguments: argparse.Namespace) -> int:
     """Load configuration and rules, then watch until told to stop."""
+    one_arena()
     _log(verbose=arguments.verbose)
     try:
         config = load(Path(arguments.config) if arguments.config else None, os.environ)

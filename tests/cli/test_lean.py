@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -46,6 +47,15 @@ def test_the_daemon_does_not_load(loaded: set[str], module: str) -> None:
 def test_what_was_held_back_can_still_be_loaded() -> None:
     """A library that needs TLS finds it, and Python's own hashes give what OpenSSL's gave."""
     assert _python(_LATER).split() == ["e3b0c442", "1271cf25", "True"]
+
+
+def test_how_python_was_built_is_not_read_and_the_question_is_not_left_behind(loaded: set[str]) -> None:
+    """Time zones are found all the same; what the daemon starts does not inherit the answer."""
+    assert not [name for name in loaded if name.startswith("_sysconfigdata")]
+    code = "import os, sentinel.cli.run, zoneinfo; print(os.environ.get('PYTHONTZPATH'), zoneinfo.TZPATH)"
+    told, _, paths = _python(code).strip().partition(" ")
+    assert told == os.environ.get("PYTHONTZPATH", "None")
+    assert "/usr/share/zoneinfo" in paths
 
 
 def test_metrics_bring_neither_openssl_nor_a_web_server() -> None:
