@@ -22,6 +22,8 @@ import pytest
 from live import PROMISE, REPO, Sentinel, as_user, needs_root, wait_for
 from real_server import Running, request, server
 
+from sentinel.sources import llama_http
+
 pytestmark = pytest.mark.real_server
 
 NewSentinel = Callable[..., Sentinel]
@@ -123,6 +125,16 @@ class TestRestart:
         assert len(ours) == 1
         assert "Traceback" not in sentinel.said()
         assert sentinel.end() == 0
+
+    def test_the_real_server_answers_what_is_asked_where_its_log_is_hidden(self, fallen_back: Running) -> None:
+        """A stand-in gives recorded answers; only the real one tells whether the question is understood."""
+        assert llama_http.state_of(llama_http.get("127.0.0.1", fallen_back.port, "/health")) == "ready"
+        told = llama_http.context_of(llama_http.get("127.0.0.1", fallen_back.port, "/props"))
+        shown = json.loads(request(f"{fallen_back.url}/props"))
+        assert told == {
+            "server.ctx_per_slot": shown["default_generation_settings"]["n_ctx"],
+            "server.slots": shown["total_slots"],
+        }
 
     def test_it_outlives_its_terminal_and_says_that_alerts_wait(self, new_sentinel: NewSentinel, fallen_back: Running) -> None:
         """A terminal that is closed hangs up (SIGHUP), and takes neither lines nor alerts from then on."""
