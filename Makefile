@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules properties fuzz fuzz-api docs bench eval eval-preflight faults install uninstall clean setup setup-real
+.PHONY: help demo test lint check rules properties fuzz fuzz-api docs bench eval eval-wild eval-preflight faults install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -15,6 +15,7 @@ help:
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
+	@echo 'make eval-wild  what is said of public reports (eval/wild): rule, cause, fix; WILD="--folder F NAME"'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make properties  property tests of logic, index, life of alerts and reload with twenty times the examples'
 	@echo 'make fuzz       20,000 mutated rule files and 50,000 mutated log lines; FUZZ="--seed N --rules N --lines N"'
@@ -60,6 +61,9 @@ bench: setup-real
 eval: setup-real
 	@$(BIN)/python eval/run.py
 
+eval-wild: setup
+	@$(BIN)/python eval/wild.py $(WILD)
+
 fuzz: setup
 	@$(BIN)/python fuzz/run.py $(FUZZ)
 
@@ -84,6 +88,7 @@ docs: setup
 	$(BIN)/python -m sentinel.openapi docs/openapi.json
 	$(BIN)/python -m sentinel.journal_catalog systemd/sentinel.catalog
 	$(BIN)/python -m sentinel.cli.manpage man/sentinel.1
+	$(BIN)/python eval/wild.py --docs docs/wild.md
 
 .PHONY: install-user uninstall-user deb
 install uninstall install-user uninstall-user:

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.figure import Figure, table
-from eval import score
+from eval import score, wild
 from eval.case import Case, CaseError, load
 from eval.judge import corpus, judge
 from sentinel.rulefiles import load_paths, shipped
@@ -60,6 +60,7 @@ def _all(cases: list[Case], ruleset: RuleSet, *, live: bool) -> int:
         print(f"{era:<13} {bad:>3} failures, {good:>3} healthy or look-alike; {recorded:>3} of them recorded")
     print()
     figures = [Figure(t.name, t.value, t.target, t.met) for t in found.targets]
+    figures += wild.run(ruleset)
     if live:
         from eval import live as real
 

@@ -18,6 +18,7 @@ from sentinel.model.labels import Unknown, Value
 from sentinel.model.problem import did_you_mean
 from sentinel.model.wire import counted, escape, transition_to_dict
 from sentinel.parsing.lines import LineSplitter
+from sentinel.rules.ruleset import RuleSet
 from sentinel.sinks.render import render_alert
 from sentinel.sources.argv import decode
 
@@ -30,8 +31,11 @@ _MOST_STARTS = 3
 def main(arguments: argparse.Namespace) -> int:
     """Judge the files; the exit code tells the worst that was found."""
     ruleset = for_judging(arguments.rules)
-    if ruleset is None:
-        return CRITICAL
+    return CRITICAL if ruleset is None else judge(ruleset, arguments)
+
+
+def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
+    """The same by rules that are loaded: an evaluation of many logs loads them once."""
     if arguments.why and arguments.why not in ruleset.rules:
         known = f"{did_you_mean(arguments.why, ruleset.rules)}; `sentinel rules list` shows all"
         print(f"sentinel: there is no rule '{escape(arguments.why)}'{known}", file=sys.stderr)
