@@ -43,6 +43,18 @@ _COLOURED_STAMP = re.compile(
 )
 _PORT = re.compile(r"\[(?= {0,4}\d+\] )([ \d]{5})\] ")
 
+#: The kernel's name alone, as people paste it from a journal without its time and host.
+_KERNEL_NAME = "kernel: "
+#: An error of the bracket log of 2024 and of ik_llama.cpp: the level is put to the right of four columns.
+_BRACKET_ERROR = " ERR ["
+#: Front ends that print their child's lines: Lemonade (`2026-09-10 21:30:10.433 [Info] (Process) `, in 2025 `[stdout] `), Jan
+#: (`[2026-07-06][19:20:52][tauri_plugin_llamacpp::router][INFO] [llamacpp-router] `), LocalAI (`5:02PM DBG GRPC(...): stderr `).
+_FRONT_END = re.compile(
+    r"\[[A-Z][a-z]{2,8}\] \([\w .:-]{1,40}\) |\[std(?:out|err)\] "
+    r"|\[\d{4}-\d\d-\d\d\]\[\d\d:\d\d:\d\d\]\[[\w:.-]{1,80}\]\[[A-Z]{3,8}\] (?:\[[\w.-]{1,40}\] )?"
+    r"|\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\([^)]{1,200}\): std(?:out|err) "
+)
+
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 #: The words that may not be taken for "host ident:": r9700-style logs carry a date but no host before "amdgpu 0000:03:00.0:".
 _SENDER = r"(?!srv |slot |cmn |que |spec |amdgpu |NVRM)[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
@@ -56,7 +68,7 @@ _KERNEL_BUFFER = re.compile(
     r"|\d{1,4},\d{1,20},\d{1,20},[-+c](?:,[^;]{0,80})?;"
 )
 _SERVER_OF_2024 = re.compile(
-    r"(INFO|WARN|ERR|ERROR|VERB|DEBUG) +\[ *[\w:~<>]{1,64}\] (.*?)"
+    r" ?(INFO|WARN|ERR|ERROR|VERB|DEBUG) +\[ *[\w:~<>]{1,64}\] (.*?)"
     r"(?: \| tid=\"[^\"]*\"(?: timestamp=(\d{1,12}))?(?: (.*))?)?$",
     re.DOTALL,
 )
@@ -71,8 +83,12 @@ _PRIVATE = re.compile(
     r"|formatted_chat|chat template, |slot decode token|Failed to parse )|main: chat template|common_chat_\w+: "
 )
 
+#: What every JSON line of 2024 has beside its message.
+_AROUND = ("function", "level", "line", "tid", "timestamp", "type", "time")
 _MAX_DEPTH = 3
 _PLAIN_BEGIN = frozenset("abcdefghijklmnopqrstuvwxyz .")
+#: What begins like a plain message and is a prefix.
+_NOT_PLAIN = ("time=", _KERNEL_NAME, _BRACKET_ERROR)
 _FIRST_OF_JSON = "{"
 
 
@@ -80,6 +96,7 @@ _FIRST_OF_JSON = "{"
 _BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
 _LAST_OF_MORE = (b"m", b"\r", b"\n")
 _BYTES_PLAIN = b"abcdefghijklmnopqrstuvwxyz ."
+_BYTES_NOT_PLAIN = tuple(text.encode() for text in _NOT_PLAIN)
 
 
 def bare(line: bytes) -> bytes | None:
@@ -92,7 +109,7 @@ def bare(line: bytes) -> bytes | None:
     stamp = _BYTES_STAMP.match(line)
     if stamp is not None:
         return line[stamp.end() :]
-    if line[:1] in _BYTES_PLAIN and line and b"| " not in line and not line.startswith(b"time="):
+    if line[:1] in _BYTES_PLAIN and line and b"| " not in line and not line.startswith(_BYTES_NOT_PLAIN):
         return line
     return None
 
@@ -109,8 +126,8 @@ def strip(line: str) -> Envelope:
         if message.endswith("m"):
             message = _without_colours_after(message)
         return Envelope(elapsed, None, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
-    # Older servers print no stamp. No prefix begins with a blank, a dot or, but for two, with a small letter.
-    if message[:1] in _PLAIN_BEGIN and not message.startswith("time=") and _COMPOSE.match(message) is None:
+    # Older servers print no stamp. No prefix begins with a blank, a dot or a small letter, but for a few.
+    if message[:1] in _PLAIN_BEGIN and not message.startswith(_NOT_PLAIN) and _COMPOSE.match(message) is None:
         if message.endswith("m"):
             message = _without_colours_after(message)
         return Envelope(None, None, None, None, message, _PRIVATE.match(message) is not None)
@@ -129,10 +146,15 @@ def _peel(message: str, wall: float | None, depth: int) -> Envelope:
     compose = _COMPOSE.match(message)
     if compose is not None:
         message = message[compose.end() :]
-        again = _SYSLOG.match(message)
-        if again is not None:
-            wall = _epoch(again.group(1)) if again.group(1) else wall
-            message = message[again.end() :]
+    again = _SYSLOG.match(message) if syslog is not None or compose is not None else None
+    if again is not None:
+        wall = _epoch(again.group(1)) or wall if again.group(1) else wall
+        message = message[again.end() :]
+    front_end = _FRONT_END.match(message)
+    if front_end is not None:
+        message = message[front_end.end() :]
+    if message.startswith(_KERNEL_NAME):
+        message = message[len(_KERNEL_NAME) :]
     kernel = _KERNEL_BUFFER.match(message)
     if kernel is not None:
         message = message[kernel.end() :]
@@ -197,11 +219,13 @@ def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
         time = record.get("time")
         moment = _epoch(time) if isinstance(time, str) else None
         return _peel(_text(record["log"]), wall if moment is None else moment, depth + 1)
-    if "msg" not in record or "level" not in record:
+    # LocalAI's server of llama.cpp spells it out.
+    key = "msg" if "msg" in record else "message"
+    if key not in record or "level" not in record:
         return None
     word = record["level"]
     level = _LEVELS.get(word.lower()) if isinstance(word, str) else None
-    message = _text(record["msg"])
+    message = _text(record[key])
     elapsed: float | None = None
     if record.get("type") == "log":
         micros = _number(record.get("time"))
@@ -209,7 +233,19 @@ def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
     else:
         moment = _number(record.get("timestamp"))
         wall = wall if moment is None else moment
+        # The rest as the bracket form of the same server spells it, so that one pattern reads both.
+        more = " ".join(f"{name}={_spelled(value)}" for name, value in record.items() if name not in (*_AROUND, key))
+        message = f"{message} | {more}" if more else message
     return Envelope(elapsed, wall, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
+
+
+def _spelled(value: object) -> str:
+    """A value as the bracket log prints it; what is no number, flag or text is left out."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{_text(value)}"'
+    return str(value) if isinstance(value, int | float) else "-"
 
 
 def _ollama(slog: re.Match[str]) -> Envelope:

@@ -74,6 +74,36 @@ def _envelope(
             json.dumps({"function": "main", "level": "INFO", "line": 2, "msg": "model loaded", "timestamp": int(_AT)}),
             _envelope("model loaded", wall=_AT, level="I"),
         ),
+        (
+            json.dumps({"function": "initialize", "level": "INFO", "msg": "new slot", "n_ctx_slot": 2048, "slot_id": 0}),
+            _envelope("new slot | n_ctx_slot=2048 slot_id=0", level="I"),
+        ),
+        (
+            '{"timestamp":1745071171,"level":"INFO","function":"initialize","message":"initializing slots","n_slots":1}',
+            _envelope("initializing slots | n_slots=1", wall=1745071171.0, level="I"),
+        ),
+        (
+            f' ERR [            update_slots] failed to decode | tid="140" timestamp={int(_AT)} ret=1',
+            _envelope("failed to decode | ret=1", wall=_AT, level="E"),
+        ),
+        (f"2026-09-10 21:30:10.433 [Info] (Process) {_STAMPED}", _envelope(_READY, 0.372203, None, "I")),
+        (
+            f"Apr 12 13:01:00 host lemond[314843]: 2026-04-12 13:01:00.409 [Info] (Process) {_STAMPED}",
+            _envelope(_READY, 0.372203, None, "I"),
+        ),
+        (f"[stdout] {_READY}", _envelope(_READY)),
+        (
+            f"[2026-07-06][19:20:52][tauri_plugin_llamacpp::router][INFO] [llamacpp-router] [ 8081] {_STAMPED}",
+            _envelope(_READY, 0.372203, None, "I", 8081),
+        ),
+        (f"[2026-07-06][19:20:52][tauri_plugin_llamacpp::commands][INFO] [llamacpp] {_READY}", _envelope(_READY)),
+        (
+            f"Jul 06 19:20:52 desk jan[77]: [2026-07-06][19:20:52][tauri_plugin_llamacpp::commands][INFO] [llamacpp] {_READY}",
+            _envelope(_READY),
+        ),
+        (f"5:02PM DBG GRPC(phi-2-127.0.0.1:36571): stderr {_READY}", _envelope(_READY)),
+        ("kernel: Out of memory: Killed process 7 (x)", _envelope("Out of memory: Killed process 7 (x)")),
+        ("Nov 09 08:41:43 kernel: amdgpu 0000:c5:00.0: x", _envelope("amdgpu 0000:c5:00.0: x")),
         (f'INFO [  main] model loaded | tid="140" timestamp={int(_AT)}', _envelope("model loaded", wall=_AT, level="I")),
         (
             f'INFO [  main] build info | tid="140" timestamp={int(_AT)} build=3579 commit="ab"',
