@@ -17,6 +17,7 @@ from sentinel.alerts.silences import Silence, Silences
 from sentinel.facts.attribution import GROWTH, Attribution
 from sentinel.facts.beliefs import Beliefs
 from sentinel.facts.cards import Cards
+from sentinel.facts.requests import DERIVED, TAKEN, Requests
 from sentinel.facts.speeds import SPOILED_BY, Speeds
 from sentinel.learning import Learning
 from sentinel.model.alert import Transition, Verdict
@@ -71,6 +72,7 @@ class Engine:
         self._teller = Teller(self.beliefs, self.incidents, self.silences)
         self._attribution = Attribution(self.beliefs)
         self._cards = Cards(self.beliefs)
+        self._requests = Requests()
         self._stamps = Stamps()
         self._learning = Learning(
             self.beliefs,
@@ -79,7 +81,7 @@ class Engine:
             self._healthy,
             self.agenda.touch,
             self.agenda.mark_entity,
-            self.book.rename,
+            self._rename,
         )
         self._swept = float("-inf")
         self._take(ruleset)
@@ -90,6 +92,7 @@ class Engine:
         self.incidents.use(r.rule for r in ruleset.rules.values())
         self.agenda.use(ruleset)
         self.unhealthy = {}
+        self._joins = any(event.name in ruleset.by_event for event in DERIVED)
 
     def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
         """Change the rules. Alerts keep state and timers, those of changed rules too, and are judged by the new ones at once.
@@ -182,13 +185,17 @@ class Engine:
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
                 out += self.evaluate_dirty(max(reading.at, happened))
                 self._learning.run_started(entity, happened, reading.at)
+                self._requests.renewed(entity)
             if reading.kind == "llama-server":
                 self._doubt(entity, happened, happened if definition.starts_run else None)
             self._learning.line(match, entity, reading)
-            if definition.name not in by_event and reading.kind != "kernel":
+            asked = definition.name in by_event or reading.kind == "kernel"
+            joined = self._joins and definition.name in TAKEN and entity.scope == "server"
+            if not asked:
                 # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
                 self.events_seen += 1
-                continue
+                if not joined:
+                    continue
             event = Event(
                 at=happened,
                 name=definition.name,
@@ -198,7 +205,12 @@ class Engine:
                 line=match.text,
                 n=reading.first + match.line_index,
             )
-            self._event(self._cards.place(event) if reading.kind == "kernel" else event)
+            if asked:
+                self._event(self._cards.place(event) if reading.kind == "kernel" else event)
+            if joined:
+                for name, fields in self._requests.line(definition.name, event.fields, entity, happened):
+                    if name in by_event:
+                        self._event(replace(event, name=name, fields=fields))
         return out
 
     def _event(self, event: Event) -> None:
@@ -231,6 +243,10 @@ class Engine:
             return
         self.agenda.mark_restless()
 
+    def _rename(self, old: Entity, new: Entity) -> None:
+        self.book.rename(old, new)
+        self._requests.rename(old, new)
+
     def _healthy(self, entity: Entity) -> bool:
         """No alert is open that makes this server slow, or that may be about to say so."""
         return not any(r.rule in SPOILED_BY and (r.entity == entity or r.entity.scope != "server") for r in self.book.open())
@@ -243,6 +259,7 @@ class Engine:
             if not records:
                 self.beliefs.remove(entity)
                 self.speeds.renewed(entity)
+                self._requests.renewed(entity)
                 self.book.drop_entity(entity)
 
     # --- evaluation ---
@@ -326,6 +343,7 @@ class Engine:
             **self.beliefs.snapshot(),
             "attribution": self._attribution.dump(),
             "card": self._cards.dump(),
+            "requests": self._requests.dump(),
             "silences": self.silences.dump(),
             "speeds": self.speeds.dump(),
             "stamps": self._stamps.dump(),
@@ -341,10 +359,11 @@ class Engine:
         self._attribution.load(data["attribution"])
         self._cards.load(data["card"])
         self.silences.load(data["silences"])
-        # recordings made before there were baselines, or stamps, have none
+        # recordings made before there were baselines, stamps, or joined requests, have none
         if (speeds := data.get("speeds")) is not None:
             self.speeds.load(speeds)
         self._stamps.load(data.get("stamps") or [])
+        self._requests.load(data.get("requests") or [])
         self.agenda.load(data["timers"], frozenset(changed))
         self._swept = float("-inf") if data["swept"] is None else data["swept"]
         self.unhealthy = {r: why for r, why in data["unhealthy"].items() if r in self.ruleset.rules and r not in changed}

@@ -16,7 +16,17 @@ from sentinel.parsing.recall import Recalled
 
 _LAST_WORDS = ("stopping", "failed")
 #: What a server is called by and who runs it, which its next process has in common with the last.
-_LASTING = frozenset({"server.unit", "server.user_unit", "server.container", "server.user", "server.host", "server.port"})
+_LASTING = frozenset(
+    {
+        "server.unit",
+        "server.user_unit",
+        "server.container",
+        "server.user",
+        "server.host",
+        "server.port",
+        "server.front_end",
+    }
+)
 
 
 class Learning:

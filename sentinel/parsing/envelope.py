@@ -250,13 +250,15 @@ def _spelled(value: object) -> str:
 
 def _ollama(slog: re.Match[str]) -> Envelope:
     moment, word, message = slog.groups()
+    # what was measured stands behind the message: limit=4096 prompt=8942
+    values = slog.string[slog.end() :].strip()
     if message.startswith('"'):
         try:
             message = _text(json.loads(message))
         except ValueError:
             message = message[1:-1]
     level = _LEVELS.get(word.lower())
-    return Envelope(None, _epoch(moment), level, None, message, level == "D")
+    return Envelope(None, _epoch(moment), level, None, f"{message} {values}" if values else message, level == "D")
 
 
 def _text(value: object) -> str:

@@ -24,10 +24,10 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
-#: What can stand before a message inside an envelope: a line start, a blank, the end of a colour or of a kernel record.
-_BEFORE = r"(?m:^|[ m;])"
-#: What can stand after it: a colour, its mangled form, or the line end.
-_AFTER = r"(?m:\x1b|←|$)"
+#: What can stand before a message inside an envelope: a line start, a blank, the end of a colour or of a kernel record, a quote.
+_BEFORE = r"(?m:^|[ m;\"])"
+#: What can stand after it: a colour, its mangled form, a quote, or the line end.
+_AFTER = r"(?m:\x1b|←|\"|$)"
 _LOOSE: Mapping[str, str] = {"^": _BEFORE, r"\A": _BEFORE, "$": _AFTER, r"\z": _AFTER, r"\b": "", r"\B": ""}
 
 

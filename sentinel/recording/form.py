@@ -202,6 +202,32 @@ class _Speeds(msgspec.Struct):
     answers: list[tuple[Scope, str, Count, Count, Number, bool, Count | None, Count | None, Count, Number | None]]
 
 
+class _Turn(msgspec.Struct, forbid_unknown_fields=True):
+    task: int
+    similarity: Number
+    forced: bool
+    evaluated: int
+    ms: Number
+    generated: int
+    held: int
+
+
+class _Requests(msgspec.Struct, forbid_unknown_fields=True):
+    slots: list[tuple[int, _Turn]]
+    current: int
+    kept_nothing: int
+    grown: int
+    long_prompt: int
+    others_between: int
+    failures: int
+    failed_at: Number
+    ended_ill: list[int]
+    perhaps: int
+    given_up: int
+    worked_at: Number
+    shows_progress: bool
+
+
 class _Snapshot(msgspec.Struct):
     """The form of a state that `Engine.resume` may be given; keys that are not named here are left to it."""
 
@@ -223,6 +249,7 @@ class _Snapshot(msgspec.Struct):
     unhealthy: dict[str, str]
     speeds: _Speeds | None = None
     stamps: list[tuple[str, Number, Number, bool]] | None = None
+    requests: list[tuple[Scope, str, _Requests]] | None = None
 
 
 _ROWS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyRow)

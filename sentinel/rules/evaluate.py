@@ -14,6 +14,7 @@ from sentinel.model.pattern import BuildRange
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 from sentinel.rules.condition import Condition, ExpressionError, context
+from sentinel.rules.front_ends import placed
 from sentinel.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 
 #: A printed build number below this is a distribution's own count ("build 1"), not llama.cpp's.
@@ -233,8 +234,9 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
         if candidate.when is None or scene.ask(candidate.when) is True:
             cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
             low, high = _builds(entity, world)
+            front_end = _front_end(entity, world)
             for otherwise in (False, True):
-                offered = (_fix(f, scene, look_up, low, high) for f in candidate.fixes if f.fix.otherwise is otherwise)
+                offered = (_fix(f, scene, look_up, low, high, front_end) for f in candidate.fixes if f.fix.otherwise is otherwise)
                 fixes = fixes or tuple(fix for fix in offered if fix is not None)
             break
     lines: dict[tuple[str, int, str], LineEvidence] = {}
@@ -263,7 +265,13 @@ def _builds(entity: Entity, world: World) -> tuple[int | None, int | None]:
     )
 
 
-def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None) -> Fix | None:
+def _front_end(entity: Entity, world: World) -> str:
+    """The program that makes the server's command line, empty where a person does."""
+    fact = world.fact(entity, "server.front_end", float("-inf")) if entity.scope == "server" else None
+    return "" if fact is None else str(fact.value)
+
+
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None, front_end: str) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
         return None
     of_user = look_up("server.user_unit") is True
@@ -272,7 +280,13 @@ def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: in
         return None
     do, command = fix.do.render(look_up), fix.command.render(look_up, quote=True)
     if fix.fix.flags:
-        how, command = _added(fix.flags.render(look_up, quote=True), look_up("server.unit"), of_user=of_user)
+        flags = fix.flags.render(look_up, quote=True)
+        if front_end:
+            if (how := placed(flags, front_end)) is None:
+                return None
+            command = ""
+        else:
+            how, command = _added(flags, look_up("server.unit"), of_user=of_user)
         do += how
     wanted = fix.fix.builds
     if wanted is not None:

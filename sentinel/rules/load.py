@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sentinel.facts.cards import INCIDENT
+from sentinel.facts.requests import DERIVED as OF_REQUESTS
 from sentinel.model.pattern import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean
 from sentinel.model.rule import OverrideDef, RuleDef
@@ -21,7 +22,7 @@ from sentinel.rules.toml import Decoded, decode, placed
 from sentinel.rules.wordings import extended
 
 #: events that the engine makes of others, so that no wording is theirs
-DERIVED = (INCIDENT,)
+DERIVED = (INCIDENT, *OF_REQUESTS)
 #: tables of a rule file whose keys are names for its expressions
 _NAMING = ("window", "event", "value", "check")
 
