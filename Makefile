@@ -71,7 +71,7 @@ faults: setup-real
 	@$(BIN)/python faults/run.py $(FAULTS)
 
 # The claims that `make test` tries a few hundred times: SENTINEL_EXAMPLES is a factor.
-PROPERTIES := tests/core/test_logic.py tests/core/test_index.py tests/core/test_interleavings.py tests/core/test_reload.py
+PROPERTIES := tests/properties/test_logic.py tests/properties/test_index.py tests/properties/test_interleavings.py tests/daemon/test_reload.py
 properties: setup
 	SENTINEL_EXAMPLES=$${SENTINEL_EXAMPLES:-20} $(BIN)/python -m pytest -v --timeout 3600 $(PROPERTIES)
 
@@ -84,10 +84,10 @@ eval-preflight: setup-real
 	@$(BIN)/python eval/preflight.py $(PREFLIGHT)
 
 docs: setup
-	$(BIN)/python -m sentinel.docs docs
-	$(BIN)/python -m sentinel.openapi docs/openapi.json
-	$(BIN)/python -m sentinel.journal_catalog systemd/sentinel.catalog
-	$(BIN)/python -m sentinel.cli.manpage man/sentinel.1
+	$(BIN)/python -m sentinel.generate.reference docs
+	$(BIN)/python -m sentinel.api.openapi docs/openapi.json
+	$(BIN)/python -m sentinel.generate.journal_catalog systemd/sentinel.catalog
+	$(BIN)/python -m sentinel.generate.manpage man/sentinel.1
 	$(BIN)/python eval/wild.py --docs docs/wild.md
 
 .PHONY: install-user uninstall-user deb

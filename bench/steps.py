@@ -15,10 +15,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from bench.figure import Figure  # noqa: E402
-from sentinel.engine import Engine  # noqa: E402
-from sentinel.model.labels import HOST, Entity  # noqa: E402
+from sentinel.engine.engine import Engine  # noqa: E402
+from sentinel.model.entity import HOST, Entity  # noqa: E402
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick  # noqa: E402
-from sentinel.rulefiles import load_paths, shipped  # noqa: E402
+from sentinel.rulefiles.files import load_paths, shipped  # noqa: E402
 
 STEPS = 2000
 QUICK_STEPS = 300

@@ -182,11 +182,11 @@ def _count(number: float) -> str:
 
 def read(path: Path) -> dict[str, int]:
     """Read a file to its end as the daemon reads what is being written."""
-    from sentinel.engine import Engine
-    from sentinel.model.labels import Entity
-    from sentinel.rulefiles import load_paths, shipped
-    from sentinel.sources.logfile import LogFile, Position
-    from sentinel.sources.tail import digest
+    from sentinel.engine.engine import Engine
+    from sentinel.model.entity import Entity
+    from sentinel.rulefiles.files import load_paths, shipped
+    from sentinel.sources.logs.file import LogFile, Position
+    from sentinel.sources.logs.tail import digest
 
     ruleset, problems = load_paths([shipped()])
     if ruleset is None:

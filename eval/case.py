@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sentinel.model.labels import Unknown, Value
+from sentinel.llama.command_line import decode as decode_argv
+from sentinel.model.entity import Unknown, Value
 from sentinel.model.problem import Keys, Problem
-from sentinel.rules.decode import Findings, Table, parse_duration
-from sentinel.rules.toml import decode
-from sentinel.sources.argv import decode as decode_argv
+from sentinel.rulefiles.toml.document import decode
+from sentinel.rulefiles.toml.tables import Findings, Table, parse_duration
 
 CASES = Path(__file__).resolve().parent / "cases"
 #: Builds by their generation of log: October 2024, August 2025, spring 2026 (the last before logs grew quiet), August and

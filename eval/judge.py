@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.case import Case, CaseError
-from sentinel.diagnosis import diagnose
-from sentinel.engine import Engine
-from sentinel.facts.catalogue import CATALOGUE
+from sentinel.diagnose.diagnosis import diagnose
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.log.envelope import strip
+from sentinel.engine.log.lines import LineSplitter
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Severity, Transition, Verdict
-from sentinel.model.labels import HOST, Entity, Value
+from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.problem import did_you_mean
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound
 from sentinel.model.rule import CaseDef, ExpectDef, RuleDef
-from sentinel.parsing.envelope import strip
-from sentinel.parsing.lines import LineSplitter
-from sentinel.rules.casebook import EPOCH, readings, subject
-from sentinel.rules.ruleset import RuleSet
+from sentinel.rulefiles.testing.readings import EPOCH, readings, subject
 
 REPO = Path(__file__).resolve().parent.parent
-#: What a young process is sampled at (sources/process.py). Seconds.
+#: What a young process is sampled at (sources/processes/sample.py). Seconds.
 _SAMPLED_EVERY = 2.0
 #: The server of a case, as it is named where it is lived through and where only its files are judged.
 _SUBJECTS = (Entity("server", "llama.service"), Entity("server", "llama-server"))

@@ -26,7 +26,7 @@ from real_server import ServerDied, large_model, server  # noqa: E402
 
 from bench.daemon import Daemon, daemon  # noqa: E402
 from bench.figure import Figure  # noqa: E402
-from sentinel.rules.ruleset import RuleSet  # noqa: E402
+from sentinel.engine.rules.ruleset import RuleSet  # noqa: E402
 
 FALLBACK_SECONDS = 15.0
 KILL_SECONDS = 3.0

@@ -25,8 +25,8 @@ from eval.preflight_held_out import draw  # noqa: E402
 from eval.preflight_layouts import LAYOUTS  # noqa: E402
 from eval.preflight_peers import peers  # noqa: E402
 from eval.preflight_truth import Truth, start  # noqa: E402
-from sentinel.sizing.footprint import Device, Footprint, Model, Settings, footprint  # noqa: E402
-from sentinel.sources.gguf import model_of, read_model  # noqa: E402
+from sentinel.gguf.header import model_of, read_model  # noqa: E402
+from sentinel.memory.footprint import Device, Footprint, Model, Settings, footprint  # noqa: E402
 
 _MIB = 1 << 20
 #: llama-server prints hundredths of a MiB

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from sentinel.sizing.footprint import ALL_LAYERS, HOST, Device, Footprint, Model, Settings, Tensor, footprint
-from sentinel.sources.gguf_types import TENSOR_TYPES
+from sentinel.gguf.tensor_types import TENSOR_TYPES
+from sentinel.memory.footprint import ALL_LAYERS, HOST, Device, Footprint, Model, Settings, Tensor, footprint
 
 _GIB = 1 << 30
 _LAYERS, _EMBED, _EXPERTS, _EXPERT_FF, _VOCABULARY = 128, 6144, 256, 1312, 151552

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.preflight_layouts import Layout
-from sentinel.sizing.settings import Settings
+from sentinel.llama.settings import Settings
 
 #: bytes of one tensor that Mesa's software renderer takes; scores beyond it go to the host, as on no card that people have
 _LARGEST = 120 << 20

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from eval.preflight_layouts import LAYOUTS
 from eval.preflight_truth import start
-from sentinel.sizing.footprint import Device, Model, Settings, footprint
-from sentinel.sources.gguf import model_of, read_model
+from sentinel.gguf.header import model_of, read_model
+from sentinel.memory.footprint import Device, Model, Settings, footprint
 
 _MIB = 1 << 20
 _FLAGS: Mapping[str, Settings] = {

@@ -17,8 +17,8 @@ from bench.figure import Figure, table
 from eval import score, wild
 from eval.case import Case, CaseError, load
 from eval.judge import corpus, judge
-from sentinel.rulefiles import load_paths, shipped
-from sentinel.rules.ruleset import RuleSet
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.rulefiles.files import load_paths, shipped
 
 
 def main() -> int:

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.figure import Figure, table
 from eval import wild_page
 from eval.wild_case import WILD, CaseError, Outcome, chosen, judge, load
-from sentinel.rulefiles import load_paths, shipped
-from sentinel.rules.ruleset import RuleSet
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.rulefiles.files import load_paths, shipped
 
 #: Percent of the failures that must come out right.
 _RULE, _CAUSE, _FIX = 100, 95, 90

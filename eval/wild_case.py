@@ -19,7 +19,7 @@ from typing import Any
 
 from sentinel.cli import diagnose
 from sentinel.cli.main import parser
-from sentinel.rules.ruleset import RuleSet
+from sentinel.engine.rules.ruleset import RuleSet
 
 WILD = Path(__file__).resolve().parent / "wild"
 _KEYS = {"rule", "cause", "fix", "never", "first_look"}

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from faults.lines import SLEEPS, WAKES, write_rules
 from faults.outcome import Outcome
-from sentinel.engine import Engine
-from sentinel.flight import FlightRecorder
-from sentinel.heap import give_back
+from sentinel.daemon.malloc import give_back
+from sentinel.engine.engine import Engine
 from sentinel.history import History
 from sentinel.model.alert import Transition
-from sentinel.model.labels import HOST, Entity
+from sentinel.model.entity import HOST, Entity
+from sentinel.model.json_form import is_news
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.model.wire import is_news
-from sentinel.recordings import Recordings
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.recording.archive import Recordings
+from sentinel.recording.flight_recorder import FlightRecorder
+from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.sinks import Outbox
 
 _HOUR = 3600

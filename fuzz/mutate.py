@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-from sentinel.rules.places import outline
+from sentinel.rulefiles.toml.positions import outline
 
 _BYTES = [
     b"\0",

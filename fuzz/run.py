@@ -24,16 +24,16 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from mutate import Mutator
 
-from sentinel.engine import Engine
-from sentinel.model.labels import HOST, Entity, Unknown, Value
+from sentinel.engine.engine import Engine
+from sentinel.engine.log.lines import LineSplitter
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.problem import Problem
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
-from sentinel.parsing.lines import LineSplitter
-from sentinel.rulefiles import load_paths, read, shipped
-from sentinel.rules.load import DERIVED, load, load_events, load_rules
-from sentinel.rules.ruleset import RuleSet
-from sentinel.rules.toml import placed
-from sentinel.trial import run_case
+from sentinel.rulefiles.files import load_paths, read, shipped
+from sentinel.rulefiles.load import DERIVED, load, load_events, load_rules
+from sentinel.rulefiles.testing.runner import run_case
+from sentinel.rulefiles.toml.document import placed
 
 REPO = Path(__file__).resolve().parent.parent
 LOGS = (

@@ -34,7 +34,7 @@ DESTDIR=$tree PREFIX=$PREFIX PYTHON=$PYTHON EXTRAS='[nvidia]' BINDIR=/usr/bin SH
     "$SOURCE/systemd/install.sh" install
 
 # What installs packages, commands of libraries, and a second copy of the manual are no part of it. Neither is what the CEL
-# library needs for a command line of its own, which sentinel never imports (sentinel/rules/condition.py): half of all files.
+# library needs for a command line of its own, which sentinel never imports (sentinel/engine/rules/expression.py): half of all files.
 site=$(echo "$tree$PREFIX"/lib/python3.*/site-packages)
 "$tree$PREFIX/bin/python3" -m pip uninstall --quiet --yes typer rich prompt-toolkit pygments pydantic pydantic-core \
     markdown-it-py mdurl wcwidth shellingham annotated-types annotated-doc typing-inspection typing-extensions

@@ -1,16 +1,28 @@
-"""Shared fixtures: where the recorded corpus is, and how to wait for a condition without sleeping blindly."""
+"""Shared fixtures: the shipped rules, the recorded corpus, a diagnosis of files, and waiting for a condition without sleeping."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places import REPO, TESTS
 
-REPO = Path(__file__).resolve().parent.parent
+from sentinel.diagnose.diagnosis import Diagnosis, diagnose
+from sentinel.engine.log.extractor import Extractor, Match
+from sentinel.engine.log.lines import LineSplitter
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.llama.command_line import decode
+from sentinel.model.event import EventDef
+from sentinel.rulefiles.files import load_paths, shipped
+from sentinel.rulefiles.load import load_events
+
+LOGS = TESTS / "fixtures" / "logs"
+Judge = Callable[..., Diagnosis]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,3 +59,69 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def ruleset() -> RuleSet:
+    """The rules as shipped, loaded once."""
+    found, problems = load_paths([shipped()])
+    assert found is not None, [str(problem) for problem in problems]
+    return found
+
+
+@pytest.fixture(scope="session")
+def definitions() -> dict[str, EventDef]:
+    """Every shipped event by name; the files have no problem."""
+    files = {path.name: path.read_bytes() for path in sorted((REPO / "rules" / "events").glob("*.toml"))}
+    events, problems = load_events(files)
+    assert problems == []
+    return events
+
+
+@pytest.fixture(scope="session")
+def extractors(definitions: dict[str, EventDef]) -> dict[str, Extractor]:
+    """One extractor for each source."""
+    sources = {event.source for event in definitions.values()}
+    return {source: Extractor([e for e in definitions.values() if e.source == source]) for source in sources}
+
+
+@pytest.fixture(scope="session")
+def read(extractors: dict[str, Extractor]) -> Callable[..., list[Match]]:
+    """What the daemon does with the raw bytes of a log, without the daemon: `read(data, source="llama-server")`."""
+
+    def matches(data: bytes, source: str = "llama-server") -> list[Match]:
+        splitter = LineSplitter()
+        lines = splitter.feed(data)
+        return list(extractors[source].events(lines + splitter.flush()))
+
+    return matches
+
+
+@pytest.fixture(scope="session")
+def logs() -> Path:
+    """Logs that the project carries."""
+    return LOGS
+
+
+@pytest.fixture(scope="session")
+def logs_blob() -> bytes:
+    """All carried logs one after the other, as lines."""
+    splitter = LineSplitter()
+    return b"".join(splitter.feed(path.read_bytes()) for path in sorted(LOGS.glob("*.log")))
+
+
+def clean(path: Path) -> tuple[str, bytes]:
+    """A file as clean lines, as the command reads it."""
+    splitter = LineSplitter(65536)
+    return path.name, splitter.feed(path.read_bytes()) + splitter.flush()
+
+
+@pytest.fixture(scope="session")
+def judge(ruleset: RuleSet) -> Judge:
+    """Diagnose one log file, with the words of a command line and a kernel log where they are known."""
+
+    def run(log: Path, argv: str | None = None, kernel: Path | None = None) -> Diagnosis:
+        values = dict(decode(shlex.split(argv), {}).signals()) if argv is not None else {}
+        return diagnose(ruleset, [clean(log)], [clean(kernel)] if kernel is not None else [], values)
+
+    return run

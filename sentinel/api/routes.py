@@ -9,7 +9,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sentinel.model.problem import did_you_mean
-from sentinel.model.wire import escape
+from sentinel.model.text import escape
 
 API_VERSION = 1
 #: More is a mistake or an attack; parse_qsl refuses it before it builds the list.
@@ -80,7 +80,7 @@ class Route:
     """A path and what it takes and gives; the description of the API is made from these.
 
     `call` is the method that answers it, whose docstring says what it does. `answer` is the JSON it gives, by its name in
-    model/answers.py (the daemon has no use for the types, which take 0.7 MB), or the content type of what is none. `parts` say
+    api/schema.py (the daemon has no use for the types, which take 0.7 MB), or the content type of what is none. `parts` say
     what the ``{names}`` in the path are.
     """
 

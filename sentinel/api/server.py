@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sentinel.api.connection import Connection, Hangup
-from sentinel.api.events import Broadcaster
+from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
-from sentinel.model.wire import to_json
+from sentinel.model.json_form import to_json
 
 #: Connections at once; four more are kept for root and the daemon's user, so that a stuck script cannot lock them out.
 MOST_CLIENTS = 32

@@ -14,7 +14,7 @@ from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, parser
-from sentinel.rulefiles import shipped
+from sentinel.rulefiles.files import shipped
 
 #: What no shell does anything with. A name that begins with a dash would be an option.
 _PLAIN = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_.:@%+/-]*")

@@ -12,15 +12,16 @@ from typing import Any
 from sentinel.cli import why
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import emit_line, exit_code, style
-from sentinel.cli.rule_files import for_judging
-from sentinel.diagnosis import Diagnosis, as_it_ended, diagnose
-from sentinel.model.labels import Unknown, Value
+from sentinel.cli.rules.files import for_judging
+from sentinel.diagnose.diagnosis import Diagnosis, as_it_ended, diagnose
+from sentinel.engine.log.lines import LineSplitter
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.llama.command_line import decode
+from sentinel.model.entity import Unknown, Value
+from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
-from sentinel.model.wire import counted, escape, transition_to_dict
-from sentinel.parsing.lines import LineSplitter
-from sentinel.rules.ruleset import RuleSet
+from sentinel.model.text import counted, escape
 from sentinel.sinks.render import render_alert
-from sentinel.sources.argv import decode
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20

@@ -143,24 +143,24 @@ def parser() -> argparse.ArgumentParser:
         action.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
         _rules_option(action)
         _json_option(action)
-        action.set_defaults(call="sentinel.cli.rules")
+        action.set_defaults(call="sentinel.cli.rules.main")
     show = actions.add_parser("show", help="one rule as it is in force: what it checks, why, what to do; which file says what")
     show.add_argument("rule", metavar="RULE")
     show.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
     _rules_option(show)
     _json_option(show)
-    show.set_defaults(call="sentinel.cli.rules")
+    show.set_defaults(call="sentinel.cli.rules.main")
     override = actions.add_parser("override", help="print a file that replaces fields of a rule, to be changed and saved")
     override.add_argument("rule", metavar="RULE")
     override.add_argument(
         "fields", metavar="FIELD", nargs="*", help="severity, alert.for, check.NAME, cause.ID.text (default: lists them)"
     )
     _rules_option(override)
-    override.set_defaults(call="sentinel.cli.rule_override")
+    override.set_defaults(call="sentinel.cli.rules.override")
 
     schema = actions.add_parser("schema", help="print the JSON Schema of a kind of rule file, for editors")
     schema.add_argument("kind", metavar="KIND", choices=("rule", "override", "events"), help="rule, override or events")
-    schema.set_defaults(call="sentinel.cli.rule_schema")
+    schema.set_defaults(call="sentinel.cli.rules.schema")
 
     preflight = verbs.add_parser("preflight", help="will it fit, before the load: memory by place, verdict, flags that fit")
     preflight.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     doctor = verbs.add_parser("doctor", help="what this machine lets sentinel see, and how to enable the rest")
     doctor.add_argument("--config", metavar="FILE", help="configuration file")
     _json_option(doctor)
-    doctor.set_defaults(call="sentinel.cli.doctor")
+    doctor.set_defaults(call="sentinel.cli.doctor.report")
 
     completion = verbs.add_parser(
         "completion",

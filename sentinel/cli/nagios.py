@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.model.wire import counted, escape
+from sentinel.model.text import counted, escape
 
 _WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
 #: Characters of the sentence: old versions of Nagios cut a plugin's answer after 1 KiB, NSCA after 512 bytes.

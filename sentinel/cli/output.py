@@ -13,8 +13,9 @@ from typing import Any
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
-from sentinel.model.labels import Entity
-from sentinel.model.wire import escape, to_json
+from sentinel.model.entity import Entity
+from sentinel.model.json_form import to_json
+from sentinel.model.text import escape
 from sentinel.sinks.render import Style, render_advice, render_alert, style_for, wrap
 
 

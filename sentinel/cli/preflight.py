@@ -11,18 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, style
-from sentinel.config import default_state_dir
-from sentinel.model.wire import escape
+from sentinel.daemon.config import default_state_dir
+from sentinel.gguf.header import GgufError
+from sentinel.llama.settings import Item
+from sentinel.memory.fit import Why, between, gib, needed
+from sentinel.model.text import escape
 from sentinel.preflight.checksum import parse_given, verify
 from sentinel.preflight.command import Command, NoCommand, from_process, from_words
 from sentinel.preflight.examine import examine
-from sentinel.preflight.model_file import parts
+from sentinel.preflight.model_check import parts
 from sentinel.preflight.report import Report
 from sentinel.preflight.unit import from_unit
-from sentinel.sizing.settings import Item
-from sentinel.sizing.verdict import Why, between, gib, needed
-from sentinel.sources.gguf import GgufError
-from sentinel.sources.roots import Roots
+from sentinel.sources.fs import Roots
 
 _CODES: Mapping[str, int] = {"fits": OK, "tight": WARNING, "fails": CRITICAL, "unknown": UNKNOWN}
 _HEADLINES = {

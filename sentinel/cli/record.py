@@ -14,7 +14,7 @@ from urllib.parse import quote
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, size
-from sentinel.model.wire import escape
+from sentinel.model.text import escape
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sentinel.cli.main import OK
 from sentinel.cli.output import NoAnswer, change, complain, emit
+from sentinel.daemon.systemd import to_journal
 from sentinel.model.problem import Problem
-from sentinel.model.wire import counted
-from sentinel.systemd import to_journal
+from sentinel.model.text import counted
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import emit_line, exit_code, style
-from sentinel.cli.rule_files import for_judging
+from sentinel.cli.rules.files import for_judging
 from sentinel.model.alert import Transition
-from sentinel.model.wire import escape, is_news, iso, show_value, transition_to_dict
+from sentinel.model.json_form import is_news, iso, show_value, transition_to_dict
+from sentinel.model.text import escape
 from sentinel.recording import Recording, RecordingError
-from sentinel.recordings import lines
-from sentinel.replay import Difference, Replay, difference, replay
+from sentinel.recording.archive import lines
+from sentinel.recording.replay import Difference, Replay, difference, replay
 from sentinel.sinks.render import render_alert
 
 

@@ -11,16 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, cast
 
-from sentinel.cli.lean import asyncio, structlog
+# First of all: what it keeps out would else be loaded by the imports below.
+from sentinel.daemon.lean_imports import asyncio, structlog
+
+# isort: split
+
 from sentinel.cli.main import CRITICAL
-from sentinel.cli.rule_files import complain, of_config
-from sentinel.config import Config, ConfigError, load
-from sentinel.daemon import AGAIN, Daemon
-from sentinel.firstload import load_first
-from sentinel.heap import give_back, one_arena
-from sentinel.model.wire import counted, escape
-from sentinel.rulefiles import Loaded, RuleFiles
-from sentinel.systemd import to_journal
+from sentinel.cli.rules.files import complain, of_config
+from sentinel.daemon.config import Config, ConfigError, load
+from sentinel.daemon.daemon import AGAIN, Daemon
+from sentinel.daemon.load_in_child import load_first
+from sentinel.daemon.malloc import give_back, one_arena
+from sentinel.daemon.systemd import to_journal
+from sentinel.model.text import counted, escape
+from sentinel.rulefiles.files import Loaded, RuleFiles
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.cli import nagios
 from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, say, show_silences, shown, size, style
-from sentinel.model.wire import escape
+from sentinel.model.text import escape
 from sentinel.sinks.render import wrap
 
 _WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}

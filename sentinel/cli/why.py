@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from sentinel.alerts.flapping import LIMITS
 from sentinel.cli.main import OK, UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, say_wrapped, show_advice, shown
-from sentinel.model.wire import counted
-from sentinel.rules.template import age
+from sentinel.engine.alerts.flapping import LIMITS
+from sentinel.engine.rules.template import age
+from sentinel.model.text import counted
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sentinel.model.alert import Transition
-from sentinel.model.wire import is_news, transition_from_record, transition_to_record
+from sentinel.model.json_form import is_news, transition_from_record, transition_to_record
 
 #: Steps of the schema; `user_version` counts those that were taken. Steps are added at the end, never changed.
 MIGRATIONS = (

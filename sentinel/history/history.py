@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Baselines, Database, HistoryFault, Rows
 from sentinel.model.alert import Transition
-from sentinel.model.wire import is_news
+from sentinel.model.json_form import is_news
 
 #: above every id: SQLite's largest integer
 _BEYOND = 2**63 - 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sentinel.model.labels import Entity, Value
+from sentinel.model.entity import Entity, Value
 
 Severity = Literal["critical", "warning", "info"]
 State = Literal["inactive", "pending", "firing", "resolved"]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sentinel.model.wire import escape
+from sentinel.model.text import escape
 
 #: The way to a part of a TOML file: names of keys, and numbers, from 0, of what stands in arrays.
 Keys = tuple[str | int, ...]

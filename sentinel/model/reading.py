@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sentinel.model.labels import Entity, Unknown, Value
+from sentinel.model.entity import Entity, Unknown, Value
 
 #: Stable names of the parts of the world a fact can come from; a fact is forgotten when its origin starts anew.
 Origin = str

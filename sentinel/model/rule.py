@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sentinel.model.alert import Cause, Severity
-from sentinel.model.labels import Scope, Unknown, Value
-from sentinel.model.pattern import BuildRange
+from sentinel.model.builds import BuildRange
+from sentinel.model.entity import Scope, Unknown, Value
 
 Take = Literal["mean", "min", "max", "last", "delta", "rate", "count"]
 Basis = Literal["seed", "source", "thread", "measured"]

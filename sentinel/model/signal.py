@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sentinel.model.labels import Scope
+from sentinel.model.entity import Scope
 
 SignalType = Literal["flag", "int", "float", "text"]
 #: Where a fact comes from decides when it is forgotten: `log` when the log starts a new run, `process` when the process is new.

@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.model.labels import Unknown
-from sentinel.model.pattern import BuildRange
+from sentinel.llama.flags import PRINT_AND_EXIT
+from sentinel.model.builds import BuildRange
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
 from sentinel.preflight.command import Command
-from sentinel.sources.flags import PRINT_AND_EXIT
-from sentinel.sources.roots import clean
 
 #: Seconds for one call. A GPU driver takes up to two to start; one that hangs is left alone.
 _PATIENCE = 8.0

@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sentinel.memory.fit import Why
+from sentinel.model.text import clean
 from sentinel.preflight.command import NoCommand
-from sentinel.sizing.verdict import Why
-from sentinel.sources.roots import clean
 
 _BLOCK = 4 << 20
 _NAME = "model-sha256.json"

@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.model.labels import Unknown
-from sentinel.sources import needs
-from sentinel.sources.argv import Requested, decode
-from sentinel.sources.cgroup import Membership
-from sentinel.sources.cgroup import parse as parse_cgroup
-from sentinel.sources.identity import Kind, classify, is_server_name
-from sentinel.sources.logs_of import absolute, inside
-from sentinel.sources.outlook import firm_bytes
-from sentinel.sources.roots import Roots, clean, link, read_bytes, read_text, reason
-from sentinel.sources.status import credentials, identity_signals, memory_signals
+from sentinel.llama.command_line import Requested, decode
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
+from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason
+from sentinel.sources.processes import requirement
+from sentinel.sources.processes.cgroup import Membership
+from sentinel.sources.processes.cgroup import parse as parse_cgroup
+from sentinel.sources.processes.forecast import firm_bytes
+from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.log_location import absolute, inside
+from sentinel.sources.processes.procfs import credentials, identity_signals, memory_signals
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 #: Variables that make a program load what lies elsewhere (ld.so(8); ggml-backend-reg.cpp)
@@ -131,7 +132,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
     except OSError:
         binary, folder = None, Path("/")
     limit = identity_signals(roots, pid)["server.memlock_limit_bytes"]
-    lock = needs.lock_limit(roots, pid, limit if isinstance(limit, int | Unknown) else Unknown("its limits cannot be read"))
+    lock = requirement.lock_limit(roots, pid, limit if isinstance(limit, int | Unknown) else Unknown("its limits cannot be read"))
     return Command(
         tuple(words),
         env,
@@ -210,7 +211,7 @@ def _own_place(roots: Roots) -> Place:
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     limit = -1 if soft == resource.RLIM_INFINITY else soft
     groups = frozenset({os.getegid(), *os.getgroups()})
-    return Place(os.geteuid(), groups, member, needs.lock_limit(roots, pid, limit))
+    return Place(os.geteuid(), groups, member, requirement.lock_limit(roots, pid, limit))
 
 
 def _same_root(roots: Roots, pid: int) -> bool:

@@ -6,21 +6,22 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from sentinel.model.labels import Unknown
+from sentinel.gguf.header import GgufHeader, model_of
+from sentinel.llama.model import Model
+from sentinel.llama.settings import Device, Settings
+from sentinel.memory.fit import Budget, Verdict, Why, gib, is_expected_to_start, judge, verdict_of, with_slack
+from sentinel.memory.footprint import Footprint, footprint
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
 from sentinel.preflight import build as builds
-from sentinel.preflight import fit_params, flags, gpu, model_file
+from sentinel.preflight import fit_params, flag_check, gpu_check, model_check
 from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
 from sentinel.preflight.machine import Machine, look
 from sentinel.preflight.report import Report, limits_of
 from sentinel.preflight.settings import settings_of
 from sentinel.preflight.suggest import Search, Suggestion, Trial, put
-from sentinel.sizing.footprint import Footprint, footprint
-from sentinel.sizing.model_file import Model
-from sentinel.sizing.settings import Device, Settings
-from sentinel.sizing.verdict import Budget, Verdict, Why, gib, is_expected_to_start, judge, verdict_of, with_slack
-from sentinel.sources.gguf import GgufHeader, model_of
-from sentinel.sources.roots import Roots, clean, read_text
+from sentinel.sources.fs import Roots, read_text
 
 #: What one flag mends: the reason, the setting, and the flag with its value.
 _MENDED = (("split-mode-unsupported", "split_mode", "-sm", "layer"), ("main-gpu-missing", "main_gpu", "-mg", "0"))
@@ -43,15 +44,15 @@ def examine(
     roots = Roots() if roots is None else roots
     build = builds.ask(command) if build is None else build
     machine = look(command, build, roots)
-    found = model_file.read(command, roots, header)
-    whys = [*extra, *flags.problems(command, build), *found.whys]
+    found = model_check.read(command, roots, header)
+    whys = [*extra, *flag_check.problems(command, build), *found.whys]
     whys += _known(command, build)
     settings = settings_of(command, build, roots)
     if isinstance(settings, Unknown):
         if not any(why.id == "flag-rejected" for why in whys):
             whys.append(Why("flag-rejected", settings.why, "fails"))
         return _report(command, machine, whys)
-    whys += gpu.problems(command, settings, build, machine, roots)
+    whys += gpu_check.problems(command, settings, build, machine, roots)
     whys += _about(command, settings, found.header)
     whys += [Why("vram-accounts-differ", text, "note") for text in machine.disagreements]
     model = found.header if isinstance(found.header, Unknown) else model_of(found.header)
@@ -82,7 +83,7 @@ def _judged(
     _, reasons = judge(footprint_, budget)
     whys = [*whys, *reasons, *_held_by_others(machine, reasons)]
     if not any(why.effect == "fails" and why not in reasons for why in whys):
-        words = [(word.flag, word.values) for word in flags.words_of(command.argv, build)]
+        words = [(word.flag, word.values) for word in flag_check.words_of(command.argv, build)]
         estimates = fit_params.ask(command, fit_params.words_for(words))
         if isinstance(estimates, tuple):
             whys += fit_params.differences(estimates, footprint_.items, with_cache=fit_params.is_comparable(settings))
@@ -95,7 +96,7 @@ def _judged(
         print_ = footprint(model, asked, devices, build.number)
         return _trial(argv, asked, print_, with_slack(budget))
 
-    argv = flags.accepted_form(command, build)
+    argv = flag_check.accepted_form(command, build)
     search = Search(
         trial,
         build,

@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sentinel.model.labels import Unknown
+from sentinel.llama.flags import BY_FLAG, BY_SWITCH
+from sentinel.llama.settings import HOST, Item, Settings
+from sentinel.memory.fit import Why
+from sentinel.model.entity import Unknown
 from sentinel.preflight.build import quiet, run
 from sentinel.preflight.command import Command, is_trusted
-from sentinel.sizing.settings import HOST, Item, Settings
-from sentinel.sizing.verdict import Why
-from sentinel.sources.flags import BY_FLAG, BY_SWITCH
 
 NAME = "llama-fit-params"
 _ABOUT_MEMORY = frozenset(

@@ -7,13 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sentinel.model.labels import Unknown
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
 from sentinel.preflight.build import Build, Listed
 from sentinel.preflight.command import Command, held_firmly
-from sentinel.sources import gpu_use, kfd
-from sentinel.sources.amdgpu import Card, amd_cards, hwmon, is_apu
-from sentinel.sources.room import Room, room
-from sentinel.sources.roots import Roots, clean, read_number, read_text
+from sentinel.sources.fs import Roots, read_number, read_text
+from sentinel.sources.gpu import kfd, usage
+from sentinel.sources.gpu.amdgpu import Card, amd_cards, hwmon, is_apu
+from sentinel.sources.processes.headroom import Room, room
 
 #: llama.cpp's names of devices by backend (ggml-cuda.cu, ggml-vulkan.cpp): a number follows
 DEVICE_NAMES: Mapping[str, str] = {"hip": "ROCm", "cuda": "CUDA", "vulkan": "Vulkan", "sycl": "SYCL", "musa": "MUSA"}
@@ -174,9 +175,9 @@ def holders(roots: Roots, card: Card) -> list[Holder]:
     found = []
     for pid in _pids(roots):
         size = sum(held for gpu, held in (kfd.memory(roots, pid) or {}).items() if by_number.get(gpu) == card.address)
-        nodes = gpu_use.open_nodes(roots, pid)
+        nodes = usage.open_nodes(roots, pid)
         if not isinstance(nodes, Unknown) and nodes.nodes:
-            held = gpu_use.memory(roots, pid, nodes)
+            held = usage.memory(roots, pid, nodes)
             alone = held["server.gpu_cards"] == card.address
             drm = held["server.gpu_memory_bytes"]
             size = max(size, drm if alone and isinstance(drm, int) else 0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from sentinel.llama.settings import Item
+from sentinel.memory.fit import Verdict, Why
 from sentinel.preflight.machine import Machine
 from sentinel.preflight.suggest import Suggestion
-from sentinel.sizing.settings import Item
-from sentinel.sizing.verdict import Verdict, Why
 
 API_VERSION = 1
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
-from sentinel.model.labels import Unknown
+from sentinel.llama import memory_settings
+from sentinel.llama.settings import Settings
+from sentinel.model.entity import Unknown
 from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
-from sentinel.sizing.settings import Settings
-from sentinel.sources import memory_flags
-from sentinel.sources.roots import Roots
+from sentinel.sources.fs import Roots
 
 
 def settings_of(command: Command, build: Build, roots: Roots) -> Settings | Unknown:
     """What it asks for, or the first value that cannot be understood."""
-    return memory_flags.settings_of(command.requested, build, _projector(command, roots))
+    return memory_settings.settings_of(command.requested, build, _projector(command, roots))
 
 
 def _projector(command: Command, roots: Roots) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from sentinel.llama.flags import BY_SWITCH, SETTINGS
+from sentinel.llama.settings import Item, Settings
+from sentinel.memory.fit import Verdict, gib
+from sentinel.memory.footprint import Footprint
 from sentinel.preflight.build import Build
-from sentinel.preflight.flags import words_of
-from sentinel.sizing.footprint import Footprint
-from sentinel.sizing.settings import Item, Settings
-from sentinel.sizing.verdict import Verdict, gib
-from sentinel.sources.flags import BY_SWITCH, SETTINGS
+from sentinel.preflight.flag_check import words_of
 
 MOST = 3
 #: Contexts are tried in steps of this many tokens (llama.cpp pads the cache to 256), and not below the second.

@@ -16,10 +16,11 @@ from grp import getgrnam
 from pathlib import Path
 from typing import Any
 
-from sentinel.model.labels import Unknown
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
 from sentinel.preflight.command import Command, NoCommand, Place, find_program, is_trusted
-from sentinel.sources.cgroup import Membership
-from sentinel.sources.roots import Roots, clean
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.cgroup import Membership
 
 _PATIENCE = 5.0
 _SERVICE = (

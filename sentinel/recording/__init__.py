@@ -7,7 +7,7 @@ are bounded, and what is wrong is told with its line.
 
 from __future__ import annotations
 
-from sentinel.recording.form import VERSION, Header, RulesChanged, SilenceChanged, builtins
+from sentinel.recording.line_types import VERSION, Header, RulesChanged, SilenceChanged, builtins
 from sentinel.recording.read import MOST_LINE, Recording, RecordingError
 from sentinel.recording.write import dump, end, header, row, rules_changed, silence_changed, state
 

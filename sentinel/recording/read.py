@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sentinel.facts.catalogue import CATALOGUE
-from sentinel.model.labels import Entity, Scope, Unknown, Value
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.entity import Entity, Scope, Unknown, Value
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.model.wire import escape
-from sentinel.recording.form import (
+from sentinel.model.text import escape
+from sentinel.recording.line_types import (
     ClaimedLinesRow,
     EndRow,
     EventRow,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sentinel.model.labels import Unknown, Value
+from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, Tick
-from sentinel.recording import form
-from sentinel.recording.form import (
+from sentinel.recording import line_types
+from sentinel.recording.line_types import (
     VERSION,
     AnyRow,
     ClaimedLinesRow,
@@ -53,7 +53,7 @@ def rules_changed(at: float, rules: Mapping[str, str]) -> bytes:
 
 def silence_changed(at: float, silence: Mapping[str, Any], silences: Mapping[str, Any]) -> bytes:
     """The line that says that a silence was set or ended."""
-    return encode(form.silence_changed(at, silence, silences))
+    return encode(line_types.silence_changed(at, silence, silences))
 
 
 def end(readings: int) -> bytes:

@@ -19,7 +19,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sentinel.model.alert import Fix, Transition
-from sentinel.model.wire import escape, evidence_line, message, to_json, transition_to_dict
+from sentinel.model.json_form import evidence_line, message, to_json, transition_to_dict
+from sentinel.model.text import escape
 from sentinel.sinks.base import SinkDown
 
 SOCKET = Path("/run/systemd/journal/socket")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sentinel.model.alert import Transition
-from sentinel.model.wire import is_news
+from sentinel.model.json_form import is_news
 from sentinel.sinks.base import Sink, SinkDown, Store
 
 #: Transitions in memory for each sink: some 20 MB at most, and far more than a night without journald produces.
@@ -95,6 +95,11 @@ class Outbox:
         """When `flush` should be called again, in the time it is given; None while nothing waits."""
         times = [lane.not_before for lane in self._lanes if lane.waiting or lane.spilled]
         return min(times, default=None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sinks, in the order in which they were given."""
+        return tuple(lane.sink.name for lane in self._lanes)
 
     def waiting(self, sink: str) -> int:
         """How many transitions wait in memory for `sink`."""

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import TextIO
 
 from sentinel.model.alert import CheckResult, Fix, LineEvidence, Transition
-from sentinel.model.wire import escape, show_value
+from sentinel.model.json_form import show_value
+from sentinel.model.text import escape
 
 _NARROWEST, _WIDEST = 40, 100
 #: Evidence beyond this is in the JSON form; a screen that scrolls away hides the fix, which is what is looked for.

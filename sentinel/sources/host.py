@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from sentinel.model.labels import HOST, Unknown, Value
+from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources.roots import Roots, read_text, reason
+from sentinel.sources.fs import Roots, read_text, reason
 
 #: line of /proc/meminfo -> signal; psutil leaves out Mlocked, PageTables and Hugetlb
 _MEMINFO = {

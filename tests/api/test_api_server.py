@@ -19,11 +19,12 @@ from typing import Any
 import h11
 import pytest
 
-from sentinel.api import ApiError, ApiServer, Blob, Broadcaster, Query, Request, SocketInUse, Text, listen
 from sentinel.api.client import DaemonUnreachable, Stream, default_socket_paths, fetch, get, post
-from sentinel.api.listen import MODE_SERVICE
-from sentinel.api.server import Limits
-from sentinel.config import default_socket
+from sentinel.api.event_stream import Broadcaster
+from sentinel.api.routes import ApiError, Blob, Query, Request, Text
+from sentinel.api.server import ApiServer, Limits
+from sentinel.api.socket import MODE_SERVICE, SocketInUse, listen
+from sentinel.daemon.config import default_socket
 
 
 def _broken(_request: Request) -> dict[str, Any]:
@@ -448,7 +449,7 @@ def test_curl_can_ask(sock: Path) -> None:
 def test_the_socket_of_a_dead_daemon_is_replaced(sock: Path) -> None:
     """kill -9 leaves the file; the next daemon takes its place, with the mode it asked for."""
     program = (
-        "import sys, pathlib; from sentinel.api import listen\n"
+        "import sys, pathlib; from sentinel.api.socket import listen\n"
         "l = listen(pathlib.Path(sys.argv[1])); print('up', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(sock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -22,13 +22,14 @@ from malformed import requests
 from sample_transitions import firing
 from tcp_bridge import bridge
 
-from sentinel import explain, openapi, views
+from sentinel.api import openapi
 from sentinel.api.client import get, post
 from sentinel.cli.main import main
-from sentinel.engine import Engine
+from sentinel.engine.engine import Engine
+from sentinel.engine.inspect import explain, status
 from sentinel.history import History
-from sentinel.rulefiles import load_paths, shipped
-from sentinel.rules.casebook import EPOCH, readings
+from sentinel.rulefiles.files import load_paths, shipped
+from sentinel.rulefiles.testing.readings import EPOCH, readings
 
 _ROUNDS = int(os.environ.get("SENTINEL_FUZZ", "600"))
 _AT_ONCE = 16
@@ -89,7 +90,7 @@ def test_malformed_requests_change_nothing(daemon: Sentinel) -> None:
 
 
 def _strict(schema: Any) -> Any:
-    """A key that is not described fails: then it belongs into sentinel/model/answers.py."""
+    """A key that is not described fails: then it belongs into sentinel/api/schema.py."""
     if isinstance(schema, dict):
         closed = {key: _strict(value) for key, value in schema.items()}
         return {**closed, "additionalProperties": False} if "properties" in schema and "oneOf" not in schema else closed
@@ -138,10 +139,10 @@ def test_what_rules_tell_is_as_described(described: dict[str, Any]) -> None:
             engine.step(reading)
         at = EPOCH + case.at
         forms = {
-            "AlertForm": views.alerts(engine, at, pending=True),
-            "ServerForm": views.servers(engine, at),
-            "BlindSpotForm": views.blind_spots(engine, at),
-            "SignalForm": views.signals(engine, at),
+            "AlertForm": status.alerts(engine, at, pending=True),
+            "ServerForm": status.servers(engine, at),
+            "BlindSpotForm": status.blind_spots(engine, at),
+            "SignalForm": status.signals(engine, at),
             "Why": [{"api_version": 1, **explain.why(engine, rule_id, "", at)}],
         }
         assert forms["AlertForm"], rule_id

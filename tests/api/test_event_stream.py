@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_transitions import firing
 
-from sentinel.api import ApiServer, Broadcaster, Past, listen
 from sentinel.api.client import Stream
+from sentinel.api.event_stream import Broadcaster, Past
+from sentinel.api.server import ApiServer
+from sentinel.api.socket import listen
 from sentinel.history import History
-from sentinel.model.wire import transition_to_dict
+from sentinel.model.json_form import transition_to_dict
 
 
 class Life:
@@ -227,7 +229,7 @@ def test_whatever_the_order_of_drops_restarts_and_events_each_comes_once(steps: 
     """A client that is cut, and a daemon that is restarted, at any moment between events."""
     history = History(None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sentinel.api.events._PAGE", page)
+        patch.setattr("sentinel.api.event_stream._PAGE", page)
         one = Life(history)
         seen: list[str] = []
         told, last = 0, ""

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from sentinel import exposition, metrics
-from sentinel.engine import Engine
-from sentinel.facts.catalogue import CATALOGUE
-from sentinel.model.labels import HOST, Entity, Unknown, Value
+from sentinel.api import prometheus
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.inspect import metrics
+from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Samples, ServerFound, ServerGone, Tick
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.rulefiles.files import load_paths, shipped
 
 AT = 1_700_000_000.0
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -40,7 +41,7 @@ def own(**changed: object) -> metrics.Own:
 
 
 def told(engine: Engine, mine: metrics.Own | None = None, at: float = AT) -> str:
-    return exposition.text(metrics.families(engine, own() if mine is None else mine, at))
+    return prometheus.text(metrics.families(engine, own() if mine is None else mine, at))
 
 
 def numbers(text: str) -> Numbers:

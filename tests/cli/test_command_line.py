@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import structlog
+from places import REPO
 
 from sentinel.cli.main import main, parser
 
-REPO = Path(__file__).resolve().parents[2]
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 
 

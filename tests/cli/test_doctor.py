@@ -12,19 +12,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
-from sentinel.cli import doctor, probes, probes_gpu, probes_host
-from sentinel.cli.capability import Capability, Machine, Running
+from sentinel.cli.doctor import probes, probes_gpu, probes_host, report
+from sentinel.cli.doctor.capability import Capability, Machine, Running
 from sentinel.cli.main import main
-from sentinel.config import Config, ServerConfig
-from sentinel.model.labels import Entity
-from sentinel.sources.argv import Requested
-from sentinel.sources.cgroup import Membership
-from sentinel.sources.discover import ServerProcess
-from sentinel.sources.logs_of import LogSource
-from sentinel.sources.roots import Roots
+from sentinel.daemon.config import Config, ServerConfig
+from sentinel.llama.command_line import Requested
+from sentinel.model.entity import Entity
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.cgroup import Membership
+from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.log_location import LogSource
 
-FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+FIXTURES = TESTS / "fixtures"
 #: a user that no machine has and a process id that no machine gives
 NOBODY, PID = 54321, 99_999_999
 
@@ -366,7 +367,7 @@ def test_a_machine_with_little_on_it_is_fine(bare: Path, capsys: pytest.CaptureF
     assert "fails" not in states.values()
     assert states["configuration"] == states["rules"] == states["state"] == "works"
     assert states["daemon"] == states["service"] == states["journald"] == states["gpu"] == "absent"
-    assert {name for name, _ in doctor.PROBES} <= set(states)
+    assert {name for name, _ in report.PROBES} <= set(states)
     assert sorted(bare.rglob("*")) == before
 
 

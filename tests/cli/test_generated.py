@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -10,16 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from places import REPO
 from sample_transitions import resolved
 
-from sentinel import journal_catalog
-from sentinel.cli import manpage
-from sentinel.docs import main as make_docs
-from sentinel.docs import pages, stale
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.generate import journal_catalog, manpage
+from sentinel.generate.reference import main as make_docs
+from sentinel.generate.reference import pages, stale
+from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.sinks.journald import fields
-
-REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -124,17 +121,6 @@ def test_the_manual_page_is_checked_and_written(arguments: list[str], tmp_path: 
     assert manpage.main([str(file), *arguments]) == (1 if arguments else 0)
 
     assert file.exists() is not bool(arguments)
-
-
-def test_the_layers_in_the_architecture_are_those_that_the_imports_keep() -> None:
-    tree = ast.parse((REPO / "tests/core/test_layers.py").read_text(encoding="utf-8"))
-    assigned = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
-    rows = next(ast.literal_eval(n.value) for n in assigned if n.value and ast.unparse(n.target) == "ROWS")
-    block = (REPO / "ARCHITECTURE.md").read_text(encoding="utf-8").split("```layers\n")[1].split("```")[0]
-
-    drawn = [tuple(line.split()) for line in block.splitlines() if not line.startswith("=")]
-
-    assert drawn == list(reversed(rows))
 
 
 def test_man_renders_the_page_without_a_warning() -> None:

@@ -19,16 +19,19 @@ import structlog
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from sentinel import explain, views
-from sentinel.alerts.silences import Silence
 from sentinel.api import client
-from sentinel.cli import doctor, main, run, status
-from sentinel.cli.capability import Capability
-from sentinel.engine import Engine
-from sentinel.model.labels import HOST, Entity, Unknown, Value
+from sentinel.cli import main, run
+from sentinel.cli import status as screen
+from sentinel.cli.doctor import report
+from sentinel.cli.doctor.capability import Capability
+from sentinel.engine.alerts.silences import Silence
+from sentinel.engine.engine import Engine
+from sentinel.engine.inspect import explain, status
+from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
-from sentinel.model.wire import escape, to_json, transition_to_dict
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.model.text import escape
+from sentinel.rulefiles.files import load_paths, shipped
 
 AT = 1_700_000_000.0
 #: What draws on a terminal, hides or turns text, ends a line, or breaks an encoder.
@@ -58,15 +61,15 @@ def told_of(name: str, text: str) -> dict[str, dict[str, Any]]:
     transitions = [t for second in range(40) for t in engine.step(Tick(AT + second))]
     now = AT + 40
     engine.silences.add("", name, now, 3600.0, escape(text.strip()) or "why", "root")
-    shown = views.alerts(engine, now, pending=True)
+    shown = status.alerts(engine, now, pending=True)
     assert shown
-    silences = views.silences(engine)
+    silences = status.silences(engine)
     state = {"fault": escape(text)}
     answers: dict[str, dict[str, Any]] = {
         "/v1/status": {
-            "version": "0", "since": "", "rules": views.rules(engine), "servers": views.servers(engine, now),
-            "gpus": views.gpus(engine, now), "host": views.entity_signals(engine, HOST, now), "alerts": shown,
-            "silences": silences, "blind_spots": views.blind_spots(engine, now), "state": state,
+            "version": "0", "since": "", "rules": status.rules(engine), "servers": status.servers(engine, now),
+            "gpus": status.gpus(engine, now), "host": status.entity_signals(engine, HOST, now), "alerts": shown,
+            "silences": silences, "blind_spots": status.blind_spots(engine, now), "state": state,
             "recorder": {"fault": escape(text)},
             "sources": [{"name": escape(text), "health": "failed", "why": escape(text)}],
             "sinks": [{"name": "journald", "waiting": 1, "fault": escape(text)}],
@@ -208,7 +211,7 @@ def test_the_table_of_doctor_is_safe_and_as_wide_as_the_terminal(text: str, colu
         Capability(f"log:{text}", "fails", f"{text} cannot be read", f"sudo chmod {text}"),
         Capability("a", "works", "b " * 80),
     ]
-    lines = list(doctor._table(rows, columns))
+    lines = list(report._table(rows, columns))
     assert unsafe("\n".join(lines)) == ""
     assert all(len(line) <= columns for line in lines if set(line) <= set("b "))
 
@@ -218,7 +221,7 @@ def test_the_screen_fits_a_narrow_terminal() -> None:
     answer = told_of("漢字漢字漢字", "/srv/模型/a model with a long name and 漢字漢字 漢字漢字 漢字漢字 漢字漢字 漢字漢字.gguf")[
         "/v1/status"
     ]
-    for line in status._screen(answer, 40):
+    for line in screen._screen(answer, 40):
         wide = sum(2 if ord(char) > 0x2E80 else 1 for char in line)
         assert wide <= 40 or len(line.split()) <= 2, line
 
@@ -248,4 +251,4 @@ def test_a_terminal_that_cannot_show_a_character_gets_its_number(locale: str, sh
 def test_a_silence_is_shown_as_it_was_escaped() -> None:
     """It is made by whoever may change something, and read by all."""
     one = Silence("1", "cpu-fallback", "a\x1b", 0.0, 10.0, "b\x1b", "root")
-    assert unsafe(json.dumps(views.silence(one), ensure_ascii=False)) == ""
+    assert unsafe(json.dumps(status.silence(one), ensure_ascii=False)) == ""

@@ -14,7 +14,7 @@ import sentinel.cli.run, json, sys
 print(json.dumps([name for name, module in sys.modules.items() if module is not None]))
 """
 _METRICS = """
-import sentinel.cli.run, sentinel.exposition, json, sys
+import sentinel.cli.run, sentinel.api.prometheus, json, sys
 print(json.dumps([name for name, module in sys.modules.items() if module is not None]))
 import urllib.request, http.server, wsgiref.simple_server, ssl
 print(urllib.request.urlopen is not None, issubclass(wsgiref.simple_server.WSGIServer, http.server.HTTPServer))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sentinel.cli import nagios
 from sentinel.cli.main import main
-from sentinel.model.wire import escape
+from sentinel.model.text import escape
 
 #: 'label'=value[UOM];[warn];[crit];[min];[max], monitoring-plugins.org/doc/guidelines.html
 _DATUM = re.compile(r"('[^'=|]+'|[^'=|\s]+)=-?[0-9]+(\.[0-9]+)?(s|us|ms|%|B|KB|MB|TB|c)?(;[0-9.:~@-]*){0,4}")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from sentinel import explain, views
 from sentinel.cli.status import _screen
-from sentinel.engine import Engine
-from sentinel.model.labels import Entity, Value
+from sentinel.engine.engine import Engine
+from sentinel.engine.inspect import explain, status
+from sentinel.model.entity import Entity, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.rulefiles.files import load_paths, shipped
 
 AT = 1_700_000_000.0
 READY = b"srv  llama_server: listening on http://127.0.0.1:21001\n"
@@ -33,8 +33,8 @@ def found(engine: Engine, name: str, **values: Value) -> Entity:
 
 def screen(engine: Engine) -> str:
     answer: dict[str, Any] = {
-        "version": "0", "since": "", "rules": [], "servers": views.servers(engine, AT), "gpus": [], "host": {}, "alerts": [],
-        "silences": [], "blind_spots": views.blind_spots(engine, AT), "sources": [], "sinks": [], "state": {"fault": ""},
+        "version": "0", "since": "", "rules": [], "servers": status.servers(engine, AT), "gpus": [], "host": {}, "alerts": [],
+        "silences": [], "blind_spots": status.blind_spots(engine, AT), "sources": [], "sinks": [], "state": {"fault": ""},
         "recorder": {},
     }  # fmt: skip
     return "\n".join(_screen(answer, 100))
@@ -59,7 +59,7 @@ def test_a_router_is_said_to_be_one(engine: Engine) -> None:
     assert "127.0.0.1:21001: router, " in shown
     assert "? slots" not in shown
     assert "model    ?" not in shown
-    assert "server.ctx" not in shown + str(views.blind_spots(engine, AT))
+    assert "server.ctx" not in shown + str(status.blind_spots(engine, AT))
 
 
 def test_what_cannot_be_judged_is_told_by_server_with_the_cure_first(engine: Engine) -> None:

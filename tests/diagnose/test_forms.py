@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.diagnosis import Diagnosis
+from sentinel.diagnose.diagnosis import Diagnosis
 
 Judge = Callable[..., Diagnosis]
 

@@ -9,7 +9,7 @@ import pytest
 
 from eval import wild, wild_page
 from eval.wild_case import WILD, Case, CaseError, judge, load
-from sentinel.rules.ruleset import RuleSet
+from sentinel.engine.rules.ruleset import RuleSet
 
 REPO = Path(__file__).resolve().parents[2]
 MISSES: dict[str, str] = tomllib.loads((WILD / "known-misses.toml").read_text(encoding="utf-8"))["misses"]

@@ -12,7 +12,7 @@ import pytest
 from boot import INSIDE, Outcome, boot
 from sample_transitions import FIRING
 
-from sentinel.model.wire import message, transition_to_dict
+from sentinel.model.json_form import message, transition_to_dict
 
 pytestmark = [pytest.mark.booted, pytest.mark.root]
 

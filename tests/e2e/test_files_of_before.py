@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sentinel.config import Config, Intervals, ServerConfig, load
-from sentinel.engine import Engine
+from sentinel.daemon.config import Config, Intervals, ServerConfig, load
+from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
-from sentinel.model.labels import Entity
+from sentinel.model.entity import Entity
+from sentinel.recording.archive import lines
 from sentinel.recording.read import Recording
-from sentinel.recordings import lines
-from sentinel.replay import replay
-from sentinel.rulefiles import load_paths, shipped
-from sentinel.rules.ruleset import RuleSet
+from sentinel.recording.replay import replay
+from sentinel.rulefiles.files import load_paths, shipped
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 SERVER, BESIDE = Entity("server", "127.0.0.1:51027"), Entity("server", "second")

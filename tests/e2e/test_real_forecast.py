@@ -16,13 +16,13 @@ from live import Sentinel, needs_root, wait_for
 from make_models import write_moe
 from real_server import large_model, server
 
+from sentinel.gguf.header import read_model
+from sentinel.llama.command_line import decode
+from sentinel.memory.requirement import Need
 from sentinel.preflight.command import held_firmly
-from sentinel.sizing.need import Need
-from sentinel.sources.argv import decode
-from sentinel.sources.gguf import read_model
-from sentinel.sources.needs import lock_limit, needed
-from sentinel.sources.roots import Roots
-from sentinel.sources.status import identity_signals
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.procfs import identity_signals
+from sentinel.sources.processes.requirement import lock_limit, needed
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
 

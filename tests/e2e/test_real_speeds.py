@@ -14,7 +14,7 @@ import pytest
 from live import PROMISE, Sentinel, wait_for
 from real_server import free_port, request, server
 
-from sentinel.facts.speeds import ENOUGH
+from sentinel.engine.facts.baselines import ENOUGH
 
 pytestmark = pytest.mark.real_server
 

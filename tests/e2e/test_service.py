@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from boot import INSIDE, Outcome, boot, why_not
 
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.rulefiles.files import load_paths, shipped
 
 REPO = Path(__file__).resolve().parents[2]
 

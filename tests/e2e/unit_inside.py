@@ -14,11 +14,12 @@ from pathlib import Path
 
 from sample_transitions import FIRING
 
-from sentinel.api import ApiServer, Broadcaster, listen
-from sentinel.api.listen import MODE_SERVICE
+from sentinel.api.event_stream import Broadcaster
+from sentinel.api.server import ApiServer
+from sentinel.api.socket import MODE_SERVICE, listen
+from sentinel.daemon.systemd import notify, watchdog_interval
 from sentinel.history import History
 from sentinel.sinks import JournaldSink
-from sentinel.systemd import notify, watchdog_interval
 
 
 def _pid() -> int:

@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from places import REPO
 from sample_transitions import FIRING, firing, resolved
 
 from sentinel.history import History
 from sentinel.history.database import MIGRATIONS
-from sentinel.model.labels import Entity
-
-REPO = Path(__file__).resolve().parents[2]
+from sentinel.model.entity import Entity
 
 
 @pytest.fixture

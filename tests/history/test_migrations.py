@@ -7,15 +7,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from places import TESTS
 
-from sentinel.engine import Engine
+from sentinel.engine.engine import Engine
 from sentinel.history import History
 from sentinel.history.database import MIGRATIONS
-from sentinel.model.labels import Entity
-from sentinel.rulefiles import load_paths, shipped
+from sentinel.model.entity import Entity
+from sentinel.rulefiles.files import load_paths, shipped
 
 #: Left by the daemon of 0.1.0 after one alert.
-OLD = Path(__file__).resolve().parents[1] / "fixtures" / "history-0.1.0.sql"
+OLD = TESTS / "fixtures" / "history-0.1.0.sql"
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from places import REPO
 
-UNITS = Path(__file__).resolve().parents[2] / "systemd"
+UNITS = REPO / "systemd"
 
 pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 

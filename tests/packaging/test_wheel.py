@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from places import REPO
 
-REPO = Path(__file__).resolve().parents[2]
 #: What is for programs other than Python, by its place below the prefix.
 SHARED = ("share/man/man1/sentinel.1", "share/systemd/user/sentinel.service")
 

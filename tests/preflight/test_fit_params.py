@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sentinel.llama.settings import HOST, Item, Settings
 from sentinel.preflight.fit_params import Estimate, differences, is_comparable, parse, words_for
-from sentinel.sizing.settings import HOST, Item, Settings
 
 MIB = 1 << 20
 #: gemma-3-270m, -c 32768

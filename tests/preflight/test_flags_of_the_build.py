@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.model.labels import Unknown
+from sentinel.llama.flags import OPTIONAL_VALUE_FLAGS, PAIR_FLAGS, VALUE_FLAGS
+from sentinel.model.entity import Unknown
 from sentinel.preflight import build as builds
 from sentinel.preflight.build import Build, parse_devices, parse_help, unknown_names
 from sentinel.preflight.command import Command, from_words
-from sentinel.preflight.flags import accepted_form, problems, words_of
-from sentinel.sources.flags import OPTIONAL_VALUE_FLAGS, PAIR_FLAGS, VALUE_FLAGS
+from sentinel.preflight.flag_check import accepted_form, problems, words_of
 
 #: the flags of the article's own command line
 ARTICLE = "-m model.gguf -ngl 47 -c 4096 --mmap --mlock --flash-attn --defrag-thold 0.1 -n 512"

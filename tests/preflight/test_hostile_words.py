@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sentinel.cli.preflight import render
 from sentinel.preflight.command import Command, Place
 from sentinel.preflight.examine import examine
-from sentinel.sources.cgroup import Membership
+from sentinel.sources.processes.cgroup import Membership
 
 _FLAGS = ["-m", "-c", "-ngl", "-ot", "-ts", "-ctk", "--device", "-fa", "--mlock", "-np", "--n-cpu-moe", "--mmproj", "-dev", "--"]
 _VALUES = [

@@ -11,12 +11,12 @@ import pytest
 from make_models import write_moe
 from real_server import server
 
-from sentinel.facts.catalogue import CATALOGUE
-from sentinel.model.labels import Unknown
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.entity import Unknown
 from sentinel.model.reading import Samples
-from sentinel.preflight.live import Preflights
+from sentinel.preflight.on_start import Preflights
 from sentinel.sources.base import Polled
-from sentinel.sources.discover import Servers
+from sentinel.sources.processes.discover import Servers
 
 pytestmark = pytest.mark.real_server
 

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 from make_models import write_moe
+from places import TESTS
 
-from sentinel.model.labels import Unknown
+from sentinel.model.entity import Unknown
 from sentinel.preflight.build import Build, Listed
 from sentinel.preflight.command import Command, Place
 from sentinel.preflight.examine import examine
 from sentinel.preflight.machine import look
 from sentinel.preflight.report import Report
-from sentinel.sources.cgroup import Membership
-from sentinel.sources.roots import Roots
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.cgroup import Membership
 
-SYS = Path(__file__).resolve().parent.parent / "fixtures/sys"
+SYS = TESTS / "fixtures/sys"
 MIB, GIB = 1 << 20, 1 << 30
 #: of the fixture: 25753026560 bytes of video memory
 TOTAL = 25753026560

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sentinel.model.labels import Unknown
+from sentinel.model.entity import Unknown
 from sentinel.preflight.command import NoCommand
 from sentinel.preflight.unit import command_of, from_unit, slice_path
-from sentinel.sources.roots import Roots
+from sentinel.sources.fs import Roots
 
 NO_LIMIT = (1 << 64) - 1
 

@@ -16,8 +16,8 @@ import pytest
 from sample_transitions import FIRING, resolved
 
 from sentinel.model.alert import Fix, LineEvidence, Transition
-from sentinel.model.labels import Entity
-from sentinel.model.wire import transition_to_dict
+from sentinel.model.entity import Entity
+from sentinel.model.json_form import transition_to_dict
 from sentinel.sinks import JournaldSink, SinkDown
 from sentinel.sinks.journald import journal_query
 

@@ -7,15 +7,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
-from sentinel.facts.catalogue import CATALOGUE
-from sentinel.model.labels import Unknown, Value
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Samples
 from sentinel.sources.base import Polled
+from sentinel.sources.fs import Roots
 from sentinel.sources.host import Host, parse_meminfo
-from sentinel.sources.roots import Roots
 
-FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+FIXTURES = TESTS / "fixtures"
 
 
 @pytest.fixture

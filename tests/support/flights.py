@@ -6,14 +6,14 @@ import gzip
 from collections.abc import Iterable
 from pathlib import Path
 
-from sentinel.engine import Engine
-from sentinel.flight import FlightRecorder
+from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
-from sentinel.model.labels import HOST, Entity, Unknown, Value
+from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick
-from sentinel.model.wire import to_json, transition_to_dict
-from sentinel.recordings import Recordings
-from sentinel.rules.ruleset import RuleSet
+from sentinel.recording.archive import Recordings
+from sentinel.recording.flight_recorder import FlightRecorder
 
 EPOCH = 1_795_500_000.0
 UNIT = Entity("server", "llama.service")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition, fingerprint
-from sentinel.model.labels import Entity
+from sentinel.model.entity import Entity
 
 SERVER = Entity("server", "llama-server.service")
 

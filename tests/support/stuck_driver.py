@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 from sentinel.cli.main import main
-from sentinel.sources.amdgpu import AmdGpus
-from sentinel.sources.nvml import Nvml
-from sentinel.sources.process_gpu import ServerGpus
-from sentinel.sources.rocm_smi import RocmSmi
+from sentinel.sources.gpu.amdgpu import AmdGpus
+from sentinel.sources.gpu.nvml import Nvml
+from sentinel.sources.gpu.rocm_smi import RocmSmi
+from sentinel.sources.processes.gpu_sample import ServerGpus
 
 
 def hang(*_: Any) -> Any:

@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sentinel.engine import Engine
+from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
-from sentinel.model.labels import HOST, Entity, Unknown
+from sentinel.model.entity import HOST, Entity, Unknown
+from sentinel.model.json_form import is_news
 from sentinel.model.reading import Samples, Tick
-from sentinel.model.wire import is_news
-from sentinel.rules.casebook import EPOCH
-from sentinel.rules.load import load
-from sentinel.rules.ruleset import RuleSet
+from sentinel.rulefiles.load import load
+from sentinel.rulefiles.testing.readings import EPOCH
 
 SERVER = Entity("server", "llama.service")
 OTHER = Entity("server", "other.service")

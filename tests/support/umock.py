@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sentinel.model.reading import Event, Reading, Samples
-from sentinel.sources.udev import Udev
+from sentinel.sources.gpu.hotplug import Udev
 
 #: below /sys in the recording
 CARD = "/devices/pci0000:00/0000:00:01.1/0000:03:00.0"

@@ -1,0 +1,72 @@
+"""What the queries read of the running daemon, and nothing else of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sentinel.engine.engine import Engine
+from sentinel.history import History
+from sentinel.recording.flight_recorder import FlightRecorder
+from sentinel.rulefiles.files import Loaded
+from sentinel.sinks import Outbox
+
+
+class SourceHealth(Protocol):
+    """How one source is doing."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def health(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def since(self) -> float: ...
+    @property
+    def failures(self) -> int: ...
+
+
+class Queue(Protocol):
+    """The inbox: how many readings wait, how many samples were dropped."""
+
+    def __len__(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+
+
+class Running(Protocol):
+    """A daemon, as far as it is shown."""
+
+    @property
+    def engine(self) -> Engine: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def outbox(self) -> Outbox: ...
+    @property
+    def recorder(self) -> FlightRecorder | None: ...
+    @property
+    def inbox(self) -> Queue: ...
+    @property
+    def overrides(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def state_dir(self) -> Path: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def clients(self) -> int: ...
+    @property
+    def lag(self) -> float: ...
+    @property
+    def notified(self) -> Mapping[tuple[str, str], int]: ...
+
+    def now(self) -> float:
+        """Seconds since the epoch, on the daemon's clock."""
+
+    def sources(self) -> Sequence[SourceHealth]:
+        """Every source, by name."""
+
+    async def reload(self) -> Loaded:
+        """Load the rule files anew."""

@@ -1,0 +1,1 @@
+"""`sentinel doctor` and its probes."""

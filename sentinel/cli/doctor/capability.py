@@ -1,0 +1,111 @@
+"""One row of `sentinel doctor`: something that this machine lets sentinel see, or not, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sentinel.daemon.config import Config
+from sentinel.model.reading import Reading
+from sentinel.model.text import escape
+from sentinel.sources.base import Streaming
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.discover import ServerProcess
+
+INSTALL = "sudo make install && sudo systemctl enable --now sentinel"
+JOURNAL_GROUP = "sudo usermod -aG systemd-journal $USER, then log in again; or run sentinel as a service"
+#: How long a streaming source may be silent before that is taken for its answer.
+LISTEN_SECONDS = 2.0
+
+#: `absent`: there is nothing to see here, or it is not needed, and that is fine.
+State = Literal["works", "fails", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """`why` says what was found, in any state; `fix` is what to do about it, empty where there is nothing to do."""
+
+    id: str
+    state: State
+    why: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the probes look at. `servers` are the llama-servers that run now."""
+
+    config: Config
+    roots: Roots
+    servers: tuple[ServerProcess, ...]
+    now: float
+
+
+#: Looks, changes nothing, and answers with one row or several.
+Probe = Callable[[Machine], Sequence[Capability]]
+
+
+class Running:
+    """A probe at work on a thread of its own: a read of a hanging driver cannot be interrupted, only left behind."""
+
+    def __init__(self, name: str, work: Callable[[], Sequence[Capability]]) -> None:
+        self._name = name
+        self._answer: queue.SimpleQueue[Sequence[Capability] | Exception] = queue.SimpleQueue()
+        threading.Thread(target=self._run, args=(work,), name=name, daemon=True).start()
+
+    def _run(self, work: Callable[[], Sequence[Capability]]) -> None:
+        try:
+            self._answer.put(work())
+        except Exception as error:  # of any kind: it is carried over to the thread that asks, and raised there
+            self._answer.put(error)
+
+    def result(self, seconds: float) -> Sequence[Capability]:
+        """The rows; after `seconds` without an answer a row that says so. Raises what the probe raised."""
+        try:
+            answer = self._answer.get(timeout=max(seconds, 0.0))
+        except queue.Empty:
+            why = "gave no answer in time; a driver, a network file system or a program may hang"
+            return [Capability(self._name, "fails", why, "look for processes in state D: ps -eo pid,stat,wchan:30,comm")]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def what_failed(text: str) -> str:
+    """A source's sentence without the advice at its end, for which the table has a place of its own."""
+    return escape(re.split(r"; |: run ", text, maxsplit=1)[0])
+
+
+def first_words(source: Streaming, now: float, seconds: float) -> str:
+    """Run a streaming source until it tells something, at most so long. Returns its name for itself, empty when it was silent.
+
+    Silence is no fault: a quiet machine says nothing. Raises SourceFault and NotHere as the source does.
+    """
+
+    async def listen() -> str:
+        heard: list[Reading] = []
+        told = asyncio.Event()
+
+        async def put(reading: Reading) -> None:
+            heard.append(reading)
+            told.set()
+
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            running = group.create_task(source.run(put, lambda: now))
+            await told.wait()
+            # One more turn: a source may tell what it can and then give up on the rest.
+            await asyncio.sleep(0)
+            running.cancel()
+        return source.name if heard else ""
+
+    try:
+        return asyncio.run(listen())
+    except TimeoutError:
+        return ""
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None

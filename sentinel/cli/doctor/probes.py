@@ -1,0 +1,205 @@
+"""Probes of what sentinel itself needs: its files, its daemon, the llama-servers it watches and their logs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sentinel.api import client
+from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words, what_failed
+from sentinel.cli.rules.files import of_config
+from sentinel.daemon.systemd import is_booted
+from sentinel.model.entity import HOST, Unknown
+from sentinel.model.text import escape
+from sentinel.rulefiles.files import shipped
+from sentinel.sources.base import SourceFault
+from sentinel.sources.gpu import usage
+from sentinel.sources.logs.file import LogFile
+from sentinel.sources.logs.journal import JournalUnit
+from sentinel.sources.processes.discover import ServerProcess
+
+#: Other users' processes that are tried; one that can be looked into is enough.
+_TRIES = 50
+
+#: What the service sees by each of its capabilities alone (systemd/sentinel.service).
+_RIGHTS = {
+    "cap_sys_ptrace": "environment, open files and libraries of other users' servers are not seen, so neither where their "
+    "logs go nor what they hold on a GPU",
+    "cap_dac_read_search": "logs and models in folders that are closed to others are not read",
+    "cap_syslog": "the kernel's log is read from the journal, not from /dev/kmsg",
+}
+_GIVE_BACK = (
+    "if that is not what you want: sudo rm /etc/systemd/system/sentinel.service.d/no-capabilities.conf && "
+    "sudo systemctl daemon-reload && sudo systemctl restart sentinel"
+)
+
+
+def rules(machine: Machine) -> Sequence[Capability]:
+    """Every rule file loads, the user's own included."""
+    found = of_config(machine.config).load()
+    mistakes = [str(p) for p in found.errors]
+    if found.ruleset is None:
+        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+        return [Capability("rules", "fails", f"{mistakes[0]}{more}", "sentinel rules lint shows every mistake")]
+    own = f" and {len(found.files)} of yours" if found.files else ""
+    counts = f"{len(found.ruleset.rules)} rules, {len(found.ruleset.events)} events"
+    return [Capability("rules", "works", f"{counts} from {shipped()}{own}")]
+
+
+def state(machine: Machine) -> Sequence[Capability]:
+    """The folder for history and positions can be written, or made."""
+    folder = machine.config.state_dir
+    near = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if os.access(near, os.W_OK | os.X_OK) and near.is_dir():
+        return [Capability("state", "works", f"{folder} can be " + ("written" if near == folder else "made"))]
+    wrong = "cannot be written" if near.is_dir() else "is not a folder"
+    why = f"{near} {wrong}: after a restart sentinel would not know which alerts it has told"
+    return [Capability("state", "fails", why, "set state_dir in the configuration to a folder of your own")]
+
+
+def daemon(machine: Machine) -> Sequence[Capability]:
+    """A daemon answers. None that runs is no fault: nothing here needs one."""
+    own = machine.config.socket
+    paths = (own,) if machine.config.file is not None else tuple(dict.fromkeys((*client.default_socket_paths(), own)))
+    try:
+        code, answer = client.get("/v1/status", paths)
+    except client.DaemonUnreachable as error:
+        why, cut, fix = str(error).partition("; ")
+        if not cut:
+            why, _, fix = why.partition(": ")
+        there = any(os.path.lexists(path) for path in paths)
+        return [Capability("daemon", "fails" if there else "absent", why, fix or "journalctl -u sentinel")]
+    if code != 200:
+        said = (
+            str(answer.get("error", {}).get("message", f"status {code}")) if isinstance(answer.get("error"), dict) else f"{code}"
+        )
+        what, _, fix = escape(said).partition("; ")
+        return [Capability("daemon", "fails", f"it answers: {what}", fix or "journalctl -u sentinel")]
+    works = Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {len(answer.get('alerts', ()))} alerts")
+    return [works, *_of_daemon(answer)]
+
+
+def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Capability]:
+    """What the daemon itself cannot do: its rights are others than those of whoever runs doctor."""
+    for source in answer.get("sources", ()):
+        if source["health"] == "failed":
+            why, _, fix = str(source["why"]).partition("; ")
+            yield Capability(f"daemon:{source['name']}", "fails", f"the daemon says: {why}", fix or "sentinel status")
+    state = ("state", answer.get("state", {}).get("fault"))
+    for what, fault in (state, *((sink["name"], sink["fault"]) for sink in answer.get("sinks", ()))):
+        if fault:
+            why, _, fix = str(fault).partition("; ")
+            yield Capability(f"daemon:{what}", "fails", f"the daemon says: {why}", fix or "journalctl -u sentinel")
+
+
+def service(machine: Machine) -> Sequence[Capability]:
+    """The systemd unit is installed and runs."""
+    if not is_booted(machine.roots.proc.parent):
+        return [Capability("service", "absent", "systemd does not run this machine", "sentinel run")]
+    command = ["systemctl", "show", "sentinel.service", "--property=LoadState,ActiveState,UnitFileState,AmbientCapabilities"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [Capability("service", "fails", f"systemctl does not answer ({error})", "systemctl status sentinel")]
+    unit = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    active, enabled = unit.get("ActiveState", "unknown"), unit.get("UnitFileState", "")
+    if unit.get("LoadState") != "loaded":
+        return [Capability("service", "absent", "the unit sentinel.service is not installed", INSTALL)]
+    if active != "active":
+        fix = "journalctl -u sentinel; sudo systemctl enable --now sentinel"
+        return [Capability("service", "fails", f"sentinel.service is installed and {active}", fix)]
+    fix = "" if enabled == "enabled" else "sudo systemctl enable sentinel: it would not start at boot"
+    rows = [Capability("service", "works", f"sentinel.service is active, {enabled or 'not enabled'}", fix)]
+    held = unit.get("AmbientCapabilities", "").split()
+    given_up = [f"{name.upper()}: {lost}" for name, lost in _RIGHTS.items() if name not in held]
+    if given_up:
+        return [*rows, Capability("service-rights", "fails", f"the service does without {'; '.join(given_up)}", _GIVE_BACK)]
+    return [*rows, Capability("service-rights", "works", "servers, logs and kernel messages of every user can be read")]
+
+
+def processes(machine: Machine) -> Sequence[Capability]:
+    """Open files and environment of every llama-server; of other users' processes where none of theirs runs."""
+    hidden = []
+    for server in machine.servers:
+        nodes = usage.open_nodes(machine.roots, server.pid)
+        if isinstance(nodes, Unknown):
+            hidden.append(f"{escape(server.entity.name)}: {what_failed(nodes.why)}")
+    fix = f"run sentinel as the server's own user, or as a service, which holds CAP_SYS_PTRACE: {INSTALL}"
+    if hidden:
+        return [Capability("processes", "fails", "; ".join(hidden), fix)]
+    found = f"{len(machine.servers)} llama-server{'s' if len(machine.servers) != 1 else ''} found"
+    others = list(islice(_of_others(machine), _TRIES))
+    if not others:
+        return [Capability("processes", "works", f"{found}; no other user runs anything here")]
+    if any(not isinstance(usage.open_nodes(machine.roots, pid), Unknown) for pid in others):
+        return [Capability("processes", "works", f"{found}; processes of every user can be looked into")]
+    why = f"{found}, none of another user; one could not be looked into"
+    return [Capability("processes", "works" if machine.servers else "absent", why, fix)]
+
+
+def _of_others(machine: Machine) -> Iterator[int]:
+    for path in machine.roots.proc.glob("[0-9]*"):
+        try:
+            if path.stat().st_uid != os.geteuid():
+                yield int(path.name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def logs(machine: Machine) -> Sequence[Capability]:
+    """The log of each llama-server, opened as the daemon would open it."""
+    found = [_log(machine, server) for server in machine.servers]
+    for given in machine.config.servers:
+        name = f"log:{given.name}"
+        found.append(_file(machine, name, given.log) if given.log is not None else _unit(machine, name, given.unit, None))
+    return found or [Capability("logs", "absent", "no llama-server runs here, so there is no log to read")]
+
+
+def _log(machine: Machine, server: ServerProcess) -> Capability:
+    name, log = f"log:{escape(server.entity.name)}", server.log
+    if log.kind == "none":
+        why, _, cure = log.why.partition(": ")
+        told = cure or "start llama-server with --log-file FILE, or as a systemd service"
+        by_router = log.where == "its router"
+        return Capability(name, "absent" if by_router else "fails", escape(f"{log.where}: {why}"), "" if by_router else told)
+    if log.kind == "file":
+        return _file(machine, name, Path(log.path), log.where)
+    match = dict(log.match)
+    unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
+    try:
+        uid = (machine.roots.proc / str(server.pid)).stat().st_uid if "_SYSTEMD_USER_UNIT" in match else None
+    except FileNotFoundError:
+        return Capability(name, "absent", "the server has ended meanwhile")
+    return _unit(machine, name, unit, uid, runs=True)
+
+
+def _file(machine: Machine, name: str, path: Path, where: str = "") -> Capability:
+    file = LogFile(path, HOST, from_end=True)
+    try:
+        file.poll(machine.now)
+        missing = file.missing
+    except SourceFault as fault:
+        return Capability(name, "fails", escape(str(fault)), f"let your user read it, or run sentinel as a service: {INSTALL}")
+    finally:
+        file.close()
+    told = escape(where or str(path))
+    if missing:
+        return Capability(name, "absent", f"{told}: there is no such file yet; it is read as soon as there is")
+    return Capability(name, "works", told)
+
+
+def _unit(machine: Machine, name: str, unit: str, uid: int | None, *, runs: bool = False) -> Capability:
+    try:
+        heard = first_words(JournalUnit(unit, HOST, uid=uid), machine.now, LISTEN_SECONDS)
+    except SourceFault as fault:
+        return Capability(name, "fails", what_failed(str(fault)), JOURNAL_GROUP)
+    told = f"journal of {escape(unit)}"
+    if heard or not runs:
+        return Capability(name, "works", told + ("" if heard else ", silent so far"))
+    # systemd itself writes an entry when it starts a unit
+    why = f"{told}: it has no entry of it, although the server runs; a container may have a journal of its own"
+    return Capability(name, "fails", why, "run sentinel in that container, or start llama-server with --log-file FILE")

@@ -1,0 +1,161 @@
+"""Probes of the GPUs: what the machine has, what their drivers tell, who may open them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Sequence
+
+from sentinel.cli.doctor.capability import Capability, Machine
+from sentinel.model.entity import HOST, Unknown
+from sentinel.model.reading import Samples
+from sentinel.model.text import escape
+from sentinel.sources.base import NotHere, SourceFault
+from sentinel.sources.fs import read_text
+from sentinel.sources.gpu.amdgpu import AmdGpus
+from sentinel.sources.gpu.hotplug import Gpu, from_sysfs
+from sentinel.sources.gpu.kfd import gfx_versions
+from sentinel.sources.gpu.nvml import Nvml
+from sentinel.sources.gpu.rocm_smi import RocmSmi
+from sentinel.sources.gpu.usage import refused
+from sentinel.sources.processes.procfs import credentials
+
+_DRIVER = "sudo modprobe amdgpu; journalctl -k -g amdgpu -b says why if that fails"
+
+
+def gpus(machine: Machine) -> Sequence[Capability]:
+    """The GPUs on the PCI bus."""
+    try:
+        found = from_sysfs(machine.roots)
+    except SourceFault as fault:
+        return [Capability("gpu", "fails", str(fault), "mount /sys")]
+    if not found:
+        return [Capability("gpu", "absent", "no GPU of AMD, NVIDIA or Intel on the PCI bus")]
+    return [Capability("gpu", "works", ", ".join(f"{gpu.address} {gpu.vendor} {escape(gpu.name)}" for gpu in found))]
+
+
+def amdgpu(machine: Machine) -> Sequence[Capability]:
+    """Memory, load and temperatures of AMD cards, from sysfs."""
+    cards = [gpu for gpu in _gpus(machine) if gpu.vendor == "amd"]
+    try:
+        readings = AmdGpus(machine.roots).poll(machine.now)
+    except NotHere as absent:
+        if cards:
+            return [Capability("amdgpu", "fails", f"{cards[0].address} is there, but {absent}", _DRIVER)]
+        return [Capability("amdgpu", "absent", "no AMD card in this machine")]
+    hidden, seen = [], []
+    for reading in readings:
+        if isinstance(reading, Samples) and reading.entity.scope == "gpu":
+            used = reading.values["gpu.vram_used_bytes"]
+            asleep = reading.values["gpu.runtime_status"] in ("suspended", "suspending")
+            if isinstance(used, Unknown) and not asleep:
+                hidden.append(f"{reading.entity.name}: {used.why}")
+            else:
+                seen.append(f"{reading.entity.name}{' (asleep, not woken)' if asleep else ''}")
+    if hidden:
+        return [Capability("amdgpu", "fails", "; ".join(hidden), "journalctl -k -g amdgpu -b shows what the driver says")]
+    return [Capability("amdgpu", "works", f"memory, load, power and temperature of {', '.join(seen)}")]
+
+
+def kfd(machine: Machine) -> Sequence[Capability]:
+    """ROCm's side of the driver: which cards it can use, and how much memory each process holds."""
+    if not any(gpu.vendor == "amd" for gpu in _gpus(machine)):
+        return [Capability("kfd", "absent", "no AMD card in this machine")]
+    versions = gfx_versions(machine.roots)
+    if not versions:
+        why = "KFD lists no card: ROCm cannot be used (Vulkan can)"
+        return [Capability("kfd", "absent", why, "ls -l /dev/kfd; in a container pass it in: --device /dev/kfd")]
+    return [Capability("kfd", "works", ", ".join(f"{address} {version}" for address, version in sorted(versions.items())))]
+
+
+def nodes(machine: Machine) -> Sequence[Capability]:
+    """The GPU's device files, and whether the users of the llama-servers may open them."""
+    dev = machine.roots.dev
+    there = [path.name for path in (dev / "dri").glob("renderD*")] + ["kfd"] * (dev / "kfd").exists()
+    if not there:
+        if _gpus(machine):
+            why = f"there is a GPU, but no render node in {dev}/dri"
+            return [Capability("gpu-nodes", "fails", why, "load its driver; in a container pass it in: --device /dev/dri")]
+        return [Capability("gpu-nodes", "absent", "no GPU, so no device files")]
+    closed = []
+    for user, groups in dict(_users(machine)).items():
+        answer = refused(machine.roots, user, groups)
+        if isinstance(answer, Unknown):
+            return [Capability("gpu-nodes", "works", f"{', '.join(sorted(there))}; {answer.why}")]
+        if answer:
+            closed.append((_name(user), answer))
+    if closed:
+        why = "; ".join(f"user {user} may not open {files}" for user, files in closed)
+        fix = "; ".join(f"sudo usermod -aG render,video {user}, then restart its llama-server" for user, _ in closed)
+        return [Capability("gpu-nodes", "fails", why, fix)]
+    whose = "the users of the llama-servers" if machine.servers else "your user"
+    return [Capability("gpu-nodes", "works", f"{whose} may open {', '.join(sorted(there))}")]
+
+
+def _users(machine: Machine) -> Iterator[tuple[int, frozenset[int]]]:
+    for server in machine.servers:
+        try:
+            yield credentials(read_text(machine.roots.proc / str(server.pid) / "status"))
+        except OSError:
+            # it has ended since
+            continue
+    if not machine.servers:
+        yield os.geteuid(), frozenset((os.getegid(), *os.getgroups()))
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def rocm_smi(machine: Machine) -> Sequence[Capability]:
+    """The slow cross-check of sysfs; run once."""
+    try:
+        readings = RocmSmi(machine.roots).poll(machine.now)
+    except NotHere as absent:
+        return [Capability("rocm-smi", "absent", str(absent))]
+    except SourceFault as fault:
+        fix = "sysfs is read without it; rocm-smi in a terminal shows what it says"
+        return [Capability("rocm-smi", "fails", escape(str(fault)), fix)]
+    return [Capability("rocm-smi", "works", f"answers for {len(readings)} card{'s' if len(readings) != 1 else ''}")]
+
+
+def nvidia(machine: Machine) -> Sequence[Capability]:
+    """NVIDIA cards through NVML."""
+    if not any(gpu.vendor == "nvidia" for gpu in _gpus(machine)):
+        return [Capability("nvidia", "absent", "no NVIDIA card in this machine")]
+    if not (machine.roots.proc / "driver/nvidia/version").exists():
+        return [
+            Capability("nvidia", "fails", "the card is there and its driver is not loaded", "sudo modprobe nvidia; nvidia-smi")
+        ]
+    try:
+        readings = Nvml(lambda: machine.servers, machine.roots).poll(machine.now)
+    except NotHere as absent:
+        return [Capability("nvidia", "absent", str(absent), "pip install 'llama-sentinel[nvidia]'")]
+    except SourceFault as fault:
+        return [Capability("nvidia", "fails", escape(str(fault)), "nvidia-smi in a terminal shows what it says")]
+    values = {r.entity: r.values for r in readings if isinstance(r, Samples)}
+    if broken := values.get(HOST, {}).get("host.nvml_fault"):
+        return [Capability("nvidia", "fails", escape(str(broken)), "nvidia-smi in a terminal shows what it says")]
+    seen = []
+    for entity, of_card in values.items():
+        used = of_card.get("gpu.vram_used_bytes")
+        if entity.scope != "gpu":
+            continue
+        if of_card["gpu.runtime_status"] == "suspended":
+            seen.append(f"{entity.name} (asleep, not woken)")
+        elif isinstance(used, Unknown):
+            return [Capability("nvidia", "fails", f"{entity.name}: {escape(used.why)}", "journalctl -k -g 'NVRM|Xid' -b")]
+        else:
+            seen.append(entity.name)
+    return [Capability("nvidia", "works", f"memory, load, power and temperature of {', '.join(seen)}")]
+
+
+def _gpus(machine: Machine) -> list[Gpu]:
+    try:
+        return from_sysfs(machine.roots)
+    except SourceFault:
+        # told by the row about the bus
+        return []

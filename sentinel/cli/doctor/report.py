@@ -1,0 +1,124 @@
+"""`sentinel doctor`: what this machine lets sentinel see, and how to enable the rest. Needs no daemon, changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import sentinel
+from sentinel.cli.doctor import probes, probes_gpu, probes_host
+from sentinel.cli.doctor.capability import Capability, Machine, Probe, Running
+from sentinel.cli.main import OK, WARNING
+from sentinel.cli.output import emit, style
+from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
+from sentinel.model.text import escape
+from sentinel.sinks.render import wrap
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.discover import ServerProcess, Servers
+
+#: All probes run at once; together they take no longer. The slowest, rocm-smi, gives up by itself after 10 seconds.
+_SECONDS = 15.0
+
+#: In the order of the table.
+PROBES: tuple[tuple[str, Probe], ...] = (
+    ("rules", probes.rules),
+    ("state", probes.state),
+    ("daemon", probes.daemon),
+    ("service", probes.service),
+    ("processes", probes.processes),
+    ("logs", probes.logs),
+    ("journald", probes_host.journald),
+    ("journal", probes_host.journal),
+    ("kernel-log", probes_host.kernel_log),
+    ("memory", probes_host.host),
+    ("cgroup", probes_host.cgroups),
+    ("inotify", probes_host.inotify),
+    ("udev", probes_host.udev),
+    ("gpu", probes_gpu.gpus),
+    ("gpu-nodes", probes_gpu.nodes),
+    ("amdgpu", probes_gpu.amdgpu),
+    ("kfd", probes_gpu.kfd),
+    ("rocm-smi", probes_gpu.rocm_smi),
+    ("nvidia", probes_gpu.nvidia),
+)
+#: Columns that the sentences of the table need beside the names.
+_NARROWEST = 30
+_WORDS = {"works": "works", "fails": "does not", "absent": "not here"}
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Look at everything; 0 when all that is here works, 1 when something does not."""
+    found = list(examine(Path(arguments.config) if arguments.config else None))
+    failed = sum(row.state == "fails" for row in found)
+    if arguments.json:
+        rows = [{"id": row.id, "state": row.state, "why": row.why, "fix": row.fix} for row in found]
+        emit({"api_version": 1, "capabilities": rows})
+    else:
+        print(f"sentinel {sentinel.__version__}, seen as {_user()}\n")
+        print("\n".join(_table(found, style().width)))
+        print(f"\n{failed} of {len(found)} do not work" if failed else "\nall that is here works")
+        if failed and os.geteuid() != 0:
+            advice = "as root more can be seen, and the service has rights of its own: sudo sentinel doctor"
+            print("\n".join(wrap(advice, style().width)))
+    return WARNING if failed else OK
+
+
+def examine(file: Path | None) -> Iterator[Capability]:
+    """Every row of the table. A configuration that cannot be used is one row; the rest is then tried with the defaults."""
+    config, about = configuration(file)
+    yield about
+    now = time.time()
+    roots = Roots(proc=config.proc, sys=config.sys, dev=config.dev)
+    found: list[ServerProcess] = []
+
+    def search() -> Sequence[Capability]:
+        servers = Servers(roots)
+        servers.poll(now)
+        found.extend(servers.servers)
+        return ()
+
+    yield from Running("servers", search).result(_SECONDS)
+    machine = Machine(config, roots, tuple(found), now)
+    running = [Running(name, lambda probe=probe: probe(machine)) for name, probe in PROBES]  # type: ignore[misc]
+    deadline = time.monotonic() + _SECONDS
+    for each in running:
+        yield from each.result(deadline - time.monotonic())
+
+
+def configuration(file: Path | None) -> tuple[Config, Capability]:
+    """The configuration, or the defaults and what is wrong with it."""
+    try:
+        config = load(file, os.environ)
+    except ConfigError as error:
+        why = "; ".join(str(problem) for problem in error.problems)
+        config = Config(None, default_state_dir(os.environ), default_socket(os.environ))
+        return config, Capability("configuration", "fails", why, "correct the file: sentinel does not start with it")
+    told = str(config.file) if config.file is not None else "no file: servers and their logs are found without one"
+    return config, Capability("configuration", "works", told)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
+
+
+def _table(found: Sequence[Capability], columns: int) -> Iterator[str]:
+    width = max(len(escape(row.id)) for row in found)
+    pad = " " * (width + 14)
+    # On a narrow terminal the sentence begins below its name.
+    narrow = columns < len(pad) + _NARROWEST
+    for row in found:
+        name, word = escape(row.id), _WORDS[row.state]
+        lines = wrap(escape(row.why), columns, "      " if narrow else pad)
+        head = f"  {name}: {word}" if narrow else f"  {name:<{width}}  {word:<10}"
+        yield head if narrow else head + lines.pop(0).removeprefix(pad)
+        yield from lines
+        if row.fix:
+            # never wrapped, so that commands can be copied
+            yield f"{'      ' if narrow else pad}do: {escape(row.fix)}"

@@ -1,0 +1,52 @@
+"""Which rules a verb judges by: those that are named, else those that a daemon of this user has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sentinel.daemon.config import Config, ConfigError, drop_in_folders, load
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.model.problem import Problem
+from sentinel.model.text import escape
+from sentinel.rulefiles.files import Loaded, RuleFiles, load_given
+
+
+def of_config(config: Config, given: Sequence[str] = ()) -> RuleFiles:
+    """The shipped rules with those of a daemon: drop-in folders and `rules` of the configuration, or instead those given."""
+    if given:
+        return RuleFiles(paths=[Path(path) for path in given])
+    return RuleFiles(drop_in_folders(os.environ), config.rules)
+
+
+def of_machine() -> RuleFiles:
+    """The same for the configuration that a daemon of this user would read. One that cannot be used is told and left out."""
+    try:
+        config = load(None, os.environ)
+    except ConfigError as error:
+        complain(error.problems)
+        return RuleFiles(drop_in_folders(os.environ))
+    return of_config(config)
+
+
+def loaded(paths: Sequence[str]) -> Loaded:
+    """The rules named by their paths, else those of the machine; with every mistake."""
+    return load_given([Path(path) for path in paths]) if paths else of_machine().load()
+
+
+def for_judging(paths: Sequence[str]) -> RuleSet | None:
+    """The rules to judge a log by. A mistake in what is named ends it (None); a mistake in what lies in a folder is told and
+    the rest is used, as the daemon does."""
+    found = load_given([Path(path) for path in paths]) if paths else of_machine().load_good()
+    complain(found.errors)
+    if found.left_out and found.ruleset is not None:
+        print(f"sentinel: judged without {', '.join(escape(file) for file in found.left_out)}", file=sys.stderr)
+    return found.ruleset
+
+
+def complain(problems: Sequence[Problem]) -> None:
+    """One sentence each."""
+    for problem in problems:
+        print(f"sentinel: {problem}", file=sys.stderr)

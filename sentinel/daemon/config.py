@@ -1,0 +1,234 @@
+"""The configuration file: TOML, validated strictly, all mistakes at once. Without one, everything is found by itself."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sentinel.model.problem import Problem
+from sentinel.rulefiles.toml.document import placed
+from sentinel.rulefiles.toml.tables import Findings, Table
+
+SYSTEM_FILE = Path("/etc/sentinel/sentinel.toml")
+_MAX_BYTES = 1 << 20
+#: rocm-smi is a Python script: one call costs 95 ms of CPU even without a GPU (measured), so it is never run more often.
+_LEAST_ROCM_SMI = 30.0
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` lists every mistake."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(p) for p in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """What the user says about one llama-server; it wins over what was found. At least `log` or `unit` is set."""
+
+    name: str
+    #: the server that listens on this port; 0: no process is expected to match
+    port: int = 0
+    log: Path | None = None
+    unit: str = ""
+    user_unit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Seconds between polls."""
+
+    process: float = 2.0
+    host: float = 5.0
+    gpu: float = 5.0
+    rocm_smi: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set."""
+
+    file: Path | None
+    state_dir: Path
+    socket: Path
+    rules: tuple[Path, ...] = ()
+    servers: tuple[ServerConfig, ...] = ()
+    discover: bool = True
+    #: ask a server whose log cannot be read over HTTP on the loopback interface: /health, and /props once
+    ask_servers: bool = True
+    #: ask every server on the loopback interface for /slots each five seconds
+    watch_slots: bool = False
+    #: keep the last readings in memory, and on disk around an alert, for `sentinel record` and `sentinel replay`
+    recorder: bool = True
+    intervals: Intervals = field(default_factory=Intervals)
+    proc: Path = Path("/proc")
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    journal_socket: Path = Path("/run/systemd/journal/socket")
+    #: auto: journald where it runs, else the terminal
+    sink: str = "auto"
+
+
+def default_files(env: Mapping[str, str]) -> list[Path]:
+    """Where a configuration is looked for, the user's own first."""
+    home = env.get("XDG_CONFIG_HOME") or (str(Path(env["HOME"]) / ".config") if env.get("HOME") else "")
+    own = [Path(home) / "sentinel" / "sentinel.toml"] if home else []
+    return [*own, SYSTEM_FILE]
+
+
+def drop_in_folders(env: Mapping[str, str]) -> list[Path]:
+    """Where the machine's and the user's own rule files are looked for; what stands in a later one has the last word."""
+    return [file.with_name("rules.d") for file in reversed(default_files(env))]
+
+
+def default_state_dir(env: Mapping[str, str]) -> Path:
+    """systemd's StateDirectory, else the user's XDG state folder, else /var/lib/sentinel."""
+    if given := env.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if given := env.get("XDG_STATE_HOME"):
+        return Path(given) / "sentinel"
+    if os.geteuid() != 0 and env.get("HOME"):
+        return Path(env["HOME"]) / ".local" / "state" / "sentinel"
+    return Path("/var/lib/sentinel")
+
+
+def default_socket(env: Mapping[str, str]) -> Path:
+    """systemd's RuntimeDirectory, else the user's XDG runtime folder, else /run/sentinel."""
+    if given := env.get("SENTINEL_SOCKET"):
+        return Path(given)
+    if given := env.get("RUNTIME_DIRECTORY"):
+        return Path(given.split(":")[0]) / "sentinel.sock"
+    if given := env.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "sentinel" / "sentinel.sock"
+    if os.geteuid() != 0:
+        return default_state_dir(env) / "sentinel.sock"
+    return Path("/run/sentinel/sentinel.sock")
+
+
+def load(path: Path | None, env: Mapping[str, str]) -> Config:
+    """Read the given file, or the first default one that exists, or take the defaults. Raises ConfigError."""
+    if path is None:
+        path = next((p for p in default_files(env) if p.is_file()), None)
+        if path is None:
+            return Config(None, default_state_dir(env), default_socket(env))
+    findings = Findings(str(path))
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+        table = tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(str(path), "", f"is not UTF-8 text (byte {error.start})")]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([Problem(str(path), "", f"is not TOML: {error}")]) from error
+    config = _config(Table(table, (), findings), path, env)
+    if findings.problems:
+        raise ConfigError(placed(findings.problems, {str(path): data}))
+    return config
+
+
+def _config(top: Table, file: Path, env: Mapping[str, str]) -> Config:
+    paths = top.table("paths")
+    intervals = top.table("intervals")
+    defaults = Intervals()
+    # What a relative path means must not depend on where sentinel was started.
+    base = file.absolute().parent
+    config = Config(
+        file=file,
+        state_dir=_path(top, "state_dir", default_state_dir(env), base),
+        socket=_path(top, "socket", default_socket(env), base),
+        rules=tuple(_resolved(p, base, top, "rules") for p in top.texts("rules")),
+        servers=_servers(top, base),
+        discover=top.get("discover", bool, True),
+        ask_servers=top.get("ask_servers", bool, True),
+        watch_slots=top.get("watch_slots", bool, False),
+        recorder=top.get("recorder", bool, True),
+        intervals=Intervals(
+            process=_interval(intervals, "process", defaults.process, 0.5),
+            host=_interval(intervals, "host", defaults.host, 0.5),
+            gpu=_interval(intervals, "gpu", defaults.gpu, 0.5),
+            rocm_smi=_interval(intervals, "rocm_smi", defaults.rocm_smi, _LEAST_ROCM_SMI),
+        ),
+        proc=_folder(paths, "proc", Path("/proc"), base),
+        sys=_folder(paths, "sys", Path("/sys"), base),
+        dev=_folder(paths, "dev", Path("/dev"), base),
+        journal_socket=_path(paths, "journal_socket", Path("/run/systemd/journal/socket"), base),
+        sink=top.text("sink", "auto", one_of=("auto", "journald", "console")) or "auto",
+    )
+    paths.done()
+    intervals.done()
+    top.done()
+    return config
+
+
+def _resolved(text: str, base: Path, table: Table, key: str) -> Path:
+    """A path as written: `~` is a home, a relative one begins at the folder of the configuration file."""
+    try:
+        return base / Path(text).expanduser()
+    except RuntimeError:
+        table.findings.error(table.at(key), f"'{text:.60}': that home folder is not known; write the whole path")
+        return Path(text)
+
+
+def _path(table: Table, key: str, default: Path, base: Path) -> Path:
+    text = table.text(key)
+    return _resolved(text, base, table, key) if text else default
+
+
+def _folder(table: Table, key: str, default: Path, base: Path) -> Path:
+    """Where the kernel's files are read from. One that is not there would look like a machine without processes and cards."""
+    path = _path(table, key, default, base)
+    if path != default and not path.is_dir():
+        table.findings.error(table.at(key), f"'{path}' is not a folder")
+    return path
+
+
+def _interval(table: Table, key: str, default: float, least: float) -> float:
+    seconds = table.duration(key, default)
+    if seconds is None:
+        return default
+    if seconds < least:
+        table.findings.error(table.at(key), f"{seconds:g} s is too short; at least {least:g} s")
+        return default
+    return seconds
+
+
+def _servers(top: Table, base: Path) -> tuple[ServerConfig, ...]:
+    """Each [[server]]. What two of them have in common would be read, and judged, twice, or under one name for both."""
+    servers = [_server(t, base) for t in top.tables("server")]
+    for what in ("name", "log", "unit", "port"):
+        first: set[str] = set()
+        for server in servers:
+            value = str(getattr(server, what) or "")
+            if value in first:
+                top.findings.error(("server",), f"'{value:.200}' is the {what} of two [[server]] tables; each needs its own")
+            first |= {value} if value else set()
+    return tuple(servers)
+
+
+def _server(table: Table, base: Path) -> ServerConfig:
+    name = table.text("name", required=True)
+    if name:
+        table.call(f"server '{name:.60}'")
+    log, unit = table.text("log"), table.text("unit")
+    port = table.get("port", int, 0)
+    if not log and not unit:
+        table.findings.error(table.keys, "needs 'log' (a file) or 'unit' (a systemd unit)")
+    if log and unit:
+        table.findings.error(table.keys, "has both 'log' and 'unit'; its lines would be judged twice")
+    if not 0 <= port <= 65535:
+        table.findings.error(table.at("port"), f"{port} is not a port")
+    server = ServerConfig(
+        name=name,
+        port=port,
+        log=_resolved(log, base, table, "log") if log else None,
+        unit=unit,
+        user_unit=table.get("user_unit", bool, False),
+    )
+    table.done()
+    return server

@@ -1,0 +1,228 @@
+"""The one consumer: takes readings from the inbox, lets the engine step, commits what changed, and has it told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from sentinel.api.event_stream import Broadcaster
+from sentinel.daemon.clock import Clock
+from sentinel.daemon.inbox import Inbox, Item
+from sentinel.daemon.log_followers import Logs
+from sentinel.engine.alerts.silences import Silence
+from sentinel.engine.checkpoint_time import SHORT, postpone, rebase, rebase_silences, set_by
+from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.history import History
+from sentinel.model.alert import Transition
+from sentinel.model.json_form import transition_to_dict
+from sentinel.model.reading import Tick
+from sentinel.recording.flight_recorder import FlightRecorder
+from sentinel.sinks import Outbox
+
+#: A busy server prints all the time; what is lost with less frequent checkpoints is read again from the log. Seconds.
+_CHECKPOINT_EVERY = 5.0
+#: So long the loop is the engine's at most while there is more to take; a batch of a log file is 10 to 20 ms. Without it a flood
+#: of 200,000 lines kept whoever asked the socket waiting for 3.6 s. Seconds.
+_SLICE = 0.01
+log = structlog.get_logger("sentinel")
+
+
+class Consumer:
+    """Owns the engine. `alive` is called at each tick that the engine has taken."""
+
+    def __init__(
+        self,
+        ruleset: RuleSet,
+        inbox: Inbox,
+        history: History,
+        outbox: Outbox,
+        broadcaster: Broadcaster,
+        logs: Logs,
+        clock: Clock,
+        alive: Callable[[], None],
+        recorder: FlightRecorder | None = None,
+    ) -> None:
+        self.engine = Engine(ruleset, time.perf_counter)
+        #: transitions since the start, by rule and new state
+        self.told: Counter[tuple[str, str]] = Counter()
+        #: from the last tick of the clock until the engine had taken it, in seconds
+        self.lag = 0.0
+        self._inbox = inbox
+        self._history = history
+        self._outbox = outbox
+        self._broadcaster = broadcaster
+        self._logs = logs
+        self._clock = clock
+        self._alive = alive
+        self._recorder = recorder
+        self._checkpointed = 0.0
+        self._changed = False
+        self._flush_timer: asyncio.TimerHandle | None = None
+        #: usual speeds that changed since the last checkpoint
+        self._baselines: dict[tuple[str, int], tuple[float, str] | None] = {}
+        #: time of the newest tick that the engine has taken: until then it looked
+        self._looked = clock.now()
+
+    async def run(self) -> None:
+        """Consume until cancelled, or until the clock is no longer that of the world: what comes then is not taken."""
+        # What an earlier run committed and could not tell any more.
+        self.flush()
+        while True:
+            transitions: list[Transition] = []
+            taken = await self._inbox.take()
+            if self._clock.lapse():
+                return
+            begun = time.perf_counter()
+            for item in taken:
+                transitions += self._step(item)
+                if time.perf_counter() - begun > _SLICE:
+                    self._deliver(transitions)
+                    transitions = []
+                    await asyncio.sleep(0)
+                    begun = time.perf_counter()
+            self._deliver(transitions)
+
+    def use(self, ruleset: RuleSet) -> None:
+        """Change the rules."""
+        now = self._clock.now()
+        if self._recorder is not None:
+            self._recorder.rules_changed(ruleset, now)
+        self._deliver(self.engine.use(ruleset, now))
+
+    def silenced(self, silence: Silence) -> None:
+        """A silence was set or ended: on disk before whoever asked has the answer."""
+        self._changed = True
+        now = self._clock.now()
+        if self._recorder is not None:
+            self._recorder.silence_changed(silence, self.engine, now)
+        self._deliver(self.engine.silence(silence, now), at_once=True)
+
+    def restore(self) -> None:
+        """Go on where an earlier run of the daemon stood, in the calendar of this one."""
+        seconds = self._restore_state()
+        self._restore_speeds()
+        saved = self._history.checkpoint("silences")
+        if saved is None:
+            return
+        try:
+            self.engine.silences.load(rebase_silences(msgspec.json.decode(saved), seconds))
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            log.warning(f"the silences of an earlier run cannot be used: {error}")
+
+    def _restore_state(self) -> float:
+        """Returns by how much the wall clock was set since, in seconds."""
+        saved = self._history.checkpoint("state")
+        if saved is None:
+            return 0.0
+        try:
+            state: dict[str, Any] = msgspec.json.decode(saved)
+            engine, seconds = self._carried_over(state)
+            self.engine.load(engine)
+            self._logs.restore(state["positions"], state["cursors"])
+        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+            log.warning(f"the state of an earlier run cannot be used, starting anew: {error}")
+            self.engine = Engine(self.engine.ruleset, time.perf_counter)
+            return 0.0
+        return seconds
+
+    def _carried_over(self, state: dict[str, Any]) -> tuple[dict[str, Any], float]:
+        engine: dict[str, Any] = state["engine"]
+        saved = state.get("clock")
+        if saved is None:
+            # Written by a version that did not say when.
+            return engine, 0.0
+        now = self._clock.now()
+        seconds = set_by(saved, now, self._clock.monotonic(), self._clock.boot_id())
+        if seconds:
+            log.info(f"the clock was set {'ahead' if seconds > 0 else 'back'} by {abs(seconds):.0f} s: timers and silences go on")
+            engine = rebase(engine, seconds)
+        blind = now - float(saved["looked"]) - seconds
+        return (postpone(engine, blind) if blind > SHORT else engine), seconds
+
+    def _restore_speeds(self) -> None:
+        speeds = self.engine.speeds
+        try:
+            rows = [[c, depth, at, msgspec.json.decode(samples)] for c, depth, at, samples in self._history.baselines()]
+            speeds.learned(rows)
+        except (msgspec.DecodeError, TypeError, ValueError) as error:
+            log.warning(f"the usual speeds of an earlier run cannot be used, they are learned anew: {error}")
+        speeds.on_change = self._learned
+
+    def _learned(self, configuration: str, depth: int, row: list[Any] | None) -> None:
+        self._changed = True
+        self._baselines[configuration, depth] = None if row is None else (row[0], msgspec.json.encode(row[1]).decode())
+
+    def close(self) -> None:
+        """Keep the state and tell what can be told."""
+        if self._recorder is not None:
+            self._recorder.close()
+        self._checkpoint([])
+        self._outbox.flush(self._clock.now())
+
+    def flush(self) -> None:
+        """Tell what waits, and come back when a sink that failed is to be tried again."""
+        now = self._clock.now()
+        self._outbox.flush(now)
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        due = self._outbox.next_flush()
+        if due is not None:
+            self._flush_timer = asyncio.get_running_loop().call_later(max(0.05, due - now), self.flush)
+
+    def _step(self, item: Item) -> list[Transition]:
+        reading = item.reading
+        if self._recorder is not None:
+            self._recorder.before(self.engine, reading.at)
+        transitions = self.engine.step(reading)
+        if self._recorder is not None:
+            self._recorder.after(reading, transitions)
+        if isinstance(reading, Tick):
+            self._looked = reading.at
+            self.lag = max(0.0, self._clock.now() - reading.at)
+            self._alive()
+        if item.taken is not None:
+            item.taken()
+            self._changed = True
+        return transitions
+
+    def _deliver(self, transitions: list[Transition], *, at_once: bool = False) -> None:
+        """Commit first, then tell: what was told is on disk, and what is on disk will be told."""
+        due = at_once or (self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY)
+        if transitions or due:
+            ids = self._checkpoint(transitions)
+            self.told.update((t.rule, t.state) for t in transitions)
+            for number, transition in zip(ids, transitions, strict=True):
+                self._outbox.put(number, transition)
+                self._broadcaster.publish("transition", transition_to_dict(transition), number)
+        if transitions:
+            self.flush()
+
+    def _checkpoint(self, transitions: list[Transition]) -> list[int]:
+        """Transitions and the state they left, in one transaction; no state while a log is half taken."""
+        self._checkpointed = self._clock.now()
+        silences = {"silences": msgspec.json.encode(self.engine.silences.dump())}
+        baselines, self._baselines = self._baselines, {}
+        if self._logs.in_midst:
+            return self._history.commit(transitions, silences, baselines)
+        self._changed = False
+        clock = {
+            "at": self._clock.now(),
+            "since_boot": self._clock.monotonic(),
+            "boot_id": self._clock.boot_id(),
+            "looked": self._looked,
+        }
+        state = {
+            "clock": clock,
+            "engine": self.engine.dump(),
+            "positions": self._logs.positions,
+            "cursors": self._logs.cursors,
+        }
+        return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences}, baselines)

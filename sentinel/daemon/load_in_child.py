@@ -1,0 +1,55 @@
+"""The rules at the start of the daemon, checked by a process that ends: what checking leaves in memory is not kept for months."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import replace
+
+from sentinel.rulefiles.files import Loaded, RuleFiles
+
+
+def load_first(files: RuleFiles) -> Loaded:
+    """As `load_good`. Only before there are threads, for it forks.
+
+    Checking the shipped rules in the daemon itself left 2.3 MB more in use for good, between what is needed (measured).
+    """
+    found = _elsewhere(files)
+    if found is None or not found.usable:
+        return files.load_good()
+    loaded = files.load(found.loaded.left_out, checked=True)
+    if loaded.ruleset is None or loaded.signature != found.loaded.signature:
+        # they are being written at this moment
+        return files.load_good()
+    return replace(loaded, problems=found.loaded.problems, left_out=found.loaded.left_out)
+
+
+class _Found:
+    """What the other process says: everything but the rule set, and whether there is one."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.usable = loaded.ruleset is not None
+        self.loaded = replace(loaded, ruleset=None)
+
+
+def _elsewhere(files: RuleFiles) -> _Found | None:
+    """None where the process did not come to its end."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(_Found(files.load_good()), pipe)
+        finally:
+            # Nothing of the parent's is to be ended or flushed twice.
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    os.waitpid(pid, 0)
+    try:
+        found = pickle.loads(said)  # noqa: S301 (of our own child)
+    except (EOFError, pickle.UnpicklingError):
+        return None
+    return found if isinstance(found, _Found) else None

@@ -1,0 +1,316 @@
+"""Which log belongs to which server, and following each: files and journal units, from where an earlier run left off."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sentinel.daemon.clock import Clock
+from sentinel.daemon.config import Config, ServerConfig
+from sentinel.daemon.inbox import Inbox
+from sentinel.daemon.supervisor import Supervisor
+from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.reading import LogLines, Reading, Samples
+from sentinel.sources.base import SourceFault
+from sentinel.sources.logs.file import LogFile, Position
+from sentinel.sources.logs.journal import JournalEntries, JournalUnit
+from sentinel.sources.logs.permission import Reader
+from sentinel.sources.logs.tail import printable
+from sentinel.sources.logs.watch import Wakes
+from sentinel.sources.processes.discover import ServerProcess
+
+#: inotify is a hint that may be lost; size and inode are looked at this often all the same. Seconds.
+_RECHECK = 1.0
+#: A log that no server writes any more is followed this much longer: a restart opens the same file again. Seconds.
+_LINGER = 600.0
+#: A journal that has given no entry of a server after this long is not where that server logs: journalctl prints what there is
+#: within a second, and a server that starts says something in its first seconds. Seconds.
+_UNHEARD = 20.0
+
+
+class _Follower:
+    """One log being followed."""
+
+    def __init__(self, entity: Entity, key: str, task: asyncio.Task[None], since: float) -> None:
+        self.entity = entity
+        self.key = key
+        self.task = task
+        self.since = since
+        self.file: LogFile | None = None
+        #: a journal of which entries were read; with a saved cursor they were by an earlier run
+        self.heard = False
+        #: start of the process whose stamps the file carries
+        self.base: float | None = None
+        self.unwanted_since: float | None = None
+
+
+class Logs:
+    """Opens and closes followers as servers come and go. `positions` and `cursors` are as of what the engine has taken."""
+
+    def __init__(self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes) -> None:
+        self.positions: dict[str, dict[str, Any]] = {}
+        self.cursors: dict[str, str] = {}
+        #: logs of which the engine has taken only a part of what was read together
+        self.in_midst: set[str] = set()
+        self.restored: dict[str, Position] = {}
+        self._config = config
+        self._inbox = inbox
+        self._supervisor = supervisor
+        self._clock = clock
+        self._wakes = wakes
+        self._followers: dict[str, _Follower] = {}
+        self._spawned: set[asyncio.Task[None]] = set()
+
+    def begin(self) -> None:
+        """Follow the logs that the configuration names."""
+        for server in self._config.servers:
+            self._follow_configured(server, Entity("server", server.name))
+
+    def restore(self, positions: dict[str, dict[str, Any]], cursors: dict[str, str]) -> None:
+        """Where an earlier run of the daemon stood."""
+        self.restored = {key: Position(**value) for key, value in positions.items()}
+        self.positions = dict(positions)
+        self.cursors = dict(cursors)
+
+    def reads(self, server: ServerProcess) -> bool:
+        """Whether the log of a server is being read."""
+        mine = [f for f in self._followers.values() if f.entity == server.entity]
+        if all(f.unwanted_since is not None for f in mine):
+            return False
+        return all(self._supervisor.state(f.key).health != "failed" and self._heard(f) is not False for f in mine)
+
+    def _heard(self, follower: _Follower) -> bool | None:
+        """Whether a log gives anything. None: too early to say, which is neither."""
+        if follower.file is not None or follower.heard:
+            return True
+        return None if self._clock.now() - follower.since < _UNHEARD else False
+
+    def update(self, servers: Sequence[ServerProcess]) -> None:
+        """Follow the logs of the servers that run now."""
+        wanted: set[str] = {self._configured_key(s) for s in self._config.servers}
+        by_port = {s.port: s for s in self._config.servers if s.port}
+        routers = {s.pid: s for s in servers if s.requested.is_router and s.log.kind != "none"}
+        for server in servers:
+            port = server.values.get("server.port")
+            given = by_port.get(port) if isinstance(port, int) else None
+            if given is not None:
+                key = self._configured_key(given)
+                follower = self._followers.get(key)
+                if follower is not None and follower.entity != server.entity:
+                    follower.task.cancel()
+                    del self._followers[key]
+                    self._follow_configured(given, server.entity)
+                if given.log is not None and (health := self._supervisor.state(key).health) != "starting":
+                    where = f"{given.log} (configured)"
+                    self._tell(server.entity, {"server.log_readable": health == "up", "server.log_where": where})
+            else:
+                key = self._follow_found(server)
+                router = routers.get(server.parent)
+                if not key and router is not None and self._prints_children(router):
+                    where = f"in the log of its router {router.entity.name}, with [{port}] in front"
+                    self._tell(server.entity, {"server.log_readable": True, "server.log_where": where})
+            wanted.add(key)
+            if key.startswith("journal:"):
+                self._tell_of_journal(key, server)
+        now = self._clock.now()
+        for key, follower in list(self._followers.items()):
+            if key in wanted:
+                follower.unwanted_since = None
+            elif follower.unwanted_since is None:
+                follower.unwanted_since = now
+                if follower.file is not None:
+                    self._spawn(self._last_words(key, follower.file))
+            elif now - follower.unwanted_since > _LINGER or key.startswith(f"file:{self._config.proc}"):
+                follower.task.cancel()
+                self._supervisor.forget(key)
+                del self._followers[key]
+
+    def _tell_of_journal(self, key: str, server: ServerProcess) -> None:
+        follower, state = self._followers[key], self._supervisor.state(key)
+        where = key.removeprefix("journal:")
+        if state.health == "failed":
+            self._tell(server.entity, {"server.log_readable": False, "server.log_where": f"journal of {where}: {state.why}"})
+        elif (heard := self._heard(follower)) is not None:
+            why = "" if heard else ": the journal has no entry of it; start llama-server with --log-file FILE"
+            self._tell(server.entity, {"server.log_readable": heard, "server.log_where": f"journal of {where}{why}"})
+
+    @staticmethod
+    def _configured_key(server: ServerConfig) -> str:
+        return f"file:{server.log}" if server.log else f"journal:{server.unit}"
+
+    def _follow_configured(self, server: ServerConfig, entity: Entity) -> None:
+        if server.log is not None:
+            self._follow_file(self._configured_key(server), server.log, entity, None)
+        else:
+            uid = os.getuid() if server.user_unit else None
+            key = self._configured_key(server)
+            source = JournalUnit(server.unit, entity, uid=uid, cursor=self.cursors.get(key), name=key)
+            self._follow_journal(key, source)
+
+    def _follow_found(self, server: ServerProcess) -> str:
+        source = server.log
+        if source.kind == "file":
+            key = f"file:{source.path}"
+            # Docker writes its logs for all.
+            reader = None if source.format == "docker-json" else Reader.of(self._config.proc, server.pid)
+            self._follow_file(key, Path(source.path), server.entity, server.start_time, reader)
+            return key
+        if source.kind == "journal":
+            match = dict(source.match)
+            unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
+            key = f"journal:{unit or ' '.join(f'{field}={value}' for field, value in source.match)}"
+            if key not in self._followers:
+                uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
+                cursor = self.cursors.get(key)
+                self._follow_journal(
+                    key,
+                    JournalUnit(unit, server.entity, uid=uid, cursor=cursor, name=key)
+                    if unit
+                    else JournalEntries(source.match, server.entity, cursor=cursor, name=key),
+                )
+            return key
+        return ""
+
+    def _follow_file(self, key: str, path: Path, entity: Entity, base: float | None, reader: Reader | None = None) -> None:
+        follower = self._followers.get(key)
+        if follower is not None:
+            if follower.file is not None and base != follower.base:
+                follower.file.elapsed_base = follower.base = base
+                if follower.entity == entity:
+                    follower.file.reader = reader
+            return
+        start = self.restored.pop(key, None)
+        file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"), reader=reader)
+        follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(key, file)), self._clock.now())
+        follower.file, follower.base = file, base
+        self._followers[key] = follower
+
+    def _keep(self, key: str, entity: Entity, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        def died(why: str) -> None:
+            self._tell(entity, {"server.log_readable": False, "server.log_where": f"{key.partition(':')[2]}: {why}"})
+
+        return asyncio.create_task(self._supervisor.keep(key, work, died), name=key)
+
+    async def _read(self, key: str, file: LogFile) -> None:
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        try:
+            self._wakes.watch(file.path, wake)
+        except SourceFault as fault:
+            self._supervisor.note("inotify", "failed", str(fault))
+        except (OSError, ValueError) as error:
+            self._supervisor.note(
+                "inotify", "failed", f"cannot watch {printable(file.path)}: {error}; it is looked at once a second"
+            )
+        try:
+            while True:
+                await self._read_once(key, file)
+                if file.more:
+                    continue
+                try:
+                    async with asyncio.timeout(_RECHECK):
+                        await woken.wait()
+                except TimeoutError:
+                    continue
+                woken.clear()
+        finally:
+            self._wakes.unwatch(file.path)
+            file.close()
+
+    async def _last_words(self, key: str, file: LogFile) -> None:
+        """The writer is dead: what it wrote last, with or without a line end."""
+        base = file.elapsed_base
+        await self._read_once(key, file)
+        await self._put_all(key, file.flush(self._clock.now()), asdict(file.position()))
+        if file.elapsed_base == base:
+            # What comes now is of another process, which may end before it is found.
+            file.elapsed_base = None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+
+    async def _read_once(self, key: str, file: LogFile) -> None:
+        state = self._supervisor.state(key)
+        now = self._clock.now()
+        if now < state.retry_at and state.health == "failed":
+            return
+        try:
+            found = file.poll(now)
+        except SourceFault as fault:
+            self._supervisor.note(key, "failed", str(fault))
+            self._tell(file.entity, {"server.log_readable": False, "server.log_where": str(fault)})
+            return
+        if state.health != "up":
+            self._supervisor.note(key, "up")
+            self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
+        await self._put_all(key, found, asdict(file.position()))
+
+    async def _put_all(self, key: str, found: Sequence[LogLines], position: dict[str, Any]) -> None:
+        """The position is true once the engine has taken the last part; until then no checkpoint may be made."""
+
+        def part() -> None:
+            self.in_midst.add(key)
+
+        def last() -> None:
+            self.in_midst.discard(key)
+            self.positions[key] = position
+
+        for lines in found[:-1]:
+            await self._inbox.put(lines, part)
+        if found:
+            await self._inbox.put(found[-1], last)
+
+    def _follow_journal(self, key: str, source: JournalEntries) -> None:
+        if key in self._followers:
+            return
+
+        def note(cursor: str | None) -> None:
+            if cursor is not None:
+                self.cursors[key] = cursor
+
+        def hear(_: Reading) -> bool:
+            follower.heard = True
+            return True
+
+        def following() -> Coroutine[Any, Any, None]:
+            return self._supervisor.stream(source, position=lambda: source.cursor, note=note, wanted=hear)
+
+        follower = _Follower(source.entity, key, self._keep(key, source.entity, following), self._clock.now())
+        follower.heard = source.cursor is not None
+        self._followers[key] = follower
+
+    def _prints_children(self, router: ServerProcess) -> bool:
+        """A router prints its children's lines on its standard output and its own on standard error (tools/server, router)."""
+        descriptors = self._config.proc / str(router.pid) / "fd"
+        try:
+            return (descriptors / "1").readlink() == (descriptors / "2").readlink()
+        except OSError:
+            return False
+
+    def _owner(self, pid: int) -> int:
+        """The user whose systemd runs the process; our own where it is gone already."""
+        try:
+            return (self._config.proc / str(pid)).stat().st_uid
+        except OSError:
+            return os.getuid()
+
+    def _tell(self, entity: Entity, values: dict[str, Value | Unknown]) -> None:
+        self._inbox.offer(Samples(self._clock.now(), "logs", entity, values))
+
+    async def close(self) -> None:
+        """Stop following."""
+        tasks = [*(f.task for f in self._followers.values()), *self._spawned]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._followers.clear()

@@ -1,0 +1,66 @@
+"""The polled sources of the machine, as a table; each with its interval from the configuration.
+
+Polled sources of the machine are built from the table below; servers, logs, the kernel log and udev have sources that depend on
+each other or stream, and are wired in `daemon/daemon.py` and `daemon/log_followers.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sentinel.sources.base import Polled
+from sentinel.sources.fs import Roots
+from sentinel.sources.gpu.amdgpu import AmdGpus
+from sentinel.sources.gpu.rocm_smi import RocmSmi
+from sentinel.sources.host import Host
+
+
+class Intervals(Protocol):
+    """Seconds between polls, from the configuration."""
+
+    @property
+    def host(self) -> float:
+        """Memory and pressure of the host."""
+
+    @property
+    def gpu(self) -> float:
+        """amdgpu's files."""
+
+    @property
+    def rocm_smi(self) -> float:
+        """rocm-smi."""
+
+
+def _host(roots: Roots, intervals: Intervals) -> Polled:
+    source = Host(roots)
+    source.interval = intervals.host
+    return source
+
+
+def _amdgpu(roots: Roots, intervals: Intervals) -> Polled:
+    source = AmdGpus(roots)
+    source.interval = intervals.gpu
+    return source
+
+
+def _rocm_smi(roots: Roots, intervals: Intervals) -> Polled:
+    return RocmSmi(roots, pause=intervals.rocm_smi)
+
+
+#: Every polled source of the machine.
+SOURCES: tuple[Callable[[Roots, Intervals], Polled], ...] = (_host, _amdgpu, _rocm_smi)
+#: Streaming sources and sources of servers, which the daemon wires by name.
+WIRED = (
+    "logs/file",
+    "logs/journal",
+    "logs/kernel",
+    "logs/oom_daemons",
+    "processes/discover",
+    "processes/sample",
+    "processes/gpu_sample",
+    "gpu/nvml",
+    "gpu/hotplug",
+    "server/health",
+    "server/slots",
+)

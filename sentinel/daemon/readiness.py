@@ -1,0 +1,88 @@
+"""What the service manager is told: that the daemon is ready, that its engine moves on, and in one line how things stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from sentinel.daemon import systemd
+from sentinel.daemon.supervisor import SourceState
+from sentinel.engine.engine import Engine
+from sentinel.model.text import escape
+
+_ORDER = {"critical": 0, "warning": 1, "info": 2}
+#: Names in one line of `systemctl status`; the rest is counted.
+_SHOWN = 3
+_LONGEST_NAME = 60
+
+
+class Readiness:
+    """Driven by the ticks that the engine has taken: a loop that turns while the engine stands still tells nothing."""
+
+    def __init__(self, interval: float | None, notify: Callable[..., object] = systemd.notify) -> None:
+        #: seconds between two signs of life, None where nobody waits for them
+        self._interval = interval
+        self._notify = notify
+        self._fed = float("-inf")
+        self._status = ""
+        self._looked = False
+        self._ready = False
+
+    def begin(self) -> None:
+        """The rules are loaded, the state of an earlier run is there."""
+        self._notify("STATUS=the rules are loaded; the first look at servers, logs, GPUs and the kernel")
+
+    def looked(self, states: Iterable[SourceState]) -> None:
+        """Call before a tick goes to the engine: whether every source has by then said what it sees, or that it cannot."""
+        self._looked = self._looked or all(state.health != "starting" for state in states)
+
+    def took_tick(self, now: float, status: str) -> bool:
+        """The engine has taken a tick, and with it all that came before. Returns whether the daemon is ready since just now.
+
+        `now` is in seconds of a clock that does not jump.
+        """
+        told = []
+        became = self._looked and not self._ready
+        if became:
+            self._ready = True
+            told.append("READY=1")
+        if self._interval is not None and now - self._fed >= self._interval:
+            self._fed = now
+            told.append("WATCHDOG=1")
+        if self._ready and status != self._status:
+            self._status = status
+            told.append(f"STATUS={status}")
+        if told:
+            self._notify(*told)
+        return became
+
+
+def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequence[str]) -> str:
+    """One line: what is watched, what fires (worst first, without what is silenced), what cannot be read, and other troubles."""
+    servers = sum(1 for run in engine.beliefs.runs.values() if run.exact and not run.gone)
+    gpus = sum(1 for entity in engine.beliefs.facts.entities() if entity.scope == "gpu")
+    watched = _count(servers, "server") + (f", {_count(gpus, 'GPU')}" if gpus else "")
+    firing = [record for record in engine.book.open() if record.state == "firing"]
+    loud = [r for r in firing if engine.silences.covering(r.rule, r.entity, now) is None]
+    rules = engine.ruleset.rules
+    loud.sort(key=lambda r: (_ORDER[rules[r.rule].rule.severity_of(r.told.cause)], r.rule, r.entity.name))
+    names = [f"{r.rule} ({_short(r.entity.name)})" if r.entity.name else r.rule for r in loud]
+    parts = [watched, f"firing: {_list(names)}" if names else "no alert"]
+    if len(firing) > len(loud):
+        parts.append(f"{len(firing) - len(loud)} silenced")
+    if failed:
+        parts.append(f"cannot read: {_list([_short(name) for name in sorted(failed)])}")
+    return "; ".join([*parts, *troubles])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+def _list(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _short(name: str) -> str:
+    shown = escape(name)
+    return shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 3] + "..."

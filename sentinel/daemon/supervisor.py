@@ -1,0 +1,207 @@
+"""Runs sources: keeps each going by itself, pauses it after a fault, and knows how each is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import structlog
+
+from sentinel.daemon.clock import Clock
+from sentinel.daemon.inbox import Inbox
+from sentinel.model.reading import LogLines, Reading
+from sentinel.sources.base import NotHere, Polled, SourceFault, Streaming
+
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+_SETTLED = 1.0
+#: A source that takes longer than this over one poll hangs; the slowest that does not, rocm-smi, gives up after 14. Seconds.
+_PATIENCE = 20.0
+#: What is not there now (a card, a driver) may come: looked for again this often. Seconds.
+_ABSENT_PAUSE = 60.0
+
+Health = Literal["starting", "up", "absent", "failed"]
+T = TypeVar("T")
+log = structlog.get_logger("sentinel")
+
+
+@dataclass(slots=True)
+class SourceState:
+    """How a source is doing. `why` is a sentence for a person where it is not up."""
+
+    name: str
+    health: Health = "starting"
+    why: str = ""
+    since: float = 0.0
+    failures: int = 0
+    retry_at: float = 0.0
+
+
+class Supervisor:
+    """Runs polled and streaming sources; a source that fails never stops the others."""
+
+    def __init__(self, inbox: Inbox, clock: Clock, executor: Executor, patience: float = _PATIENCE) -> None:
+        self.states: dict[str, SourceState] = {}
+        self._inbox = inbox
+        self._clock = clock
+        self._executor = executor
+        self._patience = patience
+
+    def state(self, name: str) -> SourceState:
+        """The state of a source, made if there is none."""
+        if name not in self.states:
+            self.states[name] = SourceState(name, since=self._clock.now())
+        return self.states[name]
+
+    def note(self, name: str, health: Health, why: str = "") -> None:
+        """Note how a source is doing; tells sentinel's own log when that changed."""
+        state = self.state(name)
+        now = self._clock.now()
+        if health == "failed":
+            state.failures += 1
+            state.retry_at = now + min(_FIRST_PAUSE * 2.0 ** min(state.failures - 1, 10), _LONGEST_PAUSE)
+        else:
+            state.failures = 0
+            state.retry_at = now + _ABSENT_PAUSE if health == "absent" else 0.0
+        if (state.health, state.why) == (health, why):
+            return
+        if health == "failed":
+            log.warning(f"source {name} failed: {why}")
+        elif state.health == "failed":
+            log.info(f"source {name} works again")
+        state.health, state.why, state.since = health, why, now
+
+    def now(self) -> float:
+        """Time as `retry_at` has it."""
+        return self._clock.now()
+
+    def tell(self, text: str) -> None:
+        """What is over already, in sentinel's own log."""
+        log.warning(text)
+
+    def forget(self, name: str) -> None:
+        """A source that is no longer wanted."""
+        self.states.pop(name, None)
+
+    def poller(self, source: Polled, after: Callable[[], Awaitable[None]] | None = None) -> Callable[[], Awaitable[None]]:
+        """A call that polls the source once, unless a pause lasts. `after` runs when readings were taken."""
+
+        async def poll() -> None:
+            state = self.state(source.name)
+            now = self._clock.now()
+            if now < state.retry_at:
+                return
+            try:
+                if source.blocking:
+                    readings = await self._off_the_loop(source, now)
+                else:
+                    readings = source.poll(now)
+            except NotHere as absent:
+                self.note(source.name, "absent", str(absent))
+                return
+            except SourceFault as fault:
+                self.note(source.name, "failed", str(fault))
+                return
+            self.note(source.name, "up")
+            for reading in readings:
+                self._inbox.offer(reading)
+            if after is not None:
+                await after()
+
+        return poll
+
+    async def _off_the_loop(self, source: Polled, now: float) -> Sequence[Reading]:
+        """Poll on a thread. A poll that hangs is told, and waited for as long as it takes: there is never a second one."""
+        call = asyncio.get_running_loop().run_in_executor(self._executor, source.poll, now)
+        try:
+            done, _ = await asyncio.wait({call}, timeout=self._patience)
+            if not done:
+                why = f"no answer for {self._patience:g} s: the driver or file system that it reads may hang; the others go on"
+                self.note(source.name, "failed", why)
+            return await call
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+
+    async def keep(self, name: str, work: Callable[[], Awaitable[None]], died: Callable[[str], None]) -> None:
+        """Run what should never end, and start it again after growing pauses when it did. `died` gets the reason, a sentence.
+
+        For what runs once a log: a mistake of sentinel that one log brings to light must not cost the others, which it would
+        again after each restart.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            begun = self._clock.now()
+            try:
+                await work()
+                why = "reading it has ended by itself; it is started again"
+            # Of any kind: it is told here, and nobody else looks at the task.
+            except Exception as error:
+                log.error("following a log failed, this is a bug of sentinel", exception=traceback.format_exc(limit=-4))
+                why = f"sentinel failed over it ({type(error).__name__}: {error}); please report it, it is started again"
+            self.note(name, "failed", why)
+            died(why)
+            pause = _FIRST_PAUSE if self._clock.now() - begun > _LONGEST_PAUSE else min(pause * 2.0, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def stream(
+        self,
+        source: Streaming,
+        *,
+        position: Callable[[], T] | None = None,
+        note: Callable[[T], None] | None = None,
+        wanted: Callable[[Reading], bool] | None = None,
+        proven: Callable[[], bool] | None = None,
+    ) -> None:
+        """Run a streaming source for ever, starting it again after pauses.
+
+        `position()` is how far the source has put; `note` gets it once the engine has taken what it covers. `wanted` says
+        which readings count. Without a word a source is taken for well after a second, or when `proven()` if that is given.
+        """
+        state = self.state(source.name)
+        covers: list[list[T]] = [[]]
+
+        async def put(reading: Reading) -> None:
+            if state.health != "up":
+                self.note(source.name, "up")
+            if wanted is not None and not wanted(reading):
+                return
+            if not isinstance(reading, LogLines) or position is None or note is None:
+                await self._inbox.put(reading)
+                return
+            # A source moves its position on after a put: the one before this reading is known only now.
+            covers[0].append(position())
+            mine: list[T] = []
+            covers[0] = mine
+
+            def taken() -> None:
+                note(mine[0] if mine else position())
+
+            await self._inbox.put(reading, taken)
+
+        loop = asyncio.get_running_loop()
+        well: asyncio.TimerHandle
+
+        def settle() -> None:
+            nonlocal well
+            if proven is None or proven():
+                self.note(source.name, "up")
+            else:
+                well = loop.call_later(_SETTLED, settle)
+
+        while True:
+            # A quiet source says nothing: one that has run this long without a fault is well.
+            well = loop.call_later(_SETTLED, settle)
+            try:
+                await source.run(put, self._clock.now)
+            except NotHere as absent:
+                self.note(source.name, "absent", str(absent))
+            except SourceFault as fault:
+                self.note(source.name, "failed", str(fault))
+            finally:
+                well.cancel()
+            await asyncio.sleep(max(_FIRST_PAUSE, state.retry_at - self._clock.now()))

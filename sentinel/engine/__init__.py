@@ -1,0 +1,1 @@
+"""Readings in, transitions out. Pure and synchronous: no clock, no I/O, no locks, no logging."""

@@ -1,0 +1,171 @@
+"""The alerts there are: one record for each rule and entity, with what was told last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sentinel.engine.alerts.flapping import Flaps
+from sentinel.engine.alerts.lifecycle import NEVER, Life, LifeState
+from sentinel.engine.alerts.silences import Hush
+from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence
+from sentinel.model.entity import Entity
+
+
+@dataclass(slots=True)
+class Told:
+    """The last conclusion of an alert, as told."""
+
+    summary: str = ""
+    cause: Cause | None = None
+    fixes: tuple[Fix, ...] = ()
+    evidence: tuple[CheckResult | LineEvidence, ...] = ()
+    pid: int = 0
+    #: causes told in this episode: a cause is told once
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Gate:
+    """Between what is so and what is told: an effect waits until its causes were judged, and while one of them fires."""
+
+    #: it is told as firing
+    open: bool = False
+    #: held back until then at least; seconds since the epoch
+    not_before: float = NEVER
+    #: the firing alert that is the reason for it, by rule and entity
+    by: tuple[str, Entity] | None = None
+    #: there was such a reason in this episode
+    after_cause: bool = False
+
+
+@dataclass(slots=True)
+class Record:
+    """An alert with its history."""
+
+    rule: str
+    entity: Entity
+    life: Life
+    told: Told = field(default_factory=Told)
+    gate: Gate = field(default_factory=Gate)
+    flaps: Flaps = field(default_factory=Flaps)
+    hush: Hush = field(default_factory=Hush)
+    #: why its last episode ended
+    ended: str = ""
+
+    @property
+    def state(self) -> LifeState:
+        """As people are told: what is held back is not firing yet."""
+        return "pending" if self.life.state == "firing" and not self.gate.open else self.life.state
+
+
+class Book:
+    """Records by rule and entity."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[str, Entity], Record] = {}
+
+    def record(self, rule: str, entity: Entity) -> Record:
+        """The record, made if there is none."""
+        key = (rule, entity)
+        found = self._records.get(key)
+        if found is None:
+            found = self._records[key] = Record(rule, entity, Life())
+        return found
+
+    def peek(self, rule: str, entity: Entity) -> Record | None:
+        """The record if there is one."""
+        return self._records.get((rule, entity))
+
+    def open(self) -> Iterator[Record]:
+        """Pending and firing ones, in a stable order."""
+        for key in sorted(self._records, key=lambda k: (k[0], k[1].scope, k[1].name)):
+            if self._records[key].life.state != "inactive":
+                yield self._records[key]
+
+    def of_rule(self, rule: str) -> list[Record]:
+        """All records of a rule."""
+        return [r for (name, _), r in self._records.items() if name == rule]
+
+    def of_entity(self, entity: Entity) -> list[Record]:
+        """All records of an entity."""
+        return [r for (_, e), r in self._records.items() if e == entity]
+
+    def rename(self, old: Entity, new: Entity) -> None:
+        """Alerts of one name go over to another that is the same entity, where that has none of its own."""
+        for record in self.of_entity(old):
+            del self._records[(record.rule, old)]
+            if (record.rule, new) not in self._records:
+                record.entity = new
+                self._records[(record.rule, new)] = record
+
+    def drop_entity(self, entity: Entity) -> None:
+        """Forget all records of an entity."""
+        for key in [k for k in self._records if k[1] == entity]:
+            del self._records[key]
+
+    def drop(self, rule: str, entity: Entity) -> None:
+        """Forget a record."""
+        self._records.pop((rule, entity), None)
+
+    def dump(self) -> list[dict[str, Any]]:
+        """Plain data for a checkpoint."""
+        out = []
+        for record in self._records.values():
+            told = record.told
+            out.append(
+                {
+                    "rule": record.rule,
+                    "entity": [record.entity.scope, record.entity.name],
+                    "life": _finite(asdict(record.life)),
+                    "gate": _finite(asdict(record.gate)),
+                    "flaps": _finite(asdict(record.flaps)),
+                    "hush": asdict(record.hush),
+                    "ended": record.ended,
+                    "summary": told.summary,
+                    "cause": asdict(told.cause) if told.cause else None,
+                    "fixes": [asdict(f) for f in told.fixes],
+                    "checks": [asdict(e) for e in told.evidence if isinstance(e, CheckResult)],
+                    "lines": [asdict(e) for e in told.evidence if isinstance(e, LineEvidence)],
+                    "pid": told.pid,
+                    "causes": list(told.causes),
+                }
+            )
+        return out
+
+    def load(self, rows: list[dict[str, Any]]) -> None:
+        """Take back what `dump` gave."""
+        for row in rows:
+            entity = Entity(*row["entity"])
+            checks = tuple(CheckResult(**c) for c in row["checks"])
+            lines = tuple(LineEvidence(**e) for e in row["lines"])
+            told = Told(
+                summary=row["summary"],
+                cause=Cause(**row["cause"]) if row["cause"] else None,
+                fixes=tuple(Fix(**f) for f in row["fixes"]),
+                evidence=checks + lines,
+                pid=row["pid"],
+                causes=tuple(row["causes"]),
+            )
+            life = Life(**row["life"])
+            record = Record(row["rule"], entity, life, told, _gate(row.get("gate"), life), ended=row.get("ended", ""))
+            if "flaps" in row:
+                record.flaps = Flaps(**row["flaps"] | {"times": tuple(row["flaps"]["times"])})
+                record.hush = Hush(**row["hush"])
+            elif record.state == "firing":
+                # Written by a version that told everything.
+                record.hush = Hush(announced=True)
+            self._records[(row["rule"], entity)] = record
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """-inf is not JSON: a time that never was is left out."""
+    return {k: v for k, v in values.items() if v != NEVER}
+
+
+def _gate(row: dict[str, Any] | None, life: Life) -> Gate:
+    if row is None:
+        return Gate(open=life.state == "firing")
+    by = (row["by"][0], Entity(*row["by"][1])) if row["by"] else None
+    return Gate(**row | {"by": by})

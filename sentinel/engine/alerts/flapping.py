@@ -1,0 +1,71 @@
+"""An alert that comes and goes: one notice, then quiet until it was steady. Pure, time is an argument.
+
+A flapping alert is kept open over its short ends, as `keep` does for every rule, only longer: what would have been told as over
+and as firing again is one alert that goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sentinel.engine.alerts.lifecycle import NEVER, Change, Life, Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """So many times told as firing or as over (`changes`) within so many seconds is flapping; `steady` seconds without the
+    condition coming or going end it."""
+
+    changes: int = 5
+    within: float = 600.0
+    steady: float = 300.0
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Flaps:
+    """What an alert remembers of its changes. Times are seconds since the epoch."""
+
+    #: the last changes that counted, oldest first
+    times: tuple[float, ...] = ()
+    #: flapping since then, None: it is not
+    since: float | None = None
+    #: while it flaps: when the condition last came or went
+    moved_at: float = NEVER
+
+
+def counted(
+    flaps: Flaps, change: Change | None, before: Life, after: Life, at: float, limits: Limits = LIMITS
+) -> tuple[Flaps, Change | None]:
+    """Counts what is told (None: nothing changed); the change that makes it flapping has that as its reason."""
+    if change is not None and change.new == "firing" and change.old != "firing":
+        times = _recent(flaps, at, limits)
+        if len(times) < limits.changes:
+            return Flaps(times), change
+        return Flaps(times, at, at), replace(change, reason="flapping")
+    if change is not None and change.new == "resolved" and change.old == "firing":
+        # After flapping this means that it was steady: counting begins anew.
+        return Flaps() if flaps.since is not None else Flaps(_recent(flaps, at, limits)), change
+    return _watched(flaps, before, after, at, limits), change
+
+
+def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Limits) -> Flaps:
+    """Notes that the condition came or went, and ends the flapping of what is steadily so."""
+    if flaps.since is None:
+        return flaps
+    if (before.clear_since is None) != (after.clear_since is None):
+        return replace(flaps, moved_at=at)
+    if after.clear_since is None and at - flaps.moved_at >= limits.steady:
+        return Flaps()
+    return flaps
+
+
+def stretched(timing: Timing, flaps: Flaps, limits: Limits = LIMITS) -> Timing:
+    """The rule's own times, with a longer `keep` while it flaps."""
+    return timing if flaps.since is None else replace(timing, keep=max(timing.keep, limits.steady))
+
+
+def _recent(flaps: Flaps, at: float, limits: Limits) -> tuple[float, ...]:
+    return (*(t for t in flaps.times[1 - limits.changes :] if at - t <= limits.within), at)

@@ -1,0 +1,134 @@
+"""One incident, one alert: what a firing alert explains is not told beside it. Pure, time is an argument.
+
+A rule's `explains` names its effects. An effect is held back, pending, until every rule that could explain it has had its own
+hold time and `SETTLE` seconds more, and while one that could is pending; then the cause is told alone, however the readings were
+ordered. Behind a firing cause the effect stays pending: when it ends there, nobody is told of an end, and when the cause ends and
+the effect does not, it is told as firing `SETTLE` seconds later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from sentinel.engine.alerts.book import Book, Gate, Record
+from sentinel.engine.alerts.lifecycle import NEVER, Change
+from sentinel.engine.facts.gpu_incidents import INCIDENT
+from sentinel.engine.facts.state import Beliefs
+from sentinel.model.alert import State
+from sentinel.model.entity import HOST, Entity
+from sentinel.model.rule import RuleDef
+
+#: Seconds. The sources that are asked, not followed, are asked every five seconds (config.Intervals), so that what one of them
+#: knows of a cause is there by then; also the time that an effect gets to end after its cause.
+SETTLE = 5.0
+
+
+class Incidents:
+    """Which alert is the reason for which."""
+
+    def __init__(self, book: Book, beliefs: Beliefs) -> None:
+        self._book = book
+        self._beliefs = beliefs
+        self._causes: Mapping[str, tuple[str, ...]] = {}
+        self._effects: Mapping[str, tuple[str, ...]] = {}
+        self._holds: Mapping[str, float] = {}
+        #: causes come before their effects where both are judged at one time
+        self.rank: Mapping[str, int] = {}
+
+    def use(self, rules: Iterable[RuleDef]) -> None:
+        """Follow another rule set."""
+        known = {rule.id: rule for rule in rules}
+        self._effects = {r.id: tuple(e for e in r.explains if e in known) for r in known.values() if r.explains}
+        causes: dict[str, list[str]] = {}
+        for cause, effects in sorted(self._effects.items()):
+            for effect in effects:
+                causes.setdefault(effect, []).append(cause)
+        self._causes = {effect: tuple(ids) for effect, ids in causes.items()}
+        self._holds = {effect: max(known[c].hold for c in ids) for effect, ids in causes.items()}
+        rank: dict[str, int] = {}
+        # One pass for each link of the longest chain at most; a set with a circle is refused when it is loaded.
+        for _ in causes:
+            rank |= {effect: 1 + max(rank.get(cause, 0) for cause in ids) for effect, ids in causes.items()}
+        self.rank = rank
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which an effect can be held back at most while no cause fires."""
+        return max((2 * hold + SETTLE for hold in self._holds.values()), default=0.0)
+
+    def patience(self, rule: str) -> float:
+        """Seconds from the beginning of an effect until it may be told: the time in which its causes are judged."""
+        return self._holds[rule] + SETTLE if rule in self._causes else 0.0
+
+    def pass_on(self, record: Record, change: Change | None, at: float, *, so: bool) -> Change | None:
+        """What a change in an alert's life (None: none) is to people. `so`: its condition is known to be
+        true, it is not only kept."""
+        if change is not None and change.new == "resolved":
+            old: State = "firing" if record.gate.open else "pending"
+            record.gate = Gate()
+            return Change(old, "resolved", change.reason)
+        born = change is not None and change.old == "inactive"
+        if born:
+            record.gate = Gate(not_before=at + self.patience(record.rule))
+        gate = record.gate
+        if record.life.state != "firing" or gate.open:
+            return change
+        if self._held(record, at) or not so:
+            return Change("inactive", "pending", change.reason) if born and change is not None else None
+        gate.open = True
+        reason = "cause-ended" if gate.after_cause else change.reason if change is not None else "hold-elapsed"
+        return Change("inactive" if born else "pending", "firing", reason)
+
+    def _held(self, record: Record, at: float) -> bool:
+        gate = record.gate
+        cause = self.reason_for(record)
+        if cause is not None:
+            gate.by, gate.after_cause = (cause.rule, cause.entity), True
+            return True
+        if gate.by is not None:
+            gate.by, gate.not_before = None, at + SETTLE
+        due = self.due(record)
+        return due is not None and at < due
+
+    def due(self, record: Record) -> float | None:
+        """When an alert that is held back may be told if nothing else happens; None if it is not held or its cause fires."""
+        gate = record.gate
+        if record.life.state != "firing" or gate.open or gate.by is not None:
+            return None
+        # A cause whose hold time runs is waited for, but one that never comes to fire holds nothing back for ever.
+        awaited = any(True for _ in self._related(record, "pending"))
+        return gate.not_before + (self._holds[record.rule] if awaited else 0.0)
+
+    def reason_for(self, record: Record) -> Record | None:
+        """The firing alert that explains this one, told or itself held back; None if there is none."""
+        return next(self._related(record, "firing"), None)
+
+    def effects_of(self, record: Record) -> Iterator[Record]:
+        """Open alerts that this one explains while it fires."""
+        for rule in self._effects.get(record.rule, ()):
+            for other in self._book.of_rule(rule):
+                if other.life.state != "inactive" and self._related_entities(record.entity, other.entity):
+                    yield other
+
+    def _related(self, record: Record, state: str) -> Iterator[Record]:
+        for rule in self._causes.get(record.rule, ()):
+            for other in self._book.of_rule(rule):
+                if other.life.state == state and self._related_entities(other.entity, record.entity):
+                    yield other
+
+    def _related_entities(self, one: Entity, other: Entity) -> bool:
+        """The same; the host and all that is on it; a card and the servers that use it."""
+        if one == other or HOST in (one, other):
+            return True
+        by_scope = {one.scope: one, other.scope: other}
+        return set(by_scope) == {"gpu", "server"} and self._uses(by_scope["server"], by_scope["gpu"])
+
+    def _uses(self, server: Entity, card: Entity) -> bool:
+        """It holds memory on the card, held some when the card failed, or there is no other card."""
+        _, story = self._beliefs.happened(card, INCIDENT.name, NEVER)
+        if story is not None and server.name in str(story.fields.get("servers", "")).split(", "):
+            return True
+        cards = self._beliefs.facts.last(server, "server.gpu_cards")
+        if cards is not None and cards.value:
+            return card.name in str(cards.value).replace(",", " ").split()
+        return {e for e in self._beliefs.facts.entities() if e.scope == "gpu"} <= {card}

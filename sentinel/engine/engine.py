@@ -1,0 +1,381 @@
+"""The engine: readings in, transitions out. Pure and synchronous: no clock, no I/O, no locks, no logging.
+
+The same readings on the same rules give the same transitions, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sentinel.engine.alerts.book import Book, Record
+from sentinel.engine.alerts.inhibition import Incidents
+from sentinel.engine.alerts.lifecycle import Change, Observation, advance
+from sentinel.engine.alerts.silences import Silence, Silences
+from sentinel.engine.facts.attribution import GROWTH, Attribution
+from sentinel.engine.facts.baselines import SPOILED_BY, Speeds
+from sentinel.engine.facts.gpu_incidents import Cards
+from sentinel.engine.facts.requests import DERIVED, TAKEN, Requests
+from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.update import Learning
+from sentinel.engine.log.claims import Recalled, recall
+from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.timestamps import Stamps
+from sentinel.engine.notices import Teller
+from sentinel.engine.rules.evaluate import Finding, evaluate, matching
+from sentinel.engine.rules.expression import ExpressionError
+from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
+from sentinel.engine.worklist import Agenda, timing
+from sentinel.model.alert import Transition, Verdict
+from sentinel.model.entity import HOST, Entity
+from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+
+#: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
+_SWEEP = 10.0
+#: A server that ended is shown this long. Seconds; longer than any restart, shorter than a day of experiments.
+_RETIRE = 3600.0
+
+
+@dataclass(slots=True)
+class Cost:
+    """How often a rule was judged, and for how long in all."""
+
+    times: int = 0
+    seconds: float = 0.0
+
+
+class Engine:
+    """Feed it readings in the order in which they were taken."""
+
+    def __init__(self, ruleset: RuleSet, stopwatch: Callable[[], float] | None = None) -> None:
+        """`stopwatch` gives seconds from any beginning, for `costs`; what is told never depends on it."""
+        self.ruleset = ruleset
+        self.beliefs = Beliefs(ruleset.events)
+        self.book = Book()
+        self.incidents = Incidents(self.book, self.beliefs)
+        #: not part of `dump`: what people do not want to be told is no part of what happened
+        self.silences = Silences()
+        #: not part of `dump` either: what was learned of a configuration outlives the state of this machine's servers
+        self.speeds = Speeds(self.beliefs)
+        #: rules that raised, with the reason; the others go on
+        self.unhealthy: dict[str, str] = {}
+        #: hears of each event in the lines of a step, for whoever keeps what was made of them
+        self.on_match: Callable[[Match], None] | None = None
+        self.lines_read = 0
+        self.events_seen = 0
+        #: what judging each rule took since the start, where there is a stopwatch
+        self.costs: dict[str, Cost] = {}
+        #: what is to be judged
+        self.agenda = Agenda(ruleset, self.beliefs, self.book, self.incidents)
+        self._stopwatch = stopwatch
+        self._teller = Teller(self.beliefs, self.incidents, self.silences)
+        self._attribution = Attribution(self.beliefs)
+        self._cards = Cards(self.beliefs)
+        self._requests = Requests()
+        self._stamps = Stamps()
+        self._learning = Learning(
+            self.beliefs,
+            self._attribution,
+            self.speeds,
+            self._healthy,
+            self.agenda.touch,
+            self.agenda.mark_entity,
+            self._rename,
+        )
+        self._swept = float("-inf")
+        self._take(ruleset)
+
+    def _take(self, ruleset: RuleSet) -> None:
+        self.ruleset = ruleset
+        self.beliefs.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
+        self.incidents.use(r.rule for r in ruleset.rules.values())
+        self.agenda.use(ruleset)
+        self.unhealthy = {}
+        self._joins = any(event.name in ruleset.by_event for event in DERIVED)
+
+    def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
+        """Change the rules. Alerts keep state and timers, those of changed rules too, and are judged by the new ones at once.
+
+        What ends: alerts of a rule that is gone, or that judges another kind of thing now; and those that the old rule sees as
+        so at this moment and the new one does not, for which the change was made.
+        """
+        old = self.ruleset
+        so = {(r.rule, r.entity) for r in self.book.open() if self._changed(r, ruleset) and self._verdict(r, at) is Verdict.MATCH}
+        self._take(ruleset)
+        out: list[Transition] = []
+        for record in list(self.book.open()):
+            new = ruleset.rules.get(record.rule)
+            reason = ""
+            if new is None or new.rule.scope != record.entity.scope:
+                reason = "rule-removed"
+            elif (record.rule, record.entity) in so and self._verdict(record, at) is Verdict.NO_MATCH:
+                reason = "rule-changed"
+            if reason:
+                change = Change(record.state, "resolved", reason)
+                out += self._teller.tell(old.rules[record.rule], record, change, record.life, at, so=False)
+                self.book.drop(record.rule, record.entity)
+        self.agenda.mark_all()
+        return out + self.evaluate_dirty(at)
+
+    def _changed(self, record: Record, ruleset: RuleSet) -> bool:
+        new = ruleset.rules.get(record.rule)
+        return new is not None and replace(new.rule, tests=()) != replace(self.ruleset.rules[record.rule].rule, tests=())
+
+    def _verdict(self, record: Record, at: float) -> Verdict | None:
+        try:
+            return self.finding(record.rule, record.entity, at).verdict
+        except ExpressionError:
+            return None
+
+    def silence(self, silence: Silence, at: float) -> list[Transition]:
+        """Look again at what a silence, which `silences` holds by now or no more, covers. What it hid and still fires is told."""
+        for record in self.book.open():
+            if silence.rule in ("", record.rule) and silence.name in ("", record.entity.name):
+                self.agenda.mark(record.rule, record.entity)
+        return self.evaluate_dirty(at)
+
+    def step(self, reading: Reading) -> list[Transition]:
+        """Take in one reading and return what changed."""
+        at = reading.at
+        self.agenda.run_timers(at)
+        out = self.evaluate_dirty(at)
+        if isinstance(reading, LogLines | ClaimedLines):
+            out += self._lines(reading)
+        elif isinstance(reading, Samples):
+            self._learning.values(reading.entity, reading.values, at, reading.source)
+        elif isinstance(reading, Event):
+            self._event(reading)
+        elif isinstance(reading, ServerFound):
+            self._doubt(reading.entity, at, reading.start_time)
+            self._learning.found(reading)
+        elif isinstance(reading, ServerGone):
+            self._learning.gone(reading)
+        elif isinstance(reading, Tick):
+            self._tick(at)
+        return out + self.evaluate_dirty(at)
+
+    # --- readings ---
+
+    def _matches(self, reading: LogLines | ClaimedLines) -> Iterator[Match | Recalled]:
+        if isinstance(reading, ClaimedLines):
+            yield from recall(reading.claims, self.ruleset.events)
+            return
+        extractor = self.ruleset.extractors.get(reading.kind)
+        if extractor is None:
+            return
+        for match in extractor.events(reading.data):
+            if self.on_match is not None:
+                self.on_match(match)
+            yield match
+
+    def _lines(self, reading: LogLines | ClaimedLines) -> list[Transition]:
+        self.lines_read += lines_of(reading)
+        owner = HOST if reading.kind == "kernel" else reading.entity
+        if (owner, reading.kind) not in self.beliefs.heard:
+            self.beliefs.heard.add((owner, reading.kind))
+            self.agenda.mark_entity(owner)
+        out: list[Transition] = []
+        by_event = self.ruleset.by_event
+        for match in self._matches(reading):
+            definition = match.event
+            entity = self._attribution.of_child(reading.entity, match.port)
+            happened = self._stamps.time_of(reading, match)
+            if definition.starts_run:
+                # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
+                out += self.evaluate_dirty(max(reading.at, happened))
+                self._learning.run_started(entity, happened, reading.at)
+                self._requests.renewed(entity)
+            if reading.kind == "llama-server":
+                self._doubt(entity, happened, happened if definition.starts_run else None)
+            self._learning.line(match, entity, reading)
+            asked = definition.name in by_event or reading.kind == "kernel"
+            joined = self._joins and definition.name in TAKEN and entity.scope == "server"
+            if not asked:
+                # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
+                self.events_seen += 1
+                if not joined:
+                    continue
+            event = Event(
+                at=happened,
+                name=definition.name,
+                entity=entity,
+                fields=match.fields,
+                source=reading.source,
+                line=match.text,
+                n=reading.first + match.line_index,
+            )
+            if asked:
+                self._event(self._cards.place(event) if reading.kind == "kernel" else event)
+            if joined:
+                for name, fields in self._requests.line(definition.name, event.fields, entity, happened):
+                    if name in by_event:
+                        self._event(replace(event, name=name, fields=fields))
+        return out
+
+    def _event(self, event: Event) -> None:
+        self.events_seen += 1
+        if (incident := self._cards.incident(event)) is not None:
+            self._event(incident)
+        self._attribution.note(event)
+        if event.name not in self.ruleset.by_event:
+            return
+        attributed = self._attribution.attribute(event)
+        self.beliefs.log.add(attributed)
+        for rule_id in self.ruleset.by_event.get(attributed.name, ()):
+            self.agenda.mark(rule_id, attributed.entity)
+
+    def _doubt(self, server: Entity, at: float, began: float | None) -> None:
+        """A server was seen alive: a kill that was told of it may have been another's."""
+        if (kill := self._attribution.outlived(server, at, began)) is not None:
+            self.beliefs.log.hand_on(server, kill)
+            for rule_id in self.ruleset.by_event.get(kill.name, ()):
+                self.agenda.mark(rule_id, server)
+                self.agenda.mark(rule_id, kill.entity)
+
+    def _tick(self, at: float) -> None:
+        if self.silences.expire(at):
+            self.agenda.mark_open()
+        if at - self._swept >= _SWEEP:
+            self._swept = at
+            self._retire(at)
+            self.agenda.mark_all()
+            return
+        self.agenda.mark_restless()
+
+    def _rename(self, old: Entity, new: Entity) -> None:
+        self.book.rename(old, new)
+        self._requests.rename(old, new)
+
+    def _healthy(self, entity: Entity) -> bool:
+        """No alert is open that makes this server slow, or that may be about to say so."""
+        return not any(r.rule in SPOILED_BY and (r.entity == entity or r.entity.scope != "server") for r in self.book.open())
+
+    def _retire(self, at: float) -> None:
+        """Forget servers that ended long ago and have nothing open: names by port would pile up for ever."""
+        retired = [e for e, run in self.beliefs.runs.items() if run.gone and at - run.gone_at > _RETIRE]
+        for entity in retired:
+            records = [r for r in self.book.of_entity(entity) if r.life.state != "inactive"]
+            if not records:
+                self.beliefs.remove(entity)
+                self.speeds.renewed(entity)
+                self._requests.renewed(entity)
+                self.book.drop_entity(entity)
+
+    # --- evaluation ---
+
+    def evaluate_dirty(self, at: float) -> list[Transition]:
+        """Judge what is on the agenda, and what that puts there."""
+        out: list[Transition] = []
+        while self.agenda:
+            for rule_id, entity in self.agenda.take():
+                begun = self._stopwatch() if self._stopwatch is not None else 0.0
+                out += self._judge(self.ruleset.rules[rule_id], entity, at)
+                if self._stopwatch is not None:
+                    cost = self.costs.setdefault(rule_id, Cost())
+                    cost.times += 1
+                    cost.seconds += self._stopwatch() - begun
+        return out
+
+    def finding(self, rule_id: str, entity: Entity, at: float) -> Finding:
+        """What the rule says now. Raises KeyError for an unknown rule, ExpressionError for a broken one."""
+        return evaluate(self.ruleset.rules[rule_id], entity, at, self.beliefs)
+
+    def _judge(self, compiled: CompiledRule, entity: Entity, at: float) -> Iterable[Transition]:
+        rule = compiled.rule
+        if rule.id in self.unhealthy:
+            return ()
+        record = self.book.peek(rule.id, entity)
+        try:
+            # What is quiet and has no history needs no more than that it stays quiet.
+            look = matching if record is None else evaluate
+            finding = look(compiled, entity, at, self.beliefs)
+        except ExpressionError as error:
+            self.unhealthy[rule.id] = str(error)
+            return ()
+        if finding is None:
+            return ()
+        if record is None:
+            record = self.book.record(rule.id, entity)
+        run = self.beliefs.runs.get(entity)
+        gone = run is not None and run.gone and not rule.outlives_server
+        before = record.life
+        seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
+        record.life, change = advance(before, seen, timing(compiled, record))
+        if record.life.state != before.state:
+            for other in self.incidents.effects_of(record):
+                self.agenda.mark(other.rule, other.entity)
+        so = finding.verdict is Verdict.MATCH and record.life.clear_since is None
+        change = self.incidents.pass_on(record, change, at, so=so)
+        self.agenda.wake(record, at)
+        if change is not None and change.new in ("pending", "firing"):
+            self._teller.conclude(compiled, record, finding, anew=change.new == "firing")
+        elif change is None and self._teller.refreshed(compiled, record, finding):
+            change = Change("firing", "firing", "cause-found")
+        return self._teller.tell(compiled, record, change, before, at, so=so)
+
+    def standing(self, compiled: CompiledRule, record: Record) -> Transition:
+        """An open alert as it stands, in the form of a transition."""
+        return self._teller.standing(compiled, record)
+
+    # --- state ---
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {"version": 1, **self.beliefs.dump(), "alerts": self.book.dump()}
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take back what `dump` gave. A checkpoint of another version is refused with ValueError."""
+        if data.get("version") != 1:
+            raise ValueError(f"checkpoint version {data.get('version')!r} is not supported")
+        self.beliefs.load(data)
+        self.book.load([row for row in data["alerts"] if row["rule"] in self.ruleset.rules])
+        for entity, run in self.beliefs.runs.items():
+            if run.pid and not run.gone:
+                self._attribution.found(entity, run.pid, run.start, {})
+        for record in self.book.open():
+            self.agenda.wake(record, float("-inf"))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state between two steps: an engine that resumes from it goes on exactly as this one does."""
+        return {
+            **self.dump(),
+            **self.beliefs.snapshot(),
+            "attribution": self._attribution.dump(),
+            "card": self._cards.dump(),
+            "requests": self._requests.dump(),
+            "silences": self.silences.dump(),
+            "speeds": self.speeds.dump(),
+            "stamps": self._stamps.dump(),
+            "timers": self.agenda.dump(),
+            "swept": self._swept if self._swept != float("-inf") else None,
+            "unhealthy": dict(self.unhealthy),
+        }
+
+    def resume(self, data: Mapping[str, Any], changed: Collection[str] = ()) -> None:
+        """Take back what `snapshot` gave; `changed` are rules that were others then. Raises as `load` does."""
+        self.load(data)
+        self.beliefs.resume(data)
+        self._attribution.load(data["attribution"])
+        self._cards.load(data["card"])
+        self.silences.load(data["silences"])
+        # recordings made before there were baselines, stamps, or joined requests, have none
+        if (speeds := data.get("speeds")) is not None:
+            self.speeds.load(speeds)
+        self._stamps.load(data.get("stamps") or [])
+        self._requests.load(data.get("requests") or [])
+        self.agenda.load(data["timers"], frozenset(changed))
+        self._swept = float("-inf") if data["swept"] is None else data["swept"]
+        self.unhealthy = {r: why for r, why in data["unhealthy"].items() if r in self.ruleset.rules and r not in changed}
+
+
+def lines_of(reading: LogLines | ClaimedLines) -> int:
+    """How many lines a batch has."""
+    if isinstance(reading, ClaimedLines):
+        return reading.count
+    return reading.data.count(b"\n") + (0 if reading.data.endswith(b"\n") or not reading.data else 1)
+
+
+def undated(transition: Transition) -> Transition:
+    """The transition of a log that carries no dates: its times mean nothing to a reader."""
+    return replace(transition, at=None, since=None)

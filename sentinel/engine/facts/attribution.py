@@ -1,0 +1,250 @@
+"""Whom an event is about: a kernel record names a pid, systemd names a unit, a router's child names a port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sentinel.engine.facts.oom_report import PARTS, OomReport
+from sentinel.engine.facts.state import Beliefs
+from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.reading import Event
+from sentinel.model.rule import WindowDef
+
+#: How long a process that ended is still remembered by its pid. The kernel's record of a kill comes within milliseconds,
+#: but a stalled machine delivers late. Seconds.
+_REMEMBER = 600.0
+#: Names under which llama-server is installed; the kernel cuts a name to 15 characters (TASK_COMM_LEN).
+_COMMS = ("llama-server", "llama-cpp-serve")
+#: Facts of the moment that explain a kill, copied into the event: the process is gone when somebody asks.
+_AT_DEATH = {
+    "server_state": "server.state",
+    "load_share": "server.load_share",
+    "model_bytes": "server.model_bytes",
+    "locked_bytes": "server.locked_bytes",
+    "rss_bytes": "server.rss_bytes",
+    "mlock_requested": "server.mlock_requested",
+    "memory_left": "server.memory_left_bytes",
+    "fitting_flags": "server.fitting_flags",
+    "fitting_drops": "server.fitting_drops",
+    "fitting_why": "server.fitting_why",
+}
+#: What it grew by in the minute before, as last sampled.
+GROWTH = (
+    WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
+    WindowDef("grown_file", "server.rss_file_bytes", 60.0, "delta"),
+    WindowDef("grown_locked", "server.locked_bytes", 60.0, "delta"),
+)
+#: What comes this long after an end is not of the process that ended. Seconds: clocks differ, a batch of lines has one time.
+_APART = 2.0
+#: What a kill is told with that is the server's, not the record's.
+_OF_THE_SERVER = frozenset((*_AT_DEATH, *(window.name for window in GROWTH)))
+#: Growth below this explains nothing. Bytes.
+_GREW = 16 << 20
+
+
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
+
+
+def _unit(group: Value | None) -> str:
+    """The service that a control group belongs to, empty for none: the innermost, for a user's manager is one as well."""
+    parts = group.split("/") if isinstance(group, str) else []
+    return next((part for part in reversed(parts) if _UNIT.fullmatch(part) and not part.startswith("user@")), "")
+
+
+def _stranger(kill: Event) -> Entity:
+    """The name of a server of which nothing else is known."""
+    return Entity("server", f"{kill.fields.get('comm')}[{kill.fields.get('pid')}]")
+
+
+@dataclass(slots=True)
+class _Known:
+    entity: Entity
+    start: float
+    gone_at: float | None = None
+
+
+class Attribution:
+    """Joins events to servers by pid, unit and port."""
+
+    def __init__(self, beliefs: Beliefs) -> None:
+        self._beliefs = beliefs
+        self._pids: dict[int, _Known] = {}
+        self._ports: dict[int, Entity] = {}
+        #: children of routers whose process is not known yet, by port
+        self._nameless: dict[int, Entity] = {}
+        #: what a server was doing when its process ended
+        self._state_before: dict[Entity, str] = {}
+        #: kills told of a server because it can only be meant, with their times, until it is known to be so or not
+        self._guessed: dict[Entity, float] = {}
+        self._report = OomReport()
+
+    def found(self, entity: Entity, pid: int, start: float, values: Mapping[str, Value | Unknown]) -> None:
+        """A server's process is known."""
+        self._pids[pid] = _Known(entity, start)
+        port = values.get("server.port")
+        if isinstance(port, int):
+            self._ports[port] = entity
+
+    def gone(self, entity: Entity, pid: int, at: float) -> None:
+        """A server's process has ended; it is remembered for a while."""
+        known = self._pids.get(pid)
+        if known is not None and known.entity == entity:
+            known.gone_at = at
+            # A kill may be told after the end: the state before it is what a reader wants.
+            state = self._beliefs.facts.last(entity, "server.state")
+            if state is not None:
+                self._state_before[entity] = str(state.value)
+        for old in [p for p, k in self._pids.items() if k.gone_at is not None and at - k.gone_at > _REMEMBER]:
+            del self._pids[old]
+
+    def of_child(self, parent: Entity, port: int | None) -> Entity:
+        """A router prints its children's lines with their port in front."""
+        if port is None:
+            return parent
+        known = self._ports.get(port)
+        if known is not None:
+            return known
+        return self._nameless.setdefault(port, Entity("server", f"{parent.name}[{port}]"))
+
+    def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
+        """The makeshift name under which a child's lines came before its process was found, if there is one."""
+        port = values.get("server.port")
+        return self._nameless.pop(port, None) if isinstance(port, int) else None
+
+    def outlived(self, server: Entity, at: float, began: float | None = None) -> Event | None:
+        """The kill that was told of this server only because it could be meant, as that of a stranger, if the server was seen to
+        live some time after it: in a run that `began` then, or in the one before if that is None."""
+        killed = self._guessed.get(server)
+        if killed is None or ((began is None or began < killed) and at <= killed + _APART):
+            return None
+        del self._guessed[server]
+        _, kill = self._beliefs.happened(server, "oom_killed", killed)
+        if kill is None or (began is not None and began >= killed):
+            return None
+        own = {name: value for name, value in kill.fields.items() if name not in _OF_THE_SERVER}
+        return replace(kill, entity=_stranger(kill), fields=own)
+
+    def note(self, event: Event) -> None:
+        """Every event, before it is asked whom it is about: the parts of a report name nobody by themselves."""
+        if event.name in PARTS:
+            self._report.note(event)
+
+    def attribute(self, event: Event) -> Event:
+        """The event with the server it concerns as its entity, or unchanged."""
+        if event.name == "oom_killed":
+            told = self._report.explain(event)
+            return self._killed(replace(event, fields={**told, **event.fields}))
+        if event.name == "earlyoom_killed":
+            return self._killed(event)
+        if event.name == "oomd_killed" and event.entity.scope == "host":
+            owner = self._in_group(event.fields.get("cgroup"))
+            return event if owner is None else self._enriched(event, owner)
+        unit = event.fields.get("unit")
+        if event.entity.scope == "host" and isinstance(unit, str) and unit:
+            owner = Entity("server", unit)
+            if owner in self._beliefs.runs:
+                return self._enriched(event, owner)
+        return event
+
+    def _killed(self, event: Event) -> Event:
+        pid = event.fields.get("pid")
+        comm = event.fields.get("comm")
+        if isinstance(pid, int):
+            known = self._pids.get(pid)
+            # The same number may have been another process before, or be one since.
+            if known is not None and event.at >= known.start - 1.0 and event.at <= (known.gone_at or event.at) + _APART:
+                if event.name == "oom_killed":
+                    known.gone_at = min(known.gone_at or event.at, event.at)
+                return self._enriched(event, known.entity)
+        if not isinstance(comm, str) or not comm.startswith(_COMMS):
+            return event
+        if event.entity.scope == "server":
+            return self._enriched(event, event.entity)
+        group = event.fields.get("victim_group")
+        unit = _unit(group)
+        there = [] if group is None else [e for e in self._beliefs.runs if self._said(e, "server.cgroup") == group]
+        if len(there) == 1 and (unit or self._said(there[0], "server.container")) and not self._lives(there[0]):
+            # A server that was killed before it was seen: what is believed under its name is of an earlier process.
+            return replace(event, entity=there[0])
+        nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
+        candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
+        if len(candidates) == 1:
+            if candidates[0].name != unit and event.name == "oom_killed":
+                self._guessed[candidates[0]] = event.at
+            return self._enriched(event, candidates[0])
+        known_by_unit = unit and not there and not self._lives(Entity("server", unit))
+        return replace(event, entity=Entity("server", unit) if known_by_unit else _stranger(event))
+
+    def _lives(self, server: Entity) -> bool:
+        """Its process was there at the last look, and no record tells of its end."""
+        run = self._beliefs.runs.get(server)
+        if run is None or not run.pid or run.gone:
+            return False
+        known = self._pids.get(run.pid)
+        return known is None or known.gone_at is None
+
+    def _said(self, server: Entity, signal: str) -> Value | None:
+        fact = self._beliefs.facts.last(server, signal)
+        return None if fact is None else fact.value
+
+    def _may_be(self, server: Entity, unit: str | None) -> bool:
+        """A server without a known process may be the one that was killed in `unit`; empty: in none, None: not known."""
+        if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
+            return False
+        # One whose log never said anything, or said that it ends, had no process that could be killed.
+        state = self._said(server, "server.state")
+        if state in (None, "exited", "failed", "stopping"):
+            return False
+        # Processes are scanned for once a second: one that has loaded and was never seen is not on this machine, or has another
+        # name. Where only files are there, nobody looks for it, and they were given as of one server.
+        return server.name == unit or state == "loading" or "server.pid" in self._beliefs.facts.unknowns(server)
+
+    def _in_group(self, path: Value | None) -> Entity | None:
+        """The server whose control group this is, or one below it. The root group is nobody's."""
+        if not isinstance(path, str) or not path.strip("/"):
+            return None
+        for entity in self._beliefs.runs:
+            group = self._said(entity, "server.cgroup")
+            if isinstance(group, str) and (group + "/").startswith(path.rstrip("/") + "/"):
+                return entity
+        return None
+
+    def _enriched(self, event: Event, owner: Entity) -> Event:
+        fields = dict(event.fields)
+        for field, signal in _AT_DEATH.items():
+            fact = self._beliefs.facts.last(owner, signal)
+            if fact is not None:
+                fields[field] = fact.value
+        if fields.get("server_state") == "exited":
+            del fields["server_state"]
+            if (before := self._state_before.get(owner)) is not None:
+                fields["server_state"] = before
+        for window in GROWTH:
+            grown = self._beliefs.window(owner, window, event.at)
+            if grown is not None and grown >= _GREW:
+                fields[window.name] = int(grown)
+        return replace(event, entity=owner, fields=fields)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {
+            "pids": [[pid, k.entity.scope, k.entity.name, k.start, k.gone_at] for pid, k in self._pids.items()],
+            "ports": [[port, e.scope, e.name] for port, e in self._ports.items()],
+            "nameless": [[port, e.scope, e.name] for port, e in self._nameless.items()],
+            "report": self._report.dump(),
+            "states": [[e.scope, e.name, state] for e, state in self._state_before.items()],
+            "guessed": [[e.scope, e.name, at] for e, at in self._guessed.items()],
+        }
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take back what `dump` gave."""
+        self._pids = {pid: _Known(Entity(scope, name), start, gone) for pid, scope, name, start, gone in data["pids"]}
+        self._ports = {port: Entity(scope, name) for port, scope, name in data["ports"]}
+        self._nameless = {port: Entity(scope, name) for port, scope, name in data["nameless"]}
+        self._state_before = {Entity(scope, name): state for scope, name, state in data["states"]}
+        # recordings made before there were such have none
+        self._guessed = {Entity(scope, name): at for scope, name, at in data.get("guessed") or []}
+        self._report.load(data["report"])

@@ -1,0 +1,233 @@
+"""What befalls a graphics card, told by the kernel line by line, as one story: the event ``gpu_incident`` with its state.
+
+A reset of amdgpu takes up to half a minute and prints a dozen lines, of which "GPU reset succeeded, trying to resume" is not the
+end: the end is "GPU reset(n) succeeded!" or a failure (amdgpu_device_gpu_recover, drivers/gpu/drm/amd/amdgpu/amdgpu_device.c).
+The story so far is the last ``gpu_incident`` of the card, so that it is part of a checkpoint like any other event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sentinel.engine.facts.state import Beliefs
+from sentinel.model.entity import Entity, Value
+from sentinel.model.event import EventDef
+from sentinel.model.reading import Event
+
+#: States of a card. ``trouble`` is firmware that does not answer, which may pass; ``hung`` a queue that timed out;
+#: ``resetting`` and ``resuming`` a reset under way; ``queue-reset`` a reset of the one queue; ``recovered`` a reset of the card
+#: that ended well; ``failed`` one that did not; ``lost`` a card that left the bus; ``removed`` one that was
+#: unplugged; ``overheated`` one because of which the machine is about to switch itself off.
+INCIDENT = EventDef(
+    name="gpu_incident",
+    source="kernel",
+    patterns=(),
+    fields={
+        "state": "text",
+        "what": "text",
+        "ring": "text",
+        "comm": "text",
+        "pid": "int",
+        "reset_source": "text",
+        "vram_lost": "flag",
+        "code": "int",
+        "servers": "text",
+        "unit": "text",
+    },
+    help=(
+        "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, hung, "
+        "resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those that hold "
+        "memory on it."
+    ),
+)
+
+_ADDRESS = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})(?:\.([0-7]))?\Z")
+_DRIVER = re.compile(r"^(?:amdgpu [0-9a-f:.]+: )?(?:amdgpu: )?(?:\[drm\] )?(?:\*ERROR\* )?")
+#: A line that names no card belongs to the card named this shortly before. Seconds; a reset takes up to half a minute.
+_SAME_STORY = 120.0
+#: A reset takes up to half a minute; the driver's own timeouts add up to a few minutes where it fails. Seconds.
+_LONGEST_RESET = 600.0
+_CALM = ("", "ok", "trouble", "recovered", "queue-reset")
+#: enum amdgpu_reset_src, drivers/gpu/drm/amd/amdgpu/amdgpu_reset.h
+_RESET_SOURCES = {
+    "1": "a job timed out",
+    "2": "an uncorrectable memory error (RAS)",
+    "3": "the scheduler firmware (MES) did not answer",
+    "4": "the compute scheduler (HWS) hung",
+}
+#: NVIDIA's catalogue of Xid errors; those of a program's own making (13, 31, 43, 45) end the program and leave the card well.
+_XIDS: Mapping[int, tuple[str, str]] = {
+    8: ("hung", "the GPU stopped processing (Xid 8)"),
+    48: ("failed", "a double-bit memory error that cannot be corrected (Xid 48)"),
+    62: ("failed", "the GPU's micro-controller halted (Xid 62)"),
+    79: ("lost", "the GPU has fallen off the bus (Xid 79)"),
+    95: ("failed", "an uncontained memory error (Xid 95)"),
+    119: ("failed", "the GPU's firmware (GSP) does not answer (Xid 119)"),
+    120: ("failed", "an error in the GPU's firmware (GSP, Xid 120)"),
+    154: ("failed", "the driver asks for a recovery action (Xid 154)"),
+}
+
+
+class Cards:
+    """Places the kernel's records on the card they are about and tells the story."""
+
+    def __init__(self, beliefs: Beliefs) -> None:
+        self._beliefs = beliefs
+        self._named: tuple[Entity, float] | None = None
+
+    def dump(self) -> list[str | float] | None:
+        """The card named last and when, for a checkpoint."""
+        return None if self._named is None else [self._named[0].name, self._named[1]]
+
+    def load(self, named: tuple[str, float] | None) -> None:
+        """Take back what `dump` gave."""
+        self._named = None if named is None else (Entity("gpu", named[0]), named[1])
+
+    def place(self, event: Event) -> Event:
+        """The event with its card as entity; unchanged when it is about no card."""
+        if event.entity.scope != "host" or not event.name.startswith(("gpu_", "nvidia_")):
+            return event
+        address = _ADDRESS.match(str(event.fields.get("pci", "")).lower())
+        if address is not None:
+            card = Entity("gpu", f"{address[1]}.{address[2] or '0'}")
+            self._named = (card, event.at)
+            return replace(event, entity=card)
+        return replace(event, entity=self._nameless(event.at))
+
+    def _nameless(self, at: float) -> Entity:
+        if self._named is not None and at - self._named[1] <= _SAME_STORY:
+            return self._named[0]
+        known = [entity for entity in self._beliefs.facts.entities() if entity.scope == "gpu" and self._is_amd(entity)]
+        # older kernels name no card; where there are several, nobody can tell which
+        return known[0] if len(known) == 1 else Entity("gpu", "amdgpu")
+
+    def _is_amd(self, entity: Entity) -> bool:
+        vendor = self._beliefs.facts.last(entity, "gpu.vendor")
+        return vendor is not None and vendor.value == "amd"
+
+    def incident(self, event: Event) -> Event | None:
+        """The story with this event in it; None when it adds nothing."""
+        if event.entity.scope != "gpu":
+            return None
+        _, last = self._beliefs.happened(event.entity, INCIDENT.name, float("-inf"))
+        before = dict(last.fields) if last is not None else {}
+        if last is not None and before.get("state") in ("resetting", "resuming") and event.at - last.at > _LONGEST_RESET:
+            # its end was not seen
+            before = {}
+        after = advance(before, event)
+        if after is None or after == before:
+            return None
+        after |= self._users(event.entity, before if _goes_on(before) else {})
+        return Event(event.at, INCIDENT.name, event.entity, after, event.source, event.line, event.n)
+
+    def _users(self, card: Entity, before: Mapping[str, Value]) -> dict[str, Value]:
+        """Servers that hold memory on the card, those that died of it in this story included; nothing where that is not known."""
+        users = {name for name in str(before.get("servers", "")).split(", ") if name}
+        units = set()
+        runs = {entity: run for entity, run in self._beliefs.runs.items() if entity.scope == "server"}
+        held = {e: self._beliefs.facts.last(e, "server.gpu_cards") for e, run in runs.items() if not run.gone}
+        for entity, cards in held.items():
+            if cards is not None and card.name in str(cards.value).split(","):
+                users.add(entity.name)
+                unit = self._beliefs.facts.last(entity, "server.unit")
+                units.add(str(unit.value) if unit is not None else "")
+        # without any server that was ever seen, nobody has looked yet
+        if not users and "servers" not in before and (not runs or None in held.values()):
+            return {}
+        unit_name = units.pop() if len(users) == 1 and len(units) == 1 else str(before.get("unit", "")) if len(users) == 1 else ""
+        return {"servers": ", ".join(sorted(users)), "unit": unit_name}
+
+
+def _goes_on(before: Mapping[str, Value]) -> bool:
+    return before.get("state", "") not in _CALM or before.get("state") == "trouble"
+
+
+def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | None:
+    """Fields of the story after `event`; None for an event that has no part in it. Pure: `before` are the fields so far."""
+    state = str(before.get("state", ""))
+    fields = event.fields
+    match event.name:
+        case "gpu_trouble":
+            return {"state": "trouble", "what": _said(event)} if state in _CALM else None
+        case "gpu_ring_timeout":
+            if state not in (*_CALM, "hung"):
+                # the other queues time out while the card is reset, and those of a dead card for ever
+                return None
+            return {"state": "hung", "what": f"queue {fields.get('ring', '')} timed out", "ring": fields.get("ring", "")}
+        case "gpu_hang_process":
+            if state != "hung" or "pid" in before:
+                return None
+            return {**before, **{key: fields[key] for key in ("comm", "pid") if key in fields}}
+        case "gpu_reset_begin":
+            kept = {k: before[k] for k in ("ring", "comm", "pid", "servers", "unit") if k in before and _goes_on(before)}
+            source = _RESET_SOURCES.get(str(fields.get("reset_source", "")))
+            return {
+                **kept,
+                "state": "resetting",
+                "what": str(before["what"]) if state == "hung" else source or "the driver resets it",
+                "vram_lost": False,
+                **({"reset_source": source} if source else {}),
+            }
+        case "gpu_vram_lost":
+            return {**before, "vram_lost": True} if state else None
+        case "gpu_reset_resuming":
+            return {**before, "state": "resuming"} if state == "resetting" else None
+        case "gpu_queue_reset_done":
+            return {**before, "state": "queue-reset"} if state == "hung" else None
+        case "gpu_reset_done":
+            return {**before, "state": "recovered"} if state in ("resetting", "resuming") else None
+        case "gpu_reset_failed":
+            return _failed(before, _said(event))
+        case "gpu_wedged":
+            return _wedged(before, str(fields.get("recovery", "")))
+        case "gpu_overheated":
+            return (
+                None if state == "overheated" else {"state": "overheated", "what": "it is over its highest temperature (SW CTF)"}
+            )
+        case "nvidia_xid":
+            return _xid(before, fields)
+        case "gpu_removed":
+            return {**before, "state": "removed", "what": "the card was removed from the bus"}
+        case "gpu_added":
+            return {"state": "ok", "what": "the card is there again"} if state else None
+    return None
+
+
+def _said(event: Event) -> str:
+    """The driver's words without the names in front, which differ by version."""
+    return _DRIVER.sub("", event.line)
+
+
+def _failed(before: Mapping[str, Value], why: str) -> dict[str, Value] | None:
+    lost = "lost from bus" in why or "ret = -19" in why
+    if before.get("state") == "lost" or (before.get("state") == "failed" and not lost):
+        # the driver goes on complaining about a card that is dead
+        return None
+    return {**before, "state": "lost" if lost else "failed", "what": why}
+
+
+def _wedged(before: Mapping[str, Value], recovery: str) -> dict[str, Value] | None:
+    """``none`` says that a reset was enough; else it names what is (Documentation/gpu/drm-uapi.rst, device wedging)."""
+    state = before.get("state")
+    if "none" in recovery.split(",") or "recovered" in recovery:
+        ended = {"hung": "queue-reset", "resetting": "recovered", "resuming": "recovered"}.get(str(state))
+        return {**before, "state": ended} if ended else None
+    if state in ("failed", "lost"):
+        return None
+    return {**before, "state": "failed", "what": f"the driver gave the card up (device wedged: {recovery or 'needs recovery'})"}
+
+
+def _xid(before: Mapping[str, Value], fields: Mapping[str, Value]) -> dict[str, Value] | None:
+    code = fields.get("code")
+    known = _XIDS.get(code) if isinstance(code, int) else None
+    if known is None or not isinstance(code, int):
+        return None
+    if code == 154 and str(fields.get("why", "")).rstrip().endswith("to 0x0 (None)"):
+        return {"state": "recovered", "what": "the driver needs no recovery action any more (Xid 154)", "code": code}
+    if before.get("state") == "lost" or (code == 154 and before.get("state") in ("failed", "hung")):
+        # what comes after says less than what came first
+        return None
+    story: dict[str, Value] = {"state": known[0], "what": known[1], "code": code}
+    return story | {key: fields[key] for key in ("comm", "pid") if key in fields}

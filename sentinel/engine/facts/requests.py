@@ -1,0 +1,311 @@
+"""What becomes of requests, told by a server line by line, as single events that a rule can count.
+
+One request prints five lines and more, and none of them says by itself that something is wrong: that a prompt was evaluated
+anew shows in its timing beside the similarity with which its slot was chosen; that every request fails, in what lies between two
+errors; that a server stands still, in what is missing between clients that give up. So the lines are joined here, with a few
+numbers for each server, into three events whose field `in_a_row` says how often it came without anything better between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sentinel.model.entity import Entity, Scope, Value
+from sentinel.model.event import EventDef
+
+PROMPT_TURN = EventDef(
+    name="prompt_turn",
+    source="llama-server",
+    patterns=(),
+    fields={
+        "in_a_row": "int",
+        "why": "text",
+        "n": "int",
+        "total": "int",
+        "seconds": "float",
+        "similarity": "float",
+        "percent_same": "int",
+        "forced": "flag",
+    },
+    help=(
+        "A long prompt was evaluated anew although most of it was known, made from the lines of one request; in_a_row counts "
+        "such requests, and is 0 once when one is answered from the cache again. why is kept-nothing (similar, all was lost), "
+        "front-changed (the same conversation, longer, that begins in another way) or displaced (others had its slot)."
+    ),
+)
+REQUEST_OUTCOME = EventDef(
+    name="request_outcome",
+    source="llama-server",
+    patterns=(),
+    fields={"in_a_row": "int", "why": "text", "task": "int"},
+    help="A request failed inside the server; in_a_row counts those without a success between, and is 0 once after a success.",
+)
+CLIENTS_GIVE_UP = EventDef(
+    name="clients_give_up",
+    source="llama-server",
+    patterns=(),
+    fields={"in_a_row": "int", "silent_seconds": "float", "shows_progress": "flag"},
+    help=(
+        "A client gave up while nothing was begun, finished or generated since the client before it did; silent_seconds since "
+        "the last line about any work; shows_progress: this build prints how far a long request has come. in_a_row is 0 once "
+        "after work."
+    ),
+)
+DERIVED = (PROMPT_TURN, REQUEST_OUTCOME, CLIENTS_GIVE_UP)
+
+#: Lines that have a part in it. The engine asks for others never.
+TAKEN = frozenset(
+    {
+        "slot_selected",
+        "request_started",
+        "full_reprocessing",
+        "timing_header",
+        "prompt_timing",
+        "generation_timing",
+        "request_finished",
+        "request_failed",
+        "request_overflow",
+        "batch_overflow",
+        "pool_request_failed",
+        "answer_failed",
+        "request_cancelled",
+        "prompt_progress",
+        "prompt_advanced",
+        "generation_progress",
+    }
+)
+_FAILED = frozenset({"request_failed", "request_overflow", "batch_overflow", "pool_request_failed", "answer_failed"})
+_WORK = TAKEN - _FAILED - {"request_cancelled", "timing_header"}
+#: A prompt that took less is no trouble to anybody, whatever was lost. Milliseconds.
+_LONG_PROMPT = 10_000.0
+#: Failures that lie further apart are not one series. Seconds.
+_SERIES = 900.0
+#: What is wrong with the request itself: the server is well. (Sizes, events of their own, are what context-collapse is about.)
+_SENDERS_OWN = re.compile(
+    r"[Ff]ailed to (?:parse grammar|format input)|[Ii]nvalid slot|Unable to (?:save|restore) slot|contains invalid tokens"
+    r"|not supported by multimodal|json_schema|must be (?:provided|a string)|rerank task|aLoRA|must fit in one batch"
+)
+_MOST_SLOTS = 256
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The request that a slot works on, as far as it was told."""
+
+    task: int = -1
+    similarity: float = -1.0
+    forced: bool = False
+    evaluated: int = -1
+    ms: float = 0.0
+    generated: int = -1
+    held: int = -1
+
+
+@dataclass(slots=True)
+class _Server:
+    slots: dict[int, _Slot] = field(default_factory=dict)
+    #: the slot of the lines that name none, in builds before 2026
+    current: int = 0
+    #: long prompts evaluated anew without one from the cache between; the same by a changed front; tokens of the last long prompt
+    kept_nothing: int = 0
+    grown: int = 0
+    long_prompt: int = 0
+    others_between: int = 0
+    #: failures in a row, when the last came, tasks that failed or were given up, and one that seems to have succeeded
+    failures: int = 0
+    failed_at: float = 0.0
+    ended_ill: deque[int] = field(default_factory=lambda: deque(maxlen=64))
+    perhaps: int = -1
+    #: clients that gave up since the last work, and when that was
+    given_up: int = 0
+    worked_at: float = -1.0
+    shows_progress: bool = False
+
+
+class Requests:
+    """Reads the lines of all servers."""
+
+    def __init__(self) -> None:
+        self._servers: dict[Entity, _Server] = {}
+
+    def renewed(self, entity: Entity) -> None:
+        """A new run of this server begins."""
+        self._servers.pop(entity, None)
+
+    def line(self, name: str, fields: Mapping[str, Value], entity: Entity, at: float) -> Iterable[tuple[str, dict[str, Value]]]:
+        """Events, name and fields, that this line completes."""
+        server = self._servers.setdefault(entity, _Server())
+        out: list[tuple[str, dict[str, Value]]] = []
+        if name in _WORK:
+            if server.given_up >= 2:
+                out.append((CLIENTS_GIVE_UP.name, {"in_a_row": 0}))
+            server.given_up, server.worked_at = 0, at
+            server.shows_progress |= name in ("prompt_progress", "generation_progress")
+        if name in _FAILED:
+            out += _failed(server, name, fields, at)
+        elif name == "request_cancelled":
+            out += _cancelled(server, _number(fields, "task"), at)
+        else:
+            out += _worked(server, name, fields)
+        return out
+
+    def rename(self, old: Entity, new: Entity) -> None:
+        """A server that was known by a makeshift name."""
+        if (known := self._servers.pop(old, None)) is not None:
+            self._servers[new] = known
+
+    def dump(self) -> list[list[Any]]:
+        """Plain data for a snapshot."""
+        return [
+            [
+                e.scope,
+                e.name,
+                {**asdict(s), "slots": [[n, asdict(x)] for n, x in s.slots.items()], "ended_ill": list(s.ended_ill)},
+            ]
+            for e, s in self._servers.items()
+        ]
+
+    def load(self, rows: Iterable[tuple[Scope, str, Mapping[str, Any]]]) -> None:
+        """Take back what `dump` gave."""
+        for scope, name, data in rows:
+            slots = {int(number): _Slot(**kept) for number, kept in data["slots"]}
+            ended = deque((int(task) for task in data["ended_ill"]), maxlen=64)
+            self._servers[Entity(scope, name)] = _Server(**{**data, "slots": slots, "ended_ill": ended})
+
+
+def _number(fields: Mapping[str, Value], key: str, default: int = -1) -> int:
+    value = fields.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _failed(server: _Server, name: str, fields: Mapping[str, Value], at: float) -> Iterable[tuple[str, dict[str, Value]]]:
+    task, why = _number(fields, "task"), str(fields.get("why", ""))
+    out = list(_confirmed(server, task))
+    if server.perhaps == task:
+        server.perhaps = -1
+    server.ended_ill.append(task)
+    if name not in ("request_failed", "answer_failed") or _SENDERS_OWN.search(why):
+        return out
+    server.failures = server.failures + 1 if at - server.failed_at <= _SERIES else 1
+    server.failed_at = at
+    return [*out, (REQUEST_OUTCOME.name, {"in_a_row": server.failures, "why": why, "task": task})]
+
+
+def _confirmed(server: _Server, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
+    """What was released before, and failed in no line up to one about another task, has succeeded."""
+    if server.perhaps in (-1, task):
+        return ()
+    server.perhaps = -1
+    return _succeeded(server)
+
+
+def _succeeded(server: _Server) -> Iterable[tuple[str, dict[str, Value]]]:
+    if server.failures == 0:
+        return ()
+    server.failures = 0
+    return ((REQUEST_OUTCOME.name, {"in_a_row": 0}),)
+
+
+def _cancelled(server: _Server, task: int, at: float) -> Iterable[tuple[str, dict[str, Value]]]:
+    if server.perhaps == task:
+        server.perhaps = -1
+    if task in server.ended_ill:
+        # each failed request is cancelled by the server's own HTTP side as well
+        return ()
+    server.ended_ill.append(task)
+    if server.worked_at < 0.0:
+        # no line about work was ever seen: at -lv 2 none is printed, and their absence says nothing
+        return ()
+    server.given_up += 1
+    silent = round(max(0.0, at - server.worked_at), 1)
+    said: dict[str, Value] = {"in_a_row": server.given_up, "silent_seconds": silent, "shows_progress": server.shows_progress}
+    return ((CLIENTS_GIVE_UP.name, said),)
+
+
+def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable[tuple[str, dict[str, Value]]]:
+    number = _number(fields, "slot", server.current)
+    slot = server.slots.get(number)
+    if slot is None:
+        if len(server.slots) >= _MOST_SLOTS:
+            server.slots.clear()
+        slot = server.slots[number] = _Slot()
+    server.current = number
+    task = _number(fields, "task")
+    match name:
+        case "slot_selected":
+            similarity = fields.get("similarity")
+            # by its number: nobody compared; as the least recently used: what was compared was below the threshold of 0.1
+            unlike = -1.0 if fields.get("by") == "id" else 0.0
+            server.slots[number] = _Slot(similarity=similarity if isinstance(similarity, float) else unlike)
+        case "request_started":
+            if slot.task != -1:
+                slot = server.slots[number] = _Slot()
+            slot.task = task
+            return _confirmed(server, task)
+        case "full_reprocessing":
+            slot.forced = True
+        case "prompt_timing":
+            ms = fields.get("ms")
+            slot.evaluated, slot.ms = _number(fields, "n"), ms if isinstance(ms, float) else 0.0
+        case "generation_timing":
+            slot.generated = _number(fields, "n")
+            server.perhaps = -1
+            return [*_succeeded(server), *_over(server, number)]
+        case "request_finished":
+            slot.held = _number(fields, "n_tokens")
+            out = list(_confirmed(server, task))
+            if task not in server.ended_ill:
+                server.perhaps = task
+            return [*out, *_over(server, number)]
+    return ()
+
+
+def _over(server: _Server, number: int) -> Iterable[tuple[str, dict[str, Value]]]:
+    """Judge a turn when all is known of it: builds up to 2025 print the release before the timing, later ones after it."""
+    slot = server.slots[number]
+    if min(slot.evaluated, slot.generated, slot.held) < 0:
+        return ()
+    server.slots[number] = _Slot()
+    total = max(slot.evaluated, slot.held - slot.generated)
+    before = server.long_prompt
+    if total < before // 4:
+        server.others_between += 1
+        return ()
+    kept = total - slot.evaluated
+    grew = total - before
+    again = before > 0 and 0 < grew <= before // 2
+    long = slot.ms >= _LONG_PROMPT
+    lost = slot.similarity * total - kept
+    if long and (lost >= 0.6 * total or (slot.forced and slot.similarity < 0.0 and kept <= total // 5)):
+        server.kept_nothing += 1
+        server.grown += again
+        why, row = "kept-nothing", server.kept_nothing
+    elif long and again and slot.evaluated >= max(4 * total // 10, 3 * grew):
+        server.grown += 1
+        why, row = ("displaced" if server.others_between > server.grown else "front-changed"), server.grown
+    else:
+        better = kept > total // 2 and total >= before // 2
+        if not better:
+            # another conversation: not a word about the one before
+            server.long_prompt, server.others_between = (total, 0) if long else (before, server.others_between)
+            return ()
+        was = max(server.kept_nothing, server.grown)
+        server.kept_nothing = server.grown = server.others_between = 0
+        server.long_prompt = total
+        return ((PROMPT_TURN.name, {"in_a_row": 0}),) if was else ()
+    server.long_prompt = total
+    said: dict[str, Value] = {
+        "in_a_row": row,
+        "why": why,
+        "n": slot.evaluated,
+        "total": total,
+        "seconds": round(slot.ms / 1000.0, 1),
+        "forced": slot.forced,
+    }
+    if slot.similarity >= 0.0:
+        said |= {"similarity": slot.similarity, "percent_same": round(100 * slot.similarity)}
+    return ((PROMPT_TURN.name, said),)

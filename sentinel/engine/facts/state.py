@@ -1,0 +1,181 @@
+"""All that is believed: facts, windows, events, runs of servers, and which sources are watched at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.event_log import EventLog
+from sentinel.engine.facts.store import Fact, FactStore
+from sentinel.engine.facts.window import Window
+from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.event import EventDef
+from sentinel.model.reading import Event
+from sentinel.model.rule import WindowDef
+
+#: Lines that a server prints before the line by which its start is known (warnings of the argument parser, driver errors)
+#: belong to that start. Measured on the recordings: at most 0.05 s; a whole batch of old lines carries one time.
+_BEFORE_START = 5.0
+
+
+@dataclass(slots=True)
+class Run:
+    """The present run of a server."""
+
+    start: float
+    pid: int = 0
+    #: the process was seen, so `start` is the kernel's own figure
+    exact: bool = False
+    gone: bool = False
+    #: when the process was last known to run or seen to have ended
+    gone_at: float = 0.0
+    #: what its log had said of the server when the process was seen to have ended, and when that was read
+    state_before: tuple[Value, float] | None = None
+
+
+class Beliefs:
+    """Implements what rule evaluation may ask (rules.evaluate.World)."""
+
+    def __init__(self, event_defs: Mapping[str, EventDef]) -> None:
+        self.facts = FactStore()
+        self.log = EventLog()
+        self.runs: dict[Entity, Run] = {}
+        #: log sources that were read, by entity
+        self.heard: set[tuple[Entity, str]] = set()
+        self._windows: dict[tuple[Entity, str, float], Window] = {}
+        self._wanted: dict[str, set[float]] = {}
+        self._event_defs = event_defs
+
+    def use(self, event_defs: Mapping[str, EventDef], windows: Iterable[WindowDef]) -> None:
+        """Follow another rule set: keep the windows that are still wanted."""
+        self._event_defs = event_defs
+        self._wanted = {}
+        for window in windows:
+            self._wanted.setdefault(window.signal, set()).add(window.over)
+        self._windows = {k: w for k, w in self._windows.items() if k[2] in self._wanted.get(k[1], set())}
+
+    def put(self, entity: Entity, signal: str, value: Value | Unknown, at: float, source: str) -> bool:
+        """Believe a value; True if that can change a verdict."""
+        changed = self.facts.put(entity, signal, value, at, source)
+        overs = self._wanted.get(signal)
+        if overs and isinstance(value, int | float):
+            for over in overs:
+                key = (entity, signal, over)
+                if key not in self._windows:
+                    self._windows[key] = Window(over)
+                self._windows[key].add(at, float(value))
+            return True
+        return changed
+
+    # --- what rules may ask ---
+
+    def fact(self, entity: Entity, signal: str, at: float) -> Fact | None:
+        """A fresh fact, or None."""
+        return self.facts.get(entity, signal, at)
+
+    def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
+        """All facts, those too old to believe included."""
+        return self.facts.of(entity)
+
+    def why_missing(self, entity: Entity, signal: str, at: float) -> str:
+        """Why there is none and what would provide it."""
+        return self.facts.why_missing(entity, signal, at)
+
+    def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
+        """A window reduced to a number."""
+        kept = self._windows.get((entity, window.signal, window.over))
+        return kept.take(window.take, at) if kept is not None else None
+
+    def samples(self, entity: Entity, window: WindowDef, at: float) -> tuple[int, float | None]:
+        """How many samples a window holds, and when the newest was taken; None where there is none."""
+        kept = self._windows.get((entity, window.signal, window.over))
+        return kept.held(at) if kept is not None else (0, None)
+
+    def happened(self, entity: Entity, event: str, since: float) -> tuple[int, Event | None]:
+        """How often since then, and the last."""
+        return self.log.since(entity, event, since)
+
+    def run_start(self, entity: Entity) -> float:
+        """When the server's present run began; the beginning of time for what has no runs."""
+        run = self.runs.get(entity)
+        if run is None:
+            return float("-inf")
+        return run.start - (0.5 if run.exact else _BEFORE_START)
+
+    def observed(self, entity: Entity, event: str) -> str:
+        """Empty if the absence of this event means something, else why it does not."""
+        definition = self._event_defs.get(event)
+        kind = definition.source if definition is not None else ""
+        if kind == "llama-server":
+            readable = self.facts.last(entity, "server.log_readable")
+            if (entity, kind) in self.heard or (readable is not None and readable.value is True):
+                return ""
+            where = self.facts.last(entity, "server.log_where")
+            if where is not None and where.value:
+                return f"its log is not read: {where.value}"
+            return f"its log is not read; {CATALOGUE['server.log_readable'].provide}"
+        if kind == "kernel":
+            readable = self.facts.last(HOST, "host.kernel_log_readable")
+            if (HOST, kind) in self.heard or (readable is not None and readable.value is True):
+                return ""
+            why = self.facts.last(HOST, "host.kernel_log_why")
+            if why is not None and why.value:
+                return str(why.value)
+            return self.facts.why_missing(HOST, "host.kernel_log_readable", float("inf"))
+        return ""
+
+    def rename(self, old: Entity, new: Entity) -> set[str]:
+        """Two names turn out to be one entity: what was believed under the old one goes over. Returns the signals moved."""
+        self.heard |= {(new, kind) for entity, kind in self.heard if entity == old}
+        moved = self.facts.rename(old, new)
+        self.log.rename(old, new)
+        self.remove(old)
+        return moved
+
+    def remove(self, entity: Entity) -> None:
+        """Forget an entity altogether."""
+        self.facts.remove(entity)
+        self.log.remove(entity)
+        self.runs.pop(entity, None)
+        self.heard = {pair for pair in self.heard if pair[0] != entity}
+        self._windows = {key: window for key, window in self._windows.items() if key[0] != entity}
+
+    # --- checkpoint ---
+
+    def dump(self) -> dict[str, Any]:
+        """Plain data for a checkpoint. Windows start anew after a restart."""
+        return {
+            "facts": self.facts.dump(),
+            "events": self.log.dump(),
+            "runs": [[e.scope, e.name, r.start, r.pid, r.exact, r.gone, r.gone_at] for e, r in self.runs.items()],
+        }
+
+    def load(self, data: Mapping[str, Any]) -> None:
+        """Take back what `dump` gave."""
+        self.facts.load(data.get("facts", []))
+        self.log.load(data.get("events", []))
+        for scope, name, start, pid, exact, gone, gone_at in data.get("runs", []):
+            self.runs[Entity(scope, name)] = Run(start, pid, exact, gone, gone_at)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What `dump` leaves out because it need not survive a restart, but without which a replay would differ."""
+        return {
+            **self.facts.dump_gaps(),
+            "last_words": [[e.scope, e.name, *r.state_before] for e, r in self.runs.items() if r.state_before is not None],
+            "heard": sorted([e.scope, e.name, kind] for e, kind in self.heard),
+            "windows": [[e.scope, e.name, signal, over, w.dump()] for (e, signal, over), w in self._windows.items()],
+        }
+
+    def resume(self, data: Mapping[str, Any]) -> None:
+        """Take back what `snapshot` gave, after `load`."""
+        self.facts.load_gaps(data["entities"], data["unknown"])
+        for scope, name, said, at in data["last_words"]:
+            self.runs[Entity(scope, name)].state_before = (said, at)
+        self.heard = {(Entity(scope, name), kind) for scope, name, kind in data["heard"]}
+        for scope, name, signal, over, samples in data["windows"]:
+            if over in self._wanted.get(signal, ()):
+                window = self._windows[(Entity(scope, name), signal, over)] = Window(over)
+                for at, value in samples:
+                    window.add(at, value)

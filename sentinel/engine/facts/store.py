@@ -1,0 +1,168 @@
+"""What is believed now about each entity, how old it is, and, where it is not known, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.signal import Signal, SignalOrigin
+
+
+class Fact(NamedTuple):
+    """A believed value: when it was last confirmed (epoch seconds) and by which source.
+
+    A named tuple, for a busy server's log confirms facts with every request.
+    """
+
+    value: Value
+    at: float
+    source: str
+
+
+def _typed(signal: Signal, value: Value) -> Value:
+    """Bring a value to its signal's type; a float signal accepts an int, nothing else is converted silently."""
+    if signal.type == "flag" and isinstance(value, bool):
+        return value
+    if signal.type == "text" and isinstance(value, str):
+        return value
+    if signal.type == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if signal.type == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"signal {signal.name} is {signal.type}, got {value!r}")
+
+
+class FactStore:
+    """Facts by entity and signal. Times are data: every look-up says at which time it asks."""
+
+    def __init__(self) -> None:
+        self._facts: dict[Entity, dict[str, Fact]] = {}
+        self._unknown: dict[Entity, dict[str, str]] = {}
+
+    def put(self, entity: Entity, name: str, value: Value | Unknown, at: float, source: str) -> bool:
+        """Store a value; True if what is believed changed. Raises KeyError for a signal that is not in the catalogue."""
+        signal = CATALOGUE[name]
+        facts = self._facts.setdefault(entity, {})
+        if isinstance(value, Unknown):
+            self._unknown.setdefault(entity, {})[name] = value.why
+            return facts.pop(name, None) is not None
+        typed = _typed(signal, value)
+        if unknown := self._unknown.get(entity):
+            unknown.pop(name, None)
+        old = facts.get(name)
+        facts[name] = Fact(typed, at, source)
+        if old is None or old.value != typed:
+            return True
+        return signal.stale_after is not None and at - old.at > signal.stale_after
+
+    def get(self, entity: Entity, name: str, at: float) -> Fact | None:
+        """The fact if it is known and fresh enough at time `at`."""
+        facts = self._facts.get(entity)
+        fact = facts.get(name) if facts is not None else None
+        if fact is None:
+            return None
+        stale_after = CATALOGUE[name].stale_after
+        if stale_after is not None and at - fact.at > stale_after:
+            return None
+        return fact
+
+    def last(self, entity: Entity, name: str) -> Fact | None:
+        """The fact however old it is: for what was true just before something ended."""
+        return self._facts.get(entity, {}).get(name)
+
+    def why_missing(self, entity: Entity, name: str, at: float) -> str:
+        """One sentence on why `get` has no answer and what would provide it."""
+        signal = CATALOGUE[name]
+        if why := self._unknown.get(entity, {}).get(name):
+            return why
+        cure = f"; to provide it: {signal.provide}" if signal.provide else ""
+        fact = self._facts.get(entity, {}).get(name)
+        if fact is not None:
+            return f"last read {at - fact.at:.0f} s ago by {fact.source}, too old to believe{cure}"
+        return f"not read yet{cure}"
+
+    def forget(
+        self,
+        entity: Entity,
+        origins: tuple[SignalOrigin, ...],
+        before: float | None = None,
+        but: frozenset[str] = frozenset(),
+    ) -> set[str]:
+        """Drop facts of these origins, older than `before` if given, `but` some; returns the names of the signals dropped."""
+        facts = self._facts.get(entity, {})
+        gone = {
+            name
+            for name, fact in facts.items()
+            if CATALOGUE[name].origin in origins and name not in but and (before is None or fact.at < before)
+        }
+        for name in gone:
+            del facts[name]
+        unknown = self._unknown.get(entity, {})
+        for name in [n for n in unknown if CATALOGUE[n].origin in origins]:
+            del unknown[name]
+        return gone
+
+    def drop(self, entity: Entity, name: str) -> bool:
+        """Forget one fact; True if there was one."""
+        return self._facts.get(entity, {}).pop(name, None) is not None
+
+    def entities(self) -> Iterator[Entity]:
+        """Every entity that has facts or known gaps."""
+        yield from sorted(self._facts.keys() | self._unknown.keys(), key=lambda e: (e.scope, e.name))
+
+    def rename(self, old: Entity, new: Entity) -> set[str]:
+        """Give what is believed of one entity to another that is the same; newer facts win. Returns the signals moved."""
+        moved = set()
+        target = self._facts.setdefault(new, {})
+        for name, fact in self._facts.pop(old, {}).items():
+            if name not in target or target[name].at < fact.at:
+                target[name] = fact
+                moved.add(name)
+        self._unknown.pop(old, None)
+        return moved
+
+    def remove(self, entity: Entity) -> None:
+        """Forget an entity altogether."""
+        self._facts.pop(entity, None)
+        self._unknown.pop(entity, None)
+
+    def of(self, entity: Entity) -> Mapping[str, Fact]:
+        """All facts of an entity, stale ones included."""
+        return self._facts.get(entity, {})
+
+    def unknowns(self, entity: Entity) -> Mapping[str, str]:
+        """Signals of an entity that a source tried to read and could not, each with the reason."""
+        return self._unknown.get(entity, {})
+
+    def dump(self) -> list[list[Any]]:
+        """Plain data for a checkpoint."""
+        return [[e.scope, e.name, name, f.value, f.at, f.source] for e, facts in self._facts.items() for name, f in facts.items()]
+
+    def load(self, rows: list[list[Any]]) -> None:
+        """Take back what `dump` gave; rows of signals that no longer exist are dropped."""
+        for scope, name, signal, value, at, source in rows:
+            spec = CATALOGUE.get(signal)
+            if spec is None:
+                continue
+            try:
+                typed = _typed(spec, value)
+            except TypeError:
+                continue
+            self._facts.setdefault(Entity(scope, name), {})[signal] = Fact(typed, at, source)
+
+    def dump_gaps(self) -> dict[str, list[list[str]]]:
+        """What `dump` leaves out: entities of which nothing is known any more, and why what is not known is not."""
+        return {
+            "entities": [[e.scope, e.name] for e in self._facts],
+            "unknown": [[e.scope, e.name, name, why] for e, whys in self._unknown.items() for name, why in whys.items()],
+        }
+
+    def load_gaps(self, entities: list[list[Any]], unknown: list[list[Any]]) -> None:
+        """Take back what `dump_gaps` gave."""
+        for scope, name in entities:
+            self._facts.setdefault(Entity(scope, name), {})
+        for scope, name, signal, why in unknown:
+            if signal in CATALOGUE:
+                self._unknown.setdefault(Entity(scope, name), {})[signal] = why

@@ -1,0 +1,179 @@
+"""What readings teach: facts from values and from wordings, and when what was believed is void. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sentinel.engine.facts.attribution import Attribution
+from sentinel.engine.facts.baselines import EVENTS as SPEED_EVENTS
+from sentinel.engine.facts.baselines import Speeds
+from sentinel.engine.facts.state import Beliefs, Run
+from sentinel.engine.log.claims import Recalled
+from sentinel.engine.log.extractor import Match
+from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGone
+from sentinel.model.signal import SignalOrigin
+
+_LAST_WORDS = ("stopping", "failed")
+#: What a server is called by and who runs it, which its next process has in common with the last.
+_LASTING = frozenset(
+    {
+        "server.unit",
+        "server.user_unit",
+        "server.container",
+        "server.user",
+        "server.host",
+        "server.port",
+        "server.front_end",
+    }
+)
+
+
+class Learning:
+    """Changes what is believed. `healthy(entity)`: nothing is known that makes it slow. `touched(signal, entity)` hears of each
+    change, `renewed(entity)` of a new run or an end, `renamed(old, new)` of a server that was known by a makeshift name."""
+
+    def __init__(
+        self,
+        beliefs: Beliefs,
+        attribution: Attribution,
+        speeds: Speeds,
+        healthy: Callable[[Entity], bool],
+        touched: Callable[[str, Entity], None],
+        renewed: Callable[[Entity], None],
+        renamed: Callable[[Entity, Entity], None],
+    ) -> None:
+        self._beliefs = beliefs
+        self._attribution = attribution
+        self._speeds = speeds
+        self._healthy = healthy
+        self._touched = touched
+        self._renewed = renewed
+        self._renamed = renamed
+
+    def line(self, match: Match | Recalled, entity: Entity, reading: LogLines | ClaimedLines) -> None:
+        """Facts that a wording teaches. A fact is as old as its reading, not as the line: it was believed from then on."""
+        definition = match.event
+        if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
+            return
+        for signal in definition.forgets:
+            if self._beliefs.facts.drop(entity, signal):
+                self._touched(signal, entity)
+        values: dict[str, Value | Unknown] = {}
+        if definition.const:
+            values |= definition.const
+            run = self._beliefs.runs.get(entity)
+            if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
+                # Its process is known to have ended; the last lines of its log are read after that.
+                del values["server.state"]
+        if definition.sets or definition.adds:
+            fields = match.fields
+            for signal, name in definition.sets.items():
+                if name in fields:
+                    values[signal] = fields[name]
+            for signal, name in definition.adds.items():
+                more = fields.get(name)
+                if isinstance(more, int | float) and not isinstance(more, bool):
+                    old = self._beliefs.facts.last(entity, signal)
+                    base = old.value if old is not None and isinstance(old.value, int | float) else 0
+                    if abs(base + more) < 1 << 62:
+                        # More would be no number for a rule.
+                        values[signal] = base + more
+        if entity.scope == "server" and definition.source == "llama-server":
+            self._narrow(entity, match, values)
+        if definition.name in SPEED_EVENTS and entity.scope == "server":
+            live = not reading.backlog
+            values |= self._speeds.line(
+                definition.name, match.fields, entity, reading.at, live=live, healthy=lambda: self._healthy(entity)
+            )
+        if values:
+            self.values(entity, values, reading.at, reading.source)
+
+    def _narrow(self, entity: Entity, match: Match | Recalled, values: dict[str, Value | Unknown]) -> None:
+        """Each wording was seen in a range of builds; together they bound the server's build."""
+        builds = match.event.patterns[match.pattern_index].builds
+        if builds.low is not None:
+            low = self._beliefs.facts.last(entity, "server.build_low")
+            if low is None or int(low.value) < builds.low:
+                values["server.build_low"] = builds.low
+        if builds.high is not None:
+            high = self._beliefs.facts.last(entity, "server.build_high")
+            if high is None or int(high.value) > builds.high:
+                values["server.build_high"] = builds.high
+
+    def run_started(self, entity: Entity, at: float, read_at: float) -> None:
+        """The log of a server begins anew: what its log taught of the run before is forgotten."""
+        run = self._beliefs.runs.get(entity)
+        if run is None:
+            self._beliefs.runs[entity] = Run(at)
+        elif not run.exact or at - run.start > 10.0 or (run.gone and at > run.gone_at):
+            if run.gone:
+                # Nobody has scanned for this process yet: what the one before was asked for does not count for it.
+                self._forget(entity, ("process", "model"), but=_LASTING)
+            self._beliefs.runs[entity] = Run(at, run.pid)
+        self._forget(entity, ("log",))
+        self._speeds.renewed(entity)
+        if read_at >= at:
+            self._renewed(entity)
+
+    def values(self, entity: Entity, values: Mapping[str, Value | Unknown], at: float, source: str) -> None:
+        """Believe values that were read together."""
+        for signal, value in values.items():
+            if self._beliefs.put(entity, signal, value, at, source):
+                self._touched(signal, entity)
+
+    def found(self, reading: ServerFound) -> None:
+        """A process is known; what is believed of an earlier one under the same name is forgotten."""
+        entity = reading.entity
+        run = self._beliefs.runs.get(entity)
+        if run is None or run.pid != reading.pid or abs(run.start - reading.start_time) > 1.0 or run.gone:
+            self._forget(entity, ("process", "model"))
+            # Log lines are woken for, processes are scanned for: lines of the new run may have come before this reading.
+            self._forget(entity, ("log",), before=reading.start_time)
+            if run is not None and run.gone:
+                self._bring_back(run, reading)
+        self._beliefs.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
+        if (makeshift := self._attribution.adopt(reading.values)) is not None:
+            # A router printed the child's lines before its process was scanned for.
+            self._speeds.renewed(makeshift)
+            for signal in sorted(self._beliefs.rename(makeshift, entity)):
+                self._touched(signal, entity)
+            self._renamed(makeshift, entity)
+        self._attribution.found(entity, reading.pid, reading.start_time, reading.values)
+        self.values(entity, {"server.pid": reading.pid, "server.start_time": reading.start_time}, reading.at, reading.source)
+        self.values(entity, reading.values, reading.at, reading.source)
+        self._renewed(entity)
+
+    def gone(self, reading: ServerGone) -> None:
+        """A process has ended; what is believed of it stays until another takes its name."""
+        run = self._beliefs.runs.get(reading.entity)
+        if run is None or run.pid != reading.pid:
+            return
+        state = self._beliefs.facts.last(reading.entity, "server.state")
+        run.gone, run.gone_at = True, reading.at
+        run.state_before = None if state is None else (state.value, state.at)
+        self._attribution.gone(reading.entity, reading.pid, reading.at)
+        self.values(reading.entity, {"server.state": "exited"}, reading.at, reading.source)
+        self._renewed(reading.entity)
+
+    def _bring_back(self, old: Run, reading: ServerFound) -> None:
+        """After a quick restart the new process may be ready before one scan finds the old one gone and it there: what its log
+        said of it until then was overwritten by the end of the old one."""
+        state = self._beliefs.facts.last(reading.entity, "server.state")
+        if state is None or state.value != "exited":
+            return
+        if old.state_before is not None and old.state_before[1] >= reading.start_time:
+            self.values(reading.entity, {"server.state": old.state_before[0]}, reading.at, reading.source)
+        elif self._beliefs.facts.drop(reading.entity, "server.state"):
+            self._touched("server.state", reading.entity)
+
+    def _forget(
+        self,
+        entity: Entity,
+        origins: tuple[SignalOrigin, ...],
+        before: float | None = None,
+        but: frozenset[str] = frozenset(),
+    ) -> None:
+        # Sorted: a set of text has another order in each process, and the order of verdicts must not depend on that.
+        for signal in sorted(self._beliefs.facts.forget(entity, origins, before, but)):
+            self._touched(signal, entity)

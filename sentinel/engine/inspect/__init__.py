@@ -1,0 +1,1 @@
+"""What status, why and metrics answer, read from the engine. Plain data."""

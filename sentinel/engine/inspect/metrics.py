@@ -1,0 +1,265 @@
+"""What `/metrics` tells, as families of numbers: alerts, rules, signals, and how sentinel itself is doing. Pure.
+
+How many series there can be is bounded: by the rules and the catalogue of signals, and by MOST_ENTITIES. What is not known has
+no series, which is how Prometheus says unknown; a zero would be a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.inspect import status
+from sentinel.model.alert import fingerprint
+from sentinel.model.entity import Entity, Value
+from sentinel.model.signal import Signal
+from sentinel.model.text import escape
+
+#: Servers, and cards, of which signals are told; further ones are counted. A machine that runs more does so by mistake.
+MOST_ENTITIES = 100
+#: Alerts told one by one, and sources.
+MOST_ROWS = 500
+#: Characters of a label's value. systemd's longest unit name is 255.
+_LONGEST_LABEL = 255
+#: Endings that belong to counters and summaries (prometheus.io/docs/practices/naming): such a signal gets its unit behind it.
+_TAKEN_ENDINGS = ("_total", "_count")
+
+Kind = Literal["gauge", "counter"]
+Row = tuple[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric without its numbers. A counter's name is without the ending ``_total``."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric with its numbers: one row for each set of label values."""
+
+    about: Described
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How a source is doing, by the words of `status`."""
+
+    name: str
+    health: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """How the daemon is doing, read at one moment. Times are seconds since the epoch, lag and cost in seconds."""
+
+    version: str
+    started: float
+    lag: float
+    queue: int
+    dropped: int
+    clients: int
+    history_works: bool
+    sources: tuple[Source, ...]
+    #: name, alerts that wait, and whether it takes them
+    sinks: tuple[tuple[str, int, bool], ...]
+    #: transitions since the start by rule and new state
+    told: Mapping[tuple[str, str], int]
+
+
+_ALERT = ("rule", "severity", "scope", "entity")
+
+BUILD = Described("sentinel_build_info", "gauge", "Always 1; the version of sentinel.", ("version",))
+STARTED = Described("sentinel_start_time_seconds", "gauge", "When the daemon started, in seconds since the epoch.")
+ALERTS = Described("sentinel_alerts", "gauge", "Open alerts of each rule, silenced ones too.", ("rule", "severity", "state"))
+FIRING = Described(
+    "sentinel_alert_firing",
+    "gauge",
+    "1 for each firing alert, with its cause; silenced is yes where people are not told.",
+    (*_ALERT, "cause", "silenced"),
+)
+TRANSITIONS = Described(
+    "sentinel_transitions", "counter", "Alerts that began, fired and ended since the daemon started.", ("rule", "state")
+)
+BLIND = Described(
+    "sentinel_rule_unknown", "gauge", "Servers, cards or hosts that a rule cannot judge for want of a signal.", ("rule",)
+)
+HEALTHY = Described("sentinel_rule_healthy", "gauge", "0 for a rule that failed and is not judged any more.", ("rule",))
+JUDGED = Described("sentinel_rule_evaluations", "counter", "How often a rule was judged.", ("rule",))
+COST = Described("sentinel_rule_evaluation_seconds", "counter", "Time that judging a rule took.", ("rule",))
+LAG = Described("sentinel_engine_lag_seconds", "gauge", "From the last tick of the clock until the engine had taken it.")
+QUEUE = Described("sentinel_queue_readings", "gauge", "Readings that wait for the engine.")
+DROPPED = Described("sentinel_samples_dropped", "counter", "Samples that a full queue pushed out; log lines never are.")
+LINES = Described("sentinel_log_lines", "counter", "Log lines that the engine was given.")
+EVENTS = Described("sentinel_events", "counter", "Events that the engine knew in them, and events from other sources.")
+SOURCE = Described("sentinel_source_state", "gauge", "1 for the state that a source is in.", ("source", "state"))
+FAILURES = Described("sentinel_source_failures", "gauge", "Failures of a source since it last worked.", ("source",))
+WAITING = Described("sentinel_sink_waiting_alerts", "gauge", "Alerts that a sink has not taken yet.", ("sink",))
+SINK = Described("sentinel_sink_up", "gauge", "1 where a sink takes alerts.", ("sink",))
+HISTORY = Described("sentinel_history_writable", "gauge", "1 where the history is kept on disk, 0 where in memory alone.")
+CLIENTS = Described("sentinel_api_clients", "gauge", "Connections to the socket, this one included.")
+STATE = Described("sentinel_server_state", "gauge", "1 for the state that a server's log tells of.", ("entity", "state"))
+SERVER = Described("sentinel_server_info", "gauge", "Always 1; whose server it is.", ("entity", "user", "unit", "model"))
+LEFT_OUT = Described(
+    "sentinel_metrics_left_out", "gauge", f"Servers or cards beyond {MOST_ENTITIES}, whose signals are not told here.", ("scope",)
+)
+
+#: In the order in which they are told; the signals follow.
+DESCRIBED = (
+    BUILD, STARTED, ALERTS, FIRING, TRANSITIONS, BLIND, HEALTHY, JUDGED, COST, LAG, QUEUE, DROPPED, LINES, EVENTS, SOURCE,
+    FAILURES, WAITING, SINK, HISTORY, CLIENTS, STATE, SERVER, LEFT_OUT,
+)  # fmt: skip
+
+
+def of_signal(signal: Signal) -> Described | None:
+    """The gauge of a signal: a flag is 0 or 1. None for text, which has no number."""
+    if signal.type == "text":
+        return None
+    name = f"sentinel_{signal.name.replace('.', '_')}"
+    if name.endswith("_per_s"):
+        # Units are written out (the same place).
+        name += "econd"
+    if name.endswith(_TAKEN_ENDINGS):
+        name += f"_{signal.unit}"
+    unit = f" ({signal.unit})" if signal.unit else " (0 or 1)" if signal.type == "flag" else ""
+    return Described(name, "gauge", f"{signal.help[:1].upper()}{signal.help[1:]}{unit}.", _labels(signal))
+
+
+def _labels(signal: Signal) -> tuple[str, ...]:
+    return () if signal.scope == "host" else ("entity",)
+
+
+def families(engine: Engine, own: Own, at: float) -> Iterator[Family]:
+    """Everything, each family with at least one row. `at` is now, in seconds since the epoch."""
+    shown, left_out = _shown(engine)
+    for family in (*_alerts(engine, own, at), *_self(engine, own), *_servers(engine, shown, at), *_signals(engine, shown, at)):
+        if family.rows:
+            yield family
+    yield Family(LEFT_OUT, tuple(((scope,), count) for scope, count in left_out.items()))
+
+
+def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
+    rules = {rule_id: compiled.rule for rule_id, compiled in sorted(engine.ruleset.rules.items())}
+    counts = {(r.id, r.severity, state): 0 for r in rules.values() for state in ("pending", "firing")}
+    firing: list[Row] = []
+    for record in engine.book.open():
+        rule = rules[record.rule]
+        severity = rule.severity_of(record.told.cause)
+        counts[rule.id, severity, record.state] = counts.get((rule.id, severity, record.state), 0) + 1
+        if record.state == "firing" and len(firing) < MOST_ROWS:
+            cause = record.told.cause.id if record.told.cause is not None else ""
+            labels = (rule.id, severity, record.entity.scope, _name(record.entity), cause, _yes(bool(record.hush.by)))
+            firing.append((labels, 1))
+    yield Family(ALERTS, tuple(counts.items()))
+    yield Family(FIRING, tuple(firing))
+    yield Family(TRANSITIONS, tuple(own.told.items()))
+    blind: dict[str, set[str]] = {rule_id: set() for rule_id in rules}
+    for spot in status.blind_spots(engine, at):
+        for rule_id in spot["rules"]:
+            blind[rule_id].add(spot["entity"])
+    yield Family(BLIND, _by_name({rule_id: len(entities) for rule_id, entities in blind.items()}))
+    yield Family(HEALTHY, _by_name({rule_id: rule_id not in engine.unhealthy for rule_id in rules}))
+    costs = {rule_id: engine.costs[rule_id] for rule_id in rules if rule_id in engine.costs}
+    yield Family(JUDGED, _by_name({rule_id: cost.times for rule_id, cost in costs.items()}))
+    yield Family(COST, _by_name({rule_id: cost.seconds for rule_id, cost in costs.items()}))
+
+
+def _self(engine: Engine, own: Own) -> Iterator[Family]:
+    yield Family(BUILD, (((own.version,), 1),))
+    numbers = (
+        (STARTED, own.started), (LAG, own.lag), (QUEUE, own.queue), (DROPPED, own.dropped), (LINES, engine.lines_read),
+        (EVENTS, engine.events_seen), (HISTORY, own.history_works), (CLIENTS, own.clients),
+    )  # fmt: skip
+    yield from (Family(about, (((), float(number)),)) for about, number in numbers)
+    sources = own.sources[:MOST_ROWS]
+    yield Family(SOURCE, _distinct(((s.name, s.health), 1.0) for s in sources))
+    yield Family(FAILURES, _distinct(((s.name,), float(s.failures)) for s in sources))
+    yield Family(WAITING, tuple(((name,), waiting) for name, waiting, _ in own.sinks))
+    yield Family(SINK, tuple(((name,), float(works)) for name, _, works in own.sinks))
+
+
+def _servers(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Family]:
+    states: list[Row] = []
+    servers: list[Row] = []
+    for entity in shown:
+        if entity.scope != "server":
+            continue
+
+        def text(signal: str, entity: Entity = entity) -> str:
+            fact = engine.beliefs.fact(entity, signal, at)
+            return _cut(str(fact.value)) if fact is not None else ""
+
+        if state := text("server.state"):
+            states.append(((_name(entity), state), 1))
+        model = text("server.model_path").rpartition("/")[2]
+        servers.append(((_name(entity), text("server.user"), text("server.unit"), model), 1))
+    yield Family(STATE, tuple(states))
+    yield Family(SERVER, tuple(servers))
+
+
+def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Family]:
+    rows: dict[str, list[Row]] = {}
+    for entity in shown:
+        labels = () if entity.scope == "host" else (_name(entity),)
+        for name in engine.beliefs.facts.of(entity):
+            fact = engine.beliefs.fact(entity, name, at)
+            if fact is not None and (number := _number(fact.value)) is not None:
+                rows.setdefault(name, []).append((labels, number))
+    for name, signal in CATALOGUE.items():
+        about = of_signal(signal)
+        if about is not None and name in rows:
+            yield Family(about, tuple(rows[name]))
+
+
+def _shown(engine: Engine) -> tuple[list[Entity], dict[str, int]]:
+    """The entities whose signals are told, those of servers that run first, and how many of each scope are left out."""
+    runs = engine.beliefs.runs
+    counts = {"server": 0, "gpu": 0}
+    shown: list[Entity] = []
+    for entity in sorted(engine.beliefs.facts.entities(), key=lambda e: (e in runs and runs[e].gone, e.name)):
+        if entity.scope in counts:
+            counts[entity.scope] += 1
+            if counts[entity.scope] > MOST_ENTITIES:
+                continue
+        shown.append(entity)
+    return shown, {scope: max(0, count - MOST_ENTITIES) for scope, count in counts.items()}
+
+
+def _number(value: Value) -> float | None:
+    return None if isinstance(value, str) else float(value)
+
+
+def _name(entity: Entity) -> str:
+    """What is changed to be shown could be the name of another: it gets a mark that is its own."""
+    shown = _cut(entity.name)
+    return shown if shown == entity.name else f"{shown}~{fingerprint('', entity)}"
+
+
+def _cut(text: str) -> str:
+    shown = escape(text)
+    return shown if len(shown) <= _LONGEST_LABEL else shown[:_LONGEST_LABEL]
+
+
+def _by_name(numbers: Mapping[str, float]) -> tuple[Row, ...]:
+    return tuple(((name,), float(number)) for name, number in numbers.items())
+
+
+def _distinct(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Rows with their labels cut; of two that are then the same the first."""
+    found: dict[tuple[str, ...], float] = {}
+    for labels, number in rows:
+        found.setdefault(tuple(map(_cut, labels)), number)
+    return tuple(found.items())
+
+
+def _yes(so: bool) -> str:
+    return "yes" if so else "no"

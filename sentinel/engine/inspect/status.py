@@ -1,0 +1,189 @@
+"""What status, alerts and rules answer: plain data from the engine's state, the same for people and programs. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sentinel.engine.alerts.silences import Silence
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.rules.expression import ExpressionError
+from sentinel.engine.rules.ruleset import CompiledRule
+from sentinel.model.alert import Verdict
+from sentinel.model.entity import HOST, Entity
+from sentinel.model.json_form import iso, transition_to_dict
+from sentinel.model.text import escape
+
+#: Signals of a server that one screen shows, where they are known.
+_SERVER_SHOWN = (
+    "pid",
+    "user",
+    "state",
+    "is_router",
+    "model_path",
+    "model_bytes",
+    "preflight",
+    "preflight_why",
+    "gpu_layers_asked",
+    "gpu_memory_bytes",
+    "ctx_requested",
+    "ctx_per_slot",
+    "slots",
+    "generation_tps",
+    "cpu_cores",
+    "rss_bytes",
+    "locked_bytes",
+    "log_readable",
+    "log_where",
+)
+_ORDER = {"critical": 0, "warning": 1, "info": 2}
+
+
+def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """Each server with the signals a screen shows; a value that is not known is null."""
+    out = []
+    for entity in engine.beliefs.facts.entities():
+        if entity.scope != "server":
+            continue
+        row: dict[str, Any] = {"name": escape(entity.name)}
+        for key in _SERVER_SHOWN:
+            fact = engine.beliefs.fact(entity, f"server.{key}", at)
+            value = fact.value if fact is not None else None
+            row[key] = escape(value) if isinstance(value, str) else value
+        run = engine.beliefs.runs.get(entity)
+        row["since"] = iso(run.start) if run is not None and run.exact else None
+        row["process_seen"] = run is not None and run.exact
+        row["running"] = run is not None and run.exact and not run.gone
+        out.append(row)
+    return out
+
+
+def entity_signals(engine: Engine, entity: Entity, at: float) -> dict[str, Any]:
+    """Known, fresh signals of an entity without their scope in front."""
+    prefix = f"{entity.scope}."
+    out = {}
+    for name in sorted(engine.beliefs.facts.of(entity)):
+        fact = engine.beliefs.fact(entity, name, at)
+        if fact is not None:
+            out[name.removeprefix(prefix)] = escape(fact.value) if isinstance(fact.value, str) else fact.value
+    return out
+
+
+def gpus(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """Each GPU by PCI address."""
+    return [{"address": e.name, **entity_signals(engine, e, at)} for e in engine.beliefs.facts.entities() if e.scope == "gpu"]
+
+
+def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str, Any]]:
+    """Open alerts, worst first."""
+    out = []
+    for record in engine.book.open():
+        if record.state != "firing" and not pending:
+            continue
+        compiled = engine.ruleset.rules[record.rule]
+        standing = transition_to_dict(engine.standing(compiled, record))
+        standing |= {"since": iso(record.life.since), "title": compiled.rule.title}
+        if record.state == "firing":
+            effects = (r for r in engine.incidents.effects_of(record) if r.life.state == "firing")
+            standing["effects"] = [{"rule": r.rule, "entity": escape(r.entity.name), "told": r.gate.open} for r in effects]
+        out.append(standing)
+    return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
+
+
+def silence(one: Silence) -> dict[str, Any]:
+    """A silence; null for a rule or an entity means all."""
+    return {
+        "id": one.id,
+        "rule": one.rule or None,
+        "entity": escape(one.name) or None,
+        "at": iso(one.at),
+        "until": iso(one.until),
+        "reason": escape(one.reason),
+        "author": escape(one.author),
+    }
+
+
+def silences(engine: Engine) -> list[dict[str, Any]]:
+    """Silences in force, oldest first."""
+    return [silence(one) for one in engine.silences.all()]
+
+
+def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
+    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    for rule_id, compiled in sorted(engine.ruleset.rules.items()):
+        for entity in entities_of(engine, compiled):
+            run = engine.beliefs.runs.get(entity)
+            if run is not None and run.gone:
+                continue
+            try:
+                finding = engine.finding(rule_id, entity, at)
+            except ExpressionError:
+                continue
+            if finding.verdict is not Verdict.UNKNOWN:
+                continue
+            router = engine.beliefs.facts.last(entity, "server.is_router")
+            for name, why in finding.missing.items():
+                if router is not None and router.value is True and name.startswith("server.") and name != "server.log_readable":
+                    # It has no model, no slots and nothing on a GPU: its children have, and are judged.
+                    continue
+                gap: dict[str, Any] = {"entity": escape(entity.name), "missing": [], "why": escape(why), "rules": []}
+                row = seen.setdefault((entity.name, why), gap)
+                for value, values in ((name, row["missing"]), (rule_id, row["rules"])):
+                    if value not in values:
+                        values.append(value)
+    return list(seen.values())
+
+
+def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
+    """The entities that a rule judges."""
+    if compiled.rule.scope == "host":
+        return [HOST]
+    return [e for e in engine.beliefs.facts.entities() if e.scope == compiled.rule.scope]
+
+
+def rules(engine: Engine) -> list[dict[str, Any]]:
+    """Each rule with its health and how many alerts it has open."""
+    return [
+        {
+            "id": rule_id,
+            "title": compiled.rule.title,
+            "severity": compiled.rule.severity,
+            "scope": compiled.rule.scope,
+            "file": compiled.rule.path,
+            "health": engine.unhealthy.get(rule_id, "ok"),
+            "open": sum(1 for r in engine.book.of_rule(rule_id) if r.state == "firing"),
+        }
+        for rule_id, compiled in sorted(engine.ruleset.rules.items())
+    ]
+
+
+def signals(engine: Engine, at: float) -> list[dict[str, Any]]:
+    """Every fact, with its age and where it came from."""
+    out: list[dict[str, Any]] = []
+    for entity in engine.beliefs.facts.entities():
+        for name, fact in sorted(engine.beliefs.facts.of(entity).items()):
+            fresh = engine.beliefs.fact(entity, name, at) is not None
+            value = escape(fact.value) if isinstance(fact.value, str) else fact.value
+            out.append(
+                {
+                    "entity": {"scope": entity.scope, "name": escape(entity.name)},
+                    "signal": name,
+                    "value": value,
+                    "unit": CATALOGUE[name].unit,
+                    "age": max(0.0, at - fact.at),
+                    "fresh": fresh,
+                    "source": escape(fact.source),
+                }
+            )
+        for name, reason in sorted(engine.beliefs.facts.unknowns(entity).items()):
+            out.append(
+                {
+                    "entity": {"scope": entity.scope, "name": escape(entity.name)},
+                    "signal": name,
+                    "value": None,
+                    "unit": CATALOGUE[name].unit,
+                    "why": escape(reason),
+                }
+            )
+    return out

@@ -1,0 +1,53 @@
+"""When a line was printed: by a wall clock in it, by llama-server's own stamp (seconds since its process began), or when read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sentinel.engine.log.claims import Recalled
+from sentinel.engine.log.extractor import Match
+from sentinel.model.reading import ClaimedLines, LogLines
+
+#: A machine has a few logs; one that makes a new one for each start is not remembered for ever.
+_MOST = 256
+
+
+@dataclass(slots=True)
+class _Clock:
+    base: float
+    elapsed: float
+    stale: bool = False
+
+
+class Stamps:
+    """Remembers for each log how far its stamps have come: those of the next run begin anew, up to a second before anybody has
+    seen its process, and counted from the start of the run before they would lie as long ago as that run lasted.
+    """
+
+    def __init__(self) -> None:
+        self._clocks: dict[str, _Clock] = {}
+
+    def time_of(self, reading: LogLines | ClaimedLines, match: Match | Recalled) -> float:
+        """Seconds since the epoch; never later than the reading. To be asked once for each line, in their order."""
+        if match.wall is not None:
+            return min(match.wall, reading.at)
+        if match.elapsed is None or reading.elapsed_base is None:
+            return reading.at
+        clock = self._clocks.get(reading.source)
+        if clock is None or clock.base != reading.elapsed_base:
+            if len(self._clocks) >= _MOST:
+                self._clocks.clear()
+            clock = self._clocks[reading.source] = _Clock(reading.elapsed_base, match.elapsed)
+        elif match.event.starts_run and match.elapsed < clock.elapsed and not reading.backlog:
+            clock.stale = True
+        clock.elapsed = match.elapsed
+        return reading.at if clock.stale else min(clock.base + match.elapsed, reading.at)
+
+    def dump(self) -> list[tuple[str, float, float, bool]]:
+        """Plain data for a snapshot: log, start that its stamps count from, last stamp, whether they count from a later start."""
+        return [(log, clock.base, clock.elapsed, clock.stale) for log, clock in self._clocks.items()]
+
+    def load(self, rows: Iterable[tuple[str, float, float, bool]]) -> None:
+        """Take back what `dump` gave."""
+        self._clocks = {log: _Clock(base, elapsed, stale) for log, base, elapsed, stale in rows}

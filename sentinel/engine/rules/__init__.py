@@ -1,0 +1,1 @@
+"""Compiled rules: expressions, templates, verdicts."""

@@ -1,0 +1,327 @@
+"""A rule's verdict for one entity at one time, and, when it is to be told, the text with cause, fixes and evidence."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sentinel.engine.facts.store import Fact
+from sentinel.engine.rules.expression import Condition, ExpressionError, context
+from sentinel.engine.rules.front_ends import placed
+from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
+from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Verdict
+from sentinel.model.builds import BuildRange
+from sentinel.model.entity import HOST, Entity
+from sentinel.model.reading import Event
+from sentinel.model.rule import WindowDef
+
+#: A printed build number below this is a distribution's own count ("build 1"), not llama.cpp's.
+_LEAST_BUILD = 1000
+
+
+class World(Protocol):
+    """What evaluation may ask. Every question names its time."""
+
+    def fact(self, entity: Entity, signal: str, at: float) -> Fact | None:
+        """A fresh fact, or None."""
+
+    def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
+        """All facts, those too old to believe included."""
+
+    def why_missing(self, entity: Entity, signal: str, at: float) -> str:
+        """Why there is none and what would provide it."""
+
+    def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
+        """A window reduced to a number."""
+
+    def happened(self, entity: Entity, event: str, since: float) -> tuple[int, Event | None]:
+        """How often since then, and the last."""
+
+    def run_start(self, entity: Entity) -> float:
+        """When the server's present run began."""
+
+    def observed(self, entity: Entity, event: str) -> str:
+        """Empty if the absence of this event means something, else why it does not."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """What a rule reads of one entity at one time."""
+
+    compiled: CompiledRule
+    entity: Entity
+    at: float
+    world: World
+    #: what is known; what is not there is not known
+    known: dict[str, Any]
+    #: outcomes of the rule's values and checks, as far as they were worked out; None is unknown
+    outcomes: dict[str, Any] = field(default_factory=dict)
+
+    def ask(self, condition: Condition) -> Any:
+        """The outcome of an expression, None where it is unknown. Raises ExpressionError for a type mistake."""
+        return condition.recall(self.known, self._prepare)
+
+    def work_out(self, steps: Iterable[tuple[str, Condition]]) -> None:
+        """Ask values and checks in their order; each outcome is a name that later expressions can read."""
+        for name, condition in steps:
+            if name in self.outcomes:
+                continue
+            value = self.outcomes[name] = self.ask(condition)
+            if value is not None:
+                self.known[name] = value
+
+    def _prepare(self, names: Iterable[str]) -> Any:
+        """Some of what is known as CEL takes it: tables within tables."""
+        tables: dict[str, Any] = {scope: {} for scope in SCOPES}
+        for name in names:
+            if name in self.known:
+                *outer, last = name.split(".", 2)
+                here = tables
+                for part in outer:
+                    here = here.setdefault(part, {})
+                here[last] = self.known[name]
+                if last == "count" and outer:
+                    here.setdefault("fields", {})
+        return context(tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict with everything it rests on."""
+
+    verdict: Verdict
+    clear: bool | None
+    event_at: float | None
+    scene: Scene
+    _results: tuple[tuple[str, Condition, Any], ...]
+
+    @property
+    def checks(self) -> tuple[CheckResult, ...]:
+        """Each check with what it read. Why something is missing is told as of now: ask before the next reading."""
+        gaps = _gaps(self.scene)
+        return tuple(_result(name, condition, value, self.scene.known, gaps) for name, condition, value in self._results)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What is not known, and why."""
+        return {name: why for c in self.checks if c.value is None for name, why in c.missing.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What to tell a person."""
+
+    summary: str
+    cause: Cause | None
+    fixes: tuple[Fix, ...]
+    evidence: tuple[CheckResult | LineEvidence, ...]
+
+
+def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | None:
+    """The same as `evaluate` where the rule matches, else None, as early as that is certain: the most frequent answer."""
+    scene, event_at = _scene(compiled, entity, at, world)
+    for premise in compiled.premises:
+        scene.work_out(premise.steps)
+        try:
+            if scene.ask(premise.condition) is False:
+                return None
+        except ExpressionError:
+            # Another operand may still make the whole false; `when` itself says.
+            continue
+    return _finding(scene, event_at) if _verdict(scene.ask(compiled.when)) is Verdict.MATCH else None
+
+
+def evaluate(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
+    """Evaluate every check, then `when` and `clear`. Raises ExpressionError if the rule has a type mistake."""
+    return _finding(*_scene(compiled, entity, at, world))
+
+
+def _finding(scene: Scene, event_at: float | None) -> Finding:
+    compiled = scene.compiled
+    scene.work_out(compiled.values)
+    scene.work_out(compiled.checks)
+    results = tuple((name, condition, scene.outcomes[name]) for name, condition in compiled.checks)
+    verdict = _verdict(scene.ask(compiled.when))
+    clear: bool | None = False
+    if compiled.clear is not None:
+        clear = scene.ask(compiled.clear)
+    return Finding(verdict, clear, event_at, scene, results)
+
+
+def _verdict(value: object) -> Verdict:
+    if value is None:
+        return Verdict.UNKNOWN
+    return Verdict.MATCH if value is True else Verdict.NO_MATCH
+
+
+def _scene(compiled: CompiledRule, entity: Entity, at: float, world: World) -> tuple[Scene, float | None]:
+    """What is known, and when the newest event that the rule reads happened."""
+    known: dict[str, Any] = {f"{entity.scope}.name": entity.name}
+    mine, hosts = world.facts_of(entity), world.facts_of(HOST)
+    for signal, believed_for, on_host in compiled.reads:
+        fact = (hosts if on_host else mine).get(signal)
+        if fact is not None and (believed_for is None or at - fact.at <= believed_for):
+            known[signal] = fact.value
+    for name, window in compiled.windows.items():
+        value = world.window(entity, window, at)
+        if value is not None:
+            known[name] = value
+    newest: float | None = None
+    start = world.run_start(entity)
+    for name, binding in compiled.bindings.items():
+        count, last = world.happened(entity, binding.event, start if binding.over is None else at - binding.over)
+        if last is not None:
+            newest = last.at if newest is None else max(newest, last.at)
+            known[f"{name}.count"] = count
+            known[f"{name}.age"] = max(0.0, at - last.at)
+            for key, held in last.fields.items():
+                known[f"{name}.fields.{key}"] = held
+        elif not world.observed(entity, binding.event):
+            known[f"{name}.count"] = 0
+    return Scene(compiled, entity, at, world, known), newest
+
+
+def _gaps(scene: Scene) -> dict[str, dict[str, str]]:
+    """By name, what is missing underneath it, and why. Put in words when somebody asks: hardly ever (measured)."""
+    compiled, entity, world, known = scene.compiled, scene.entity, scene.world, scene.known
+    gaps: dict[str, dict[str, str]] = {}
+    for signal, _, on_host in compiled.reads:
+        if signal not in known:
+            gaps[signal] = {signal: world.why_missing(HOST if on_host else entity, signal, scene.at)}
+    for name, window in compiled.windows.items():
+        if name not in known:
+            gaps[name] = {window.signal: f"none in the last {window.over:g} s"}
+    for name, binding in compiled.bindings.items():
+        if f"{name}.count" not in known:
+            gaps[name] = {f"event {binding.event}": world.observed(entity, binding.event)}
+    for name, condition in compiled.values:
+        if name not in known:
+            gaps[name] = {root: why for path in condition.paths for root, why in _roots(path, gaps).items()}
+    return gaps
+
+
+def _result(
+    name: str, condition: Condition, value: Any, known: Mapping[str, Any], gaps: Mapping[str, dict[str, str]]
+) -> CheckResult:
+    reads = {path: find(known, path) for path in condition.paths}
+    missing = {root: why for path, read in reads.items() if read is None for root, why in _roots(path, gaps).items()}
+    return CheckResult(name, None if value is None else value is True, reads, missing)
+
+
+def _roots(path: str, gaps: Mapping[str, dict[str, str]]) -> Mapping[str, str]:
+    """What is missing underneath a name: the signal itself, the event, or what a value was to be computed from."""
+    return gaps.get(path) or gaps.get(path.partition(".")[0]) or {}
+
+
+def find(known: Mapping[str, Any], path: str) -> Any:
+    """The value of a dotted name, None if it is not known. Tables as such are not values."""
+    value = known.get(path)
+    return None if isinstance(value, Mapping) else value
+
+
+def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: World) -> Conclusion:
+    """Summary, first cause that is true, its fixes that fit this build and machine, and the evidence."""
+    scene = finding.scene
+
+    def look_up(name: str) -> Any:
+        return find(scene.known, name)
+
+    cause: Cause | None = None
+    fixes: tuple[Fix, ...] = ()
+    for candidate in compiled.causes:
+        if candidate.when is None or scene.ask(candidate.when) is True:
+            cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
+            low, high = _builds(entity, world)
+            front_end = _front_end(entity, world)
+            for otherwise in (False, True):
+                offered = (_fix(f, scene, look_up, low, high, front_end) for f in candidate.fixes if f.fix.otherwise is otherwise)
+                fixes = fixes or tuple(fix for fix in offered if fix is not None)
+            break
+    lines: dict[tuple[str, int, str], LineEvidence] = {}
+    for binding in compiled.bindings.values():
+        since = world.run_start(entity) if binding.over is None else float("-inf")
+        _, last = world.happened(entity, binding.event, since)
+        if last is not None and last.line:
+            lines[(last.source, last.n, last.line)] = LineEvidence(last.line, last.source, last.n)
+    # What is not known supports nothing; `why` shows it.
+    known = tuple(c for c in finding.checks if c.value is not None)
+    return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
+
+
+def _builds(entity: Entity, world: World) -> tuple[int | None, int | None]:
+    """The interval in which the server's build must lie."""
+    forever = float("-inf")
+    if entity.scope != "server":
+        return None, None
+    exact = world.fact(entity, "server.build", forever)
+    if exact is not None and isinstance(exact.value, int) and exact.value >= _LEAST_BUILD:
+        return exact.value, exact.value
+    low, high = (world.fact(entity, f"server.build_{end}", forever) for end in ("low", "high"))
+    return (
+        low.value if low is not None and isinstance(low.value, int) else None,
+        high.value if high is not None and isinstance(high.value, int) else None,
+    )
+
+
+def _front_end(entity: Entity, world: World) -> str:
+    """The program that makes the server's command line, empty where a person does."""
+    fact = world.fact(entity, "server.front_end", float("-inf")) if entity.scope == "server" else None
+    return "" if fact is None else str(fact.value)
+
+
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None, front_end: str) -> Fix | None:
+    if fix.when is not None and scene.ask(fix.when) is not True:
+        return None
+    of_user = look_up("server.user_unit") is True
+    fix = fix.of_user if of_user and fix.of_user is not None else fix
+    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags)):
+        return None
+    do, command = fix.do.render(look_up), fix.command.render(look_up, quote=True)
+    if fix.fix.flags:
+        flags = fix.flags.render(look_up, quote=True)
+        if front_end:
+            if (how := placed(flags, front_end)) is None:
+                return None
+            command = ""
+        else:
+            how, command = _added(flags, look_up("server.unit"), of_user=of_user)
+        do += how
+    wanted = fix.fix.builds
+    if wanted is not None:
+        if not overlaps(wanted, low, high):
+            return None
+        if not within(wanted, low, high):
+            do += f" (for llama.cpp {wanted.words}; `llama-server --version` tells yours)"
+    knows = fix.verify_builds is None or overlaps(fix.verify_builds, low, high)
+    return Fix(do, command, fix.risk.render(look_up), fix.verify.render(look_up, quote=True) if knows else "")
+
+
+def _added(flags: str, unit: str | None, *, of_user: bool) -> tuple[str, str]:
+    """How flags get onto the command line of a server: for a person who starts it, or in the unit that does.
+
+    A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
+    (common/arg.cpp), so that the old command line may stay as it is.
+    """
+    if not unit:
+        return f" (add `{flags}` to the command line of llama-server)", ""
+    name = shlex.quote(unit)
+    lines = f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
+    systemctl = "systemctl --user" if of_user else "sudo systemctl"
+    edit = f"{systemctl} edit {name} && {systemctl} restart {name}   # {lines}"
+    return f" (add `{flags}` at the end of the command line of llama-server in {unit})", edit
+
+
+def overlaps(wanted: BuildRange, low: int | None, high: int | None) -> bool:
+    """Some build of [low, high] lies in the wanted range; None is open."""
+    if wanted.high is not None and low is not None and low > wanted.high:
+        return False
+    return not (wanted.low is not None and high is not None and high < wanted.low)
+
+
+def within(wanted: BuildRange, low: int | None, high: int | None) -> bool:
+    """Every build of [low, high] lies in the wanted range."""
+    low_fits = wanted.low is None or (low is not None and low >= wanted.low)
+    high_fits = wanted.high is None or (high is not None and high <= wanted.high)
+    return low_fits and high_fits

@@ -1,0 +1,222 @@
+"""Compiled rules and the index that says which rules a reading touches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.rules.cel_syntax import conjuncts
+from sentinel.engine.rules.expression import Condition
+from sentinel.engine.rules.template import Template
+from sentinel.llama.flags_in_text import builds_of
+from sentinel.model.alert import fingerprint
+from sentinel.model.builds import BuildRange
+from sentinel.model.entity import Entity
+from sentinel.model.event import EventDef
+from sentinel.model.rule import CauseDef, EventBinding, FixDef, OverrideDef, RuleDef, WindowDef
+
+SCOPES = ("server", "host", "gpu")
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFix:
+    """A fix with its condition and texts ready."""
+
+    fix: FixDef
+    when: Condition | None
+    do: Template
+    command: Template
+    risk: Template
+    verify: Template
+    flags: Template
+    #: builds that know the flags of `verify`
+    verify_builds: BuildRange | None
+    #: the same for a unit of a user's own systemd, where it names the unit
+    of_user: CompiledFix | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCause:
+    """A cause with its condition and text ready."""
+
+    cause: CauseDef
+    when: Condition | None
+    text: Template
+    fixes: tuple[CompiledFix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Premise:
+    """An operand of the outermost `&&` of a rule's `when`, and the values and checks that it rests on, in their order."""
+
+    condition: Condition
+    steps: tuple[tuple[str, Condition], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule ready to be evaluated. `signals` and `events` are all it reads, in any of its parts."""
+
+    rule: RuleDef
+    values: tuple[tuple[str, Condition], ...]
+    checks: tuple[tuple[str, Condition], ...]
+    premises: tuple[Premise, ...]
+    when: Condition
+    clear: Condition | None
+    causes: tuple[CompiledCause, ...]
+    summary: Template
+    signals: frozenset[str]
+    events: frozenset[str]
+    windows: Mapping[str, WindowDef]
+    bindings: Mapping[str, EventBinding]
+    #: each signal with how long it is believed (seconds, None for ever) and whether it is the host's
+    reads: tuple[tuple[str, float | None, bool], ...]
+
+    def fingerprint(self, entity: Entity) -> str:
+        """Identity of this rule's alert for an entity."""
+        return fingerprint(self.rule.id, entity)
+
+    @property
+    def depends_on_time(self) -> bool:
+        """A window or an event that ages out can change the verdict without any new reading."""
+        return bool(self.windows) or any(b.over is not None for b in self.bindings.values())
+
+
+def compile_rule(rule: RuleDef) -> CompiledRule:
+    """Compile expressions and texts. Raises ExpressionError or TemplateError."""
+    values = tuple((v.name, Condition(v.expression)) for v in rule.values)
+    checks = tuple((c.name, Condition(c.expression)) for c in rule.checks)
+    when = Condition(rule.when)
+    premises = tuple(_premise(Condition(source), values + checks) for source in conjuncts(rule.when))
+    clear = Condition(rule.clear) if rule.clear else None
+    causes = tuple(_cause(c) for c in rule.causes)
+    summary = Template.parse(rule.summary)
+    conditions = [c for _, c in values + checks] + [when]
+    conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
+    conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
+    texts = [summary, *(cause.text for cause in causes)]
+    texts += [t for cause in causes for f in cause.fixes for t in (f.do, f.command, f.risk, f.verify, f.flags)]
+    paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
+    if any(f.flags for cause in rule.causes for f in cause.fixes):
+        # where they go depends on what starts the server
+        paths |= {"server.unit", "server.user_unit"}
+    if any(f.of_user is not None for cause in causes for f in cause.fixes):
+        paths.add("server.user_unit")
+    signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
+    signals |= {w.signal for w in rule.windows}
+    for condition in (*conditions, *(p.condition for p in premises)):
+        condition.remember(SCOPES, {b.name for b in rule.events})
+    return CompiledRule(
+        rule=rule,
+        values=values,
+        checks=checks,
+        premises=premises,
+        when=when,
+        clear=clear,
+        causes=causes,
+        summary=summary,
+        signals=frozenset(signals),
+        events=frozenset(b.event for b in rule.events),
+        windows={w.name: w for w in rule.windows},
+        bindings={b.name: b for b in rule.events},
+        reads=tuple((s, _believed_for(s), s.startswith("host.")) for s in sorted(signals)),
+    )
+
+
+def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> Premise:
+    needed = set(condition.paths)
+    # From the last: a step reads only what stands before it.
+    for name, step in reversed(steps):
+        if name in needed:
+            needed |= set(step.paths)
+    return Premise(condition, tuple((name, step) for name, step in steps if name in needed))
+
+
+def _believed_for(signal: str) -> float | None:
+    spec = CATALOGUE.get(signal)
+    return spec.stale_after if spec is not None else None
+
+
+_OF_USER = (
+    ("sudo systemctl ", "systemctl --user "),
+    ("systemctl show ", "systemctl --user show "),
+    ("journalctl -u ", "journalctl --user -u "),
+)
+
+
+def _fix(fix: FixDef) -> CompiledFix:
+    do, command, risk, verify = (_of_user(text) for text in (fix.do, fix.command, fix.risk, fix.verify))
+    theirs = replace(fix, do=do, command=command, risk=risk, verify=verify)
+    return CompiledFix(
+        fix=fix,
+        when=Condition(fix.when) if fix.when else None,
+        do=Template.parse(fix.do),
+        command=Template.parse(fix.command),
+        risk=Template.parse(fix.risk),
+        verify=Template.parse(fix.verify),
+        flags=Template.parse(fix.flags),
+        verify_builds=builds_of(fix.verify),
+        of_user=_fix(theirs) if theirs != fix else None,
+    )
+
+
+def _of_user(text: str) -> str:
+    """What is said to the system's systemd about the server's unit, said to its user's own. Nothing else is touched."""
+    if "{server.unit}" not in text:
+        return text
+    for system, own in _OF_USER:
+        text = text.replace(system, own)
+    return text
+
+
+def _cause(cause: CauseDef) -> CompiledCause:
+    fixes = tuple(_fix(f) for f in cause.fixes)
+    return CompiledCause(cause, Condition(cause.when) if cause.when else None, Template.parse(cause.text), fixes)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All rules and event definitions in force, indexed by what they read."""
+
+    rules: Mapping[str, CompiledRule]
+    events: Mapping[str, EventDef]
+    by_signal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: the events compiled, by source
+    extractors: Mapping[str, Extractor] = field(default_factory=dict)
+    overrides: tuple[OverrideDef, ...] = ()
+
+    @classmethod
+    def build(
+        cls,
+        rules: Iterable[CompiledRule],
+        events: Iterable[EventDef],
+        extractors: Mapping[str, Extractor] | None = None,
+        overrides: Iterable[OverrideDef] = (),
+    ) -> RuleSet:
+        """Index rules by signal and event. `extractors` are those of another set with the same events, so compiled already.
+
+        Not those with which the events were checked: RE2 remembers what their examples needed, 10 MB (measured).
+        """
+        by_name = {e.name: e for e in events}
+        if extractors is None:
+            sources = dict.fromkeys(e.source for e in by_name.values())
+            extractors = {source: Extractor([e for e in by_name.values() if e.source == source]) for source in sources}
+        by_id = {r.rule.id: r for r in rules}
+        by_signal: dict[str, list[str]] = {}
+        by_event: dict[str, list[str]] = {}
+        for rule_id, compiled in sorted(by_id.items()):
+            for signal in compiled.signals:
+                by_signal.setdefault(signal, []).append(rule_id)
+            for event in compiled.events:
+                by_event.setdefault(event, []).append(rule_id)
+        return cls(
+            rules=by_id,
+            events=by_name,
+            by_signal={k: tuple(v) for k, v in by_signal.items()},
+            by_event={k: tuple(v) for k, v in by_event.items()},
+            extractors=extractors,
+            overrides=tuple(overrides),
+        )

@@ -1,0 +1,133 @@
+"""Which rules are to be judged about whom: at once, for what changed, and later, for what time alone can change."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+from sentinel.engine.alerts import flapping
+from sentinel.engine.alerts.book import Book, Record
+from sentinel.engine.alerts.inhibition import Incidents
+from sentinel.engine.alerts.lifecycle import Timing, deadline
+from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
+from sentinel.model.entity import HOST, Entity, Scope
+
+
+def timing(compiled: CompiledRule, record: Record) -> Timing:
+    """The rule's times, longer while the alert flaps."""
+    rule = compiled.rule
+    return flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
+
+
+class Agenda:
+    """Pairs of rule and entity, each once, in the order in which they were marked; and timers."""
+
+    def __init__(self, ruleset: RuleSet, beliefs: Beliefs, book: Book, incidents: Incidents) -> None:
+        self._beliefs = beliefs
+        self._book = book
+        self._incidents = incidents
+        self._timers: list[tuple[float, str, Scope, str]] = []
+        self._dirty: dict[tuple[str, Entity], None] = {}
+        self.use(ruleset)
+
+    def use(self, ruleset: RuleSet) -> None:
+        """Other rules; what was marked stays marked."""
+        self.ruleset = ruleset
+        self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
+
+    def __bool__(self) -> bool:
+        """Something is to be judged at once."""
+        return bool(self._dirty)
+
+    def take(self) -> list[tuple[str, Entity]]:
+        """What is to be judged at once, causes before their effects; the list is empty afterwards."""
+        due, self._dirty = list(self._dirty), {}
+        rank = self._incidents.rank
+        return sorted(due, key=lambda one: rank.get(one[0], 0)) if rank else due
+
+    # --- at once ---
+
+    def mark(self, rule_id: str, entity: Entity) -> None:
+        """One rule about one entity, if it is of the rule's kind."""
+        if self.ruleset.rules[rule_id].rule.scope == entity.scope:
+            self._dirty[(rule_id, entity)] = None
+
+    def touch(self, signal: str, entity: Entity) -> None:
+        """A signal changed: what reads it; a signal of the host is read by rules about servers and cards as well."""
+        for rule_id in self.ruleset.by_signal.get(signal, ()):
+            self._mark_about(rule_id, entity)
+
+    def mark_entity(self, entity: Entity) -> None:
+        """Every rule about one entity; every rule at all, where it is the host."""
+        for rule_id in self.ruleset.rules:
+            self._mark_about(rule_id, entity)
+
+    def mark_all(self) -> None:
+        """Every rule about everything."""
+        for rule_id, compiled in self.ruleset.rules.items():
+            for entity in self._entities(compiled):
+                self.mark(rule_id, entity)
+
+    def mark_open(self) -> None:
+        """Every open alert."""
+        for record in self._book.open():
+            self.mark(record.rule, record.entity)
+
+    def mark_restless(self) -> None:
+        """Rules of which time alone can change the verdict."""
+        for rule_id in self._restless:
+            compiled = self.ruleset.rules[rule_id]
+            for entity in self._entities(compiled):
+                if compiled.windows or any(
+                    self._happened(entity, b.event) for b in compiled.bindings.values() if b.over is not None
+                ):
+                    self.mark(rule_id, entity)
+
+    def _mark_about(self, rule_id: str, entity: Entity) -> None:
+        compiled = self.ruleset.rules[rule_id]
+        if entity == HOST and compiled.rule.scope != "host":
+            for other in self._entities(compiled):
+                self.mark(rule_id, other)
+        else:
+            self.mark(rule_id, entity)
+
+    def _entities(self, compiled: CompiledRule) -> list[Entity]:
+        scope = compiled.rule.scope
+        if scope == "host":
+            return [HOST]
+        known = [e for e in self._beliefs.facts.entities() if e.scope == scope]
+        # A card that is gone, or that only the kernel's log named, has no facts, and its alert must end some day.
+        return known + [r.entity for r in self._book.open() if r.rule == compiled.rule.id and r.entity not in known]
+
+    def _happened(self, entity: Entity, event: str) -> bool:
+        """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""
+        return self._beliefs.happened(entity, event, float("-inf"))[0] > 0
+
+    # --- later ---
+
+    def wake(self, record: Record, at: float) -> None:
+        """Look again when time alone can change what is told."""
+        for due in (deadline(record.life, timing(self.ruleset.rules[record.rule], record)), self._incidents.due(record)):
+            if due is not None and due > at:
+                heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
+
+    def run_timers(self, at: float) -> None:
+        """Mark what has become due."""
+        while self._timers and self._timers[0][0] <= at:
+            _, rule_id, scope, name = heapq.heappop(self._timers)
+            if rule_id in self.ruleset.rules:
+                self.mark(rule_id, Entity(scope, name))
+
+    def dump(self) -> list[list[Any]]:
+        """The timers, each once. What is to be judged at once is empty between two steps."""
+        return [list(timer) for timer in sorted(set(self._timers))]
+
+    def load(self, timers: list[list[Any]], changed: frozenset[str]) -> None:
+        """Take back what `dump` gave; `changed` are rules that were others then.
+
+        A timer that has run out is not set again, or rules would be judged once more than they were; a changed rule may have
+        other times, for which the timers that are set now stand.
+        """
+        kept = {timer for timer in self._timers if timer[1] in changed}
+        self._timers = sorted(kept | {(due, rule, scope, name) for due, rule, scope, name in timers})

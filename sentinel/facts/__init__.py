@@ -1,1 +1,0 @@
-"""What sentinel believes now: the signal catalogue, the store of facts, windows over time."""

@@ -1,0 +1,1 @@
+"""Generated files: reference, journal catalog, manual page. For development."""

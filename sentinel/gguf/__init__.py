@@ -1,0 +1,1 @@
+"""Reads GGUF files: header, metadata, tensor types. Bounded in bytes and counts."""

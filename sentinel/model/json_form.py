@@ -1,0 +1,153 @@
+"""How a transition is written down: as JSON for people and programs, as a record for storage, as one line of text.
+
+The JSON form is a contract (docs: "A transition as JSON"): keys are added, never renamed. Everything a transition holds may
+come from a log line, a file name or a process name, so text is escaped here, once, for all who show it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
+from sentinel.model.entity import Entity, Value
+from sentinel.model.text import SURROGATE, UNSAFE, escape, escaped
+
+
+def iso(at: float | None) -> str | None:
+    """Seconds since the epoch as ``2026-11-23T16:05:12.345Z``; None for None and for what no calendar can show."""
+    if at is None or not math.isfinite(at):
+        return None
+    try:
+        moment = datetime.fromtimestamp(round(at, 3), UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def to_json(value: object) -> str:
+    """One line of JSON, the same bytes for the same value, safe to print on a terminal; NaN and infinities become null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
+    return UNSAFE.sub(lambda match: json.dumps(match.group())[1:-1] if match.group() != "\x7f" else "\\u007f", text)
+
+
+def _finite(value: object) -> object:
+    """`value` as JSON can hold it: no infinities, no text that UTF-8 cannot encode."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return SURROGATE.sub(escaped, value)
+    if isinstance(value, Mapping):
+        return {str(_finite(key)): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def transition_to_dict(transition: Transition) -> dict[str, Any]:
+    """The contract's JSON form, as plain dicts and lists. `at` is ISO-8601 in UTC with milliseconds, or None if undated.
+
+    `silenced` (the silence's id), `explained_by` (a rule id) and `flapping` (true) are there where they are so.
+    """
+    cause = transition.cause
+    marks = {
+        name: value
+        for name, value in (
+            ("silenced", transition.silenced),
+            ("explained_by", transition.explained_by),
+            ("flapping", transition.flapping),
+        )
+        if value
+    }
+    return {
+        "at": iso(transition.at),
+        "rule": transition.rule,
+        "state": transition.state,
+        "previous": transition.previous,
+        "reason": transition.reason,
+        "severity": transition.severity,
+        "entity": {"scope": transition.entity.scope, "name": transition.entity.name},
+        "fingerprint": transition.fingerprint,
+        "summary": transition.summary,
+        "cause": None if cause is None else {"id": cause.id, "text": cause.text, "confidence": cause.confidence},
+        "fixes": [{"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify} for fix in transition.fixes],
+        "evidence": [_evidence_to_dict(piece) for piece in transition.evidence],
+    } | marks
+
+
+def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
+    if isinstance(piece, LineEvidence):
+        return {"line": piece.line, "source": piece.source, "n": piece.n}
+    told: dict[str, Any] = {"check": piece.check, "value": piece.value, "reads": dict(piece.reads)}
+    if piece.missing:
+        told["missing"] = dict(piece.missing)
+    return told
+
+
+def transition_to_record(transition: Transition) -> dict[str, Any]:
+    """Everything a transition holds, for storage: `transition_from_record` gives it back."""
+    return transition_to_dict(transition) | {
+        "at": transition.at,
+        "message_id": transition.message_id,
+        "title": transition.title,
+        "since": transition.since,
+        "pid": transition.pid,
+        "documentation": transition.documentation,
+    }
+
+
+def transition_from_record(record: Mapping[str, Any]) -> Transition:
+    """A stored transition. Raises KeyError or TypeError when the record was not written by `transition_to_record`."""
+    fields = dict(record)
+    return Transition(
+        **fields
+        | {
+            "entity": Entity(**fields["entity"]),
+            "cause": None if fields["cause"] is None else Cause(**fields["cause"]),
+            "fixes": tuple(Fix(**fix) for fix in fields["fixes"]),
+            "evidence": tuple(LineEvidence(**piece) if "line" in piece else CheckResult(**piece) for piece in fields["evidence"]),
+        }
+    )
+
+
+def is_news(transition: Transition) -> bool:
+    """Whether people are told: an alert fires, or one that fired is over. What was pending or silenced stays in the history."""
+    if transition.silenced is not None:
+        return False
+    return transition.state == "firing" or (transition.state == "resolved" and transition.previous == "firing")
+
+
+def message(transition: Transition) -> str:
+    """One line for people: what, why, and the first thing to do. Control characters are escaped."""
+    if transition.state != "firing":
+        return escape(f"{transition.state} {transition.rule}: {transition.summary} ({transition.reason})")
+    parts = [f"{transition.severity} {transition.rule}: {transition.summary}"]
+    if transition.cause is not None:
+        parts.append(f"cause: {transition.cause.text}")
+    if transition.fixes:
+        parts.append(f"fix: {transition.fixes[0].do}")
+    if transition.flapping:
+        parts.append("flapping: it came and went, no more is told until it was steady")
+    return escape("; ".join(part.rstrip(".") for part in parts))
+
+
+def show_value(value: Value | None) -> str:
+    """A value the way JSON writes it, text without quotes, unknown as ``unknown``. Control characters are escaped."""
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return escape(str(value))
+
+
+def evidence_line(piece: CheckResult | LineEvidence) -> str:
+    """One piece of evidence as one line: ``check = true (signal = 3)``, or ``source:41: the line``."""
+    if isinstance(piece, LineEvidence):
+        return escape(f"{piece.source}:{piece.n}: {piece.line}")
+    reads = ", ".join(f"{escape(name)} = {show_value(value)}" for name, value in piece.reads.items())
+    return f"{escape(piece.check)} = {show_value(piece.value)}" + (f" ({reads})" if reads else "")

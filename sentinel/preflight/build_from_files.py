@@ -1,0 +1,88 @@
+"""Which flags the llama-server of a process takes, told by its command line and its files: it is not run.
+
+What it was started with it took. The names of all others stand as text in the program or in libllama-common
+(common/arg.cpp), each between two zero bytes; linkers put one text at the end of another only without the first of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from sentinel.llama.flag_builds import ACCEPTED, VALUE_SINCE
+from sentinel.llama.flags import VALUE_FLAGS
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
+from sentinel.preflight.build import Build, unasked
+from sentinel.preflight.command import Command
+from sentinel.preflight.flag_check import words_of
+from sentinel.sources.fs import Roots, read_bytes
+from sentinel.sources.processes.log_location import inside
+
+#: in every build; a file without it is none that reads the command line
+_ALWAYS = "--ctx-size"
+#: Flags that differ by build, as far as sizes or suggestions depend on them.
+_WANTED = ("--fit", "--load-mode", "--cache-ram", "--ctx-checkpoints", "--n-cpu-moe")
+#: Files are read in parts, for a program with CUDA in it has hundreds of megabytes; beyond this they are not searched.
+_PART, _MOST = 1 << 20, 1 << 30
+#: where common/arg.cpp is: libllama-common by now, libcommon in builds of one's own, the server's own library
+_COMMON = re.compile(rb" (/[^\n]*/lib(?:llama-common|llama-server-impl|common)\.so[^/\n]*)$", re.MULTILINE)
+_MOST_FILES = 4
+
+
+def build_of(command: Command, roots: Roots) -> Build:
+    """The build of a process. Its flags are Unknown where no file of it holds their names."""
+    base = unasked(command)
+    given = {word.flag: bool(word.values) for word in words_of(command.argv, base)}
+    for path in _files(command, roots):
+        found = _texts(path, (_ALWAYS, *_WANTED))
+        if _ALWAYS in found:
+            known = {flag: flag in VALUE_FLAGS for flag, builds in ACCEPTED.items() if builds.low is builds.high is None}
+            return replace(base, flags={**known, **dict.fromkeys(found, True), **given})
+    name = clean(str(command.binary or command.argv[0]))
+    return replace(base, flags=Unknown(f"which flags {name} takes cannot be told from its files"))
+
+
+def takes(build: Build, words: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether it surely takes these flags with these values."""
+    return all(build.accepts(flag) is True and (flag not in VALUE_SINCE or _takes_value(build, flag)) for flag in words)
+
+
+def _takes_value(build: Build, flag: str) -> bool:
+    """A flag that was a switch once: younger flags that the build has, or its own command line, say that it is none any more."""
+    since = VALUE_SINCE[flag][1].low or 0
+    younger = any(build.accepts(one) and (ACCEPTED[one].low or 0) >= since for one in _WANTED)
+    return younger or (not isinstance(build.flags, Unknown) and build.flags.get(flag) is True)
+
+
+def _files(command: Command, roots: Roots) -> Iterable[str]:
+    """The program itself, then the libraries it has mapped in which the reading of the command line may be."""
+    yield f"{roots.proc}/{command.pid}/exe"
+    try:
+        maps = read_bytes(f"{roots.proc}/{command.pid}/maps", 8 << 20)
+    except OSError:
+        return
+    for path in sorted({match[1] for match in _COMMON.finditer(maps)})[:_MOST_FILES]:
+        yield inside(roots, command.pid, os.fsdecode(path))
+
+
+def _texts(path: str, names: Iterable[str]) -> set[str]:
+    """Those of the names that the file holds between two zero bytes; none where it cannot be read."""
+    left = {name: b"\0" + name.encode() + b"\0" for name in names}
+    found, tail, size = set[str](), b"", 0
+    try:
+        # no pipe that somebody laid there is waited for
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            while stat.S_ISREG(os.fstat(descriptor).st_mode) and left and size < _MOST and (part := file.read(_PART)):
+                size += len(part)
+                part = tail + part
+                found |= {name for name, text in left.items() if text in part}
+                left = {name: text for name, text in left.items() if name not in found}
+                tail = part[-64:]
+    except (OSError, ValueError):
+        return set()
+    return found

@@ -1,0 +1,297 @@
+"""The lines of a recording as types. The only file of the pure part that imports msgspec, which checks them while it decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from sentinel.model.entity import Scope
+
+VERSION = 2
+
+
+class FormError(ValueError):
+    """A line, or the state, is not of the form. The text says what and where in it."""
+
+
+Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+EntityPair = tuple[Scope, str]
+
+
+class Unread(msgspec.Struct, forbid_unknown_fields=True):
+    unknown: str
+
+
+Values = dict[str, bool | int | float | str | Unread | None]
+Fields = dict[str, bool | int | float | str]
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line. `rules` and `events` are digests by id, as they were where the recording begins."""
+
+    sentinel_recording: int
+    #: version of the sentinel that wrote it
+    sentinel: str = ""
+    rules: dict[str, str] = {}
+    events: dict[str, str] = {}
+
+
+class Row(msgspec.Struct, tag_field="type", tag=lambda name: name.removesuffix("Row")):
+    at: Number
+
+
+class TickRow(Row):
+    pass
+
+
+class LogLinesRow(Row):
+    source: str
+    entity: EntityPair
+    data: str
+    kind: str
+    first: Count
+    backlog: bool
+    elapsed_base: Number | None
+
+
+class ClaimedLinesRow(Row):
+    source: str
+    entity: EntityPair
+    count: Count
+    claims: list[tuple[Count, str, Count, Number | None, Number | None, int | None, Fields, str]]
+    kind: str
+    first: Count
+    backlog: bool
+    elapsed_base: Number | None
+
+
+class SamplesRow(Row):
+    source: str
+    entity: EntityPair
+    values: Values
+
+
+class EventRow(Row):
+    name: str
+    entity: EntityPair
+    fields: Fields
+    source: str
+    line: str
+    n: Count
+
+
+class ServerFoundRow(Row):
+    source: str
+    entity: EntityPair
+    pid: Count
+    start_time: Number
+    values: Values
+
+
+class ServerGoneRow(Row):
+    source: str
+    entity: EntityPair
+    pid: Count
+
+
+class RulesChanged(Row):
+    """Other rules came into force, or the same ones were loaded anew."""
+
+    rules: dict[str, str]
+
+
+class _Silence(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    rule: str
+    name: str
+    at: Number
+    until: Number
+    reason: str
+    author: str
+
+
+class _Silences(msgspec.Struct):
+    version: int
+    last: int
+    silences: list[_Silence]
+
+
+class SilenceChanged(Row):
+    """Somebody set or ended a silence: which, and those in force from then on."""
+
+    silence: _Silence
+    silences: _Silences
+
+
+class StateRow(msgspec.Struct, tag_field="type", tag="State"):
+    """A part of the engine's state: rows are joined by key, a value stands for itself."""
+
+    key: str
+    rows: list[Any] | None = None
+    value: Any = None
+
+
+class EndRow(msgspec.Struct, tag_field="type", tag="End"):
+    readings: int
+
+
+_ReadingRow = TickRow | LogLinesRow | ClaimedLinesRow | SamplesRow | EventRow | ServerFoundRow | ServerGoneRow
+AnyRow = _ReadingRow | RulesChanged | SilenceChanged | StateRow | EndRow
+
+
+class _Life(msgspec.Struct):
+    state: str
+    since: Number = 0.0
+    matched_at: Number = 0.0
+    clear_since: Number | None = None
+    spent_at: Number = 0.0
+
+
+class _Cause(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    text: str
+    confidence: str
+
+
+class _Check(msgspec.Struct, forbid_unknown_fields=True):
+    check: str
+    value: bool | None
+    reads: dict[str, bool | int | float | str | None]
+    missing: dict[str, str] = {}
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    line: str
+    source: str
+    n: int
+
+
+class _Alert(msgspec.Struct):
+    rule: str
+    entity: EntityPair
+    life: _Life
+    summary: str
+    cause: _Cause | None
+    fixes: list[dict[str, str]]
+    checks: list[_Check]
+    lines: list[_Line]
+    pid: int
+    causes: list[str]
+
+
+class _OomReport(msgspec.Struct):
+    at: Number | None
+    fields: Fields
+    tasks: list[tuple[int, int, str]]
+
+
+class _Attribution(msgspec.Struct):
+    pids: list[tuple[int, Scope, str, Number, Number | None]]
+    ports: list[tuple[int, Scope, str]]
+    nameless: list[tuple[int, Scope, str]]
+    states: list[tuple[Scope, str, str]]
+    report: _OomReport
+    guessed: list[tuple[Scope, str, Number]] | None = None
+
+
+class _Speeds(msgspec.Struct):
+    baselines: list[tuple[str, Count, Number, list[tuple[Number, Count | None, Number | None]]]]
+    answers: list[tuple[Scope, str, Count, Count, Number, bool, Count | None, Count | None, Count, Number | None]]
+
+
+class _Turn(msgspec.Struct, forbid_unknown_fields=True):
+    task: int
+    similarity: Number
+    forced: bool
+    evaluated: int
+    ms: Number
+    generated: int
+    held: int
+
+
+class _Requests(msgspec.Struct, forbid_unknown_fields=True):
+    slots: list[tuple[int, _Turn]]
+    current: int
+    kept_nothing: int
+    grown: int
+    long_prompt: int
+    others_between: int
+    failures: int
+    failed_at: Number
+    ended_ill: list[int]
+    perhaps: int
+    given_up: int
+    worked_at: Number
+    shows_progress: bool
+
+
+class _Snapshot(msgspec.Struct):
+    """The form of a state that `Engine.resume` may be given; keys that are not named here are left to it."""
+
+    version: int
+    facts: list[tuple[Scope, str, str, bool | int | float | str, Number, str]]
+    events: list[tuple[Number, str, Scope, str, Fields, str, str, int]]
+    runs: list[tuple[Scope, str, Number, int, bool, bool, Number]]
+    alerts: list[_Alert]
+    entities: list[EntityPair]
+    unknown: list[tuple[Scope, str, str, str]]
+    last_words: list[tuple[Scope, str, bool | int | float | str, Number]]
+    heard: list[tuple[Scope, str, str]]
+    windows: list[tuple[Scope, str, str, Number, list[tuple[Number, Number]]]]
+    attribution: _Attribution
+    card: tuple[str, Number] | None
+    silences: _Silences
+    timers: list[tuple[Number, str, Scope, str]]
+    swept: Number | None
+    unhealthy: dict[str, str]
+    speeds: _Speeds | None = None
+    stamps: list[tuple[str, Number, Number, bool]] | None = None
+    requests: list[tuple[Scope, str, _Requests]] | None = None
+
+
+_ROWS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyRow)
+_HEADER = msgspec.json.Decoder(Header)
+
+
+def encode(line: Header | AnyRow) -> bytes:
+    """One line, ended by a newline. Raises ValueError for text that is no text (half a surrogate pair)."""
+    return msgspec.json.encode(line) + b"\n"
+
+
+def silence_changed(at: float, silence: Mapping[str, Any], silences: Mapping[str, Any]) -> SilenceChanged:
+    """The row of a silence that was set or ended."""
+    return SilenceChanged(at, _Silence(**silence), msgspec.convert(silences, _Silences))
+
+
+def builtins(part: msgspec.Struct) -> dict[str, Any]:
+    """A part of a row as plain data."""
+    plain: dict[str, Any] = msgspec.to_builtins(part)
+    return plain
+
+
+def decode_header(line: bytes) -> Header:
+    """Raises FormError."""
+    try:
+        return _HEADER.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise FormError(str(error)) from error
+
+
+def decode(line: bytes) -> AnyRow:
+    """Raises FormError."""
+    try:
+        row: AnyRow = _ROWS.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise FormError(str(error)) from error
+    return row
+
+
+def check_state(state: Mapping[str, Any]) -> int:
+    """How many entities the state knows. Raises FormError where its parts are not of the types that the engine takes."""
+    try:
+        return len(msgspec.convert(state, _Snapshot).entities)
+    except msgspec.ValidationError as error:
+        raise FormError(str(error)) from error

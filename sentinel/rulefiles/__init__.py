@@ -1,0 +1,1 @@
+"""Rule files: where they are, decoding, checking, testing."""

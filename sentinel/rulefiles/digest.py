@@ -1,0 +1,94 @@
+"""What a rule or an event definition says, as a short text that changes when it does: to tell what was changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.model.event import EventDef
+from sentinel.model.rule import RuleDef
+
+#: Parts that change no verdict and no text.
+_BESIDE = frozenset({"path", "origins", "tests", "help", "example"})
+_PARTS = ("title", "severity", "scope", "message_id", "basis", "references", "false_positives", "explains")
+#: keys of [alert] with their attributes
+_ALERT = {
+    "when": "when",
+    "for": "hold",
+    "clear": "clear",
+    "clear_after": "clear_after",
+    "keep": "keep",
+    "summary": "summary",
+    "outlives_server": "outlives_server",
+}
+
+
+def rule_digests(ruleset: RuleSet) -> dict[str, str]:
+    """Sixteen hex digits for each rule, by id. Where a rule is kept and how it is tested are left out."""
+    return {rule_id: _digest(asdict(compiled.rule)) for rule_id, compiled in sorted(ruleset.rules.items())}
+
+
+def rule_digest(rule: RuleDef) -> str:
+    """The same for one rule, as written."""
+    return _digest(asdict(rule))
+
+
+def parts(rule: RuleDef) -> dict[str, Any]:
+    """Each part of a rule by the name that an override has for it (and `lint`); parts that are empty are left out."""
+    found: dict[str, Any] = {key: getattr(rule, key) for key in _PARTS}
+    found |= {f"alert.{key}": getattr(rule, name) for key, name in _ALERT.items()}
+    for kind, named in (("window", rule.windows), ("event", rule.events), ("value", rule.values), ("check", rule.checks)):
+        found |= {f"{kind}.{one.name}": one for one in named}
+    for cause in rule.causes:
+        found |= {f"cause '{cause.id}'.{key}": getattr(cause, key) for key in ("when", "text", "confidence", "severity")}
+        found[f"cause '{cause.id}'.fix"] = cause.fixes
+    return {name: said for name, said in found.items() if said not in (None, "", (), False)}
+
+
+def part_digests(rule: RuleDef) -> dict[str, str]:
+    """A digest for each of them, and of the order of the causes."""
+    found = {name: [asdict(one) for one in said] if name.endswith(".fix") else said for name, said in parts(rule).items()}
+    found = {name: asdict(said) if is_dataclass(said) and not isinstance(said, type) else said for name, said in found.items()}
+    return {name: _digest(said) for name, said in {**found, "cause": [cause.id for cause in rule.causes]}.items()}
+
+
+def content_digest(data: bytes) -> str:
+    """Sixteen hex digits for the content of a file."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def changes(old: RuleSet, new: RuleSet) -> dict[str, list[str]]:
+    """Ids of rules that came, that went and that say something else."""
+    before, after = rule_digests(old), rule_digests(new)
+    return {
+        "added": sorted(after.keys() - before.keys()),
+        "removed": sorted(before.keys() - after.keys()),
+        "changed": sorted(rule for rule, digest in after.items() if before.get(rule, digest) != digest),
+    }
+
+
+def event_digest(event: EventDef) -> str:
+    """Sixteen hex digits for an event definition. Examples and help are left out."""
+    return _digest(asdict(event))
+
+
+def event_digests(ruleset: RuleSet) -> dict[str, str]:
+    """The same for every event, by name."""
+    return {name: event_digest(event) for name, event in sorted(ruleset.events.items())}
+
+
+def _digest(said: Any) -> str:
+    text = json.dumps(_said(said), sort_keys=True)
+    return content_digest(text.encode())
+
+
+def _said(value: Any) -> Any:
+    """Without what is empty, so that a key which a later sentinel adds does not change the rules that do not use it."""
+    if isinstance(value, dict):
+        return {str(k): _said(v) for k, v in value.items() if k not in _BESIDE and v not in (None, "", (), {}, False, [])}
+    if isinstance(value, list | tuple):
+        return [_said(item) for item in value]
+    return value

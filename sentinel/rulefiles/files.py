@@ -1,0 +1,237 @@
+"""Where rule files are, and reading them: the shipped ones, and a user's own on top of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.model.problem import Problem
+from sentinel.rulefiles.load import load
+from sentinel.rulefiles.toml.document import MAX_FILE_BYTES
+
+Files = dict[str, bytes]
+#: Path, time of the last change, size and inode of each file and folder that was looked at.
+Signature = frozenset[tuple[str, int, int, int]]
+
+#: A table of events makes an event file; in a rule `event` is no list.
+_EVENTS = re.compile(rb"(?m)^[ \t]*\[\[[ \t]*event[ \t]*\]\]")
+#: where the first table begins: before it stand the keys of the file itself
+_TABLE = re.compile(rb"(?m)^[ \t]*\[")
+_ID = re.compile(rb"(?m)^id\s*=\s*[\"']([^\"'\n]*)[\"']")
+_NAME = re.compile(rb"(?m)^name\s*=\s*[\"']([^\"'\n]*)[\"']")
+#: Files may change while they are read: then they are read again, so often at most.
+_TRIES = 3
+#: Rule files below one folder. 17 are shipped; more than this is a folder that was not meant.
+MAX_FILES = 500
+#: Names looked at to find them: `rules lint /` must not walk through the whole machine.
+MAX_NAMES = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of reading rule files."""
+
+    #: None: there are mistakes
+    ruleset: RuleSet | None
+    problems: tuple[Problem, ...]
+    #: the user's own files that were read
+    files: frozenset[str]
+    signature: Signature = frozenset()
+    #: files that are not in force, because of their mistakes
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> list[Problem]:
+        """The mistakes, without the warnings."""
+        return [p for p in self.problems if p.level == "error"]
+
+
+def shipped() -> Path:
+    """The rules that came with sentinel: beside the package in a checkout, inside it where it is installed."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "shipped"
+    return installed if installed.is_dir() else package.parent / "rules"
+
+
+def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
+    """Rule files and event files below the paths, with what could not be read."""
+    rules: Files = {}
+    events: Files = {}
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            problems.append(Problem(str(path), "", "is not there; give a rule file or a folder of rule files"))
+            continue
+        except (OSError, ValueError) as error:
+            # A circle of links, a name that is too long, a folder that may not be entered, a zero byte.
+            why = error.strerror if isinstance(error, OSError) else error
+            problems.append(Problem(str(path), "", f"cannot be read: {why}"))
+            continue
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            # A pipe would be waited for, for ever.
+            problems.append(Problem(str(path), "", "is no regular file; save it as a file first"))
+            continue
+        found = list(_below(path, problems)) if path.is_dir() else [path]
+        if not found and not problems:
+            problems.append(Problem(str(path), "", "holds no *.toml file", "warning"))
+        for file in found:
+            try:
+                with file.open("rb") as stream:
+                    data = stream.read(MAX_FILE_BYTES + 1)
+            except OSError as error:
+                problems.append(Problem(str(file), "", f"cannot be read: {error.strerror}"))
+                continue
+            (events if file.parent.name == "events" or _EVENTS.search(data) else rules)[str(file)] = data
+    return rules, events, problems
+
+
+def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+    """The rule files in a folder and those in it. Hidden ones are an editor's."""
+
+    def refused(error: OSError) -> None:
+        problems.append(Problem(str(error.filename), "", f"cannot be read: {error.strerror}"))
+
+    found: list[Path] = []
+    looked_at = 0
+    for here, folders, names in os.walk(folder, onerror=refused):
+        looked_at += len(folders) + len(names)
+        found += [Path(here) / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+        if len(found) > MAX_FILES or looked_at > MAX_NAMES:
+            what = f"{MAX_FILES} *.toml files" if len(found) > MAX_FILES else f"{MAX_NAMES} files and folders"
+            problems.append(
+                Problem(str(folder), "", f"holds more than {what}; give the folder that holds your rules, or the files")
+            )
+            return
+    for file in sorted(found):
+        # A pipe would be waited for, for ever.
+        if file.exists() and not file.is_file():
+            problems.append(Problem(str(file), "", "is no regular file"))
+        else:
+            yield file
+
+
+def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
+    """The rule set of these files and folders alone; where they hold no event files, the shipped ones serve."""
+    rules, events, problems = read(paths)
+    if not events:
+        _, events, more = read([shipped()])
+        problems += more
+    ruleset, found = load(rules, events)
+    problems += found
+    return (None if any(p.level == "error" for p in problems) else ruleset), problems
+
+
+def load_given(paths: Sequence[Path]) -> Loaded:
+    """Files that somebody names: a rule takes the place of the shipped one with its id, anything else is added.
+
+    A copy of the shipped folder (it defines an event that is shipped) is a whole set and stands alone.
+    """
+    rules, events, problems = read(paths)
+    files = frozenset({*rules, *events})
+    base, base_events, more = read([shipped()])
+    if not _names(_NAME, events) & _names(_NAME, base_events):
+        mine = _names(_ID, rules)
+        rules = {file: data for file, data in base.items() if file not in rules and not _names(_ID, {file: data}) & mine} | rules
+        events = {**base_events, **events}
+        problems += more
+    ruleset, found = load(rules, events)
+    problems += found
+    return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files)
+
+
+def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
+    """Values of a key, found without decoding: good enough to tell a copy from a file of one's own."""
+    return {name for data in files.values() for name in key.findall(data if key is _NAME else _TABLE.split(data, 1)[0])}
+
+
+class RuleFiles:
+    """The shipped rules with the user's own: drop-in folders, which need not be there, and paths from the configuration."""
+
+    def __init__(self, folders: Sequence[Path] = (), paths: Sequence[Path] = (), base: Path | None = None) -> None:
+        self.base = shipped() if base is None else base
+        self.folders = tuple(folders)
+        self.paths = tuple(paths)
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """Where a change matters."""
+        return (self.base, *self.folders, *self.paths)
+
+    def load(self, without: Collection[str] = (), *, checked: bool = False) -> Loaded:
+        """All of them, as they are at one moment, but those of `without`, files and paths; `checked` as in `rules.load`."""
+        for _ in range(_TRIES):
+            before = self.signature()
+            loaded = self._load(without, before, checked=checked)
+            if self.signature() == before:
+                break
+        return loaded
+
+    def load_good(self) -> Loaded:
+        """The same without files that have mistakes, so that one of them blinds nobody. Its problems are those of all files."""
+        first = loaded = self.load()
+        without: set[str] = set()
+        while loaded.ruleset is None:
+            bad = {p.file for p in loaded.errors if not self._is_shipped(p.file)} - without
+            # A mistake that only shows in a shipped file is one of all files of the user.
+            bad = bad or set(loaded.files) - without
+            if not bad:
+                return loaded
+            without |= bad
+            loaded = self.load(without)
+        return replace(loaded, problems=first.problems, left_out=tuple(sorted(without)))
+
+    def _load(self, without: Collection[str], signature: Signature, *, checked: bool = False) -> Loaded:
+        own = [*(folder for folder in self.folders if folder.is_dir() and _any(folder)), *self.paths]
+        rules, events, problems = read([self.base])
+        mine, my_events, more = read(path for path in own if str(path) not in without)
+        problems += more
+        files = frozenset({*mine, *my_events})
+        rules |= {file: data for file, data in mine.items() if file not in without}
+        events |= {file: data for file, data in my_events.items() if file not in without}
+        ruleset, found = load(rules, events, checked=checked)
+        problems = [p for p in [*problems, *found] if p.file not in without]
+        return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files, signature)
+
+    def _is_shipped(self, file: str) -> bool:
+        return Path(file).is_relative_to(self.base)
+
+    def signature(self) -> Signature:
+        """Changes when a file is written, comes or goes."""
+        return frozenset(found for path in self.watched for found in _stats(path))
+
+    def subfolders(self) -> set[Path]:
+        """Folders that hold rule files, or would."""
+        return {Path(here) for path in self.watched if path.is_dir() for here, _, _ in os.walk(path)}
+
+
+def _any(folder: Path) -> bool:
+    """There is something in it, or it cannot be looked into, which is to be told."""
+    try:
+        return next(folder.iterdir(), None) is not None
+    except OSError:
+        return True
+
+
+def _stats(path: Path) -> Iterator[tuple[str, int, int, int]]:
+    try:
+        info = path.stat()
+    except OSError:
+        return
+    if not stat.S_ISDIR(info.st_mode):
+        yield (str(path), info.st_mtime_ns, info.st_size, info.st_ino)
+        return
+    yield (str(path), 0, 0, info.st_ino)
+    try:
+        inside = sorted(path.iterdir())
+    except OSError:
+        return
+    for one in inside:
+        if (one.suffix == ".toml" and not one.name.startswith(".")) or (one.is_dir() and not one.is_symlink()):
+            yield from _stats(one)

@@ -1,0 +1,153 @@
+"""Checks of a rule against the signal catalogue, the event definitions and the other rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.rules.expression import Condition
+from sentinel.engine.rules.ruleset import CompiledRule, compile_rule
+from sentinel.engine.rules.template import Template, TemplateError
+from sentinel.llama import flags_in_text
+from sentinel.model.entity import Unknown, Value
+from sentinel.model.event import EventDef
+from sentinel.model.problem import Keys, Problem, did_you_mean
+from sentinel.model.rule import CaseDef, FixDef, RuleDef
+from sentinel.rulefiles.lint.events import fits
+from sentinel.rulefiles.lint.names import Names
+from sentinel.rulefiles.lint.reachability import check_reach
+from sentinel.rulefiles.lint.types import check_expression
+from sentinel.rulefiles.toml.tables import Findings
+
+_KINDS = ("firing", "quiet", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """What a rule's file has beside what could be decoded of it: names that it declares, and parts that were left out."""
+
+    names: Collection[str]
+    keys: Collection[Keys] = ()
+
+
+def check_rule(
+    rule: RuleDef, events: Mapping[str, EventDef], rule_ids: Collection[str], undecoded: Undecoded | None = None
+) -> tuple[CompiledRule | None, list[Problem]]:
+    """All mistakes of one rule; the compiled rule if it can be used.
+
+    `undecoded` is given for a rule of which only a part could be decoded, which is never used: what could not be decoded is not
+    told a second time, as an unknown name or as missing.
+    """
+    findings = Findings(rule.path, left_out=undecoded.keys if undecoded is not None else (), names=_called(rule))
+    names = Names(rule, events, findings, undecoded.names if undecoded is not None else ())
+    for keys, expression in _expressions(rule):
+        check_expression(keys, expression, names, findings)
+    for keys, text in _texts(rule):
+        try:
+            for name in Template.parse(text).names:
+                names.check(name, keys)
+        except TemplateError as error:
+            findings.error(keys, str(error))
+    for i, other in enumerate(rule.explains):
+        if other not in rule_ids:
+            findings.error(("explains", i), f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
+    _check_shape(rule, findings)
+    for i, cause in enumerate(rule.causes):
+        for j, fix in enumerate(cause.fixes):
+            for problem in flags_in_text.problems(fix):
+                findings.error(("cause", i, "fix", j), problem)
+    if undecoded is not None or any(p.level == "error" for p in findings.problems):
+        return None, findings.problems
+    _check_advice(rule, findings)
+    return compile_rule(rule), findings.problems
+
+
+def _check_advice(rule: RuleDef, findings: Findings) -> None:
+    """An alert without a single fix helps nobody: whatever else is not known, each cause must have one to tell."""
+    for i, cause in enumerate(rule.causes):
+        # What its own condition reads is known where the cause is told.
+        known = {f"{rule.scope}.name", *(Condition(cause.when).paths if cause.when else ())}
+        sure = [fix.builds for fix in cause.fixes if not fix.when and _shows(fix, known)]
+        every = any(b is None or (b.low is None and b.high is None) for b in sure)
+        # Offered to every build by two fixes, one up to some build and one from there on.
+        every = every or ({None} <= {b.low for b in sure if b} and {None} <= {b.high for b in sure if b})
+        if cause.fixes and not every:
+            what = "has only fixes with conditions: where those are not known it gives no advice"
+            findings.warning(("cause", i), f"{what}; end with one that always fits, or add one with otherwise = true")
+
+
+def _shows(fix: FixDef, known: Collection[str]) -> bool:
+    """Every value that its texts must show is known."""
+    texts = (Template.parse(text) for text in (fix.do, fix.command, fix.verify, fix.flags))
+    return all(name in known for text in texts for name in text.needed)
+
+
+def _check_shape(rule: RuleDef, findings: Findings) -> None:
+    seen: set[str] = set()
+    for i, cause in enumerate(rule.causes):
+        if cause.id in seen:
+            findings.error(("cause", i), "is there twice")
+        seen.add(cause.id)
+    check_reach(rule, findings)
+    if not rule.causes:
+        findings.error(("cause",), "is missing: a rule says why and what to do")
+    kinds = Counter[str](expect.state for t in rule.tests for _, expect in t.expectations)
+    for kind in _KINDS:
+        if not kinds[kind]:
+            findings.error(("test",), f"needs at least one test that expects state = '{kind}'")
+    for i, test in enumerate(rule.tests):
+        _check_test(("test", i), test, seen, findings)
+
+
+def _check_test(keys: Keys, test: CaseDef, causes: Collection[str], findings: Findings) -> None:
+    for _, expect in test.expectations:
+        if expect.cause and expect.cause not in causes:
+            findings.error(keys, f"expects cause '{expect.cause}', which is not there{did_you_mean(expect.cause, causes)}")
+    _check_given((*keys, "given"), test.given.items(), findings)
+    _check_given((*keys, "later"), (pair for _, values in test.later for pair in values.items()), findings)
+    for signal, steps in test.series.items():
+        known = [(signal, step) for step in steps if step is not None and not isinstance(step, Unknown)]
+        _check_given((*keys, "series"), known[:1] or [(signal, None)], findings)
+        kinds = {type(step) for _, step in known}
+        if len(kinds) > 1 and kinds != {int, float}:
+            findings.error((*keys, "series", signal), "mixes types: a signal has one")
+    for i, signal in enumerate(test.unknown):
+        if signal not in CATALOGUE:
+            findings.error((*keys, "unknown", i), f"names unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+
+
+def _check_given(keys: Keys, values: Iterable[tuple[str, Value | None]], findings: Findings) -> None:
+    for signal, value in values:
+        spec = CATALOGUE.get(signal)
+        if spec is None:
+            findings.error((*keys, signal), f"gives unknown signal '{signal}'{did_you_mean(signal, CATALOGUE)}")
+        elif value is not None and not fits(spec.type, value):
+            findings.error((*keys, signal), f"gives {value!r:.60} for '{signal}', which is {spec.type}")
+
+
+def _called(rule: RuleDef) -> dict[Keys, str]:
+    """What people call the parts of a rule."""
+    names: dict[Keys, str] = {("cause", i): f"cause '{cause.id:.60}'" for i, cause in enumerate(rule.causes) if cause.id}
+    return names | {("test", i): f"test '{test.name:.120}'" for i, test in enumerate(rule.tests) if test.name}
+
+
+def _expressions(rule: RuleDef) -> list[tuple[Keys, str]]:
+    out: list[tuple[Keys, str]] = [(("value", v.name), v.expression) for v in rule.values]
+    out += [(("check", c.name), c.expression) for c in rule.checks]
+    out += [(("alert", "when"), rule.when), (("alert", "clear"), rule.clear)]
+    for i, cause in enumerate(rule.causes):
+        out.append((("cause", i, "when"), cause.when))
+        out += [(("cause", i, "fix", j, "when"), f.when) for j, f in enumerate(cause.fixes)]
+    return [(keys, text) for keys, text in out if text]
+
+
+def _texts(rule: RuleDef) -> list[tuple[Keys, str]]:
+    out: list[tuple[Keys, str]] = [(("alert", "summary"), rule.summary)]
+    for i, cause in enumerate(rule.causes):
+        out.append((("cause", i, "text"), cause.text))
+        for j, fix in enumerate(cause.fixes):
+            parts = {"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify, "flags": fix.flags}
+            out += [(("cause", i, "fix", j, part), text) for part, text in parts.items()]
+    return out

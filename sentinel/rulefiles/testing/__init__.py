@@ -1,0 +1,1 @@
+"""The inline tests of rules: decoded, run on the engine, drawn as time lines."""

@@ -1,0 +1,164 @@
+"""From the bytes of a rule or event file to TOML tables; what of a file is not TOML is left out, and told with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sentinel.model.problem import Keys, Problem, quoted, spoken
+
+#: A rule file larger than this is not a rule file.
+MAX_FILE_BYTES = 1 << 20
+#: So many places of one file that are not TOML are told; a file that is something else has more.
+_MOST_FLAWS = 20
+#: Dots outside of texts on one line; no key of a rule file has more than three parts, no line more than a dozen numbers.
+_MOST_DOTS = 1000
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
+_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The tables of a file as far as they could be read, what is wrong, and the keys of the parts that were left out."""
+
+    table: Mapping[str, Any]
+    problems: tuple[Problem, ...] = ()
+    left_out: tuple[Keys, ...] = ()
+    #: there is something to go on with
+    usable: bool = True
+
+
+@dataclass
+class Salvage:
+    """A text of which each statement that is not TOML was made blank lines."""
+
+    text: str
+    table: Mapping[str, Any] = field(default_factory=dict)
+    #: line (0: none), keys and sentence of each
+    flaws: list[tuple[int, Keys, str]] = field(default_factory=list)
+    left_out: list[Keys] = field(default_factory=list)
+    usable: bool = False
+
+
+def decode(data: bytes, file: str) -> Decoded:
+    """The tables of a rule or event file; the sentence that says why it is none where it is none."""
+    if len(data) > MAX_FILE_BYTES:
+        return _nothing(file, f"is larger than {MAX_FILE_BYTES} bytes, and no rule file is")
+    if not data.strip():
+        return _nothing(file, "is empty; a rule file begins with 'schema = 1'")
+    if data.startswith(b"\xef\xbb\xbf"):
+        return _nothing(file, "begins with a byte order mark; save it as UTF-8 without one", 1)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _nothing(file, f"is not UTF-8 text (byte {error.start}); save it as UTF-8", data.count(b"\n", 0, error.start) + 1)
+    if (line := _long_key(text)) != 0:
+        return _nothing(file, f"has a key of more than {_MOST_DOTS} parts", line)
+    problems: list[Problem] = []
+    left_out: tuple[Keys, ...] = ()
+    try:
+        table: Mapping[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        saved = salvage(text)
+        problems = [Problem(file, spoken(keys), what, keys=keys, line=line) for line, keys, what in saved.flaws]
+        table, left_out = saved.table, tuple(saved.left_out)
+        if not saved.usable:
+            return Decoded({}, tuple(problems), left_out, usable=False)
+    except RecursionError:
+        return _nothing(file, "is nested too deeply to be a rule file")
+    except ValueError as error:
+        # A whole number of thousands of digits: Python refuses it, tomllib does not say where it is.
+        return _nothing(file, f"is not TOML: {error}")
+    schema = table.get("schema")
+    if type(schema) is not int or schema != 1:
+        what = (
+            "is missing; write 'schema = 1'"
+            if schema is None
+            else f"{quoted(schema)} is not supported; this version reads schema 1"
+        )
+        if ("schema",) not in left_out:
+            problems.append(Problem(file, "schema", what, keys=("schema",)))
+        return Decoded(table, tuple(problems), left_out, usable=schema is None)
+    return Decoded(table, tuple(problems), left_out)
+
+
+def _nothing(file: str, what: str, line: int = 0) -> Decoded:
+    return Decoded({}, (Problem(file, "", what, line=line),), usable=False)
+
+
+def _long_key(text: str) -> int:
+    """The line of a key of very many parts; 0 if there is none. tomllib takes minutes for one of 100,000 (measured)."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MOST_DOTS and _QUOTED.sub("", line).count(".") > _MOST_DOTS:
+            return number
+    return 0
+
+
+def salvage(text: str) -> Salvage:
+    """What can be read of a text that is not TOML: the same text gives the same."""
+    from sentinel.rulefiles.toml.positions import blanked, outline
+
+    saved = Salvage(text)
+    for _ in range(_MOST_FLAWS):
+        try:
+            saved.table = tomllib.loads(saved.text)
+        except tomllib.TOMLDecodeError as error:
+            message = str(error)
+        except (RecursionError, ValueError) as error:
+            saved.flaws.append((0, (), f"is not TOML: {error}"))
+            return saved
+        else:
+            saved.usable = bool(saved.table)
+            if not saved.usable:
+                # Nothing in it is TOML: it is something else, and its first line says as much as all.
+                del saved.flaws[1:]
+            return saved
+        there = outline(saved.text)
+        if there.flaws:
+            line, keys, what = there.flaws[0]
+        else:
+            match = _LINE.search(message)
+            line = int(match[1]) if match and match[1] else saved.text.count("\n") + 1
+            statement = there.at(line)
+            keys = statement.keys if statement is not None else ()
+            what = f"is not TOML: {_LINE.sub('', message)}"
+        statement = there.at(line)
+        saved.flaws.append((line, keys, what))
+        if statement is None:
+            return saved
+        bad = [statement]
+        if statement.header:
+            # What stands under a header that cannot be read would count to the table before it.
+            after = there.statements[there.statements.index(statement) + 1 :]
+            for follower in after:
+                if follower.header:
+                    break
+                bad.append(follower)
+        saved.left_out += [s.keys for s in bad if s.keys]
+        saved.text = blanked(saved.text, bad)
+    del saved.flaws[1:]
+    saved.flaws.append((0, (), "has more places that are not TOML; is it a rule file?"))
+    return saved
+
+
+def placed(problems: Iterable[Problem], files: Mapping[str, bytes]) -> list[Problem]:
+    """Each problem with the line of its keys, in the order of files and lines."""
+    from sentinel.rulefiles.toml.positions import Outline, outline
+
+    outlines: dict[str, Outline] = {}
+    out = []
+    for problem in problems:
+        if problem.keys and not problem.line and problem.file in files:
+            if problem.file not in outlines:
+                text = files[problem.file][:MAX_FILE_BYTES].decode("utf-8", "replace")
+                try:
+                    tomllib.loads(text)
+                except (ValueError, RecursionError):
+                    text = salvage(text).text
+                outlines[problem.file] = outline(text)
+            problem = replace(problem, line=outlines[problem.file].line(problem.keys, problem.row))
+        out.append(problem)
+    return sorted(out, key=lambda p: (p.file, p.line))

@@ -1,1 +1,0 @@
-"""Rules are data: decoding, checking, evaluating and testing rule files."""

@@ -1,0 +1,89 @@
+"""Where the kernel's files are, and bounded reads of them that answer with a value or with the reason there is none."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from sentinel.model.entity import Unknown
+from sentinel.model.text import clean
+
+#: Enough for every file read here; /proc and /sys are the kernel's, but what stands in them may be a process's own choice.
+_LIMIT = 1 << 20
+
+
+def _psutil_proc() -> Path:
+    return Path(psutil.PROCFS_PATH)
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Roots of the file systems a source reads. psutil has a documented switch for it, ``PROCFS_PATH``; `proc` follows."""
+
+    proc: Path = field(default_factory=_psutil_proc)
+    sys: Path = Path("/sys")
+    dev: Path = Path("/dev")
+    #: where Docker keeps containers' logs
+    docker: Path = Path("/var/lib/docker/containers")
+
+
+def read_bytes(path: str | Path, limit: int = _LIMIT) -> bytes:
+    """At most `limit` bytes of a file of the kernel. Raises OSError.
+
+    No buffered file object: half the time, and these reads are most of what the daemon costs at rest.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        parts, size = [], 0
+        # /proc hands out whole records, so a short read is not the end of the file; an empty one is.
+        while size < limit and (part := os.read(descriptor, min(limit - size, 1 << 16))):
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
+
+
+def link(path: str | Path) -> str:
+    """Where a symbolic link points, as text that may hold surrogate escapes. Raises OSError.
+
+    ``os.readlink``: what /proc links to (``pipe:[4711]``, ``/a (deleted)``) is no path that pathlib should tidy up.
+    """
+    return os.readlink(path)  # noqa: PTH115
+
+
+def file_identity(path: str | Path) -> tuple[int, int]:
+    """Device and inode. Raises OSError."""
+    status = os.stat(path)  # noqa: PTH116 - a Path for each descriptor would cost more than the call
+    return status.st_dev, status.st_ino
+
+
+def read_text(path: str | Path, limit: int = _LIMIT) -> str:
+    """The file as text, bytes that are not UTF-8 replaced, without blanks around it. Raises OSError."""
+    return read_bytes(path, limit).decode("utf-8", "replace").strip()
+
+
+def reason(path: str | Path, error: OSError) -> str:
+    """One sentence for a failed read, with the cure where there is one."""
+    what = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        if "/sys/" in str(path) or "/dev/" in str(path):
+            return f"{path} cannot be read ({what}): let sentinel's user read it"
+        return f"{path} cannot be read ({what}): run sentinel as the server's own user, or with CAP_SYS_PTRACE"
+    return f"{path} cannot be read ({what})"
+
+
+def read_number(path: str | Path) -> int | Unknown:
+    """A file that holds one integer; anything else, emptiness included, is Unknown and never 0."""
+    try:
+        text = read_text(path, 4096)
+    except OSError as error:
+        return Unknown(reason(path, error))
+    try:
+        return int(text)
+    except ValueError:
+        return Unknown(f"{path} holds {clean(text[:40])!r}, which is no number")

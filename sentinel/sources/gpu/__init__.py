@@ -1,0 +1,1 @@
+"""GPUs: amdgpu, KFD, NVML, the SMI tools, hotplug."""

@@ -1,0 +1,67 @@
+"""amd-smi's JSON: a list of cards in ROCm 6, an object with ``gpu_data`` around it in 7, and the number of a card for its name.
+
+Leaves are {"value", "unit"}, a bare number or the text N/A, and so may whole blocks be (amdsmi_cli/amdsmi_commands.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sentinel.model.entity import Unknown, Value
+from sentinel.sources.gpu.smi_tool import address, ask, document, number
+
+_METRICS = ("metric", "--mem-usage", "--usage", "--power", "--json")
+#: signal -> block and key
+_KEYS: Mapping[str, tuple[str, str]] = {
+    "gpu.smi_vram_total_bytes": ("mem_usage", "total_vram"),
+    "gpu.smi_vram_used_bytes": ("mem_usage", "used_vram"),
+    "gpu.smi_busy_percent": ("usage", "gfx_activity"),
+    "gpu.smi_power_watts": ("power", "socket_power"),
+}
+#: MB is MiB here: 196288 "MB" are an MI300X's 205 GB
+_UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+
+
+def read(binary: str, timeout: float) -> dict[str, dict[str, Value | Unknown]]:
+    """Signals by PCI address. Two runs: the metrics name a card by a number only. Raises NotHere, SourceFault."""
+    names = addresses(ask(binary, ("list", "--json"), timeout))
+    return metrics(ask(binary, _METRICS, timeout), names)
+
+
+def addresses(stdout: str) -> dict[int, str]:
+    """PCI addresses by amd-smi's number of the card, from ``amd-smi list --json``."""
+    return {number_: bdf for number_, card in _cards(stdout) if (bdf := address(card.get("bdf", "")))}
+
+
+def metrics(stdout: str, names: Mapping[int, str]) -> dict[str, dict[str, Value | Unknown]]:
+    """Signals by PCI address, or by ``cardN`` where the list does not name the card. Raises NotHere, SourceFault."""
+    found: dict[str, dict[str, Value | Unknown]] = {}
+    for number_, card in _cards(stdout):
+        found[names.get(number_, f"card{number_}")] = {signal: _leaf(card, *keys) for signal, keys in _KEYS.items()}
+    return found
+
+
+def _cards(stdout: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    answer = document(stdout, "amd-smi", "[{")
+    rows = answer.get("gpu_data", []) if isinstance(answer, dict) else answer
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict) and isinstance(row.get("gpu"), int):
+            yield row["gpu"], row
+
+
+def _leaf(card: Mapping[str, Any], block: str, key: str) -> Value | Unknown:
+    inner = card.get(block)
+    leaf = inner.get(key) if isinstance(inner, dict) else inner
+    value, unit = (leaf.get("value"), leaf.get("unit", "")) if isinstance(leaf, dict) else (leaf, "")
+    found = number(value)
+    if found is None:
+        return Unknown(f"amd-smi shows no {block}.{key}: this card does not offer it, or it sleeps")
+    if key.endswith("vram"):
+        scale = _UNITS.get(str(unit), 1 << 20 if not unit else 0)
+        return (
+            int(found * scale)
+            if scale
+            else Unknown(f"amd-smi shows {block}.{key} in {str(unit)[:20]!r}, which is no unit of memory")
+        )
+    return found

@@ -1,0 +1,77 @@
+"""GPU backends of llama.cpp that a process has mapped, those that lie beside them, and whether the device is software."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from sentinel.model.entity import Unknown, Value
+from sentinel.model.text import clean
+from sentinel.sources.fs import Roots, read_bytes, reason
+from sentinel.sources.gpu.usage import OpenNodes
+
+_BACKEND_LIBRARY = re.compile(rb"/libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b[^/\n]*\.so")
+_BACKEND_FILE = re.compile(r"libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b.*\.so")
+_GGML_LIBRARY = re.compile(rb" (/[^\n]*)/libggml[^/\n]*\.so")
+#: A build keeps its libraries in one folder, a distribution in two.
+_MOST_FOLDERS = 4
+#: runtimes that a build with its backends linked in maps; the Vulkan loader alone says nothing about a device
+_RUNTIMES: Mapping[bytes, str] = {
+    b"/libamdhip64.so": "hip",
+    b"/libcudart.so": "cuda",
+    b"/libcuda.so": "cuda",
+    b"/libvulkan.so": "vulkan",
+    b"/libOpenCL.so": "opencl",
+    b"/libze_loader.so": "sycl",
+    b"/libmusart.so": "musa",
+}
+#: Mesa's CPU drivers: lavapipe under its names since 2021, and SwiftShader
+_SOFTWARE_VULKAN = (b"/libvulkan_lvp", b"/libvk_swiftshader")
+
+
+def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Value | Unknown]:
+    """GPU backends in /proc/PID/maps, and whether the only Vulkan device can be a software renderer."""
+    path = f"{roots.proc}/{pid}/maps"
+    try:
+        maps = read_bytes(path, 8 << 20)
+    except OSError as error:
+        why = Unknown(reason(path, error))
+        return {
+            "server.gpu_backends": why,
+            "server.gpu_backends_beside": why,
+            "server.ggml_folder": why,
+            "server.software_gpu": why,
+        }
+    backends = {match.decode("ascii") for match in _BACKEND_LIBRARY.findall(maps)}
+    if not backends and b"/libggml-base" not in maps:
+        # a build with everything linked into one file shows its runtime only
+        backends = {name for library, name in _RUNTIMES.items() if library in maps}
+    software: bool | Unknown = False
+    if any(library in maps for library in _SOFTWARE_VULKAN):
+        # Mesa maps its drivers for a look at what they offer, so a mapped one is used only where no card is
+        software = nodes if isinstance(nodes, Unknown) else not nodes.nodes
+    beside, folder = _beside(f"{roots.proc}/{pid}/root", maps)
+    return {
+        "server.gpu_backends": ",".join(sorted(backends)),
+        "server.gpu_backends_beside": beside,
+        "server.ggml_folder": folder,
+        "server.software_gpu": software,
+    }
+
+
+def _beside(root: str, maps: bytes) -> tuple[str | Unknown, str]:
+    """GPU backends whose files lie where the process's other ggml libraries come from, loaded or not; and the folder."""
+    folders = list(dict.fromkeys(match.decode("utf-8", "surrogateescape") for match in _GGML_LIBRARY.findall(maps)))
+    found: set[str] = set()
+    where = folders[0] if folders else ""
+    for folder in folders[:_MOST_FOLDERS]:
+        try:
+            # as the process sees it: it may live in a container
+            names = os.listdir(root + folder)  # noqa: PTH208 - names alone
+        except OSError as error:
+            return Unknown(reason(folder, error)), clean(where)
+        here = {match[1] for name in names if (match := _BACKEND_FILE.match(name))}
+        where = folder if here and not found else where
+        found |= here
+    return ",".join(sorted(found)), clean(where)

@@ -1,0 +1,1 @@
+"""Log files, journals and the kernel log, followed."""

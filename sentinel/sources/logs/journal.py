@@ -1,0 +1,123 @@
+"""A unit's log in the journal: what its server printed, and what systemd says about the unit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from sentinel.model.entity import Entity
+from sentinel.model.reading import Event, Reading
+from sentinel.sources.base import Put
+from sentinel.sources.logs.journalctl import Batcher, Journal, JournalRecord
+
+#: systemd's messages that are told by id, for their text is translated (sd-messages.h).
+EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "fe6faa94e7774663a0da52717891d8ef": "unit_oom_killed",
+        "d989611b15e44c9dbf31e3c81256e4ed": "oomd_killed",
+        "d9b373ed55a64feb8242e02dbe79a49c": "unit_failed",
+    }
+)
+
+
+class JournalEntries:
+    """Streaming source: the journal's entries that have every field of `match`, as a server's log.
+
+    For a server that no unit names: a process whose output goes to journald (``_PID``), a container whose runtime writes
+    there (``CONTAINER_ID_FULL``, podman-run(1) and docker's journald driver).
+    Without a cursor the last 1000 records come first, as backlog; with one, everything since is news.
+    """
+
+    def __init__(
+        self,
+        match: Sequence[tuple[str, str]],
+        entity: Entity,
+        *,
+        cursor: str | None = None,
+        name: str | None = None,
+        program: str = "journalctl",
+    ) -> None:
+        terms = [f"{field}={value}" for field, value in match]
+        self._begin(terms, entity, cursor, name or f"journal:{' '.join(terms)}", program)
+
+    def _begin(self, arguments: Sequence[str], entity: Entity, cursor: str | None, name: str, program: str) -> None:
+        self.entity = entity
+        self.name = name
+        self._journal = Journal(arguments, first=["-n", "1000"], cursor=cursor, program=program)
+
+    @property
+    def cursor(self) -> str | None:
+        """The last record that was put completely; None before the first."""
+        return self._journal.cursor
+
+    @property
+    def malformed(self) -> int:
+        """Lines of journalctl that were no records."""
+        return self._journal.malformed
+
+    async def run(self, put: Put, now: Callable[[], float]) -> None:
+        """Put LogLines (kinds llama-server and systemd) and Events until cancelled. Raises SourceFault."""
+        fresh_until = now() if self._journal.cursor is None else 0.0
+        batcher = Batcher(self.name, self.entity)
+        async with contextlib.aclosing(self._journal.follow()) as stream:
+            async for records in stream:
+                for reading in self._readings(records, batcher, fresh_until):
+                    await put(reading)
+                self._journal.cursor = records[-1].cursor
+
+    def _readings(self, records: Sequence[JournalRecord], batcher: Batcher, fresh_until: float) -> list[Reading]:
+        found: list[Reading | None] = []
+        for record in records:
+            found.append(batcher.add(self._kind(record), record.text, record.at, backlog=record.at < fresh_until))
+            event = self._event(record)
+            if event is not None:
+                found += (batcher.take(), event)
+        found.append(batcher.take())
+        return [reading for reading in found if reading is not None]
+
+    def _kind(self, _: JournalRecord) -> str:
+        return "llama-server"
+
+    def _event(self, _: JournalRecord) -> Event | None:
+        return None
+
+
+class JournalUnit(JournalEntries):
+    """Streaming source: a unit's log. Set `uid` for a unit of that user's own systemd."""
+
+    def __init__(
+        self,
+        unit: str,
+        entity: Entity,
+        *,
+        uid: int | None = None,
+        cursor: str | None = None,
+        name: str | None = None,
+        program: str = "journalctl",
+    ) -> None:
+        self.unit = unit
+        self._user = uid is not None
+        if uid is None:
+            arguments = [f"--unit={unit}"]
+        else:
+            # As --user-unit does for the caller's own uid (journalctl(1)): the uid is what another user cannot forge.
+            # --quiet: it need not say that it does not see the messages of other users.
+            arguments = ["--quiet", f"_SYSTEMD_USER_UNIT={unit}", f"_UID={uid}", "+", f"USER_UNIT={unit}", f"_UID={uid}"]
+        self._begin(arguments, entity, cursor, name or f"journal:{unit}", program)
+
+    def _kind(self, record: JournalRecord) -> str:
+        """``systemd`` for what is about the unit, from somebody else: its manager, or systemd-coredump."""
+        theirs = record.fields.get("_SYSTEMD_USER_UNIT" if self._user else "_SYSTEMD_UNIT") != self.unit
+        return "systemd" if theirs else "llama-server"
+
+    def _event(self, record: JournalRecord) -> Event | None:
+        name = EVENTS.get(record.fields.get("MESSAGE_ID", ""))
+        if name is None or not self._from_manager(record):
+            return None
+        fields = {"unit": self.unit, "result": record.fields.get("UNIT_RESULT", "")}
+        return Event(record.at, name, self.entity, fields, self.name)
+
+    def _from_manager(self, record: JournalRecord) -> bool:
+        """From systemd itself. A server can log any MESSAGE_ID and UNIT, but fields that begin with _ are journald's own."""
+        return record.fields.get("_SYSTEMD_USER_UNIT") == "init.scope" if self._user else record.pid == 1

@@ -1,0 +1,211 @@
+"""One open log file, read from an offset to its end: complete lines, a fingerprint that betrays truncation, line numbers.
+
+Standard library only and synchronous: a regular file on a local disk answers at once, and nothing here waits for more.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from sentinel.engine.log.lines import LineSplitter
+from sentinel.sources.base import SourceFault
+
+#: Bytes before the offset that are kept to tell "grew" from "was truncated and has regrown past the offset".
+FINGERPRINT = 256
+#: Bytes read at once, and so the size of one batch of lines. Where each line is an event, what is made of a batch and kept until
+#: the batch is taken is many times its size: 200,000 such lines cost 55 MB with batches of 1 MiB, 13 MB with these (measured).
+CHUNK = 1 << 17
+_SCAN = 1 << 16
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe, and reading it would take the lines away from its reader"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class TruncatedError(Exception):
+    """The file no longer holds what was read from it: it was truncated, and may have grown again since."""
+
+
+def printable(path: Path) -> str:
+    """A path as text that every encoder accepts: bytes that are not UTF-8 are escaped."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        # a surrogate that escapes no byte
+        return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def open_regular(path: Path) -> int | None:
+    """Open a regular file for reading; None when there is none. Raises SourceFault for anything else, and OSError.
+
+    Anything else is not even opened: the writer of a pipe would see its first reader come and go, and die of SIGPIPE.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return fd
+            os.close(fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kind = next((text for test, text in _KINDS if test(mode)), "not a regular file")
+    raise SourceFault(f"{printable(path)} is {kind}; start llama-server with --log-file and the name of a regular file")
+
+
+def reason(name: str, error: OSError) -> str:
+    """Why the log `name` cannot be read and what to do about it, as one sentence."""
+    where = printable(Path(error.filename)) if error.filename else name
+    if isinstance(error, PermissionError):
+        return (
+            f"cannot read the log {where}: permission denied; "
+            f"give sentinel's user read access to it and to its folders, for example: setfacl -m u:sentinel:r {where!r}"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return f"cannot read the log {where[:80]}...: the name is too long; start llama-server with a shorter --log-file"
+    return f"cannot read the log {where}: {error.strerror}; check the disk and the mount it is on, it is tried again"
+
+
+def digest(tail: bytes) -> str:
+    """Fingerprint of the last bytes before an offset, as a saved position keeps it: 32 hex digits."""
+    return hashlib.blake2b(tail, digest_size=16).hexdigest()
+
+
+def bytes_before(fd: int, offset: int) -> bytes:
+    """The last bytes before `offset`, at most FINGERPRINT of them, fewer where the file is shorter. Raises OSError."""
+    start = max(0, offset - FINGERPRINT)
+    return os.pread(fd, offset - start, start)
+
+
+def line_start(fd: int, offset: int) -> int:
+    """Offset of the first line that starts at or after `offset`; the end of the file when none does. Raises OSError."""
+    if offset <= 0:
+        return 0
+    at = offset - 1
+    while block := os.pread(fd, _SCAN, at):
+        if (found := block.find(b"\n")) >= 0:
+            return at + found + 1
+        at += len(block)
+    return at
+
+
+def last_line_start(fd: int, size: int) -> int:
+    """Where the line being written at the end of a file of `size` bytes starts; `size` itself when it cannot be told."""
+    start = max(0, size - _SCAN)
+    block = os.pread(fd, size - start, start)
+    found = block.rfind(b"\n")
+    if found >= 0:
+        return start + found + 1
+    return 0 if start == 0 else size
+
+
+class Tail:
+    """Reads one open file. Owns `fd` from here on; `close` gives it back."""
+
+    def __init__(self, fd: int, splitter: LineSplitter) -> None:
+        status = os.fstat(fd)
+        self.fd = fd
+        self.dev = status.st_dev
+        self.ino = status.st_ino
+        self._splitter = splitter
+        self._begin(0, 1, b"")
+
+    def _begin(self, offset: int, line: int, before: bytes) -> None:
+        #: bytes read; the part after `consumed` is a line without its end yet
+        self.offset = offset
+        #: bytes of complete lines
+        self.consumed = offset
+        #: number of the next line
+        self.line = line
+        self._read_before = before
+        self._consumed_before = before
+        self._splitter.flush()
+        self._at_end: tuple[int, int] | None = None
+        self._in_hole = offset == 0
+
+    def seek(self, offset: int, line: int) -> None:
+        """Go on at `offset`, the start of line number `line`. Raises OSError."""
+        self._begin(offset, line, bytes_before(self.fd, offset))
+
+    def restart(self) -> None:
+        """Go on at the start of the same file after it was truncated.
+
+        A writer that did not open its log for appending (llama-server's --log-file: fopen "w", common/log.cpp) goes on at its
+        old offset after copytruncate: the file then begins with a hole of up to gigabytes of NUL, which is not read.
+        """
+        self._begin(0, 1, b"")
+        try:
+            start = os.lseek(self.fd, 0, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno not in (errno.ENXIO, errno.EINVAL):
+                raise
+            return
+        self.offset = self.consumed = start
+
+    def mark(self) -> str:
+        """Fingerprint of the last bytes before `consumed`."""
+        return digest(self._consumed_before)
+
+    def tail(self) -> bytes:
+        """The last bytes before `offset`, as they were read."""
+        return self._read_before
+
+    def read(self, most: int = CHUNK) -> tuple[bytes, int] | None:
+        """Complete lines that are new and the number of the first; None at the end of the file.
+
+        The lines may be empty although something was read. At most `most` bytes are read. Raises TruncatedError, OSError.
+        """
+        status = os.fstat(self.fd)
+        state = (status.st_size, status.st_mtime_ns)
+        if state == self._at_end:
+            return None
+        if status.st_size < self.offset:
+            raise TruncatedError
+        # One pread for the fingerprint and the news behind it: checking in a call of its own leaves a gap in which the file
+        # can be truncated.
+        overlap = len(self._read_before)
+        raw = os.pread(self.fd, overlap + most, self.offset - overlap)
+        if not raw.startswith(self._read_before):
+            raise TruncatedError
+        if len(raw) == overlap:
+            self._at_end = state
+            return None
+        return self._take(raw, overlap)
+
+    def _take(self, raw: bytes, overlap: int) -> tuple[bytes, int]:
+        # A lone \r ends a line too, as LineSplitter has it.
+        end = max(raw.rfind(b"\n", overlap), raw.rfind(b"\r", overlap)) + 1
+        if end:
+            self.consumed = self.offset + end - overlap
+            self._consumed_before = raw[max(0, end - FINGERPRINT) : end]
+        news = raw[overlap:]
+        self.offset += len(news)
+        self._read_before = raw[-FINGERPRINT:]
+        if self._in_hole:
+            news = news.lstrip(b"\0")
+            self._in_hole = not news
+        return self._numbered(self._splitter.feed(news))
+
+    def rest(self) -> tuple[bytes, int] | None:
+        """The line that has no end yet, as a line; None when there is none."""
+        self.consumed = self.offset
+        self._consumed_before = self._read_before
+        data = self._splitter.flush()
+        return self._numbered(data) if data else None
+
+    def _numbered(self, data: bytes) -> tuple[bytes, int]:
+        first = self.line
+        self.line += data.count(b"\n") + (not data.endswith(b"\n") if data else 0)
+        return data, first
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)

@@ -1,0 +1,1 @@
+"""llama-server processes: found, identified, sampled."""

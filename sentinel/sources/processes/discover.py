@@ -1,0 +1,207 @@
+"""Finds every llama-server that runs here, gives it a name that outlives restarts, and says what it was asked for.
+
+Cheap at rest: one listing of /proc a poll; only processes not seen before are looked at, again while they are young (a
+program is forked before it is executed), and the old ones in turn (an entry script may take minutes before it becomes
+the server).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psutil
+
+from sentinel.gguf.header import GgufError, GgufHeader, read_model
+from sentinel.llama.command_line import Requested, decode
+from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.reading import Reading, ServerFound, ServerGone
+from sentinel.model.text import clean
+from sentinel.sources.fs import Roots, read_bytes, read_text, reason
+from sentinel.sources.processes.cgroup import Membership
+from sentinel.sources.processes.cgroup import parse as parse_cgroup
+from sentinel.sources.processes.fingerprint import configuration
+from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
+from sentinel.sources.processes.procfs import identity_signals, read_stat
+
+_YOUNG_SECONDS = 5.0
+#: An old process is looked at again after this many polls: its kernel name has changed if it has become another program.
+_ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A llama-server that runs. `start_time` is in seconds since the epoch, `ticks` the kernel's own figure (proc(5), 22)."""
+
+    pid: int
+    ticks: int
+    start_time: float
+    entity: Entity
+    requested: Requested
+    member: Membership
+    log: LogSource
+    model: GgufHeader | None
+    parent: int
+    #: identity, requested, model and log signals as told in ServerFound
+    values: Mapping[str, Value | Unknown] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Seen:
+    since: float
+    comm: str
+    kind: Kind = Kind.OTHER
+
+
+class Servers:
+    """Polled once a second: tells of servers that came and went. `servers` is what runs now."""
+
+    name = "process"
+    interval = 1.0
+    blocking = True
+
+    def __init__(self, roots: Roots | None = None) -> None:
+        self.roots = Roots() if roots is None else roots
+        self.servers: tuple[ServerProcess, ...] = ()
+        self._seen: dict[int, _Seen] = {}
+        self._round = 0
+        # psutil reads btime anew at each call, and it moves with the clock: one start time for one process
+        self._boot_time = psutil.boot_time()
+        self._tick = float(os.sysconf("SC_CLK_TCK"))
+
+    def poll(self, at: float) -> Sequence[Reading]:
+        """One scan. Costs under 1 ms at rest with 200 processes."""
+        pids = set(psutil.pids())
+        first = not self._seen
+        for pid in self._seen.keys() - pids:
+            del self._seen[pid]
+        readings: list[Reading] = []
+        alive: list[ServerProcess] = []
+        for server in self.servers:
+            if server.pid in pids and self._runs_still(server):
+                alive.append(server)
+            else:
+                self._seen.pop(server.pid, None)
+                readings.append(ServerGone(at, self.name, server.entity, server.pid))
+        known = {server.pid for server in alive}
+        arrived = [pid for pid in self._due(pids - known, at, first) if self._is_server(pid, at)]
+        for _, pid in sorted((self._ticks(pid), pid) for pid in arrived):
+            found = self._describe(pid, alive)
+            if found is not None:
+                alive.append(found)
+                readings.append(ServerFound(at, self.name, found.entity, found.pid, found.start_time, found.values))
+        self.servers = tuple(alive)
+        return readings
+
+    def _due(self, pids: set[int], at: float, first: bool) -> list[int]:
+        """Processes to look at in this poll."""
+        self._round = (self._round + 1) % _ROUNDS
+        due = []
+        for pid in pids:
+            seen = self._seen.get(pid)
+            if seen is None:
+                # what ran before sentinel did is no longer young
+                self._seen[pid] = _Seen(at - _YOUNG_SECONDS if first else at, "")
+                due.append(pid)
+            elif seen.kind is Kind.MAYBE or at - seen.since < _YOUNG_SECONDS or pid % _ROUNDS == self._round:
+                due.append(pid)
+        return due
+
+    def _is_server(self, pid: int, at: float) -> bool:
+        seen = self._seen[pid]
+        try:
+            comm = read_text(f"{self.roots.proc}/{pid}/comm", 64)
+        except OSError:
+            return False
+        young = at - seen.since < _YOUNG_SECONDS
+        if comm == seen.comm and seen.kind is Kind.OTHER and not young and not is_server_name(comm):
+            return False
+        seen.comm, seen.kind = comm, classify(self.roots, pid, comm)
+        return seen.kind is Kind.SERVER
+
+    def _ticks(self, pid: int) -> int:
+        stat = read_stat(self.roots, pid)
+        return 0 if isinstance(stat, Unknown) else stat.start_ticks
+
+    def _runs_still(self, server: ServerProcess) -> bool:
+        """The same process, by start time for process ids are used again, and not a zombie, which serves nothing."""
+        stat = read_stat(self.roots, server.pid)
+        return not isinstance(stat, Unknown) and stat.start_ticks == server.ticks and stat.state not in "ZX"
+
+    def _describe(self, pid: int, others: Sequence[ServerProcess]) -> ServerProcess | None:
+        process = self.roots.proc / str(pid)
+        stat = read_stat(self.roots, pid)
+        if isinstance(stat, Unknown) or stat.state in "ZX":
+            return None
+        try:
+            words = [os.fsdecode(word) for word in read_bytes(process / "cmdline").rstrip(b"\0").split(b"\0")]
+            member = parse_cgroup(read_text(process / "cgroup"))
+        except OSError:
+            # it has ended in between: seen by the next poll, if at all
+            return None
+        env, env_unreadable = self._environment(pid)
+        requested = decode(words, env)
+        in_router = any(other.pid == stat.parent and other.requested.is_router for other in others)
+        log = find_log(self.roots, pid, requested, env, member, in_router=in_router)
+        start = round(self._boot_time + stat.start_ticks / self._tick, 2)
+        values: dict[str, Value | Unknown] = {
+            "server.pid": pid,
+            "server.start_time": start,
+            "server.unit": clean(member.unit),
+            "server.user_unit": member.is_user_unit,
+            "server.container": member.container,
+            "server.cgroup": member.path,
+            "server.argv_readable": not env_unreadable,
+            **identity_signals(self.roots, pid),
+            **requested.signals(env_unreadable),
+            **log.signals(),
+        }
+        model, about_model = self._model(pid, requested, env_unreadable)
+        values |= about_model
+        values["server.configuration"] = (
+            Unknown(env_unreadable) if env_unreadable else self._configuration(pid, words, env, requested.text("model"))
+        )
+        entity = Entity("server", _name(values, member, pid, others))
+        return ServerProcess(pid, stat.start_ticks, start, entity, requested, member, log, model, stat.parent, values)
+
+    def _environment(self, pid: int) -> tuple[dict[str, str], str]:
+        path = self.roots.proc / str(pid) / "environ"
+        try:
+            pairs = read_bytes(path).split(b"\0")
+        except OSError as error:
+            return {}, reason(path, error)
+        decoded = (os.fsdecode(pair).partition("=") for pair in pairs)
+        return {name: value for name, equals, value in decoded if equals}, ""
+
+    def _configuration(self, pid: int, words: Sequence[str], env: Mapping[str, str], asked: str) -> str | Unknown:
+        model = inside(self.roots, pid, absolute(self.roots, pid, asked)) if asked else ""
+        return configuration(self.roots, pid, words, env, model)
+
+    def _model(self, pid: int, requested: Requested, env_unreadable: str) -> tuple[GgufHeader | None, dict[str, Value | Unknown]]:
+        asked = requested.text("model")
+        if not asked:
+            if env_unreadable or requested.is_router:
+                return None, {}
+            return None, {"server.model_path": ""}
+        whole = absolute(self.roots, pid, asked)
+        values: dict[str, Value | Unknown] = {"server.model_path": clean(whole)}
+        try:
+            header = read_model(inside(self.roots, pid, whole))
+        except GgufError as error:
+            return None, values | GgufHeader.unknown(str(error))
+        return header, values | header.signals()
+
+
+def _name(values: Mapping[str, Value | Unknown], member: Membership, pid: int, others: Sequence[ServerProcess]) -> str:
+    """The unit, else the container, else ``host:port``; with the process id behind it when another server has the name."""
+    host, port = values["server.host"], values["server.port"]
+    address = f"pid-{pid}" if isinstance(host, Unknown) or isinstance(port, Unknown) else f"{host}:{port}"
+    if isinstance(host, str) and host.endswith(".sock"):
+        address = host
+    taken = {other.entity.name for other in others}
+    for name in (clean(member.unit), member.container[:12], address):
+        if name and name not in taken:
+            return name
+    return f"{address}:{pid}"

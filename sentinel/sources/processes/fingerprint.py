@@ -1,0 +1,66 @@
+"""Which configuration a server runs, as one short name: the build, the model's files, and the flags that matter for speed.
+
+Two runs of equal name generate equally fast on the same healthy machine. The build is told by the program's files, for
+distributions print "build 1" and at the default verbosity nothing is printed at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
+
+from sentinel.gguf.header import parts_of
+from sentinel.llama.command_line import words
+from sentinel.model.entity import Unknown
+from sentinel.sources.fs import Roots, link, reason
+
+#: Where it listens, what it tells and to whom, and how tokens are chosen: the speed of generation does not follow from these.
+_OF_NO_MATTER = """
+--host --port --reuse-port -a --alias --tags --api-key --api-key-file --api-prefix --path --ssl-cert-file --ssl-key-file
+--cors-headers --cors-methods --cors-origins --cors-credentials --no-cors-credentials -to --timeout --threads-http
+--sse-ping-interval --log-file --log-colors --log-prefix --no-log-prefix --log-timestamps --no-log-timestamps --log-disable
+--log-enable --log-new --log-append --metrics --slots --no-slots --props --ui --no-ui --webui --no-webui --ui-config
+--ui-config-file --webui-config --webui-config-file --slot-save-path --media-path --hf-token -hft -s --seed --temp
+--temperature --top-k --top-p --min-p --repeat-penalty --repeat-last-n --presence-penalty --frequency-penalty -n --predict
+--n-predict --keep --offline --warmup --no-warmup
+"""
+_NO_MATTER = frozenset(_OF_NO_MATTER.split())
+_ENVIRONMENT = re.compile(r"(?:LLAMA_ARG_|GGML_|HIP_|ROCR_|HSA_|CUDA_|GPU_|RADV_|AMD_VULKAN|VK_|OMP_|MUSA_|ZE_|ONEAPI_)")
+_NO_MATTER_VARIABLES = re.compile(
+    r"LLAMA_ARG_(?:HOST|PORT|ALIAS|TAGS|API_|TIMEOUT|SSL_|LOG_|NO_LOG_|ENDPOINT_|UI|WEBUI|STATIC_PATH|THREADS_HTTP|N_PREDICT)"
+)
+_LIBRARY = re.compile(r"lib(?:ggml|llama|mtmd)[\w.-]*\.so[\w.]*\Z")
+
+
+def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str, str], model: str) -> str | Unknown:
+    """16 hexadecimal digits; Unknown where the program or the model cannot be looked at. `model`: the path as we open it."""
+    if not model:
+        return Unknown("it was not started with a model file of its own")
+    digest = blake2b(digest_size=8)
+    try:
+        for part in (*_program(roots, pid), *_stamps(parts_of(model))):
+            digest.update(os.fsencode(part) + b"\0")
+    except OSError as error:
+        return Unknown(reason(error.filename or "its program", error))
+    for flag, value in sorted((flag, value or "") for flag, value in words(argv) if flag not in _NO_MATTER):
+        digest.update(os.fsencode(f"{flag}={value}") + b"\0")
+    for name in sorted(n for n in env if _ENVIRONMENT.match(n) and not _NO_MATTER_VARIABLES.match(n)):
+        digest.update(os.fsencode(f"{name}={env[name]}") + b"\0")
+    return digest.hexdigest()
+
+
+def _program(roots: Roots, pid: int) -> Iterator[str]:
+    """The program's file and the libraries of llama.cpp beside it. A library that is loaded later is there from the start."""
+    process = roots.proc / str(pid)
+    yield from _stamps([str(process / "exe")])
+    folder = f"{process}/root{os.path.dirname(link(process / 'exe'))}"  # noqa: PTH120 - a path as the process sees it
+    with os.scandir(folder) as entries:
+        yield from _stamps(sorted(entry.path for entry in entries if _LIBRARY.match(entry.name)))
+
+
+def _stamps(paths: Sequence[str]) -> Iterator[str]:
+    for path in paths:
+        known = os.stat(path)  # noqa: PTH116 - follows /proc/PID/exe and /proc/PID/root, which Path.stat does no better
+        yield f"{os.path.basename(path)} {known.st_size} {known.st_mtime_ns}"  # noqa: PTH119

@@ -1,0 +1,103 @@
+"""A server's memory as it will be: what it needs at least, what of that it has, and what is left for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sentinel.memory.requirement import Need
+from sentinel.model.entity import Unknown, Value
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes import requirement
+from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.headroom import Room, room
+
+_NEED = (
+    "need_bytes", "need_weights_bytes", "need_locked_bytes", "need_cache_bytes", "need_cache_token_bytes", "need_ctx",
+    "need_compute_bytes", "need_left_out",
+)  # fmt: skip
+_ROOM = ("memory_left_bytes", "memory_left_where", "swap_left_bytes", "brake_left_bytes", "brake_left_where")
+#: Where a GPU may hold pinned pages of the host that no account of the process shows, what it took is what the machine lost
+#: since its start; that must have been seen from the start on. Seconds.
+_FROM_THE_START = 10.0
+
+
+@dataclass(slots=True)
+class Outlook:
+    """Kept for one process. `unfinished`: less is taken than will be, so the load goes on."""
+
+    need: Need | Unknown | None = None
+    lock_limit: int | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
+    unfinished: bool = True
+    _gpu: bool = False
+    #: room and own memory together when it was first seen
+    _first: int | None = field(default=None)
+
+    def requirement(self, roots: Roots, server: ServerProcess) -> dict[str, Value | Unknown]:
+        """Signals ``server.need_*`` and ``server.lock_limit_bytes``; read once, for neither changes."""
+        if self.need is not None:
+            return {}
+        unreadable = "" if server.values.get("server.argv_readable") is True else "its environment cannot be read"
+        memlock = server.values.get("server.memlock_limit_bytes", Unknown("its limits cannot be read"))
+        limit = memlock if isinstance(memlock, int | Unknown) else Unknown("its limits cannot be read")
+        self.lock_limit = requirement.lock_limit(roots, server.pid, limit)
+        self.need = found = requirement.needed(roots, server.requested, server.model, self.lock_limit, unreadable)
+        self._gpu = requirement.has_gpu_nodes(roots)
+        values: dict[str, Value | Unknown] = {"server.lock_limit_bytes": self.lock_limit}
+        if isinstance(found, Unknown):
+            return values | {f"server.{name}": found for name in _NEED}
+        return values | {
+            "server.need_bytes": found.total,
+            "server.need_weights_bytes": found.weights_bytes,
+            "server.need_locked_bytes": found.locked_bytes,
+            "server.need_cache_bytes": found.cache_bytes,
+            "server.need_cache_token_bytes": found.cache_token_bytes,
+            "server.need_ctx": found.ctx,
+            "server.need_compute_bytes": found.compute_bytes,
+            "server.need_left_out": found.left_out,
+        }
+
+    def room(self, roots: Roots, server: ServerProcess) -> Room | Unknown:
+        """Read before the process's own memory: what it takes in between must not look like a shortage."""
+        return room(roots, server.member)
+
+    def held(self, found: Room | Unknown, values: dict[str, Value | Unknown], age: float) -> dict[str, Value | Unknown]:
+        """Signals of what is left, and ``server.firm_bytes``: what the process holds that cannot be dropped."""
+        firm = firm_bytes(values)
+        signals: dict[str, Value | Unknown] = {"server.firm_bytes": firm}
+        if isinstance(found, Unknown):
+            self.unfinished = False
+            return signals | {f"server.{name}": found for name in _ROOM}
+        signals |= {
+            "server.memory_left_bytes": found.left_bytes,
+            "server.memory_left_where": found.where,
+            "server.swap_left_bytes": found.swap_bytes,
+            "server.brake_left_bytes": found.brake_bytes,
+            "server.brake_left_where": found.brake_where,
+        }
+        if isinstance(firm, Unknown):
+            return signals
+        if self._first is None:
+            self._first = found.left_bytes + firm if not self._gpu or age < _FROM_THE_START else -1
+        if self._gpu and self._first < 0:
+            signals["server.firm_bytes"] = Unknown(
+                "the load had begun before sentinel looked, and memory pinned for a GPU shows in no account of the process"
+            )
+        elif self._gpu:
+            signals["server.firm_bytes"] = firm = max(firm, self._first - found.left_bytes)
+        if isinstance(self.need, Need):
+            self.unfinished = firm < self.need.total
+        return signals
+
+
+def firm_bytes(values: dict[str, Value | Unknown]) -> int | Unknown:
+    """Anonymous, shared and locked memory, and what of it is swapped out."""
+    names = ("rss_anon_bytes", "rss_shmem_bytes", "locked_bytes", "rss_file_bytes", "swap_bytes")
+    numbers = []
+    for name in names:
+        value = values[f"server.{name}"]
+        if isinstance(value, Unknown):
+            return value
+        numbers.append(int(value))
+    anon, shmem, locked, file, swapped = numbers
+    # locked memory is the mapped file where the weights are mapped, and part of the anonymous memory where they are not
+    return anon + shmem + min(locked, file) + swapped

@@ -1,0 +1,132 @@
+"""What the llama-servers that run have of GPUs; a source of its own, for these reads go through the driver and hang with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sentinel.model.entity import Unknown, Value
+from sentinel.model.reading import Reading, Samples
+from sentinel.sources.fs import Roots, read_number, read_text, reason
+from sentinel.sources.gpu import backends, usage
+from sentinel.sources.gpu.amdgpu import hwmon, is_apu
+from sentinel.sources.gpu.nvml_card import Holding
+from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.procfs import credentials, read_stat
+from sentinel.sources.processes.sample import Cadence
+
+_NODES = Cadence(5.0, 10.0)
+_MAPS = Cadence(5.0, 30.0)
+_REFUSED = Cadence(60.0, 120.0)
+_CARD = ("server.gpu_vram_total_bytes", "server.gpu_vram_free_bytes", "server.gpu_on_apu")
+
+
+@dataclass(slots=True)
+class _State:
+    ticks: int
+    last: dict[str, float] = field(default_factory=dict)
+    nodes: usage.OpenNodes | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
+    bytes: int = 0
+
+
+class ServerGpus:
+    """Polled; reads nodes, memory and libraries of the processes that `servers` gives, each at its own pace."""
+
+    name = "process_gpu"
+    interval = 1.0
+    blocking = True
+
+    def __init__(
+        self,
+        servers: Callable[[], Sequence[ServerProcess]],
+        roots: Roots | None = None,
+        nvidia: Callable[[int], Holding | None] = lambda _pid: None,
+    ) -> None:
+        self._servers = servers
+        self._nvidia = nvidia
+        self._roots = Roots() if roots is None else roots
+        self._states: dict[int, _State] = {}
+
+    def bytes_of(self, pid: int) -> int:
+        """GPU memory of a process as last read, host memory that the GPU maps included; 0 when it is not known. Any thread."""
+        state = self._states.get(pid)
+        return state.bytes if state is not None else 0
+
+    def poll(self, at: float) -> Sequence[Reading]:
+        """Samples of the servers for which something is due."""
+        servers = self._servers()
+        for pid in self._states.keys() - {server.pid for server in servers}:
+            del self._states[pid]
+        readings = []
+        for server in servers:
+            state = self._states.get(server.pid)
+            if state is None or state.ticks != server.ticks:
+                state = self._states[server.pid] = _State(server.ticks)
+            values = self._sample(server, state, at)
+            if values:
+                readings.append(Samples(at, self.name, server.entity, values))
+        return readings
+
+    def _sample(self, server: ServerProcess, state: _State, at: float) -> dict[str, Value | Unknown]:
+        age = at - server.start_time
+        due = {
+            name
+            for name, cadence in (("nodes", _NODES), ("maps", _MAPS), ("refused", _REFUSED))
+            if cadence.due(state.last.get(name), at, age)
+        }
+        if not due:
+            return {}
+        stat = read_stat(self._roots, server.pid)
+        if isinstance(stat, Unknown) or stat.start_ticks != server.ticks:
+            # gone; discovery says so
+            return {}
+        state.last.update(dict.fromkeys(due, at))
+        values: dict[str, Value | Unknown] = {}
+        if "nodes" in due:
+            values |= self._memory(server, state)
+        if "maps" in due:
+            values |= backends.mapped(self._roots, server.pid, state.nodes)
+        if "refused" in due:
+            values["server.gpu_nodes_refused"] = self._refused(server.pid)
+        return values
+
+    def _memory(self, server: ServerProcess, state: _State) -> dict[str, Value | Unknown]:
+        state.nodes = nodes = usage.open_nodes(self._roots, server.pid)
+        values = usage.memory(self._roots, server.pid, nodes)
+        if not isinstance(nodes, Unknown) and "nvidia" in nodes.kinds:
+            values |= usage.with_nvidia(values, self._nvidia(server.pid))
+        held = (values["server.gpu_memory_bytes"], values["server.gpu_gtt_bytes"])
+        state.bytes = sum(int(value) for value in held if not isinstance(value, Unknown))
+        values |= self._fullest(values["server.gpu_cards"])
+        if isinstance(nodes, Unknown):
+            return values | {"server.gpu_nodes_open": nodes, "server.gpu_node_kinds": nodes}
+        return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
+
+    def _fullest(self, cards: Value | Unknown) -> dict[str, Value | Unknown]:
+        """Video memory of the card with the least left, of those that the process holds memory on."""
+        if isinstance(cards, Unknown):
+            return dict.fromkeys(_CARD, cards)
+        found: list[tuple[int, int]] = []
+        apus: list[bool | Unknown] = []
+        for address in str(cards).split(",") if cards else ():
+            device = self._roots.sys / "bus/pci/devices" / address
+            total, used = read_number(device / "mem_info_vram_total"), read_number(device / "mem_info_vram_used")
+            if isinstance(total, Unknown) or isinstance(used, Unknown):
+                unread = total if isinstance(total, Unknown) else used
+                return dict.fromkeys(_CARD, unread)
+            found.append((max(total - used, 0), total))
+            apus.append(is_apu(hwmon(device)))
+        if not found:
+            return dict.fromkeys(_CARD, Unknown("it holds memory on no card whose driver is amdgpu"))
+        free, total = min(found)
+        unclear = [apu for apu in apus if isinstance(apu, Unknown)]
+        on_apu: bool | Unknown = True in apus or (unclear[0] if unclear else False)
+        return dict(zip(_CARD, (total, free, on_apu), strict=True))
+
+    def _refused(self, pid: int) -> str | Unknown:
+        path = f"{self._roots.proc}/{pid}/status"
+        try:
+            user, groups = credentials(read_text(path, 1 << 16))
+        except OSError as error:
+            return Unknown(reason(path, error))
+        return usage.refused(self._roots, user, groups)

@@ -1,0 +1,115 @@
+"""How much more memory a process can take that the kernel cannot drop, before somebody is killed for it.
+
+The machine leaves MemAvailable, each control group above the process its limit less what in it cannot be dropped; the least
+counts. Page cache is no obstacle, on either side: Documentation/filesystems/proc.rst (MemAvailable), admin-guide/cgroup-v2.rst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sentinel.model.entity import Unknown
+from sentinel.sources.fs import Roots, read_number, read_text, reason
+from sentinel.sources.processes.cgroup import Membership, groups, path_of, read_limit
+
+#: lines of memory.stat that count what the kernel drops first; on v1 those of the whole subtree begin with total_
+_DROPPABLE = frozenset({"inactive_file", "active_file", "slab_reclaimable"})
+_DROPPABLE_V1 = frozenset({"total_inactive_file", "total_active_file"})
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes. `where` is the control group whose limit comes first, empty for the machine. Swap is beside that.
+
+    `brake_bytes` is what is left below memory.high, where the kernel slows the group down instead of killing; -1 for none.
+    """
+
+    left_bytes: int
+    where: str
+    swap_bytes: int
+    brake_bytes: int = -1
+    brake_where: str = ""
+    #: what the machine alone leaves, and what each control group with a limit does, the process's own first
+    host_bytes: int = field(default=0, compare=False)
+    group_bytes: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+
+
+def room(roots: Roots, member: Membership) -> Room | Unknown:
+    """Read it now; Unknown when one of the limits that count cannot be read."""
+    host = _host(roots)
+    if isinstance(host, Unknown):
+        return host
+    left, swap = host
+    where, brake, brake_where = "", -1, ""
+    found = groups(roots, member)
+    if isinstance(found, Unknown):
+        # no control groups on this machine: nothing else can be in the way
+        return Room(left, where, swap, host_bytes=left)
+    base, upward = found
+    below: list[tuple[str, int]] = []
+    for group in upward:
+        limit = read_limit(group / ("memory.max" if member.unified else "memory.limit_in_bytes"))
+        high = read_limit(group / "memory.high") if member.unified else -1
+        if isinstance(limit, Unknown):
+            return limit
+        if isinstance(high, Unknown):
+            return high
+        if limit < 0 and high < 0:
+            continue
+        used = _firmly_used(group, unified=member.unified)
+        if isinstance(used, Unknown):
+            return used
+        if limit >= 0:
+            below.append((path_of(base, group), max(limit - used, 0)))
+        if limit >= 0 and limit - used < left:
+            left, where = max(limit - used, 0), path_of(base, group)
+        if high >= 0 and (brake < 0 or high - used < brake):
+            brake, brake_where = max(high - used, 0), path_of(base, group)
+        if limit >= 0:
+            swap = min(swap, _swap_left(group, unified=member.unified, otherwise=swap))
+    return Room(left, where, swap, brake, brake_where, host[0], tuple(below))
+
+
+def _host(roots: Roots) -> tuple[int, int] | Unknown:
+    path = roots.proc / "meminfo"
+    try:
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        return Unknown(reason(path, error))
+    numbers = {}
+    for line in lines:
+        key, _, rest = line.partition(":")
+        words = rest.split()
+        if key in ("MemAvailable", "SwapFree") and words and words[0].isdigit():
+            numbers[key] = int(words[0]) * 1024
+    if "MemAvailable" not in numbers:
+        return Unknown(f"{path} has no MemAvailable line")
+    return numbers["MemAvailable"], numbers.get("SwapFree", 0)
+
+
+def _firmly_used(group: Path, *, unified: bool) -> int | Unknown:
+    """What is charged to the group, less what the kernel can drop."""
+    used = read_number(group / ("memory.current" if unified else "memory.usage_in_bytes"))
+    if isinstance(used, Unknown):
+        return used
+    path = group / "memory.stat"
+    try:
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        return Unknown(reason(path, error))
+    wanted = _DROPPABLE if unified else _DROPPABLE_V1
+    for line in lines:
+        key, _, number = line.partition(" ")
+        if key in wanted and number.isdigit():
+            used -= int(number)
+    return max(used, 0)
+
+
+def _swap_left(group: Path, *, unified: bool, otherwise: int) -> int:
+    """Swap that the group may still take. Where the kernel does not count it by group, the machine's is open to it."""
+    limit = read_limit(group / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes"))
+    used = read_number(group / ("memory.swap.current" if unified else "memory.memsw.usage_in_bytes"))
+    if isinstance(limit, Unknown) or isinstance(used, Unknown) or limit < 0:
+        return otherwise
+    return max(limit - used, 0)

@@ -1,0 +1,147 @@
+"""Where the log of a llama-server goes: ``--log-file``, else what its standard error (then output) points to.
+
+llama-server writes everything it logs to stderr except level NONE (common/log.cpp), and to ``--log-file`` besides.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sentinel.llama.command_line import Requested
+from sentinel.model.entity import Value
+from sentinel.model.text import clean
+from sentinel.sources.fs import Roots, file_identity, link, reason
+from sentinel.sources.processes.cgroup import Membership
+
+_CURE = "start llama-server with --log-file FILE, or as a systemd service"
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """A log to read, or why there is none.
+
+    `kind` ``file``: follow `path` (as sentinel can open it; it may hold surrogate escapes). ``journal``: follow the entries
+    that have every field of `match`. ``none``: `why` says in one sentence what stands in the way and what cures it.
+    """
+
+    kind: Literal["file", "journal", "none"]
+    where: str
+    path: str = ""
+    #: ``docker-json``: each line of the file is a JSON object with the text under ``log``
+    format: Literal["plain", "docker-json"] = "plain"
+    match: tuple[tuple[str, str], ...] = ()
+    why: str = ""
+
+    def signals(self) -> dict[str, Value]:
+        """``server.log_readable``: a file is known, and whether it opens shows when it is. A journal says nothing yet: only the
+        entries that come out of it prove that this server's log goes there and may be read.
+        """
+        where = self.where if self.kind != "none" else f"{self.where}: {self.why}"
+        values: dict[str, Value] = {"server.log_where": clean(where)}
+        if self.kind != "journal":
+            values["server.log_readable"] = self.kind == "file"
+        return values
+
+
+def inside(roots: Roots, pid: int, path: str) -> str:
+    """A path of the process as sentinel can open it: through /proc/PID/root where its mounts differ from ours."""
+    process = roots.proc / str(pid)
+    through = f"{process}/root{path}"
+    try:
+        if link(process / "ns/mnt") == link(roots.proc / "self/ns/mnt"):
+            return path
+        theirs = file_identity(through)
+    except OSError:
+        return path
+    return path if _is_file(path, theirs) else through
+
+
+def absolute(roots: Roots, pid: int, path: str) -> str:
+    """A path as the process means it: relative ones start at its working folder."""
+    if path.startswith("/"):
+        return path
+    try:
+        cwd = link(roots.proc / str(pid) / "cwd")
+    except OSError:
+        # seen by the file's absence, which is then reported with this path
+        cwd = "/"
+    return os.path.normpath(f"{cwd}/{path}")
+
+
+def find_log(
+    roots: Roots, pid: int, requested: Requested, env: Mapping[str, str], member: Membership, *, in_router: bool = False
+) -> LogSource:
+    """Decide where to read the log of process `pid`. Never raises: what cannot be seen is said in ``why``."""
+    asked = requested.text("log_file")
+    if asked:
+        return LogSource("file", f"--log-file {asked}", inside(roots, pid, absolute(roots, pid, asked)))
+    if in_router:
+        return LogSource("none", "its router", why="the router that started it writes the log; sentinel reads it there")
+    errors = _behind(roots, pid, 2, env, member)
+    if errors.kind != "none":
+        return errors
+    output = _behind(roots, pid, 1, env, member)
+    return errors if output.kind == "none" else output
+
+
+def _behind(roots: Roots, pid: int, descriptor: int, env: Mapping[str, str], member: Membership) -> LogSource:
+    opened = roots.proc / str(pid) / "fd" / str(descriptor)
+    name = "standard error" if descriptor == 2 else "standard output"
+    try:
+        target = link(opened)
+    except OSError as error:
+        return LogSource("none", name, why=f"{reason(opened, error)}; or {_CURE}")
+    if target.startswith("socket:"):
+        return _socket(target, name, pid, env, member)
+    if target.startswith("pipe:"):
+        return _container_log(roots, name, member)
+    if target.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
+        return LogSource("none", f"{name}, a terminal ({target})", why=f"a terminal cannot be read along: {_CURE}")
+    if target == "/dev/null":
+        return LogSource("none", f"{name}, /dev/null", why=f"the log is thrown away: {_CURE}")
+    try:
+        path = target if _is_file(target, file_identity(opened)) else str(opened)
+    except OSError as error:
+        return LogSource("none", name, why=f"{reason(opened, error)}; or {_CURE}")
+    return LogSource("file", f"{name}, {target}", path)
+
+
+def _is_file(path: str, identity: tuple[int, int]) -> bool:
+    """A deleted file, and one of another mount namespace, is reached through the descriptor alone."""
+    try:
+        return file_identity(path) == identity
+    except OSError:
+        return False
+
+
+def _socket(target: str, name: str, pid: int, env: Mapping[str, str], member: Membership) -> LogSource:
+    """systemd gives a service a socket to journald and says its device:inode in $JOURNAL_STREAM (systemd.exec(5))."""
+    inode = target.removeprefix("socket:[").removesuffix("]")
+    to_journal = env.get("JOURNAL_STREAM", "").endswith(f":{inode}")
+    if member.unit:
+        field = "_SYSTEMD_USER_UNIT" if member.is_user_unit else "_SYSTEMD_UNIT"
+        return LogSource("journal", f"journal of {member.unit}", match=((field, member.unit),))
+    if to_journal:
+        return LogSource("journal", f"journal, entries of process {pid}", match=(("_PID", str(pid)),))
+    return LogSource("none", f"{name}, a socket", why=f"it leads to no journal that sentinel knows: {_CURE}")
+
+
+def _container_log(roots: Roots, name: str, member: Membership) -> LogSource:
+    if not member.container:
+        return LogSource("none", f"{name}, a pipe", why=f"a pipe can be read by its other end alone: {_CURE}")
+    short = member.container[:12]
+    if member.is_podman:
+        # conmon writes to journald by default and says the container's id (podman-run(1), --log-driver)
+        match = (("CONTAINER_ID_FULL", member.container),)
+        return LogSource("journal", f"journal of container {short}", match=match)
+    path: Path = roots.docker / member.container / f"{member.container}-json.log"
+    try:
+        file_identity(path)
+    except OSError as error:
+        why = f"{reason(path, error)}; use the json-file log driver, or {_CURE}"
+        return LogSource("none", f"container {short}", why=why)
+    return LogSource("file", f"log of container {short}", str(path), format="docker-json")

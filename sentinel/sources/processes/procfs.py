@@ -1,0 +1,129 @@
+"""Reads /proc/PID/stat, status and limits: state, CPU, memory and identity of one process (proc(5))."""
+
+from __future__ import annotations
+
+import pwd
+from dataclasses import dataclass
+from grp import getgrgid
+
+from sentinel.model.entity import Unknown, Value
+from sentinel.model.text import clean
+from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason
+
+#: line of /proc/PID/status -> signal; the kernel writes kB and means 1024 bytes
+_MEMORY = {
+    "VmRSS": "server.rss_bytes",
+    "RssAnon": "server.rss_anon_bytes",
+    "RssFile": "server.rss_file_bytes",
+    "RssShmem": "server.rss_shmem_bytes",
+    "VmLck": "server.locked_bytes",
+    "VmSwap": "server.swap_bytes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """Of /proc/PID/stat: state, parent, CPU used and start time in clock ticks, threads."""
+
+    state: str
+    parent: int
+    cpu_ticks: int
+    threads: int
+    start_ticks: int
+
+
+def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
+    """Read /proc/PID/stat; Unknown when the process is gone."""
+    path = f"{roots.proc}/{pid}/stat"
+    try:
+        text = read_bytes(path, 4096)
+    except OSError as error:
+        return Unknown(reason(path, error))
+    # the name stands in parentheses and may hold parentheses and blanks itself
+    fields = text[text.rfind(b")") + 2 :].split()
+    try:
+        return Stat(
+            fields[0].decode("ascii", "replace"),
+            int(fields[1]),
+            int(fields[11]) + int(fields[12]),
+            int(fields[17]),
+            int(fields[19]),
+        )
+    except (IndexError, ValueError):
+        return Unknown(f"{path} is not as proc(5) describes it")
+
+
+def memory_signals(text: str) -> dict[str, Value | Unknown]:
+    """Decode the memory lines of /proc/PID/status into bytes. A line that is missing (a zombie has none) is Unknown."""
+    values: dict[str, Value | Unknown] = {
+        signal: Unknown(f"/proc/PID/status has no {key} line") for key, signal in _MEMORY.items()
+    }
+    for line in text.splitlines():
+        key, _, rest = line.partition(":")
+        signal = _MEMORY.get(key)
+        if signal is not None:
+            number = rest.split()[:1]
+            if number and number[0].isdigit():
+                values[signal] = int(number[0]) * 1024
+    return values
+
+
+def credentials(text: str) -> tuple[int, frozenset[int]]:
+    """Effective user id and all group ids of /proc/PID/status; -1 when the lines are missing."""
+    user, groups = -1, set[int]()
+    for line in text.splitlines():
+        key, _, rest = line.partition(":")
+        if key == "Uid":
+            user = int(rest.split()[1])
+        elif key == "Gid":
+            groups.add(int(rest.split()[1]))
+        elif key == "Groups":
+            groups.update(int(word) for word in rest.split())
+    return user, frozenset(groups)
+
+
+def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
+    """What does not change while the process lives: user, groups, program, limit of locked memory."""
+    process = roots.proc / str(pid)
+    values: dict[str, Value | Unknown] = {}
+    try:
+        user, groups = credentials(read_text(process / "status"))
+    except OSError as error:
+        values["server.user"] = values["server.groups"] = Unknown(reason(process / "status", error))
+    else:
+        values["server.user"] = user_name(user)
+        values["server.groups"] = ",".join(sorted(_group_name(group) for group in groups))
+    try:
+        values["server.binary"] = clean(link(process / "exe").removesuffix(" (deleted)"))
+    except OSError as error:
+        values["server.binary"] = Unknown(reason(process / "exe", error))
+    values["server.memlock_limit_bytes"] = _memlock(roots, pid)
+    return values
+
+
+def _memlock(roots: Roots, pid: int) -> int | Unknown:
+    path = f"{roots.proc}/{pid}/limits"
+    try:
+        lines = read_text(path).splitlines()
+    except OSError as error:
+        return Unknown(reason(path, error))
+    for line in lines:
+        if line.startswith("Max locked memory"):
+            soft = line.split()[3]
+            return -1 if soft == "unlimited" else int(soft)
+    return Unknown(f"{path} has no line for locked memory")
+
+
+def user_name(user: int) -> str:
+    """The name of a user id, or the number."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except (KeyError, OverflowError):
+        return str(user)
+
+
+def _group_name(group: int) -> str:
+    try:
+        return getgrgid(group).gr_name
+    except (KeyError, OverflowError):
+        return str(group)

@@ -1,0 +1,1 @@
+"""A llama-server asked over HTTP."""

@@ -1,0 +1,197 @@
+"""Which log is followed for which server, and when it is believed to be readable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sentinel.daemon.clock import Clock
+from sentinel.daemon.config import Config
+from sentinel.daemon.inbox import Inbox
+from sentinel.daemon.log_followers import Logs
+from sentinel.daemon.supervisor import Supervisor
+from sentinel.llama.command_line import decode
+from sentinel.model.entity import Entity
+from sentinel.model.reading import LogLines, Samples
+from sentinel.sources.logs.file import LogFile
+from sentinel.sources.logs.watch import Wakes
+from sentinel.sources.processes.cgroup import Membership
+from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.log_location import LogSource
+
+CONTAINER = (("CONTAINER_ID_FULL", "ab" * 32),)
+
+
+def server(match: tuple[tuple[str, str], ...]) -> ServerProcess:
+    return ServerProcess(
+        pid=10,
+        ticks=1,
+        start_time=900.0,
+        entity=Entity("server", "llama"),
+        requested=decode([], {}),
+        member=Membership("", "", unified=True),
+        log=LogSource("journal", "journal", match=match),
+        model=None,
+        parent=1,
+    )
+
+
+class Followed:
+    """The logs of a server, with a journalctl of our own in front on PATH."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, entries: Sequence[str]) -> None:
+        self.asked = folder / "asked"
+        records = [
+            json.dumps({"__CURSOR": f"c{n}", "__REALTIME_TIMESTAMP": "1000000000", "MESSAGE": text, "_PID": "10"})
+            for n, text in enumerate(entries)
+        ]
+        (folder / "records").write_text("".join(f"{line}\n" for line in records))
+        script = folder / "journalctl"
+        script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {self.asked}\ncat {folder}/records\nexec sleep 100\n')
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=":")
+        self.now = 1000.0
+        clock = Clock(wall=lambda: self.now, since_boot=lambda: self.now)
+        self.inbox = Inbox(100)
+        supervisor = Supervisor(self.inbox, clock, ThreadPoolExecutor(1))
+        config = Config(None, folder, folder / "socket")
+        self.logs = Logs(config, self.inbox, supervisor, clock, Wakes())
+
+    async def lines(self) -> LogLines:
+        """The first lines that come."""
+        while True:
+            for item in await asyncio.wait_for(self.inbox.take(), 20):
+                if item.taken is not None:
+                    item.taken()
+                if isinstance(item.reading, LogLines):
+                    return item.reading
+
+    async def told(self, process: ServerProcess) -> object:
+        """What one more look at the servers says of the log; None for nothing."""
+        self.logs.update([process])
+        self.inbox.offer(Samples(0.0, "end", process.entity, {}))
+        said = [item.reading.values for item in await self.inbox.take() if isinstance(item.reading, Samples)]
+        return next((values["server.log_readable"] for values in said if values), None)
+
+
+@pytest.mark.parametrize(
+    ("match", "arguments"),
+    [
+        (CONTAINER, [f"CONTAINER_ID_FULL={'ab' * 32}"]),
+        ((("_PID", "10"),), ["_PID=10"]),
+        ((("_SYSTEMD_UNIT", "llama.service"),), ["--unit=llama.service"]),
+    ],
+)
+def test_a_journal_is_followed_by_what_names_the_server_and_readable_once_it_gives_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, match: tuple[tuple[str, str], ...], arguments: list[str]
+) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, ["srv  load_model: loading model"])
+        process = server(match)
+        assert await followed.told(process) is None
+        lines = await followed.lines()
+        assert lines.data == b"srv  load_model: loading model\n"
+        assert lines.entity == process.entity
+        assert await followed.told(process) is True
+        assert followed.logs.reads(process)
+        assert followed.asked.read_text().split("\n")[-1 - len(arguments) : -1] == arguments
+        await followed.logs.close()
+
+    asyncio.run(story())
+
+
+def test_a_journal_without_an_entry_of_the_server_is_a_blind_spot_but_not_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        process = server(CONTAINER)
+        assert await followed.told(process) is None
+        assert followed.logs.reads(process)
+        followed.now += 30
+        assert await followed.told(process) is False
+        assert not followed.logs.reads(process)
+        await followed.logs.close()
+
+    asyncio.run(story())
+
+
+def logging_to(path: Path, name: str) -> ServerProcess:
+    return replace(
+        server(()), pid=os.getpid(), entity=Entity("server", name), log=LogSource("file", f"--log-file {path}", str(path))
+    )
+
+
+async def until(followed: Followed, wanted: Callable[[object], bool]) -> object:
+    """The first reading that is wanted."""
+    while True:
+        for item in await asyncio.wait_for(followed.inbox.take(), 20):
+            if item.taken is not None:
+                item.taken()
+            if wanted(item.reading):
+                return item.reading
+
+
+@pytest.mark.parametrize("bad", ["x" * 300 + "/y.log", "a\0b.log", "\ud800.log"])
+def test_a_log_that_no_file_can_be_is_a_blind_spot_and_the_next_log_is_still_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        followed.logs._wakes.start()
+        first, second = logging_to(tmp_path / bad, "first"), logging_to(tmp_path / "good.log", "second")
+        (tmp_path / "good.log").write_text("one\n")
+        followed.logs.update([first])
+        told = await until(followed, lambda reading: isinstance(reading, Samples))
+        assert isinstance(told, Samples)
+        assert told.values["server.log_readable"] is False
+        assert not followed.logs.reads(first)
+        followed.logs.update([first, second])
+        lines = await until(followed, lambda reading: isinstance(reading, LogLines))
+        assert isinstance(lines, LogLines)
+        assert lines.data == b"one\n"
+        assert followed.logs.reads(second)
+        await followed.logs.close()
+        followed.logs._wakes.stop()
+
+    asyncio.run(story())
+
+
+def test_a_follower_that_dies_of_a_bug_is_told_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        monkeypatch.setattr("sentinel.daemon.supervisor._FIRST_PAUSE", 0.01)
+        process = logging_to(tmp_path / "s.log", "s")
+        (tmp_path / "s.log").write_text("one\n")
+        polls: list[float] = []
+        poll = LogFile.poll
+
+        def later() -> None:
+            followed.now += 100
+
+        def broken(file: LogFile, at: float) -> Sequence[LogLines]:
+            polls.append(at)
+            asyncio.get_running_loop().call_soon(later)
+            if len(polls) < 3:
+                raise KeyError("no such thing")
+            return poll(file, at)
+
+        monkeypatch.setattr(LogFile, "poll", broken)
+        followed.logs.update([process])
+        told = await until(followed, lambda reading: isinstance(reading, Samples))
+        assert isinstance(told, Samples)
+        assert told.values["server.log_readable"] is False
+        assert "KeyError" in str(told.values["server.log_where"])
+        assert not followed.logs.reads(process)
+        assert isinstance(await until(followed, lambda reading: isinstance(reading, LogLines)), LogLines)
+        assert followed.logs.reads(process)
+        await followed.logs.close()
+
+    asyncio.run(story())

@@ -1,0 +1,250 @@
+"""A card's hang and reset as one story: which line ends it, which card it is about, which servers it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.gpu_incidents import advance
+from sentinel.model.alert import Transition
+from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.json_form import is_news
+from sentinel.model.reading import Event, LogLines, Samples, ServerFound, ServerGone, Tick
+from sentinel.rulefiles.files import load_paths, shipped
+
+CARD = Entity("gpu", "0000:03:00.0")
+SERVER = Entity("server", "llama.service")
+PREFIX = "amdgpu 0000:03:00.0: amdgpu: "
+
+
+@pytest.fixture
+def engine() -> Engine:
+    ruleset, problems = load_paths([shipped()])
+    assert ruleset is not None, problems
+    return Engine(ruleset)
+
+
+def kernel(engine: Engine, at: float, *lines: str) -> list[Transition]:
+    return engine.step(LogLines(at, "kernel", HOST, "\n".join(lines).encode() + b"\n", kind="kernel"))
+
+
+def incident(engine: Engine, card: Entity = CARD) -> dict[str, Value]:
+    _, last = engine.beliefs.happened(card, "gpu_incident", float("-inf"))
+    return dict(last.fields) if last is not None else {}
+
+
+def of_rule(transitions: list[Transition], rule: str = "gpu-reset") -> list[tuple[str, str]]:
+    return [(t.state, t.cause.id if t.cause else "") for t in transitions if t.rule == rule]
+
+
+def use(engine: Engine, at: float, cards: str = CARD.name) -> None:
+    values: dict[str, Value] = {"server.unit": "llama.service", "server.log_readable": True}
+    engine.step(ServerFound(at, "process", SERVER, 77, at, values))
+    engine.step(Samples(at, "process", SERVER, {"server.gpu_cards": cards}))
+
+
+def test_the_end_is_told_by_reset_n_succeeded_and_not_by_reset_succeeded_trying_to_resume(engine: Engine) -> None:
+    states = []
+    for line in ("GPU reset begin!. Source:  1", "GPU reset succeeded, trying to resume", "VRAM is lost due to GPU reset!",
+                 "GPU reset(1) succeeded!"):  # fmt: skip
+        kernel(engine, 100.0, PREFIX + line)
+        states.append(incident(engine)["state"])
+    assert states == ["resetting", "resuming", "resuming", "recovered"]
+    assert incident(engine)["vram_lost"] is True
+
+
+@pytest.mark.parametrize(
+    "line", ["GPU reset succeeded, trying to resume", "GPU reset(1) succeeded!", "Ring gfx_0.0.0 reset succeeded"]
+)
+def test_the_middle_of_a_story_that_nobody_saw_begin_is_no_story(engine: Engine, line: str) -> None:
+    kernel(engine, 100.0, PREFIX + line)
+    assert incident(engine) == {}
+
+
+def test_other_queues_that_time_out_during_a_reset_do_not_begin_the_story_anew(engine: Engine) -> None:
+    timeout = "ring comp_1.0.0 timeout, signaled seq=1, emitted seq=2"
+    kernel(engine, 100.0, PREFIX + "GPU reset begin!", PREFIX + timeout, PREFIX + "GPU reset(1) succeeded!")
+    assert incident(engine)["state"] == "recovered"
+    kernel(engine, 200.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110", PREFIX + timeout)
+    assert incident(engine)["state"] == "failed"
+
+
+def test_a_reset_whose_end_was_not_seen_does_not_swallow_the_next_hang(engine: Engine) -> None:
+    kernel(engine, 100.0, PREFIX + "GPU reset begin!")
+    kernel(engine, 5000.0, PREFIX + "ring comp_1.0.0 timeout, signaled seq=1, emitted seq=2")
+    assert incident(engine)["state"] == "hung"
+
+
+def test_a_dead_card_that_goes_on_complaining_is_one_incident(engine: Engine) -> None:
+    told = []
+    for second in range(200):
+        told += kernel(engine, 100.0 + second, PREFIX + "device lost from bus!", PREFIX + "Failed to export SMU metrics table!")
+    assert of_rule(told) == [("firing", "card-lost")]
+    assert engine.beliefs.happened(CARD, "gpu_incident", 0.0)[0] == 1
+
+
+def test_servers_that_hold_memory_on_the_card_are_named_also_those_that_died_of_it(engine: Engine) -> None:
+    use(engine, 100.0)
+    told = kernel(engine, 110.0, PREFIX + "GPU reset begin!")
+    assert incident(engine)["servers"] == "llama.service"
+    engine.step(ServerGone(111.0, "process", SERVER, 77))
+    told += kernel(engine, 112.0, PREFIX + "VRAM is lost due to GPU reset!", PREFIX + "GPU reset(1) succeeded!")
+    assert incident(engine)["servers"] == "llama.service"
+    assert of_rule(told) == [("firing", "being-reset"), ("firing", "memory-lost")]
+    assert told[-1].fixes[0].command == "sudo systemctl restart llama.service"
+
+
+def test_a_reset_of_a_card_that_no_server_uses_is_told_only_when_it_fails(engine: Engine) -> None:
+    use(engine, 100.0, cards="0000:43:00.0")
+    assert of_rule(kernel(engine, 110.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset(1) succeeded!")) == []
+    assert of_rule(kernel(engine, 120.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110")) == [
+        ("firing", "reset-failed")
+    ]
+
+
+def test_who_uses_the_card_is_unknown_until_every_server_was_looked_at(engine: Engine) -> None:
+    kernel(engine, 90.0, PREFIX + "GPU reset begin!")
+    assert "servers" not in incident(engine), "no server was ever seen: nobody has looked yet"
+    use(engine, 100.0, cards="0000:43:00.0")
+    engine.step(ServerFound(101.0, "process", Entity("server", "other.service"), 78, 101.0, {}))
+    kernel(engine, 200.0, PREFIX + "GPU reset begin!. Source:  3")
+    assert "servers" not in incident(engine)
+    engine.step(ServerGone(201.0, "process", Entity("server", "other.service"), 78))
+    kernel(engine, 202.0, PREFIX + "GPU reset(1) succeeded!")
+    assert incident(engine)["servers"] == ""
+
+
+def test_a_card_that_was_unplugged_under_a_server_is_told_and_over_when_it_is_back(engine: Engine) -> None:
+    use(engine, 100.0)
+    told = engine.step(Event(110.0, "gpu_removed", CARD, {"name": "Navi 31"}, "udev", "remove 0000:03:00.0"))
+    assert of_rule(told) == [("firing", "unplugged")]
+    told = engine.step(Event(130.0, "gpu_added", CARD, {"name": "Navi 31"}, "udev", "add 0000:03:00.0"))
+    assert of_rule(told) == [("resolved", "unplugged")]
+
+
+def test_udevs_wedged_event_ends_the_story_where_the_kernels_log_did_not(engine: Engine) -> None:
+    kernel(engine, 100.0, PREFIX + "GPU reset begin!")
+    engine.step(Event(101.0, "gpu_wedged", CARD, {"recovery": "none"}, "udev", "WEDGED=none"))
+    assert incident(engine)["state"] == "recovered"
+    engine.step(Event(200.0, "gpu_wedged", CARD, {"recovery": "rebind,bus-reset"}, "udev", "WEDGED=rebind,bus-reset"))
+    assert incident(engine)["state"] == "failed"
+    assert "rebind,bus-reset" in str(incident(engine)["what"])
+
+
+def test_a_line_that_names_no_card_belongs_to_the_card_named_just_before(engine: Engine) -> None:
+    for address in ("0000:03:00.0", "0000:43:00.0"):
+        engine.step(Samples(90.0, "amdgpu", Entity("gpu", address), {"gpu.vendor": "amd"}))
+    kernel(engine, 100.0, "amdgpu 0000:43:00.0: GPU reset begin!", "[drm] VRAM is lost due to GPU reset!")
+    assert incident(engine, Entity("gpu", "0000:43:00.0"))["vram_lost"] is True
+    kernel(engine, 900.0, "amdgpu: GPU reset begin!")
+    assert incident(engine, Entity("gpu", "amdgpu"))["state"] == "resetting", "of two cards nobody can tell which"
+
+
+def test_a_dead_card_is_no_news_after_a_boot(engine: Engine) -> None:
+    kernel(engine, 1000.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110")
+    again = Engine(engine.ruleset)
+    again.load(engine.dump())
+    told = again.step(Samples(5000.0, "host", HOST, {"host.uptime_seconds": 60.0, "host.kernel_log_readable": True}))
+    assert of_rule(told) == [("resolved", "reset-failed")]
+
+
+def test_xids_of_a_programs_own_making_are_no_incident_and_a_recovery_that_is_over_is_the_end() -> None:
+    def xid(code: int, why: str = "text") -> Event:
+        return Event(1.0, "nvidia_xid", CARD, {"code": code, "why": why})
+
+    assert [advance({}, xid(code)) for code in (13, 31, 43, 45, 9999)] == [None] * 5
+    lost = advance({}, xid(79))
+    assert lost is not None
+    assert lost["state"] == "lost"
+    assert advance(lost, xid(154, "GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)")) is None
+    over = advance(lost, xid(154, "GPU recovery action changed from 0x1 (GPU Reset Required) to 0x0 (None)"))
+    assert over is not None
+    assert over["state"] == "recovered"
+
+
+RECORDED = [
+    ("device-lost-repeating.log", "lost", None),
+    ("gfx1200-ring-resets-then-mode1.journal.log", "recovered", True),
+    ("hws-hang-5.3-no-device-prefix.log", "resuming", True),
+    ("r9700-llama-server-hang.journal.log", "resuming", True),
+    ("sdma-reset-fails-ret-110.dmesg.log", "failed", True),
+    ("dev-kmsg-amdgpu-reset.composed.txt", "recovered", True),
+    # lines of two machines: the second's queue times out before the first's reset has ended
+    ("old-format-ring-timeout-5.x.dmesg.log", "resetting", False),
+    ("init-user-pages-benign-storm.composed.dmesg.log", None, None),
+    ("pcie-aer.log", None, None),
+]
+
+
+def stories(engine: Engine) -> Iterator[dict[str, Value]]:
+    for entity in {e for e, _ in engine.beliefs.log._events}:
+        if (story := incident(engine, entity)) and story["state"] != "trouble":
+            yield story
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(("file", "state", "vram_lost"), RECORDED)
+def test_recorded_hangs_of_every_era_come_to_their_end(
+    engine: Engine, corpus: Path, file: str, state: str | None, vram_lost: bool | None
+) -> None:
+    path = corpus / "gpu/kmsg" / file
+    engine.step(Samples(1e9, "amdgpu", CARD, {"gpu.vendor": "amd"}))
+    # one recording was stripped of its stamps and hosts
+    data = path.read_bytes().replace(b"\nkernel: ", b"\n").removeprefix(b"kernel: ")
+    engine.step(LogLines(2e9, "kernel", HOST, data, kind="kernel"))
+    found = list(stories(engine))
+    assert [(s["state"], s.get("vram_lost")) for s in found] == ([] if state is None else [(state, vram_lost)])
+
+
+def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_card_is_a_spill_where_nothing_counts_it(
+    engine: Engine,
+) -> None:
+    use(engine, 1000.0)
+    engine.step(LogLines(1001.0, "log", SERVER, b"0.01.150.277 I srv  llama_server: listening on http://127.0.0.1:18080\n"))
+    told = []
+    for at in range(1002, 4000, 10):
+        pinned = 8 << 30 if at < 2600 else 9 << 30
+        values: dict[str, Value | Unknown] = {
+            "server.gpu_memory_bytes": 24 << 30, "server.gpu_gtt_bytes": pinned, "server.gpu_on_apu": False,
+            "server.gpu_vram_total_bytes": 24 << 30, "server.gpu_vram_free_bytes": 90 << 20,
+            "server.gpu_evicted_bytes": Unknown("the kernel is older than 6.4"),
+        }  # fmt: skip
+        told += [
+            (at, t.state) for t in engine.step(Samples(float(at), "process_gpu", SERVER, values)) if t.rule == "gpu-memory-spill"
+        ]
+    assert told == [(2602, "pending"), (2632, "firing")]
+
+
+def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_incident_with_it(engine: Engine) -> None:
+    """Two cards: which one the server used is known from before, and from the story after its restart."""
+    asked: dict[str, Value | Unknown] = {
+        "server.gpu_layers_requested": 99,
+        "server.gpu_layers_explicit": True,
+        "server.device_none": False,
+        "server.is_router": False,
+        "server.model_bytes": 4_000_000_000,
+        "server.log_readable": True,
+        "server.state": "ready",
+    }
+    on_cpu: dict[str, Value | Unknown] = {"server.gpu_nodes_open": 0, "server.gpu_memory_bytes": 0, "server.gpu_gtt_bytes": 0}
+    for card in (CARD, Entity("gpu", "0000:43:00.0")):
+        engine.step(Samples(99.0, "amdgpu", card, {"gpu.vendor": "amd"}))
+    engine.step(Samples(99.0, "host", HOST, {"host.uptime_seconds": 90000.0}))
+    use(engine, 100.0)
+    told = kernel(engine, 110.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110")
+    told += engine.step(ServerGone(111.0, "process", SERVER, 77))
+    told += engine.step(ServerFound(112.0, "process", SERVER, 78, 112.0, asked))
+    for second in range(113, 160):
+        told += engine.step(Samples(float(second), "process", SERVER, on_cpu | {"server.gpu_cards": ""}))
+        told += engine.step(Tick(float(second)))
+    news = [(t.rule, t.state) for t in told if is_news(t) and t.severity == "critical"]
+    assert news == [("gpu-reset", "firing")]
+    fallback = engine.book.peek("cpu-fallback", SERVER)
+    assert fallback is not None
+    assert (fallback.state, fallback.gate.by) == ("pending", ("gpu-reset", CARD))
+    # Another card's death would explain nothing.
+    engine.beliefs.log.remove(CARD)
+    assert not list(engine.incidents.effects_of(engine.book.record("gpu-reset", CARD)))

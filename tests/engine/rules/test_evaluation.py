@@ -1,0 +1,189 @@
+"""Judging takes shortcuts: what an expression gave is remembered, and a quiet rule is left early. None of it may show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.store import Fact
+from sentinel.engine.rules.cel_syntax import conjuncts
+from sentinel.engine.rules.evaluate import evaluate, matching
+from sentinel.engine.rules.expression import Condition, context
+from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
+from sentinel.model.alert import Verdict
+from sentinel.model.entity import HOST, Entity, Value
+from sentinel.model.reading import Event
+from sentinel.model.rule import WindowDef
+
+SERVER = Entity("server", "llama.service")
+AT = 1_000.0
+#: Few values of each type: the same ones come together again and again, which is what memory needs to go wrong.
+_POOLS: Mapping[str, tuple[Any, ...]] = {
+    "flag": (True, False),
+    "int": (-1, 0, 1, 4096),
+    "float": (0.0, 1.0, 2.5),
+    "text": ("", "ready", "loading", "hip"),
+}
+_FIELDS: st.SearchStrategy[Mapping[str, Value]] = st.dictionaries(
+    st.sampled_from(["ctx", "train", "server_state", "scope", "anon", "file", "shmem", "mlock_requested"]),
+    st.sampled_from([0, 4096, 1.0, True, "loading", "cgroup"]),
+)
+
+
+@dataclass
+class _World:
+    """What is believed, as plain tables."""
+
+    facts: dict[Entity, dict[str, Fact]]
+    events: dict[str, tuple[int, Event]] = field(default_factory=dict)
+    unobserved: frozenset[str] = frozenset()
+
+    def fact(self, entity: Entity, signal: str, at: float) -> Fact | None:
+        return self.facts.get(entity, {}).get(signal)
+
+    def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
+        return self.facts.get(entity, {})
+
+    def why_missing(self, entity: Entity, signal: str, at: float) -> str:
+        return f"{signal} was not drawn"
+
+    def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
+        return None
+
+    def happened(self, entity: Entity, event: str, since: float) -> tuple[int, Event | None]:
+        return self.events.get(event, (0, None))
+
+    def run_start(self, entity: Entity) -> float:
+        return 0.0
+
+    def observed(self, entity: Entity, event: str) -> str:
+        return "nobody looks" if event in self.unobserved else ""
+
+
+@st.composite
+def _worlds(draw: st.DrawFn, compiled: CompiledRule) -> _World:
+    facts: dict[Entity, dict[str, Fact]] = {SERVER: {}, HOST: {}}
+    for signal in sorted(compiled.signals):
+        value = draw(st.sampled_from((None, *_POOLS[CATALOGUE[signal].type])))
+        if value is not None:
+            facts[HOST if signal.startswith("host.") else SERVER][signal] = Fact(value, AT, "drawn")
+    events = {}
+    for name in sorted(compiled.events):
+        if count := draw(st.integers(0, 3)):
+            events[name] = (count, Event(AT - draw(st.sampled_from([0.0, 5.0])), name, SERVER, draw(_FIELDS)))
+    unobserved = draw(st.frozensets(st.sampled_from(sorted(compiled.events)))) if compiled.events else frozenset()
+    return _World(facts, events, unobserved)
+
+
+def _plainly(compiled: CompiledRule, world: _World) -> tuple[dict[str, Any], Any, Any]:
+    """Every expression on one context of all that is known: checks by name, `when`, `clear`."""
+    known: dict[str, Any] = {"server": {"name": SERVER.name}, "host": {}, "gpu": {}}
+    for signal in compiled.signals:
+        scope, _, key = signal.partition(".")
+        fact = world.facts_of(HOST if scope == "host" else SERVER).get(signal)
+        if fact is not None:
+            known[scope][key] = fact.value
+    for name, binding in compiled.bindings.items():
+        count, last = world.happened(SERVER, binding.event, 0.0)
+        if last is not None:
+            known[name] = {"count": count, "age": AT - last.at, "fields": dict(last.fields)}
+        elif not world.observed(SERVER, binding.event):
+            known[name] = {"count": 0, "fields": {}}
+    checks = {}
+    for name, condition in (*compiled.values, *compiled.checks):
+        value = condition.evaluate(context(known))
+        if value is not None:
+            known[name] = value
+        checks[name] = None if value is None else value is True
+    ask = context(known)
+    clear = compiled.clear.evaluate(ask) if compiled.clear is not None else False
+    return {name: checks[name] for name, _ in compiled.checks}, compiled.when.evaluate(ask), clear
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_shortcuts_judge_as_the_expressions_do(ruleset: RuleSet, data: st.DataObject) -> None:
+    """On any facts and events, after any others: the same checks, verdict and clearing, for every shipped rule."""
+    compiled = data.draw(st.sampled_from([r for r in ruleset.rules.values() if r.rule.scope == "server"]))
+    world = data.draw(_worlds(compiled))
+    try:
+        checks, when, clear = _plainly(compiled, world)
+    except Exception as error:
+        # A drawn field has the wrong type for its expression; both ways have to refuse it.
+        with pytest.raises(type(error)):
+            evaluate(compiled, SERVER, AT, world)
+        return
+    finding = evaluate(compiled, SERVER, AT, world)
+
+    assert {c.check: c.value for c in finding.checks} == checks
+    assert finding.verdict is (Verdict.UNKNOWN if when is None else Verdict.MATCH if when is True else Verdict.NO_MATCH)
+    assert finding.clear == clear
+    quick = matching(compiled, SERVER, AT, world)
+    assert (quick is None) == (finding.verdict is not Verdict.MATCH)
+    if quick is not None:
+        assert (quick.checks, quick.clear, quick.event_at) == (finding.checks, finding.clear, finding.event_at)
+
+
+def _recalled(condition: Condition, known: Mapping[str, Any], tables: Mapping[str, Any]) -> Any:
+    return condition.recall(known, lambda _: context(tables))
+
+
+def test_equal_values_of_other_types_are_remembered_apart() -> None:
+    """1, 1.0 and true are one key of a dictionary, and three values to CEL."""
+    condition = Condition("type(x) == int")
+    condition.remember((), ())
+
+    assert [_recalled(condition, {"x": x}, {"x": x}) for x in (1, 1.0, 1, 1.0)] == [True, False, True, False]
+
+
+def test_an_absent_field_is_remembered_apart_from_an_event_that_nobody_looked_for() -> None:
+    condition = Condition("has(killed.fields.anon)")
+    condition.remember(("server",), ("killed",))
+
+    assert _recalled(condition, {"killed.count": 1}, {"killed": {"count": 1, "fields": {}}}) is False
+    assert _recalled(condition, {}, {}) is None
+    assert _recalled(condition, {"killed.count": 1}, {"killed": {"count": 1, "fields": {}}}) is False
+
+
+@pytest.mark.parametrize("source", ["server['state'] == 'ready'", "size(killed.fields) > 1", "killed.fields['anon'] > 1"])
+def test_what_reads_a_table_as_a_whole_is_computed_each_time(source: str) -> None:
+    condition = Condition(source)
+    condition.remember(("server",), ("killed",))
+    one = {"server": {"state": "ready"}, "killed": {"count": 2, "fields": {"anon": 5, "file": 5}}}
+    other = {"server": {"state": "loading"}, "killed": {"count": 2, "fields": {"anon": 0}}}
+
+    assert _recalled(condition, {}, one) is True
+    assert _recalled(condition, {}, other) is False
+
+
+def test_memory_is_bounded() -> None:
+    """A value that is another one each time, or a long text, does not pile up."""
+    condition = Condition("x == y")
+    condition.remember((), ())
+    for number in range(1000):
+        assert _recalled(condition, {"x": number, "y": 7}, {"x": number, "y": 7}) is (number == 7)
+    kept = len(condition._memory)
+    assert kept <= 32
+    _recalled(condition, {"x": "a" * 10_000, "y": "b"}, {"x": "a" * 10_000, "y": "b"})
+    assert len(condition._memory) == kept
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("a", ("a",)),
+        ("a && !b && (c || d)", ("a", "!b", "(c || d)")),
+        ("a && b || c", ("a && b || c",)),
+        ("a && (x ? b : c)", ("a", "(x ? b : c)")),
+        ("x ? a && b : c", ("x ? a && b : c",)),
+        ("s == ' && ' && t.exists(i, i && b)", ("s == ' && '", "t.exists(i, i && b)")),
+    ],
+)
+def test_the_outermost_conjunction_is_taken_apart(source: str, parts: tuple[str, ...]) -> None:
+    assert conjuncts(source) == parts

@@ -1,0 +1,105 @@
+"""The engine judges only what a reading touches, and tells what an engine tells that judges everything at every reading.
+
+The stories are the inline tests of the shipped rules, so that something happens in them, with whatever else a machine may say put
+between: any signal of the catalogue with values around those that the rules compare with, any line that any pattern knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.alert import Transition
+from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+from sentinel.model.signal import Signal
+from sentinel.rulefiles.digest import parts
+from sentinel.rulefiles.files import load_paths, shipped
+from sentinel.rulefiles.testing.readings import EPOCH, readings
+
+_RULES, _PROBLEMS = load_paths([shipped()])
+assert _RULES is not None, _PROBLEMS
+RULESET = _RULES
+SERVER, SECOND = Entity("server", "llama.service"), Entity("server", "127.0.0.1:8081")
+GPU = Entity("gpu", "0000:03:00.0")
+_SAID = " ".join(str(said) for rule in RULESET.rules.values() for said in parts(rule.rule).values())
+TEXTS = sorted({text for text in re.findall(r"'([^'\n]{0,20})'", _SAID) if text.isprintable()})
+NUMBERS = sorted({float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.])", _SAID)})
+#: those of two minutes: the others only wait longer
+CASES = [(r.rule, case) for _, r in sorted(RULESET.rules.items()) for case in r.rule.tests if case.at <= 120]
+LINES = [(event.source, pattern.example) for event in RULESET.events.values() for pattern in event.patterns]
+
+
+class EvaluatesEverything(Engine):
+    """The oracle."""
+
+    def step(self, reading: Reading) -> list[Transition]:
+        first = super().step(reading)
+        self.agenda.mark_all()
+        return first + self.evaluate_dirty(reading.at)
+
+
+def _values(signal: Signal) -> st.SearchStrategy[Value | Unknown]:
+    near = st.builds(lambda number, by: number + by, st.sampled_from(NUMBERS), st.sampled_from([-1, 0, 1]))
+    kinds: dict[str, st.SearchStrategy[Value | Unknown]] = {
+        "flag": st.booleans(),
+        "text": st.sampled_from(TEXTS),
+        "int": near.map(int),
+        "float": near,
+    }
+    return kinds[signal.type] | st.just(Unknown("not readable"))
+
+
+_signals = st.sampled_from(sorted(CATALOGUE)).flatmap(lambda name: st.tuples(st.just(name), _values(CATALOGUE[name])))
+_others = st.one_of(
+    _signals,
+    st.sampled_from(LINES),
+    st.sampled_from(["tick", "gone", "found", "silence"]),
+)
+#: where in the story, as a share of it, and what
+_inserts = st.lists(st.tuples(st.floats(0, 1), _others), max_size=25)
+
+
+def _reading(at: float, what: object, second: bool) -> list[Reading]:
+    server = SECOND if second else SERVER
+    if what == "gone":
+        return [ServerGone(at, "process", server, 4242)]
+    if what == "found":
+        return [ServerFound(at, "process", server, 4243, at, {"server.log_readable": True})]
+    if not isinstance(what, tuple):
+        return [Tick(at)]
+    name, value = what
+    if name in CATALOGUE:
+        entity = {"server": server, "gpu": GPU, "host": HOST}[CATALOGUE[name].scope]
+        return [Samples(at, "test", entity, {name: value})]
+    line = str(value).replace("\n", " ").encode() + b"\n"
+    return [LogLines(at, "test", HOST if name == "kernel" else server, line, kind=name)]
+
+
+def story(case: int, inserts: Sequence[tuple[float, object]]) -> list[Reading]:
+    base = list(readings(*CASES[case % len(CASES)]))
+    out = list(base)
+    for number, (share, what) in enumerate(inserts):
+        at = base[min(int(share * len(base)), len(base) - 1)].at
+        out += _reading(at, what, number % 3 == 0)
+    # Stable: what is put between comes after what the test itself says at that time.
+    return sorted(out, key=lambda reading: reading.at)
+
+
+def told(transitions: Sequence[Transition]) -> list[tuple[float, str, str, str, str, str]]:
+    return sorted((t.at or 0.0, t.rule, t.entity.name, t.previous, t.state, t.reason) for t in transitions)
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(st.integers(0, len(CASES) - 1), _inserts)
+def test_the_index_loses_nothing_of_whatever_is_read(case: int, inserts: list[tuple[float, object]]) -> None:
+    fast, slow = Engine(RULESET), EvaluatesEverything(RULESET)
+    for reading in story(case, inserts):
+        assert told(fast.step(reading)) == told(slow.step(reading)), f"{reading} at +{reading.at - EPOCH:g}s"
+    assert fast.unhealthy.keys() == slow.unhealthy.keys()
