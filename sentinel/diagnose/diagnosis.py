@@ -11,7 +11,7 @@ from sentinel.diagnose.failed_starts import Start, Starts
 from sentinel.engine.engine import Engine, undated
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect.explain import why as explain
-from sentinel.engine.log.envelope import strip
+from sentinel.engine.log.envelope import front_end, strip
 from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
@@ -67,6 +67,8 @@ def diagnose(
     kernel_logs = list(kernel_logs)
     transitions: list[Transition] = []
     facts: dict[str, Value | Unknown] = {**_not_in_a_log(), "server.log_readable": bool(logs), **values}
+    if (kept_by := _kept_by(logs)) is not None:
+        facts["server.front_end"] = kept_by
     start = _begin(logs)
     dated = start is not None
     at = start if start is not None else _UNDATED
@@ -272,6 +274,12 @@ def _begin(logs: Iterable[tuple[str, bytes]]) -> float | None:
             if wall is not None:
                 return wall
     return None
+
+
+def _kept_by(logs: Iterable[tuple[str, bytes]]) -> str | None:
+    """The front end whose prefix the lines carry."""
+    lines = (line for _, data in logs for line in data[:65536].split(b"\n")[:100])
+    return next((name for line in lines if (name := front_end(line[:160].decode("utf-8", "replace")))), None)
 
 
 def _kernel_lines(data: bytes) -> bytes:

@@ -21,6 +21,10 @@ _MEMORY = {
 }
 
 
+#: Folders of the programs that bring a llama-server along and make its command line themselves.
+_FRONT_ENDS = ("ollama", "lemonade", "jan")
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """Of /proc/PID/stat: state, parent, CPU used and start time in clock ticks, threads."""
@@ -95,6 +99,8 @@ def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
         values["server.groups"] = ",".join(sorted(_group_name(group) for group in groups))
     try:
         values["server.binary"] = clean(link(process / "exe").removesuffix(" (deleted)"))
+        if (front_end := _started_by(str(values["server.binary"]))) is not None:
+            values["server.front_end"] = front_end
     except OSError as error:
         values["server.binary"] = Unknown(reason(process / "exe", error))
     values["server.memlock_limit_bytes"] = _memlock(roots, pid)
@@ -127,3 +133,9 @@ def _group_name(group: int) -> str:
         return getgrgid(group).gr_name
     except (KeyError, OverflowError):
         return str(group)
+
+
+def _started_by(program: str) -> str | None:
+    """The front end that brings this program along and starts it; None for one that a person or a unit starts."""
+    folders = program.lower().split("/")[:-1]
+    return next((name for name in _FRONT_ENDS if name in folders), None)
