@@ -1,4 +1,8 @@
-"""Shared fixtures: the shipped rules, the recorded corpus, a diagnosis of files, and waiting for a condition without sleeping."""
+"""Shared fixtures: the shipped rules, the recorded corpus, a diagnosis of files, and waiting for a condition without sleeping.
+
+Property tests draw the same examples in each run, so that a commit is green or red whoever tests it; `make properties` draws
+others each time, and what it finds is kept as an explicit example.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from effort import examples
+from hypothesis import settings
 from places import REPO, TESTS
 
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
@@ -23,6 +29,10 @@ from sentinel.rulefiles.load import load_events
 
 LOGS = TESTS / "fixtures" / "logs"
 Judge = Callable[..., Diagnosis]
+
+settings.register_profile("same", derandomize=True, database=None)
+settings.register_profile("fresh", max_examples=examples(100), print_blob=True)
+settings.load_profile("fresh" if "SENTINEL_EXAMPLES" in os.environ else "same")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -112,8 +112,9 @@ class Silencing:
         """The name of the entity as the engine knows it; what is shown may be escaped."""
         if not asked.server:
             return ""
-        entities = status.entities_of(engine, engine.ruleset.rules[asked.rule]) if asked.rule else engine.beliefs.facts.entities()
-        names = {escape(e.name): e.name for e in entities}
+        rules = engine.ruleset.rules
+        judged = (status.entities_of(engine, rule) for rule in ([rules[asked.rule]] if asked.rule else rules.values()))
+        names = {escape(e.name): e.name for entities in judged for e in entities}
         if asked.server not in names:
             shown = ", ".join(sorted(names)[:_MOST_NAMES])
             hint = did_you_mean(asked.server[:60], names)

@@ -252,8 +252,13 @@ class Engine:
         return not any(r.rule in SPOILED_BY and (r.entity == entity or r.entity.scope != "server") for r in self.book.open())
 
     def _retire(self, at: float) -> None:
-        """Forget servers that ended long ago and have nothing open: names by port would pile up for ever."""
+        """Forget servers that ended long ago and have nothing open: names by port would pile up for ever.
+
+        So would what only the kernel named: processes that it killed and nobody had seen, by their process ids.
+        """
         retired = [e for e, run in self.beliefs.runs.items() if run.gone and at - run.gone_at > _RETIRE]
+        known = {HOST, *self.beliefs.runs, *self.beliefs.facts.entities()}
+        retired += [e for e, last in self.beliefs.log.newest().items() if e not in known and at - last > _RETIRE]
         for entity in retired:
             records = [r for r in self.book.of_entity(entity) if r.life.state != "inactive"]
             if not records:

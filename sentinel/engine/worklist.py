@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from typing import Any
 
 from sentinel.engine.alerts import flapping
@@ -55,19 +56,15 @@ class Agenda:
 
     def touch(self, signal: str, entity: Entity) -> None:
         """A signal changed: what reads it; a signal of the host is read by rules about servers and cards as well."""
-        for rule_id in self.ruleset.by_signal.get(signal, ()):
-            self._mark_about(rule_id, entity)
+        self._mark_about(self.ruleset.by_signal.get(signal, ()), entity)
 
     def mark_entity(self, entity: Entity) -> None:
         """Every rule about one entity; every rule at all, where it is the host."""
-        for rule_id in self.ruleset.rules:
-            self._mark_about(rule_id, entity)
+        self._mark_about(self.ruleset.rules, entity)
 
     def mark_all(self) -> None:
-        """Every rule about everything."""
-        for rule_id, compiled in self.ruleset.rules.items():
-            for entity in self._entities(compiled):
-                self.mark(rule_id, entity)
+        """Every rule about everything there is."""
+        self._mark_about(self.ruleset.rules, HOST)
 
     def mark_open(self) -> None:
         """Every open alert."""
@@ -76,29 +73,36 @@ class Agenda:
 
     def mark_restless(self) -> None:
         """Rules of which time alone can change the verdict."""
+        known = list(self._beliefs.facts.entities())
         for rule_id in self._restless:
             compiled = self.ruleset.rules[rule_id]
-            for entity in self._entities(compiled):
+            for entity in self._judged(compiled, known):
                 if compiled.windows or any(
                     self._happened(entity, b.event) for b in compiled.bindings.values() if b.over is not None
                 ):
                     self.mark(rule_id, entity)
 
-    def _mark_about(self, rule_id: str, entity: Entity) -> None:
-        compiled = self.ruleset.rules[rule_id]
-        if entity == HOST and compiled.rule.scope != "host":
-            for other in self._entities(compiled):
-                self.mark(rule_id, other)
-        else:
-            self.mark(rule_id, entity)
+    def entities(self, compiled: CompiledRule) -> list[Entity]:
+        """What a rule is judged about."""
+        return self._judged(compiled, self._beliefs.facts.entities())
 
-    def _entities(self, compiled: CompiledRule) -> list[Entity]:
+    def _mark_about(self, rules: Iterable[str], entity: Entity) -> None:
+        """What the host has in common with everything on it is judged about each."""
+        known = list(self._beliefs.facts.entities()) if entity == HOST else []
+        for rule_id in rules:
+            for one in self._judged(self.ruleset.rules[rule_id], known) if entity == HOST else [entity]:
+                self.mark(rule_id, one)
+
+    def _judged(self, compiled: CompiledRule, facts_of: Iterable[Entity]) -> list[Entity]:
         scope = compiled.rule.scope
         if scope == "host":
             return [HOST]
-        known = [e for e in self._beliefs.facts.entities() if e.scope == scope]
-        # A card that is gone, or that only the kernel's log named, has no facts, and its alert must end some day.
-        return known + [r.entity for r in self._book.open() if r.rule == compiled.rule.id and r.entity not in known]
+        known = [e for e in facts_of if e.scope == scope]
+        # A card that is gone, or that only the kernel's log named, has no facts. What happened to it may come to matter by time
+        # alone (a hang that no reset follows), and its alert must end some day.
+        happened = self._beliefs.log.entities({b.event for b in compiled.bindings.values()}) if compiled.bindings else ()
+        named = {e for e in happened if e.scope == scope} | {r.entity for r in self._book.open() if r.rule == compiled.rule.id}
+        return known + sorted(named.difference(known), key=lambda e: e.name)
 
     def _happened(self, entity: Entity, event: str) -> bool:
         """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""

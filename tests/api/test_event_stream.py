@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_transitions import firing
@@ -220,7 +221,7 @@ def test_a_history_that_is_set_aside_begins_another_row_of_numbers(tmp_path: Pat
     assert History(path).epoch != epoch
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     steps=st.lists(st.one_of(st.integers(0, 5), st.just("drop"), st.just("restart")), max_size=25),
     page=st.integers(1, 4),

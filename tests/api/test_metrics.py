@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -145,7 +146,7 @@ def test_servers_without_end_do_not_make_series_without_end(engine: Engine) -> N
     assert found[key("sentinel_metrics_left_out", scope="server")] == 30
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(names=st.lists(st.text(max_size=300), min_size=1, max_size=4, unique=True), text=st.text(max_size=300))
 def test_names_from_outside_cannot_write_series(names: list[str], text: str) -> None:
     """Each server has its own series whatever it is called; nothing a name holds begins a line or another label."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
+from effort import examples
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -123,7 +124,7 @@ VERBS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(4), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(name=TEXT, text=TEXT)
 @example(name=NASTY, text=NASTY)
 def test_no_verb_draws_with_what_it_shows(name: str, text: str) -> None:
@@ -143,7 +144,7 @@ def test_no_verb_draws_with_what_it_shows(name: str, text: str) -> None:
                 assert all(len(line.split()) <= 2 for line in long), long
 
 
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=examples(4), deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(text=TEXT)
 @example(text=NASTY)
 def test_what_the_daemon_refuses_and_the_gap_are_escaped(text: str) -> None:
@@ -194,7 +195,7 @@ def test_offline_verbs_and_the_own_log_do_not_either(words: list[str], tmp_path:
     assert unsafe(terminal.getvalue()) == ""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=TEXT)
 @example(text=NASTY)
 def test_the_own_log_has_one_line_for_an_event(text: str) -> None:
@@ -204,7 +205,7 @@ def test_the_own_log_has_one_line_for_an_event(text: str) -> None:
         assert unsafe(said) == ""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=TEXT, columns=st.integers(40, 100))
 def test_the_table_of_doctor_is_safe_and_as_wide_as_the_terminal(text: str, columns: int) -> None:
     rows = [

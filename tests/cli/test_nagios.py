@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +67,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert not any("rss" in label or "mem" in label or "vram" in label for label in data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(name=st.text(max_size=200), summary=st.text(max_size=900))
 def test_no_name_ends_the_sentence_or_writes_data(name: str, summary: str) -> None:
     """Bars, quotes, equals signs, newlines, terminal sequences; 400 characters of sentence at most."""

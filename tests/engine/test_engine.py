@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -276,7 +277,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps)
 def test_the_index_loses_nothing(ruleset: RuleSet, raw: list[tuple[float, dict[str, Value | Unknown] | bytes | str]]) -> None:
     """An engine that evaluates only what a reading touches says what one says that evaluates everything."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +33,7 @@ _VALUES = [
 _WORDS = st.lists(st.one_of(st.sampled_from(_FLAGS + _VALUES), st.text(max_size=12)), max_size=10)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_WORDS)
 def test_no_command_line_breaks_it(words: list[str]) -> None:
     place = Place(0, frozenset({0}), Membership("/", "/", unified=True), -1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from flights import ASKED, CHILD, EPOCH, KILLED, NO_GPU, ON_CPU, ON_GPU, READY, START, UNIT, Run, fallback, text, unpacked
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,7 +83,7 @@ def stories(draw: st.DrawFn) -> list[Reading]:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(story=stories(), limit=st.sampled_from([14_000, 1 << 20]), stretch=st.sampled_from([3, 17, 20_000]))
 def test_whatever_happens_the_ring_replays_what_was_told_byte_for_byte(
     story: list[Reading], limit: int, stretch: int, ruleset: RuleSet, tmp_path_factory: pytest.TempPathFactory
@@ -101,7 +102,7 @@ def test_whatever_happens_the_ring_replays_what_was_told_byte_for_byte(
     assert text(found.transitions) == text(run.last(found.readings))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(story=stories())
 def test_an_engine_that_resumes_from_a_snapshot_is_the_same_in_every_part(story: list[Reading], ruleset: RuleSet) -> None:
     """A part of the state that a snapshot forgets would make replays differ some day: this finds it on the day it is added."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import TESTS
@@ -158,7 +159,7 @@ def test_wherever_a_file_is_cut_what_is_there_is_read_and_known_to_be_cut(tmp_pa
         assert read == set(range(len(EVERY) + 1))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_no_mutation_gives_a_traceback(data: st.DataObject, ruleset: RuleSet) -> None:
     """Bytes of a real recording, with its state, are changed: it replays or is refused with a sentence."""

@@ -1,4 +1,7 @@
-"""How hard property tests look: `make properties` sets SENTINEL_EXAMPLES, a factor for the number of examples of each."""
+"""How hard property tests look: `make properties` sets SENTINEL_EXAMPLES, a factor for the number of examples of each.
+
+With it the examples are drawn anew in each run, without it they are the same (tests/conftest.py).
+"""
 
 from __future__ import annotations
 

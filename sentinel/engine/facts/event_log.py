@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,18 @@ class EventLog:
         if log[0].at >= start:
             return len(log), log[-1]
         return len(log) - bisect_left(log, start, key=lambda e: e.at), log[-1]
+
+    def entities(self, names: Collection[str]) -> set[Entity]:
+        """Entities to which something of one of these names happened."""
+        return {entity for (entity, name), log in self._events.items() if name in names and log}
+
+    def newest(self) -> dict[Entity, float]:
+        """When something happened to each entity last."""
+        newest: dict[Entity, float] = {}
+        for (entity, _), log in self._events.items():
+            if log:
+                newest[entity] = max(newest.get(entity, float("-inf")), log[-1].at)
+        return newest
 
     def names(self, entity: Entity) -> Iterator[str]:
         """Names of events seen for an entity."""

@@ -111,10 +111,12 @@ def silences(engine: Engine) -> list[dict[str, Any]]:
 def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
     """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
+    # Of what only the kernel's log named, a process that it killed above all, nothing can be provided any more.
+    known = {HOST, *engine.beliefs.facts.entities()}
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
         for entity in entities_of(engine, compiled):
             run = engine.beliefs.runs.get(entity)
-            if run is not None and run.gone:
+            if entity not in known or (run is not None and run.gone):
                 continue
             try:
                 finding = engine.finding(rule_id, entity, at)
@@ -137,9 +139,7 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
 
 def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
     """The entities that a rule judges."""
-    if compiled.rule.scope == "host":
-        return [HOST]
-    return [e for e in engine.beliefs.facts.entities() if e.scope == compiled.rule.scope]
+    return engine.agenda.entities(compiled)
 
 
 def rules(engine: Engine) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ import pytest
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.gpu_incidents import advance
+from sentinel.engine.inspect.explain import why
+from sentinel.engine.inspect.status import blind_spots
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news
@@ -141,6 +143,29 @@ def test_a_line_that_names_no_card_belongs_to_the_card_named_just_before(engine:
     assert incident(engine, Entity("gpu", "0000:43:00.0"))["vram_lost"] is True
     kernel(engine, 900.0, "amdgpu: GPU reset begin!")
     assert incident(engine, Entity("gpu", "amdgpu"))["state"] == "resetting", "of two cards nobody can tell which"
+
+
+def test_a_hang_that_no_reset_follows_is_told_of_a_card_of_which_only_the_kernels_log_is_known(engine: Engine) -> None:
+    """Nothing was ever read of it: sysfs is hidden from a container, or it hung before the first look."""
+    told = kernel(engine, 100.0, PREFIX + "ring gfx_0.0.0 timeout, signaled seq=1, emitted seq=2")
+    for second in range(101, 140):
+        told += engine.step(Tick(float(second)))
+    assert [(t.at, t.state, t.entity) for t in told if t.rule == "gpu-reset"] == [(131.0, "firing", CARD)]
+    assert [s["entity"] for s in why(engine, "gpu-reset", "", 140.0)["subjects"]] == [CARD.name]
+
+
+def test_a_process_that_only_the_kernel_named_is_forgotten_with_its_alert(engine: Engine) -> None:
+    """Each kill has another process id: kept for ever, a server that is killed every minute would fill the memory."""
+    told = kernel(engine, 100.0, "Out of memory: Killed process 4711 (llama-server) total-vm:9kB, anon-rss:9kB, file-rss:0kB")
+    assert of_rule(told, "load-oom") == [("firing", "killed-by-kernel")]
+    assert not [gap for gap in blind_spots(engine, 100.0) if gap["entity"] == "llama-server[4711]"]
+    engine.step(Tick(100.0 + 23 * 3600))
+    assert engine.beliefs.log.newest()
+    for hours in (25, 26):
+        told += engine.step(Tick(100.0 + hours * 3600))
+    assert of_rule(told, "load-oom")[-1] == ("resolved", "killed-by-kernel")
+    assert not engine.beliefs.log.newest()
+    assert not engine.book.of_rule("load-oom")
 
 
 def test_a_dead_card_is_no_news_after_a_boot(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +44,7 @@ def names(extractor: Extractor, text: str) -> list[str]:
     return [match.event.name for match in extractor.events(text.encode())]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_wording_is_found_in_every_envelope(
     definitions: dict[str, EventDef], extractors: dict[str, Extractor], data: st.DataObject

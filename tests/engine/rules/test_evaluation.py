@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -107,7 +108,7 @@ def _plainly(compiled: CompiledRule, world: _World) -> tuple[dict[str, Any], Any
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_shortcuts_judge_as_the_expressions_do(ruleset: RuleSet, data: st.DataObject) -> None:
     """On any facts and events, after any others: the same checks, verdict and clearing, for every shipped rule."""
     compiled = data.draw(st.sampled_from([r for r in ruleset.rules.values() if r.rule.scope == "server"]))
