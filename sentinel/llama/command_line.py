@@ -10,31 +10,58 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sentinel.llama.flags import (
-    BY_FLAG,
-    BY_SWITCH,
-    BY_VARIABLE,
-    COMMAND_LINE_ONLY,
-    HIDING_VARIABLES,
-    MODEL_SWITCHES,
-    ON_OR_OFF,
-    OPTIONAL_VALUE_FLAGS,
-    PAIR_FLAGS,
-    PRINT_AND_EXIT,
-    SETTLED_BY,
-    SWITCHES,
-    VALUE_FLAGS,
-)
+from sentinel.llama.builds import DEFAULT_PORT
+from sentinel.llama.flags import MODEL_SWITCHES, OPTION, PRINT_AND_EXIT
+from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH, BY_SWITCH_VARIABLE, BY_VARIABLE, OFF_VARIABLES
+from sentinel.llama.words import FALSE, TRUE, flags
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
 
-_FLAG = re.compile(r"--?[A-Za-z][\w.-]*\Z")
-_FLAG_WITH_VALUE = re.compile(r"(--[A-Za-z][\w.-]*)=(.*)\Z", re.DOTALL)
 #: std::stoi: leading blanks, a sign, digits; what follows is ignored
 _NUMBER = re.compile(r"\s*([+-]?\d{1,18})")
-_TRUE = frozenset({"on", "enabled", "true", "1"})
-_FALSE = frozenset({"off", "disabled", "false", "0"})
-_WORDS_AFTER_OPTIONAL = _TRUE | _FALSE | {"auto", "always", "never"}
+#: Variables of the GPU runtimes that leave devices out. The word "all" hides every AMD GPU.
+_HIDING_VARIABLES = (
+    "HIP_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "CUDA_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "GGML_VK_VISIBLE_DEVICES",
+    "GGML_DISABLE_VULKAN",
+    "MUSA_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+    "ONEAPI_DEVICE_SELECTOR",
+)
+#: signal -> settings of which one settles it; without any of them it could still be set in the environment
+_SETTLED_BY: Mapping[str, tuple[str, ...]] = {
+    "server.host": ("host",),
+    "server.port": ("port",),
+    "server.is_router": ("model", "model_url", "hf_repo", "docker_repo"),
+    "server.embeddings": ("embeddings",),
+    "server.model_path": ("model",),
+    "server.ctx_requested": ("ctx",),
+    "server.ctx_explicit": ("ctx",),
+    "server.slots_requested": ("slots",),
+    "server.gpu_layers_requested": ("gpu_layers",),
+    "server.gpu_layers_asked": ("gpu_layers",),
+    "server.gpu_layers_explicit": ("gpu_layers",),
+    "server.gpu_layers_source": ("gpu_layers",),
+    "server.device_none": ("device",),
+    "server.devices_requested": ("device",),
+    "server.rpc_requested": ("rpc",),
+    "server.experts_on_cpu": ("cpu_moe", "n_cpu_moe", "override_tensor"),
+    "server.mlock_requested": ("mlock",),
+    "server.mmap_requested": ("mmap",),
+    "server.cache_type_k": ("cache_type_k",),
+    "server.cache_type_v": ("cache_type_v",),
+    "server.cache_ram_asked": ("cache_ram",),
+    "server.context_shift_requested": ("context_shift",),
+    "server.rope_scaling_requested": ("rope",),
+    "server.ubatch_requested": ("ubatch",),
+    "server.predict_limit": ("predict",),
+    "server.verbosity_requested": ("verbosity",),
+    "server.log_file": ("log_file",),
+}
+_COMMAND_LINE_ONLY = frozenset({"server.unknown_flags"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +95,7 @@ class Requested:
 
     def on(self, name: str, *, default: bool) -> bool:
         """A setting that is on or off, as given or by default."""
-        return self.text(name, "on" if default else "off").lower() in _TRUE
+        return self.text(name, "on" if default else "off").lower() in TRUE
 
     @property
     def is_router(self) -> bool:
@@ -97,7 +124,7 @@ class Requested:
         layers = self.settings.get("gpu_layers")
         values: dict[str, Value | Unknown] = {
             "server.host": self.text("host", "127.0.0.1"),
-            "server.port": self.number("port", 8080),
+            "server.port": self.number("port", DEFAULT_PORT),
             "server.is_router": self.is_router,
             "server.embeddings": self.flag("embeddings"),
             "server.model_path": self.text("model"),
@@ -130,8 +157,8 @@ class Requested:
             "server.unknown_flags": " ".join(self.unknown),
         }
         if env_unreadable:
-            given = {signal for signal, names in SETTLED_BY.items() if any(name in self.settings for name in names)}
-            values |= {name: Unknown(env_unreadable) for name in values.keys() - given - COMMAND_LINE_ONLY}
+            given = {signal for signal, names in _SETTLED_BY.items() if any(name in self.settings for name in names)}
+            values |= {name: Unknown(env_unreadable) for name in values.keys() - given - _COMMAND_LINE_ONLY}
         return {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
 
     def gpu_layers(self) -> int | Unknown:
@@ -159,18 +186,18 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     by_preset = exits = False
     for name, setting in _from_environment(env):
         _put(settings, name, setting)
-    for flag, value in words(argv):
+    for flag, value in flags(argv):
         if flag in BY_FLAG:
-            if value is not None or flag in OPTIONAL_VALUE_FLAGS:
+            if value is not None or OPTION[flag].may_stand_alone:
                 _put(settings, BY_FLAG[flag], Setting("on" if value is None else value, flag))
         elif flag in BY_SWITCH:
             name, text = BY_SWITCH[flag]
             _put(settings, name, Setting(text, flag))
-        elif flag not in SWITCHES | VALUE_FLAGS | OPTIONAL_VALUE_FLAGS | PAIR_FLAGS:
+        elif flag not in OPTION:
             unknown.append(clean(flag)[:80])
         by_preset = by_preset or flag in MODEL_SWITCHES
         exits = exits or flag in PRINT_AND_EXIT
-    hidden = tuple(f"{name}={clean(env[name])}" for name in HIDING_VARIABLES if name in env and _hides_all(name, env[name]))
+    hidden = tuple(f"{name}={clean(env[name])}" for name in _HIDING_VARIABLES if name in env and _hides_all(name, env[name]))
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
     # ggml-cuda.cu asks whether it is set, not to what
@@ -178,44 +205,19 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, by_preset, exits)
 
 
-def words(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Flags with their values. llama-server takes no free words: what follows no flag that wants it is passed over."""
-    at = 1
-    while at < len(argv):
-        word, value = argv[at], None
-        at += 1
-        assigned = _FLAG_WITH_VALUE.match(word)
-        if assigned is not None:
-            word, value = assigned[1], assigned[2]
-        elif _FLAG.match(word) is None:
-            continue
-        if word.startswith("--"):
-            # common/arg.cpp takes --ctx_size for --ctx-size
-            word = word.replace("_", "-")
-        if value is None and at < len(argv):
-            if word in VALUE_FLAGS:
-                value, at = argv[at], at + 1
-            elif word in PAIR_FLAGS:
-                at += 2
-            elif word in OPTIONAL_VALUE_FLAGS and argv[at].lower() in _WORDS_AFTER_OPTIONAL:
-                value, at = argv[at], at + 1
-        yield word, value
-
-
 def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:
+    for variable, (name, on, off) in BY_SWITCH_VARIABLE.items():
+        text = env.get(variable, "").lower()
+        if text in TRUE:
+            yield name, Setting(on, variable)
+        elif text in FALSE and off:
+            yield name, Setting(off, variable)
+    for variable, (name, off) in OFF_VARIABLES.items():
+        if variable in env:
+            yield name, Setting(off, variable)
     for variable, name in BY_VARIABLE.items():
-        text = env.get(variable)
-        negated = variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
-        if name in ON_OR_OFF and negated in env:
-            # a variable of the form LLAMA_ARG_NO_X turns X off whatever it holds (common/arg.cpp, get_value_from_env)
-            yield name, Setting("off", negated)
-        elif text is None:
-            continue
-        elif name == "dio":
-            if text.lower() in _TRUE:
-                yield "mmap", Setting("off", variable)
-        elif name not in ON_OR_OFF or text.lower() in _TRUE | _FALSE:
-            yield name, Setting(text, variable)
+        if variable in env:
+            yield name, Setting(env[variable], variable)
 
 
 def _put(settings: dict[str, Setting], name: str, setting: Setting) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from sentinel.llama.flag_builds import ACCEPTED, DEAD_CMAKE, VALUE_SINCE, accepted, common
-from sentinel.model.builds import BuildRange
+from sentinel.llama.flags import DEAD_CMAKE, OPTION, accepted
+from sentinel.llama.words import is_flag, words
+from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import FixDef
 
-_ANY = BuildRange(None, None)
 #: What stands between backticks, and whose command line it is said to be for.
 _QUOTED = re.compile(r"`([^`]*)`(?: (?:to|at the end of) the (?:command line of )?([\w-]+))?")
-_FLAG = re.compile(r"--?[A-Za-z][\w-]*\Z")
 #: A flag in running prose. Preceded by a blank, so that words with hyphens are none.
 _IN_PROSE = re.compile(r"(?:(?<=\s)|(?<=[('/])|^)(--?[A-Za-z][\w-]*)((?: (?:\d+|\{[^}]*\}|on|off|auto)\b)?)")
 _CMAKE = re.compile(r"-D([A-Z_]+)")
@@ -25,16 +24,15 @@ _ENDS = re.compile(r"\s*(?:&&|\|\||[;|])\s*|\s+#\s*")
 def problems(fix: FixDef) -> list[str]:
     """What is wrong with the flags that a fix mentions, one sentence each; nothing for a fix without any."""
     found = []
-    offered = fix.builds or _ANY
-    for flag, has_value in dict.fromkeys([*_mentioned(fix), *_of_commands(fix.verify)]):
-        builds = accepted(flag, with_value=has_value)
-        if builds is None:
-            found.append(f"'{flag}' is no flag of llama-server that this version of sentinel knows{did_you_mean(flag, ACCEPTED)}")
-    for flag, has_value in dict.fromkeys(_mentioned(fix)):
-        builds = accepted(flag, with_value=has_value)
-        used = f"'{flag}'" if flag not in VALUE_SINCE else f"'{flag}' {'with' if has_value else 'without'} a value"
-        if builds is not None and not _inside(offered, builds):
-            found.append(f"{used} is accepted by builds {builds}, and the fix is offered for {offered}")
+    offered = fix.builds or ANY
+    for flag in dict.fromkeys(flag for flag, _ in (*_mentioned(fix), *_of_commands(fix.verify))):
+        if flag not in OPTION:
+            found.append(f"'{flag}' is no flag of llama-server that this version of sentinel knows{did_you_mean(flag, OPTION)}")
+    for flag, count in dict.fromkeys(_mentioned(fix)):
+        builds = accepted(flag, count)
+        if builds is not None and not builds.covers(offered):
+            used = f" {'with' if count else 'without'} a value" if OPTION[flag].may_stand_alone else ""
+            found.append(f"'{flag}'{used} is accepted by builds {builds}, and the fix is offered for {offered}")
     for option in _CMAKE.findall(f"{fix.do} {fix.command}"):
         if option in DEAD_CMAKE:
             found.append(f"-D{option} is ignored by current trees and yields a build for the CPU; write -D{DEAD_CMAKE[option]}")
@@ -51,43 +49,35 @@ def builds_of(command: str) -> BuildRange | None:
     return _common(_of_commands(command))
 
 
-def _common(flags: Iterable[tuple[str, bool]]) -> BuildRange | None:
-    ranges = [accepted(flag, with_value=has_value) for flag, has_value in flags]
+def _common(flags: Iterable[tuple[str, int]]) -> BuildRange | None:
+    ranges = [accepted(flag, count) for flag, count in flags]
     both = common(one for one in ranges if one is not None)
-    return None if both == _ANY else both
+    return None if both == ANY else both
 
 
-def _mentioned(fix: FixDef) -> Iterator[tuple[str, bool]]:
-    """Flags of llama-server in the flags, the text and the command of a fix, and whether a value follows them."""
-    yield from _words(fix.flags.split())
+def _mentioned(fix: FixDef) -> Iterator[tuple[str, int]]:
+    """Flags of llama-server in the flags, the text and the command of a fix, and how many words belong to each."""
+    yield from _flags(fix.flags.split())
     for span, program in _QUOTED.findall(fix.do):
-        words = span.split()
+        found = span.split()
         if program and program not in ("llama-server", "command"):
             continue
-        if words and (_FLAG.match(words[0]) or _PROGRAM.search(words[0])):
-            yield from _words(words)
+        if found and (is_flag(found[0]) or _PROGRAM.search(found[0])):
+            yield from _flags(found)
     for flag, value in _IN_PROSE.findall(_QUOTED.sub(" ", fix.do)):
         if not flag.startswith("-D"):
-            yield flag, bool(value)
+            yield flag, int(bool(value))
     yield from _of_commands(fix.command)
 
 
-def _of_commands(line: str) -> Iterator[tuple[str, bool]]:
+def _of_commands(line: str) -> Iterator[tuple[str, int]]:
     for part in _ENDS.split(line):
-        words = part.split()
-        at = next((i for i, word in enumerate(words) if _PROGRAM.search(word)), None)
-        if at is not None and (at == 0 or words[at - 1] in ("sudo", "exec", "--")):
-            yield from _words(words[at:])
+        found = part.split()
+        at = next((i for i, word in enumerate(found) if _PROGRAM.search(word)), None)
+        if at is not None and (at == 0 or found[at - 1] in ("sudo", "exec", "--")):
+            yield from _flags(found[at:])
 
 
-def _words(words: list[str]) -> Iterator[tuple[str, bool]]:
-    for i, word in enumerate(words):
-        if _FLAG.match(word):
-            following = words[i + 1] if i + 1 < len(words) else ""
-            yield word, bool(following) and not _FLAG.match(following)
-
-
-def _inside(offered: BuildRange, builds: BuildRange) -> bool:
-    low = builds.low is None or (offered.low is not None and offered.low >= builds.low)
-    high = builds.high is None or (offered.high is not None and offered.high <= builds.high)
-    return low and high
+def _flags(found: list[str]) -> Iterator[tuple[str, int]]:
+    argv = found if found and _PROGRAM.search(found[0]) else ["llama-server", *found]
+    yield from ((word.flag, len(word.values)) for word in words(argv) if word.is_flag)

@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Protocol
 
+from sentinel.llama.builds import FIT_SINCE, FLASH_AUTO_SINCE
 from sentinel.llama.command_line import Requested
 from sentinel.llama.settings import Settings
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 
-#: --fit came with b7414, on by default; before, what was not given was taken as it is
-_FIT_SINCE = 7414
 _OFF = frozenset({"off", "disabled", "false", "0"})
 #: What common.h of b11434 sets where nothing is given.
 _DEFAULTS: Mapping[str, int] = {
@@ -106,7 +105,7 @@ def overrides(text: str) -> tuple[tuple[str, str], ...]:
 
 def flash_attention(asked: Requested, build: Takes) -> str:
     """on, off or auto. A bare ``-fa`` of an older build means on."""
-    word = asked.text("flash_attn", "auto" if build.number is None or build.number >= 6448 else "off").lower()
+    word = asked.text("flash_attn", "auto" if build.number is None or build.number >= FLASH_AUTO_SINCE else "off").lower()
     return "off" if word in _OFF else "auto" if word == "auto" else "on"
 
 
@@ -127,7 +126,7 @@ def _has(build: Takes, flag: str) -> bool:
     """Whether the build has a flag of today; one that is not known is taken for a present one."""
     known = build.accepts(flag)
     if known is None:
-        return build.number is None or build.number >= _FIT_SINCE
+        return build.number is None or build.number >= FIT_SINCE
     return known
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sentinel.llama import builds as cut_offs
 from sentinel.llama.architectures import Caches, caches
 from sentinel.llama.model import Model, Tensor
 from sentinel.llama.settings import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Item, Kind, Settings
@@ -21,11 +22,6 @@ from sentinel.model.entity import Unknown
 __all__ = ("ALL_LAYERS", "AUTO_LAYERS", "HOST", "Device", "Footprint", "Item", "Kind", "Model", "Settings", "Tensor", "footprint")
 
 _MIB = 1 << 20
-#: the first build seen to reserve logits for the slots instead of for every token of a batch
-_FEW_LOGITS = 10434
-#: the last build seen to keep a cache for layers that predict further tokens, and the first seen not to
-_FURTHER_KEPT, _FURTHER_LEFT = 10434, 11434
-Build = BuildRange | int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +41,16 @@ class Footprint:
         return sum(i.bytes for i in items), sum(i.low for i in items), sum(i.high for i in items)
 
 
-def footprint(model: Model, settings: Settings, devices: Sequence[Device], build: Build = None) -> Footprint:
+def footprint(model: Model, settings: Settings, devices: Sequence[Device], build: BuildRange | int | None = None) -> Footprint:
     """The memory of this model with these flags on these devices."""
     used = used_devices(settings, devices)
+    builds = build if isinstance(build, BuildRange) else BuildRange(build, build)
     if settings.gpu_layers != AUTO_LAYERS:
-        return _with(model, settings, used, settings.gpu_layers, build)
-    whole = _with(model, settings, used, ALL_LAYERS, build)
+        return _with(model, settings, used, settings.gpu_layers, builds)
+    whole = _with(model, settings, used, ALL_LAYERS, builds)
     if not settings.fit or not used or not _too_large(whole, settings, used):
         return whole
-    return _fitted(model, settings, used, whole, build)
+    return _fitted(model, settings, used, whole, builds)
 
 
 def _too_large(found: Footprint, settings: Settings, devices: Sequence[Device]) -> bool:
@@ -61,7 +58,7 @@ def _too_large(found: Footprint, settings: Settings, devices: Sequence[Device]) 
     return any(device.free_bytes is not None and found.at(device.name)[0] + spare > device.free_bytes for device in devices)
 
 
-def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: Footprint, build: Build) -> Footprint:
+def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: Footprint, build: BuildRange) -> Footprint:
     """What --fit does (common/fit.cpp): a shorter context where none was asked for, then fewer layers."""
     note = "layers and context are what --fit would choose, as sentinel computes it; llama-fit-params asks llama.cpp itself"
     if not settings.ctx_given and whole.ctx > settings.fit_ctx > 0:
@@ -90,7 +87,7 @@ def _fitted(model: Model, settings: Settings, devices: Sequence[Device], whole: 
     return replace(best, notes=(*best.notes, note))
 
 
-def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layers: int, build: Build) -> Footprint:
+def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layers: int, build: BuildRange) -> Footprint:
     missing: list[str] = []
     notes: list[str] = []
     items: list[Item] = []
@@ -122,7 +119,7 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
             host_cache = kept.host_layers_bytes
             items += _cache_items(kept, settings, ctx, build)
         names = [device.name for device in devices]
-        all_logits = False if _from(build, _FEW_LOGITS) else None
+        all_logits = False if build.is_from(cut_offs.FEW_LOGITS_SINCE) else None
         here, trunk = found.get(HOST, Weights()), model.layers - model.nextn
         around = (model, shape, settings, ctx, places, here, names)
         spans = compute(*around, flash=flash, trunk=trunk, host_cache=host_cache, all_logits=all_logits)
@@ -170,12 +167,13 @@ def _weights_items(place: str, there: Weights, settings: Settings, *, repack: bo
     return items
 
 
-def _cache_items(kept: CacheBytes, settings: Settings, ctx: Context, build: Build) -> list[Item]:
+def _cache_items(kept: CacheBytes, settings: Settings, ctx: Context, build: BuildRange) -> list[Item]:
     items = []
     for place in sorted(kept.kv.keys() | kept.further.keys()):
         least = kept.kv.get(place, 0)
         most = least + kept.further.get(place, 0)
-        low, high = (most if _below(build, _FURTHER_KEPT) else least), (least if _from(build, _FURTHER_LEFT) else most)
+        low = most if build.is_before(cut_offs.FURTHER_KEPT_UNTIL + 1) else least
+        high = least if build.is_from(cut_offs.FURTHER_LEFT_SINCE) else most
         items.append(Item(place, "kv", high if low == high else least, low, high))
     items += [Item(place, "recurrent", size, size, size) for place, size in sorted(kept.recurrent.items())]
     limit = max(settings.cache_ram_mib, 0) * _MIB + kept.checkpoint_bytes * ctx.slots * settings.ctx_checkpoints
@@ -201,15 +199,3 @@ def _overhead(items: Sequence[Item], devices: Sequence[Device], words: int) -> l
         vulkan = device.name.startswith("Vulkan")
         found.append(Item(device.name, "overhead", (64 if vulkan else 300) * _MIB, 0, (256 if vulkan else 768) * _MIB))
     return found
-
-
-def _below(build: Build, last: int) -> bool:
-    """The build is certainly not newer than `last`."""
-    high = build.high if isinstance(build, BuildRange) else build
-    return high is not None and high <= last
-
-
-def _from(build: Build, first: int) -> bool:
-    """The build is certainly not older than `first`."""
-    low = build.low if isinstance(build, BuildRange) else build
-    return low is not None and low >= first

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.llama.flags import PRINT_AND_EXIT
-from sentinel.model.builds import BuildRange
+from sentinel.llama.builds import build_of
+from sentinel.llama.flags import PRINT_AND_EXIT, WITH_EFFECT, takes
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.command import Command
@@ -24,15 +24,11 @@ from sentinel.preflight.command import Command
 #: Seconds for one call. A GPU driver takes up to two to start; one that hangs is left alone.
 _PATIENCE = 8.0
 _MOST_OUTPUT = 1 << 20
-#: Flags whose reading writes a file or connects somewhere; they are left out when the program is asked. Each takes one value.
-_WITH_EFFECT = frozenset({"--log-file", "--rpc", "--logdir", "-ld", "--log-prompts-dir"})
 _VARIABLES_WITH_EFFECT = ("LLAMA_LOG_FILE", "LLAMA_ARG_LOG_FILE", "LLAMA_ARG_RPC")
 #: More mistakes in one command line are not looked for.
 _MOST_REFUSALS = 8
 _DEVICE = re.compile(r"^ {2}([A-Za-z]+\d+): (.{0,200}?) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
 _VERSION = re.compile(r"^version: (.{0,200})$", re.MULTILINE)
-#: "version: 6448 (abc)" is a number of llama.cpp; distributions print their own ("0.1.0-dev (build 1, commit 7e4c0a9)")
-_NUMBER = re.compile(r"(\d{4,5}) \(")
 _HELP_FLAGS = re.compile(r"^(--?[A-Za-z][\w.-]*(?:, +-[\w.-]+)*)(?: (\S.*?))?(?: {2,}.*)?$")
 _INVALID = re.compile(r"error: invalid argument: (.*)")
 _HANDLING = re.compile(r'error while handling (argument|environment variable) "([^"]*)": (?:error: )?(.*)')
@@ -75,15 +71,11 @@ class Build:
     #: its backends are libraries of their own
     is_split: bool = False
 
-    def accepts(self, flag: str, otherwise: BuildRange | None = None) -> bool | None:
-        """Whether it takes the flag; by its number and a range of builds where its help is not known; None: cannot be told."""
+    def accepts(self, flag: str) -> bool | None:
+        """Whether it takes the flag; by its number where its help is not known; None: unknown."""
         if not isinstance(self.flags, Unknown):
             return flag in self.flags
-        if self.number is None or otherwise is None:
-            return None
-        return (otherwise.low is None or otherwise.low <= self.number) and (
-            otherwise.high is None or self.number <= otherwise.high
-        )
+        return None if self.number is None else takes(flag, self.number)
 
 
 def ask(command: Command) -> Build:
@@ -109,11 +101,10 @@ def ask(command: Command) -> Build:
     if version is None:
         why = Unknown(f"{clean(program)} does not answer --version as llama-server does")
         return Build(why, None, why, devices=why, backends=backends)
-    number = _NUMBER.match(version[1])
     flags, deprecated = parse_help(told[1]) if not isinstance(told, Unknown) else (told, frozenset[str]())
     return Build(
         clean(version[1]),
-        int(number[1]) if number else None,
+        build_of(version[1]),
         flags,
         deprecated,
         parse_devices(listed[1]) if not isinstance(listed, Unknown) else listed,
@@ -211,7 +202,7 @@ def _harmless(words: Sequence[str]) -> list[tuple[int, str]]:
     """The words with their places (1 is the first), without those whose reading has an effect."""
     kept, at = [], 0
     while at < len(words):
-        if words[at].replace("_", "-") in _WITH_EFFECT:
+        if words[at].replace("_", "-") in WITH_EFFECT:
             at += 2
         elif words[at] in PRINT_AND_EXIT:
             at += 1

@@ -12,8 +12,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sentinel.llama.flag_builds import ACCEPTED, VALUE_SINCE
-from sentinel.llama.flags import VALUE_FLAGS
+from sentinel.llama.flags import OPTION
+from sentinel.model.builds import ANY
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.build import Build, unasked
@@ -40,7 +40,7 @@ def build_of(command: Command, roots: Roots) -> Build:
     for path in _files(command, roots):
         found = _texts(path, (_ALWAYS, *_WANTED))
         if _ALWAYS in found:
-            known = {flag: flag in VALUE_FLAGS for flag, builds in ACCEPTED.items() if builds.low is builds.high is None}
+            known = {flag: min(option.words) > 0 for flag, option in OPTION.items() if option.builds[flag] == ANY}
             return replace(base, flags={**known, **dict.fromkeys(found, True), **given})
     name = clean(str(command.binary or command.argv[0]))
     return replace(base, flags=Unknown(f"which flags {name} takes cannot be told from its files"))
@@ -48,13 +48,16 @@ def build_of(command: Command, roots: Roots) -> Build:
 
 def takes(build: Build, words: Mapping[str, tuple[str, ...]]) -> bool:
     """Whether it surely takes these flags with these values."""
-    return all(build.accepts(flag) is True and (flag not in VALUE_SINCE or _takes_value(build, flag)) for flag in words)
+    return all(build.accepts(flag) is True and _takes_value(build, flag) for flag in words)
 
 
 def _takes_value(build: Build, flag: str) -> bool:
     """A flag that was a switch once: younger flags that the build has, or its own command line, say that it is none any more."""
-    since = VALUE_SINCE[flag][1].low or 0
-    younger = any(build.accepts(one) and (ACCEPTED[one].low or 0) >= since for one in _WANTED)
+    option = OPTION.get(flag)
+    if option is None or not option.may_stand_alone:
+        return True
+    since = option.words[1].low or 0
+    younger = any(build.accepts(one) and OPTION[one].builds[one].is_from(since) for one in _WANTED)
     return younger or (not isinstance(build.flags, Unknown) and build.flags.get(flag) is True)
 
 

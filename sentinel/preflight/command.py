@@ -63,6 +63,8 @@ class Command:
     pid: int = 0
     env_unreadable: str = ""
     may_ask: bool = False
+    #: a process runs that was started with these words, all of which it took
+    runs: bool = False
     #: what stands before the program and is not looked into: numactl, sudo, docker run
     wrapper: tuple[str, ...] = ()
     #: variables that the words set themselves, to be kept in a suggestion
@@ -141,6 +143,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
         Place(user, groups, member, lock, member.unit),
         pid=pid,
         env_unreadable=unreadable,
+        runs=True,
         may_ask=_same_root(roots, pid) and user == os.geteuid() and binary is not None and is_trusted(binary, env),
     )
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sentinel.llama.flags import BY_FLAG, BY_SWITCH
+from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH
 from sentinel.llama.settings import HOST, Item, Settings
 from sentinel.memory.fit import Why
 from sentinel.model.entity import Unknown

@@ -1,68 +1,39 @@
 """What is wrong with the words of the command line for this build, and the same command as the build accepts it.
 
-Where the program was asked its own refusals count; the table of eight trees (`llama/flag_builds.py`) tells the rest: what to
-write instead, and that a command line fits no build at all.
+Where the program was asked its own refusals count; the table of flags (`llama/flag_table.py`) says the rest: what to write
+instead, and that a command line fits no build at all. What the table does not know it does not refuse: a newer build may have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from sentinel.llama.flag_builds import ACCEPTED, DEAD_CMAKE, NEWEST, VALUE_SINCE, accepted, common
-from sentinel.llama.flags import OPTIONAL_VALUE_FLAGS, PAIR_FLAGS, PRINT_AND_EXIT, SWITCHES, VALUE_FLAGS
+from sentinel.llama.flags import DEAD_CMAKE, NEWEST, NO_EFFECT, OPTION, PRINT_AND_EXIT, RENAMED, TODAY, accepted, possible, takes
+from sentinel.llama.words import Word, words
 from sentinel.memory.fit import Why
-from sentinel.model.builds import BuildRange
+from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.entity import Unknown
+from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean
 from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
 
-_VALUES_OF_FLASH = frozenset({"on", "off", "auto", "1", "0", "true", "false", "enabled", "disabled"})
-#: Taken and without effect in builds since 2025-02 (common/arg.cpp: "deprecated" in their help)
-_NO_EFFECT = frozenset({"-dt", "--defrag-thold"})
-#: flag of the past -> words of today for it; empty: it can go
-_TODAY: Mapping[str, tuple[str, ...]] = {
-    "--mmap": (),
-    "--no-mmap": ("--load-mode", "none"),
-    "--mlock": ("--load-mode", "mmap+mlock"),
-    "-dio": ("--load-mode", "dio"),
-    "--direct-io": ("--load-mode", "dio"),
-    "-ndio": (),
-    "--no-direct-io": (),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A flag as it stands in the command line: where, as written, and the words that belong to it."""
-
-    at: int
-    flag: str
-    values: tuple[str, ...] = ()
-
 
 def words_of(argv: Sequence[str], build: Build) -> list[Word]:
     """The command line taken apart as this build does; by the table of all builds where its help is not known."""
-    found, at = [], 1
-    while at < len(argv):
-        flag = _spelled(argv[at])
-        count = min(_values(flag, argv[at + 1 : at + 2], build), len(argv) - at - 1)
-        found.append(Word(at, flag, tuple(argv[at + 1 : at + 1 + count])))
-        at += 1 + count
-    return found
+    return list(words(argv, None if isinstance(build.flags, Unknown) else build.flags))
 
 
 def problems(command: Command, build: Build) -> Iterator[Why]:
     """Everything that the build refuses, ignores or reads otherwise than it was meant."""
-    words = words_of(command.argv, build)
-    asked = not isinstance(build.flags, Unknown)
+    found = words_of(command.argv, build)
     for one in build.refusals:
         what = f"{one.flag} in the environment" if one.at < 0 else f"{one.flag!r}"
-        yield Why("flag-rejected", f"this build refuses {what}: {one.said}{_instead(one.flag, build)}", "fails")
-    if not asked:
-        yield from _by_the_table(words, build)
-    for word in words:
+        instead = _instead(one.flag, build) or _builds_that_do(one.flag)
+        yield Why("flag-rejected", f"this build refuses {what}: {one.said}{instead}", "fails")
+    if isinstance(build.flags, Unknown):
+        yield from _by_the_table(found, build, runs=command.runs)
+    for word in found:
         yield from _oddities(word, build)
     for text in command.wrapper:
         name = text.removeprefix("-D").partition("=")[0]
@@ -71,55 +42,48 @@ def problems(command: Command, build: Build) -> Iterator[Why]:
             yield Why("cmake-option-dead", said, "tight")
 
 
-def _by_the_table(words: Sequence[Word], build: Build) -> Iterator[Why]:
-    """Without the program: what no build takes, and what no single build takes together."""
+def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterator[Why]:
+    """Without the program: what no build takes, and what no single build takes together. A process that runs took it all."""
+    if runs:
+        return
     ranges: dict[str, BuildRange] = {}
-    for word in words:
-        if not word.flag.startswith("-"):
-            yield Why("flag-rejected", f"{clean(word.flag)!r:.80} is no flag: llama-server takes no other words", "fails")
-            continue
-        if "=" in word.flag:
-            yield Why(
-                "flag-rejected",
-                f"{clean(word.flag)!r:.80}: llama-server takes a value as a word of its own, not behind '='",
-                "fails",
-            )
-            continue
-        found = accepted(word.flag, with_value=bool(word.values))
-        if found is None and word.flag not in SWITCHES | VALUE_FLAGS | OPTIONAL_VALUE_FLAGS | PAIR_FLAGS:
-            yield Why("flag-rejected", f"no build of llama-server that sentinel knows takes {clean(word.flag)!r:.80}", "fails")
-        elif found is not None:
-            ranges[word.flag] = found
+    for word in found:
+        flag = clean(word.flag)
+        if word.assigned is not None:
+            yield Why("flag-rejected", f"{flag!r:.80}: llama-server takes a value as a word of its own, not behind '='", "fails")
+        elif not word.is_flag:
+            yield Why("flag-rejected", f"{flag!r:.80} is no flag: llama-server takes no other words", "fails")
+        elif word.flag not in OPTION:
+            yield Why("flag-unknown", f"{_not_known(flag, build)}{did_you_mean(flag, OPTION)}", "unknown")
+        elif builds := possible(word.flag, len(word.values)):
+            ranges[word.flag] = builds
+    if build.number is not None and build.number > NEWEST:
+        return
     if common(ranges.values()) is None:
         first, second = _apart(ranges)
-        text = f"no build takes both {first} (builds {spell(ranges[first])}) and {second} (builds {spell(ranges[second])})"
+        text = f"no build takes both {first} (builds {ranges[first].words}) and {second} (builds {ranges[second].words})"
         yield Why("no-build-accepts", f"{text}: this command line starts nowhere", "fails")
     elif build.number is not None:
-        for flag, found in ranges.items():
-            if not _inside(build.number, found):
-                yield Why(
-                    "flag-rejected",
-                    f"build {build.number} refuses {flag!r} (builds {spell(found)} take it){_instead(flag, build)}",
-                    "fails",
-                )
+        for flag, count in {word.flag: len(word.values) for word in found}.items():
+            if takes(flag, build.number, count) is False:
+                text = f"build {build.number} refuses {flag!r}{_instead(flag, build) or _builds_that_do(flag)}"
+                yield Why("flag-rejected", text, "fails")
 
 
-def no_build(command: Command) -> Why | None:
-    """Whether the command line fits no build at all, whichever is installed."""
-    words = words_of(command.argv, Build(Unknown("any"), None, Unknown("any")))
-    return next(
-        (why for why in _by_the_table(words, Build(Unknown("any"), None, Unknown("any"))) if why.id == "no-build-accepts"), None
-    )
+def _not_known(flag: str, build: Build) -> str:
+    if build.number is not None and build.number > NEWEST:
+        return f"whether build {build.number} takes {flag!r:.80} is not known: sentinel knows the flags of builds up to b{NEWEST}"
+    return f"{flag!r:.80} is no flag of the builds that sentinel knows, up to b{NEWEST}; a newer build may take it"
 
 
 def _oddities(word: Word, build: Build) -> Iterator[Why]:
     refused = {one.flag for one in build.refusals}
     if word.flag in refused:
         return
-    if word.flag in _NO_EFFECT or (word.flag in build.deprecated and word.flag not in _TODAY and not word.values):
+    if word.flag in NO_EFFECT or (word.flag in build.deprecated and word.flag not in TODAY and not word.values):
         yield Why("flag-ignored", f"{word.flag} has no effect in builds of today: it can go", "note")
-    elif word.flag in build.deprecated and word.flag in _TODAY:
-        today = " ".join(_TODAY[word.flag])
+    elif word.flag in build.deprecated and word.flag in TODAY:
+        today = " ".join(TODAY[word.flag])
         yield Why("flag-deprecated", f"{word.flag} is deprecated{f': {today} says it today' if today else ' and can go'}", "note")
     if word.flag in PRINT_AND_EXIT:
         yield Why("flag-ends-it", f"with {word.flag} llama-server prints something and ends: nothing is served", "fails")
@@ -131,28 +95,23 @@ def _apart(ranges: Mapping[str, BuildRange]) -> tuple[str, str]:
     return next((a, b) for i, a in enumerate(flags) for b in flags[i + 1 :] if common((ranges[a], ranges[b])) is None)
 
 
-def _inside(number: int, builds: BuildRange) -> bool:
-    return (builds.low is None or number >= builds.low) and (builds.high is None or number <= builds.high)
-
-
-def spell(builds: BuildRange) -> str:
-    """A range of builds for people."""
-    if builds.low is None:
-        return "of any age" if builds.high is None else f"until about b{builds.high}"
-    return f"since about b{builds.low}" if builds.high is None else f"from b{builds.low} to b{builds.high}"
-
-
 def _instead(flag: str, build: Build) -> str:
     if flag in ("-fa", "--flash-attn"):
         return f"; write {flag} on"
-    if flag in _TODAY and build.accepts("--load-mode") is not False:
-        today = " ".join(_TODAY[flag])
+    if flag in TODAY and build.accepts("--load-mode") is not False:
+        today = " ".join(TODAY[flag])
         return f"; write {today}" if today else "; leave it out, it is the default"
     if "=" in flag:
         name, _, value = flag.partition("=")
         return f"; write {name} {value}"
-    found = ACCEPTED.get(flag)
-    return f"; builds {spell(found)} take it" if found is not None and (found.low or found.high) else ""
+    if flag in RENAMED and build.accepts(RENAMED[flag]) is not False:
+        return f"; write {RENAMED[flag]}"
+    return ""
+
+
+def _builds_that_do(flag: str) -> str:
+    found = accepted(flag)
+    return f"; builds {found.words} take it" if found is not None and found != ANY else ""
 
 
 def accepted_form(command: Command, build: Build) -> tuple[str, ...]:
@@ -160,7 +119,7 @@ def accepted_form(command: Command, build: Build) -> tuple[str, ...]:
     refused = {one.at for one in build.refusals}
     kept = [command.argv[0]]
     for word in words_of(command.argv, build):
-        if word.flag in _NO_EFFECT or word.flag in PRINT_AND_EXIT:
+        if word.flag in NO_EFFECT or word.flag in PRINT_AND_EXIT:
             continue
         unknown = not _takes(build, word.flag)
         if word.flag in ("-fa", "--flash-attn") and not word.values and (word.at in refused or isinstance(build.flags, Unknown)):
@@ -168,8 +127,10 @@ def accepted_form(command: Command, build: Build) -> tuple[str, ...]:
         elif "=" in word.flag and word.flag.startswith("--"):
             name, _, value = word.flag.partition("=")
             kept += [name, value] if _takes(build, name) else []
+        elif unknown and word.flag in RENAMED and word.values:
+            kept += [RENAMED[word.flag], *word.values]
         elif unknown or (word.at in refused and not word.values):
-            kept += _TODAY.get(word.flag, ()) if _takes(build, "--load-mode") else ()
+            kept += TODAY.get(word.flag, ()) if _takes(build, "--load-mode") else ()
         elif word.at not in refused:
             kept += [command.argv[word.at], *word.values]
     return tuple(kept)
@@ -179,26 +140,4 @@ def _takes(build: Build, flag: str) -> bool:
     """Whether the build has the flag; one that is not known is taken for the newest that the table has."""
     if not isinstance(build.flags, Unknown):
         return flag in build.flags
-    found = ACCEPTED.get(flag)
-    return found is not None and _inside(NEWEST if build.number is None else build.number, found)
-
-
-def _spelled(word: str) -> str:
-    return word.replace("_", "-") if word.startswith("--") and "=" not in word else word
-
-
-def _values(flag: str, following: Sequence[str], build: Build) -> int:
-    """How many words after the flag are its value."""
-    if flag in PAIR_FLAGS:
-        return 2
-    if flag in VALUE_SINCE:
-        # bare in old builds; what a newer one would swallow by mistake is a flag of its own here
-        return int(bool(following) and following[0].lower() in _VALUES_OF_FLASH | {"always", "never"})
-    if not isinstance(build.flags, Unknown) and flag in build.flags:
-        return int(build.flags[flag])
-    if flag in VALUE_FLAGS:
-        return 1
-    if flag in SWITCHES or not flag.startswith("-") or "=" in flag:
-        return 0
-    # a flag that nobody knows takes the word after it with it, unless that is a flag
-    return int(bool(following) and not following[0].startswith("-"))
+    return takes(flag, NEWEST if build.number is None else min(build.number, NEWEST)) is not False

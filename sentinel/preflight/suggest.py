@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sentinel.llama.flags import BY_SWITCH, SETTINGS
+from sentinel.llama.setting_flags import BY_SWITCH, SETTINGS
 from sentinel.llama.settings import Item, Settings
 from sentinel.memory.fit import Verdict, gib
 from sentinel.memory.footprint import Footprint

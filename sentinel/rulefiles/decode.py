@@ -8,7 +8,7 @@ from typing import get_args
 
 from sentinel.llama.flags_in_text import builds
 from sentinel.model.alert import Severity
-from sentinel.model.builds import BuildRange
+from sentinel.model.builds import ANY
 from sentinel.model.entity import Scope
 from sentinel.model.event import EventDef, FieldType, Pattern
 from sentinel.model.problem import Problem, quoted
@@ -27,7 +27,6 @@ from sentinel.rulefiles.testing.decode import case_def
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-_ANY = BuildRange(None, None)
 SOURCES = ("llama-server", "kernel", "systemd")
 _RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 _MESSAGE_ID = re.compile(r"^[0-9a-f]{32}$")
@@ -52,7 +51,7 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
             origin = row.text("from", one_of=("recorded", "reference", "source", "composed"))
             added_by = findings.file if extends else ""
             pattern = Pattern(
-                row.text("regex", required=True), row.text("example", required=True), builds or _ANY, origin, added_by
+                row.text("regex", required=True), row.text("example", required=True), builds or ANY, origin, added_by
             )
             if source == "llama-server" and pattern.regex and not pattern.regex.startswith("^"):
                 findings.error(row.at("regex"), "must begin with ^: prompts and templates in the log may contain any text")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sentinel.llama.flags import OPTIONAL_VALUE_FLAGS, PAIR_FLAGS, VALUE_FLAGS
+from sentinel.llama.flags import NEWEST, OPTION
 from sentinel.model.entity import Unknown
 from sentinel.preflight import build as builds
 from sentinel.preflight.build import Build, parse_devices, parse_help, unknown_names
@@ -57,16 +58,42 @@ class TestWithoutTheProgram:
     def test_ordinary_command_lines_are_accepted(self, words: str) -> None:
         assert ids(*absent(words)) == []
 
-    @pytest.mark.parametrize("words", ["-m a --ctx-size=4096", "-m a --no-such-flag", "-m a free"])
+    @pytest.mark.parametrize("words", ["-m a --ctx-size=4096", "-m a free"])
     def test_what_no_build_takes_is_refused(self, words: str) -> None:
         assert ids(*absent(words)) == ["flag-rejected"]
+
+    def test_a_flag_that_nobody_knows_is_unknown_and_not_refused(self) -> None:
+        """--moe-cache-mib of b11549 was said to fail everywhere by a sentinel that knew b11434."""
+        (why,) = problems(*absent("-m a --ctx-sise 4096"))
+
+        assert (why.id, why.effect) == ("flag-unknown", "unknown")
+        assert "a newer build may take it; did you mean '--ctx-size'" in why.text
+
+    def test_a_build_newer_than_the_newest_known_refuses_nothing(self) -> None:
+        command, _ = absent("-m a --mlock --brand-new 7 -c 4096")
+
+        (why,) = problems(command, numbered(NEWEST + 1))
+        assert why.id == "flag-unknown"
+        assert f"whether build {NEWEST + 1} takes '--brand-new' is not known" in why.text
+
+    def test_between_two_lists_of_flags_nothing_is_refused(self) -> None:
+        """--load-mode came after b10092 and not later than b10434."""
+        command, _ = absent("-m a --load-mode mmap")
+
+        assert ids(command, numbered(10092)) == ["flag-rejected"]
+        assert ids(command, numbered(10300)) == []
+
+    def test_a_process_that_runs_took_its_flags(self) -> None:
+        command, build = absent("-m a --brand-new 7 -fa --ui")
+
+        assert ids(replace(command, runs=True), build) == []
 
     def test_a_numbered_build_refuses_what_came_later_or_went_before(self) -> None:
         command, _ = absent("-m a --mlock --load-mode mmap")
 
         assert ids(command, numbered(6448)) == ["flag-rejected"]
         assert ids(command, numbered(11434)) == ["flag-rejected"]
-        assert "since about b10434" in next(problems(command, numbered(6448))).text
+        assert "builds b10434 and newer take it" in next(problems(command, numbered(6448))).text
 
     def test_the_corrected_form_is_that_of_a_build_of_today(self) -> None:
         command, build = absent(ARTICLE)
@@ -118,9 +145,7 @@ class TestTheRealProgram:
     def test_its_help_agrees_with_the_table_on_what_takes_a_value(self, real: Path) -> None:
         _, build = asked(real, "-m a")
         assert not isinstance(build.flags, Unknown)
-        takes = VALUE_FLAGS | OPTIONAL_VALUE_FLAGS | PAIR_FLAGS
-
-        assert {flag: value for flag, value in build.flags.items() if value != (flag in takes)} == {}
+        assert {flag: value for flag, value in build.flags.items() if value != (max(OPTION[flag].words) > 0)} == {}
         assert len(build.flags) > 300
 
     def test_it_knows_architectures_and_types_by_name(self, real: Path) -> None:

@@ -11,14 +11,12 @@ from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
 from sentinel.engine.rules.front_ends import placed
 from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
+from sentinel.llama.builds import is_build
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Verdict
-from sentinel.model.builds import BuildRange
+from sentinel.model.builds import ANY, BuildRange
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
-
-#: A printed build number below this is a distribution's own count ("build 1"), not llama.cpp's.
-_LEAST_BUILD = 1000
 
 
 class World(Protocol):
@@ -233,10 +231,10 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
     for candidate in compiled.causes:
         if candidate.when is None or scene.ask(candidate.when) is True:
             cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
-            low, high = _builds(entity, world)
+            build = _builds(entity, world)
             front_end = _front_end(entity, world)
             for otherwise in (False, True):
-                offered = (_fix(f, scene, look_up, low, high, front_end) for f in candidate.fixes if f.fix.otherwise is otherwise)
+                offered = (_fix(f, scene, look_up, build, front_end) for f in candidate.fixes if f.fix.otherwise is otherwise)
                 fixes = fixes or tuple(fix for fix in offered if fix is not None)
             break
     lines: dict[tuple[str, int, str], LineEvidence] = {}
@@ -250,16 +248,16 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
     return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
 
 
-def _builds(entity: Entity, world: World) -> tuple[int | None, int | None]:
-    """The interval in which the server's build must lie."""
+def _builds(entity: Entity, world: World) -> BuildRange:
+    """The builds of which the server must be one."""
     forever = float("-inf")
     if entity.scope != "server":
-        return None, None
+        return ANY
     exact = world.fact(entity, "server.build", forever)
-    if exact is not None and isinstance(exact.value, int) and exact.value >= _LEAST_BUILD:
-        return exact.value, exact.value
+    if exact is not None and isinstance(exact.value, int) and is_build(exact.value):
+        return BuildRange(exact.value, exact.value)
     low, high = (world.fact(entity, f"server.build_{end}", forever) for end in ("low", "high"))
-    return (
+    return BuildRange(
         low.value if low is not None and isinstance(low.value, int) else None,
         high.value if high is not None and isinstance(high.value, int) else None,
     )
@@ -271,7 +269,7 @@ def _front_end(entity: Entity, world: World) -> str:
     return "" if fact is None else str(fact.value)
 
 
-def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: int | None, front_end: str) -> Fix | None:
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange, front_end: str) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
         return None
     of_user = look_up("server.user_unit") is True
@@ -290,11 +288,11 @@ def _fix(fix: CompiledFix, scene: Scene, look_up: Any, low: int | None, high: in
         do += how
     wanted = fix.fix.builds
     if wanted is not None:
-        if not overlaps(wanted, low, high):
+        if not wanted.overlaps(build):
             return None
-        if not within(wanted, low, high):
+        if not wanted.covers(build):
             do += f" (for llama.cpp {wanted.words}; `llama-server --version` tells yours)"
-    knows = fix.verify_builds is None or overlaps(fix.verify_builds, low, high)
+    knows = fix.verify_builds is None or fix.verify_builds.overlaps(build)
     return Fix(do, command, fix.risk.render(look_up), fix.verify.render(look_up, quote=True) if knows else "")
 
 
@@ -311,17 +309,3 @@ def _added(flags: str, unit: str | None, *, of_user: bool) -> tuple[str, str]:
     systemctl = "systemctl --user" if of_user else "sudo systemctl"
     edit = f"{systemctl} edit {name} && {systemctl} restart {name}   # {lines}"
     return f" (add `{flags}` at the end of the command line of llama-server in {unit})", edit
-
-
-def overlaps(wanted: BuildRange, low: int | None, high: int | None) -> bool:
-    """Some build of [low, high] lies in the wanted range; None is open."""
-    if wanted.high is not None and low is not None and low > wanted.high:
-        return False
-    return not (wanted.low is not None and high is not None and high < wanted.low)
-
-
-def within(wanted: BuildRange, low: int | None, high: int | None) -> bool:
-    """Every build of [low, high] lies in the wanted range."""
-    low_fits = wanted.low is None or (low is not None and low >= wanted.low)
-    high_fits = wanted.high is None or (high is not None and high <= wanted.high)
-    return low_fits and high_fits

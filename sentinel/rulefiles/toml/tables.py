@@ -12,7 +12,6 @@ from sentinel.model.problem import Keys, Problem, did_you_mean, quoted, spoken
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_BUILDS = re.compile(r"^(?:b(\d+))?-(?:b(\d+))?$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
 
@@ -126,16 +125,12 @@ class Table:
         raw = self.text(key)
         if not raw:
             return None
-        if raw == "any":
-            return BuildRange(None, None)
-        match = _BUILDS.match(raw)
-        if match is None or raw == "-":
+        builds = BuildRange.parse(raw)
+        if builds is None:
             self.findings.error(self.at(key), f"'{raw:.60}' is not a range of builds; write b5000-, -b5300, b3942-b5300 or any")
-            return None
-        low, high = (int(g) if g else None for g in match.groups())
-        if low is not None and high is not None and low > high:
+        elif builds.is_empty:
             self.findings.error(self.at(key), f"'{raw:.60}' is empty: the first build is after the last")
-        return BuildRange(low, high)
+        return builds
 
     def table(self, key: str) -> Table:
         """A sub-table, empty if absent."""

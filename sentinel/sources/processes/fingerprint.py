@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 from sentinel.gguf.header import parts_of
-from sentinel.llama.command_line import words
+from sentinel.llama.words import flags
 from sentinel.model.entity import Unknown
 from sentinel.sources.fs import Roots, link, reason
 
@@ -44,7 +44,7 @@ def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str,
             digest.update(os.fsencode(part) + b"\0")
     except OSError as error:
         return Unknown(reason(error.filename or "its program", error))
-    for flag, value in sorted((flag, value or "") for flag, value in words(argv) if flag not in _NO_MATTER):
+    for flag, value in sorted((flag, value or "") for flag, value in flags(argv) if flag not in _NO_MATTER):
         digest.update(os.fsencode(f"{flag}={value}") + b"\0")
     for name in sorted(n for n in env if _ENVIRONMENT.match(n) and not _NO_MATTER_VARIABLES.match(n)):
         digest.update(os.fsencode(f"{name}={env[name]}") + b"\0")
