@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo test lint check rules properties fuzz fuzz-api docs bench eval eval-wild eval-preflight faults install uninstall clean setup setup-real
+.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-wild eval-preflight faults install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -22,16 +22,21 @@ help:
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
 	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints;'
 	@echo '               PREFLIGHT="--held-out N" for 200 starts drawn by a seed'
+	@echo 'make coverage   the tests without the real llama-server and systemd, with what they leave untried; below the floor it fails'
+	@echo 'make wheel      wheel and source package in dist/'
+	@echo 'make changelog  the notes of changelog.d/ into CHANGELOG.md, for a release'
+	@echo 'make lock       requirements-dev.lock anew: every library of the development environment, pinned'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
 	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
 	@echo 'make install-user    as a service of your own, without root; make uninstall-user takes it away'
 
-$(VENV)/.ready: pyproject.toml
+$(VENV)/.ready: pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'sentinel needs Python 3.11 or newer; set PYTHON=/path/to/python3.11'; exit 1; }
 	@echo 'setting up $(VENV): sentinel and its tools (a minute or two)'
 	$(PYTHON) -m venv $(VENV) || { echo 'no venv module: on Debian, apt-get install python3-venv'; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -r requirements-dev.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@
 
 $(VENV)/.real: $(VENV)/.ready
@@ -83,12 +88,34 @@ eval-preflight: setup-real
 	@test -d $(CACHE)/peers || $(BIN)/python -m pip install --disable-pip-version-check -q --target $(CACHE)/peers llama-mdl==0.14.0 llamafit==0.1.1 || true
 	@$(BIN)/python eval/preflight.py $(PREFLIGHT)
 
+# What is quick and needs nothing but Python; the daemon of the other tests runs the same lines.
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not real_server and not booted' --ignore tests/e2e --ignore tests/packaging \
+		--cov --cov-report=term $(PYTEST)
+
+wheel: setup
+	rm -rf dist/*.whl dist/*.tar.gz
+	$(BIN)/uv build --no-build-isolation --out-dir dist
+
+changelog: setup
+	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import sentinel; print(sentinel.__version__)')"
+
+lock: setup
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --no-emit-index-url --generate-hashes --quiet \
+		--custom-compile-command 'make lock' --output-file requirements-dev.lock
+
 docs: setup
 	$(BIN)/python -m sentinel.generate.reference docs
 	$(BIN)/python -m sentinel.api.openapi docs/openapi.json
 	$(BIN)/python -m sentinel.generate.journal_catalog systemd/sentinel.catalog
 	$(BIN)/python -m sentinel.generate.manpage man/sentinel.1
 	$(BIN)/python eval/wild.py --docs docs/wild.md
+
+docs-check: setup
+	$(BIN)/python -m sentinel.generate.reference docs --check
+	$(BIN)/python -m sentinel.api.openapi docs/openapi.json --check
+	$(BIN)/python -m sentinel.generate.journal_catalog systemd/sentinel.catalog --check
+	$(BIN)/python -m sentinel.generate.manpage man/sentinel.1 --check
 
 .PHONY: install-user uninstall-user deb
 install uninstall install-user uninstall-user:

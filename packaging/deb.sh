@@ -3,7 +3,7 @@
 # system's Python, so that installing it needs no network and touches no other package's libraries.
 #
 #   OUT=dist                where the package goes
-#   VERSION=                of the package; without it the one in pyproject.toml
+#   VERSION=                of the package; without it the one in sentinel/__init__.py
 #   DEB_MAINTAINER='Name <mail>'
 #   DEB_COMPRESSION=        options of dpkg-deb, for example -Zgzip -z1 to build faster
 set -eu
@@ -20,7 +20,7 @@ die() {
 }
 
 command -v dpkg-deb >/dev/null || die "no dpkg-deb here; a Debian package is built on Debian or a system made from it"
-VERSION=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' "$SOURCE/pyproject.toml")}
+VERSION=${VERSION:-$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$SOURCE/sentinel/__init__.py")}
 MAINTAINER=${DEB_MAINTAINER:-The authors of sentinel <sentinel@localhost>}
 dpkg --validate-version "$VERSION" || die "VERSION=$VERSION is no version of a Debian package; try VERSION=0.1.0"
 

@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_program_its_rules_and_the_manual_and_nothing_else(wheel: Path) -> None:
     """No test, no recorded file, nothing that is not in the repository."""
     name = "-".join(wheel.name.split("-")[:2])
-    code = {path.relative_to(REPO).as_posix() for path in (REPO / "sentinel").rglob("*.py")}
+    code = {path.relative_to(REPO).as_posix() for path in (REPO / "sentinel").rglob("*.py")} | {"sentinel/py.typed"}
     rules = {f"sentinel/shipped/{path.relative_to(REPO / 'rules').as_posix()}" for path in (REPO / "rules").rglob("*.toml")}
     shared = {f"{name}.data/data/{path}" for path in SHARED}
     with zipfile.ZipFile(wheel) as archive:
