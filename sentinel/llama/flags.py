@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -156,3 +157,20 @@ def takes(flag: str, build: int, words: int | None = None) -> bool | None:
     if sure is None or perhaps is None or build > NEWEST:
         return None
     return True if build in sure else None if build in perhaps else False
+
+
+def nearest(flag: str) -> str:
+    """The flag of llama-server that is meant by one that no build has; empty if none is near.
+
+    What was remembered in another order or in part comes before what was mistyped: --draft-model is --model-draft, and
+    --draft-n-max is --spec-draft-n-max. The newest build has it.
+    """
+    if not flag.startswith("--"):
+        return ""
+    today = [name for option in OPTIONS for name in option.names if NEWEST in option.builds[name] and name.startswith("--")]
+    words = frozenset(flag.strip("-").split("-"))
+    if len(words) > 1:
+        held = [name for name in today if words <= frozenset(name.strip("-").split("-"))]
+        if held:
+            return min(held, key=lambda name: (len(name), name))
+    return next(iter(difflib.get_close_matches(flag, sorted(today), n=1, cutoff=0.75)), "")

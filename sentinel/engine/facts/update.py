@@ -10,6 +10,7 @@ from sentinel.engine.facts.baselines import Speeds
 from sentinel.engine.facts.state import Beliefs, Run
 from sentinel.engine.log.claims import Recalled
 from sentinel.engine.log.extractor import Match
+from sentinel.llama.flags import accepted, nearest, spelled
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGone
 from sentinel.model.signal import SignalOrigin
@@ -81,6 +82,11 @@ class Learning:
                         values[signal] = base + more
         if entity.scope == "server" and definition.source == "llama-server":
             self._narrow(entity, match, values)
+        if definition.name == "argument_rejected":
+            values |= _about(str(match.fields.get("what", "")))
+        if definition.name == "router_child" and entity.scope == "server" and isinstance(port := match.fields.get("port"), int):
+            child = self._attribution.of_child(entity, port)
+            self.values(child, {"server.preset": match.fields.get("name", "")}, reading.at, reading.source)
         if definition.name in SPEED_EVENTS and entity.scope == "server":
             live = not reading.backlog
             values |= self._speeds.line(
@@ -177,3 +183,17 @@ class Learning:
         # Sorted: a set of text has another order in each process, and the order of verdicts must not depend on that.
         for signal in sorted(self._beliefs.facts.forget(entity, origins, before, but)):
             self._touched(signal, entity)
+
+
+def _about(flag: str) -> dict[str, Value | Unknown]:
+    """What is known of a flag that was refused: since when builds take it, until when they did, and how else it is spelt."""
+    builds = accepted(spelled(flag))
+    if builds is None:
+        none = Unknown(f"no build of llama.cpp that sentinel knows takes {flag:.60}")
+        return {"server.refused_flag_from": none, "server.refused_flag_to": none, "server.refused_flag_near": nearest(flag)}
+    still = Unknown("the newest build that sentinel knows takes it")
+    return {
+        "server.refused_flag_from": builds.low or 0,
+        "server.refused_flag_to": still if builds.high is None else builds.high,
+        "server.refused_flag_near": "",
+    }

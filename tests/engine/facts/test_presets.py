@@ -1,0 +1,41 @@
+"""A router's children: what preset they are for is known, and one that has no model is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentinel.engine.engine import Engine
+from sentinel.model.alert import Transition
+from sentinel.model.entity import Entity
+from sentinel.model.reading import LogLines, ServerFound, Tick
+from sentinel.rulefiles.files import load_paths, shipped
+
+ROUTER = Entity("server", "127.0.0.1:8080")
+CHILD = Entity("server", "127.0.0.1:41553")
+SPAWN = b"0.00.095.901 I srv          load: spawning server instance with name=broken on port 41553"
+CHILD_IS_A_ROUTER = [
+    b"[41553] 0.00.007.325 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)",
+    b"[41553] 0.00.057.070 I srv  llama_server: starting server in router mode. models will be automatically loaded on-demand",
+    b"[41553] 0.00.058.280 I srv  llama_server: listening on http://127.0.0.1:41553",
+]
+
+
+def told(transitions: list[Transition]) -> list[tuple[str, str]]:
+    return [
+        (t.entity.name, t.cause.id if t.cause else "") for t in transitions if (t.rule, t.state) == ("start-failed", "firing")
+    ]
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_a_child_that_is_a_router_has_no_model(found: bool) -> None:
+    """Whether its process is known or not."""
+    ruleset, _ = load_paths([shipped()])
+    assert ruleset is not None
+    engine = Engine(ruleset)
+    out = engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
+    if found:
+        out += engine.step(ServerFound(1.5, "scan", CHILD, 99, 1.2, {"server.port": 41553}))
+    out += engine.step(LogLines(2.0, "log", ROUTER, b"\n".join(CHILD_IS_A_ROUTER), first=2))
+    for second in range(3, 30):
+        out += engine.step(Tick(float(second)))
+    assert told(out) == [(CHILD.name if found else f"{ROUTER.name}[41553]", "preset-without-model")]
