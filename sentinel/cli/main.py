@@ -159,8 +159,14 @@ def parser() -> argparse.ArgumentParser:
     override.set_defaults(call="sentinel.cli.rules.override")
 
     schema = actions.add_parser("schema", help="print the JSON Schema of a kind of rule file, for editors")
-    schema.add_argument("kind", metavar="KIND", choices=("rule", "override", "events"), help="rule, override or events")
+    kinds = ("rule", "override", "events", "tests", "shared")
+    schema.add_argument("kind", metavar="KIND", choices=kinds, help="rule, override, events, tests or shared (fixes and bases)")
     schema.set_defaults(call="sentinel.cli.rules.schema")
+    new = actions.add_parser("new", help="write a rule to begin with, ID.toml, with its three tests")
+    new.add_argument("id", metavar="ID", help="its name for ever: lower-case words joined by -")
+    new.add_argument("--scope", choices=("server", "host", "gpu"), default="server", help="what it judges (default: server)")
+    new.add_argument("--to", metavar="FOLDER", default=".", help="where to (default: here); - prints it")
+    new.set_defaults(call="sentinel.cli.rules.new")
 
     preflight = verbs.add_parser("preflight", help="will it fit, before the load: memory by place, verdict, flags that fit")
     preflight.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")

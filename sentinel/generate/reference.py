@@ -17,7 +17,7 @@ from sentinel.engine.inspect.metrics import DESCRIBED, MOST_ENTITIES, Described,
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.rules.template import age
 from sentinel.model.event import EventDef
-from sentinel.model.rule import CaseDef, CauseDef, RuleDef
+from sentinel.model.rule import CaseDef, CauseDef, FixDef, RuleDef
 from sentinel.model.signal import Signal
 from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.rulefiles.json_schema import as_text, schemas
@@ -139,7 +139,7 @@ def _cause(cause: CauseDef) -> Iterator[str]:
         only = f", builds {fix.builds}" if fix.builds is not None else ""
         only += f", where `{_one_line(fix.when)}`" if fix.when else ""
         only += ", where none of the above is known to fit" if fix.otherwise else ""
-        added = f" (add `{fix.flags}` to the command line of llama-server)" if fix.flags else ""
+        added = f" (add `{fix.flags}` to the command line of llama-server)" if fix.flags else _set(fix)
         yield f"- {_prose(fix.do)}{added}{only}"
         if fix.command:
             yield ""
@@ -149,6 +149,20 @@ def _cause(cause: CauseDef) -> Iterator[str]:
             after += [f"Then check: `{fix.verify}`"] if fix.verify else []
             yield ""
             yield f"  {' '.join(after)}"
+
+
+def _set(fix: FixDef) -> str:
+    """What is set or done where the server is started, in all places where that may be."""
+    said = dict(fix.settings)
+    if name := said.pop("unset", ""):
+        return f" (remove {name} from the environment of its unit, its container or the shell that starts it)"
+    if variable := said.pop("env", ""):
+        return f" (set `{variable}` in the environment of its unit, its container or the shell that starts it)"
+    places = {"unit": "in its unit `{}`", "container": "in its container `{}`", "shell": "in a shell `{}`"}
+    if said:
+        return f" ({', '.join(places[place].format(text) for place, text in said.items())})"
+    verb = "restart" if fix.restart else "stop" if fix.stop else ""
+    return f" (with the command to {verb} it, for its unit or its container)" if verb else ""
 
 
 def _reads(compiled: CompiledRule, events: Mapping[str, EventDef]) -> Iterator[str]:

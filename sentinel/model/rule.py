@@ -47,6 +47,8 @@ class FixDef:
     """One piece of advice; shown where `when` is not false and the server's build may lie in `builds`.
 
     `flags` go to the end of the server's command line: how, is added to `do` and `command` by what starts the server.
+    `restart` and `stop` end its command with what does that to this server, or say that a person has to. `unit`, `container` and
+    `shell` are a setting as it is written in each of these places, `env` and `unset` a variable that is set or removed in any.
     An `otherwise` fix is shown where none of the cause's other fixes is: because of what is not known, or of the build.
     """
 
@@ -58,6 +60,19 @@ class FixDef:
     when: str = ""
     flags: str = ""
     otherwise: bool = False
+    restart: bool = False
+    stop: bool = False
+    unit: str = ""
+    container: str = ""
+    shell: str = ""
+    env: str = ""
+    unset: str = ""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What is to be set where the server is started, by the place or the kind of setting."""
+        each = {"unit": self.unit, "container": self.container, "shell": self.shell, "env": self.env, "unset": self.unset}
+        return {place: text for place, text in each.items() if text}
 
 
 @dataclass(frozen=True, slots=True)

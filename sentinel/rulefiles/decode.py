@@ -27,8 +27,10 @@ from sentinel.rulefiles.testing.decode import case_def
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
+#: Keys of a fix that say what is to be set where the server is started.
+SETTINGS = ("unit", "container", "shell", "env", "unset")
 SOURCES = ("llama-server", "kernel", "systemd")
-_RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
+RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 _MESSAGE_ID = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -50,9 +52,7 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
                 findings.error(row.at("builds"), "is missing; write the range of builds it was seen in, or 'any'")
             origin = row.text("from", one_of=("recorded", "reference", "source", "composed"))
             added_by = findings.file if extends else ""
-            pattern = Pattern(
-                row.text("regex", required=True), row.text("example", required=True), builds or ANY, origin, added_by
-            )
+            pattern = Pattern(row.joined("regex"), row.joined("example"), builds or ANY, origin, added_by)
             if source == "llama-server" and pattern.regex and not pattern.regex.startswith("^"):
                 findings.error(row.at("regex"), "must begin with ^: prompts and templates in the log may contain any text")
             row.done()
@@ -90,13 +90,17 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
     return defs
 
 
-def rule_def(decoded: Decoded, file: str) -> tuple[RuleDef, list[Problem]]:
-    """The rule of one file, or, where there are problems, what of it could be decoded: good for finding more of them."""
+def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDef, list[Problem]]:
+    """The rule of one file, or, where there are problems, what of it could be decoded: good for finding more of them.
+
+    What it shares, its named fixes and bases, was looked at and put in already (`library`).
+    """
     findings = Findings(file, left_out=decoded.left_out)
     top = Table(decoded.table, (), findings)
     top.get("schema", int, 1)
+    top.leave("fix", "base")
     rule_id = top.text("id", required=True)
-    if rule_id and not _RULE_ID.match(rule_id):
+    if rule_id and not RULE_ID.match(rule_id):
         findings.error(("id",), f"'{rule_id:.60}' is not a rule id; write lower-case words joined by '-'")
     message_id = top.text("message_id", required=True)
     if message_id and not _MESSAGE_ID.match(message_id):
@@ -117,8 +121,8 @@ def rule_def(decoded: Decoded, file: str) -> tuple[RuleDef, list[Problem]]:
         explains=top.texts("explains"),
         windows=_windows(top),
         events=_bindings(top),
-        values=_expressions(top, "value"),
-        checks=_expressions(top, "check"),
+        values=expressions(top, "value"),
+        checks=expressions(top, "check"),
         summary=alert.text("summary", required=True),
         when=alert.text("when", required=True),
         hold=alert.duration("for", 0.0) or 0.0,
@@ -127,9 +131,10 @@ def rule_def(decoded: Decoded, file: str) -> tuple[RuleDef, list[Problem]]:
         keep=alert.duration("keep", 0.0) or 0.0,
         outlives_server=alert.get("outlives_server", bool, False),
         causes=tuple(_cause(t) for t in top.tables("cause")),
-        tests=tuple(case_def(t) for t in top.tables("test")),
+        tests=tuple(case_def(t) for t in top.tables("test")) if tests else (),
         path=file,
     )
+    top.leave("test")
     alert.done()
     top.done()
     return rule, findings.problems
@@ -178,13 +183,14 @@ def _bindings(top: Table) -> tuple[EventBinding, ...]:
     return tuple(out)
 
 
-def _expressions(top: Table, key: str) -> tuple[Named, ...]:
+def expressions(top: Table, key: str) -> tuple[Named, ...]:
+    """Named expressions, in their order."""
     out = []
     for name, raw in top.named(key).items():
         if isinstance(raw, str) and raw.strip():
             out.append(Named(name, raw))
         else:
-            top.findings.error((key, name), f"must be an expression as text, not {quoted(raw)}")
+            top.findings.error(top.at(key, name), f"must be an expression as text, not {quoted(raw)}")
     return tuple(out)
 
 
@@ -192,33 +198,52 @@ def _cause(table: Table) -> CauseDef:
     cause_id = table.text("id", required=True)
     if cause_id:
         table.call(f"cause '{cause_id:.60}'")
-    fixes = []
-    for row in table.tables("fix"):
-        flags = row.text("flags")
-        if flags and row.text("command"):
-            row.findings.error(row.at("flags"), "makes its own command; write either 'flags' or 'command'")
-        fix = FixDef(
-            do=row.text("do", required=True),
-            command=row.text("command"),
-            risk=row.text("risk"),
-            verify=row.text("verify"),
-            builds=row.builds("builds"),
-            when=row.text("when"),
-            flags=flags,
-            otherwise=row.get("otherwise", bool, False),
-        )
-        if fix.otherwise and (fix.when or fix.builds):
-            row.findings.error(row.at("otherwise"), "is for where nothing else fits: it goes with neither 'when' nor 'builds'")
-        # What a fix says without a range is for the builds that accept its flags.
-        fixes.append(replace(fix, builds=fix.builds or builds(fix)))
-        row.done()
     cause = CauseDef(
         id=cause_id,
         text=table.text("text", required=True),
         confidence=table.text("confidence", "medium", one_of=get_args(Confidence)),  # type: ignore[arg-type]
         when=table.text("when"),
-        fixes=tuple(fixes),
+        fixes=tuple(fix_def(row) for row in table.tables("fix")),
         severity=table.text("severity", one_of=get_args(Severity)) or None,  # type: ignore[arg-type]
     )
     table.done()
     return cause
+
+
+def fix_def(row: Table) -> FixDef:
+    """One piece of advice."""
+    fix = FixDef(
+        do=row.text("do", required=True),
+        command=row.text("command"),
+        risk=row.text("risk"),
+        verify=row.text("verify"),
+        builds=row.builds("builds"),
+        when=row.text("when"),
+        flags=row.text("flags"),
+        otherwise=row.get("otherwise", bool, False),
+        restart=row.get("restart", bool, False),
+        stop=row.get("stop", bool, False),
+        **{place: row.text(place) for place in SETTINGS},
+    )
+    if fix.otherwise and (fix.when or fix.builds):
+        row.findings.error(row.at("otherwise"), "is for where nothing else fits: it goes with neither 'when' nor 'builds'")
+    _check_one_command(fix, row)
+    row.done()
+    # What a fix says without a range is for the builds that accept its flags.
+    return replace(fix, builds=fix.builds or builds(fix))
+
+
+def _check_one_command(fix: FixDef, row: Table) -> None:
+    """One fix is one thing to do: its command is written, or made of one of the keys that make one."""
+    made = ["flags"] * bool(fix.flags) + list(fix.settings)
+    if made and fix.command:
+        row.findings.error(row.at(made[0]), f"makes its own command; write either '{made[0]}' or 'command'")
+    alone = [key for key in made if key in ("flags", "env", "unset")]
+    if alone and len(made) > 1:
+        other = next(key for key in made if key != alone[0])
+        row.findings.error(row.at(other), f"does not go with '{alone[0]}'; write two fixes")
+    both = [key for key, said in (("restart", fix.restart), ("stop", fix.stop)) if said]
+    if both and made:
+        row.findings.error(row.at(both[0]), f"does not go with '{made[0]}', which says how it takes effect; leave it out")
+    elif len(both) > 1:
+        row.findings.error(row.at("stop"), "does not go with 'restart'; write one of them")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem
+from sentinel.rulefiles.kinds import beside, of_tests
 from sentinel.rulefiles.load import load
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES
 
@@ -58,8 +59,8 @@ def shipped() -> Path:
     return installed if installed.is_dir() else package.parent / "rules"
 
 
-def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
-    """Rule files and event files below the paths, with what could not be read."""
+def read(paths: Iterable[Path], *, tests: bool = True) -> tuple[Files, Files, list[Problem]]:
+    """Rule files and event files below the paths, with what could not be read. Without `tests`, those of tests are empty."""
     rules: Files = {}
     events: Files = {}
     problems: list[Problem] = []
@@ -82,6 +83,9 @@ def read(paths: Iterable[Path]) -> tuple[Files, Files, list[Problem]]:
         if not found and not problems:
             problems.append(Problem(str(path), "", "holds no *.toml file", "warning"))
         for file in found:
+            if not tests and of_tests(str(file)):
+                rules[str(file)] = b""
+                continue
             try:
                 with file.open("rb") as stream:
                     data = stream.read(MAX_FILE_BYTES + 1)
@@ -128,22 +132,35 @@ def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
     return (None if any(p.level == "error" for p in problems) else ruleset), problems
 
 
-def load_given(paths: Sequence[Path]) -> Loaded:
+def load_given(paths: Sequence[Path], *, tests: bool = True) -> Loaded:
     """Files that somebody names: a rule takes the place of the shipped one with its id, anything else is added.
 
     A copy of the shipped folder (it defines an event that is shipped) is a whole set and stands alone.
     """
-    rules, events, problems = read(paths)
+    rules, events, problems = read(_with_company(paths), tests=tests)
     files = frozenset({*rules, *events})
-    base, base_events, more = read([shipped()])
+    base, base_events, more = read([shipped()], tests=tests)
     if not _names(_NAME, events) & _names(_NAME, base_events):
         mine = _names(_ID, rules)
-        rules = {file: data for file, data in base.items() if file not in rules and not _names(_ID, {file: data}) & mine} | rules
+        gone = {file for file, data in base.items() if _names(_ID, {file: data}) & mine}
+        gone |= {beside(file) for file in gone}
+        rules = {file: data for file, data in base.items() if file not in (rules.keys() | gone)} | rules
         events = {**base_events, **events}
         problems += more
-    ruleset, found = load(rules, events)
+    ruleset, found = load(rules, events, tests=tests)
     problems += found
     return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files)
+
+
+def _with_company(paths: Iterable[Path]) -> list[Path]:
+    """Each file with the one beside it: a rule with its tests, tests with their rule."""
+    out: dict[Path, None] = {}
+    for path in paths:
+        out[path] = None
+        if path.name.endswith(".toml"):
+            other = path.with_name(beside(path.name))
+            out |= {other: None} if other.is_file() else {}
+    return list(out)
 
 
 def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
@@ -164,11 +181,14 @@ class RuleFiles:
         """Where a change matters."""
         return (self.base, *self.folders, *self.paths)
 
-    def load(self, without: Collection[str] = (), *, checked: bool = False) -> Loaded:
-        """All of them, as they are at one moment, but those of `without`, files and paths; `checked` as in `rules.load`."""
+    def load(self, without: Collection[str] = (), *, checked: bool = False, tests: bool = False) -> Loaded:
+        """All of them, as they are at one moment, but those of `without`, files and paths; `checked` as in `rules.load`.
+
+        `tests`: with their tests, which nobody needs who judges by them.
+        """
         for _ in range(_TRIES):
             before = self.signature()
-            loaded = self._load(without, before, checked=checked)
+            loaded = self._load(without, before, checked=checked, tests=tests)
             if self.signature() == before:
                 break
         return loaded
@@ -187,15 +207,15 @@ class RuleFiles:
             loaded = self.load(without)
         return replace(loaded, problems=first.problems, left_out=tuple(sorted(without)))
 
-    def _load(self, without: Collection[str], signature: Signature, *, checked: bool = False) -> Loaded:
+    def _load(self, without: Collection[str], signature: Signature, *, checked: bool, tests: bool) -> Loaded:
         own = [*(folder for folder in self.folders if folder.is_dir() and _any(folder)), *self.paths]
-        rules, events, problems = read([self.base])
-        mine, my_events, more = read(path for path in own if str(path) not in without)
+        rules, events, problems = read([self.base], tests=tests)
+        mine, my_events, more = read((path for path in own if str(path) not in without), tests=tests)
         problems += more
         files = frozenset({*mine, *my_events})
         rules |= {file: data for file, data in mine.items() if file not in without}
         events |= {file: data for file, data in my_events.items() if file not in without}
-        ruleset, found = load(rules, events, checked=checked)
+        ruleset, found = load(rules, events, checked=checked, tests=tests)
         problems = [p for p in [*problems, *found] if p.file not in without]
         return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files, signature)
 
@@ -223,6 +243,10 @@ def _stats(path: Path) -> Iterator[tuple[str, int, int, int]]:
     try:
         info = path.stat()
     except OSError:
+        return
+    if not stat.S_ISDIR(info.st_mode) and of_tests(str(path)):
+        # That it is there is all that matters.
+        yield (str(path), 0, 0, 0)
         return
     if not stat.S_ISDIR(info.st_mode):
         yield (str(path), info.st_mtime_ns, info.st_size, info.st_ino)

@@ -1,4 +1,4 @@
-"""JSON Schemas of the three kinds of rule file, for editors with a TOML language server: completion, hover texts, checking.
+"""JSON Schemas of the kinds of rule file, for editors with a TOML language server: completion, hover texts, checking.
 
 Made from the same literals and catalogues that the decoder uses. They know the shape of a file; what its expressions say, and
 what its names lead to, `sentinel rules lint` knows. Draft 7, for that is what language servers of TOML read.
@@ -7,7 +7,7 @@ what its names lead to, `sentinel rules lint` knows. Draft 7, for that is what l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 from sentinel.engine.facts.catalogue import CATALOGUE
@@ -16,12 +16,14 @@ from sentinel.model.alert import REASONS, Severity
 from sentinel.model.entity import Scope
 from sentinel.model.event import FieldType
 from sentinel.model.rule import Basis, Confidence, Take
+from sentinel.model.signal import Signal
 from sentinel.rulefiles.decode import SOURCES
 
 Schema = dict[str, Any]
-KINDS = ("rule", "override", "events")
+KINDS = ("rule", "override", "events", "tests", "shared")
 
 _DURATION = r"^\s*\d+(\.\d+)?(ms|s|m|h|d)\s*$"
+_IDS = {"pattern": "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"}
 _NAMES = {"pattern": "^[a-z][a-z0-9_]{0,63}$"}
 _TYPES = {"flag": "boolean", "int": "integer", "float": "number", "text": "string"}
 _STATES = ("firing", "quiet", "pending", "unknown", "resolved")
@@ -34,7 +36,13 @@ _SHOWN = "{name} and {name:format} show values, [? ... ?] vanishes where one in 
 def schemas(ruleset: RuleSet) -> dict[str, Schema]:
     """The schema of each kind. `ruleset` gives the names of rules and events that an editor offers."""
     rules, events = sorted(ruleset.rules), sorted(ruleset.events)
-    return {"rule": _rule(rules, events), "override": _override(rules, events), "events": _events(events)}
+    return {
+        "rule": _rule(rules, events),
+        "override": _override(rules, events),
+        "events": _events(events),
+        "tests": _tests(),
+        "shared": _shared(),
+    }
 
 
 # --- pieces ---
@@ -46,6 +54,12 @@ def _text(help_: str, **more: Any) -> Schema:
 
 def _filled(help_: str, **more: Any) -> Schema:
     return _text(help_, minLength=1, **more)
+
+
+def _parts_of(help_: str) -> Schema:
+    """A text, or its parts in a list."""
+    one = {"type": "string", "minLength": 1}
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}], "description": f"{help_}; or its parts in a list"}
 
 
 def _one_of(values: Iterable[str], help_: str) -> Schema:
@@ -87,13 +101,20 @@ def _file(title: str, properties: Mapping[str, Schema], required: Iterable[str],
     return head | table | {"definitions": {"values": _values(), "signal": _signal()}}
 
 
+def _by_signal(value: Callable[[Signal], Schema], help_: str) -> Schema:
+    """A table by signals, whose names may be written with quotes or, as tables within tables, without."""
+    rows = {s.name: value(s) for s in CATALOGUE.values()}
+    for scope in get_args(Scope):
+        inner = {name.partition(".")[2]: row for name, row in rows.items() if name.startswith(f"{scope}.")}
+        rows |= {scope: _table(inner, f"signals of a {scope}")}
+    return _table(rows, help_)
+
+
 def _values() -> Schema:
-    """A table of signals with values of their types."""
-    rows = {
-        s.name: {"type": _TYPES[s.type], "description": f"{s.help} ({s.type}{f', {s.unit}' if s.unit else ''})"}
-        for s in CATALOGUE.values()
-    }
-    return _table(rows, "signals with their values")
+    return _by_signal(
+        lambda s: {"type": _TYPES[s.type], "description": f"{s.help} ({s.type}{f', {s.unit}' if s.unit else ''})"},
+        "signals with their values",
+    )
 
 
 def _signal() -> Schema:
@@ -115,9 +136,11 @@ def _rule(rules: list[str], events: list[str]) -> Schema:
         **_parts(rules, events),
         "alert": alert,
         "cause": _list(_cause(["id", "text"]), "why it happens: the first whose `when` is true is told") | {"minItems": 1},
-        "test": _list(_test(), "inline tests: at least one that fires, one quiet, one unknown") | {"minItems": 3},
+        "test": _list(_test(), "tests, here or in ID.test.toml beside it: at least one that fires, one quiet, one unknown"),
+        "fix": _fixes(),
+        "base": _bases(),
     }
-    required = ("id", "message_id", "title", "severity", "scope", "alert", "cause", "test")
+    required = ("id", "message_id", "title", "severity", "scope", "alert", "cause")
     return _file("a rule of sentinel", own, required, "One failure: is it happening, why, and what to do.")
 
 
@@ -163,29 +186,60 @@ def _alert() -> Schema:
     return _table(keys, "when it fires and when it ends")
 
 
-def _cause(required: list[str]) -> Schema:
-    fix = {
+def _fix() -> dict[str, Schema]:
+    """The keys of a fix, of a cause's own and of a named one."""
+    return {
         "do": _filled(f"what to do: {_SHOWN}"),
         "command": _text("the command, its values quoted for the shell; nothing runs it"),
         "flags": _text("instead of a command: what belongs on the command line of llama-server"),
+        "restart": _flag("the server has to be started anew: by its unit, its container or a person, and the command says so"),
+        "stop": _flag("the server has to be stopped, and the command says so"),
+        "unit": _text("instead of a command: a setting in the [Service] of the server's unit, as in 'LimitMEMLOCK=infinity'"),
+        "container": _text("the same setting for a container: options of docker run"),
+        "shell": _text("the same setting for a server that a person starts: a command of the shell"),
+        "env": _text("instead of a command: a variable to set where the server is started, NAME=value"),
+        "unset": _text("instead of a command: the name of a variable to remove where the server is started"),
         "risk": _text("what may go wrong or stop"),
         "verify": _text("a command that shows whether it worked"),
         "builds": _text("shown only to these builds of llama.cpp: b5000-, -b5300, b3942-b5300 or any", pattern=_BUILDS),
         "when": _text(f"shown only where this is not false: {_CEL}"),
         "otherwise": _flag("shown where none of the others is known to fit"),
     }
+
+
+def _fixes() -> Schema:
+    keys = {**_fix(), "value": _named(_filled("a number or text that its texts read, in CEL"), "values for whoever uses it")}
+    return _library(_table(keys, "a fix"), "fixes by name, for `use`")
+
+
+def _bases() -> Schema:
+    keys = {key: said for key, said in _test_keys().items() if key not in ("name", "expect")}
+    return _library(_table(keys, "what tests share"), "bases of tests by name, for `base`")
+
+
+def _library(one: Schema, help_: str) -> Schema:
+    return {"type": "object", "description": help_, "propertyNames": _IDS, "additionalProperties": one}
+
+
+def _cause(required: list[str]) -> Schema:
+    use = {"use": _filled("a named fix, [fix.NAME]; what stands beside this is said instead of what that says")}
+    fix = _table({**use, **_fix()}, "advice") | {"anyOf": [{"required": ["do"]}, {"required": ["use"]}]}
     keys = {
         "id": _filled("its name within the rule"),
         "when": _text(f"the first cause for which this is true; without it always: {_CEL}"),
         "text": _filled(f"the cause in a sentence: {_SHOWN}"),
         "confidence": _one_of(get_args(Confidence), "how sure that is"),
         "severity": _one_of(get_args(Severity), "how bad it is where this is the cause; without it as the rule says"),
-        "fix": _list(_table(fix, "advice", ["do"]), "what to do, best first"),
+        "fix": _list(fix, "what to do, best first"),
     }
     return _table(keys, "a cause", required)
 
 
 def _test() -> Schema:
+    return _table(_test_keys(), "a test on a virtual clock that starts at 0 s", ["name", "expect"])
+
+
+def _test_keys() -> dict[str, Schema]:
     some = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     expect = {
         "at": _duration("at this time of the test"),
@@ -199,8 +253,10 @@ def _test() -> Schema:
     }
     one = _table(expect, "what is expected", ["state"])
     timed = _text("'+3s the line'", pattern=r"^\+\d+(\.\d+)?(ms|s|m|h|d) ")
-    keys = {
+    return {
         "name": _filled("what it shows"),
+        "base": some | {"description": "bases, [base.NAME], that it stands on; of a signal the test has the last word"},
+        "without": _list(_SIGNAL, "signals of its bases of which nothing is said"),
         "at": _duration("when it is looked at; 60s if it does not say"),
         "given": _VALUES,
         "unknown": _list(_SIGNAL, "signals that cannot be read"),
@@ -210,12 +266,10 @@ def _test() -> Schema:
             "propertyNames": {"pattern": _DURATION},
             "additionalProperties": _VALUES,
         },
-        "series": {
-            "type": "object",
-            "description": "values over time, one a step: '0.4x30', a ramp '1..100x20', ? cannot be read, _ is not read",
-            "propertyNames": {"enum": sorted(CATALOGUE)},
-            "additionalProperties": {"type": "string"},
-        },
+        "series": _by_signal(
+            lambda _: {"type": "string"},
+            "values over time, one a step: '0.4x30', a ramp '1..100x20', ? cannot be read, _ is not read",
+        ),
         "step": _duration("between two values of a series; 1s if it does not say"),
         "log": _list(timed, "lines of llama-server with their times"),
         "kernel": _list(timed, "lines of the kernel"),
@@ -226,7 +280,6 @@ def _test() -> Schema:
         "unplugged": _duration("when the card is taken off the bus"),
         "expect": {"anyOf": [one, _list(one, "each with its time") | {"minItems": 1}], "description": "what is expected"},
     }
-    return _table(keys, "a test on a virtual clock that starts at 0 s", ["name", "expect"])
 
 
 # --- an override, an event file ---
@@ -241,15 +294,26 @@ def _override(rules: list[str], events: list[str]) -> Schema:
         "alert": _alert(),
         "cause": _list(_cause(["id"]), "fields of causes, by the cause's id; fixes are replaced together"),
         "test": _list(_test(), "tests of this override; one with the name of a test of the rule takes its place"),
+        "fix": _fixes(),
+        "base": _bases(),
     }
     return _file("an override of sentinel", own, ["override"], "Replaces named fields of a rule; nothing is appended.")
+
+
+def _tests() -> Schema:
+    own = {"test": _list(_test(), "tests of the rule in the file beside it"), "base": _bases()}
+    return _file("tests of a rule of sentinel", own, [], "ID.test.toml beside ID.toml: the tests of that rule.")
+
+
+def _shared() -> Schema:
+    return _file("what rules of sentinel share", {"fix": _fixes(), "base": _bases()}, [], "Named fixes and bases of tests.")
 
 
 def _events(events: list[str]) -> Schema:
     pattern = {
         "builds": _text("builds of llama.cpp that print it: b5000-, -b5300, b3942-b5300 or any", pattern=_BUILDS),
-        "regex": _filled("RE2, begins with ^, matched after prefix, colour and time are taken off; (?P<name>...) are fields"),
-        "example": _filled("one real line, which is its test"),
+        "regex": _parts_of("RE2, begins with ^, matched after prefix, colour and time are taken off; (?P<name>...) are fields"),
+        "example": _parts_of("one real line, which is its test"),
         "from": _one_of(_ORIGINS, "where the example comes from"),
     }
     captured = {"type": "object", "propertyNames": {"enum": sorted(CATALOGUE)}, "additionalProperties": {"type": "string"}}

@@ -14,6 +14,7 @@ from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rulefiles.decode import SOURCES, event_defs, rule_def
 from sentinel.rulefiles.digest import content_digest
 from sentinel.rulefiles.extend import extended
+from sentinel.rulefiles.kinds import sorted_out
 from sentinel.rulefiles.lint.cycles import check_explains
 from sentinel.rulefiles.lint.events import check_event, check_wordings
 from sentinel.rulefiles.lint.rule import Undecoded
@@ -61,33 +62,25 @@ def load_events(files: Mapping[str, bytes], *, checked: bool = False) -> tuple[d
 
 
 def load_rules(
-    files: Mapping[str, bytes], events: Mapping[str, EventDef], *, checked: bool = False
+    files: Mapping[str, bytes], events: Mapping[str, EventDef], *, checked: bool = False, tests: bool = True
 ) -> tuple[list[CompiledRule], list[OverrideDef], list[Problem]]:
-    """Compiled rules and overrides from file name -> content; a file with an error yields none."""
-    problems: list[Problem] = []
+    """Compiled rules and overrides from file name -> content; a file with an error yields none.
+
+    Without `tests` those of the rules are left out, and files of tests count by their names alone.
+    """
+    given = sorted_out(files, tests=tests and not checked)
+    problems = given.problems
     rules: list[RuleDef] = []
     written: dict[str, Decoded] = {}
-    #: by the id of their rule, in the order of the files: the last has the last word
-    layers: dict[str, list[tuple[str, Decoded]]] = {}
     #: by file, what of a rule could be decoded only in part: what there is of it is checked as well
     broken: dict[str, Undecoded] = {}
-    for file, data in files.items():
-        decoded = decode(data, file)
-        problems += decoded.problems
-        if not decoded.usable:
-            continue
-        if "override" in decoded.table:
-            findings = Findings(file, left_out=decoded.left_out)
-            rule_id = Table(decoded.table, (), findings).text("override", required=True)
-            layers.setdefault(rule_id, []).append((file, decoded))
-            problems += findings.problems
-            continue
-        rule, bad = rule_def(decoded, file)
+    for file, decoded in given.rules.items():
+        rule, bad = rule_def(decoded, file, tests=tests and not checked)
         problems += bad
         rules.append(rule)
         written[file] = decoded
-        bad = [*decoded.problems, *bad]
-        if any(p.level == "error" for p in bad):
+        bad += [p for p in problems if p.file == file]
+        if decoded.left_out or any(p.level == "error" for p in bad):
             table = decoded.table
             names = {name for kind in _NAMING if isinstance(table.get(kind), dict) for name in table[kind]}
             names |= {str(keys[1]) for keys in decoded.left_out if len(keys) > 1 and keys[0] in _NAMING}
@@ -98,6 +91,12 @@ def load_rules(
     rules.sort(key=lambda rule: rule.path)
     problems += _duplicates(rules)
     ids = {r.id for r in rules}
+    #: by the id of their rule, in the order of the files: the last has the last word
+    layers: dict[str, list[tuple[str, Decoded]]] = {}
+    for file, decoded in given.overrides.items():
+        findings = Findings(file, left_out=decoded.left_out)
+        layers.setdefault(Table(decoded.table, (), findings).text("override", required=True), []).append((file, decoded))
+        problems += findings.problems
     for rule_id in layers.keys() - ids - {""}:
         what = f"there is no rule '{rule_id:.60}'{did_you_mean(rule_id[:60], ids)}"
         problems += [Problem(file, "override", what, keys=("override",)) for file, _ in layers[rule_id]]
@@ -105,7 +104,7 @@ def load_rules(
     overrides: list[OverrideDef] = []
     effective = []
     for rule in rules:
-        over = Overridden(rule, written[rule.path], layers.get(rule.id, ()), broken.get(rule.path))
+        over = Overridden(rule, written[rule.path], layers.get(rule.id, ()), broken.get(rule.path), given)
         problems += over.problems
         overrides += over.definitions({file: content_digest(files[file]) for file, _ in layers.get(rule.id, ())})
         if over.enabled:
@@ -119,7 +118,7 @@ def load_rules(
         if ready is not None:
             compiled.append(ready)
     problems += lint(overrides)
-    return compiled, overrides, problems
+    return compiled, overrides, [given.placed(problem) for problem in problems]
 
 
 def _duplicates(rules: list[RuleDef]) -> list[Problem]:
@@ -138,16 +137,16 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
 
 
 def load(
-    rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes], *, checked: bool = False
+    rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes], *, checked: bool = False, tests: bool = True
 ) -> tuple[RuleSet | None, list[Problem]]:
     """A rule set, or None if there is any error; warnings do not stop it. Each problem comes with its line.
 
     Of two overrides of one field that of the later file has the last word, in the order in which the files are given. `checked`:
-    these very bytes were found to be without error; nothing is checked but what must be decoded, and inline tests are left out.
+    these very bytes were found to be without error; nothing is checked but what must be decoded, and tests are left out.
     """
     events, problems = load_events(event_files, checked=checked)
     events |= {made.name: made for made in DERIVED}
-    rules, overrides, more = load_rules(rule_files, events, checked=checked)
+    rules, overrides, more = load_rules(rule_files, events, checked=checked, tests=tests)
     problems = placed(problems + more, {**rule_files, **event_files})
     if any(p.level == "error" for p in problems):
         return None, problems

@@ -16,6 +16,8 @@ from sentinel.model.problem import Keys, Problem, did_you_mean, quoted
 from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rulefiles.decode import rule_def
 from sentinel.rulefiles.digest import part_digests, rule_digest
+from sentinel.rulefiles.kinds import SortedOut
+from sentinel.rulefiles.library import with_fixes
 from sentinel.rulefiles.lint.rule import Undecoded, check_rule
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
@@ -25,7 +27,7 @@ SINGLE = ("title", "severity", "basis", "references", "false_positives", "explai
 #: Tables whose entries are replaced by name.
 NAMED = ("window", "event", "value", "check")
 #: Keys of an override that are no fields of a rule.
-OWN = ("schema", "override", "against", "enabled")
+OWN = ("schema", "override", "against", "enabled", "fix", "base")
 #: What the rest of the world knows a rule by.
 _FIXED = ("id", "message_id", "scope")
 #: Names shown where none is near to what was written.
@@ -53,11 +55,16 @@ class _Layer:
 class Overridden:
     """A rule with its overrides (file, content), the later ones winning; without any, the rule itself.
 
-    `undecoded` is what could not be decoded of the rule itself.
+    `undecoded` is what could not be decoded of the rule itself, `given` all that was read.
     """
 
     def __init__(
-        self, base: RuleDef, written: Decoded, overrides: Sequence[tuple[str, Decoded]], undecoded: Undecoded | None
+        self,
+        base: RuleDef,
+        written: Decoded,
+        overrides: Sequence[tuple[str, Decoded]],
+        undecoded: Undecoded | None,
+        given: SortedOut,
     ) -> None:
         #: as it is in force
         self.rule = base
@@ -65,14 +72,19 @@ class Overridden:
         self._base = base
         self._undecoded = undecoded
         self._layers: list[_Layer] = []
+        #: what tests expect, where they were not read
+        self._states = given.states([base.path, *(file for file, _ in overrides)], written)
         if not overrides:
             return
         table = dict(written.table)
         for file, override in overrides:
             self._layers.append(self._put(table, file, override))
-        known = rule_def(written, base.path)[1]
-        made, found = rule_def(replace(written, table=table), base.path)
-        told = [problem for problem in found if problem not in known]
+        known = rule_def(written, base.path, tests=given.tests)[1]
+        findings = Findings(base.path, left_out=written.left_out)
+        library, _ = given.library.with_own_of((base.path, written), *overrides)
+        merged, _ = with_fixes(replace(written, table=table), library, findings)
+        made, found = rule_def(merged, base.path, tests=given.tests)
+        told = [*findings.problems, *(problem for problem in found if problem not in known)]
         self.problems += [self._attributed(problem) for problem in told]
         if self._undecoded is None and any(p.level == "error" for p in self.problems):
             names = {name for kind in NAMED for name in _table_of(table, kind)}
@@ -101,10 +113,10 @@ class Overridden:
 
     def check(self, events: Mapping[str, EventDef], ids: Collection[str]) -> tuple[CompiledRule | None, list[Problem]]:
         """As `check_rule`, with what is wrong told of the file that wrote it."""
-        ready, found = check_rule(self.rule, events, ids, self._undecoded)
+        ready, found = check_rule(self.rule, events, ids, self._undecoded, self._states)
         if not self._layers:
             return ready, found
-        known = check_rule(self._base, events, ids, self._undecoded)[1]
+        known = check_rule(self._base, events, ids, self._undecoded, self._states)[1]
         return ready, [*known, *(self._attributed(problem) for problem in found if problem not in known)]
 
     def _put(self, table: dict[str, Any], file: str, override: Decoded) -> _Layer:
@@ -213,16 +225,19 @@ def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) ->
 def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Field]:
     """Tests of the override's own; one with the name of a test of the rule takes its place."""
     rows = _rows(value, "test", findings)
-    names = [row.get("name") for row in rows]
     found = table.get("test")
     there: list[Any] = list(found) if isinstance(found, list) else []
-    kept = [row for row in there if not isinstance(row, dict) or row.get("name") not in names]
-    table["test"] = [*kept, *rows]
-    return [
-        Field(f"test '{name}'", ("test", len(kept) + own), ("test", own))
-        for own, name in enumerate(names)
-        if isinstance(name, str)
-    ]
+    names = [row.get("name") if isinstance(row, dict) else None for row in there]
+    replaced = []
+    for own, row in enumerate(rows):
+        name = row.get("name")
+        at = names.index(name) if name is not None and name in names else len(there)
+        # Others keep their places, by which what is wrong with them is found.
+        there[at : at + 1] = [row]
+        if isinstance(name, str):
+            replaced.append(Field(f"test '{name}'", ("test", at), ("test", own)))
+    table["test"] = there
+    return replaced
 
 
 def stale(override: OverrideDef) -> bool:

@@ -71,8 +71,8 @@ def options(words: tuple[str, ...]) -> set[str]:
     return {option for action in at._actions for option in action.option_strings}
 
 
-#: Verbs without a form for programs: a daemon, a shell's script, and two whose output is such a form already (JSON, TOML).
-_PLAIN = {("run",), ("completion",), ("rules",), ("rules", "schema"), ("rules", "override")}
+#: Verbs without a form for programs: a daemon, a shell's script, and three whose output is such a form already (JSON, TOML).
+_PLAIN = {("run",), ("completion",), ("rules",), ("rules", "schema"), ("rules", "override"), ("rules", "new")}
 #: What each verb that asks the daemon needs beside its name.
 _ASKING = {
     ("status",): [], ("alerts",): ["--all"], ("why",): ["cpu-fallback"], ("watch",): [], ("reload",): [],

@@ -17,13 +17,16 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.rulefiles.decode import event_defs, rule_def
 from sentinel.rulefiles.files import load_given, read, shipped
 from sentinel.rulefiles.json_schema import KINDS, Schema, schemas
+from sentinel.rulefiles.kinds import TESTS
+from sentinel.rulefiles.library import is_library
 from sentinel.rulefiles.load import load
+from sentinel.rulefiles.testing.decode import case_def
 from sentinel.rulefiles.toml.document import decode
 from sentinel.rulefiles.toml.tables import Findings, Table
 
 RULE = (REPO / "docs/first-rule.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
 OVERRIDE = (REPO / "docs/your-rules.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
-WORDING = (REPO / "docs/your-rules.md").read_text(encoding="utf-8").split("```toml\n")[2].split("```")[0]
+WORDING = (REPO / "docs/your-rules.md").read_text(encoding="utf-8").split("```toml\n")[-1].split("```")[0]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,10 @@ def made(ruleset: RuleSet) -> dict[str, Schema]:
 def wrong(schema: Schema, text: str | bytes) -> list[str]:
     table = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
     return [error.message for error in Draft7Validator(schema).iter_errors(table)]
+
+
+def kind_of(file: str, data: bytes) -> str:
+    return "tests" if file.endswith(TESTS) else "shared" if is_library(tomllib.loads(data.decode())) else "rule"
 
 
 def test_they_are_schemas_and_their_own_examples_are_right(made: dict[str, Schema]) -> None:
@@ -54,7 +61,7 @@ def test_the_examples_of_the_documentation_are_without_a_mistake(tmp_path: Path)
 
 def test_every_shipped_file_is_right_by_them(made: dict[str, Schema]) -> None:
     rules, events, _ = read([shipped()])
-    assert {file: found for file, data in rules.items() if (found := wrong(made["rule"], data))} == {}
+    assert {file: found for file, data in rules.items() if (found := wrong(made[kind_of(file, data)], data))} == {}
     assert {file: found for file, data in events.items() if (found := wrong(made["events"], data))} == {}
 
 
@@ -124,7 +131,12 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], set[str]]:
     monkeypatch.setattr(Table, "done", done)
     rules, events, _ = read([shipped()])
     for file, data in {**rules, "rule.toml": RULE.encode()}.items():
-        rule_def(decode(data, file), file)
+        if kind_of(file, data) == "rule":
+            rule_def(decode(data, file), file)
+    for file, data in rules.items():
+        if kind_of(file, data) == "tests":
+            for row in Table(decode(data, file).table, (), Findings(file)).tables("test"):
+                case_def(row)
     for file, data in {**events, "wording.toml": WORDING.encode()}.items():
         event_defs(decode(data, file), Findings(file))
     return found
@@ -158,9 +170,11 @@ def test_they_know_the_keys_that_the_decoder_reads_no_more_and_no_less(
             known.setdefault(way, set()).update(keys)
     assert {way for way in asked if way not in known} == set()
     # A rule and an event file share the top; a test expects one thing, or several with their times.
+    # What is shared was put in before a rule is decoded.
+    shared = {("cause", "*", "fix", "*"): {"use"}, ("test", "*"): {"base", "without"}}
     assert {way: asked[way] ^ known[way] for way in asked if asked[way] != known[way]} in (
-        {},
-        {("test", "*", "expect"): {"at"}},
+        shared,
+        shared | {("test", "*", "expect"): {"at"}},
     )
 
 

@@ -33,13 +33,13 @@ def of_machine() -> RuleFiles:
 
 def loaded(paths: Sequence[str]) -> Loaded:
     """The rules named by their paths, else those of the machine; with every mistake."""
-    return load_given([Path(path) for path in paths]) if paths else of_machine().load()
+    return load_given([Path(path) for path in paths]) if paths else of_machine().load(tests=True)
 
 
 def for_judging(paths: Sequence[str]) -> RuleSet | None:
     """The rules to judge a log by. A mistake in what is named ends it (None); a mistake in what lies in a folder is told and
     the rest is used, as the daemon does."""
-    found = load_given([Path(path) for path in paths]) if paths else of_machine().load_good()
+    found = load_given([Path(path) for path in paths], tests=False) if paths else of_machine().load_good()
     complain(found.errors)
     if found.left_out and found.ruleset is not None:
         print(f"sentinel: judged without {', '.join(escape(file) for file in found.left_out)}", file=sys.stderr)

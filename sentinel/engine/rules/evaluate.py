@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
-from sentinel.engine.rules.front_ends import placed
 from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
+from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
 from sentinel.llama.builds import is_build
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Verdict
 from sentinel.model.builds import ANY, BuildRange
@@ -232,9 +231,8 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
         if candidate.when is None or scene.ask(candidate.when) is True:
             cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
             build = _builds(entity, world)
-            front_end = _front_end(entity, world)
             for otherwise in (False, True):
-                offered = (_fix(f, scene, look_up, build, front_end) for f in candidate.fixes if f.fix.otherwise is otherwise)
+                offered = (_fix(f, scene, look_up, build) for f in candidate.fixes if f.fix.otherwise is otherwise)
                 fixes = fixes or tuple(fix for fix in offered if fix is not None)
             break
     lines: dict[tuple[str, int, str], LineEvidence] = {}
@@ -263,29 +261,28 @@ def _builds(entity: Entity, world: World) -> BuildRange:
     )
 
 
-def _front_end(entity: Entity, world: World) -> str:
-    """The program that makes the server's command line, empty where a person does."""
-    fact = world.fact(entity, "server.front_end", float("-inf")) if entity.scope == "server" else None
-    return "" if fact is None else str(fact.value)
-
-
-def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange, front_end: str) -> Fix | None:
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
         return None
     of_user = look_up("server.user_unit") is True
     fix = fix.of_user if of_user and fix.of_user is not None else fix
-    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags)):
+    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags, *fix.settings.values())):
         return None
     do, command = fix.do.render(look_up), fix.command.render(look_up, quote=True)
+    risk = fix.risk.render(look_up)
+    how = ""
     if fix.fix.flags:
-        flags = fix.flags.render(look_up, quote=True)
-        if front_end:
-            if (how := placed(flags, front_end)) is None:
-                return None
-            command = ""
-        else:
-            how, command = _added(flags, look_up("server.unit"), of_user=of_user)
-        do += how
+        placed = with_flags(fix.flags.render(look_up, quote=True), runtime_of(look_up))
+        if placed is None:
+            return None
+        how, command = placed
+    elif fix.settings:
+        said = {place: text.render(look_up, quote=True) for place, text in fix.settings.items()}
+        how, command = with_settings(said, runtime_of(look_up))
+    elif fix.fix.restart or fix.fix.stop:
+        how, command = control("restart" if fix.fix.restart else "stop", command, runtime_of(look_up))
+        risk = risk or ("restarts the server" if fix.fix.restart else "it stays down until it is started again")
+    do += how
     wanted = fix.fix.builds
     if wanted is not None:
         if not wanted.overlaps(build):
@@ -293,19 +290,4 @@ def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange, front_
         if not wanted.covers(build):
             do += f" (for llama.cpp {wanted.words}; `llama-server --version` tells yours)"
     knows = fix.verify_builds is None or fix.verify_builds.overlaps(build)
-    return Fix(do, command, fix.risk.render(look_up), fix.verify.render(look_up, quote=True) if knows else "")
-
-
-def _added(flags: str, unit: str | None, *, of_user: bool) -> tuple[str, str]:
-    """How flags get onto the command line of a server: for a person who starts it, or in the unit that does.
-
-    A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
-    (common/arg.cpp), so that the old command line may stay as it is.
-    """
-    if not unit:
-        return f" (add `{flags}` to the command line of llama-server)", ""
-    name = shlex.quote(unit)
-    lines = f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
-    systemctl = "systemctl --user" if of_user else "sudo systemctl"
-    edit = f"{systemctl} edit {name} && {systemctl} restart {name}   # {lines}"
-    return f" (add `{flags}` at the end of the command line of llama-server in {unit})", edit
+    return Fix(do, command, risk, fix.verify.render(look_up, quote=True) if knows else "")

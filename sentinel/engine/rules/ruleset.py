@@ -9,6 +9,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.expression import Condition
+from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
 from sentinel.llama.flags_in_text import builds_of
 from sentinel.model.alert import fingerprint
@@ -31,6 +32,7 @@ class CompiledFix:
     risk: Template
     verify: Template
     flags: Template
+    settings: Mapping[str, Template]
     #: builds that know the flags of `verify`
     verify_builds: BuildRange | None
     #: the same for a unit of a user's own systemd, where it names the unit
@@ -97,12 +99,13 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
     conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
     texts = [summary, *(cause.text for cause in causes)]
-    texts += [t for cause in causes for f in cause.fixes for t in (f.do, f.command, f.risk, f.verify, f.flags)]
+    fixes = [f for cause in causes for f in cause.fixes]
+    texts += [t for f in fixes for t in (f.do, f.command, f.risk, f.verify, f.flags, *f.settings.values())]
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
-    if any(f.flags for cause in rule.causes for f in cause.fixes):
-        # where they go depends on what starts the server
-        paths |= {"server.unit", "server.user_unit"}
-    if any(f.of_user is not None for cause in causes for f in cause.fixes):
+    if any(f.fix.flags or f.settings or f.fix.restart or f.fix.stop for f in fixes):
+        # how that is done depends on what starts the server
+        paths |= set(READS)
+    if any(f.of_user is not None for f in fixes):
         paths.add("server.user_unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
@@ -157,6 +160,7 @@ def _fix(fix: FixDef) -> CompiledFix:
         risk=Template.parse(fix.risk),
         verify=Template.parse(fix.verify),
         flags=Template.parse(fix.flags),
+        settings={place: Template.parse(text) for place, text in fix.settings.items()},
         verify_builds=builds_of(fix.verify),
         of_user=_fix(theirs) if theirs != fix else None,
     )

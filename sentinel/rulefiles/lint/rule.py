@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -33,12 +32,16 @@ class Undecoded:
 
 
 def check_rule(
-    rule: RuleDef, events: Mapping[str, EventDef], rule_ids: Collection[str], undecoded: Undecoded | None = None
+    rule: RuleDef,
+    events: Mapping[str, EventDef],
+    rule_ids: Collection[str],
+    undecoded: Undecoded | None = None,
+    states: Collection[str] | None = None,
 ) -> tuple[CompiledRule | None, list[Problem]]:
     """All mistakes of one rule; the compiled rule if it can be used.
 
     `undecoded` is given for a rule of which only a part could be decoded, which is never used: what could not be decoded is not
-    told a second time, as an unknown name or as missing.
+    told a second time, as an unknown name or as missing. `states` are those that its tests expect, where these were not read.
     """
     findings = Findings(rule.path, left_out=undecoded.keys if undecoded is not None else (), names=_called(rule))
     names = Names(rule, events, findings, undecoded.names if undecoded is not None else ())
@@ -53,11 +56,15 @@ def check_rule(
     for i, other in enumerate(rule.explains):
         if other not in rule_ids:
             findings.error(("explains", i), f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
-    _check_shape(rule, findings)
+    _check_shape(rule, findings, states)
     for i, cause in enumerate(rule.causes):
         for j, fix in enumerate(cause.fixes):
             for problem in flags_in_text.problems(fix):
                 findings.error(("cause", i, "fix", j), problem)
+            for key in ("restart", "stop", *fix.settings):
+                if rule.scope != "server" and getattr(fix, key):
+                    what = f"says what to do with a server, and the rule's scope is '{rule.scope}'; write a command"
+                    findings.error(("cause", i, "fix", j, key), what)
     if undecoded is not None or any(p.level == "error" for p in findings.problems):
         return None, findings.problems
     _check_advice(rule, findings)
@@ -80,11 +87,11 @@ def _check_advice(rule: RuleDef, findings: Findings) -> None:
 
 def _shows(fix: FixDef, known: Collection[str]) -> bool:
     """Every value that its texts must show is known."""
-    texts = (Template.parse(text) for text in (fix.do, fix.command, fix.verify, fix.flags))
+    texts = (Template.parse(text) for text in (fix.do, fix.command, fix.verify, fix.flags, *fix.settings.values()))
     return all(name in known for text in texts for name in text.needed)
 
 
-def _check_shape(rule: RuleDef, findings: Findings) -> None:
+def _check_shape(rule: RuleDef, findings: Findings, states: Collection[str] | None) -> None:
     seen: set[str] = set()
     for i, cause in enumerate(rule.causes):
         if cause.id in seen:
@@ -93,9 +100,9 @@ def _check_shape(rule: RuleDef, findings: Findings) -> None:
     check_reach(rule, findings)
     if not rule.causes:
         findings.error(("cause",), "is missing: a rule says why and what to do")
-    kinds = Counter[str](expect.state for t in rule.tests for _, expect in t.expectations)
+    expected = {expect.state for t in rule.tests for _, expect in t.expectations} if states is None else states
     for kind in _KINDS:
-        if not kinds[kind]:
+        if kind not in expected:
             findings.error(("test",), f"needs at least one test that expects state = '{kind}'")
     for i, test in enumerate(rule.tests):
         _check_test(("test", i), test, seen, findings)
@@ -149,5 +156,6 @@ def _texts(rule: RuleDef) -> list[tuple[Keys, str]]:
         out.append((("cause", i, "text"), cause.text))
         for j, fix in enumerate(cause.fixes):
             parts = {"do": fix.do, "command": fix.command, "risk": fix.risk, "verify": fix.verify, "flags": fix.flags}
+            parts |= fix.settings
             out += [(("cause", i, "fix", j, part), text) for part, text in parts.items()]
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 from sentinel.model.alert import REASONS
 from sentinel.model.entity import Value
@@ -13,7 +14,7 @@ from sentinel.model.rule import CaseDef, ExpectDef
 from sentinel.rulefiles.testing.series import SeriesError, parse_series
 from sentinel.rulefiles.toml.tables import Table, parse_duration
 
-_STATES = ("firing", "quiet", "pending", "unknown", "resolved")
+STATES = ("firing", "quiet", "pending", "unknown", "resolved")
 _TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)
 _DEFAULT_AT = 60.0
 #: A test's virtual clock runs no longer, seconds: each second of it costs a step of the engine.
@@ -27,7 +28,7 @@ def case_def(table: Table) -> CaseDef:
         table.call(f"test '{name:.120}'")
     given = _values(table, ("given",), table.mapping("given"))
     series = {}
-    for signal, text in table.mapping("series").items():
+    for signal, text in flat(table.mapping("series")).items():
         keys = table.at("series", signal)
         try:
             if not isinstance(text, str):
@@ -62,6 +63,25 @@ def case_def(table: Table) -> CaseDef:
     return case
 
 
+def states_of(table: Mapping[str, Any]) -> frozenset[str]:
+    """The states that the tests of a rule's file expect, of tests that nobody decodes."""
+    rows = table.get("test")
+    expected = [row.get("expect") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    each = [one for some in expected for one in (some if isinstance(some, list) else [some]) if isinstance(one, dict)]
+    return frozenset(str(one.get("state")) for one in each)
+
+
+def flat(signals: Mapping[str, Any]) -> dict[str, Any]:
+    """Signals by their names; TOML makes tables of a name without quotes, ``server.state = "ready"``."""
+    out: dict[str, Any] = {}
+    for key, value in signals.items():
+        if isinstance(value, dict) and value:
+            out |= {f"{key}.{inner}": said for inner, said in flat(value).items()}
+        else:
+            out[key] = value
+    return out
+
+
 def _expectations(table: Table) -> list[tuple[float, ExpectDef]]:
     """What is expected and when, in the order of time: ``expect = { ... }``, or an [[test.expect]] for each time."""
     if table.holds("expect", list):
@@ -91,7 +111,7 @@ def _at(table: Table, default: float | None) -> float | None:
 def _expect(expect: Table) -> ExpectDef:
     fix = expect.texts_or_text("fix_contains")
     expected = ExpectDef(
-        state=expect.text("state", "quiet", required=True, one_of=_STATES),  # type: ignore[arg-type]
+        state=expect.text("state", "quiet", required=True, one_of=STATES),  # type: ignore[arg-type]
         cause=expect.text("cause"),
         summary_contains=expect.text("summary_contains"),
         fix_contains=fix,
@@ -120,7 +140,7 @@ def _later(table: Table) -> tuple[tuple[float, dict[str, Value]], ...]:
 
 def _values(table: Table, keys: Keys, raw: Mapping[str, object]) -> dict[str, Value]:
     given: dict[str, Value] = {}
-    for signal, value in raw.items():
+    for signal, value in flat(raw).items():
         if not isinstance(value, bool | int | float | str):
             table.findings.error(table.at(*keys, signal), f"must be a number, a text or a flag, not {quoted(value)}")
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:

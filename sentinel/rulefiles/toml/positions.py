@@ -176,6 +176,8 @@ class _Scanner:
         line = statement.first
         for length in range(len(prefix) + 1, len(keys) + 1):
             self._out.lines.setdefault(keys[:length], line)
+        # A signal's name with its dots, quoted or not, is one key to whoever reads it.
+        self._out.lines.setdefault((*prefix, ".".join(parts)), line)
         if keys in self._said:
             self._flaw(line, keys, f"is there twice; first on line {self._said[keys]}")
         self._said.setdefault(keys, line)

@@ -97,6 +97,10 @@ class Table:
                 out.append(item)
         return tuple(out)
 
+    def leave(self, *keys: str) -> None:
+        """Keys that are read elsewhere."""
+        self._asked.update(keys)
+
     def holds(self, key: str, kind: type) -> bool:
         """There is such a key, with a value of that type."""
         return isinstance(self._data.get(key), kind)
@@ -106,6 +110,12 @@ class Table:
         if self.holds(key, list):
             return self.texts(key)
         return (one,) if (one := self.text(key)) else ()
+
+    def joined(self, key: str) -> str:
+        """A required text, or its parts in a list, put together with nothing between them."""
+        if not self.holds(key, list):
+            return self.text(key, required=True)
+        return "".join(self.texts(key))
 
     def duration(self, key: str, default: float | None, *, required: bool = False) -> float | None:
         """Seconds from ``10s``, ``2m``, ``1.5h``."""

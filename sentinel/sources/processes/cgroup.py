@@ -51,6 +51,13 @@ class Membership:
     def is_podman(self) -> bool:
         return "libpod" in self.path
 
+    @property
+    def engine(self) -> str:
+        """``docker`` or ``podman``, empty where the group's name says neither."""
+        if not self.container:
+            return ""
+        return "podman" if self.is_podman else "docker" if "docker" in f"{self.path}{self.memory}" else ""
+
 
 def parse(text: str) -> Membership:
     """Decode /proc/PID/cgroup (cgroups(7)): ``hierarchy:controllers:path`` a line."""

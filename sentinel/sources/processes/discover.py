@@ -152,6 +152,8 @@ class Servers:
             "server.unit": clean(member.unit),
             "server.user_unit": member.is_user_unit,
             "server.container": member.container,
+            "server.container_engine": member.engine,
+            "server.started_by": self._name_of(stat.parent),
             "server.cgroup": member.path,
             "server.argv_readable": not env_unreadable,
             **identity_signals(self.roots, pid),
@@ -165,6 +167,13 @@ class Servers:
         )
         entity = Entity("server", _name(values, member, pid, others))
         return ServerProcess(pid, stat.start_ticks, start, entity, requested, member, log, model, stat.parent, values)
+
+    def _name_of(self, pid: int) -> str | Unknown:
+        path = f"{self.roots.proc}/{pid}/comm"
+        try:
+            return clean(read_text(path, 64).strip())
+        except OSError as error:
+            return Unknown(reason(path, error))
 
     def _environment(self, pid: int) -> tuple[dict[str, str], str]:
         path = self.roots.proc / str(pid) / "environ"

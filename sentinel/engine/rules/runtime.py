@@ -1,0 +1,144 @@
+"""How a server is started anew, and where its flags and settings are written down: by its unit, its container, what manages it,
+or a person.
+
+The one place that turns what a fix says for every server (`flags`, `restart`, `unit`) into words and commands for this one.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sentinel.engine.rules import front_ends
+
+#: What this reads of a server.
+READS = (
+    "server.unit",
+    "server.user_unit",
+    "server.container",
+    "server.container_engine",
+    "server.started_by",
+    "server.front_end",
+)
+#: Programs that write the command line of llama-server themselves: what front_ends.py calls them, and what people do.
+_MANAGERS = {"ollama": "Ollama", "llama-swap": "llama-swap", "jan": "Jan", "lemonade": "Lemonade", "llama-server": "the router"}
+Look = Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a server runs in: a unit, a container, nothing of that kind, or it is not known."""
+
+    kind: Literal["unit", "container", "hand", "unknown"]
+    #: of the unit or the container, ready for a shell
+    name: str = ""
+    of_user: bool = False
+    #: the command of the container's engine; empty where that is not known
+    engine: str = ""
+    #: the process that started it, where it is known
+    started_by: str = ""
+    #: what writes its command line, empty where a person does
+    front_end: str = ""
+
+    @property
+    def systemctl(self) -> str:
+        """The command for its systemd."""
+        return "systemctl --user" if self.of_user else "sudo systemctl"
+
+    @property
+    def manager(self) -> str:
+        """That as people call it."""
+        return _MANAGERS.get(self.front_end, self.front_end)
+
+
+def runtime_of(look_up: Look) -> Runtime:
+    """What the server runs in."""
+    unit, container = look_up("server.unit"), look_up("server.container")
+    by, engine, front_end = look_up("server.started_by"), look_up("server.container_engine"), look_up("server.front_end")
+    by = by if isinstance(by, str) else ""
+    # A router's child has a llama-server for its parent.
+    front_end = front_end or (by if by in _MANAGERS else "")
+    if unit:
+        return Runtime("unit", shlex.quote(unit), look_up("server.user_unit") is True, started_by=by, front_end=front_end)
+    if container:
+        return Runtime("container", shlex.quote(container[:12]), engine=engine or "", started_by=by, front_end=front_end)
+    return Runtime("unknown" if unit is None else "hand", started_by=by, front_end=front_end)
+
+
+def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> tuple[str, str]:
+    """What is added to a fix that restarts or stops the server, and its command with what does so at its end."""
+    done = ""
+    if where.kind == "unit":
+        done = f"{where.systemctl} {verb} {where.name}"
+    elif where.kind == "container":
+        done = f"{where.engine or 'docker'} {verb} {where.name}"
+    if done:
+        both = f"{command} {done}" if command.endswith(";") else f"{command} && {done}" if command else done
+        note = "" if where.engine or where.kind == "unit" else " (`podman` in place of `docker` where that runs it)"
+        return note, both
+    if where.kind == "unknown":
+        return "", command.removesuffix(";")
+    again = " and start it again" if verb == "restart" else ""
+    return f" (stop {where.manager or 'it'}{again})", command.removesuffix(";")
+
+
+def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
+    """How flags get onto a command line: by hand, in the unit, or in what writes the line; None where that cannot say them.
+
+    A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
+    (common/arg.cpp), so that the old command line may stay as it is.
+    """
+    if where.front_end == "llama-server":
+        how = f" (add `{flags}` to this model's section of the router's preset, or to the router's own command line)"
+        return how, control("restart", "", where)[1]
+    if where.front_end:
+        told = front_ends.placed(flags, where.front_end)
+        return None if told is None else (told, "")
+    if where.kind == "unit" and where.started_by in ("", "systemd"):
+        lines = (
+            f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
+        )
+        return f" (add `{flags}` at the end of the command line of llama-server in {_plain(where.name)})", _edit(where, lines)
+    if where.kind == "unit":
+        # The unit starts something else, a script say: what its ExecStart= is given may never reach llama-server.
+        look = f"systemctl {'--user ' * where.of_user}cat {where.name}"
+        return (
+            f" (add `{flags}` to the command line of llama-server, which `{where.started_by}` in {_plain(where.name)} starts)",
+            look,
+        )
+    if where.kind == "container":
+        return f" (add `{flags}` to the command of its container, and make that anew)", ""
+    return f" (add `{flags}` to the command line of llama-server)", ""
+
+
+def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str]:
+    """How something that is no flag is set where the server is started: `unit`, `container` and `shell` say it for each place.
+
+    `env` and `unset` are a variable of the environment, which every place knows how to set and to remove.
+    """
+    said = dict(settings)
+    run = f"{where.engine or 'docker'} run"
+    added = "add `{}` to the {} command, and make the container anew"
+    if variable := said.pop("env", ""):
+        said = {"unit": f"Environment={variable}", "container": f"-e {variable}", "shell": f"export {variable}"}
+    if name := said.pop("unset", ""):
+        added = "leave `{}` out of the {} command, and make the container anew"
+        said = {"unit": f"UnsetEnvironment={name}", "container": f"-e {name}", "shell": f"unset {name}"}
+    if where.kind == "unit" and "unit" in said:
+        return "", _edit(where, f"[Service] {said['unit']}")
+    if where.kind == "container" and "container" in said:
+        return f" ({added.format(said['container'], run)})", ""
+    if where.kind == "hand" and "shell" in said:
+        return f" (in the shell that starts {where.manager or 'it'}, then start it again)", said["shell"]
+    places = {"unit": "`{}` in its unit", "container": f"`{{}}` for `{run}`", "shell": "`{}` in the shell that starts it"}
+    return f" ({', '.join(places[place].format(text) for place, text in said.items())})", ""
+
+
+def _edit(where: Runtime, lines: str) -> str:
+    return f"{where.systemctl} edit {where.name} && {where.systemctl} restart {where.name}   # {lines}"
+
+
+def _plain(name: str) -> str:
+    return shlex.split(name)[0]

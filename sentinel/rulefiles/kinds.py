@@ -1,0 +1,121 @@
+"""Which file is of which kind, and what belongs together: a rule with its tests beside it, and with what all rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from sentinel.model.problem import Keys, Problem
+from sentinel.rulefiles.library import Library, gathered, is_library, with_bases, with_fixes
+from sentinel.rulefiles.testing.decode import STATES, states_of
+from sentinel.rulefiles.toml.document import Decoded, decode
+from sentinel.rulefiles.toml.tables import Findings, Table
+
+#: Tests of ``x.toml`` may stand in ``x.test.toml`` beside it; ``bases.toml`` serves tests alone. The daemon reads neither.
+TESTS = ".test.toml"
+BASES = "bases.toml"
+
+
+def of_tests(file: str) -> bool:
+    """Nothing in this file says anything of a rule that is in force."""
+    return file.endswith(TESTS) or file == BASES or file.endswith(f"/{BASES}")
+
+
+def beside(file: str) -> str:
+    """The file with the tests of a rule file, or the rule file of a file of tests."""
+    return f"{file.removesuffix(TESTS)}.toml" if file.endswith(TESTS) else f"{file.removesuffix('.toml')}{TESTS}"
+
+
+@dataclass
+class SortedOut:
+    """Files by kind, decoded, each rule and override with its tests and with the fixes that it names put in."""
+
+    library: Library = field(default_factory=Library)
+    rules: dict[str, Decoded] = field(default_factory=dict)
+    overrides: dict[str, Decoded] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    #: tests are read; else their number is what the rule's own file says
+    tests: bool = True
+    #: by file of a rule, how many tests stand in it, and where the others do
+    beside: dict[str, tuple[int, str]] = field(default_factory=dict)
+    #: by file, the values that fixes brought, and where these are used
+    brought: dict[str, dict[Keys, Keys]] = field(default_factory=dict)
+    #: by file, named things of its own beside those of the library
+    own: dict[str, Library] = field(default_factory=dict)
+
+    def placed(self, problem: Problem) -> Problem:
+        """A problem of a rule with its tests, told of the file and the place where people wrote that."""
+        keys = problem.keys
+        own, file = self.beside.get(problem.file, (0, ""))
+        if file and len(keys) > 1 and keys[0] == "test" and isinstance(keys[1], int) and keys[1] >= own:
+            return replace(problem, file=file, keys=("test", keys[1] - own, *keys[2:]))
+        used = self.brought.get(problem.file, {}).get(keys)
+        return replace(problem, keys=used) if used is not None else problem
+
+    def states(self, files: Iterable[str], decoded: Decoded) -> frozenset[str] | None:
+        """The states that the tests of a rule expect, as far as that is known without reading them; None: they were read."""
+        if self.tests:
+            return None
+        return frozenset(STATES) if any(file in self.beside for file in files) else states_of(decoded.table)
+
+
+def sorted_out(files: Mapping[str, bytes], *, tests: bool) -> SortedOut:
+    """Every file that could be read, with every mistake of what it shares with others."""
+    out = SortedOut(tests=tests)
+    decoded: dict[str, Decoded] = {}
+    for file, data in files.items():
+        if of_tests(file) and not tests:
+            continue
+        one = decoded[file] = decode(data, file)
+        out.problems += one.problems
+    libraries = {file: one for file, one in decoded.items() if one.usable and not file.endswith(TESTS) and is_library(one.table)}
+    out.library, found = gathered(libraries.items())
+    for file, one in decoded.items():
+        if file in libraries or file.endswith(TESTS) or not one.usable:
+            continue
+        there = decoded.get(beside(file))
+        out.own[file], more = out.library.with_own_of((file, one), *([(beside(file), there)] if there is not None else []))
+        findings = Findings(file, left_out=one.left_out)
+        found += [*more, findings]
+        kind = out.overrides if "override" in one.table else out.rules
+        if kind is out.rules:
+            # Those of an override are put in when it is laid over its rule.
+            one, out.brought[file] = with_fixes(one, out.own[file], findings)
+        if not tests and beside(file) in files:
+            out.beside[file] = (0, "")
+        if tests:
+            one = with_bases(one, out.own[file], findings)
+            if there is not None:
+                theirs = Findings(beside(file), left_out=there.left_out)
+                found.append(theirs)
+                one = _joined(file, one, _tests(there, out.own[file], theirs), out)
+        kind[file] = one
+    out.problems += [problem for findings in found for problem in findings.problems]
+    for file in files:
+        if tests and file.endswith(TESTS) and beside(file) not in files:
+            what = f"holds tests of '{beside(file).rpartition('/')[2]}', and there is no such file beside it"
+            out.problems.append(Problem(file, "", what))
+    return out
+
+
+def _tests(there: Decoded, library: Library, findings: Findings) -> Decoded:
+    top = Table(there.table, (), findings)
+    top.get("schema", int, 1)
+    top.leave("base")
+    top.tables("test")
+    top.done()
+    return with_bases(there, library, findings)
+
+
+def _joined(file: str, rule: Decoded, there: Decoded, out: SortedOut) -> Decoded:
+    own, more = rule.table.get("test", []), there.table.get("test", [])
+    if not isinstance(own, list) or not isinstance(more, list):
+        return rule
+    out.beside[file] = (len(own), beside(file))
+    shifted = [
+        ("test", len(own) + keys[1], *keys[2:]) if len(keys) > 1 and keys[0] == "test" and isinstance(keys[1], int) else keys
+        for keys in there.left_out
+    ]
+    # What a file that is no TOML would have tried is not told to be untried.
+    left_out = (*rule.left_out, *shifted, *([("test",)] if there.problems else []))
+    return replace(rule, table={**rule.table, "test": [*own, *more]}, left_out=left_out)

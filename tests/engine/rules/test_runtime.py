@@ -1,0 +1,140 @@
+"""One piece of advice, said right for what runs the server: a unit, a user's unit, a container, a manager, a person."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+
+from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
+
+UNIT = {"server.unit": "llama.service", "server.user_unit": False, "server.container": ""}
+MINE = UNIT | {"server.user_unit": True}
+DOCKER = {"server.unit": "", "server.container": "0123456789abcdef" * 4, "server.container_engine": "docker"}
+PODMAN = DOCKER | {"server.container_engine": "podman"}
+CONTAINER = {"server.unit": "", "server.container": "0123456789abcdef" * 4}
+HAND = {"server.unit": "", "server.container": ""}
+OLLAMA = {"server.unit": "ollama.service", "server.user_unit": False, "server.started_by": "ollama"}
+SWAP = HAND | {"server.started_by": "llama-swap"}
+ROUTER = UNIT | {"server.started_by": "llama-server"}
+SCRIPT = UNIT | {"server.started_by": "bash"}
+UNKNOWN: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize(
+    ("server", "note", "command"),
+    [
+        (UNIT, "", "true && sudo systemctl restart llama.service"),
+        (MINE, "", "true && systemctl --user restart llama.service"),
+        (DOCKER, "", "true && docker restart 0123456789ab"),
+        (PODMAN, "", "true && podman restart 0123456789ab"),
+        (CONTAINER, " (`podman` in place of `docker` where that runs it)", "true && docker restart 0123456789ab"),
+        (HAND, " (stop it and start it again)", "true"),
+        (OLLAMA, "", "true && sudo systemctl restart ollama.service"),
+        (SWAP, " (stop llama-swap and start it again)", "true"),
+        (ROUTER, "", "true && sudo systemctl restart llama.service"),
+        (UNKNOWN, "", "true"),
+    ],
+)
+def test_it_is_started_anew_by_what_runs_it(server: dict[str, Any], note: str, command: str) -> None:
+    assert control("restart", "true", runtime_of(server.get)) == (note, command)
+
+
+def test_what_only_looks_is_not_a_condition_of_the_restart() -> None:
+    assert control("restart", "nvidia-smi;", runtime_of(UNIT.get))[1] == "nvidia-smi; sudo systemctl restart llama.service"
+    assert control("restart", "nvidia-smi;", runtime_of(HAND.get))[1] == "nvidia-smi"
+    assert control("restart", "", runtime_of(UNIT.get))[1] == "sudo systemctl restart llama.service"
+
+
+@pytest.mark.parametrize(
+    ("server", "note", "command"),
+    [
+        (UNIT, "", "sudo systemctl stop llama.service"),
+        (MINE, "", "systemctl --user stop llama.service"),
+        (PODMAN, "", "podman stop 0123456789ab"),
+        (HAND, " (stop it)", ""),
+        (SWAP, " (stop llama-swap)", ""),
+    ],
+)
+def test_it_is_stopped_by_what_runs_it(server: dict[str, Any], note: str, command: str) -> None:
+    assert control("stop", "", runtime_of(server.get)) == (note, command)
+
+
+@pytest.mark.parametrize(
+    ("server", "note", "command"),
+    [
+        (UNIT, "at the end of the command line of llama-server in llama.service", "sudo systemctl edit llama.service &&"),
+        (MINE, "at the end of the command line of llama-server in llama.service", "systemctl --user edit llama.service &&"),
+        (DOCKER, "to the command of its container, and make that anew", ""),
+        (HAND, "(add `-c 4096` to the command line of llama-server)", ""),
+        (UNKNOWN, "(add `-c 4096` to the command line of llama-server)", ""),
+        (OLLAMA, "in Ollama: num_ctx 4096, or OLLAMA_CONTEXT_LENGTH=4096 for all models", ""),
+        (SWAP, "to this model's cmd in llama-swap's configuration", ""),
+        (HAND | {"server.front_end": "jan"}, "(in Jan, in the model's settings: Context Size 4096)", ""),
+        (ROUTER, "to this model's section of the router's preset", "sudo systemctl restart llama.service"),
+        (SCRIPT, "which `bash` in llama.service starts", "systemctl cat llama.service"),
+    ],
+)
+def test_flags_go_where_the_command_line_is_written(server: dict[str, Any], note: str, command: str) -> None:
+    placed = with_flags("-c 4096", runtime_of(server.get))
+    assert placed is not None
+    told, typed = placed
+    assert note in told
+    assert typed.startswith(command) and bool(typed) == bool(command)
+    if server is not UNIT and server is not MINE:
+        assert "edit" not in typed, "an ExecStart= that is not llama-server's is not written anew"
+
+
+def test_a_fix_that_a_front_end_has_no_way_to_say_is_none() -> None:
+    assert with_flags("--no-repack", runtime_of(OLLAMA.get)) is None
+
+
+LIMIT = {"unit": "LimitMEMLOCK=infinity", "container": "--ulimit memlock=-1:-1", "shell": "ulimit -l unlimited"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "server", "note", "command"),
+    [
+        (LIMIT, UNIT, "", "sudo systemctl edit llama.service && sudo systemctl restart llama.service   # [Service] LimitMEMLOCK"),
+        (LIMIT, OLLAMA, "", "sudo systemctl edit ollama.service && sudo systemctl restart ollama.service   # [Service] Limit"),
+        (LIMIT, DOCKER, "add `--ulimit memlock=-1:-1` to the docker run command, and make the container anew", ""),
+        (LIMIT, PODMAN, "add `--ulimit memlock=-1:-1` to the podman run command", ""),
+        (LIMIT, HAND, "in the shell that starts it, then start it again", "ulimit -l unlimited"),
+        (LIMIT, SWAP, "in the shell that starts llama-swap, then start it again", "ulimit -l unlimited"),
+        (LIMIT, UNKNOWN, "`LimitMEMLOCK=infinity` in its unit, `--ulimit memlock=-1:-1` for `docker run`, `ulimit -l", ""),
+        ({"unit": "Nice=1"}, DOCKER, "(`Nice=1` in its unit)", ""),
+        (
+            {"env": "A=b"},
+            MINE,
+            "",
+            "systemctl --user edit llama.service && systemctl --user restart llama.service   # [Service] Env",
+        ),
+        ({"env": "A=b"}, DOCKER, "add `-e A=b` to the docker run command", ""),
+        ({"env": "A=b"}, HAND, "in the shell that starts it", "export A=b"),
+        (
+            {"unset": "A"},
+            UNIT,
+            "",
+            "sudo systemctl edit llama.service && sudo systemctl restart llama.service   # [Service] Unset",
+        ),
+        ({"unset": "A"}, DOCKER, "leave `-e A` out of the docker run command", ""),
+        ({"unset": "A"}, HAND, "in the shell that starts it", "unset A"),
+    ],
+)
+def test_a_setting_is_written_where_the_server_is_started(
+    settings: dict[str, str], server: dict[str, Any], note: str, command: str
+) -> None:
+    told, typed = with_settings(settings, runtime_of(server.get))
+    assert note in told and bool(note) == bool(told)
+    assert typed.startswith(command) and bool(typed) == bool(command)
+
+
+def test_names_of_strangers_are_quoted() -> None:
+    server = UNIT | {"server.unit": "a b; reboot.service"}
+    for command in (control("restart", "", runtime_of(server.get))[1], with_settings(LIMIT, runtime_of(server.get))[1]):
+        assert "a b; reboot.service" in shlex.split(command, comments=True)
+    assert (
+        shlex.split(control("stop", "", runtime_of({"server.unit": "", "server.container": "$(reboot)"}.get))[1])[-1]
+        == "$(reboot)"
+    )
