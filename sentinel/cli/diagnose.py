@@ -16,11 +16,12 @@ from sentinel.cli.rules.files import for_judging
 from sentinel.diagnose.diagnosis import Diagnosis, as_it_ended, diagnose
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
-from sentinel.llama.command_line import decode
+from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import counted, escape
+from sentinel.preflight.command import split
 from sentinel.sinks.render import render_alert
 
 _LINE_LIMIT = 65536
@@ -48,10 +49,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
         except ValueError as error:
             print(f"sentinel: --argv is not a command line ({escape(str(error))}); quote it as one word", file=sys.stderr)
             return CRITICAL
-        if words and words[0].startswith("-"):
-            # Flags alone, without the program in front of them.
-            words.insert(0, "llama-server")
-        values = dict(decode(words, {}).signals())
+        values = dict(asked_for(words).signals())
     try:
         logs = [(name, _read(name)) for name in arguments.files]
         kernel = [(name, _read(name)) for name in arguments.kernel_log]
@@ -78,6 +76,13 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if found.starts:
         return max(WARNING, exit_code(fired))
     return exit_code(fired) if fired or found.events or not logs else UNKNOWN
+
+
+def asked_for(words: list[str]) -> Requested:
+    """A command line, also behind variables or another program (``A=1 llama-server``, ``env``, ``sudo``), or flags alone."""
+    at, assigned = split(words)
+    argv = [] if at is None else words[at:]
+    return decode(["llama-server", *argv] if argv and argv[0].startswith("-") else argv, assigned)
 
 
 def _read(name: str) -> bytes:

@@ -85,7 +85,7 @@ def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None
     roots = Roots() if roots is None else roots
     if len(words) > _MOST_WORDS:
         raise NoCommand(f"the command has {len(words)} words, more than {_MOST_WORDS}: give the llama-server command alone")
-    at, assigned = _start(words)
+    at, assigned = split(words)
     if at is None:
         raise NoCommand("no program after `--`: write sentinel preflight -- llama-server -m model.gguf -c 4096")
     argv = tuple(words[at:])
@@ -163,12 +163,12 @@ def find_program(words: Sequence[str]) -> int | None:
     return next((at for at, word in enumerate(words) if is_server_name(os.path.basename(word))), None)  # noqa: PTH119
 
 
-def _start(words: Sequence[str]) -> tuple[int | None, dict[str, str]]:
-    """The same, else the first word that is no assignment; and the assignments before it."""
-    at = find_program(words)
-    first = at if at is not None else next((i for i, w in enumerate(words) if w != "env" and _ASSIGNMENT.match(w) is None), None)
-    matches = (_ASSIGNMENT.match(word) for word in words[: first or 0])
-    return first, {match[1]: match[2] for match in matches if match is not None}
+def split(words: Sequence[str]) -> tuple[int | None, dict[str, str]]:
+    """Where the program stands, else the first flag or the first word that is no assignment; and the assignments before it."""
+    first = next((at for at, word in enumerate(words) if word != "env" and _ASSIGNMENT.match(word) is None), None)
+    at = None if first is None or words[first].startswith("-") else find_program(words)
+    matches = (_ASSIGNMENT.match(word) for word in words[: first if at is None else at])
+    return first if at is None else at, {match[1]: match[2] for match in matches if match is not None}
 
 
 def _executable(word: str, env: Mapping[str, str]) -> Path | None:

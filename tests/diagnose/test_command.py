@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.cli.diagnose import asked_for
+
 Done = subprocess.CompletedProcess[bytes]
 
 
@@ -143,3 +145,18 @@ class TestBadInput:
         assert "no device" in text.stdout.decode()
         assert not set("\x1b\x07\x9b\u202e") & set(text.stdout.decode() + wire.stdout.decode())
         assert "\x1b]0;owned" in objects(wire)[-2]["cause"]["text"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "llama-server -m x.gguf -c 16384 -np 1",
+        "LLAMA_ARG_CTX_SIZE=16384 llama-server -m x.gguf -np 1",
+        "env LLAMA_ARG_CTX_SIZE=16384 LLAMA_ARG_N_PARALLEL=1 sudo -E /opt/llama-server -m x.gguf",
+        "LLAMA_ARG_CTX_SIZE=16384 -m x.gguf -np 1 --alias llama-server",
+        "--ctx-size=16384 -m x.gguf -np 1",
+    ],
+)
+def test_variables_before_the_command_are_its_environment(argv: str) -> None:
+    requested = asked_for(argv.split())
+    assert (requested.number("ctx", 0), requested.number("slots", 0), requested.text("model")) == (16384, 1, "x.gguf")
