@@ -45,6 +45,9 @@ _SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.gpu_layers_asked": ("gpu_layers",),
     "server.gpu_layers_explicit": ("gpu_layers",),
     "server.gpu_layers_source": ("gpu_layers",),
+    "server.flash_attn_asked": ("flash_attn",),
+    "server.tensor_split_asked": ("tensor_split",),
+    "server.kv_offload": ("kv_offload",),
     "server.device_none": ("device",),
     "server.devices_requested": ("device",),
     "server.rpc_requested": ("rpc",),
@@ -82,6 +85,7 @@ class Requested:
     gfx_override: str = ""
     vulkan_devices: str = ""
     unified_memory: bool = False
+    vidmem_hidden: bool = False
     model_by_preset: bool = False
     prints_and_exits: bool = False
 
@@ -141,6 +145,10 @@ class Requested:
             "server.gfx_override": self.gfx_override,
             "server.vulkan_devices": self.vulkan_devices,
             "server.unified_memory": self.unified_memory,
+            "server.vulkan_vidmem_hidden": self.vidmem_hidden,
+            "server.flash_attn_asked": self.text("flash_attn", "auto").lower(),
+            "server.tensor_split_asked": "tensor_split" in self.settings,
+            "server.kv_offload": self.on("kv_offload", default=True),
             "server.rpc_requested": "rpc" in self.settings,
             "server.experts_on_cpu": self._experts_on_cpu(),
             "server.mlock_requested": self.flag("mlock"),
@@ -202,7 +210,9 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
     # ggml-cuda.cu asks whether it is set, not to what
     unified = "GGML_CUDA_ENABLE_UNIFIED_MEMORY" in env
-    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, by_preset, exits)
+    # ggml-vulkan.cpp too
+    vidmem_hidden = "GGML_VK_DISABLE_HOST_VISIBLE_VIDMEM" in env
+    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, by_preset, exits)
 
 
 def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import Reading, Samples
@@ -106,7 +107,10 @@ class Host:
             values["host.render_nodes"] = sum(1 for _ in (self._roots.dev / "dri").glob("renderD*"))
         except OSError as error:
             values["host.render_nodes"] = Unknown(reason(self._roots.dev / "dri", error))
-        values["host.gpu_nodes_since"] = self._nodes_since()
+        values["host.gpu_nodes_since"] = _since([self._roots.dev / "kfd", *(self._roots.dev / "dri").glob("renderD*")])
+        # CUDA needs both. nvidia-uvm is made when the first program asks for it or by a service, often after others have started.
+        values["host.nvidia_nodes_since"] = _since([*self._roots.dev.glob("nvidia[0-9]*"), self._roots.dev / "nvidia-uvm"])
+        values["host.nvidia_uvm_present"] = (self._roots.dev / "nvidia-uvm").exists()
         module = self._roots.sys / "module/amdgpu"
         try:
             values["host.amdgpu_loaded"] = read_text(module / "initstate", 64) == "live"
@@ -117,15 +121,17 @@ class Host:
             values["host.amdgpu_loaded"] = Unknown(reason(module / "initstate", error))
         return values
 
-    def _nodes_since(self) -> float | Unknown:
-        """When the newest GPU node was made. devtmpfs leaves the time of modification alone; a login changes only the other."""
-        newest = 0.0
-        for path in (self._roots.dev / "kfd", *(self._roots.dev / "dri").glob("renderD*")):
-            try:
-                newest = max(newest, path.stat().st_mtime)
-            except OSError:
-                continue
-        return newest or Unknown("there is no /dev/kfd and no render node")
+
+def _since(nodes: Iterable[Path]) -> float | Unknown:
+    """When the newest of some device files was made. devtmpfs leaves the time of modification alone; a login changes only the
+    other."""
+    newest = 0.0
+    for path in nodes:
+        try:
+            newest = max(newest, path.stat().st_mtime)
+        except OSError:
+            continue
+    return newest or Unknown("there is no such device file")
 
 
 def parse_meminfo(text: str) -> dict[str, Value | Unknown]:

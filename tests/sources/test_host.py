@@ -87,6 +87,18 @@ def test_gpu_files_are_seen(roots: Roots) -> None:
     assert values["host.gpu_nodes_since"] == 3000.0
 
 
+def test_nvidias_nodes_are_seen_and_when_the_last_of_them_came(roots: Roots) -> None:
+    values = read(Host(roots))
+    assert values["host.nvidia_uvm_present"] is False
+    assert isinstance(values["host.nvidia_nodes_since"], Unknown)
+    for name, made in (("nvidia0", 2000.0), ("nvidiactl", 9000.0), ("nvidia-uvm", 3000.0)):
+        (roots.dev / name).touch()
+        os.utime(roots.dev / name, (made, made))
+    values = read(Host(roots))
+    # nvidiactl is made anew by whoever asks whether there is a card
+    assert (values["host.nvidia_uvm_present"], values["host.nvidia_nodes_since"]) == (True, 3000.0)
+
+
 def test_this_machine_is_read_and_every_signal_is_of_the_catalogue() -> None:
     host = Host()
     assert isinstance(host, Polled)

@@ -31,6 +31,8 @@ _AT_DEATH = {
     "fitting_drops": "server.fitting_drops",
     "fitting_why": "server.fitting_why",
 }
+#: Lines of a GPU's driver that name no process: they concern a server only where there is one alone.
+_OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "gpu_memory_refused"})
 #: What it grew by in the minute before, as last sampled.
 GROWTH = (
     WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
@@ -139,6 +141,9 @@ class Attribution:
             return self._killed(replace(event, fields={**told, **event.fields}))
         if event.name == "earlyoom_killed":
             return self._killed(event)
+        if event.name in _OF_THE_ONLY_SERVER:
+            living = [server for server, run in self._beliefs.runs.items() if not run.gone]
+            return replace(event, entity=living[0]) if len(living) == 1 else event
         if event.name == "oomd_killed" and event.entity.scope == "host":
             owner = self._in_group(event.fields.get("cgroup"))
             return event if owner is None else self._enriched(event, owner)

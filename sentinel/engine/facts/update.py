@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from sentinel.engine.facts import devices
 from sentinel.engine.facts.attribution import Attribution
 from sentinel.engine.facts.baselines import EVENTS as SPEED_EVENTS
 from sentinel.engine.facts.baselines import Speeds
@@ -82,6 +83,8 @@ class Learning:
                         values[signal] = base + more
         if entity.scope == "server" and definition.source == "llama-server":
             self._narrow(entity, match, values)
+            if definition.name in devices.TAKEN:
+                values |= devices.learn(definition.name, match.fields, self._last(entity, (devices.TABLE, devices.BACKENDS)))
         if definition.name == "argument_rejected":
             values |= _about(str(match.fields.get("what", "")))
         if definition.name == "router_child" and entity.scope == "server" and isinstance(port := match.fields.get("port"), int):
@@ -94,6 +97,11 @@ class Learning:
             )
         if values:
             self.values(entity, values, reading.at, reading.source)
+
+    def _last(self, entity: Entity, signals: tuple[str, ...]) -> dict[str, Value]:
+        """What was learned before, however old."""
+        found = {signal: self._beliefs.facts.last(entity, signal) for signal in signals}
+        return {signal: fact.value for signal, fact in found.items() if fact is not None}
 
     def _narrow(self, entity: Entity, match: Match | Recalled, values: dict[str, Value | Unknown]) -> None:
         """Each wording was seen in a range of builds; together they bound the server's build."""
@@ -117,7 +125,7 @@ class Learning:
                 # Nobody has scanned for this process yet: what the one before was asked for does not count for it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
             self._beliefs.runs[entity] = Run(at, run.pid)
-        self._forget(entity, ("log",))
+        self._forget(entity, ("log",), but=devices.before_start(self._last(entity, (devices.TABLE,))))
         self._speeds.renewed(entity)
         if read_at >= at:
             self._renewed(entity)

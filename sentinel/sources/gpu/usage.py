@@ -212,6 +212,23 @@ def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client]
     return list(found.values())
 
 
+def in_reach(roots: Roots, pid: int) -> str | Unknown:
+    """Kinds of GPU nodes in the /dev that the process itself sees: in a container those that were passed in."""
+    folder = f"{roots.proc}/{pid}/root/dev"
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names alone
+    except OSError as error:
+        return Unknown(reason(folder, error))
+    kinds = {"nvidia-uvm" if name == "nvidia-uvm" else node_kind(f"/dev/{name}") for name in names}
+    if "dri" in names:
+        try:
+            # by-path is a folder
+            kinds |= {node_kind(f"/dev/dri/{name}") for name in os.listdir(f"{folder}/dri") if name[-1:].isdigit()}  # noqa: PTH208
+        except OSError as error:
+            return Unknown(reason(f"{folder}/dri", error))
+    return ",".join(sorted(kinds - {""}))
+
+
 def refused(roots: Roots, user: int, groups: frozenset[int]) -> str | Unknown:
     """GPU nodes that exist and that a user with these groups may not open for reading and writing, by their modes."""
     if user < 0:

@@ -18,7 +18,7 @@ from sentinel.sources.processes.sample import Cadence
 _NODES = Cadence(5.0, 10.0)
 _MAPS = Cadence(5.0, 30.0)
 _REFUSED = Cadence(60.0, 120.0)
-_CARD = ("server.gpu_vram_total_bytes", "server.gpu_vram_free_bytes", "server.gpu_on_apu")
+_CARD = ("server.gpu_vram_total_bytes", "server.gpu_vram_free_bytes", "server.gpu_on_apu", "server.gpu_visible_bytes")
 
 
 @dataclass(slots=True)
@@ -88,6 +88,7 @@ class ServerGpus:
             values |= backends.mapped(self._roots, server.pid, state.nodes)
         if "refused" in due:
             values["server.gpu_nodes_refused"] = self._refused(server.pid)
+            values["server.gpu_nodes_in_reach"] = usage.in_reach(self._roots, server.pid)
         return values
 
     def _memory(self, server: ServerProcess, state: _State) -> dict[str, Value | Unknown]:
@@ -98,6 +99,7 @@ class ServerGpus:
         held = (values["server.gpu_memory_bytes"], values["server.gpu_gtt_bytes"])
         state.bytes = sum(int(value) for value in held if not isinstance(value, Unknown))
         values |= self._fullest(values["server.gpu_cards"])
+        values["server.gpu_use_readable"] = not isinstance(nodes, Unknown)
         if isinstance(nodes, Unknown):
             return values | {"server.gpu_nodes_open": nodes, "server.gpu_node_kinds": nodes}
         return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
@@ -107,6 +109,7 @@ class ServerGpus:
         if isinstance(cards, Unknown):
             return dict.fromkeys(_CARD, cards)
         found: list[tuple[int, int]] = []
+        visible: list[int | Unknown] = []
         apus: list[bool | Unknown] = []
         for address in str(cards).split(",") if cards else ():
             device = self._roots.sys / "bus/pci/devices" / address
@@ -115,13 +118,17 @@ class ServerGpus:
                 unread = total if isinstance(total, Unknown) else used
                 return dict.fromkeys(_CARD, unread)
             found.append((max(total - used, 0), total))
+            # Without Resizable BAR the processor sees a window of 256 MiB of it (amdgpu_vram_mgr.c).
+            visible.append(read_number(device / "mem_info_vis_vram_total"))
             apus.append(is_apu(hwmon(device)))
         if not found:
             return dict.fromkeys(_CARD, Unknown("it holds memory on no card whose driver is amdgpu"))
         free, total = min(found)
         unclear = [apu for apu in apus if isinstance(apu, Unknown)]
         on_apu: bool | Unknown = True in apus or (unclear[0] if unclear else False)
-        return dict(zip(_CARD, (total, free, on_apu), strict=True))
+        unread_windows = [size for size in visible if isinstance(size, Unknown)]
+        window = unread_windows[0] if unread_windows else min(size for size in visible if not isinstance(size, Unknown))
+        return dict(zip(_CARD, (total, free, on_apu, window), strict=True))
 
     def _refused(self, pid: int) -> str | Unknown:
         path = f"{self._roots.proc}/{pid}/status"

@@ -306,6 +306,22 @@ def test_unreadable_descriptors_make_gpu_memory_unknown(machine: Machine) -> Non
     values = sample(machine)
     assert isinstance(values["server.gpu_memory_bytes"], Unknown)
     assert isinstance(values["server.gpu_nodes_open"], Unknown)
+    assert values["server.gpu_use_readable"] is False
+
+
+def test_the_dev_of_the_process_itself_says_which_nodes_a_container_was_given(machine: Machine) -> None:
+    process = machine.start(10)
+    values = sample(machine)
+    assert values["server.gpu_use_readable"] is True
+    assert isinstance(values["server.gpu_nodes_in_reach"], Unknown)
+    dev = process / "root/dev"
+    (dev / "dri").mkdir(parents=True)
+    for name in ("null", "kfd", "nvidiactl", "nvidia0", "nvidia-uvm", "nvidia-uvm-tools", "dri/renderD128", "dri/by-path"):
+        (dev / name).touch()
+    assert sample(machine)["server.gpu_nodes_in_reach"] == "kfd,nvidia,nvidia-uvm,render"
+    for path in [*dev.glob("nvidia*"), dev / "kfd", *(dev / "dri").iterdir()]:
+        path.unlink()
+    assert sample(machine)["server.gpu_nodes_in_reach"] == ""
 
 
 def test_memory_of_one_client_counts_once_in_any_unit_and_the_larger_account_wins(machine: Machine) -> None:
@@ -471,6 +487,10 @@ def test_the_cards_of_a_server_are_those_it_holds_memory_on_and_the_fullest_coun
     assert values["server.gpu_evicted_bytes"] == 4 << 30
     assert (values["server.gpu_vram_total_bytes"], values["server.gpu_vram_free_bytes"]) == (24 << 30, 1 << 30)
     assert values["server.gpu_on_apu"] is False
+    assert isinstance(values["server.gpu_visible_bytes"], Unknown)
+    for address, seen in (("0000:03:00.0", 24 << 30), ("0000:43:00.0", 256 << 20)):
+        (machine.roots.sys / "bus/pci/devices" / address / "mem_info_vis_vram_total").write_text(f"{seen}\n")
+    assert sample(machine)["server.gpu_visible_bytes"] == 256 << 20
 
 
 def test_what_an_old_kernel_does_not_count_is_unknown(machine: Machine) -> None:

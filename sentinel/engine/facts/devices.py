@@ -1,0 +1,188 @@
+"""The GPUs that a server's log names, joined: which of them holds weights, and which should hold none. Pure.
+
+The lines come one by one: the backend's own list (with `uma` for the processor's graphics), llama.cpp's list, what the model is
+placed on, and how much of it lies where. The table of them is kept as one text among the facts, so that it is in the checkpoint
+and is forgotten with the run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sentinel.model.entity import Unknown, Value
+
+TABLE = "server.gpu_table"
+BACKENDS = "server.backends_loaded"
+#: lines that have a part in it
+TAKEN = frozenset({"gpu_device", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"})
+
+#: More is no machine of today.
+_MOST = 32
+#: Not GPUs, though llama.cpp lists them as devices.
+_NO_GPU = re.compile(r"(?:CPU|BLAS|AMX|HBM|ZenDNN|KleidiAI|RPC)")
+_NAME = re.compile(r"[A-Za-z]+(?P<number>\d+)\Z")
+#: What a driver calls the graphics of a processor. AMD: the bare name, three digits with an M (610M, 680M, 780M, 890M), 8040S to
+#: 8060S, Vega with its count of units; their chips. Intel: UHD, Iris, HD, and Graphics without the letter and number of a card.
+_INTEGRATED = re.compile(
+    r"Radeon(?:\(TM\)|™)? (?:Graphics|\d{3}M|80\d0S|Vega (?:[1-9]|1[01]))\b"
+    r"|RADV (?:RAVEN|PICASSO|RENOIR|LUCIENNE|CEZANNE|BARCELO|REMBRANDT|RAPHAEL|MENDOCINO|PHOENIX|HAWK|STRIX|KRACKAN)"
+    r"|gfx(?:90[2c]|103[56]|1103|115\d)\b"
+    r"|Intel.*\b(?:UHD|Iris|HD) |Intel\(R\) (?:Arc\(TM\) )?(?:Graphics|1[34]0[TV])\b",
+    re.IGNORECASE,
+)
+#: Mesa gives cards that it does not know yet the bare name too; their chip tells.
+_CARD = re.compile(r"NAVI|gfx(?:10[13][0-4]|110[0-2]|12\d\d)\b", re.IGNORECASE)
+#: Below this a device holds a context and no layers. Bytes.
+_HOLDS = 64 << 20
+#: A card with less than a quarter of what the largest has, and less than this, slows the others more than it carries.
+_SMALL = 5 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU as far as the log has named it; sizes in bytes, 0 where it has not said."""
+
+    description: str = ""
+    integrated: bool = False
+    memory: int = 0
+    weights: int = 0
+
+
+def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) -> dict[str, Value | Unknown]:
+    """What a line of TAKEN teaches. `before`: the values of TABLE and BACKENDS, where there are any."""
+    if event == "backend_loaded":
+        names = [name for name in str(before.get(BACKENDS, "")).split(",") if name]
+        name = str(fields["backend"])
+        # Each once in a process: the second time it is another one.
+        return {BACKENDS: ",".join([*([] if name in names else names), name][:_MOST])}
+    table = read(str(before.get(TABLE, "")))
+    if event == "gpu_device" and _used(table):
+        table = {}
+    if event == "gpu_error_place":
+        return _blamed(table, fields)
+    changed = _with(table, event, fields)
+    if changed is None:
+        return {}
+    if event == "gpu_device":
+        # What is used of them, and whether these are all, is told later.
+        return {TABLE: write(changed)}
+    return {TABLE: write(changed)} | _derived(changed)
+
+
+def before_start(last: Mapping[str, Value]) -> frozenset[str]:
+    """Signals that belong to the run whose first line is here: backends name their devices before it is printed."""
+    table = last.get(TABLE)
+    return frozenset({TABLE, BACKENDS}) if table is None or not _used(read(str(table))) else frozenset()
+
+
+def _used(table: Mapping[str, Device]) -> bool:
+    return any(device.weights for device in table.values())
+
+
+def read(text: str) -> dict[str, Device]:
+    """The table as it is kept; a text that is none is an empty table."""
+    try:
+        rows = json.loads(text) if text else {}
+        return {str(name): Device(str(row[0]), bool(row[1]), int(row[2]), int(row[3])) for name, row in rows.items()}
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError):
+        return {}
+
+
+def write(table: Mapping[str, Device]) -> str:
+    """The table as one text."""
+    rows = {name: [d.description, int(d.integrated), d.memory, d.weights] for name, d in table.items()}
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> dict[str, Device] | None:
+    """The table with what one line says of one device; None where it says nothing new."""
+    if event == "gpu_device":
+        name = f"{_api(fields)}{fields['number']}"
+    else:
+        name = str(fields["device"])
+    if event == "device_listed" and name == "CPU":
+        # The last row of the list: where no other came before it there is none.
+        return table
+    if _NO_GPU.match(name) or not _NAME.match(name) or (name not in table and len(table) >= _MOST):
+        return None
+    known = table.get(name, Device())
+    description = str(fields.get("description", "")).strip()[:80]
+    code = str(fields.get("code", ""))
+    if description and code.startswith("gfx") and code not in description:
+        description = f"{description}, {code}"
+    if len(description) < len(known.description):
+        description = known.description
+    if "uma" in fields:
+        integrated = fields["uma"] == 1
+    elif name.startswith("Vulkan") and known.description:
+        # The driver's own word, or what its name said before.
+        integrated = known.integrated
+    else:
+        integrated = _INTEGRATED.search(description) is not None and _CARD.search(description) is None
+    memory = max(known.memory, _size(fields.get("memory")), _size(fields.get("total")))
+    weights = max(known.weights, _size(fields.get("size"))) if event == "gpu_weights" else known.weights
+    found = replace(known, description=description, integrated=integrated, memory=memory, weights=weights)
+    return None if found == table.get(name) else {**table, name: found}
+
+
+def _api(fields: Mapping[str, Value]) -> str:
+    """The word that llama.cpp puts before the number: ggml-cuda.cu prints one list for ROCm and CUDA."""
+    if "uma" in fields:
+        return "Vulkan"
+    text = f"{fields.get('code', '')} {fields.get('description', '')}"
+    return "ROCm" if re.search(r"gfx|AMD|Radeon|Instinct", text) else "CUDA"
+
+
+def _size(value: Value | None) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+
+def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
+    """What rules ask of the table."""
+    holding = {name: device for name, device in table.items() if device.weights >= _HOLDS}
+    real = {name: device for name, device in holding.items() if not device.integrated}
+    largest = max((device.memory for device in table.values() if not device.integrated), default=0)
+    small = {
+        name: device
+        for name, device in real.items()
+        if 0 < device.memory < _SMALL and 4 * device.memory <= largest and any(o.memory == largest for o in real.values())
+    }
+    integrated = {name: device for name, device in holding.items() if device.integrated} if real else {}
+    unwanted = integrated or small
+    wanted = {name: device for name, device in real.items() if name not in unwanted}
+    values: dict[str, Value | Unknown] = {
+        "server.gpus_listed": len(table),
+        "server.gpu_unwanted": ", ".join(f"{name} ({device.description})" for name, device in unwanted.items()),
+        "server.gpu_unwanted_integrated": bool(integrated),
+        "server.gpu_unwanted_bytes": sum(device.weights for device in unwanted.values()),
+        "server.gpu_wanted": ",".join(wanted),
+        "server.gpu_wanted_numbers": ",".join(_NAME.match(name)["number"] for name in wanted if _NAME.match(name)),  # type: ignore[index]
+    }
+    room = sum(device.memory for device in wanted.values())
+    if unwanted and all(device.memory for device in wanted.values()):
+        # A twelfth for the cache and what is computed.
+        values["server.gpu_fits_without"] = 1.08 * sum(device.weights for device in holding.values()) < room
+    return values
+
+
+def _blamed(table: Mapping[str, Device], fields: Mapping[str, Value]) -> dict[str, Value | Unknown]:
+    """The device on which the GPU's runtime gave up; it names a number alone, of one runtime at a time."""
+    number = fields.get("device")
+    rows = {
+        name: device
+        for name, device in table.items()
+        if (match := _NAME.match(name)) and match["number"] == str(number) and name.startswith(("ROCm", "CUDA", "MUSA"))
+    }
+    if len(rows) != 1:
+        return {}
+    name, device = next(iter(rows.items()))
+    others = [other for other, row in table.items() if other != name and not row.integrated and other[:4] == name[:4]]
+    return {
+        "server.gpu_error_device": f"{name} ({device.description})",
+        "server.gpu_error_integrated": device.integrated and bool(others),
+        "server.gpu_wanted": ",".join(others),
+        "server.gpu_wanted_numbers": ",".join(_NAME.match(other)["number"] for other in others if _NAME.match(other)),  # type: ignore[index]
+    }
