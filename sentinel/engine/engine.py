@@ -15,7 +15,7 @@ from sentinel.engine.alerts.lifecycle import Change, Observation, advance
 from sentinel.engine.alerts.silences import Silence, Silences
 from sentinel.engine.facts.attribution import GROWTH, Attribution
 from sentinel.engine.facts.baselines import SPOILED_BY, Speeds
-from sentinel.engine.facts.gpu_incidents import Cards
+from sentinel.engine.facts.gpu_incidents import INCIDENT, Cards
 from sentinel.engine.facts.requests import DERIVED, TAKEN, Requests
 from sentinel.engine.facts.state import Beliefs
 from sentinel.engine.facts.update import Learning
@@ -217,8 +217,11 @@ class Engine:
         self.events_seen += 1
         if (incident := self._cards.incident(event)) is not None:
             self._event(incident)
+            if event.entity.scope == "gpu" and (ended := self._cards.work_ended(incident)) is not None:
+                self._event(ended)
         self._attribution.note(event)
-        if event.name not in self.ruleset.by_event:
+        if event.name not in self.ruleset.by_event and event.name != INCIDENT.name:
+            # A card's story is told by its last event, whoever reads it.
             return
         attributed = self._attribution.attribute(event)
         self.beliefs.log.add(attributed)

@@ -51,6 +51,11 @@ _SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.device_none": ("device",),
     "server.devices_requested": ("device",),
     "server.rpc_requested": ("rpc",),
+    "server.rpc_servers": ("rpc",),
+    "server.draft_asked": ("draft_model", "spec_type"),
+    "server.split_mode": ("split_mode",),
+    "server.flash_attn_asked": ("flash_attn",),
+    "server.mmproj_asked": ("mmproj", "mmproj_url"),
     "server.experts_on_cpu": ("cpu_moe", "n_cpu_moe", "override_tensor"),
     "server.mlock_requested": ("mlock",),
     "server.mmap_requested": ("mmap",),
@@ -150,6 +155,11 @@ class Requested:
             "server.tensor_split_asked": "tensor_split" in self.settings,
             "server.kv_offload": self.on("kv_offload", default=True),
             "server.rpc_requested": "rpc" in self.settings,
+            "server.rpc_servers": self.text("rpc"),
+            "server.draft_asked": self._draft_asked(),
+            "server.split_mode": self.text("split_mode", "layer"),
+            "server.flash_attn_asked": self.text("flash_attn", "auto").lower(),
+            "server.mmproj_asked": "mmproj" in self.settings or "mmproj_url" in self.settings,
             "server.experts_on_cpu": self._experts_on_cpu(),
             "server.mlock_requested": self.flag("mlock"),
             "server.mmap_requested": self.on("mmap", default=True),
@@ -173,6 +183,11 @@ class Requested:
         """-ngl as asked: -1 auto or absent, -2 all."""
         word = self.text("gpu_layers", "auto")
         return {"auto": -1, "all": -2}.get(word) or self.number("gpu_layers", -1)
+
+    def _draft_asked(self) -> bool:
+        """A draft model, or drafts by the model's own layers (MTP); drafts from n-grams compute nothing on the GPU."""
+        kind = self.text("spec_type")
+        return "draft_model" in self.settings or kind.startswith("draft") or kind == "mtp"
 
     def _experts_on_cpu(self) -> bool:
         count = self.number("n_cpu_moe", 0)

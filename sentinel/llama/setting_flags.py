@@ -47,6 +47,7 @@ _VALUED: Mapping[str, tuple[str, ...]] = {
     "mmproj": ("--mmproj",),
     "mmproj_url": ("--mmproj-url",),
     "draft_model": ("--model-draft", "--hf-repo-draft"),
+    "spec_type": ("--spec-type",),
     "lora": ("--lora", "--lora-scaled"),
     "rope": ("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"),
 }

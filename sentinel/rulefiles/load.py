@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sentinel.engine.facts.gpu_incidents import INCIDENT
+from sentinel.engine.facts.gpu_incidents import INCIDENT, WORK_ENDED
 from sentinel.engine.facts.requests import DERIVED as OF_REQUESTS
 from sentinel.engine.rules.ruleset import SCOPES, CompiledRule, RuleSet, compile_rule
 from sentinel.model.event import EventDef
@@ -23,7 +23,7 @@ from sentinel.rulefiles.toml.document import Decoded, decode, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
 #: events that the engine makes of others, so that no wording is theirs
-DERIVED = (INCIDENT, *OF_REQUESTS)
+DERIVED = (INCIDENT, WORK_ENDED, *OF_REQUESTS)
 #: tables of a rule file whose keys are names for its expressions
 _NAMING = ("window", "event", "value", "check")
 

@@ -17,7 +17,7 @@ from sentinel.model.rule import WindowDef
 #: but a stalled machine delivers late. Seconds.
 _REMEMBER = 600.0
 #: Names under which llama-server is installed; the kernel cuts a name to 15 characters (TASK_COMM_LEN).
-_COMMS = ("llama-server", "llama-cpp-serve")
+_COMMS = ("llama-server", "llama-cpp-serve", "llamacpp-server")
 #: Facts of the moment that explain a kill, copied into the event: the process is gone when somebody asks.
 _AT_DEATH = {
     "server_state": "server.state",
@@ -144,6 +144,8 @@ class Attribution:
         if event.name in _OF_THE_ONLY_SERVER:
             living = [server for server, run in self._beliefs.runs.items() if not run.gone]
             return replace(event, entity=living[0]) if len(living) == 1 else event
+        if event.name in ("process_trapped", "gpu_work_ended"):
+            return self._ended(event)
         if event.name == "oomd_killed" and event.entity.scope == "host":
             owner = self._in_group(event.fields.get("cgroup"))
             return event if owner is None else self._enriched(event, owner)
@@ -182,6 +184,17 @@ class Attribution:
             return self._enriched(event, candidates[0])
         known_by_unit = unit and not there and not self._lives(Entity("server", unit))
         return replace(event, entity=Entity("server", unit) if known_by_unit else _stranger(event))
+
+    def _ended(self, event: Event) -> Event:
+        """A record of the kernel that names the process of a server; unlike a kill it is told while that still prints."""
+        pid = event.fields.get("pid")
+        known = self._pids.get(pid) if isinstance(pid, int) else None
+        if known is not None and known.start - 1.0 <= event.at <= (known.gone_at or event.at) + _APART:
+            return replace(event, entity=known.entity)
+        if not str(event.fields.get("comm", "")).startswith(_COMMS):
+            return event
+        nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
+        return replace(event, entity=nameless[0]) if len(nameless) == 1 else event
 
     def _lives(self, server: Entity) -> bool:
         """Its process was there at the last look, and no record tells of its end."""

@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sentinel.engine.facts.state import Beliefs
-from sentinel.model.entity import Entity, Value
+from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
 from sentinel.model.reading import Event
 
 #: States of a card. ``trouble`` is firmware that does not answer, which may pass; ``hung`` a queue that timed out;
 #: ``resetting`` and ``resuming`` a reset under way; ``queue-reset`` a reset of the one queue; ``recovered`` a reset of the card
 #: that ended well; ``failed`` one that did not; ``lost`` a card that left the bus; ``removed`` one that was
-#: unplugged; ``overheated`` one because of which the machine is about to switch itself off.
+#: unplugged; ``overheated`` one because of which the machine is about to switch itself off; ``faulted`` a program on the card
+#: that touched memory it does not have.
 INCIDENT = EventDef(
     name="gpu_incident",
     source="kernel",
@@ -35,21 +36,42 @@ INCIDENT = EventDef(
         "code": "int",
         "servers": "text",
         "unit": "text",
+        "driver": "text",
+        "server_ended": "flag",
     },
     help=(
-        "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, hung, "
-        "resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those that hold "
-        "memory on it."
+        "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, faulted, "
+        "hung, resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those that hold "
+        "memory on it; server_ended says that the server itself told of the error that ended its work."
+    ),
+)
+#: The part of such a story that befell a llama-server: its own work was ended by the driver.
+WORK_ENDED = EventDef(
+    name="gpu_work_ended",
+    source="kernel",
+    patterns=(),
+    fields={"state": "text", "what": "text", "ring": "text", "comm": "text", "pid": "int", "driver": "text", "code": "int"},
+    help=(
+        "A GPU's driver ended this server's work, made from the kernel's lines that name its process: state is hung (a queue "
+        "timed out), queue-reset (the driver ended the work, the card goes on) or faulted (a page fault)."
     ),
 )
 
 _ADDRESS = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})(?:\.([0-7]))?\Z")
-_DRIVER = re.compile(r"^(?:amdgpu [0-9a-f:.]+: )?(?:amdgpu: )?(?:\[drm\] )?(?:\*ERROR\* )?")
+_DRIVER = re.compile(r"^(?:(?:amdgpu|xe|i915) [0-9a-f:.]+: )?(?:amdgpu: )?(?:\[drm\] )?(?:\*ERROR\* )?")
 #: A line that names no card belongs to the card named this shortly before. Seconds; a reset takes up to half a minute.
 _SAME_STORY = 120.0
 #: A reset takes up to half a minute; the driver's own timeouts add up to a few minutes where it fails. Seconds.
 _LONGEST_RESET = 600.0
-_CALM = ("", "ok", "trouble", "recovered", "queue-reset")
+_CALM = ("", "ok", "trouble", "recovered", "queue-reset", "faulted")
+#: States of one program's work, not of the card.
+_WORK = ("hung", "queue-reset", "faulted")
+#: What a server prints when its work on the card was ended. Seconds from the kernel's lines to it: a driver's timeout and more.
+_ENDINGS = frozenset({"gpu_error", "gpu_fault", "gpu_lost_serving"})
+_TOGETHER = 60.0
+#: A fault is the beginning of a reset for this long. Seconds.
+_FAULT_COUNTS = 120.0
+_DRIVER_NAME = re.compile(r"\b(amdgpu|xe|i915)\b")
 #: enum amdgpu_reset_src, drivers/gpu/drm/amd/amdgpu/amdgpu_reset.h
 _RESET_SOURCES = {
     "1": "a job timed out",
@@ -59,7 +81,7 @@ _RESET_SOURCES = {
 }
 #: NVIDIA's catalogue of Xid errors; those of a program's own making (13, 31, 43, 45) end the program and leave the card well.
 _XIDS: Mapping[int, tuple[str, str]] = {
-    8: ("hung", "the GPU stopped processing (Xid 8)"),
+    8: ("queue-reset", "the driver's watchdog ended work that made no progress for too long (Xid 8)"),
     48: ("failed", "a double-bit memory error that cannot be corrected (Xid 48)"),
     62: ("failed", "the GPU's micro-controller halted (Xid 62)"),
     79: ("lost", "the GPU has fallen off the bus (Xid 79)"),
@@ -109,18 +131,50 @@ class Cards:
 
     def incident(self, event: Event) -> Event | None:
         """The story with this event in it; None when it adds nothing."""
+        if event.entity.scope == "server":
+            return self._told_by_server(event) if event.name in _ENDINGS else None
         if event.entity.scope != "gpu":
             return None
         _, last = self._beliefs.happened(event.entity, INCIDENT.name, float("-inf"))
         before = dict(last.fields) if last is not None else {}
-        if last is not None and before.get("state") in ("resetting", "resuming") and event.at - last.at > _LONGEST_RESET:
+        lasts = {"resetting": _LONGEST_RESET, "resuming": _LONGEST_RESET, "faulted": _FAULT_COUNTS}.get(str(before.get("state")))
+        if last is not None and lasts is not None and event.at - last.at > lasts:
             # its end was not seen
             before = {}
         after = advance(before, event)
         if after is None or after == before:
             return None
         after |= self._users(event.entity, before if _goes_on(before) else {})
+        if (name := _driver(event)) is not None:
+            after["driver"] = name
+        if _of_a_server(after) and self._heard_of_an_end(event.at):
+            after["server_ended"] = True
         return Event(event.at, INCIDENT.name, event.entity, after, event.source, event.line, event.n)
+
+    def work_ended(self, incident: Event) -> Event | None:
+        """What the story so far is to the llama-server whose work was ended, as an event that waits for its server."""
+        told = incident.fields
+        if not _of_a_server(told):
+            return None
+        fields = {name: told[name] for name in WORK_ENDED.fields if name in told}
+        return Event(incident.at, WORK_ENDED.name, HOST, fields, incident.source, incident.line, incident.n)
+
+    def _told_by_server(self, event: Event) -> Event | None:
+        """The card's story in which a server's work was ended just before, now that the server tells of it."""
+        for card in sorted(self._beliefs.log.entities({INCIDENT.name}), key=lambda e: e.name):
+            _, last = self._beliefs.happened(card, INCIDENT.name, event.at - _TOGETHER)
+            if last is not None and _of_a_server(last.fields) and "server_ended" not in last.fields:
+                fields = {**last.fields, "server_ended": True}
+                return Event(last.at, INCIDENT.name, card, fields, last.source, last.line, last.n)
+        return None
+
+    def _heard_of_an_end(self, at: float) -> bool:
+        return any(
+            self._beliefs.happened(entity, name, at - _TOGETHER)[0] > 0
+            for entity in self._beliefs.runs
+            if entity.scope == "server"
+            for name in _ENDINGS
+        )
 
     def _users(self, card: Entity, before: Mapping[str, Value]) -> dict[str, Value]:
         """Servers that hold memory on the card, those that died of it in this story included; nothing where that is not known."""
@@ -141,7 +195,20 @@ class Cards:
 
 
 def _goes_on(before: Mapping[str, Value]) -> bool:
-    return before.get("state", "") not in _CALM or before.get("state") == "trouble"
+    return before.get("state", "") not in _CALM or before.get("state") in ("trouble", "faulted")
+
+
+def _driver(event: Event) -> str | None:
+    """Whose line it is: the driver's, by its name."""
+    if event.name == "nvidia_xid":
+        return "nvidia"
+    named = _DRIVER_NAME.search(event.line)
+    return None if named is None else named[1]
+
+
+def _of_a_server(story: Mapping[str, Value]) -> bool:
+    """A llama-server's own work on the card was ended, and the card is well."""
+    return story.get("state") in _WORK and str(story.get("comm", "")).startswith("llama-")
 
 
 def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | None:
@@ -150,14 +217,28 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
     fields = event.fields
     match event.name:
         case "gpu_trouble":
-            return {"state": "trouble", "what": _said(event)} if state in _CALM else None
+            process = {key: before[key] for key in ("comm", "pid") if state == "faulted" and key in before}
+            return {**process, "state": "trouble", "what": _said(event)} if state in _CALM else None
+        case "gpu_page_fault":
+            if state not in _CALM:
+                return None
+            kept = before if state == "faulted" else {}
+            process = {key: v[key] for key in ("comm", "pid") for v in (kept, fields) if key in v}
+            return {**process, "state": "faulted", "what": "a program on it touched memory that it does not have (page fault)"}
+        case "gpu_engine_reset":
+            return {"state": "trouble", "what": _said(event)} if state in ("", "ok", "recovered") else None
+        case "gpu_job_ended":
+            if state not in (*_CALM, "hung"):
+                return None
+            process = {key: fields[key] for key in ("comm", "pid") if key in fields}
+            return {**process, "state": "queue-reset", "what": "the driver ended work that hung or took too long, and reset that engine"}
         case "gpu_ring_timeout":
             if state not in (*_CALM, "hung"):
                 # the other queues time out while the card is reset, and those of a dead card for ever
                 return None
             return {"state": "hung", "what": f"queue {fields.get('ring', '')} timed out", "ring": fields.get("ring", "")}
         case "gpu_hang_process":
-            if state != "hung" or "pid" in before:
+            if state not in ("hung", "faulted") or "pid" in before:
                 return None
             return {**before, **{key: fields[key] for key in ("comm", "pid") if key in fields}}
         case "gpu_reset_begin":

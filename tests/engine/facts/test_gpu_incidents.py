@@ -273,3 +273,41 @@ def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_inc
     # Another card's death would explain nothing.
     engine.beliefs.log.remove(CARD)
     assert not list(engine.incidents.effects_of(engine.book.record("gpu-reset", CARD)))
+
+
+LOST = "terminate called after throwing an instance of 'vk::DeviceLostError'\n  what():  vk::Queue::submit: ErrorDeviceLost\n"
+ENDED = ("ring comp_1.1.0 timeout, signaled seq=340, emitted seq=342", " Process llama-server pid 77 thread llama-server pid 81")
+FAULT = ("[gfxhub] page fault (src_id:0 ring:153 vmid:8 pasid:32795)", " Process llama-server pid 77 thread llama-server pid 77")
+
+
+def said(engine: Engine, at: float, text: str) -> list[Transition]:
+    return engine.step(LogLines(at, "log", SERVER, text.encode(), kind="llama-server"))
+
+
+@pytest.mark.parametrize("first", ["kernel", "server"])
+@pytest.mark.parametrize(
+    ("lines", "words"), [(ENDED, LOST), (FAULT, "Memory access fault by GPU node-1 (Agent handle: 0x5) on address 0x7. Reason: gone.\n")]
+)
+def test_work_that_the_driver_ended_is_told_once_where_the_server_tells_of_it(
+    engine: Engine, first: str, lines: tuple[str, ...], words: str
+) -> None:
+    use(engine, 100.0)
+    told: list[Transition] = []
+    for at, who in ((200.0, first), (200.4, "server" if first == "kernel" else "kernel")):
+        told += kernel(engine, at, *(PREFIX + line for line in lines)) if who == "kernel" else said(engine, at, words)
+    for second in range(201, 230):
+        told += engine.step(Tick(float(second)))
+    assert of_rule(told) == []
+    assert of_rule(told, "server-crashed")
+
+
+@pytest.mark.parametrize(("lines", "cause"), [(ENDED, "work-ended-amd"), (FAULT, "page-fault")])
+def test_work_that_the_driver_ended_is_told_of_the_card_where_the_server_says_nothing(
+    engine: Engine, lines: tuple[str, ...], cause: str
+) -> None:
+    use(engine, 100.0)
+    told = kernel(engine, 200.0, *(PREFIX + line for line in lines))
+    for second in range(201, 230):
+        told += engine.step(Tick(float(second)))
+    assert of_rule(told) == [("firing", cause)]
+    assert of_rule(told, "server-crashed") == []
