@@ -231,7 +231,8 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
             if state not in (*_CALM, "hung"):
                 return None
             process = {key: fields[key] for key in ("comm", "pid") if key in fields}
-            return {**process, "state": "queue-reset", "what": "the driver ended work that hung or took too long, and reset that engine"}
+            what = "the driver ended work that hung or took too long, and reset that engine"
+            return {**process, "state": "queue-reset", "what": what}
         case "gpu_ring_timeout":
             if state not in (*_CALM, "hung"):
                 # the other queues time out while the card is reset, and those of a dead card for ever

@@ -275,6 +275,7 @@ def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_inc
     assert not list(engine.incidents.effects_of(engine.book.record("gpu-reset", CARD)))
 
 
+FAULTED = "Memory access fault by GPU node-1 (Agent handle: 0x5) on address 0x7. Reason: gone.\n"
 LOST = "terminate called after throwing an instance of 'vk::DeviceLostError'\n  what():  vk::Queue::submit: ErrorDeviceLost\n"
 ENDED = ("ring comp_1.1.0 timeout, signaled seq=340, emitted seq=342", " Process llama-server pid 77 thread llama-server pid 81")
 FAULT = ("[gfxhub] page fault (src_id:0 ring:153 vmid:8 pasid:32795)", " Process llama-server pid 77 thread llama-server pid 77")
@@ -285,9 +286,7 @@ def said(engine: Engine, at: float, text: str) -> list[Transition]:
 
 
 @pytest.mark.parametrize("first", ["kernel", "server"])
-@pytest.mark.parametrize(
-    ("lines", "words"), [(ENDED, LOST), (FAULT, "Memory access fault by GPU node-1 (Agent handle: 0x5) on address 0x7. Reason: gone.\n")]
-)
+@pytest.mark.parametrize(("lines", "words"), [(ENDED, LOST), (FAULT, FAULTED)])
 def test_work_that_the_driver_ended_is_told_once_where_the_server_tells_of_it(
     engine: Engine, first: str, lines: tuple[str, ...], words: str
 ) -> None:
