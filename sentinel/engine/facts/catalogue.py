@@ -99,7 +99,6 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ),
     ("server.draft_asked", "flag", "", "process", None, "speculative decoding with a draft model or draft layers (MTP)", _ARGV),
     ("server.split_mode", "text", "", "process", None, "-sm as asked, layer when absent", _ARGV),
-    ("server.flash_attn_asked", "text", "", "process", None, "-fa as asked: on, off or auto (also when absent)", _ARGV),
     ("server.mmproj_asked", "flag", "", "process", None, "--mmproj or --mmproj-url was given", _ARGV),
     (
         "server.unified_memory",
