@@ -28,6 +28,8 @@ _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
 #: Starts that did not come to serving, shown one by one; a service that is restarted for ever has thousands.
 _MOST_STARTS = 3
+#: Rules that say themselves how a load came to its end.
+_KILLS = frozenset({"load-oom", "server-crashed", "restart-loop"})
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -133,14 +135,20 @@ def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
     for start in found.starts[-_MOST_STARTS:]:
         where = f"{start.line.source}:{start.line.n}: {start.line.line.strip()}"
         when = "" if start.last else "an earlier start: "
-        if start.kind == "failed":
-            yield f"{when}llama-server did not start: {escape(where)}"
+        who = start.who or "llama-server"
+        if start.kind in ("failed", "crashed"):
+            yield f"{when}{who} {'did not start' if start.kind == 'failed' else 'served, then ended'}: {escape(where)}"
             if not told:
                 yield "    No rule tells the cause: the lines before this one may."
-        elif "load-oom" not in told:
-            ends = "the log ends" if start.last else "nothing more was printed"
+        elif start.kind == "ended" and not told:
             far = f", at {start.percent} % of it at least" if start.percent else ""
-            yield f"{when}{ends} while the model loads{far}: {escape(where)}"
+            yield f"{when}{who} ended while the model was loaded{far}: {escape(where)}"
+        elif start.kind == "loading" and not told & _KILLS:
+            far = f", at {start.percent} % of it at least" if start.percent else ""
+            if not start.last:
+                yield f"{when}nothing more was printed while it loaded{far}, then it was started again: {escape(where)}"
+                continue
+            yield f"the log ends while the model loads{far}: {escape(where)}"
             yield (
                 "    The kernel's log that was given names no kill of it."
                 if kernel

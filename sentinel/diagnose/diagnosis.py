@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from sentinel.diagnose.failed_starts import Start, Starts
+from sentinel.diagnose.saved_logs import ChildBegins, Clock, Later, Reader, RunBegins, RunEnds, begins
+from sentinel.diagnose.voices import Line, Server, lines, servers, unit_of
 from sentinel.engine.engine import Engine, undated
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.state import Run
 from sentinel.engine.inspect.explain import why as explain
 from sentinel.engine.log.envelope import front_end, strip
-from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news, iso
-from sentinel.model.reading import LogLines, Reading, Samples, Tick
+from sentinel.model.reading import LogLines, Samples, Tick
 
 #: Where undated logs begin on the engine's clock; the year 2001 is recognisably not a date of the log.
 _UNDATED = 1_000_000_000.0
 _LIVE = "a log does not tell: only a sentinel that runs beside the server sees it"
 _NO_LOG = "no log of the server was given"
 _DETAIL = "start llama-server with -lv 4"
-#: Lines fed together; their times lie within a moment, so that windows and holds see time pass.
-_BATCH = 2000
-_STAMP = re.compile(rb"^(?:\x1b\[[\d;]*m)*(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3})[ \x1b]")
-#: A line of the kernel inside any other log: the journal's short forms, dmesg, /dev/kmsg, the journal's export as JSON.
-_KERNEL = re.compile(
-    rb"^(?:\S+ +\S+ +[\d:.]+ \S+ kernel: |\d{4}-\d\d-\d\d\S+ \S+ kernel: |(?:<\d+>)?\[ *[\d.]+\] |\d+,\d+,\d+,[-+c][^;]*;"
-    rb"|\{.*\"_TRANSPORT\" ?: ?\"kernel\")"
-)
+_NO_KERNEL_LOG = "no kernel log was given: add --kernel-log FILE (journalctl -k -b > FILE)"
+#: What a server is called of which nothing else is known.
+_SERVER = "llama-server"
+#: Lines at the beginning of a log in which a date is looked for.
+_HEAD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,10 @@ class Diagnosis:
     events: int
     #: the rule that was asked about, explained: when it fired last, and as it was when the logs ended
     why: Mapping[str, Any] | None = None
+    #: how many runs each server of the logs had
+    runs: Mapping[str, int] = field(default_factory=dict)
+    #: in which run of its server an alert fired, by fingerprint; counted from 1
+    run_of: Mapping[str, int] = field(default_factory=dict)
 
 
 def diagnose(
@@ -57,62 +60,220 @@ def diagnose(
     values: Mapping[str, Value | Unknown],
     why: str = "",
 ) -> Diagnosis:
-    """Judge logs (name, content with lines ended by LF) of one server; `values` is what its command line asked for.
+    """Judge logs (name, content with lines ended by LF) of one machine; `values` is what its server's command line asked for.
 
     `why` is the id of a rule to explain.
     """
-    engine = Engine(ruleset)
-    server = Entity("server", "llama-server")
-    logs = list(logs)
-    kernel_logs = list(kernel_logs)
-    transitions: list[Transition] = []
-    facts: dict[str, Value | Unknown] = {**_not_in_a_log(), "server.log_readable": bool(logs), **values}
-    if (kept_by := _kept_by(logs)) is not None:
-        facts["server.front_end"] = kept_by
-    start = _begin(logs)
-    dated = start is not None
-    at = start if start is not None else _UNDATED
-    transitions += engine.step(Samples(at, "command line", server, facts))
-    nothing = Unknown("no kernel log was given: add --kernel-log FILE (journalctl -k -b > FILE)")
-    readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else nothing
-    transitions += engine.step(Samples(at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
-    ends = _Ends(ruleset)
-    starts = Starts(ruleset)
-    for name, data in logs:
-        starts.read(name, data)
-    unknown: dict[str, dict[str, str]] = {}
-    asked = _Asked(engine, why, server, logs=bool(logs), dated=dated)
-    for name, data in logs:
-        clock = _Clock(at)
-        for reading in _log_readings(name, data, server, clock, ends):
+    return _Judge(ruleset, values, why).judge(list(logs), list(kernel_logs))
+
+
+class _Judge:
+    def __init__(self, ruleset: RuleSet, values: Mapping[str, Value | Unknown], why: str) -> None:
+        self._ruleset = ruleset
+        self._values = values
+        self._why = why
+        self._engine = Engine(ruleset)
+        self._transitions: list[Transition] = []
+        self._unknown: dict[str, dict[str, str]] = {}
+        #: servers in the order in which they were met, with how many runs each had
+        self._runs: dict[Entity, int] = {}
+        self._run_of: dict[str, int] = {}
+        self._starts: dict[Entity, Starts] = {}
+        self._logs = False
+        self._asked: _Asked | None = None
+
+    def judge(self, logs: Sequence[tuple[str, bytes]], kernel_logs: Sequence[tuple[str, bytes]]) -> Diagnosis:
+        engine = self._engine
+        self._logs = bool(logs)
+        read = [(name, list(lines(data))) for name, data in logs]
+        start = next((at for _, own in read if (at := begins(own[:_HEAD])) is not None), None)
+        clock = Clock(_UNDATED if start is None else start, start is not None)
+        kernel = Later()
+        reader = Reader(self._ruleset, clock, kernel)
+        main: Entity | None = None
+        sorted_logs = []
+        for name, own in read:
+            found = servers(own, self._speaks(own)) or [Server(_SERVER, {line.voice for line in own if line.kind == _SERVER})]
+            entities, units = _named(found, main)
+            main = main or next(iter(entities.values()), None) or Entity("server", _SERVER)
+            sorted_logs.append((name, own, entities, units))
+        main = main or Entity("server", _SERVER)
+        kept_by: dict[str, Value | Unknown] = {} if (name := _kept_by(logs)) is None else {"server.front_end": name}
+        for server, unit in self._all(sorted_logs, main):
+            self._meet(server, clock.at, ({"server.unit": unit} if unit else {}) | kept_by)
+        readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else Unknown(_NO_KERNEL_LOG)
+        self._step(Samples(clock.at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
+        asked = self._asked = _Asked(engine, self._why, main, logs=self._logs, dated=clock.dated)
+        beside = [(name, line) for name, data in kernel_logs for line in _as_kernel(lines(data))]
+        if local := next((line.local for _, own in read for line in own if line.local is not None), None):
+            clock.starts_at(local)
+        # Where both logs tell the time alike, a kill comes before what the next run printed.
+        alike = bool(read) and all(clock.comparable(line) for _, line in beside if line.text.strip())
+        if alike:
+            times = [(clock.of_other(line), name, line) for name, line in beside if line.kind == "kernel"]
+            kernel.lines.extend(sorted(times, key=lambda item: item[0]))
+        for name, own, entities, units in sorted_logs:
+            self._read_starts(name, own, entities, units)
+            for step in reader.read(name, own, entities, units):
+                self._take(step, clock)
+        at = clock.at
+        for reading in kernel.until(float("inf")):
+            self._step(replace(reading, at=max(at, reading.at)))
             at = max(at, reading.at)
-            if isinstance(reading, _RunEnds):
-                # A server that is stopped ends the observation, not the condition: what was held back counts.
-                transitions += asked.heard(_run_out(engine, at))
-                unknown = _unknown(engine, server, at, logs=bool(logs))
-                asked.stops(at)
-                clock.base += _longest(engine)
-            else:
-                transitions += asked.heard(engine.step(reading))
-    mixed = [(name, _kernel_lines(data)) for name, data in logs]
-    for name, data in [*((n, d) for n, d in mixed if d), *kernel_logs]:
-        transitions += asked.heard(engine.step(LogLines(at, name, HOST, data, kind="kernel")))
-    transitions += asked.heard(_run_out(engine, at))
-    asked.ends(at)
-    fired = {t.rule for t in transitions if t.state == "firing"}
-    unknown = {rule: missing for rule, missing in unknown.items() if rule not in fired} | _unknown(
-        engine, server, at, logs=bool(logs)
-    )
-    standing = {
-        told.fingerprint: told
-        for record in engine.book.open()
-        if record.state == "firing" and (told := engine.standing(ruleset.rules[record.rule], record))
-    }
-    if not dated:
-        transitions = [undated(t) for t in transitions]
-    return Diagnosis(
-        tuple(transitions), standing, unknown, tuple(starts.unfinished()), engine.lines_read, engine.events_seen, asked.answer()
-    )
+        if not alike:
+            for name, data in kernel_logs:
+                text = b"\n".join(line.text if line.kind == "kernel" else b"" for line in _as_kernel(lines(data)))
+                self._step(LogLines(at, name, HOST, text, kind="kernel"))
+        units = {unit: entity for _, _, _, named in sorted_logs for unit, entity in named.items()}
+        for name, line in beside:
+            if line.kind == "systemd":
+                self._step(LogLines(at, name, units.get(unit_of(line), HOST), line.text, kind="systemd", first=line.number))
+        self._keep(_run_out(engine, at))
+        asked.ends(at)
+        return self._answer(at, asked, dated=clock.dated)
+
+    def _speaks(self, own: Sequence[Line]) -> set[str]:
+        """Voices in which llama-server is recognised."""
+        extractor = self._ruleset.extractors.get(_SERVER)
+        texts: dict[str, list[bytes]] = {}
+        for line in own:
+            if line.kind == _SERVER:
+                texts.setdefault(line.voice, []).append(line.text)
+        if len(texts) == 1 or extractor is None:
+            return set(texts)
+        known = {
+            voice: [match.event for match in islice(extractor.events(b"\n".join(text)), 20)] for voice, text in texts.items()
+        }
+        # Any program may print "error: invalid argument"; what loads or serves a model is a llama-server.
+        sure = {v for v, events in known.items() if any(event.const.get("server.state") != "failed" for event in events)}
+        return sure | {voice for voice, events in known.items() if events and (not sure or "llama" in voice)}
+
+    def _all(
+        self, read: Sequence[tuple[str, Sequence[Line], Mapping[str, Entity], Mapping[str, Entity]]], main: Entity
+    ) -> list[tuple[Entity, str]]:
+        units = {entity: unit for _, _, _, named in read for unit, entity in named.items()}
+        found = dict.fromkeys([main, *(entity for _, _, entities, _ in read for entity in entities.values())])
+        return [(entity, units.get(entity, "")) for entity in found]
+
+    def _meet(self, server: Entity, at: float, more: Mapping[str, Value | Unknown]) -> None:
+        """A server is known of; a log that lost its beginning does not say so."""
+        self._runs.setdefault(server, 1)
+        if self._logs:
+            self._engine.beliefs.runs.setdefault(server, Run(at))
+        facts: dict[str, Value | Unknown] = {**_not_in_a_log(), "server.log_readable": self._logs, **self._values, **more}
+        self._step(Samples(at, "command line", server, facts))
+
+    def _take(self, step: LogLines | Tick | RunBegins | RunEnds | ChildBegins, clock: Clock) -> None:
+        if isinstance(step, RunEnds):
+            # A server that is stopped ends the observation, not the condition: what was held back counts.
+            self._keep(_run_out(self._engine, step.at))
+            self._unknown = self._missing(step.at)
+            if self._asked is not None:
+                self._asked.stops(step.at)
+            clock.shift(_longest(self._engine))
+        elif isinstance(step, RunBegins):
+            self._runs[step.server] = self._runs.get(step.server, 0) + 1
+        elif isinstance(step, ChildBegins):
+            child = Entity("server", f"{step.router.name}[{step.port}]")
+            asked = dict(decode(step.words, {"LLAMA_ARG_ALIAS": step.name}).signals()) if step.words else {}
+            if child in self._runs:
+                self._runs[child] += 1
+            self._runs.setdefault(child, 1)
+            self._step(Samples(step.at, "its router", child, {**_not_in_a_log(), "server.log_readable": True, **asked}))
+        else:
+            self._step(step)
+
+    def _step(self, reading: LogLines | Samples | Tick) -> None:
+        self._keep(self._engine.step(reading))
+
+    def _keep(self, told: list[Transition]) -> None:
+        for transition in told:
+            if transition.state == "firing" and transition.previous != "firing":
+                self._run_of[transition.fingerprint] = self._runs.get(transition.entity, 1)
+        if self._asked is not None:
+            self._asked.heard(told)
+        self._transitions += told
+
+    def _read_starts(self, name: str, own: Sequence[Line], entities: Mapping[str, Entity], units: Mapping[str, Entity]) -> None:
+        for server in dict.fromkeys(entities.values()):
+            mine = [line for line in own if line.kind == _SERVER and entities.get(line.voice) == server]
+            ends = [
+                (line.number, f"{unit_of(line)}: {text}")
+                for line in own
+                if line.kind == "systemd" and units.get(unit_of(line)) == server and (text := _end_of_process(line.text))
+            ]
+            data = b"\n".join(line.text for line in mine)
+            starts = self._starts.setdefault(server, Starts(self._ruleset, server.name))
+            starts.read(name, data, [line.number for line in mine], ends)
+
+    def _answer(self, at: float, asked: _Asked, *, dated: bool) -> Diagnosis:
+        engine = self._engine
+        fired = {t.rule for t in self._transitions if t.state == "firing"}
+        unknown = {rule: missing for rule, missing in self._unknown.items() if rule not in fired} | self._missing(at)
+        standing = {
+            told.fingerprint: told
+            for record in engine.book.open()
+            if record.state == "firing" and (told := engine.standing(self._ruleset.rules[record.rule], record))
+        }
+        return Diagnosis(
+            tuple(self._transitions if dated else (undated(t) for t in self._transitions)),
+            standing,
+            unknown,
+            tuple(start for starts in self._starts.values() for start in starts.unfinished()),
+            engine.lines_read,
+            engine.events_seen,
+            asked.answer(),
+            {server.name: runs for server, runs in self._runs.items()},
+            dict(self._run_of),
+        )
+
+    def _missing(self, at: float) -> dict[str, dict[str, str]]:
+        """What each rule would need to judge; of a router that of its children, which own the models."""
+        known = list(self._runs)
+        children = [server for server in known if any(server.name.startswith(f"{other.name}[") for other in known)]
+        out: dict[str, dict[str, str]] = {}
+        for server in children or known:
+            for rule, missing in _unknown(self._engine, server, at, logs=self._logs).items():
+                out.setdefault(rule, missing)
+        return out
+
+
+def _named(found: Sequence[Server], first: Entity | None) -> tuple[dict[str, Entity], dict[str, Entity]]:
+    """Whose each voice is, and whose each unit. `first`: the server of the logs before, which goes on in this one."""
+    entities: dict[str, Entity] = {}
+    units: dict[str, Entity] = {}
+    programs = [server.name.partition("[")[0] for server in found]
+    for number, server in enumerate(found):
+        program = programs[number] or _SERVER
+        name = server.unit or (_SERVER if len(found) == 1 else program if programs.count(program) == 1 else server.name)
+        entity = first if number == 0 and first is not None else Entity("server", name)
+        entities |= dict.fromkeys(server.voices, entity)
+        if server.unit:
+            units[server.unit] = entity
+    return entities, units
+
+
+def _kept_by(logs: Iterable[tuple[str, bytes]]) -> str | None:
+    """The front end whose prefix the lines carry."""
+    heads = (line for _, data in logs for line in data[:65536].split(b"\n")[:100])
+    return next((name for line in heads if (name := front_end(line[:160].decode("utf-8", "replace")))), None)
+
+
+def _end_of_process(text: bytes) -> str:
+    """What systemd says of the end of a unit's process that nobody asked for; empty for any other line."""
+    message = strip(text.decode("utf-8", "replace")).message if text.startswith(b"{") else text.decode("utf-8", "replace")
+    message = message.partition(": ")[2]
+    if message.startswith("A process of this unit has been killed") or "systemd-oomd killed" in message:
+        return message
+    if message.startswith("Main process exited, ") and "status=0/" not in message:
+        return message
+    return ""
+
+
+def _as_kernel(own: Iterable[Line]) -> Iterable[Line]:
+    """A file that was given as the kernel's log: what names no sender is the kernel's as well."""
+    for line in own:
+        yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")
 
 
 class _Asked:
@@ -182,36 +343,6 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
     return out
 
 
-@dataclass(slots=True)
-class _Clock:
-    """Where the log being read begins on the engine's clock; moved on where time was let pass between its lines."""
-
-    base: float
-
-
-@dataclass(frozen=True, slots=True)
-class _RunEnds:
-    """Not a reading: the next line is the first of a shutdown."""
-
-    at: float
-
-
-class _Ends:
-    """Finds the lines with which a server that served begins to stop."""
-
-    def __init__(self, ruleset: RuleSet) -> None:
-        stopping = [
-            event
-            for event in ruleset.events.values()
-            if event.source == "llama-server" and event.const.get("server.state") == "stopping"
-        ]
-        self._extractor = Extractor(stopping)
-
-    def lines(self, data: bytes) -> frozenset[int]:
-        """Their numbers, counted from 1."""
-        return frozenset(match.line_index + 1 for match in self._extractor.events(data))
-
-
 def _not_in_a_log() -> dict[str, Value | Unknown]:
     """What a log never tells, each with how else to provide it."""
     asked = set(decode([], {}).signals())
@@ -264,64 +395,3 @@ def _reason(engine: Engine, server: Entity, name: str, why: str, *, logs: bool) 
     if not logs:
         return _NO_LOG
     return "the log that was given does not say it" + (f"; to have it printed: {_DETAIL}" if _DETAIL in signal.provide else "")
-
-
-def _begin(logs: Iterable[tuple[str, bytes]]) -> float | None:
-    """The first absolute time in any of the logs."""
-    for _, data in logs:
-        for line in data[:65536].split(b"\n")[:50]:
-            wall = strip(line.decode("utf-8", "replace")).wall
-            if wall is not None:
-                return wall
-    return None
-
-
-def _kept_by(logs: Iterable[tuple[str, bytes]]) -> str | None:
-    """The front end whose prefix the lines carry."""
-    lines = (line for _, data in logs for line in data[:65536].split(b"\n")[:100])
-    return next((name for line in lines if (name := front_end(line[:160].decode("utf-8", "replace")))), None)
-
-
-def _kernel_lines(data: bytes) -> bytes:
-    if b"kernel" not in data and b"] " not in data and b";" not in data:
-        return b""
-    return b"\n".join(line for line in data.split(b"\n") if _KERNEL.match(line))
-
-
-def _log_readings(name: str, data: bytes, server: Entity, clock: _Clock, ends: _Ends) -> Iterator[Reading | _RunEnds]:
-    """Batches in which time passes as the stamps say; a stamp that goes back is a restart and time goes on from there."""
-    last_lines = ends.lines(data)
-    lines = data.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    offset = 0.0
-    last = 0.0
-    batch: list[bytes] = []
-    first = 1
-    at = clock.base
-    for number, line in enumerate(lines, 1):
-        match = _STAMP.match(line)
-        if match is not None:
-            elapsed = int(match[1]) * 60 + int(match[2]) + int(match[3]) / 1e3
-            if elapsed < last:
-                offset += last
-            last = elapsed
-            now = clock.base + offset + elapsed
-        elif line[:1] in (b"{", b"2") or line[3:4] == b" ":
-            wall = strip(line[:4096].decode("utf-8", "replace")).wall
-            now = wall if wall is not None else at
-        else:
-            now = at
-        stops = number in last_lines
-        if batch and (stops or now - at >= 1.0 or len(batch) >= _BATCH):
-            yield LogLines(at, name, server, b"\n".join(batch), first=first)
-            yield Tick(at)
-            batch, first = [], number
-        if stops:
-            at = max(at, now)
-            yield _RunEnds(at)
-            at = now = max(at, clock.base + offset + last)
-        at = max(at, now)
-        batch.append(line)
-    if batch:
-        yield LogLines(at, name, server, b"\n".join(batch), first=first)

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sentinel.engine.log.extractor import Extractor, Match
+from sentinel.engine.log.envelope import Envelope, strip
+from sentinel.engine.log.extractor import SPAN_LIMIT, Extractor, Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
 
-#: Lines that say why a load failed; "failed to load model", which follows them, says only that it did.
-_TELLING = (
-    "model_rejected",
-    "model_file_missing",
-    "kv_alloc_failed",
-    "weights_alloc_failed",
-    "compute_alloc_failed",
-    "gpu_alloc_failed",
-    "host_alloc_failed",
-    "buffer_alloc_failed",
+#: Events whose line says why a load failed; "failed to load model", which follows them, says only that it did.
+_TELLING = frozenset(
+    {
+        "model_rejected",
+        "model_file_missing",
+        "kv_alloc_failed",
+        "weights_alloc_failed",
+        "compute_alloc_failed",
+        "gpu_alloc_failed",
+        "host_alloc_failed",
+        "buffer_alloc_failed",
+    }
 )
 _DOTS = "load_dots"
+#: A router starts a child, and tells of its end.
+_CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
+#: Errors that say only that something failed before.
+_ECHO = re.compile(
+    r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
+    r"|unable to load model|stop: cancel task"
+)
+#: Words of an error in the logs of builds that print no level.
+_ERROR = re.compile(
+    r"\b(?:error|failed|cannot|can't|unable|couldn't|could not|invalid|unsupported|unknown|missing)\b", re.IGNORECASE
+)
+#: With these a program is at its end, whoever prints them: the runtime of C++, a driver, ggml, the loader, a shell, Docker.
+_FATAL = re.compile(
+    r"terminate called|^ *what\(\):|GGML_ASSERT|core dumped|Segmentation fault|^Aborted\b|Illegal instruction|Bus error"
+    r"|No compatible code objects|[Mm]emory (?:access|critical) (?:fault|error)|(?:CUDA|ROCm|HIP|SYCL) error\b|ErrorDeviceLost"
+    r"|error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error|(?:^|\s)Killed\s*$"
+    r"|exited with code [1-9]\d*$|HSA_STATUS_ERROR"
+)
+_FATAL_BYTES = re.compile(_FATAL.pattern.encode())
+#: Lines after the last event of a run in which its end is looked for.
+_LAST_LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start that did not come to serving: it failed, or nothing more was printed while the model was loaded."""
+    """A start that did not come to serving, or one that served and then died.
 
-    kind: Literal["failed", "loading"]
+    `failed`: it gave up. `ended`: something else says that it ended while the model was loaded. `loading`: nothing more was
+    printed while the model was loaded. `crashed`: it had served.
+    """
+
+    kind: Literal["failed", "ended", "loading", "crashed"]
     #: the line that tells most of it
     line: LineEvidence
     #: percent of the model that were loaded at least, by the progress dots of old builds; 0 where there are none
     percent: int = 0
     #: it is the last one in the logs
     last: bool = True
+    #: whose start it is
+    who: str = ""
 
 
 @dataclass(slots=True)
@@ -41,16 +73,24 @@ class _Run:
     """The run that is being read."""
 
     state: str = ""
+    served: bool = False
     failed: LineEvidence | None = None
     telling: LineEvidence | None = None
+    #: what systemd, a shell or a driver says of its end
+    ended: LineEvidence | None = None
     began: LineEvidence | None = None
     percent: int = 0
 
     def outcome(self) -> Start | None:
+        if self.served:
+            last_word = self.failed or self.ended
+            return None if last_word is None or self.state == "stopping" else Start("crashed", self.telling or last_word)
         if self.failed is not None:
             return Start("failed", self.telling or self.failed)
         if self.state in ("started", "loading") and self.began is not None:
-            return Start("loading", self.began, self.percent)
+            if self.telling is not None:
+                return Start("failed", self.telling)
+            return Start("loading", self.began, self.percent) if self.ended is None else Start("ended", self.ended, self.percent)
         return None
 
 
@@ -59,45 +99,163 @@ class Starts:
     """Reads the logs of one server in their order; the children of a router are told apart by their ports."""
 
     ruleset: RuleSet
+    who: str = "llama-server"
+    #: the ports on which a router started its models, by name
+    _ports: dict[str, int] = field(default_factory=dict)
     _runs: dict[int | None, _Run] = field(default_factory=dict)
     _earlier: list[Start] = field(default_factory=list)
 
-    def read(self, name: str, data: bytes) -> None:
-        """One more log; a server may go on in the next file of a rotated log."""
+    def read(self, name: str, data: bytes, numbers: Sequence[int] | None = None, ends: Iterable[tuple[int, str]] = ()) -> None:
+        """One more log; a server may go on in the next file of a rotated log.
+
+        `numbers`: the number of each line in its file where lines of others were left out. `ends`: lines of others, by their
+        number, that say that the server's process ended.
+        """
         wanted = [
             event
             for event in self.ruleset.events.values()
             if event.source == "llama-server"
-            and (event.starts_run or "server.state" in event.const or event.name in (*_TELLING, _DOTS))
+            and (event.starts_run or "server.state" in event.const or event.name in (*_TELLING, _DOTS, _CHILD, _CHILD_ENDED))
         ]
+        lines = data.split(b"\n")
+        numbers = range(1, len(lines) + 1) if numbers is None else numbers
+        pending = sorted(ends, reverse=True)
+        #: where the lines after the last event of each run begin
+        beyond: dict[int | None, int] = {}
         for match in Extractor(wanted).events(data):
-            line = LineEvidence(match.text, name, match.line_index + 1)
+            line = LineEvidence(match.text, name, numbers[match.line_index])
+            while pending and pending[-1][0] < line.n:
+                self._ended(name, *pending.pop())
+            if match.event.name in (_CHILD, _CHILD_ENDED):
+                self._child(match, line)
+                continue
             run = self._runs.setdefault(match.port, _Run())
-            state = str(match.event.const.get("server.state", ""))
             if match.event.starts_run and run.state != "started":
-                self._over(run)
+                self._look_beyond(run, match.port, name, lines, numbers, beyond.pop(match.port, None), match.line_index)
+                self._over(run, match.port)
                 run = self._runs[match.port] = _Run("started", began=line)
-            _advance(run, match, state, line)
+            _advance(run, match, line)
+            beyond[match.port] = match.line_index + 1
+        for port, begin in beyond.items():
+            self._look_beyond(self._runs[port], port, name, lines, numbers, begin, len(lines))
+        while pending:
+            self._ended(name, *pending.pop())
+        if not self._runs:
+            # The loader of programs, or a shell, said that there is no server: nothing of it was printed.
+            none = _Run("started")
+            self._look_beyond(none, None, name, lines, numbers, 0, len(lines))
+            if none.failed is not None:
+                self._runs[None] = none
 
     def unfinished(self) -> list[Start]:
-        """Starts that did not come to serving, in their order; of the last run of each process the last."""
-        ends = [end for run in self._runs.values() if (end := run.outcome()) is not None]
+        """Starts that did not come to serving or died, in their order; of the last run of each process the last."""
+        ends = [replace(end, who=self._name(port)) for port, run in self._runs.items() if (end := run.outcome()) is not None]
         return [*self._earlier, *ends]
 
-    def _over(self, run: _Run) -> None:
+    def _over(self, run: _Run, port: int | None) -> None:
         if (end := run.outcome()) is not None:
-            self._earlier.append(replace(end, last=False))
+            self._earlier.append(replace(end, last=False, who=self._name(port)))
+
+    def _name(self, port: int | None) -> str:
+        name = next((name for name, known in self._ports.items() if known == port), "")
+        return self.who if port is None else f"the child for model '{name}'" if name else f"{self.who}[{port}]"
+
+    def _child(self, match: Match, line: LineEvidence) -> None:
+        """What a router says of its children."""
+        fields = match.fields
+        name = str(fields.get("name", ""))
+        port = fields.get("port", self._ports.get(name))
+        if not isinstance(port, int):
+            return
+        run = self._runs.get(port)
+        if match.event.name == _CHILD:
+            if run is not None:
+                self._over(run, port)
+            self._ports = {known: at for known, at in self._ports.items() if at != port} | {name: port}
+            self._runs[port] = _Run("started", began=line)
+        elif run is not None and fields.get("status") != 0:
+            run.ended = run.ended or line
+        elif run is not None:
+            run.state = "stopping"
+
+    def _ended(self, name: str, number: int, text: str) -> None:
+        run = self._runs.get(None)
+        if run is not None and run.ended is None:
+            run.ended = LineEvidence(text[:SPAN_LIMIT], name, number)
+
+    def _look_beyond(
+        self, run: _Run, port: int | None, name: str, lines: Sequence[bytes], numbers: Sequence[int], begin: int | None, end: int
+    ) -> None:
+        """Lines that no event knows: the first error of a load that failed, and the last words of a program that died."""
+        if begin is None:
+            return
+        if run.failed is not None and run.telling is None and run.began is not None and not run.served:
+            first = next((i for i, n in enumerate(numbers) if n >= run.began.n), begin) if run.began.source == name else 0
+            run.telling = _first_error(name, lines, numbers, first, begin, port)
+        if run.failed is not None or run.state in ("", "stopping", "sleeping"):
+            return
+        for index in range(begin, min(end, begin + _LAST_LINES)):
+            if _FATAL_BYTES.search(lines[index]) is None:
+                continue
+            envelope = strip(lines[index].decode("utf-8", "replace"))
+            if (
+                envelope.port == port
+                and envelope.level in (None, "E")
+                and not envelope.private
+                and _FATAL.search(envelope.message)
+            ):
+                word = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
+                if run.served:
+                    run.ended = word
+                else:
+                    run.failed = word
+                return
+        if run.state == "loading" and run.telling is None:
+            error = _first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
+            if error is not None and error.n == _last_number(lines, numbers, end):
+                run.failed = error
 
 
-def _advance(run: _Run, match: Match, state: str, line: LineEvidence) -> None:
+def _last_number(lines: Sequence[bytes], numbers: Sequence[int], end: int) -> int:
+    return next((numbers[index] for index in range(end - 1, -1, -1) if index < len(numbers) and lines[index].strip()), 0)
+
+
+def _first_error(
+    name: str,
+    lines: Sequence[bytes],
+    numbers: Sequence[int],
+    begin: int,
+    end: int,
+    port: int | None,
+    *,
+    levels_only: bool = False,
+) -> LineEvidence | None:
+    for index in range(begin, min(end, begin + 5000)):
+        envelope = strip(lines[index].decode("utf-8", "replace"))
+        if envelope.port == port and _is_error(envelope, levels_only=levels_only) and not _ECHO.search(envelope.message):
+            return LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
+    return None
+
+
+def _is_error(envelope: Envelope, *, levels_only: bool) -> bool:
+    if envelope.private or not envelope.message.strip():
+        return False
+    if envelope.level is not None or envelope.elapsed is not None:
+        return envelope.level == "E"
+    return not levels_only and _ERROR.search(envelope.message) is not None
+
+
+def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
+    state = str(match.event.const.get("server.state", ""))
     if match.event.name == _DOTS:
         run.percent = min(100, len(str(match.fields["dots"])))
     elif match.event.name in _TELLING:
-        run.telling = line
+        # Of a server that serves such a line is about one request.
+        run.telling = run.telling if run.served else line
     elif state == "failed":
         run.state, run.failed = state, run.failed or line
     elif state == "ready":
-        run.state, run.failed, run.telling = state, None, None
+        run.state, run.served, run.failed, run.telling, run.ended = state, True, None, None, None
     elif state == "loading":
         # Loaded anew after sleep, or after a first attempt that failed.
         run.state, run.failed, run.began, run.percent = state, None, line, 0

@@ -212,13 +212,16 @@ class Attribution:
         """A server without a known process may be the one that was killed in `unit`; empty: in none, None: not known."""
         if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
             return False
-        # One whose log never said anything, or said that it ends, had no process that could be killed.
+        # Where only files are there, nobody looks for processes, and they were given as of one server.
+        only_files = "server.pid" in self._beliefs.facts.unknowns(server)
+        # One whose log never said anything, or said that it ends, had no process that could be killed. A saved log may have lost
+        # the lines that would have said it (docker logs --tail, journalctl --since, rotation).
         state = self._said(server, "server.state")
-        if state in (None, "exited", "failed", "stopping"):
+        if state in ("exited", "failed", "stopping") or (state is None and not only_files):
             return False
         # Processes are scanned for once a second: one that has loaded and was never seen is not on this machine, or has another
-        # name. Where only files are there, nobody looks for it, and they were given as of one server.
-        return server.name == unit or state == "loading" or "server.pid" in self._beliefs.facts.unknowns(server)
+        # name.
+        return server.name == unit or state == "loading" or only_files
 
     def _in_group(self, path: Value | None) -> Entity | None:
         """The server whose control group this is, or one below it. The root group is nobody's."""

@@ -1,0 +1,242 @@
+"""Whose lines they are: a log that somebody saved may hold several servers, systemd and the kernel. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from sentinel.engine.log.envelope import strip
+
+Kind = Literal["llama-server", "systemd", "kernel"]
+
+#: Signs of a quotation in front of a line: a mail, Markdown, a table's rule.
+_QUOTE = re.compile(rb"(?: {0,3}> ?)+(?=\S)|\| (?=\S)")
+#: The words that may not be taken for "host ident:" (llama-server's own, and drivers').
+_NOT_A_HOST = rb"(?!srv |slot |cmn |que |spec |amdgpu |NVRM)"
+_SENDER = _NOT_A_HOST + rb"(?:(?P<host>[\w.-]+) )?(?P<ident>[^\s:\[\]|]{1,64})(?:\[(?P<pid>\d{1,10})\])?: ?(?P<rest>.*)$"
+#: journalctl's short forms and syslog's, with months of any language (`févr. 12`, `7月 24`).
+_SHORT = re.compile(
+    rb"(?:<\d{1,3}>)?(?P<month>[A-Za-z\x80-\xff][^\s\d]{0,15}|\d{1,2}\xe6\x9c\x88) {1,2}(?P<day>\d{1,2}) "
+    rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)(?:\.(?P<part>\d{1,9}))? " + _SENDER
+)
+#: journalctl -o short-iso, short-full, with-unit; rsyslog's own form.
+_ISO = re.compile(
+    rb"(?:<\d{1,3}>)?(?:[A-Za-z\x80-\xff]{2,12}\.? )?(?P<moment>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
+    rb"(?:Z|[+-]\d\d:?\d\d)?)(?: [A-Z]{3,5})? (?=[\w.-]+ [^\s:\[\]|]{1,64}(?:\[\d+\])?: )" + _SENDER
+)
+_COMPOSE = re.compile(rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*\| ?")
+#: dmesg with seconds since the boot or with a date in any language, /dev/kmsg, and the kernel's name alone.
+_KERNEL = re.compile(
+    rb"(?:<\d{1,3}>)?\[ *\+?\d+\.\d+\] |(?:<\d{1,3}>)?\[[^\s\]\d]{2,12} [^\s\]]{2,12} +\d{1,2} \d\d:\d\d:\d\d \d{4}\] "
+    rb"|\d+,\d+,\d+,[-+c][^;]*;|kernel: "
+)
+_LOCAL = re.compile(rb"\d{4}-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?")
+#: Programs whose messages are about units and processes, not from a server.
+_MANAGERS = frozenset({"systemd", "systemd-oomd", "systemd-coredump", "earlyoom", "systemd-logind", "init"})
+_UNIT = re.compile(
+    rb"^(?P<unit>[A-Za-z0-9:_.\\@-]+\.service): |\b(?:Started|Starting|Stopping|Stopped) (?P<named>[\w:.\\@-]+\.service)\b"
+)
+_MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
+_DAYS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+
+
+class Line(NamedTuple):
+    """One line and whose it is."""
+
+    number: int
+    kind: Kind
+    #: program and process, a service of compose, a unit; empty where the line does not say
+    voice: str
+    #: seconds since the epoch, where the line says its zone
+    epoch: float | None
+    #: seconds since the year began, where it does not
+    local: float | None
+    text: bytes
+
+
+@dataclass(slots=True)
+class Server:
+    """One server of a log: its voices, which for restarts follow each other, and its unit where systemd names one."""
+
+    name: str
+    voices: set[str] = field(default_factory=set)
+    unit: str = ""
+
+
+def lines(data: bytes) -> Iterator[Line]:
+    """Every line, without the quotation and the prefix that told whose it is."""
+    number = 0
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        number += 1
+        yield _line(number, data[begin:end])
+        begin = end + 1
+
+
+def _line(number: int, text: bytes) -> Line:
+    first = text[:1]
+    # A line of llama-server with its own stamp is by far the most frequent.
+    if first.isdigit() and text[1:2] == b"." and text[4:5] == b".":
+        return Line(number, "llama-server", "", None, None, text)
+    if first in b"> |" and (quote := _QUOTE.match(text)) is not None:
+        text = text[quote.end() :]
+        first = text[:1]
+    if first == b"{":
+        return _exported(number, text)
+    if _KERNEL.match(text) is not None:
+        return Line(number, "kernel", "kernel", None, None, text)
+    sent = _SHORT.match(text)
+    epoch = local = None
+    if sent is not None:
+        local = _since_new_year(sent)
+    else:
+        sent = _ISO.match(text)
+        if sent is not None:
+            epoch, local = _moment(sent["moment"])
+    if sent is None:
+        compose = _COMPOSE.match(text)
+        if compose is not None:
+            inner = text[compose.end() :]
+            return Line(number, "llama-server", compose["ident"].decode(), *_prefixed(inner), inner)
+        return Line(number, "llama-server", "", *_prefixed(text), text)
+    ident = sent["ident"].decode("utf-8", "replace")
+    rest = sent["rest"]
+    kind: Kind = "llama-server"
+    if ident == "kernel":
+        kind = "kernel"
+    elif ident in _MANAGERS:
+        kind = "systemd"
+    voice = f"{ident}[{sent['pid'].decode()}]" if sent["pid"] else ident
+    return Line(number, kind, voice, epoch, local, rest)
+
+
+def _prefixed(text: bytes) -> tuple[float | None, float | None]:
+    """The time of a line of a container, which names no sender."""
+    if not text[:4].isdigit():
+        return None, None
+    found = re.match(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?", text)
+    return (None, None) if found is None else _moment(found[0])
+
+
+def _moment(text: bytes) -> tuple[float | None, float | None]:
+    wall = strip(text.decode("ascii", "replace") + " x").wall
+    if wall is not None:
+        return wall, None
+    found = _LOCAL.match(text)
+    if found is None:
+        return None, None
+    month, day, hour, minute, second = (int(found[n]) for n in range(1, 6))
+    return None, _seconds(month, day, hour, minute, second, found[6])
+
+
+def _since_new_year(sent: re.Match[bytes]) -> float:
+    word = sent["month"].lower()
+    if word[:1].isdigit():
+        month = int(re.match(rb"\d+", word)[0])  # type: ignore[index]
+    else:
+        # A month that is not English is one month as good as another: excerpts lie within one.
+        month = next((n for n, name in enumerate(_MONTHS, 1) if word.startswith(name)), 1)
+    return _seconds(month, int(sent["day"]), int(sent["hour"]), int(sent["minute"]), int(sent["second"]), sent["part"])
+
+
+def _seconds(month: int, day: int, hour: int, minute: int, second: int, part: bytes | None) -> float:
+    days = _DAYS[min(max(month, 1), 12) - 1] + day - 1
+    return days * 86400.0 + hour * 3600 + minute * 60 + second + (float(b"0." + part) if part else 0.0)
+
+
+def _exported(number: int, text: bytes) -> Line:
+    """A record of journalctl -o json; any other JSON is a line of the server."""
+    if b'"MESSAGE"' not in text:
+        return Line(number, "llama-server", "", strip(text.decode("utf-8", "replace")).wall, None, text)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        return Line(number, "llama-server", "", None, None, text)
+    wall = strip(text.decode("utf-8", "replace")).wall
+    ident = str(record.get("SYSLOG_IDENTIFIER") or record.get("_COMM") or "")
+    if record.get("_TRANSPORT") == "kernel" or ident == "kernel":
+        return Line(number, "kernel", "kernel", wall, None, text)
+    if ident in _MANAGERS or record.get("_SYSTEMD_UNIT") == "init.scope":
+        return Line(number, "systemd", str(record.get("UNIT") or ident), wall, None, text)
+    return Line(number, "llama-server", str(record.get("_SYSTEMD_UNIT") or ident), wall, None, text)
+
+
+def unit_of(line: Line) -> str:
+    """The unit that a manager's line is about; empty for none."""
+    if line.kind != "systemd":
+        return ""
+    text = line.text
+    if text.startswith(b"{"):
+        if line.voice.endswith(".service"):
+            return line.voice
+        text = strip(text.decode("utf-8", "replace")).message.encode()
+    found = _UNIT.search(text)
+    return "" if found is None else (found["unit"] or found["named"]).decode()
+
+
+def servers(all_lines: Sequence[Line], speaks: Iterable[str]) -> list[Server]:
+    """The servers of a log, the one that speaks first at first. `speaks`: voices in which llama-server was recognised.
+
+    Processes of one program that follow each other are starts of one server; those whose lines alternate are several.
+    """
+    spans: dict[str, tuple[int, int]] = {}
+    wanted = set(speaks)
+    for line in all_lines:
+        if line.voice in wanted and line.kind == "llama-server":
+            spans[line.voice] = (spans.get(line.voice, (line.number, 0))[0], line.number)
+    found: list[tuple[str, Server, int]] = []
+    for voice, (begin, end) in sorted(spans.items(), key=lambda pair: pair[1]):
+        program = voice.partition("[")[0]
+        for number, (of, server, last) in enumerate(found):
+            if of == program and begin > last:
+                server.voices.add(voice)
+                found[number] = (of, server, end)
+                break
+        else:
+            found.append((program, Server(voice, {voice}), end))
+    out = [server for _, server, _ in found]
+    _name_units(all_lines, out)
+    return out
+
+
+def _name_units(all_lines: Sequence[Line], found: Sequence[Server]) -> None:
+    """Which unit is whose: by the only one there is, by the name, or by the line that follows its start."""
+    units = dict.fromkeys(unit for line in all_lines if (unit := unit_of(line)))
+    for server in found:
+        programs = {voice.partition("[")[0] for voice in server.voices}
+        own = next((program for program in programs if program.endswith(".service")), "")
+        alike = [unit for unit in units if any(p and _alike(p, unit) for p in programs)]
+        after = _started_before(all_lines, server, units)
+        if own:
+            server.unit = own
+        elif after:
+            server.unit = after
+        elif len(found) == 1 and len(units) == 1:
+            server.unit = next(iter(units))
+        elif len(alike) == 1 and len(found) == 1:
+            server.unit = alike[0]
+
+
+def _alike(program: str, unit: str) -> bool:
+    stem = unit.removesuffix(".service").partition("@")[0]
+    return program in stem or stem in program or ("llama" in program and "llama" in stem)
+
+
+def _started_before(all_lines: Sequence[Line], server: Server, units: Iterable[str]) -> str:
+    """The unit whose start is the last that was told before the server's first line, and nothing else in between."""
+    before: Line | None = None
+    known = set(units)
+    for line in all_lines:
+        if line.kind == "llama-server" and line.voice in server.voices:
+            unit = unit_of(before) if before is not None else ""
+            return unit if unit in known and before is not None and b"Start" in before.text else ""
+        if line.text.strip():
+            before = line
+    return ""
