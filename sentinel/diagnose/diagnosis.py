@@ -98,7 +98,7 @@ class _Judge:
             main = main or next(iter(entities.values()), None) or Entity("server", _SERVER)
             sorted_logs.append((name, own, entities, units))
         main = main or Entity("server", _SERVER)
-        kept_by: dict[str, Value | Unknown] = {} if (name := _kept_by(logs)) is None else {"server.front_end": name}
+        kept_by: dict[str, Value | Unknown] = {} if (keeper := _kept_by(logs)) is None else {"server.front_end": keeper}
         for server, unit in self._all(sorted_logs, main):
             self._meet(server, clock.at, ({"server.unit": unit} if unit else {}) | kept_by)
         readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else Unknown(_NO_KERNEL_LOG)

@@ -193,7 +193,7 @@ SPAWN = (
     "0.07.097.308 I srv          load: spawning server instance with args:\n"
     + "".join(
         f"0.07.097.400 I srv          load:   {word}\n"
-        for word in ("/opt/llama-server", "--port", "47585", "--alias", "gem", "--ctx-size", "2048", "--parallel", "1")
+        for word in ("/opt/llama-server", "--port", "47585", "--model", "/m/gem.gguf", "--ctx-size", "2048", "--parallel", "1")
     )
 )
 REFUSED = (

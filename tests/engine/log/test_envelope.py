@@ -18,11 +18,7 @@ _STAMPED = f"0.00.372.203 I {_READY}"
 
 
 def _envelope(
-    message: str,
-    elapsed: float | None = None,
-    wall: float | None = None,
-    level: str | None = None,
-    port: int | None = None,
+    message: str, elapsed: float | None = None, wall: float | None = None, level: str | None = None, port: int | None = None
 ) -> Envelope:
     return Envelope(elapsed, wall, level, port, message, False)
 
