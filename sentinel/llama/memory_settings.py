@@ -8,14 +8,15 @@ from typing import Protocol
 
 from sentinel.llama.builds import FIT_SINCE, FLASH_AUTO_SINCE
 from sentinel.llama.command_line import Requested
-from sentinel.llama.settings import Settings
+from sentinel.llama.settings import AUTO_SLOTS, Settings
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 
 _OFF = frozenset({"off", "disabled", "false", "0"})
 #: What common.h of b11434 sets where nothing is given.
 _DEFAULTS: Mapping[str, int] = {
-    "slots": -1, "n_cpu_moe": 0, "n_cpu_ffn": 0, "batch": 2048, "ubatch": 512, "main_gpu": 0, "fit_target": 1024, "fit_ctx": 4096,
+    "slots": -1, "ctx_per_slot": 0, "n_cpu_moe": 0, "n_cpu_ffn": 0, "batch": 2048, "ubatch": 512, "main_gpu": 0,
+    "fit_target": 1024, "fit_ctx": 4096,
 }  # fmt: skip
 
 
@@ -48,6 +49,9 @@ def settings_of(asked: Requested, build: Takes, projector_bytes: int = 0) -> Set
         if isinstance(value, Unknown):
             return value
         numbers[name] = value
+    if numbers["ctx_per_slot"] > 0 and "ctx" not in asked.settings:
+        # tools/server/server.cpp of b11434: the pool has so much for each slot
+        numbers["ctx"] = numbers["ctx_per_slot"] * (numbers["slots"] if numbers["slots"] > 0 else AUTO_SLOTS)
     layers = asked.gpu_layers()
     if isinstance(layers, Unknown):
         return layers
@@ -71,7 +75,7 @@ def settings_of(asked: Requested, build: Takes, projector_bytes: int = 0) -> Set
         device_none=none,
         devices=() if none else devices,
         ctx=numbers["ctx"],
-        ctx_given="ctx" in asked.settings,
+        ctx_given="ctx" in asked.settings or numbers["ctx_per_slot"] > 0,
         parallel=numbers["slots"],
         kv_unified=asked.flag("kv_unified") if "kv_unified" in asked.settings else None,
         cache_type_k=asked.text("cache_type_k", "f16").lower(),

@@ -11,6 +11,8 @@ from typing import Literal
 Kind = Literal["weights", "kv", "recurrent", "compute", "output", "projector", "cache", "overhead"]
 HOST = "host"
 AUTO_LAYERS = -1
+#: -np auto
+AUTO_SLOTS = 4
 ALL_LAYERS = -2
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sentinel.llama.architectures import Caches
-from sentinel.llama.settings import HOST, Settings
+from sentinel.llama.settings import AUTO_SLOTS, HOST, Settings
 from sentinel.model.entity import Unknown
 
 #: bytes and weights of a block (ggml/src/ggml-common.h); the types that -ctk and -ctv take (common/arg.cpp, kv_cache_types)
@@ -43,7 +43,7 @@ def context(settings: Settings, trained: int) -> Context | Unknown:
     asked = settings.ctx if settings.ctx > 0 else trained
     if asked <= 0:
         return Unknown("neither -c nor the model file gives a context")
-    slots = settings.parallel if settings.parallel > 0 else 4
+    slots = settings.parallel if settings.parallel > 0 else AUTO_SLOTS
     unified = settings.parallel <= 0 if settings.kv_unified is None else settings.kv_unified
     total = pad(asked, 256)
     per_stream = total if unified else pad(total // slots, 256)

@@ -203,6 +203,8 @@ def _about(command: Command, settings: Settings, header: GgufHeader | Unknown) -
     asked = command.requested
     if "draft_model" in asked.settings:
         yield Why("draft-model-not-counted", "the memory of the draft model is not counted", "unknown")
+    if "moe_cache" in asked.settings:
+        yield Why("moe-cache-not-counted", "what --moe-cache-mib (b11549) takes on the GPU is not counted", "unknown")
     if "rpc" in asked.settings:
         yield Why("rpc-not-counted", "what the servers of --rpc can take is not known", "unknown")
     if settings.cache_type_v not in ("f16", "bf16", "f32") and settings.flash_attn == "off":

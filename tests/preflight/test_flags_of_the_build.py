@@ -13,6 +13,7 @@ from sentinel.model.entity import Unknown
 from sentinel.preflight import build as builds
 from sentinel.preflight.build import Build, parse_devices, parse_help, unknown_names
 from sentinel.preflight.command import Command, from_words
+from sentinel.preflight.examine import examine
 from sentinel.preflight.flag_check import accepted_form, problems, words_of
 
 #: the flags of the article's own command line
@@ -82,6 +83,12 @@ class TestWithoutTheProgram:
 
         assert ids(command, numbered(10092)) == ["flag-rejected"]
         assert ids(command, numbered(10300)) == []
+
+    def test_what_a_known_flag_takes_and_is_not_counted_is_unknown(self) -> None:
+        command, build = absent("-m a --moe-cache-mib 512")
+
+        assert ids(command, build) == []
+        assert "moe-cache-not-counted" in [why.id for why in examine(command, build=build).whys]
 
     def test_a_process_that_runs_took_its_flags(self) -> None:
         command, build = absent("-m a --brand-new 7 -fa --ui")

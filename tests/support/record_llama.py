@@ -1,12 +1,14 @@
-"""Records which flags one build of llama-server takes: one line an option, its names, how many words it takes, its variables.
+"""Records what one build of llama.cpp knows: its flags (an option a line: names, how many words follow, variables), its models.
 
-    record_flags.py help llama-server          asks the program (its libraries are found by LD_LIBRARY_PATH)
-    record_flags.py source common/arg.cpp      reads the source, for a build that cannot be had as a program
-    record_flags.py library FILE arg.cpp       lists the names that stand in a library, less those that arg.cpp, the source of
+    record_llama.py help llama-server          asks the program (its libraries are found by LD_LIBRARY_PATH)
+    record_llama.py source common/arg.cpp      reads the source, for a build that cannot be had as a program
+    record_llama.py library FILE arg.cpp       lists the names that stand in a library, less those that arg.cpp, the source of
                                                a build close to it, gives to other programs alone; how many words is unknown
 
-"removed" stands for a flag that is still there only to say so and to end the start. The files tests/llama/flags/bNNNNN.txt
-were made by it; tests/llama/test_flags.py holds the table against them.
+    record_llama.py architectures src/llama-arch.cpp
+
+"removed" stands for a flag that is still there only to say so and to end the start. The files tests/llama/flags/bNNNNN.txt and
+tests/llama/architectures/ were made by it; the tests beside them hold the tables against them.
 """
 
 from __future__ import annotations
@@ -89,6 +91,10 @@ def shown(program: str, env: Mapping[str, str]) -> list[Option]:
 
 def main(kind: str, *paths: str) -> None:
     """Print the record."""
+    if kind == "architectures":
+        names = Path(paths[0]).read_text(encoding="utf-8").split("LLM_ARCH_NAMES = {")[1].split("};")[0]
+        print("\n".join(" ".join(group) for group in _in_groups(sorted(re.findall(r'"([^"(]+)"', names)))))
+        return
     if kind == "help":
         options = shown(paths[0], os.environ)
     elif kind == "source":
