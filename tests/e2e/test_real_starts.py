@@ -1,0 +1,127 @@
+"""Starts that fail for want of something, provoked on the real llama-server; the first fix is applied, and the alert is over."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import Sentinel, first_flags, over
+from real_server import ServerDied, free_port, server
+
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(200)]
+
+
+class Starting:
+    """A server that is known, for it ran once as it should. What it is started with next decides whether it starts again."""
+
+    def __init__(self, sentinel: Sentinel, model: Path, log: Path) -> None:
+        self.sentinel = sentinel
+        self.right = ["-c", "512", "-np", "1", "--no-warmup"]
+        self.log = log
+        self.port = free_port()
+        self.name = f"127.0.0.1:{self.port}"
+        self.starts(["-m", str(model)])
+
+    def starts(self, words: Sequence[str]) -> None:
+        """It comes to serving, and nothing is told of its start any more."""
+        with server(*self.right, *words, log=self.log, port=self.port) as running:
+            assert self.sentinel.name_of(running.process.pid) == self.name
+            over(self.sentinel, "start-failed", self.name)
+
+    def fails(self, words: Sequence[str]) -> dict[str, Any]:
+        """The alert that tells why."""
+        with pytest.raises(ServerDied), server(*self.right, *words, log=self.log, port=self.port):
+            pass
+        alert = self.sentinel.await_alert("start-failed", self.name)
+        told = [a["rule"] for a in self.sentinel.ask("alerts")["alerts"] if a["entity"]["name"] == self.name]
+        assert told == ["start-failed"]
+        return alert
+
+
+@pytest.fixture
+def one(sentinel: Sentinel, models: Path, tmp_path: Path) -> Iterator[Starting]:
+    yield Starting(sentinel, models / "dense.gguf", tmp_path / "log")
+
+
+def test_a_model_that_is_not_there(one: Starting, models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "models" / "dense.gguf"
+    alert = one.fails(["-m", str(file)])
+    assert alert["cause"]["id"] == "file-missing"
+    assert f"ls -l {file}" in alert["fixes"][0]["command"]
+    assert "put the file there" in alert["fixes"][0]["do"]
+
+    file.parent.mkdir()
+    shutil.copy(models / "dense.gguf", file)
+    one.starts(["-m", str(file)])
+
+
+def test_a_part_that_was_not_fetched(one: Starting, tmp_path: Path) -> None:
+    from make_models import write_moe
+
+    write_moe(tmp_path / "parts.gguf", experts=0, split=15)
+    parts = sorted(tmp_path.glob("parts-*.gguf"))
+    parts[1].rename(tmp_path / "elsewhere")
+    alert = one.fails(["-m", str(parts[0])])
+    assert alert["cause"]["id"] == "split-missing"
+    assert f"part 2 of {len(parts)}" in alert["summary"]
+    assert str(parts[1]) in alert["fixes"][0]["command"]
+
+    (tmp_path / "elsewhere").rename(parts[1])
+    one.starts(["-m", str(parts[0])])
+
+
+def test_a_port_that_is_taken(one: Starting, models: Path) -> None:
+    words = ["-m", str(models / "dense.gguf")]
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", one.port))
+        holder.listen()
+        alert = one.fails(words)
+        assert alert["cause"]["id"] == "port-taken"
+        command = alert["fixes"][0]["command"]
+        if shutil.which("ss"):
+            assert (
+                f"127.0.0.1:{one.port}" in subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
+            )
+    one.starts(words)
+
+
+def test_the_projector_of_another_model(one: Starting, models: Path, tmp_path: Path) -> None:
+    from make_models import write_projector
+
+    wrong, fitting = write_projector(tmp_path / "wrong.gguf", 512), write_projector(tmp_path / "fitting.gguf")
+    words = ["-m", str(models / "dense.gguf"), "--mmproj"]
+    alert = one.fails([*words, str(wrong)])
+    assert alert["cause"]["id"] == "projector-of-another-model"
+    assert "512 numbers, and the model takes 256" in alert["cause"]["text"]
+    assert f"in place of {wrong}" in alert["fixes"][0]["do"]
+
+    one.starts([*words, str(fitting)])
+
+
+def test_a_template_of_the_model_that_does_not_parse(one: Starting, models: Path, tmp_path: Path) -> None:
+    from make_models import with_template
+
+    words = ["-m", str(with_template(models / "dense.gguf", tmp_path / "bad.gguf", "{% for m in messages %}{{ m.content "))]
+    alert = one.fails(words)
+    assert alert["cause"]["id"] == "template-of-the-model"
+    assert "Expected }}" in alert["cause"]["text"]
+
+    one.starts([*words, *first_flags(alert)])
+
+
+def test_a_template_that_was_given_and_does_not_parse(one: Starting, models: Path, tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text("{% if x %}")
+    words = ["-m", str(models / "dense.gguf"), "--chat-template-file", str(template)]
+    alert = one.fails(words)
+    assert alert["cause"]["id"] == "template-given"
+    assert alert["fixes"][0]["do"].startswith("Correct the template")
+
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    one.starts(words)
