@@ -2,6 +2,9 @@
 
 The machine's root is the lower layer of an overlay whose upper layer is a tmpfs, so nothing that happens inside reaches the
 machine. Mounts live in a mount namespace of their own: they go with the process, also when a test is killed.
+
+The lower layer ends where another file system begins, and /tmp is a fresh one inside: the checkout and its interpreter, which may
+be in either, are bound to their own places.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from places import REPO
 
 #: Where files of `files` and the script are inside; /tmp is a fresh tmpfs there, /opt is not.
 INSIDE = Path("/opt/lab")
@@ -37,7 +42,7 @@ StandardError=file:{INSIDE}/out/stderr
 TimeoutStartSec=infinity
 """
 
-# $1: a folder of ours that receives the output; $2: what is copied over the root; $3: seconds.
+# $1: a folder of ours that receives the output; $2: what is copied over the root; $3: seconds; $4: a name; then more for nspawn.
 _BOOT = """
 set -e
 mkdir -p "$1/layers" "$1/root"
@@ -46,9 +51,11 @@ mkdir "$1/layers/upper" "$1/layers/work"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/layers/upper,workdir=$1/layers/work" "$1/root"
 cp -a "$2/." "$1/root/"
 rm -f "$1/root/etc/machine-id"
-timeout --kill-after=5 "$3" systemd-nspawn -q -D "$1/root" --machine="$4" --register=no --keep-unit --console=pipe \
-    -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$1/console" 2>&1 || true
-cp -a "$1/root/opt/lab/out" "$1/out"
+work=$1 seconds=$3 name=$4
+shift 4
+timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe \
+    "$@" -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
+cp -a "$work/root/opt/lab/out" "$work/out"
 """
 
 
@@ -94,7 +101,7 @@ def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome
     (lab / "script").write_text(f"export OUT={INSIDE}/out\ncd {INSIDE}\n{script}\n", encoding="utf-8")
     work.mkdir(parents=True, exist_ok=True)
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _BOOT, "boot"]
-    command += [str(work), str(files), f"{seconds:g}", f"sentinel-test-{os.getpid()}"]
+    command += [str(work), str(files), f"{seconds:g}", f"sentinel-test-{os.getpid()}", *_bound()]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, _ = process.communicate(timeout=seconds + 30)
@@ -103,6 +110,13 @@ def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     return _outcome(work, said)
+
+
+def _bound() -> list[str]:
+    """The checkout, its virtual environment and the Python of that, read-only, where they are outside as well."""
+    places = {REPO, Path(sys.prefix), Path(sys.base_prefix)} - {Path("/usr"), Path("/usr/local")}
+    whole = sorted(place for place in places if not places.intersection(place.parents))
+    return ["--bind-ro=" + str(place).replace("\\", r"\\").replace(":", r"\:") for place in whole]
 
 
 def _outcome(work: Path, said: str) -> Outcome:
