@@ -179,7 +179,8 @@ class _Judge:
             if child in self._runs:
                 self._runs[child] += 1
             self._runs.setdefault(child, 1)
-            self._step(Samples(step.at, "its router", child, {**_not_in_a_log(), "server.log_readable": True, **asked}))
+            router: dict[str, Value | Unknown] = {"server.log_readable": True, "server.started_by": _SERVER}
+            self._step(Samples(step.at, "its router", child, {**_not_in_a_log(), **router, **asked}))
         else:
             self._step(step)
 

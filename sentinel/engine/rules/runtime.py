@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sentinel.engine.rules import front_ends
+from sentinel.llama.flags import OPTION, same_as, spelled
 
 #: What this reads of a server.
 READS = (
@@ -21,6 +22,7 @@ READS = (
     "server.container_engine",
     "server.started_by",
     "server.front_end",
+    "server.preset",
 )
 #: Programs that write the command line of llama-server themselves: what front_ends.py calls them, and what people do.
 _MANAGERS = {"ollama": "Ollama", "llama-swap": "llama-swap", "jan": "Jan", "lemonade": "Lemonade", "llama-server": "the router"}
@@ -41,6 +43,8 @@ class Runtime:
     started_by: str = ""
     #: what writes its command line, empty where a person does
     front_end: str = ""
+    #: the section of a router's preset that it is started from
+    preset: str = ""
 
     @property
     def systemctl(self) -> str:
@@ -60,11 +64,14 @@ def runtime_of(look_up: Look) -> Runtime:
     by = by if isinstance(by, str) else ""
     # A router's child has a llama-server for its parent.
     front_end = front_end or (by if by in _MANAGERS else "")
+    preset = look_up("server.preset") or ""
     if unit:
-        return Runtime("unit", shlex.quote(unit), look_up("server.user_unit") is True, started_by=by, front_end=front_end)
+        name = shlex.quote(unit)
+        return Runtime("unit", name, look_up("server.user_unit") is True, started_by=by, front_end=front_end, preset=preset)
     if container:
-        return Runtime("container", shlex.quote(container[:12]), engine=engine or "", started_by=by, front_end=front_end)
-    return Runtime("unknown" if unit is None else "hand", started_by=by, front_end=front_end)
+        name = shlex.quote(container[:12])
+        return Runtime("container", name, engine=engine or "", started_by=by, front_end=front_end, preset=preset)
+    return Runtime("unknown" if unit is None else "hand", started_by=by, front_end=front_end, preset=preset)
 
 
 def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> tuple[str, str]:
@@ -91,8 +98,11 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
     (common/arg.cpp), so that the old command line may stay as it is.
     """
     if where.front_end == "llama-server":
-        how = f" (add `{flags}` to this model's section of the router's preset, or to the router's own command line)"
-        return how, control("restart", "", where)[1]
+        section = f"the section [{where.preset}]" if where.preset else "this model's section"
+        keys = "".join(f", as `{key}`" for key in preset_keys(flags))
+        return f" (add `{flags}` to {section} of the router's preset{keys}, or to the router's own command line)", control(
+            "restart", "", where
+        )[1]
     if where.front_end:
         told = front_ends.placed(flags, where.front_end)
         return None if told is None else (told, "")
@@ -111,6 +121,22 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
     if where.kind == "container":
         return f" (add `{flags}` to the command of its container, and make that anew)", ""
     return f" (add `{flags}` to the command line of llama-server)", ""
+
+
+def preset_keys(flags: str) -> list[str]:
+    """Flags as a router's preset spells them (`ctx-size = 8192`): the long name without dashes; none where that is not sure."""
+    out: list[str] = []
+    words = flags.split()
+    while words:
+        flag = spelled(words.pop(0))
+        if flag not in OPTION or flag in OPTION[flag].negated:
+            return []
+        name = max((name for name in same_as(flag) if name.startswith("--")), key=len, default="")
+        value = words.pop(0) if words and not words[0].startswith("-") else "true"
+        if not name:
+            return []
+        out.append(f"{name.lstrip('-')} = {value}")
+    return out
 
 
 def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str]:

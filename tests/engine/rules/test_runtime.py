@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
+from sentinel.engine.rules.runtime import control, preset_keys, runtime_of, with_flags, with_settings
 
 UNIT = {"server.unit": "llama.service", "server.user_unit": False, "server.container": ""}
 MINE = UNIT | {"server.user_unit": True}
@@ -73,6 +73,11 @@ def test_it_is_stopped_by_what_runs_it(server: dict[str, Any], note: str, comman
         (SWAP, "to this model's cmd in llama-swap's configuration", ""),
         (HAND | {"server.front_end": "jan"}, "(in Jan, in the model's settings: Context Size 4096)", ""),
         (ROUTER, "to this model's section of the router's preset", "sudo systemctl restart llama.service"),
+        (
+            ROUTER | {"server.preset": "gem"},
+            "section [gem] of the router's preset, as `ctx-size = 4096`, or",
+            "sudo systemctl",
+        ),
         (SCRIPT, "which `bash` in llama.service starts", "systemctl cat llama.service"),
     ],
 )
@@ -84,6 +89,21 @@ def test_flags_go_where_the_command_line_is_written(server: dict[str, Any], note
     assert typed.startswith(command) and bool(typed) == bool(command)
     if server is not UNIT and server is not MINE:
         assert "edit" not in typed, "an ExecStart= that is not llama-server's is not written anew"
+
+
+@pytest.mark.parametrize(
+    ("flags", "keys"),
+    [
+        ("-c 8192", ["ctx-size = 8192"]),
+        ("-np 1 --swa-full", ["parallel = 1", "swa-full = true"]),
+        ("--override-kv ARCH.context_length=int:320000", ["override-kv = ARCH.context_length=int:320000"]),
+        # How a preset turns something off differs by option and build.
+        ("-np 1 --no-mmap", []),
+        ("--of-tomorrow 3", []),
+    ],
+)
+def test_flags_are_spelled_as_a_routers_preset_spells_them(flags: str, keys: list[str]) -> None:
+    assert preset_keys(flags) == keys
 
 
 def test_a_fix_that_a_front_end_has_no_way_to_say_is_none() -> None:
