@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from sentinel.llama.builds import DEFAULT_PORT
 from sentinel.model.entity import Scope
 from sentinel.model.signal import Signal, SignalOrigin, SignalType
 
@@ -46,7 +47,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ),
     ("server.binary", "text", "", "process", None, "path of the executable", _PROC),
     ("server.host", "text", "", "process", None, "address asked for with --host", _ARGV),
-    ("server.port", "int", "", "process", None, "port asked for with --port (8080 when not given)", _ARGV),
+    ("server.port", "int", "", "process", None, f"port asked for with --port ({DEFAULT_PORT} when not given)", _ARGV),
     # --- what was asked for: command line and LLAMA_ARG_* (process) ---
     ("server.argv_readable", "flag", "", "process", None, "command line and environment could be read", _ARGV),
     ("server.is_router", "flag", "", "process", None, "router parent: owns no model, its children do", _ARGV),

@@ -19,7 +19,9 @@ import h11
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
+from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.listening import ports, shares_network
 
 #: Seconds for a whole answer, however slowly its bytes come: one poll asks every server in turn.
 _TIMEOUT = 2.0
@@ -53,8 +55,11 @@ class LlamaHttp:
     interval = 2.0
     blocking = True
 
-    def __init__(self, servers: Callable[[], Sequence[ServerProcess]], hidden: Callable[[ServerProcess], bool]) -> None:
+    def __init__(
+        self, servers: Callable[[], Sequence[ServerProcess]], hidden: Callable[[ServerProcess], bool], roots: Roots | None = None
+    ) -> None:
         self._servers = servers
+        self._roots = Roots() if roots is None else roots
         self._hidden = hidden
         self._asked: dict[int, _Asked] = {}
 
@@ -74,7 +79,7 @@ class LlamaHttp:
         return readings
 
     def _ask(self, server: ServerProcess, asked: _Asked) -> dict[str, Value | Unknown]:
-        address = loopback(server)
+        address = loopback(server, self._roots)
         if address is None:
             return {}
         host, port = address
@@ -90,13 +95,22 @@ class LlamaHttp:
         return values
 
 
-def loopback(server: ServerProcess) -> tuple[str, int] | None:
-    """Where a server can be asked without leaving the machine; None where it listens elsewhere or on a socket."""
+def loopback(server: ServerProcess, roots: Roots) -> tuple[str, int] | None:
+    """Where a server can be asked without leaving the machine; None where it listens elsewhere, on a socket, or not yet.
+
+    In a container the same address is another one; who is asked there is another server, if any.
+    """
     host = _LOOPBACK.get(str(server.values.get("server.host", "")))
     port = server.values.get("server.port")
-    if host is None or not isinstance(port, int) or not 0 < port < 65536:
+    if host is None or not isinstance(port, int) or not 0 < port < 65536 or not shares_network(roots, server.pid):
         return None
-    return host, port
+    if "port" in server.requested.settings:
+        return host, port
+    # the default changes with the build (b11434 announces 9931)
+    open_ports = ports(roots, server.pid)
+    if open_ports is None or port in open_ports:
+        return host, port
+    return (host, min(open_ports)) if len(open_ports) == 1 else None
 
 
 def get(host: str, port: int, path: str) -> tuple[int, Any]:

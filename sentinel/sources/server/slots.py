@@ -13,6 +13,7 @@ from typing import Any
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
+from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.server.health import get, loopback
 
@@ -46,8 +47,9 @@ class LlamaSlots:
     interval = 5.0
     blocking = True
 
-    def __init__(self, servers: Callable[[], Sequence[ServerProcess]]) -> None:
+    def __init__(self, servers: Callable[[], Sequence[ServerProcess]], roots: Roots | None = None) -> None:
         self._servers = servers
+        self._roots = Roots() if roots is None else roots
         self._watched: dict[int, _Watched] = {}
 
     def poll(self, at: float) -> Sequence[Reading]:
@@ -59,7 +61,7 @@ class LlamaSlots:
         }
         readings: list[Reading] = []
         for server in running:
-            address = loopback(server)
+            address = loopback(server, self._roots)
             if address is not None:
                 answer = parse(get(*address, "/slots"))
                 readings.append(Samples(at, self.name, server.entity, self._values(self._watched[server.pid], answer, at)))
