@@ -32,7 +32,7 @@ _AT_DEATH = {
     "fitting_why": "server.fitting_why",
 }
 #: Lines of a GPU's driver that name no process: they concern a server only where there is one alone.
-_OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "gpu_memory_refused"})
+_OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "nvidia_api_mismatch", "gpu_memory_refused"})
 #: What it grew by in the minute before, as last sampled.
 GROWTH = (
     WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
