@@ -68,7 +68,7 @@ def day(*, short: bool) -> Outcome:
             for reading in _second(second):
                 readings += 1
                 recorder.before(engine, reading.at)
-                transitions = engine.step(reading)
+                transitions = engine.step(reading, recorder.claim)
                 recorder.after(reading, transitions)
                 if transitions or second % 60 == 0:
                     ids = history.commit(transitions, {"state": repr(len(engine.dump())).encode()})

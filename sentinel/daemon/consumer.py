@@ -181,7 +181,7 @@ class Consumer:
         reading = item.reading
         if self._recorder is not None:
             self._recorder.before(self.engine, reading.at)
-        transitions = self.engine.step(reading)
+        transitions = self.engine.step(reading, None if self._recorder is None else self._recorder.claim)
         if self._recorder is not None:
             self._recorder.after(reading, transitions)
         if isinstance(reading, Tick):

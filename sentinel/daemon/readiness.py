@@ -64,7 +64,7 @@ def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequen
     firing = [record for record in engine.book.open() if record.state == "firing"]
     loud = [r for r in firing if engine.silences.covering(r.rule, r.entity, now) is None]
     rules = engine.ruleset.rules
-    loud.sort(key=lambda r: (_ORDER[rules[r.rule].rule.severity_of(r.told.cause)], r.rule, r.entity.name))
+    loud.sort(key=lambda r: (_ORDER[rules[r.rule].rule.severity_of(r.notice.cause)], r.rule, r.entity.name))
     names = [f"{r.rule} ({_short(r.entity.name)})" if r.entity.name else r.rule for r in loud]
     parts = [watched, f"firing: {_list(names)}" if names else "no alert"]
     if len(firing) > len(loud):

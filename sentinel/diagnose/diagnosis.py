@@ -366,7 +366,7 @@ def _run_out(engine: Engine, at: float) -> list[Transition]:
 
 def _longest(engine: Engine) -> float:
     """Seconds after which no rule holds anything back any more."""
-    return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.incidents.longest) + 1.0
+    return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.inhibition.longest) + 1.0
 
 
 def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[str, dict[str, str]]:

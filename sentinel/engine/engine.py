@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 from sentinel.engine.alerts.book import Book, Record
-from sentinel.engine.alerts.inhibition import Incidents
-from sentinel.engine.alerts.lifecycle import Change, Observation, advance
+from sentinel.engine.alerts.inhibition import Inhibition
+from sentinel.engine.alerts.lifecycle import Change
 from sentinel.engine.alerts.silences import Silence, Silences
 from sentinel.engine.facts.attribution import GROWTH, Attribution
 from sentinel.engine.facts.baselines import SPOILED_BY, Speeds
@@ -22,11 +22,11 @@ from sentinel.engine.facts.update import Learning
 from sentinel.engine.log.claims import Recalled, recall
 from sentinel.engine.log.extractor import Match
 from sentinel.engine.log.timestamps import Stamps
-from sentinel.engine.notices import Teller
+from sentinel.engine.pipeline import Pipeline
 from sentinel.engine.rules.evaluate import Finding, evaluate, matching
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
-from sentinel.engine.worklist import Agenda, timing
+from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
@@ -53,23 +53,21 @@ class Engine:
         self.ruleset = ruleset
         self.beliefs = Beliefs(ruleset.events)
         self.book = Book()
-        self.incidents = Incidents(self.book, self.beliefs)
+        self.inhibition = Inhibition(self.book, self.beliefs)
         #: not part of `dump`: what people do not want to be told is no part of what happened
         self.silences = Silences()
         #: not part of `dump` either: what was learned of a configuration outlives the state of this machine's servers
         self.speeds = Speeds(self.beliefs)
         #: rules that raised, with the reason; the others go on
         self.unhealthy: dict[str, str] = {}
-        #: hears of each event in the lines of a step, for whoever keeps what was made of them
-        self.on_match: Callable[[Match], None] | None = None
         self.lines_read = 0
         self.events_seen = 0
         #: what judging each rule took since the start, where there is a stopwatch
         self.costs: dict[str, Cost] = {}
         #: what is to be judged
-        self.agenda = Agenda(ruleset, self.beliefs, self.book, self.incidents)
+        self.worklist = Worklist(ruleset, self.beliefs, self.book, self.inhibition)
         self._stopwatch = stopwatch
-        self._teller = Teller(self.beliefs, self.incidents, self.silences)
+        self._pipeline = Pipeline(self.beliefs, self.inhibition, self.silences, self.worklist)
         self._attribution = Attribution(self.beliefs)
         self._cards = Cards(self.beliefs)
         self._requests = Requests()
@@ -79,8 +77,8 @@ class Engine:
             self._attribution,
             self.speeds,
             self._healthy,
-            self.agenda.touch,
-            self.agenda.mark_entity,
+            self.worklist.touch,
+            self.worklist.mark_entity,
             self._rename,
         )
         self._swept = float("-inf")
@@ -89,19 +87,21 @@ class Engine:
     def _take(self, ruleset: RuleSet) -> None:
         self.ruleset = ruleset
         self.beliefs.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
-        self.incidents.use(r.rule for r in ruleset.rules.values())
-        self.agenda.use(ruleset)
+        self.inhibition.use(r.rule for r in ruleset.rules.values())
+        self.worklist.use(ruleset)
         self.unhealthy = {}
         self._joins = any(event.name in ruleset.by_event for event in DERIVED)
 
     def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
         """Change the rules. Alerts keep state and timers, those of changed rules too, and are judged by the new ones at once.
 
-        What ends: alerts of a rule that is gone, or that judges another kind of thing now; and those that the old rule sees as
-        so at this moment and the new one does not, for which the change was made.
+        What ends: alerts of a rule that is gone, or that has another scope now; and those for which the old rule matches at this
+        moment and the new one does not: that is what the change was made for.
         """
         old = self.ruleset
-        so = {(r.rule, r.entity) for r in self.book.open() if self._changed(r, ruleset) and self._verdict(r, at) is Verdict.MATCH}
+        matched = {
+            (r.rule, r.entity) for r in self.book.open() if self._changed(r, ruleset) and self._verdict(r, at) is Verdict.MATCH
+        }
         self._take(ruleset)
         out: list[Transition] = []
         for record in list(self.book.open()):
@@ -109,13 +109,13 @@ class Engine:
             reason = ""
             if new is None or new.rule.scope != record.entity.scope:
                 reason = "rule-removed"
-            elif (record.rule, record.entity) in so and self._verdict(record, at) is Verdict.NO_MATCH:
+            elif (record.rule, record.entity) in matched and self._verdict(record, at) is Verdict.NO_MATCH:
                 reason = "rule-changed"
             if reason:
                 change = Change(record.state, "resolved", reason)
-                out += self._teller.tell(old.rules[record.rule], record, change, record.life, at, so=False)
+                out += self._pipeline.notify(old.rules[record.rule], record, change, record.life, at, holds=False)
                 self.book.drop(record.rule, record.entity)
-        self.agenda.mark_all()
+        self.worklist.mark_all()
         return out + self.evaluate_dirty(at)
 
     def _changed(self, record: Record, ruleset: RuleSet) -> bool:
@@ -132,32 +132,35 @@ class Engine:
         """Look again at what a silence, which `silences` holds by now or no more, covers. What it hid and still fires is told."""
         for record in self.book.open():
             if silence.rule in ("", record.rule) and silence.name in ("", record.entity.name):
-                self.agenda.mark(record.rule, record.entity)
+                self.worklist.mark(record.rule, record.entity)
         return self.evaluate_dirty(at)
 
-    def step(self, reading: Reading) -> list[Transition]:
-        """Take in one reading and return what changed."""
+    def step(self, reading: Reading, claimed: Callable[[Match], None] | None = None) -> list[Transition]:
+        """Take in one reading and return what changed. `claimed` gets each line that a pattern claims, for a recording."""
         at = reading.at
-        self.agenda.run_timers(at)
+        self.worklist.run_timers(at)
         out = self.evaluate_dirty(at)
-        if isinstance(reading, LogLines | ClaimedLines):
-            out += self._lines(reading)
-        elif isinstance(reading, Samples):
-            self._learning.values(reading.entity, reading.values, at, reading.source)
-        elif isinstance(reading, Event):
-            self._event(reading)
-        elif isinstance(reading, ServerFound):
-            self._doubt(reading.entity, at, reading.start_time)
-            self._learning.found(reading)
-        elif isinstance(reading, ServerGone):
-            self._learning.gone(reading)
-        elif isinstance(reading, Tick):
-            self._tick(at)
+        match reading:
+            case LogLines() | ClaimedLines():
+                out += self._lines(reading, claimed)
+            case Samples():
+                self._learning.values(reading.entity, reading.values, at, reading.source)
+            case Event():
+                self._event(reading)
+            case ServerFound():
+                self._doubt(reading.entity, at, reading.start_time)
+                self._learning.found(reading)
+            case ServerGone():
+                self._learning.gone(reading)
+            case Tick():
+                self._tick(at)
+            case _:
+                assert_never(reading)
         return out + self.evaluate_dirty(at)
 
     # --- readings ---
 
-    def _matches(self, reading: LogLines | ClaimedLines) -> Iterator[Match | Recalled]:
+    def _matches(self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None) -> Iterator[Match | Recalled]:
         if isinstance(reading, ClaimedLines):
             yield from recall(reading.claims, self.ruleset.events)
             return
@@ -165,19 +168,19 @@ class Engine:
         if extractor is None:
             return
         for match in extractor.events(reading.data):
-            if self.on_match is not None:
-                self.on_match(match)
+            if claimed is not None:
+                claimed(match)
             yield match
 
-    def _lines(self, reading: LogLines | ClaimedLines) -> list[Transition]:
+    def _lines(self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None) -> list[Transition]:
         self.lines_read += lines_of(reading)
         owner = HOST if reading.kind == "kernel" else reading.entity
         if (owner, reading.kind) not in self.beliefs.heard:
             self.beliefs.heard.add((owner, reading.kind))
-            self.agenda.mark_entity(owner)
+            self.worklist.mark_entity(owner)
         out: list[Transition] = []
         by_event = self.ruleset.by_event
-        for match in self._matches(reading):
+        for match in self._matches(reading, claimed):
             definition = match.event
             entity = self._attribution.of_child(reading.entity, match.port)
             if entity is not reading.entity and (entity, reading.kind) not in self.beliefs.heard:
@@ -230,25 +233,25 @@ class Engine:
         attributed = self._attribution.attribute(event)
         self.beliefs.log.add(attributed)
         for rule_id in self.ruleset.by_event.get(attributed.name, ()):
-            self.agenda.mark(rule_id, attributed.entity)
+            self.worklist.mark(rule_id, attributed.entity)
 
     def _doubt(self, server: Entity, at: float, began: float | None) -> None:
         """A server was seen alive: a kill that was told of it may have been another's."""
         if (kill := self._attribution.outlived(server, at, began)) is not None:
             self.beliefs.log.hand_on(server, kill)
             for rule_id in self.ruleset.by_event.get(kill.name, ()):
-                self.agenda.mark(rule_id, server)
-                self.agenda.mark(rule_id, kill.entity)
+                self.worklist.mark(rule_id, server)
+                self.worklist.mark(rule_id, kill.entity)
 
     def _tick(self, at: float) -> None:
         if self.silences.expire(at):
-            self.agenda.mark_open()
+            self.worklist.mark_open()
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)
-            self.agenda.mark_all()
+            self.worklist.mark_all()
             return
-        self.agenda.mark_restless()
+        self.worklist.mark_restless()
 
     def _rename(self, old: Entity, new: Entity) -> None:
         self.book.rename(old, new)
@@ -279,8 +282,8 @@ class Engine:
     def evaluate_dirty(self, at: float) -> list[Transition]:
         """Judge what is on the agenda, and what that puts there."""
         out: list[Transition] = []
-        while self.agenda:
-            for rule_id, entity in self.agenda.take():
+        while self.worklist:
+            for rule_id, entity in self.worklist.take():
                 begun = self._stopwatch() if self._stopwatch is not None else 0.0
                 out += self._judge(self.ruleset.rules[rule_id], entity, at)
                 if self._stopwatch is not None:
@@ -307,28 +310,11 @@ class Engine:
             return ()
         if finding is None:
             return ()
-        if record is None:
-            record = self.book.record(rule.id, entity)
-        run = self.beliefs.runs.get(entity)
-        gone = run is not None and run.gone and not rule.outlives_server
-        before = record.life
-        seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
-        record.life, change = advance(before, seen, timing(compiled, record))
-        if record.life.state != before.state:
-            for other in self.incidents.effects_of(record):
-                self.agenda.mark(other.rule, other.entity)
-        so = finding.verdict is Verdict.MATCH and record.life.clear_since is None
-        change = self.incidents.pass_on(record, change, at, so=so)
-        self.agenda.wake(record, at)
-        if change is not None and change.new in ("pending", "firing"):
-            self._teller.conclude(compiled, record, finding, anew=change.new == "firing")
-        elif change is None and self._teller.refreshed(compiled, record, finding):
-            change = Change("firing", "firing", "cause-found")
-        return self._teller.tell(compiled, record, change, before, at, so=so)
+        return self._pipeline.process(compiled, record or self.book.record(rule.id, entity), finding, at)
 
     def standing(self, compiled: CompiledRule, record: Record) -> Transition:
         """An open alert as it stands, in the form of a transition."""
-        return self._teller.standing(compiled, record)
+        return self._pipeline.standing(compiled, record)
 
     # --- state ---
 
@@ -346,7 +332,7 @@ class Engine:
             if run.pid and not run.gone:
                 self._attribution.found(entity, run.pid, run.start, {})
         for record in self.book.open():
-            self.agenda.wake(record, float("-inf"))
+            self.worklist.wake(record, float("-inf"))
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state between two steps: an engine that resumes from it goes on exactly as this one does."""
@@ -359,7 +345,7 @@ class Engine:
             "silences": self.silences.dump(),
             "speeds": self.speeds.dump(),
             "stamps": self._stamps.dump(),
-            "timers": self.agenda.dump(),
+            "timers": self.worklist.dump(),
             "swept": self._swept if self._swept != float("-inf") else None,
             "unhealthy": dict(self.unhealthy),
         }
@@ -376,7 +362,7 @@ class Engine:
             self.speeds.load(speeds)
         self._stamps.load(data.get("stamps") or [])
         self._requests.load(data.get("requests") or [])
-        self.agenda.load(data["timers"], frozenset(changed))
+        self.worklist.load(data["timers"], frozenset(changed))
         self._swept = float("-inf") if data["swept"] is None else data["swept"]
         self.unhealthy = {r: why for r, why in data["unhealthy"].items() if r in self.ruleset.rules and r not in changed}
 

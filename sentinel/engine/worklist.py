@@ -8,7 +8,7 @@ from typing import Any
 
 from sentinel.engine.alerts import flapping
 from sentinel.engine.alerts.book import Book, Record
-from sentinel.engine.alerts.inhibition import Incidents
+from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Timing, deadline
 from sentinel.engine.facts.state import Beliefs
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
@@ -21,13 +21,13 @@ def timing(compiled: CompiledRule, record: Record) -> Timing:
     return flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
 
 
-class Agenda:
+class Worklist:
     """Pairs of rule and entity, each once, in the order in which they were marked; and timers."""
 
-    def __init__(self, ruleset: RuleSet, beliefs: Beliefs, book: Book, incidents: Incidents) -> None:
+    def __init__(self, ruleset: RuleSet, beliefs: Beliefs, book: Book, inhibition: Inhibition) -> None:
         self._beliefs = beliefs
         self._book = book
-        self._incidents = incidents
+        self._inhibition = inhibition
         self._timers: list[tuple[float, str, Scope, str]] = []
         self._dirty: dict[tuple[str, Entity], None] = {}
         self.use(ruleset)
@@ -44,7 +44,7 @@ class Agenda:
     def take(self) -> list[tuple[str, Entity]]:
         """What is to be judged at once, causes before their effects; the list is empty afterwards."""
         due, self._dirty = list(self._dirty), {}
-        rank = self._incidents.rank
+        rank = self._inhibition.rank
         return sorted(due, key=lambda one: rank.get(one[0], 0)) if rank else due
 
     # --- at once ---
@@ -111,8 +111,8 @@ class Agenda:
     # --- later ---
 
     def wake(self, record: Record, at: float) -> None:
-        """Look again when time alone can change what is told."""
-        for due in (deadline(record.life, timing(self.ruleset.rules[record.rule], record)), self._incidents.due(record)):
+        """Look again when time alone can change what notifies."""
+        for due in (deadline(record.life, timing(self.ruleset.rules[record.rule], record)), self._inhibition.due(record)):
             if due is not None and due > at:
                 heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
 

@@ -99,7 +99,6 @@ class FlightRecorder:
 
     def before(self, engine: Engine, at: float) -> None:
         """The engine is about to take a reading: remember its state where a part begins."""
-        engine.on_match = self._claimed
         self._claims = []
         if not self._parts:
             if at >= self._retry:
@@ -158,7 +157,8 @@ class FlightRecorder:
         """Finish what is being written."""
         self._finish()
 
-    def _claimed(self, match: Match) -> None:
+    def claim(self, match: Match) -> None:
+        """A line that the engine takes now was claimed by a pattern."""
         self._claims.append(claim_of(match))
 
     def _add(self, line: bytes) -> None:

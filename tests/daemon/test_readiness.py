@@ -76,7 +76,7 @@ def test_the_headline_names_what_fires_and_what_cannot_be_read() -> None:
     for rule, entity in [("blind-spot", hostile), ("mlock-denied", hostile), ("cpu-fallback", hostile), ("load-oom", hostile)]:
         record = engine.book.record(rule, entity)
         record.life = replace(record.life, state="firing")
-        record.gate.open = True
+        record.gate = replace(record.gate, open=True)
     engine.silences.add("load-oom", "", 0.0, 60.0, "known", "root")
     line = headline(engine, 1.0, ["kernel", "host", "udev", "nvml"], ["state is not kept on disk"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from effort import examples
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.engine import Engine
+from sentinel.engine.log.extractor import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
@@ -240,9 +241,9 @@ def test_a_server_that_ended_long_ago_is_forgotten_unless_its_alert_is_open(rule
 class EvaluatesEverything(Engine):
     """The oracle: every rule for every entity at every reading."""
 
-    def step(self, reading: Reading) -> list[Transition]:
-        first = super().step(reading)
-        self.agenda.mark_all()
+    def step(self, reading: Reading, claimed: Callable[[Match], None] | None = None) -> list[Transition]:
+        first = super().step(reading, claimed)
+        self.worklist.mark_all()
         return first + self.evaluate_dirty(reading.at)
 
 

@@ -7,7 +7,7 @@ between: any signal of the catalogue with values around those that the rules com
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from effort import examples
 from hypothesis import example, given, settings
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.log.extractor import Match
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
@@ -39,14 +40,14 @@ LINES = [(event.source, pattern.example) for event in RULESET.events.values() fo
 class EvaluatesEverything(Engine):
     """The oracle. What time alone can change is judged once a second, by the tick: between two ticks it leaves that out."""
 
-    def step(self, reading: Reading) -> list[Transition]:
-        first = super().step(reading)
-        self.agenda.mark_restless()
-        by_the_tick = set() if isinstance(reading, Tick) else set(self.agenda.take())
-        self.agenda.mark_all()
-        for rule, entity in self.agenda.take():
+    def step(self, reading: Reading, claimed: Callable[[Match], None] | None = None) -> list[Transition]:
+        first = super().step(reading, claimed)
+        self.worklist.mark_restless()
+        by_the_tick = set() if isinstance(reading, Tick) else set(self.worklist.take())
+        self.worklist.mark_all()
+        for rule, entity in self.worklist.take():
             if (rule, entity) not in by_the_tick:
-                self.agenda.mark(rule, entity)
+                self.worklist.mark(rule, entity)
         return first + self.evaluate_dirty(reading.at)
 
 

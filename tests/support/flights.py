@@ -54,7 +54,7 @@ class Run:
         begin = len(self.told)
         for reading in readings:
             self.recorder.before(self.engine, reading.at)
-            transitions = self.engine.step(reading)
+            transitions = self.engine.step(reading, self.recorder.claim)
             self.recorder.after(reading, transitions)
             self.told.append(transitions)
         return [t for one in self.told[begin:] for t in one]

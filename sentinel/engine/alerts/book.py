@@ -1,4 +1,4 @@
-"""The alerts there are: one record for each rule and entity, with what was told last."""
+"""The alerts there are: one record for each rule and entity, with what it said last."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from sentinel.model.entity import Entity
 
 
 @dataclass(slots=True)
-class Told:
-    """The last conclusion of an alert, as told."""
+class Notice:
+    """What an alert says: the last conclusion."""
 
     summary: str = ""
     cause: Cause | None = None
     fixes: tuple[Fix, ...] = ()
     evidence: tuple[CheckResult | LineEvidence, ...] = ()
     pid: int = 0
-    #: causes told in this episode: a cause is told once
+    #: causes reported in this episode: each notifies once
     causes: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """Between what is so and what is told: an effect waits until its causes were judged, and while one of them fires."""
+    """What inhibition remembers: an effect waits until the rules that may inhibit it were judged, and while one of them fires."""
 
-    #: it is told as firing
+    #: it notified as firing
     open: bool = False
     #: held back until then at least; seconds since the epoch
     not_before: float = NEVER
-    #: the firing alert that is the reason for it, by rule and entity
+    #: the firing alert that inhibits it, by rule and entity
     by: tuple[str, Entity] | None = None
     #: there was such a reason in this episode
     after_cause: bool = False
@@ -47,7 +47,7 @@ class Record:
     rule: str
     entity: Entity
     life: Life
-    told: Told = field(default_factory=Told)
+    notice: Notice = field(default_factory=Notice)
     gate: Gate = field(default_factory=Gate)
     flaps: Flaps = field(default_factory=Flaps)
     hush: Hush = field(default_factory=Hush)
@@ -56,7 +56,7 @@ class Record:
 
     @property
     def state(self) -> LifeState:
-        """As people are told: what is held back is not firing yet."""
+        """As it is reported: what is held back is not firing yet."""
         return "pending" if self.life.state == "firing" and not self.gate.open else self.life.state
 
 
@@ -113,7 +113,7 @@ class Book:
         """Plain data for a checkpoint."""
         out = []
         for record in self._records.values():
-            told = record.told
+            notice = record.notice
             out.append(
                 {
                     "rule": record.rule,
@@ -123,13 +123,13 @@ class Book:
                     "flaps": _finite(asdict(record.flaps)),
                     "hush": asdict(record.hush),
                     "ended": record.ended,
-                    "summary": told.summary,
-                    "cause": asdict(told.cause) if told.cause else None,
-                    "fixes": [asdict(f) for f in told.fixes],
-                    "checks": [asdict(e) for e in told.evidence if isinstance(e, CheckResult)],
-                    "lines": [asdict(e) for e in told.evidence if isinstance(e, LineEvidence)],
-                    "pid": told.pid,
-                    "causes": list(told.causes),
+                    "summary": notice.summary,
+                    "cause": asdict(notice.cause) if notice.cause else None,
+                    "fixes": [asdict(f) for f in notice.fixes],
+                    "checks": [asdict(e) for e in notice.evidence if isinstance(e, CheckResult)],
+                    "lines": [asdict(e) for e in notice.evidence if isinstance(e, LineEvidence)],
+                    "pid": notice.pid,
+                    "causes": list(notice.causes),
                 }
             )
         return out
@@ -140,7 +140,7 @@ class Book:
             entity = Entity(*row["entity"])
             checks = tuple(CheckResult(**c) for c in row["checks"])
             lines = tuple(LineEvidence(**e) for e in row["lines"])
-            told = Told(
+            notice = Notice(
                 summary=row["summary"],
                 cause=Cause(**row["cause"]) if row["cause"] else None,
                 fixes=tuple(Fix(**f) for f in row["fixes"]),
@@ -149,12 +149,12 @@ class Book:
                 causes=tuple(row["causes"]),
             )
             life = Life(**row["life"])
-            record = Record(row["rule"], entity, life, told, _gate(row.get("gate"), life), ended=row.get("ended", ""))
+            record = Record(row["rule"], entity, life, notice, _gate(row.get("gate"), life), ended=row.get("ended", ""))
             if "flaps" in row:
                 record.flaps = Flaps(**row["flaps"] | {"times": tuple(row["flaps"]["times"])})
                 record.hush = Hush(**row["hush"])
             elif record.state == "firing":
-                # Written by a version that told everything.
+                # Written by a version that had no silences.
                 record.hush = Hush(announced=True)
             self._records[(row["rule"], entity)] = record
 

@@ -9,6 +9,7 @@ the effect does not, it is told as firing `SETTLE` seconds later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from sentinel.engine.alerts.book import Book, Gate, Record
 from sentinel.engine.alerts.lifecycle import NEVER, Change
@@ -23,7 +24,7 @@ from sentinel.model.rule import RuleDef
 SETTLE = 5.0
 
 
-class Incidents:
+class Inhibition:
     """Which alert is the reason for which."""
 
     def __init__(self, book: Book, beliefs: Beliefs) -> None:
@@ -60,41 +61,38 @@ class Incidents:
         """Seconds from the beginning of an effect until it may be told: the time in which its causes are judged."""
         return self._holds[rule] + SETTLE if rule in self._causes else 0.0
 
-    def pass_on(self, record: Record, change: Change | None, at: float, *, so: bool) -> Change | None:
-        """What a change in an alert's life (None: none) is to people. `so`: its condition is known to be
-        true, it is not only kept."""
+    def inhibit(self, record: Record, change: Change | None, at: float, *, holds: bool) -> tuple[Gate, Change | None]:
+        """What is left of a change in an alert's life (None: none), and what to remember. `holds`: its condition is known to be
+        true, it is not only kept firing."""
         if change is not None and change.new == "resolved":
             old: State = "firing" if record.gate.open else "pending"
-            record.gate = Gate()
-            return Change(old, "resolved", change.reason)
+            return Gate(), Change(old, "resolved", change.reason)
         born = change is not None and change.old == "inactive"
-        if born:
-            record.gate = Gate(not_before=at + self.patience(record.rule))
-        gate = record.gate
+        gate = Gate(not_before=at + self.patience(record.rule)) if born else record.gate
         if record.life.state != "firing" or gate.open:
-            return change
-        if self._held(record, at) or not so:
-            return Change("inactive", "pending", change.reason) if born and change is not None else None
-        gate.open = True
+            return gate, change
+        gate, held = self._held(record, gate, at)
+        if held or not holds:
+            return gate, Change("inactive", "pending", change.reason) if born and change is not None else None
         reason = "cause-ended" if gate.after_cause else change.reason if change is not None else "hold-elapsed"
-        return Change("inactive" if born else "pending", "firing", reason)
+        return replace(gate, open=True), Change("inactive" if born else "pending", "firing", reason)
 
-    def _held(self, record: Record, at: float) -> bool:
-        gate = record.gate
+    def _held(self, record: Record, gate: Gate, at: float) -> tuple[Gate, bool]:
         cause = self.reason_for(record)
         if cause is not None:
-            gate.by, gate.after_cause = (cause.rule, cause.entity), True
-            return True
+            return replace(gate, by=(cause.rule, cause.entity), after_cause=True), True
         if gate.by is not None:
-            gate.by, gate.not_before = None, at + SETTLE
-        due = self.due(record)
-        return due is not None and at < due
+            gate = replace(gate, by=None, not_before=at + SETTLE)
+        return gate, at < self._free_at(record, gate)
 
     def due(self, record: Record) -> float | None:
-        """When an alert that is held back may be told if nothing else happens; None if it is not held or its cause fires."""
+        """When an alert that is held back may notify if nothing else happens; None if it is not held or its cause fires."""
         gate = record.gate
         if record.life.state != "firing" or gate.open or gate.by is not None:
             return None
+        return self._free_at(record, gate)
+
+    def _free_at(self, record: Record, gate: Gate) -> float:
         # A cause whose hold time runs is waited for, but one that never comes to fire holds nothing back for ever.
         awaited = any(True for _ in self._related(record, "pending"))
         return gate.not_before + (self._holds[record.rule] if awaited else 0.0)

@@ -111,11 +111,11 @@ class Hush:
 
 
 def hushed(
-    hush: Hush, change: Change | None, silence: Silence | None, *, fires: bool, so: bool
+    hush: Hush, change: Change | None, silence: Silence | None, *, fires: bool, holds: bool
 ) -> tuple[Hush, Change | None, str | None]:
     """What becomes of a change (None: nothing changed) under a silence (None: there is none): what to remember, the change to
-    tell, and the id of the silence because of which it is not told. `fires`: the alert is open; `so`: its condition is known
-    to be true, it is not only kept.
+    tell, and the id of the silence because of which it is not told. `fires`: the alert is open; `holds`: its condition is known
+    to be true, it is not only kept firing.
 
     An alert that still fires when its silence ends is told then. One that was told is told as over too, within a silence or not.
     """
@@ -126,7 +126,7 @@ def hushed(
     if silence is not None:
         return Hush(silence.id, hush.announced), change, silence.id
     if change is None and hush.by:
-        if not so:
+        if not holds:
             return hush, None, None
         change = Change("firing", "firing", "silence-ended")
     return Hush("", hush.announced or change is not None), change, None

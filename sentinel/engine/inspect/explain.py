@@ -174,10 +174,10 @@ class _Subject:
 def _silent(engine: Engine, record: Record, at: float) -> dict[str, Any]:
     """Why an alert is not told, or not again."""
     out: dict[str, Any] = {}
-    cause = engine.incidents.reason_for(record)
+    cause = engine.inhibition.reason_for(record)
     if record.life.state != "inactive" and cause is not None:
         out["explained_by"] = {"rule": cause.rule, "entity": escape(cause.entity.name), "since": iso(cause.life.since)}
-    due = engine.incidents.due(record)
+    due = engine.inhibition.due(record)
     if due is not None and due > at:
         out["held_until"] = iso(due)
     one = engine.silences.covering(record.rule, record.entity, at)

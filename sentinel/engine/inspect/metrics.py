@@ -153,10 +153,10 @@ def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
     firing: list[Row] = []
     for record in engine.book.open():
         rule = rules[record.rule]
-        severity = rule.severity_of(record.told.cause)
+        severity = rule.severity_of(record.notice.cause)
         counts[rule.id, severity, record.state] = counts.get((rule.id, severity, record.state), 0) + 1
         if record.state == "firing" and len(firing) < MOST_ROWS:
-            cause = record.told.cause.id if record.told.cause is not None else ""
+            cause = record.notice.cause.id if record.notice.cause is not None else ""
             labels = (rule.id, severity, record.entity.scope, _name(record.entity), cause, _yes(bool(record.hush.by)))
             firing.append((labels, 1))
     yield Family(ALERTS, tuple(counts.items()))

@@ -84,7 +84,7 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
         standing = transition_to_dict(engine.standing(compiled, record))
         standing |= {"since": iso(record.life.since), "title": compiled.rule.title}
         if record.state == "firing":
-            effects = (r for r in engine.incidents.effects_of(record) if r.life.state == "firing")
+            effects = (r for r in engine.inhibition.effects_of(record) if r.life.state == "firing")
             standing["effects"] = [{"rule": r.rule, "entity": escape(r.entity.name), "told": r.gate.open} for r in effects]
         out.append(standing)
     return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
@@ -139,7 +139,7 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
 
 def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
     """The entities that a rule judges."""
-    return engine.agenda.entities(compiled)
+    return engine.worklist.entities(compiled)
 
 
 def rules(engine: Engine) -> list[dict[str, Any]]:

@@ -272,7 +272,7 @@ def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_inc
     assert (fallback.state, fallback.gate.by) == ("pending", ("gpu-reset", CARD))
     # Another card's death would explain nothing.
     engine.beliefs.log.remove(CARD)
-    assert not list(engine.incidents.effects_of(engine.book.record("gpu-reset", CARD)))
+    assert not list(engine.inhibition.effects_of(engine.book.record("gpu-reset", CARD)))
 
 
 FAULTED = "Memory access fault by GPU node-1 (Agent handle: 0x5) on address 0x7. Reason: gone.\n"

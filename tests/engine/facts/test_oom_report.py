@@ -89,7 +89,7 @@ def story(rules: RuleSet, *readings: Reading) -> dict[str, str]:
         engine.step(reading)
     engine.step(Tick(EPOCH + 60))
     return {
-        r.entity.name: r.told.summary + "\n" + (r.told.cause.text if r.told.cause else "")
+        r.entity.name: r.notice.summary + "\n" + (r.notice.cause.text if r.notice.cause else "")
         for r in engine.book.open()
         if r.rule == "load-oom"
     }

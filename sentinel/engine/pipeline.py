@@ -1,0 +1,131 @@
+"""From a verdict to a transition, stage by stage. The only place that changes an alert's record. Pure, time is an argument.
+
+=======  =======================================================================  =======================================
+stage    what it decides                                                          where it stands
+=======  =======================================================================  =======================================
+advance  pending, firing, resolved: the alert's own life                          alerts/lifecycle.py
+inhibit  an effect waits while a rule that inhibits it fires, or may yet fire      alerts/inhibition.py
+write    summary, cause, fixes and evidence; a cause found later notifies again   rules/evaluate.py (`conclude`)
+damp     an alert that comes and goes notifies once, as flapping                  alerts/flapping.py
+silence  what people asked not to hear is kept, and marked                        alerts/silences.py
+render   the transition, complete: a sink needs nothing else                      here
+store    transition and state in one transaction                                  daemon/consumer.py, history/
+deliver  to each sink in order, none lost                                         sinks/outbox.py
+=======  =======================================================================  =======================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sentinel.engine.alerts import flapping
+from sentinel.engine.alerts.book import Notice, Record
+from sentinel.engine.alerts.inhibition import Inhibition
+from sentinel.engine.alerts.lifecycle import Change, Life, Observation, advance
+from sentinel.engine.alerts.silences import Silences, hushed
+from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.rules.evaluate import Finding, conclude
+from sentinel.engine.rules.ruleset import CompiledRule
+from sentinel.engine.worklist import Worklist, timing
+from sentinel.model.alert import Transition, Verdict
+
+_DOCS = "https://github.com/ggml-org/llama.cpp"
+
+
+class Pipeline:
+    """Takes verdicts, changes records, gives the transitions that notify."""
+
+    def __init__(self, state: Beliefs, inhibition: Inhibition, silences: Silences, worklist: Worklist) -> None:
+        self._state = state
+        self._inhibition = inhibition
+        self._silences = silences
+        self._worklist = worklist
+
+    def process(self, compiled: CompiledRule, record: Record, finding: Finding, at: float) -> tuple[Transition, ...]:
+        """All stages for one verdict."""
+        before = record.life
+        change = self._advance(compiled, record, finding, at)
+        holds = finding.verdict is Verdict.MATCH and record.life.clear_since is None
+        record.gate, change = self._inhibition.inhibit(record, change, at, holds=holds)
+        self._worklist.wake(record, at)
+        change = self._write(compiled, record, finding, change)
+        return self.notify(compiled, record, change, before, at, holds=holds)
+
+    def notify(
+        self, compiled: CompiledRule, record: Record, change: Change | None, before: Life, at: float, *, holds: bool
+    ) -> tuple[Transition, ...]:
+        """The stages from damping on. `holds`: the condition is true at this moment, the alert is not only kept firing."""
+        record.flaps, change = flapping.counted(record.flaps, change, before, record.life, at)
+        silence = self._silences.covering(record.rule, record.entity, at)
+        record.hush, change, silenced = hushed(record.hush, change, silence, fires=record.state == "firing", holds=holds)
+        if change is None:
+            return ()
+        if change.new == "resolved":
+            record.ended = change.reason
+        return (replace(self._render(compiled, record, change, at), silenced=silenced),)
+
+    def standing(self, compiled: CompiledRule, record: Record) -> Transition:
+        """An open alert as it stands, in the form of a transition."""
+        state = record.state
+        standing = self._render(compiled, record, Change(state, state, "standing"), record.life.since)
+        return replace(standing, silenced=record.hush.by or None if state == "firing" else None)
+
+    def _advance(self, compiled: CompiledRule, record: Record, finding: Finding, at: float) -> Change | None:
+        run = self._state.runs.get(record.entity)
+        gone = run is not None and run.gone and not compiled.rule.outlives_server
+        old = record.life.state
+        seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
+        record.life, change = advance(record.life, seen, timing(compiled, record))
+        if record.life.state != old:
+            for effect in self._inhibition.effects_of(record):
+                self._worklist.mark(effect.rule, effect.entity)
+        return change
+
+    def _write(self, compiled: CompiledRule, record: Record, finding: Finding, change: Change | None) -> Change | None:
+        """The text of what begins; that of a firing alert is kept true, and a cause that is new in this episode notifies."""
+        if change is not None:
+            if change.new in ("pending", "firing"):
+                self._conclude(compiled, record, finding, anew=change.new == "firing")
+            return change
+        if record.state != "firing" or finding.verdict is not Verdict.MATCH:
+            return None
+        before = record.notice.causes
+        self._conclude(compiled, record, finding, anew=False)
+        if record.notice.causes == before or self._inhibition.reason_for(record) is not None:
+            return None
+        return Change("firing", "firing", "cause-found")
+
+    def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
+        """`anew`: an episode begins, of which no cause was reported yet."""
+        conclusion = conclude(compiled, record.entity, finding, self._state)
+        known = () if anew else record.notice.causes
+        causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)
+        run = self._state.runs.get(record.entity)
+        pid = run.pid if run is not None else 0
+        record.notice = Notice(conclusion.summary, conclusion.cause, conclusion.fixes, conclusion.evidence, pid, causes)
+
+    def _render(self, compiled: CompiledRule, record: Record, change: Change, at: float) -> Transition:
+        rule, notice = compiled.rule, record.notice
+        over = change.new == "resolved"
+        cause = self._inhibition.reason_for(record)
+        return Transition(
+            at=at,
+            rule=rule.id,
+            state=change.new,
+            previous=change.old,
+            reason=change.reason,
+            severity=rule.severity_of(notice.cause),
+            entity=record.entity,
+            fingerprint=compiled.fingerprint(record.entity),
+            summary=notice.summary,
+            cause=notice.cause,
+            fixes=() if over else notice.fixes,
+            evidence=notice.evidence,
+            message_id=rule.message_id,
+            title=rule.title,
+            since=None if over else record.life.since,
+            pid=notice.pid,
+            documentation=rule.references[0] if rule.references else _DOCS,
+            explained_by=None if over or cause is None else cause.rule,
+            flapping=record.flaps.since is not None,
+        )
