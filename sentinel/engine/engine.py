@@ -186,7 +186,7 @@ class Engine:
             if entity is not reading.entity and (entity, reading.kind) not in self.beliefs.heard:
                 # A router prints its children's lines: their logs are read with its own.
                 self.beliefs.heard.add((entity, reading.kind))
-                self.agenda.mark_entity(entity)
+                self.worklist.mark_entity(entity)
             happened = self._stamps.time_of(reading, match)
             if definition.starts_run:
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.

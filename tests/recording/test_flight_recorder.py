@@ -134,7 +134,7 @@ def parts(thing: Any) -> Any:
         return [parts(item) for item in thing]
     slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
     held = {**{name: getattr(thing, name) for name in slots}, **getattr(thing, "__dict__", {})}
-    if type(thing).__name__ == "Agenda":
+    if type(thing).__name__ == "Worklist":
         # A heap is the same whatever the order of its entries, and however often one is in it.
         held["_timers"] = set(held["_timers"])
     if type(thing).__name__ == "FactStore":
