@@ -419,7 +419,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
         "log",
         None,
         "why the present run did not start: arguments, model, kv-cache, memory, file, split, port, projector, draft, download, "
-        "template, http or program; not known where it did not say",
+        "template, http, router or program; not known where it did not say",
         _LOG,
     ),
     ("server.preset", "text", "", "daemon", None, "the preset that a router started it for; not known of other servers", _LOG),
