@@ -223,7 +223,10 @@ class _Requests(msgspec.Struct, forbid_unknown_fields=True):
     failed_at: Number
     ended_ill: list[int]
     perhaps: int
+    begun: list[int]
+    busy: list[int]
     given_up: int
+    never_begun: int
     worked_at: Number
     shows_progress: bool
 

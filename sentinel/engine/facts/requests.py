@@ -48,11 +48,11 @@ CLIENTS_GIVE_UP = EventDef(
     name="clients_give_up",
     source="llama-server",
     patterns=(),
-    fields={"in_a_row": "int", "silent_seconds": "float", "shows_progress": "flag"},
+    fields={"in_a_row": "int", "never_begun": "int", "silent_seconds": "float", "shows_progress": "flag"},
     help=(
         "A client gave up while nothing was begun, finished or generated since the client before it did; silent_seconds since "
-        "the last line about any work; shows_progress: this build prints how far a long request has come. in_a_row is 0 once "
-        "after work."
+        "the last line about any work; shows_progress: this build prints how far a long request has come; never_begun: how "
+        "many of them in a row were not begun although no slot worked. in_a_row is 0 once after work."
     ),
 )
 DERIVED = (PROMPT_TURN, REQUEST_OUTCOME, CLIENTS_GIVE_UP)
@@ -76,6 +76,10 @@ TAKEN = frozenset(
         "prompt_progress",
         "prompt_advanced",
         "generation_progress",
+        # not of requests: a server that loads, sleeps or wakes begins none
+        "model_loading",
+        "slots_initialized",
+        "server_woke",
     }
 )
 _FAILED = frozenset({"request_failed", "request_overflow", "batch_overflow", "pool_request_failed", "answer_failed"})
@@ -120,8 +124,12 @@ class _Server:
     failed_at: float = 0.0
     ended_ill: deque[int] = field(default_factory=lambda: deque(maxlen=64))
     perhaps: int = -1
-    #: clients that gave up since the last work, and when that was
+    #: tasks that were begun, and those of them that a slot still works on
+    begun: deque[int] = field(default_factory=lambda: deque(maxlen=64))
+    busy: deque[int] = field(default_factory=lambda: deque(maxlen=64))
+    #: clients that gave up since the last work, those in a row that were never begun in an idle server, and when that work was
     given_up: int = 0
+    never_begun: int = 0
     worked_at: float = -1.0
     shows_progress: bool = False
 
@@ -141,14 +149,16 @@ class Requests:
         server = self._servers.setdefault(entity, _Server())
         out: list[tuple[str, dict[str, Value]]] = []
         if name in _WORK:
-            if server.given_up >= 2:
+            if server.given_up:
                 out.append((CLIENTS_GIVE_UP.name, {"in_a_row": 0}))
-            server.given_up, server.worked_at = 0, at
+            server.given_up, server.never_begun, server.worked_at = 0, 0, at
             server.shows_progress |= name in ("prompt_progress", "generation_progress")
         if name in _FAILED:
             out += _failed(server, name, fields, at)
         elif name == "request_cancelled":
             out += _cancelled(server, _number(fields, "task"), at)
+        elif name in ("model_loading", "slots_initialized", "server_woke"):
+            server.busy.clear()
         else:
             out += _worked(server, name, fields)
         return out
@@ -161,11 +171,7 @@ class Requests:
     def dump(self) -> list[list[Any]]:
         """Plain data for a snapshot."""
         return [
-            [
-                e.scope,
-                e.name,
-                {**asdict(s), "slots": [[n, asdict(x)] for n, x in s.slots.items()], "ended_ill": list(s.ended_ill)},
-            ]
+            [e.scope, e.name, asdict(s) | {"slots": [[n, asdict(x)] for n, x in s.slots.items()], **_lists(s)}]
             for e, s in self._servers.items()
         ]
 
@@ -173,8 +179,15 @@ class Requests:
         """Take back what `dump` gave."""
         for scope, name, data in rows:
             slots = {int(number): _Slot(**kept) for number, kept in data["slots"]}
-            ended = deque((int(task) for task in data["ended_ill"]), maxlen=64)
-            self._servers[Entity(scope, name)] = _Server(**{**data, "slots": slots, "ended_ill": ended})
+            tasks = {key: deque((int(task) for task in data[key]), maxlen=64) for key in _TASKS}
+            self._servers[Entity(scope, name)] = _Server(**{**data, "slots": slots, **tasks})
+
+
+_TASKS = ("ended_ill", "begun", "busy")
+
+
+def _lists(server: _Server) -> dict[str, list[int]]:
+    return {key: [*getattr(server, key)] for key in _TASKS}
 
 
 def _number(fields: Mapping[str, Value], key: str, default: int = -1) -> int:
@@ -221,8 +234,13 @@ def _cancelled(server: _Server, task: int, at: float) -> Iterable[tuple[str, dic
         # no line about work was ever seen: at -lv 2 none is printed, and their absence says nothing
         return ()
     server.given_up += 1
-    silent = round(max(0.0, at - server.worked_at), 1)
-    said: dict[str, Value] = {"in_a_row": server.given_up, "silent_seconds": silent, "shows_progress": server.shows_progress}
+    server.never_begun = server.never_begun + 1 if task not in server.begun and not server.busy else 0
+    said: dict[str, Value] = {
+        "in_a_row": server.given_up,
+        "never_begun": server.never_begun,
+        "silent_seconds": round(max(0.0, at - server.worked_at), 1),
+        "shows_progress": server.shows_progress,
+    }
     return ((CLIENTS_GIVE_UP.name, said),)
 
 
@@ -245,6 +263,8 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             if slot.task != -1:
                 slot = server.slots[number] = _Slot()
             slot.task = task
+            server.begun.append(task)
+            server.busy.append(task)
             return _confirmed(server, task)
         case "full_reprocessing":
             slot.forced = True
@@ -257,6 +277,8 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             return [*_succeeded(server), *_over(server, number)]
         case "request_finished":
             slot.held = _number(fields, "n_tokens")
+            if task in server.busy:
+                server.busy.remove(task)
             out = list(_confirmed(server, task))
             if task not in server.ended_ill:
                 server.perhaps = task
