@@ -98,7 +98,7 @@ def write(table: Mapping[str, Device]) -> str:
 
 
 def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> dict[str, Device] | None:
-    """The table with what one line says of one device; None where it says nothing new."""
+    """The table with what one line says of one device; None where it is no GPU of this machine."""
     if event == "gpu_device":
         name = f"{_api(fields)}{fields['number']}"
     else:
@@ -125,7 +125,7 @@ def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> 
     memory = max(known.memory, _size(fields.get("memory")), _size(fields.get("total")))
     weights = max(known.weights, _size(fields.get("size"))) if event == "gpu_weights" else known.weights
     found = replace(known, description=description, integrated=integrated, memory=memory, weights=weights)
-    return None if found == table.get(name) else {**table, name: found}
+    return {**table, name: found}
 
 
 def _api(fields: Mapping[str, Value]) -> str:
@@ -155,6 +155,7 @@ def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
     wanted = {name: device for name, device in real.items() if name not in unwanted}
     values: dict[str, Value | Unknown] = {
         "server.gpus_listed": len(table),
+        "server.gpus_integrated": bool(table) and all(device.integrated for device in table.values()),
         "server.gpu_unwanted": ", ".join(f"{name} ({device.description})" for name, device in unwanted.items()),
         "server.gpu_unwanted_integrated": bool(integrated),
         "server.gpu_unwanted_bytes": sum(device.weights for device in unwanted.values()),
