@@ -1,4 +1,4 @@
-"""What a command line asks for, as the arithmetic of `sizing` takes it. A value that llama-server would refuse is Unknown."""
+"""What a command line asks for, as the arithmetic of `memory/` takes it. A value that llama-server would refuse is Unknown."""
 
 from __future__ import annotations
 
@@ -92,7 +92,6 @@ def settings_of(asked: Requested, build: Takes, projector_bytes: int = 0) -> Set
         fit=_has(build, "--fit") and asked.text("fit", "on").lower() not in _OFF,
         fit_target_mib=numbers["fit_target"],
         fit_ctx=numbers["fit_ctx"],
-        embeddings=asked.flag("embeddings"),
         mmproj_bytes=projector_bytes,
         mmproj_offload=asked.on("mmproj_offload", default=True),
         repack=asked.on("repack", default=True),

@@ -97,7 +97,6 @@ class Settings:
     fit_target_mib: int = 1024
     #: --fit-ctx, the least context that --fit chooses
     fit_ctx: int = 4096
-    embeddings: bool = False
     #: size of the --mmproj file in bytes, and whether it goes to the first device
     mmproj_bytes: int = 0
     mmproj_offload: bool = True

@@ -26,11 +26,10 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """`ctx` and `ctx_per_slot` in tokens, `gpu_layers` as llama.cpp counts them (the output layer is one)."""
+    """`ctx` in tokens, `gpu_layers` as llama.cpp counts them (the output layer is one)."""
 
     items: tuple[Item, ...]
     ctx: int = 0
-    ctx_per_slot: int = 0
     gpu_layers: int = 0
     notes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -141,7 +140,6 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
     return Footprint(
         tuple(items),
         ctx.total if isinstance(ctx, Context) else 0,
-        ctx.per_slot if isinstance(ctx, Context) else 0,
         on_gpu,
         tuple(notes),
         tuple(missing),

@@ -27,11 +27,6 @@ class Context:
     slots: int
     ubatch: int
 
-    @property
-    def per_slot(self) -> int:
-        """What one request can have (tools/server: the whole pool where it is one)."""
-        return self.per_stream
-
     def window(self, tokens: int, *, full: bool = False) -> int:
         """Cells of a cache with a sliding window (src/llama-kv-cache-iswa.cpp)."""
         sequences = self.slots if self.streams == 1 else 1

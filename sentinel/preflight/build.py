@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sentinel.llama.builds import build_of
 from sentinel.llama.flags import PRINT_AND_EXIT, WITH_EFFECT, takes
+from sentinel.llama.words import words
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.command import Command
@@ -84,9 +85,9 @@ def ask(command: Command) -> Build:
         return unasked(command)
     backends = backends_beside(command.binary)
     program, env = str(command.binary), quiet(command.env)
-    words = _harmless(command.argv[1:])
+    given = _harmless(command.argv)
     asked = [
-        (program, *(word for _, word in words), "--version"),
+        (program, *(word for _, word in given), "--version"),
         (program, "--help"),
         (program, "--list-devices"),
         (program, "--version"),
@@ -109,7 +110,7 @@ def ask(command: Command) -> Build:
         deprecated,
         parse_devices(listed[1]) if not isinstance(listed, Unknown) else listed,
         backends,
-        _refusals(command, words, whole, flags),
+        _refusals(command, given, whole, flags),
         _is_split(command.binary),
     )
 
@@ -156,33 +157,33 @@ def parse_help(text: str) -> tuple[Mapping[str, bool], frozenset[str]]:
 
 
 def _refusals(
-    command: Command, words: list[tuple[int, str]], first: tuple[int, str] | Unknown, flags: Mapping[str, bool] | Unknown
+    command: Command, given: list[tuple[int, str]], first: tuple[int, str] | Unknown, flags: Mapping[str, bool] | Unknown
 ) -> tuple[Refusal, ...]:
     """Every flag of the command line that the program refuses, in its own words: it reads them all, then ends at --version."""
     env, found, said = quiet(command.env), list[Refusal](), first
     while not isinstance(said, Unknown) and said[0] != 0 and len(found) < _MOST_REFUSALS:
-        one = _refusal(said[1], words)
+        one = _refusal(said[1], given)
         if one is None:
             break
         found.append(one)
         if one.at < 0:
             env.pop(one.flag, None)
         else:
-            words = _less(words, one, flags)
-        said = run([str(command.binary), *(word for _, word in words), "--version"], env, command.folder)
+            given = _less(given, one, flags)
+        said = run([str(command.binary), *(word for _, word in given), "--version"], env, command.folder)
     return tuple(found)
 
 
-def _less(words: list[tuple[int, str]], one: Refusal, flags: Mapping[str, bool] | Unknown) -> list[tuple[int, str]]:
+def _less(given: list[tuple[int, str]], one: Refusal, flags: Mapping[str, bool] | Unknown) -> list[tuple[int, str]]:
     """The words without the refused flag and, unless that is a flag itself, what it took or should have taken for its value."""
-    index = next(i for i, (at, _) in enumerate(words) if at == one.at)
-    after = words[index + 1][1] if index + 1 < len(words) else "-"
+    index = next(i for i, (at, _) in enumerate(given) if at == one.at)
+    after = given[index + 1][1] if index + 1 < len(given) else "-"
     known = flags if not isinstance(flags, Unknown) else {}
-    takes = known.get(one.flag, not after.startswith("-"))
-    return words[:index] + words[index + (2 if takes and after not in known and after != "-" else 1) :]
+    has_value = known.get(one.flag, not after.startswith("-"))
+    return given[:index] + given[index + (2 if has_value and after not in known and after != "-" else 1) :]
 
 
-def _refusal(text: str, words: Sequence[tuple[int, str]]) -> Refusal | None:
+def _refusal(text: str, given: Sequence[tuple[int, str]]) -> Refusal | None:
     match = _INVALID.search(text)
     if match is not None:
         flag, said = match[1], "it does not know this argument"
@@ -194,21 +195,16 @@ def _refusal(text: str, words: Sequence[tuple[int, str]]) -> Refusal | None:
         if match[1] != "argument":
             return Refusal(clean(flag)[:80], clean(said)[:200])
     said = {"stoi": "it is no whole number", "stof": "it is no number"}.get(said, said)
-    spelled = [at for at, word in words if word == flag or (word.startswith("--") and word.replace("_", "-") == flag)]
+    spelled = [at for at, word in given if word == flag or (word.startswith("--") and word.replace("_", "-") == flag)]
     return Refusal(clean(flag)[:80], clean(said)[:200], spelled[-1 if match.re is _HANDLING else 0]) if spelled else None
 
 
-def _harmless(words: Sequence[str]) -> list[tuple[int, str]]:
-    """The words with their places (1 is the first), without those whose reading has an effect."""
-    kept, at = [], 0
-    while at < len(words):
-        if words[at].replace("_", "-") in WITH_EFFECT:
-            at += 2
-        elif words[at] in PRINT_AND_EXIT:
-            at += 1
-        else:
-            kept.append((at + 1, words[at]))
-            at += 1
+def _harmless(argv: Sequence[str]) -> list[tuple[int, str]]:
+    """The words behind the program with their places, without those whose reading has an effect."""
+    kept = []
+    for word in words(argv):
+        if word.flag not in WITH_EFFECT | PRINT_AND_EXIT:
+            kept += list(enumerate((argv[word.at], *word.values), word.at))
     return kept
 
 

@@ -123,6 +123,13 @@ def test_the_environment_counts_and_the_command_line_overrides_it() -> None:
         ({"LLAMA_ARG_MLOCK": "off"}, "mlock_requested", False),
         ({"LLAMA_ARG_MMAP": "false"}, "mmap_requested", False),
         ({"LLAMA_ARG_NO_MMAP": ""}, "mmap_requested", False),
+        # no name turns --mlock off, so no variable does
+        ({"LLAMA_ARG_NO_MLOCK": "", "LLAMA_ARG_MLOCK": "1"}, "mlock_requested", True),
+        ({"LLAMA_ARG_DIO": "1"}, "mmap_requested", False),
+        ({"LLAMA_ARG_DIO": "0"}, "mmap_requested", True),
+        ({"LLAMA_ARG_KV_UNIFIED_PER_SLOT": "4096"}, "ctx_slot_limit", 4096),
+        # the name that a newer build reads overrides the older one
+        ({"LLAMA_LOG_FILE": "/old", "LLAMA_ARG_LOG_FILE": "/new"}, "log_file", "/new"),
         ({"LLAMA_ARG_LOAD_MODE": "mlock"}, "mlock_requested", True),
         ({"LLAMA_ARG_CONTEXT_SHIFT": "on"}, "context_shift_requested", True),
         ({"LLAMA_ARG_CPU_MOE": "true"}, "experts_on_cpu", True),

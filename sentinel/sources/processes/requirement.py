@@ -1,4 +1,4 @@
-"""What a server's flags and its model's header say about the memory it will need, brought to the arithmetic of `sizing`."""
+"""What a server's flags and its model's header say about the memory it will need, brought to the arithmetic of `memory/`."""
 
 from __future__ import annotations
 
