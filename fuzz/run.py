@@ -14,6 +14,7 @@ import faulthandler
 import signal
 import sys
 import time
+import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.problem import Problem
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
 from sentinel.rulefiles.files import load_paths, read, shipped
+from sentinel.rulefiles.kinds import beside
+from sentinel.rulefiles.library import is_library
 from sentinel.rulefiles.load import DERIVED, load, load_events, load_rules
 from sentinel.rulefiles.testing.runner import run_case
 from sentinel.rulefiles.toml.document import placed
@@ -146,8 +149,9 @@ def rule_files(count: int, seed: int) -> Campaign:
         kind, data = mutator.rule_file(mutator.shorter(text))
         with campaign.one(kind, data):
             if is_rule:
-                compiled, _, problems = load_rules({file: data}, events)
-                problems = placed(problems, {file: data})
+                files = {**_company(file, rules), file: data}
+                compiled, _, problems = load_rules(files, events)
+                problems = placed(problems, files)
                 for one in compiled:
                     campaign.accepted += 1
                     case = next((c for c in one.rule.tests if c.at <= _LONGEST_TEST), None)
@@ -160,6 +164,13 @@ def rule_files(count: int, seed: int) -> Campaign:
             told(problems)
     campaign.end()
     return campaign
+
+
+def _company(file: str, rules: dict[str, bytes]) -> dict[str, bytes]:
+    """What a rule file stands among: what all rules share, and its tests, or the rule that they are of."""
+    shared = {other: data for other, data in rules.items() if is_library(tomllib.loads(data.decode()))}
+    other = beside(file)
+    return shared | ({other: rules[other]} if other in rules else {})
 
 
 def told(problems: list[Problem]) -> None:

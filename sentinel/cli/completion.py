@@ -15,6 +15,7 @@ from typing import Any
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, parser
 from sentinel.rulefiles.files import shipped
+from sentinel.rulefiles.kinds import of_tests
 
 #: What no shell does anything with. A name that begins with a dash would be an option.
 _PLAIN = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_.:@%+/-]*")
@@ -66,7 +67,7 @@ def names(kind: str) -> Iterator[str]:
         _, answer = client.get(path)
     except client.DaemonUnreachable:
         if kind == "rules":
-            yield from (path.stem for path in shipped().glob("*.toml"))
+            yield from (path.stem for path in shipped().glob("*.toml") if not of_tests(str(path)))
     for row in answer.get(rows, ()):
         if _PLAIN.fullmatch(str(row[key])):
             yield str(row[key])

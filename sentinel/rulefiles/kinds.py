@@ -94,7 +94,7 @@ def sorted_out(files: Mapping[str, bytes], *, tests: bool) -> SortedOut:
     for file in files:
         if tests and file.endswith(TESTS) and beside(file) not in files:
             what = f"holds tests of '{beside(file).rpartition('/')[2]}', and there is no such file beside it"
-            out.problems.append(Problem(file, "", what))
+            out.problems.append(Problem(file, "", what, "warning"))
     return out
 
 

@@ -106,6 +106,7 @@ def test_a_hold_that_is_never_over_removes_the_alert_and_a_new_rule_adds_its_own
     mine = mine.replace('id = "cpu-fallback"', 'id = "mine"').replace('for = "3600s"', 'for = "1s"')
     mine = re.sub(r'message_id = "\w+"', 'message_id = "0123456789abcdef0123456789abcdef"', mine)
     (rules / "mine.toml").write_text(mine, encoding="utf-8")
+    shutil.copy(rules / "cpu-fallback.test.toml", rules / "mine.test.toml")
     assert main(["replay", str(incident), "--diff", str(rules), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     removed = [r["before"]["state"] for r in rows if r["difference"] == "removed"]

@@ -235,7 +235,7 @@ def test_a_mistake_in_them_is_told_of_their_file_with_its_line(events: dict[str,
 
 def test_tests_of_nothing_are_told(events: dict[str, bytes]) -> None:
     (problem,) = loaded({"r.toml": GOOD, "other.test.toml": TESTS}, events)[1]
-    assert str(problem) == "other.test.toml: holds tests of 'other.toml', and there is no such file beside it"
+    assert str(problem) == "other.test.toml: warning: holds tests of 'other.toml', and there is no such file beside it"
 
 
 def test_an_override_has_tests_beside_it_too(events: dict[str, bytes]) -> None:

@@ -285,6 +285,7 @@ def test_what_is_in_a_drop_in_folder_and_no_file_is_told_and_not_waited_for(mach
 def test_a_named_rule_stands_among_the_shipped_ones_and_takes_the_place_of_its_namesake(tmp_path: Path, ruleset: RuleSet) -> None:
     mine = (shipped() / "cpu-fallback.toml").read_text().replace('severity = "critical"', 'severity = "info"')
     (tmp_path / "my-copy.toml").write_text(mine)
+    shutil.copy(shipped() / "cpu-fallback.test.toml", tmp_path / "my-copy.test.toml")
     (tmp_path / "new.toml").write_text(text_of(Switch("new", "server.slots_requested", explains=("cpu-fallback",))))
     found = load_given([tmp_path])
     assert found.ruleset is not None, told(found)
@@ -295,6 +296,7 @@ def test_a_named_rule_stands_among_the_shipped_ones_and_takes_the_place_of_its_n
 def test_a_copy_of_the_shipped_folder_stands_alone(tmp_path: Path, ruleset: RuleSet) -> None:
     shutil.copytree(shipped(), tmp_path / "copy")
     (tmp_path / "copy/routing-noise.toml").unlink()
+    (tmp_path / "copy/routing-noise.test.toml").unlink()
     found = load_given([tmp_path / "copy"])
     assert found.ruleset is not None, told(found)
     assert found.ruleset.rules.keys() == ruleset.rules.keys() - {"routing-noise"}

@@ -174,15 +174,19 @@ class _Scanner:
         keys = prefix + parts
         statement.keys = keys
         line = statement.first
-        for length in range(len(prefix) + 1, len(keys) + 1):
-            self._out.lines.setdefault(keys[:length], line)
-        # A signal's name with its dots, quoted or not, is one key to whoever reads it.
-        self._out.lines.setdefault((*prefix, ".".join(parts)), line)
+        self._place(prefix, keys)
         if keys in self._said:
             self._flaw(line, keys, f"is there twice; first on line {self._said[keys]}")
         self._said.setdefault(keys, line)
         self._equals(keys)
         self._value(keys)
+
+    def _place(self, prefix: Keys, keys: Keys) -> None:
+        line = self._line()
+        for length in range(len(prefix) + 1, len(keys) + 1):
+            self._out.lines.setdefault(keys[:length], line)
+        # A signal's name with its dots, quoted or not, is one key to whoever reads it.
+        self._out.lines.setdefault((*prefix, ".".join(map(str, keys[len(prefix) :]))), line)
 
     def _equals(self, keys: Keys) -> None:
         if self._take("="):
@@ -261,6 +265,7 @@ class _Scanner:
             return
         while True:
             inner = keys + self._key()
+            self._place(keys, inner)
             if inner in self._said:
                 self._flaw(self._line(), inner, "is there twice in one table")
             self._said.setdefault(inner, self._line())

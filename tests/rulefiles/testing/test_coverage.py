@@ -41,15 +41,16 @@ def _asked(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, li
 
 def test_a_cause_that_no_test_names_is_listed_with_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also where the cause is told in a test that does not say so: nobody would notice another one."""
-    text = (shipped() / "memory-thrash.toml").read_text()
-    mine = tmp_path / "memory-thrash.toml"
-    mine.write_text(text)
+    mine, tests = tmp_path / "memory-thrash.toml", tmp_path / "memory-thrash.test.toml"
+    mine.write_bytes((shipped() / mine.name).read_bytes())
+    text = (shipped() / tests.name).read_text()
+    tests.write_text(text)
     assert _asked(str(mine), capsys=capsys)[0] == 0
 
-    rules, _ = load_paths([mine])
+    rules, _ = load_paths([mine, tests])
     assert rules is not None
     cause = rules.rules["memory-thrash"].rule.causes[0].id
-    mine.write_text(text.replace(f', cause = "{cause}"', ""))
+    tests.write_text(text.replace(f', cause = "{cause}"', "").replace(f'\ncause = "{cause}"', ""))
     code, told = _asked(str(mine), capsys=capsys)
     assert code == 2
     assert any(line.startswith(f"{mine}: cause '{cause}': no passing test expects it") for line in told)

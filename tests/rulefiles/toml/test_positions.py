@@ -39,7 +39,10 @@ def test_every_key_of_every_shipped_file_has_its_place() -> None:
     assert len(rules) > 10
     for file, data in {**rules, **event_files}.items():
         there = outline(data.decode())
-        assert set(there.lines) == set(paths(tomllib.loads(data.decode()))), file
+        keys = set(paths(tomllib.loads(data.decode())))
+        # A signal's name without quotes is found as one key, too.
+        as_one = {(*key[:i], ".".join(map(str, key[i:]))) for key in keys for i in range(len(key) - 1)}
+        assert keys <= set(there.lines) <= keys | as_one, file
         assert there.flaws == [], file
 
 
