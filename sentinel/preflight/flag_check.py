@@ -48,15 +48,17 @@ def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterato
         return
     ranges: dict[str, BuildRange] = {}
     for word in found:
+        option = OPTION.get(word.flag)
         flag = clean(word.flag)
         if word.assigned is not None:
             yield Why("flag-rejected", f"{flag!r:.80}: llama-server takes a value as a word of its own, not behind '='", "fails")
         elif not word.is_flag:
             yield Why("flag-rejected", f"{flag!r:.80} is no flag: llama-server takes no other words", "fails")
-        elif word.flag not in OPTION:
+        elif option is None:
             yield Why("flag-unknown", f"{_not_known(flag, build)}{did_you_mean(flag, OPTION)}", "unknown")
         elif builds := possible(word.flag, len(word.values)):
-            ranges[word.flag] = builds
+            bare = " without a value" if option.may_stand_alone and not word.values else ""
+            ranges[f"{word.flag}{bare}"] = builds
     if build.number is not None and build.number > NEWEST:
         return
     if common(ranges.values()) is None:
