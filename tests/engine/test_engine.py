@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -188,23 +189,19 @@ def test_another_process_of_the_same_number_is_not_the_victim(ruleset: RuleSet) 
 
 
 def test_a_rule_that_raises_is_unhealthy_and_the_others_go_on(tmp_path: Path) -> None:
-    bad = (
-        (shipped() / "routing-noise.toml")
-        .read_text()
+    folder = shutil.copytree(shipped(), tmp_path / "rules")
+    bad = folder / "routing-noise.toml"
+    bad.write_text(
+        bad.read_text()
         .replace("[check]\n", '[check]\nbroken = "server.model_path.matches(server.model_arch)"\n')
         .replace('when = "', 'when = "broken && ', 1)
     )
-    (tmp_path / "routing-noise.toml").write_text(bad)
-    for path in shipped().glob("*.toml"):
-        # The one that fires, what it points to, and what both share.
-        if path.name.partition(".")[0] in ("cpu-fallback", "slow-attention", "bases") or path.name == "routing-noise.test.toml":
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    rules, problems = load_paths([tmp_path])
+    rules, problems = load_paths([folder])
     assert rules is not None, problems
     engine = Engine(rules)
     feed(engine, [*fallback_story(), samples(3, {"server.model_path": "x", "server.model_arch": "(("})])
     assert "routing-noise" in engine.unhealthy
-    assert [r.rule for r in engine.book.open()] == ["cpu-fallback"]
+    assert "cpu-fallback" in [r.rule for r in engine.book.open()]
 
 
 def test_a_checkpoint_goes_on_where_it_was_and_tells_nothing_twice(ruleset: RuleSet) -> None:
