@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import json
 import signal
-import sys
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +18,37 @@ from sentinel.api.routes import Query
 from sentinel.api.server import ApiServer
 from sentinel.api.silence_handlers import Silencing
 from sentinel.api.socket import SocketInUse
-from sentinel.daemon import systemd
+from sentinel.daemon import systemd, wiring
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.config import Config
 from sentinel.daemon.consumer import Consumer
+from sentinel.daemon.housekeeping import Housekeeping
 from sentinel.daemon.inbox import Inbox
+from sentinel.daemon.kernel_watch import KernelWatch
 from sentinel.daemon.log_followers import Logs
-from sentinel.daemon.malloc import give_back
-from sentinel.daemon.override_drift import Upgrades
-from sentinel.daemon.polled_sources import SOURCES
 from sentinel.daemon.readiness import Readiness, headline
 from sentinel.daemon.reload import Reload
+from sentinel.daemon.rules_in_force import SETTLED, RulesInForce, tidy
 from sentinel.daemon.schedule import Schedule
 from sentinel.daemon.socket_keeper import Listening
 from sentinel.daemon.supervisor import SourceState, Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.engine.engine import Engine
 from sentinel.history import History
-from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.json_form import transition_to_dict
-from sentinel.model.reading import LogLines, Reading, Samples, Tick
-from sentinel.preflight.on_start import Preflights
+from sentinel.model.reading import Tick
 from sentinel.recording.archive import Recordings
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.rulefiles.files import Loaded, RuleFiles
-from sentinel.rulefiles.override import sentence
-from sentinel.sinks import ConsoleSink, JournaldSink, Outbox, Sink
-from sentinel.sources.base import Polled, SourceFault
-from sentinel.sources.fs import Roots
+from sentinel.sinks import Outbox
+from sentinel.sources.base import SourceFault
 from sentinel.sources.gpu.hotplug import Udev
-from sentinel.sources.gpu.nvml import Nvml
-from sentinel.sources.logs.kernel import KernelJournal, KernelPosition, KmsgSource, kernel_source
 from sentinel.sources.logs.oom_daemons import OomDaemons
 from sentinel.sources.logs.watch import Wakes
-from sentinel.sources.processes.discover import Servers
-from sentinel.sources.processes.gpu_sample import ServerGpus
-from sentinel.sources.processes.sample import ServerSampler
-from sentinel.sources.server.health import LlamaHttp
-from sentinel.sources.server.slots import LlamaSlots
 
 #: What `run` returns when the clock was set or the machine was asleep: the state is on disk, build another one and go on.
 AGAIN = -1
 _TICK = 1.0
-_PRUNE_EVERY = 3600.0
-#: A storm of transitions is cut to size within the hour too.
-_PRUNE_ROWS = 10_000
-_RETRY_STATE = 5.0
-#: After every source has looked once, what it found has been judged and the first checkpoint was made. Seconds.
-_SETTLED = 7.0
-#: Seconds before the start of sentinel from which the kernel's old messages still count.
-_OLD_KERNEL_NEWS = 600.0
 log = structlog.get_logger("sentinel")
 
 
@@ -82,7 +59,6 @@ class Daemon:
         assert loaded.ruleset is not None
         self.config = config
         self._rule_files = files
-        self.loaded = loaded
         self.clock = Clock()
         self.inbox = Inbox()
         self.history = History(config.state_dir / "history.sqlite")
@@ -91,8 +67,7 @@ class Daemon:
         self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
         self.wakes = Wakes()
         self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes)
-        self.sinks = self._sinks()
-        self.outbox = Outbox(self.sinks, self.history)
+        self.outbox = Outbox(wiring.sinks(config, self.supervisor), self.history)
         self.recorder = FlightRecorder(Recordings(config.state_dir / "recordings")) if config.recorder else None
         self.consumer = Consumer(
             loaded.ruleset,
@@ -106,19 +81,13 @@ class Daemon:
             self.recorder,
         )
         self.started = self.clock.now()
-        #: the history's fault was told
-        self._state_failed = bool(self.history.fault)
-        self._pruned = self.history.last_id
-        self._upgrades = Upgrades(self.history)
-        #: each override, with what an upgrade changed under it
-        self.overrides: list[dict[str, Any]] = []
+        self._rules = RulesInForce(loaded, self.consumer.use, self.supervisor, self.history)
+        self._housekeeping = Housekeeping(self.history, self.outbox, self.supervisor, config.journal_socket)
         self._stop = asyncio.Event()
         self._api: ApiServer | None = None
         self._listening: Listening | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._kernel: KmsgSource | KernelJournal | None = None
-        #: messages of the kernel that were lost, as told
-        self._kernel_lost = 0
+        self._kernel: KernelWatch | None = None
         self._readiness = Readiness(systemd.watchdog_interval())
 
     def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
@@ -128,30 +97,11 @@ class Daemon:
         silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
         return {**Queries(self).routes(), **silencing.routes(), **Description().routes()}
 
-    def _sinks(self) -> list[Sink]:
-        """journald where it runs, else the terminal, which says so."""
-        path = self.config.journal_socket
-        if self.config.sink == "journald" or (self.config.sink == "auto" and path.exists()):
-            sinks: list[Sink] = [JournaldSink(path)]
-            if not path.exists():
-                why = f'journald is not running here ({path} is not there): alerts wait until it is; or set sink = "console"'
-                self.supervisor.note("journald", "failed", why)
-            # Somebody who starts the daemon by hand looks at the terminal, not at the journal.
-            if sys.stderr.isatty():
-                sinks.append(ConsoleSink())
-            return sinks
-        because = "" if self.config.sink == "console" else f"journald is not running here ({path} is not there)"
-        return [ConsoleSink(because=because)]
-
     async def run(self) -> int:
         """Run until a signal; 0 at an orderly end, 2 when the socket belongs to another daemon, AGAIN when time has lapsed."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
-        if self.history.message:
-            log.warning(self.history.message)
-        if self.history.fault:
-            log.warning(f"state is not kept on disk: {self.history.fault}")
         try:
             self.wakes.start()
         except SourceFault as fault:
@@ -172,10 +122,10 @@ class Daemon:
             return 2
         schedule = Schedule(self._crash)
         tasks = self._begin(schedule)
-        reload = self._reload = Reload(self._rule_files, self.loaded.signature, self._take_rules, self.wakes, self._executor)
+        reload = self._reload = Reload(self._rule_files, self.loaded.signature, self._rules.take, self.wakes, self._executor)
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks.append(asyncio.create_task(reload.run(), name="reload"))
-        self._tell_rules(self.loaded)
+        self._rules.report(self.loaded)
         tasks.append(asyncio.create_task(self._until_lapse(), name="clock"))
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
@@ -219,95 +169,47 @@ class Daemon:
 
     def _begin(self, schedule: Schedule) -> list[asyncio.Task[None]]:
         """Start every source."""
-        roots = Roots(proc=self.config.proc, sys=self.config.sys, dev=self.config.dev)
-        intervals = self.config.intervals
         tasks: list[asyncio.Task[None]] = []
-        polls: list[tuple[Polled, Callable[[], Awaitable[None]]]] = []
-        if self.config.discover:
-            servers = Servers(roots)
-            nvml = Nvml(lambda: servers.servers, roots)
-            nvml.interval = intervals.gpu
-            on_gpus = ServerGpus(lambda: servers.servers, roots, nvml.held_by)
-            sampler = ServerSampler(lambda: servers.servers, roots, on_gpus.bytes_of)
-            sampler.interval = on_gpus.interval = intervals.process
-
-            async def update() -> None:
-                self.logs.update(servers.servers)
-
-            polls += [(servers, self.supervisor.poller(servers, update))]
-            watching: tuple[Polled, ...] = (sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots))
-            polls += [(source, self.supervisor.poller(source)) for source in watching]
-            if self.config.ask_servers:
-                http = LlamaHttp(lambda: servers.servers, lambda server: not self.logs.reads(server))
-                polls.append((http, self.supervisor.poller(http)))
-            if self.config.watch_slots:
-                slots = LlamaSlots(lambda: servers.servers)
-                polls.append((slots, self.supervisor.poller(slots)))
-        for build in SOURCES:
-            source = build(roots, intervals)
-            polls.append((source, self.supervisor.poller(source)))
-        for polled, poll in polls:
-            schedule.every(polled.interval, poll, polled.name)
-            tasks.append(asyncio.create_task(_endless(poll), name=f"first {polled.name}"))
-        kernel = self._kernel = kernel_source(self._kernel_start(), backlog=True, path=self.config.dev / "kmsg")
-        cards = Udev(roots)
-        following = self.supervisor.stream(
-            kernel, position=kernel.position, note=self._note_kernel, wanted=self._is_recent, proven=lambda: kernel.proven
-        )
-        tasks.append(asyncio.create_task(following, name="kernel"))
-        tasks.append(asyncio.create_task(self.supervisor.stream(cards), name="udev"))
-        tasks.append(asyncio.create_task(self.supervisor.stream(OomDaemons()), name="oom daemons"))
+        for source, poll in wiring.polls(self.config, self.supervisor, self.logs):
+            schedule.every(source.interval, poll, source.name)
+            tasks.append(asyncio.create_task(_endless(poll), name=f"first {source.name}"))
+        kernel = self._kernel = KernelWatch(self.config.dev, self.inbox, self.supervisor, self.logs, self.clock)
+        tasks.append(asyncio.create_task(kernel.run(), name="kernel"))
+        for stream in (Udev(wiring.roots_of(self.config)), OomDaemons()):
+            tasks.append(asyncio.create_task(self.supervisor.stream(stream), name=stream.name))
         schedule.every(_TICK, self._tick, "tick")
         schedule.start()
         return tasks
 
-    def _tell_state(self) -> None:
-        """A disk that takes nothing is tried again every few seconds, and told when that begins and when it is over."""
-        # Not at each tick: a try on a database that another process locks takes two seconds.
-        if self.history.fault and self.clock.now() % _RETRY_STATE < _TICK:
-            self.history.retry()
-        if bool(self.history.fault) is self._state_failed:
-            return
-        self._state_failed = not self._state_failed
-        if self._state_failed:
-            log.warning(f"state is not kept on disk: {self.history.fault}")
-        else:
-            log.info("state is kept on disk again, nothing was lost")
-
-    def _tell_sinks(self) -> None:
-        """A sink that takes nothing is told once, and so is the end of that."""
-        down = self.outbox.down()
-        for sink in self.sinks:
-            if sink.name in down:
-                if self.supervisor.state(sink.name).health != "failed":
-                    self.supervisor.note(sink.name, "failed", down[sink.name])
-            elif sink.name in self.supervisor.states and (sink.name != "journald" or self.config.journal_socket.exists()):
-                self.supervisor.note(sink.name, "up")
-
     async def _tick(self) -> None:
         self._readiness.looked(self.supervisor.states.values())
         self.inbox.offer(Tick(self.clock.now()))
-        self._tell_state()
-        self._tell_sinks()
+        self._housekeeping.look(self.clock.now())
         if self._listening is not None:
             await self._listening.watch()
-        self._tell_kernel()
-        now = self.clock.now()
-        if now % _PRUNE_EVERY < _TICK or self.history.last_id - self._pruned > _PRUNE_ROWS:
-            self._pruned = self.history.last_id
-            self.history.prune(now)
-            give_back()
+        if self._kernel is not None:
+            self._kernel.report(self.engine.beliefs)
 
     def _alive(self) -> None:
         """The engine has taken a tick: only its own progress makes the daemon ready and feeds the watchdog."""
         now = self.clock.now()
         if self._readiness.took_tick(now, self.headline()):
-            asyncio.get_running_loop().call_later(_SETTLED, _tidy)
+            asyncio.get_running_loop().call_later(SETTLED, tidy)
 
     @property
     def engine(self) -> Engine:
         """What is believed and what is open."""
         return self.consumer.engine
+
+    @property
+    def loaded(self) -> Loaded:
+        """The rule files of the rules in force."""
+        return self._rules.loaded
+
+    @property
+    def overrides(self) -> list[dict[str, Any]]:
+        """Each override, with what an upgrade changed under it."""
+        return self._rules.overrides
 
     @property
     def clients(self) -> int:
@@ -344,69 +246,6 @@ class Daemon:
         failed = [state.name for state in self.supervisor.states.values() if state.health == "failed"]
         return headline(self.engine, self.clock.now(), failed, troubles)
 
-    def _tell_kernel(self) -> None:
-        """Whether the kernel log is read is a fact that rules need; what was overwritten unread is told."""
-        if self._kernel is None:
-            return
-        if isinstance(self._kernel, KmsgSource) and (lost := self._kernel.lost - self._kernel_lost) > 0:
-            self._kernel_lost += lost
-            log.warning(
-                f"{lost} messages of the kernel were overwritten before they could be read: an OOM kill or a GPU reset among "
-                "them was not seen; `journalctl -k` may have them"
-            )
-        state = self.supervisor.state(self._kernel.name)
-        if state.health == "starting":
-            return
-        known = self.engine.beliefs.facts.last(HOST, "host.kernel_log_readable")
-        up = state.health == "up"
-        if known is None or known.value is not up:
-            values: dict[str, Value | Unknown] = {"host.kernel_log_readable": up, "host.kernel_log_why": state.why}
-            self.inbox.offer(Samples(self.clock.now(), self._kernel.name, HOST, values))
-
-    def _kernel_start(self) -> KernelPosition | None:
-        saved = self.logs.cursors.get("kernel")
-        try:
-            return KernelPosition(**json.loads(saved)) if saved else None
-        except (ValueError, TypeError):
-            return None
-
-    def _note_kernel(self, position: KernelPosition) -> None:
-        self.logs.cursors["kernel"] = json.dumps(asdict(position))
-
-    def _is_recent(self, reading: Reading) -> bool:
-        """What the kernel said long before sentinel first looked is history: a kill of last night is no news."""
-        return not (isinstance(reading, LogLines) and reading.backlog and reading.at < self.started - _OLD_KERNEL_NEWS)
-
-    # --- rules ---
-
-    def _take_rules(self, loaded: Loaded) -> None:
-        """Use what was loaded; a set with mistakes leaves the old one in force."""
-        if loaded.ruleset is not None:
-            self.loaded = loaded
-            self.consumer.use(loaded.ruleset)
-            log.info("rules loaded", rules=len(loaded.ruleset.rules))
-        self._tell_rules(loaded)
-        # Not at once: whoever asked for the reload still compares the new rules with the old.
-        asyncio.get_running_loop().call_later(_SETTLED, _tidy)
-
-    def _tell_rules(self, loaded: Loaded) -> None:
-        """What is wrong with the rule files, in the status and in the log."""
-        errors = [str(problem) for problem in loaded.errors]
-        if errors:
-            stay = f"judged without {', '.join(loaded.left_out)}" if loaded.left_out else "the old rules stay in force"
-            more = f" (and {len(errors) - 1} more: `sentinel rules lint`)" if len(errors) > 1 else ""
-            # It says this in the log too, when it is news.
-            self.supervisor.note("rules", "failed", f"{stay}: {errors[0]}{more}")
-            for error in errors[1:]:
-                log.warning(error)
-        else:
-            self.supervisor.note("rules", "up")
-        if loaded.ruleset is not None:
-            self.overrides = self._upgrades.look(loaded.ruleset.overrides)
-            for one in self.overrides:
-                if one["changed"]:
-                    log.warning(sentence(one))
-
     def _crash(self, error: BaseException) -> None:
         """A bug in a scheduled call: let it crash, systemd restarts it and the state is on disk."""
         if not self._crashed.done():
@@ -418,12 +257,6 @@ class Daemon:
 
     def _bug(self, error: BaseException) -> None:
         log.error(f"a query failed; this is a bug of sentinel: {error!r}")
-
-
-def _tidy() -> None:
-    """What checking the rules left in circles is 2 MB that nothing else collects for hours (measured)."""
-    gc.collect()
-    give_back()
 
 
 async def _endless(poll: Callable[[], Any]) -> None:

@@ -1,0 +1,75 @@
+"""Which sources a daemon has, built from its configuration; and its sinks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+
+from sentinel.daemon.config import Config
+from sentinel.daemon.log_followers import Logs
+from sentinel.daemon.polled_sources import SOURCES
+from sentinel.daemon.supervisor import Supervisor
+from sentinel.preflight.on_start import Preflights
+from sentinel.sinks import ConsoleSink, JournaldSink, Sink
+from sentinel.sources.base import Polled
+from sentinel.sources.fs import Roots
+from sentinel.sources.gpu.nvml import Nvml
+from sentinel.sources.processes.discover import Servers
+from sentinel.sources.processes.gpu_sample import ServerGpus
+from sentinel.sources.processes.sample import ServerSampler
+from sentinel.sources.server.health import LlamaHttp
+from sentinel.sources.server.slots import LlamaSlots
+
+#: A polled source with the call that polls it once.
+Poll = tuple[Polled, Callable[[], Awaitable[None]]]
+
+
+def roots_of(config: Config) -> Roots:
+    """Where the kernel's files are."""
+    return Roots(proc=config.proc, sys=config.sys, dev=config.dev)
+
+
+def polls(config: Config, supervisor: Supervisor, logs: Logs) -> list[Poll]:
+    """Every polled source: those about servers, where they are to be found, and those of the machine."""
+    roots = roots_of(config)
+    found = _about_servers(config, roots, supervisor, logs) if config.discover else []
+    for build in SOURCES:
+        source = build(roots, config.intervals)
+        found.append((source, supervisor.poller(source)))
+    return found
+
+
+def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: Logs) -> list[Poll]:
+    servers = Servers(roots)
+    nvml = Nvml(lambda: servers.servers, roots)
+    nvml.interval = config.intervals.gpu
+    on_gpus = ServerGpus(lambda: servers.servers, roots, nvml.held_by)
+    sampler = ServerSampler(lambda: servers.servers, roots, on_gpus.bytes_of)
+    sampler.interval = on_gpus.interval = config.intervals.process
+
+    async def update() -> None:
+        logs.update(servers.servers)
+
+    found: list[Poll] = [(servers, supervisor.poller(servers, update))]
+    watching: list[Polled] = [sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots)]
+    if config.ask_servers:
+        watching.append(LlamaHttp(lambda: servers.servers, lambda server: not logs.reads(server)))
+    if config.watch_slots:
+        watching.append(LlamaSlots(lambda: servers.servers))
+    return found + [(source, supervisor.poller(source)) for source in watching]
+
+
+def sinks(config: Config, supervisor: Supervisor) -> list[Sink]:
+    """journald where it runs, else the terminal, which says so."""
+    path = config.journal_socket
+    if config.sink == "journald" or (config.sink == "auto" and path.exists()):
+        found: list[Sink] = [JournaldSink(path)]
+        if not path.exists():
+            why = f'journald is not running here ({path} is not there): alerts wait until it is; or set sink = "console"'
+            supervisor.note("journald", "failed", why)
+        # Somebody who starts the daemon by hand looks at the terminal, not at the journal.
+        if sys.stderr.isatty():
+            found.append(ConsoleSink())
+        return found
+    because = "" if config.sink == "console" else f"journald is not running here ({path} is not there)"
+    return [ConsoleSink(because=because)]
