@@ -23,6 +23,7 @@ from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.fingerprint import configuration
 from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.listening import only_port
 from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
 from sentinel.sources.processes.procfs import identity_signals, read_stat
 
@@ -160,6 +161,9 @@ class Servers:
             **requested.signals(env_unreadable),
             **log.signals(),
         }
+        if "port" not in requested.settings and (port := only_port(self.roots, pid)) is not None:
+            # the default changes with the build
+            values["server.port"] = port
         model, about_model = self._model(pid, requested, env_unreadable)
         values |= about_model
         values["server.configuration"] = (

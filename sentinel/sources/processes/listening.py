@@ -24,6 +24,12 @@ def ports(roots: Roots, pid: int) -> frozenset[int] | None:
     return frozenset(int(port, 16) for table in tables for port, inode in _LISTENS.findall(table) if inode in sockets)
 
 
+def only_port(roots: Roots, pid: int) -> int | None:
+    """The one port that it listens on; None where there is none yet, where there are several, or where that cannot be read."""
+    found = ports(roots, pid) or ()
+    return next(iter(found)) if len(found) == 1 else None
+
+
 def shares_network(roots: Roots, pid: int) -> bool:
     """An address of the process is the same one here: it is in no network namespace of its own, or that cannot be read."""
     try:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sockets import kernel
 
 from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity
@@ -21,7 +21,6 @@ from sentinel.model.reading import Samples
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import parse
 from sentinel.sources.processes.discover import ServerProcess
-from sentinel.sources.processes.listening import ports, shares_network
 from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.server import health
 from sentinel.sources.server.health import LlamaHttp, context_of, get, loopback, state_of
@@ -133,26 +132,6 @@ def test_no_address_but_the_loopback_is_ever_asked(host: str, monkeypatch: pytes
     assert LlamaHttp(lambda: [process(8080, host)], lambda _server: True).poll(10.0) == []
 
 
-def kernel(folder: Path, listens: Sequence[int], namespace: str = "net:[1]") -> Roots:
-    """Process 7 with a listening socket for each port, in a network namespace; ours is net:[1]."""
-    for of, where in ((folder / "7", namespace), (folder / "self", "net:[1]")):
-        (of / "ns").mkdir(parents=True)
-        (of / "ns/net").symlink_to(where)
-    (folder / "7/fd").mkdir()
-    (folder / "7/net").mkdir()
-    rows = ["  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"]
-    for at, port in enumerate(listens):
-        (folder / f"7/fd/{at}").symlink_to(f"socket:[{1000 + at}]")
-        rows.append(
-            f"   {at}: 0100007F:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 {1000 + at} 1 0 100"
-        )
-    # another process listens too, and this one is connected somewhere
-    rows.append("   8: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1 0 100")
-    rows.append("   9: 0100007F:1F91 00000000:0001 01 00000000:00000000 00:00000000 00000000 0 0 1000 1 0 100")
-    (folder / "7/net/tcp").write_text("\n".join(rows) + "\n", encoding="ascii")
-    return Roots(proc=folder)
-
-
 @pytest.mark.parametrize(
     ("asked", "listens", "address"),
     [
@@ -175,16 +154,6 @@ def test_the_default_port_is_asked_where_the_sockets_of_a_process_cannot_be_read
 def test_a_server_in_another_network_namespace_is_not_asked_here(tmp_path: Path) -> None:
     """A container's server on 19170 was judged by what the host's server on that port answered."""
     assert loopback(process(19170), kernel(tmp_path, [19170], "net:[4026532]")) is None
-
-
-def test_the_kernels_own_files_name_the_port_of_this_process() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        found = ports(Roots(), os.getpid())
-        assert found is not None
-        assert listener.getsockname()[1] in found
-    assert shares_network(Roots(), os.getpid())
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b"x" * (2 << 20)])
