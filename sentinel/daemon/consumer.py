@@ -35,7 +35,7 @@ log = structlog.get_logger("sentinel")
 
 
 class Consumer:
-    """Owns the engine. `alive` is called at each tick that the engine has taken."""
+    """Owns the engine. `alive` is called at each tick that it has taken, `started` when a log says that a server starts."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Consumer:
         clock: Clock,
         alive: Callable[[], None],
         recorder: FlightRecorder | None = None,
+        started: Callable[[], None] = lambda: None,
     ) -> None:
         self.engine = Engine(ruleset, time.perf_counter)
         #: transitions since the start, by rule and new state
@@ -62,6 +63,7 @@ class Consumer:
         self._clock = clock
         self._alive = alive
         self._recorder = recorder
+        self._started = started
         self._checkpointed = 0.0
         self._changed = False
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -181,7 +183,10 @@ class Consumer:
         reading = item.reading
         if self._recorder is not None:
             self._recorder.before(self.engine, reading.at)
+        heard = self.engine.starts_heard
         transitions = self.engine.step(reading, None if self._recorder is None else self._recorder.claim)
+        if self.engine.starts_heard != heard:
+            self._started()
         if self._recorder is not None:
             self._recorder.after(reading, transitions)
         if isinstance(reading, Tick):

@@ -45,6 +45,7 @@ from sentinel.sources.base import SourceFault
 from sentinel.sources.gpu.hotplug import Udev
 from sentinel.sources.logs.oom_daemons import OomDaemons
 from sentinel.sources.logs.watch import Wakes
+from sentinel.sources.processes.discover import Servers
 
 #: What `run` returns when the clock was set or the machine was asleep: the state is on disk, build another one and go on.
 AGAIN = -1
@@ -79,11 +80,13 @@ class Daemon:
             self.clock,
             self._alive,
             self.recorder,
+            self._find_servers,
         )
         self.started = self.clock.now()
         self._rules = RulesInForce(loaded, self.consumer.use, self.supervisor, self.history)
         self._housekeeping = Housekeeping(self.history, self.outbox, self.supervisor, config.journal_socket)
         self._stop = asyncio.Event()
+        self._schedule = Schedule(self._crash)
         self._api: ApiServer | None = None
         self._listening: Listening | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -120,8 +123,7 @@ class Daemon:
             log.error(f"not started: {used}")
             self.wakes.stop()
             return 2
-        schedule = Schedule(self._crash)
-        tasks = self._begin(schedule)
+        tasks = self._begin(self._schedule)
         reload = self._reload = Reload(self._rule_files, self.loaded.signature, self._rules.take, self.wakes, self._executor)
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks.append(asyncio.create_task(reload.run(), name="reload"))
@@ -140,7 +142,7 @@ class Daemon:
             lapse = self.clock.lapse()
             if not lapse or self._stop.is_set():
                 systemd.notify("STOPPING=1")
-            schedule.stop()
+            self._schedule.stop()
             for task in [*tasks, stop, consumer]:
                 task.cancel()
             self._crashed.cancel()
@@ -170,7 +172,7 @@ class Daemon:
     def _begin(self, schedule: Schedule) -> list[asyncio.Task[None]]:
         """Start every source."""
         tasks: list[asyncio.Task[None]] = []
-        for source, poll in wiring.polls(self.config, self.supervisor, self.logs):
+        for source, poll in wiring.polls(self.config, self.supervisor, self.logs, schedule.soon):
             schedule.every(source.interval, poll, source.name)
             tasks.append(asyncio.create_task(_endless(poll), name=f"first {source.name}"))
         kernel = self._kernel = KernelWatch(self.config.dev, self.inbox, self.supervisor, self.logs, self.clock)
@@ -180,6 +182,12 @@ class Daemon:
         schedule.every(_TICK, self._tick, "tick")
         schedule.start()
         return tasks
+
+    def _find_servers(self) -> None:
+        """A log tells of a start: its process is looked for at once, for one that fails may live for less than a poll's interval,
+        and with it what it was asked for, which advice with numbers needs, would be unknown.
+        """
+        self._schedule.soon(Servers.name)
 
     async def _tick(self) -> None:
         self._readiness.looked(self.supervisor.states.values())

@@ -29,17 +29,17 @@ def roots_of(config: Config) -> Roots:
     return Roots(proc=config.proc, sys=config.sys, dev=config.dev)
 
 
-def polls(config: Config, supervisor: Supervisor, logs: Logs) -> list[Poll]:
-    """Every polled source: those about servers, where they are to be found, and those of the machine."""
+def polls(config: Config, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None]) -> list[Poll]:
+    """Every polled source: those about servers, where they are to be found, and those of the machine. `soon` hurries one."""
     roots = roots_of(config)
-    found = _about_servers(config, roots, supervisor, logs) if config.discover else []
+    found = _about_servers(config, roots, supervisor, logs, soon) if config.discover else []
     for build in SOURCES:
         source = build(roots, config.intervals)
         found.append((source, supervisor.poller(source)))
     return found
 
 
-def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: Logs) -> list[Poll]:
+def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None]) -> list[Poll]:
     servers = Servers(roots)
     nvml = Nvml(lambda: servers.servers, roots)
     nvml.interval = config.intervals.gpu
@@ -47,11 +47,21 @@ def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: L
     sampler = ServerSampler(lambda: servers.servers, roots, on_gpus.bytes_of)
     sampler.interval = on_gpus.interval = config.intervals.process
 
+    watching: list[Polled] = [sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots)]
+    at_once = tuple(source.name for source in watching)
+    known: set[tuple[int, int]] = set()
+
     async def update() -> None:
         logs.update(servers.servers)
+        there = {(server.pid, server.ticks) for server in servers.servers}
+        if there - known:
+            # A server that fails to start may be gone before their time comes.
+            for name in at_once:
+                soon(name)
+        known.clear()
+        known.update(there)
 
     found: list[Poll] = [(servers, supervisor.poller(servers, update))]
-    watching: list[Polled] = [sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots)]
     if config.ask_servers:
         watching.append(LlamaHttp(lambda: servers.servers, lambda server: not logs.reads(server)))
     if config.watch_slots:

@@ -61,6 +61,8 @@ class Engine:
         #: rules that raised, with the reason; the others go on
         self.unhealthy: dict[str, str] = {}
         self.lines_read = 0
+        #: starts of servers that a log told of as they happened: their processes may not be known yet
+        self.starts_heard = 0
         self.events_seen = 0
         #: what judging each rule took since the start, where there is a stopwatch
         self.costs: dict[str, Cost] = {}
@@ -189,6 +191,7 @@ class Engine:
                 self.worklist.mark_entity(entity)
             happened = self._stamps.time_of(reading, match)
             if definition.starts_run:
+                self.starts_heard += not reading.backlog
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
                 out += self.evaluate_dirty(max(reading.at, happened))
                 self._learning.run_started(entity, happened, reading.at)
