@@ -20,7 +20,7 @@ from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
-from sentinel.model.text import counted, escape
+from sentinel.model.text import clean, counted, escape
 from sentinel.preflight.command import split
 from sentinel.sinks.render import render_alert
 
@@ -51,7 +51,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
         except ValueError as error:
             print(f"sentinel: --argv is not a command line ({escape(str(error))}); quote it as one word", file=sys.stderr)
             return CRITICAL
-        values = dict(asked_for(words).signals())
+        values = dict(asked_for(words).signals()) | _program(words)
     try:
         logs = [(name, _read(name)) for name in arguments.files]
         kernel = [(name, _read(name)) for name in arguments.kernel_log]
@@ -78,6 +78,12 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if found.starts:
         return max(WARNING, exit_code(fired))
     return exit_code(fired) if fired or found.events or not logs else UNKNOWN
+
+
+def _program(words: list[str]) -> dict[str, Value | Unknown]:
+    """The executable, where it is named with its path: an image of llama.cpp has it in /app."""
+    at, _ = split(words)
+    return {"server.binary": clean(words[at])} if at is not None and words[at].startswith("/") else {}
 
 
 def asked_for(words: list[str]) -> Requested:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import REPO
 
 from sentinel.cli.diagnose import asked_for
 
@@ -145,6 +146,13 @@ class TestBadInput:
         assert "no device" in text.stdout.decode()
         assert not set("\x1b\x07\x9b\u202e") & set(text.stdout.decode() + wire.stdout.decode())
         assert "\x1b]0;owned" in objects(wire)[-2]["cause"]["text"]  # type: ignore[index]
+
+
+def test_a_program_in_app_runs_in_the_image_of_llama_cpp() -> None:
+    log = str(REPO / "eval/wild/gpuuse-03-cuda13-image-newer-driver-cdi/server.log")
+    image, elsewhere = (diagnose(log, "--argv", f"{at}llama-server -m x.gguf -ngl 99").stdout for at in ("/app/", ""))
+    assert b"in_image: yes" in image
+    assert b"in_image" not in elsewhere
 
 
 @pytest.mark.parametrize(
