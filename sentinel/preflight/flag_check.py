@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sentinel.llama.flags import DEAD_CMAKE, NEWEST, NO_EFFECT, OPTION, PRINT_AND_EXIT, RENAMED, TODAY, accepted, possible, takes
+from sentinel.llama.flags import (
+    DEAD_CMAKE,
+    NEWEST,
+    NO_EFFECT,
+    OPTION,
+    PRINT_AND_EXIT,
+    RENAMED,
+    TODAY,
+    accepted,
+    nearest,
+    possible,
+    takes,
+)
 from sentinel.llama.words import Word, words
 from sentinel.memory.fit import Why
 from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.entity import Unknown
-from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean
 from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
@@ -55,7 +66,7 @@ def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterato
         elif not word.is_flag:
             yield Why("flag-rejected", f"{flag!r:.80} is no flag: llama-server takes no other words", "fails")
         elif option is None:
-            yield Why("flag-unknown", f"{_not_known(flag, build)}{did_you_mean(flag, OPTION)}", "unknown")
+            yield Why("flag-unknown", _not_known(flag, build), "unknown")
         elif builds := possible(word.flag, len(word.values)):
             bare = " without a value" if option.may_stand_alone and not word.values else ""
             ranges[f"{word.flag}{bare}"] = builds
@@ -73,9 +84,12 @@ def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterato
 
 
 def _not_known(flag: str, build: Build) -> str:
+    near = nearest(flag)
+    meant = f"; did you mean {near!r}" if near else ""
     if build.number is not None and build.number > NEWEST:
-        return f"whether build {build.number} takes {flag!r:.80} is not known: sentinel knows the flags of builds up to b{NEWEST}"
-    return f"{flag!r:.80} is no flag of the builds that sentinel knows, up to b{NEWEST}; a newer build may take it"
+        known = f"sentinel knows the flags of builds up to b{NEWEST}"
+        return f"whether build {build.number} takes {flag!r:.80} is not known: {known}{meant}"
+    return f"{flag!r:.80} is no flag of the builds that sentinel knows, up to b{NEWEST}; a newer build may take it{meant}"
 
 
 def _oddities(word: Word, build: Build) -> Iterator[Why]:
