@@ -41,8 +41,12 @@ def escaped(match: re.Match[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """Text that can be encoded as UTF-8: bytes a process chose that are no UTF-8 (surrogate escapes) become U+FFFD."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Text that can be encoded as UTF-8: bytes a process chose that are no UTF-8 (surrogate escapes), and halves of surrogate
+    pairs, become U+FFFD."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def counted(number: int, what: str) -> str:

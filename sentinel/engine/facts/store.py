@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.signal import Signal, SignalOrigin
+from sentinel.model.text import clean
 
 
 class Fact(NamedTuple):
@@ -26,7 +27,8 @@ def _typed(signal: Signal, value: Value) -> Value:
     if signal.type == "flag" and isinstance(value, bool):
         return value
     if signal.type == "text" and isinstance(value, str):
-        return value
+        # CEL takes no text that is not Unicode, and would end the daemon over a file's name.
+        return value if value.isascii() else clean(value)
     if signal.type == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
     if signal.type == "float" and isinstance(value, int | float) and not isinstance(value, bool):
