@@ -114,7 +114,10 @@ def _check_base(said: Mapping[str, Any], keys: Keys, findings: Findings) -> None
 
 
 def with_fixes(decoded: Decoded, library: Library, findings: Findings) -> tuple[Decoded, dict[Keys, Keys]]:
-    """A rule with each ``use`` replaced by the fix that it names, and for each value that a fix brought, where it is used."""
+    """A rule with each ``use`` replaced by the fix that it names, and for each value that a fix brought, where it is used.
+
+    ``{rule}`` in a text of a named fix is the id of the rule that uses it.
+    """
     table = decoded.table
     out = dict(table)
     brought: dict[Keys, Keys] = {}
@@ -123,6 +126,7 @@ def with_fixes(decoded: Decoded, library: Library, findings: Findings) -> tuple[
     causes = table.get("cause")
     if not isinstance(causes, list):
         return decoded, brought
+    rule = table.get("id", "")
     taken = {name for kind in ("window", "event", "check", "value") for name in _table_of(table, kind)}
     out["cause"] = []
     for i, cause in enumerate(causes):
@@ -152,7 +156,10 @@ def with_fixes(decoded: Decoded, library: Library, findings: Findings) -> tuple[
                     brought.setdefault(("value", value), (*keys, "use"))
                     values.setdefault(value, expression)
             said.pop("value", None)
-            made.append(_laid_over(said, {key: given for key, given in row.items() if key != "use"}))
+            row = _laid_over(said, {key: given for key, given in row.items() if key != "use"})
+            made.append(
+                {key: given.replace("{rule}", str(rule)) if isinstance(given, str) else given for key, given in row.items()}
+            )
         out["cause"].append({**cause, "fix": made})
     if values:
         out["value"] = {**_table_of(table, "value"), **values}

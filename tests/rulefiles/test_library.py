@@ -21,6 +21,7 @@ schema = 1
 do = "See who uses {who}"
 command = "fuser -v /dev/kfd"
 risk = "none"
+verify = "sentinel why {rule} {server.name}"
 [fix.look.value]
 who = "server.name"
 [fix.less-context]
@@ -63,6 +64,11 @@ def test_a_named_fix_is_what_its_user_says_on_top_of_what_it_says_itself(events:
     fix = rule.causes[-1].fixes[-1]
     assert (fix.do, fix.command, fix.risk, fix.verify) == ("See who uses {who}", "fuser -v /dev/kfd", "", "nvidia-smi")
     assert [(value.name, value.expression) for value in rule.values if value.name == "who"] == [("who", "server.name")]
+
+
+def test_a_named_fix_knows_the_rule_that_uses_it(events: dict[str, bytes]) -> None:
+    rule = good({"r.toml": with_fix('use = "look"'), "fixes.toml": SHARED}, events).rules["too-slow"].rule
+    assert rule.causes[-1].fixes[-1].verify == "sentinel why too-slow {server.name}"
 
 
 def test_a_rule_that_writes_out_what_it_names_is_the_same_rule(events: dict[str, bytes]) -> None:
