@@ -25,7 +25,7 @@ import pytest
 from live import PROMISE, Sentinel, first_flags, needs_root, over, wait_for
 from real_server import Running, ServerDied, free_port, large_model, request, server
 
-#: The fixture of the collapses provokes seven of them at once: three minutes on a busy machine.
+#: The fixture of the collapses provokes six of them at once: three minutes on a busy machine.
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
 
 
@@ -95,11 +95,6 @@ COLLAPSES: dict[str, tuple[list[str], Callable[[str], None], str]] = {
     "divided": (["-c", "1024", "-np", "2"], lambda url: three(url, 130), "divided-among-slots"),
     "too small": (["-c", "256", "-np", "1"], lambda url: three(url, 130), "requests-larger-than-slot"),
     "cut answers": (["-c", "256", "-np", "1"], lambda url: three(url, 20, n_predict=300), "answers-cut-at-the-limit"),
-    "shifted": (
-        ["-c", "256", "-np", "1", "--context-shift"],
-        lambda url: three(url, 20, n_predict=300),
-        "context-shift",
-    ),
     "reduced by --fit": (
         ["-m", "long.gguf", "-np", "1", "-fitt", too_tight()],
         larger_than_served,
@@ -130,9 +125,8 @@ def collapsed(sentinel: Sentinel, models: Path, tmp_path_factory: pytest.TempPat
         for what, one in all_of_them.items():
             mended = stack.enter_context(one.started(first_flags(one.alert)))
             assert sentinel.name_of(mended.process.pid) == one.name
-            if what not in ("shifted", "reduced by --fit"):
-                # Without context shift a long answer ends at the limit, which is a finding of its own; and what is larger than
-                # all that is served stays so.
+            if what != "reduced by --fit":
+                # What is larger than all that is served stays so.
                 COLLAPSES[what][1](mended.url)
         yield all_of_them
 
