@@ -144,11 +144,11 @@ def parts(thing: Any) -> Any:
 
 
 def test_the_ring_stays_within_its_bound_and_still_replays(ruleset: RuleSet, tmp_path: Path) -> None:
-    run = Run(ruleset, tmp_path, 40_000, 1_000)
-    for number in range(60):
+    run = Run(ruleset, tmp_path, 24_000, 1_000)
+    for number in range(20):
         run.feed(fallback(number * 100.0, 90))
         # beyond the limit by what the packer gives at once, at most
-        assert run.recorder.size < 40_000 + 20_000
+        assert run.recorder.size < 24_000 + 20_000
     assert run.recorder.readings < len(run.told)
     found = replay(Recording(unpacked(run.recorder.content())), ruleset)
     assert text(found.transitions) == text(run.last(found.readings))
