@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentinel.llama.builds import build_of
-from sentinel.llama.flags import PRINT_AND_EXIT, WITH_EFFECT, takes
+from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, WITH_EFFECT, takes
 from sentinel.llama.words import words
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
@@ -25,7 +25,7 @@ from sentinel.preflight.command import Command
 #: Seconds for one call. A GPU driver takes up to two to start; one that hangs is left alone.
 _PATIENCE = 8.0
 _MOST_OUTPUT = 1 << 20
-_VARIABLES_WITH_EFFECT = ("LLAMA_LOG_FILE", "LLAMA_ARG_LOG_FILE", "LLAMA_ARG_RPC")
+_VARIABLES_WITH_EFFECT = frozenset(variable for flag in WITH_EFFECT for variable in OPTION[flag].variables)
 #: More mistakes in one command line are not looked for.
 _MOST_REFUSALS = 8
 _DEVICE = re.compile(r"^ {2}([A-Za-z]+\d+): (.{0,200}?) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
