@@ -11,9 +11,10 @@ from typing import Any
 
 from sentinel.cli import why
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
-from sentinel.cli.output import emit_line, exit_code, style
+from sentinel.cli.output import emit_line, exit_code, say, style
 from sentinel.cli.rules.files import for_judging
-from sentinel.diagnose.diagnosis import Diagnosis, as_it_ended, diagnose
+from sentinel.diagnose.answer import earlier, findings, settling, verdict
+from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import Requested, decode
@@ -22,7 +23,7 @@ from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean, counted, escape
 from sentinel.preflight.command import split
-from sentinel.sinks.render import render_alert
+from sentinel.sinks.render import render_finding
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
@@ -71,6 +72,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
             last["starts"] = [
                 {"came_to": s.kind, "line": s.line.line, "source": s.line.source, "n": s.line.n} for s in found.starts
             ]
+        last |= {"verdict": verdict(found), "runs": dict(found.runs)}
         emit_line(last)
     else:
         _print(found, files=bool(logs), kernel=bool(kernel))
@@ -109,52 +111,44 @@ def _read(name: str) -> bytes:
 
 
 def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
-    news = as_it_ended(found)
-    for transition in news:
-        print(render_alert(transition, style()))
-    if not news and files and found.events == 0:
+    told = findings(found)
+    if not told and files and found.events == 0 and not found.starts:
         what = {0: "there is no line", 1: "its only line is none"}.get(found.lines, f"none of the {found.lines} lines is one")
         print(
             f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? "
             "Where it goes is said by `sentinel status` while the server runs."
         )
         return
+    look = style()
+    say(verdict(found))
+    for number, one in enumerate(told):
+        print()
+        if one.earlier:
+            say(f"Run {one.run} of {one.runs} of {one.alert.entity.name}:")
+        elif one.over:
+            say("Over when the log ended:")
+        same = number == 0 and not one.earlier and one.alert.severity != "info"
+        print(render_finding(one.alert, look, summary=not same), end="")
     for line in _starts(found, kernel=kernel):
-        print(line)
-    if not news and not found.starts:
-        seen = f"{counted(found.events, 'event')} of llama-server recognised"
-        print(f"nothing wrong found in {counted(found.lines, 'line')} ({seen})")
+        say(line)
     if found.unknown:
-        print("\nWhat the files cannot tell:")
-        for rule, missing in found.unknown.items():
-            print(f"  {rule}")
-            by_reason: dict[str, list[str]] = {}
-            for name, why in missing.items():
-                by_reason.setdefault(why, []).append(name)
-            for why, names in by_reason.items():
-                print(f"      {', '.join(names)}: {escape(why)}")
+        say()
+        say("What the files cannot tell:")
+        for remedy, rules, more in settling(found.unknown):
+            say(f"  {remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}")
 
 
 def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
     """Starts that did not come to serving, in the server's own words. No rule has to know why for that to be told."""
     told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
     for start in found.starts[-_MOST_STARTS:]:
-        where = f"{start.line.source}:{start.line.n}: {start.line.line.strip()}"
-        when = "" if start.last else "an earlier start: "
-        who = start.who or "llama-server"
-        if start.kind in ("failed", "crashed"):
-            yield f"{when}{who} {'did not start' if start.kind == 'failed' else 'served, then ended'}: {escape(where)}"
-            if not told:
-                yield "    No rule tells the cause: the lines before this one may."
-        elif start.kind == "ended" and not told:
-            far = f", at {start.percent} % of it at least" if start.percent else ""
-            yield f"{when}{who} ended while the model was loaded{far}: {escape(where)}"
-        elif start.kind == "loading" and not told & _KILLS:
-            far = f", at {start.percent} % of it at least" if start.percent else ""
-            if not start.last:
-                yield f"{when}nothing more was printed while it loaded{far}, then it was started again: {escape(where)}"
-                continue
-            yield f"the log ends while the model loads{far}: {escape(where)}"
+        if start.kind in ("ended", "loading") and told & _KILLS:
+            continue
+        yield ""
+        yield f"{earlier(start)}: {start.line.source}:{start.line.n}: {start.line.line.strip()}"
+        if start.kind in ("failed", "crashed", "ended") and not told:
+            yield "    No rule tells the cause: the lines before this one may."
+        elif start.kind == "loading" and start.last:
             yield (
                 "    The kernel's log that was given names no kill of it."
                 if kernel

@@ -81,6 +81,8 @@ class _Judge:
         self._starts: dict[Entity, Starts] = {}
         self._logs = False
         self._asked: _Asked | None = None
+        #: the last thing that was seen is the beginning of a shutdown
+        self._stopped = False
 
     def judge(self, logs: Sequence[tuple[str, bytes]], kernel_logs: Sequence[tuple[str, bytes]]) -> Diagnosis:
         engine = self._engine
@@ -164,6 +166,8 @@ class _Judge:
         self._step(Samples(at, "command line", server, facts))
 
     def _take(self, step: LogLines | Tick | RunBegins | RunEnds | ChildBegins, clock: Clock) -> None:
+        if not isinstance(step, RunBegins):
+            self._stopped = isinstance(step, RunEnds) or (self._stopped and not isinstance(step, LogLines))
         if isinstance(step, RunEnds):
             # A server that is stopped ends the observation, not the condition: what was held back counts.
             self._keep(_run_out(self._engine, step.at))
@@ -172,6 +176,10 @@ class _Judge:
                 self._asked.stops(step.at)
             clock.shift(_longest(self._engine))
         elif isinstance(step, RunBegins):
+            if not self._stopped:
+                # It ended without a word: what was held back counts here as well.
+                self._keep(_run_out(self._engine, step.at))
+                clock.shift(_longest(self._engine))
             self._runs[step.server] = self._runs.get(step.server, 0) + 1
         elif isinstance(step, ChildBegins):
             child = Entity("server", f"{step.router.name}[{step.port}]")

@@ -136,7 +136,7 @@ class Requested:
             "server.port": self.number("port", DEFAULT_PORT),
             "server.is_router": self.is_router,
             "server.embeddings": self.flag("embeddings"),
-            "server.model_path": self.text("model"),
+            "server.model_path": clean(self.text("model")),
             "server.ctx_requested": self.number("ctx", 0),
             "server.ctx_explicit": "ctx" in self.settings,
             "server.ctx_slot_limit": self.number("ctx_per_slot", 0),

@@ -10,7 +10,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import TextIO
 
@@ -21,6 +21,8 @@ from sentinel.model.text import escape
 _NARROWEST, _WIDEST = 40, 100
 #: Evidence beyond this is in the JSON form; a screen that scrolls away hides the fix, which is what is looked for.
 _MOST_EVIDENCE = 8
+#: Lines of a log that show a finding.
+_MOST_PRINTED = 4
 _LONGEST_LINE = 400
 
 #: Why an alert that is not new is told.
@@ -61,6 +63,18 @@ def render_alert(transition: Transition, style: Style | None = None) -> str:
         lines += _cause(transition, style)
         lines += _evidence(transition, style)
         lines += _fixes(transition, style)
+    return "\n".join(lines) + "\n"
+
+
+def render_finding(transition: Transition, style: Style, *, summary: bool = True) -> str:
+    """An alert of a log that is over: why, what to do, and the lines that show it. Signals are in the JSON form."""
+    lines = list(_header(transition, style))
+    if summary:
+        lines += ["", *wrap(escape(transition.summary), style.width, "  ")]
+    lines += _cause(transition, style)
+    lines += _fixes(transition, style)
+    printed = tuple(piece for piece in transition.evidence if isinstance(piece, LineEvidence))[:_MOST_PRINTED]
+    lines += _evidence(replace(transition, evidence=printed), style)
     return "\n".join(lines) + "\n"
 
 

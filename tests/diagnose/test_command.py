@@ -35,7 +35,7 @@ class TestJson:
         keys = {"at", "rule", "state", "previous", "reason", "severity", "entity", "fingerprint", "summary", "cause", "fixes"}
         assert keys | {"evidence"} <= set(transitions[-1])
         assert transitions[-1]["at"] is None
-        assert list(last) == ["unknown", "starts"]
+        assert list(last) == ["unknown", "starts", "verdict", "runs"]
         assert [start["came_to"] for start in last["starts"]] == ["failed"]  # type: ignore[attr-defined]
         assert {"rule": "load-oom", "missing": ["event oom_killed"]} in list(last["unknown"])  # type: ignore[call-overload]
 

@@ -202,7 +202,7 @@ def test_nobody_is_asked_for_the_file_just_given(corpus: Path) -> None:
         assert "let sentinel read" not in text
         assert "not read yet" not in text
         assert "the file must be readable" not in text
-        assert "a log does not tell: add --argv" in text
+        assert "--argv 'COMMAND', the server's command line: " in text
 
 
 @pytest.mark.corpus

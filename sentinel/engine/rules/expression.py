@@ -188,7 +188,17 @@ def _is_panic(error: BaseException) -> bool:
 
 def context(variables: Mapping[str, Any]) -> Any:
     """A prepared context: build it once for all the expressions of a rule."""
-    return _cel.Context(dict(variables))
+    try:
+        return _cel.Context(dict(variables))
+    except ValueError:
+        # Half of a surrogate pair, as a path has where it is no UTF-8, is no text for CEL: one such value would end the rule.
+        return _cel.Context(_encodable(dict(variables)))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _encodable(inner) for name, inner in value.items()}
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 def _paths(source: str) -> tuple[str, ...]:

@@ -1,0 +1,102 @@
+"""What a person is answered about a log: a verdict in one sentence, what is wrong by weight, what would settle the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sentinel.diagnose.diagnosis import Diagnosis, as_it_ended
+from sentinel.diagnose.failed_starts import Start
+from sentinel.model.alert import Transition
+from sentinel.model.text import counted
+
+_WEIGHT: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
+#: What a reason for not knowing says -> what would end it, the most useful first.
+_REMEDIES = (
+    ("--argv", "--argv 'COMMAND', the server's command line"),
+    ("--kernel-log", "--kernel-log FILE, from journalctl -k -b > FILE"),
+    ("-lv 4", "a log of a server started with -lv 4"),
+    ("only a sentinel", "sentinel running beside the server (sentinel run)"),
+)
+_MOST_REMEDIES = 3
+_MOST_NAMES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An alert, the run of its server in which it fired, of how many, and whether it was over when the log ended."""
+
+    alert: Transition
+    run: int
+    runs: int
+    over: bool
+
+    @property
+    def earlier(self) -> bool:
+        """A later run of the server came after it, and ended it."""
+        return self.over and self.run < self.runs
+
+
+def findings(found: Diagnosis) -> list[Finding]:
+    """What fired, each alert once: of the last run first, then by weight."""
+    last: dict[str, Transition] = {}
+    for told in as_it_ended(found):
+        if told.state == "firing":
+            last[told.fingerprint] = told
+    out = [
+        Finding(told, found.run_of.get(key, 1), found.runs.get(told.entity.name, 1), key not in found.standing)
+        for key, told in last.items()
+    ]
+    return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, _WEIGHT[one.alert.severity]))
+
+
+def verdict(found: Diagnosis) -> str:
+    """One sentence."""
+    told = findings(found)
+    loud = [one for one in told if one.alert.severity != "info"]
+    last = next((start for start in reversed(found.starts) if start.last), None)
+    if loud:
+        first = loud[0]
+        others = list(dict.fromkeys(one.alert.rule for one in loud[1:] if one.alert.rule != first.alert.rule))
+        beside = f" (beside it: {', '.join(others)})" if others else ""
+        if not first.earlier:
+            return f"{first.alert.summary}{beside}"
+        ended = "the last start went well" if last is None else ends(last)
+        return f"{ended}; in run {first.run} of {first.runs}, {first.alert.summary}{beside}"
+    if last is not None:
+        return ends(last)
+    if found.starts:
+        return f"{earlier(found.starts[-1])}; the last start went well"
+    if told:
+        return told[0].alert.summary
+    seen = f"{counted(found.events, 'event')} of llama-server recognised"
+    return f"nothing wrong found in {counted(found.lines, 'line')} ({seen})"
+
+
+def ends(start: Start) -> str:
+    """What a start came to."""
+    who = start.who or "llama-server"
+    far = f", at {start.percent} % of it at least" if start.percent else ""
+    return {
+        "failed": f"{who} did not start",
+        "crashed": f"{who} served, then ended",
+        "ended": f"{who} ended while the model was loaded{far}",
+        "loading": f"the log ends while the model loads{far}"
+        if start.last
+        else f"nothing more was printed while it loaded{far}, then it was started again",
+    }[start.kind]
+
+
+def earlier(start: Start) -> str:
+    """The same of a start that others followed."""
+    return ends(start) if start.last else f"an earlier start: {ends(start)}"
+
+
+def settling(unknown: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str], int]]:
+    """What would tell most of what the files leave open: a thing, some rules that it would let judge, and how many more."""
+    out = []
+    for mark, remedy in _REMEDIES:
+        rules = [rule for rule, missing in unknown.items() if any(mark in why for why in missing.values())]
+        if rules:
+            out.append((remedy, rules[:_MOST_NAMES], max(0, len(rules) - _MOST_NAMES)))
+    return out[:_MOST_REMEDIES]

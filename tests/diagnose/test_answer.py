@@ -1,0 +1,73 @@
+"""What a person reads first: the verdict in one sentence, then why, then what to do, and at most three lines of what is open."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sentinel.diagnose.answer import settling
+
+RUN = "build: 6170 (c37132b) with cc\nsrv    load_model: loading model 'm.gguf'\n"
+SERVES = "main: server is listening on http://127.0.0.1:1 - starting the main loop\n"
+BUSY = "start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8080\nmain: exiting due to HTTP server error\n"
+ABORTS = "/src/ggml/src/ggml.c:1: GGML_ASSERT(n > 0) failed\nAborted (core dumped)\n"
+
+
+def told(tmp_path: Path, log: str, *options: str) -> list[str]:
+    file = tmp_path / "server.log"
+    file.write_text(log)
+    command = [sys.executable, "-m", "sentinel", "diagnose", str(file), *options]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.stderr == b""
+    return done.stdout.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("log", "first"),
+    [
+        (RUN + SERVES, "nothing wrong found in 3 lines (4 events of llama-server recognised)"),
+        (RUN, "the log ends while the model loads"),
+        (RUN + SERVES + ABORTS, "llama-server crashed: n > 0"),
+        (BUSY, "llama-server did not start: port 8080 on 127.0.0.1 could not be bound"),
+        (RUN + BUSY + RUN + SERVES, "the last start went well; in run 1 of 2, llama-server did not start: port 8080"),
+        (RUN + SERVES + RUN + SERVES + ABORTS, "llama-server crashed: n > 0"),
+        ("llama-server: error while loading shared libraries: libllama.so: cannot open shared object file\n", "llama-server"),
+    ],
+    ids=["healthy", "mid load", "crashed", "not started", "better later", "worse later", "no program"],
+)
+def test_the_first_line_is_the_verdict(tmp_path: Path, log: str, first: str) -> None:
+    """About the last run first; an earlier one is said to be earlier."""
+    assert told(tmp_path, log)[0].startswith(first)
+
+
+def test_why_stands_before_what_to_do_and_that_before_the_lines_that_show_it(tmp_path: Path) -> None:
+    text = "\n".join(told(tmp_path, RUN + SERVES + ABORTS))
+
+    assert 0 < text.index("  Cause") < text.index("  Fix") < text.index("  Evidence") < text.index("What the files cannot tell")
+    assert "(aborted.count" not in text
+
+
+def test_a_healthy_log_gets_few_and_narrow_lines(tmp_path: Path) -> None:
+    """Not one line of answer and 23 of signal names, up to 251 columns wide."""
+    lines = told(tmp_path, RUN + SERVES)
+
+    assert len(lines) <= 6
+    assert max(map(len, lines)) <= 130
+    assert lines[2] == "What the files cannot tell:"
+
+
+def test_only_what_would_settle_something_is_asked_for() -> None:
+    """The three that most rules lack, the most useful first, with the rules by name."""
+    argv, kernel, detail = "add --argv with it", "add --kernel-log FILE", "start llama-server with -lv 4"
+    live = "only a sentinel that runs beside the server sees it"
+    unknown = {f"rule-{n}": {"a": argv} for n in range(6)} | {"other": {"a": kernel, "b": live}, "more": {"a": detail}}
+
+    assert [(rules, more) for _, rules, more in settling(unknown)] == [
+        (["rule-0", "rule-1", "rule-2", "rule-3"], 2),
+        (["other"], 0),
+        (["more"], 0),
+    ]
+    assert settling({"window": {"a": "none in the last 60 s"}}) == []
