@@ -139,7 +139,8 @@ def _cause(cause: CauseDef) -> Iterator[str]:
         only = f", builds {fix.builds}" if fix.builds is not None else ""
         only += f", where `{_one_line(fix.when)}`" if fix.when else ""
         only += ", where none of the above is known to fit" if fix.otherwise else ""
-        added = f" (add `{fix.flags}` to the command line of llama-server)" if fix.flags else _set(fix)
+        flags = fix.flags.replace("[?", "").replace("?]", "")
+        added = f" (add `{flags}` to the command line of llama-server)" if flags else _set(fix)
         yield f"- {_prose(fix.do)}{added}{only}"
         if fix.command:
             yield ""

@@ -299,3 +299,8 @@ def test_a_template_shows_quotes_and_leaves_out() -> None:
 )
 def test_durations(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_a_value_of_several_words_is_quoted_word_by_word_where_its_format_says_so() -> None:
+    text = Template.parse("run {flags:words} {flags}")
+    assert text.render({"flags": "-c 4096 $(x)"}.get, quote=True) == "run -c 4096 '$(x)' '-c 4096 $(x)'"

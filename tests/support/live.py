@@ -136,7 +136,7 @@ def wait_for(condition: Callable[[], object], what: str | Callable[[], str], wit
 
 def first_flags(alert: dict[str, Any]) -> list[str]:
     """The words that the first fix says to add."""
-    added = re.search(r"\(add `([^`]*)` to the command line of llama-server\)", alert["fixes"][0]["do"])
+    added = re.search(r"\(add `([^`]*)` (?:to|at the end of) the command line of llama-server", alert["fixes"][0]["do"])
     assert added, alert["fixes"][0]
     return shlex.split(added[1])
 

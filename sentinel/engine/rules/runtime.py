@@ -97,6 +97,8 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
     A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
     (common/arg.cpp), so that the old command line may stay as it is.
     """
+    if not flags:
+        return "", ""
     if where.front_end == "llama-server":
         section = f"the section [{where.preset}]" if where.preset else "this model's section"
         keys = "".join(f", as `{key}`" for key in preset_keys(flags))
@@ -119,7 +121,7 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
             look,
         )
     if where.kind == "container":
-        return f" (add `{flags}` to the command of its container, and make that anew)", ""
+        return f" (add `{flags}` to the command line of llama-server in its container, and make that anew)", ""
     return f" (add `{flags}` to the command line of llama-server)", ""
 
 

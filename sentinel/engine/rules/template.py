@@ -1,7 +1,8 @@
 """Texts with values in them: ``{server.name}: {tps_30s:.1f} tokens/s, {killed.fields.anon:GiB}``.
 
 A value that is not known reads ``unknown``; a part between ``[?`` and ``?]`` is left out when a value in it is not known. In
-commands every value is quoted for the shell: file names, units and aliases are written by strangers.
+commands every value is quoted for the shell: file names, units and aliases are written by strangers; one of several words is a
+single one there, unless its format is ``words``.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Template:
                 out.append(literal)
                 if name:
                     shown = show(lookup(name), form)
-                    out.append(shlex.quote(shown) if quote else shown)
+                    words = shown.split() if form == "words" else [shown]
+                    out.append(" ".join(map(shlex.quote, words)) if quote else shown)
         return "".join(out)
 
     def complete(self, lookup: Lookup) -> bool:
@@ -77,8 +79,10 @@ def _parts(text: str) -> tuple[tuple[str, str, str], ...]:
     end = 0
     for match in _FIELD.finditer(text):
         form = match.group(2) or ""
-        if form and form not in _SIZES and form not in {"percent", "age", "times"} and not _NUMBER.match(form):
-            raise TemplateError(f"unknown format ':{form}'; known: GiB, MiB, KiB, percent, age, times, .1f, .2f, d and ','")
+        if form and form not in _SIZES and form not in {"percent", "age", "times", "words"} and not _NUMBER.match(form):
+            raise TemplateError(
+                f"unknown format ':{form}'; known: GiB, MiB, KiB, percent, age, times, words, .1f, .2f, d and ','"
+            )
         parts.append((text[end : match.start()], match.group(1), form))
         end = match.end()
     parts.append((text[end:], "", ""))

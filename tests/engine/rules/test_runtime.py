@@ -66,7 +66,7 @@ def test_it_is_stopped_by_what_runs_it(server: dict[str, Any], note: str, comman
     [
         (UNIT, "at the end of the command line of llama-server in llama.service", "sudo systemctl edit llama.service &&"),
         (MINE, "at the end of the command line of llama-server in llama.service", "systemctl --user edit llama.service &&"),
-        (DOCKER, "to the command of its container, and make that anew", ""),
+        (DOCKER, "to the command line of llama-server in its container, and make that anew", ""),
         (HAND, "(add `-c 4096` to the command line of llama-server)", ""),
         (UNKNOWN, "(add `-c 4096` to the command line of llama-server)", ""),
         (OLLAMA, "in Ollama: num_ctx 4096, or OLLAMA_CONTEXT_LENGTH=4096 for all models", ""),
@@ -104,6 +104,10 @@ def test_flags_go_where_the_command_line_is_written(server: dict[str, Any], note
 )
 def test_flags_are_spelled_as_a_routers_preset_spells_them(flags: str, keys: list[str]) -> None:
     assert preset_keys(flags) == keys
+
+
+def test_no_flags_are_none_to_add() -> None:
+    assert with_flags("", runtime_of(UNIT.get)) == ("", "")
 
 
 def test_a_fix_that_a_front_end_has_no_way_to_say_is_none() -> None:
