@@ -28,6 +28,10 @@ _ISO = re.compile(
     rb"(?:Z|[+-]\d\d:?\d\d)?)(?: [A-Z]{3,5})? (?=[\w.-]+ [^\s:\[\]|]{1,64}(?:\[\d+\])?: )" + _SENDER
 )
 _COMPOSE = re.compile(rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*\| ?")
+#: What docker compose itself says of a service, without the bar.
+_COMPOSE_END = re.compile(
+    rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*exited with code \d+"
+)
 #: dmesg with seconds since the boot or with a date in any language, /dev/kmsg, and the kernel's name alone.
 _KERNEL = re.compile(
     rb"(?:<\d{1,3}>)?\[ *\+?\d+\.\d+\] |(?:<\d{1,3}>)?\[[^\s\]\d]{2,12} [^\s\]]{2,12} +\d{1,2} \d\d:\d\d:\d\d \d{4}\] "
@@ -103,6 +107,9 @@ def _line(number: int, text: bytes) -> Line:
         if compose is not None:
             inner = text[compose.end() :]
             return Line(number, "llama-server", compose["ident"].decode(), *_prefixed(inner), inner)
+        ended = _COMPOSE_END.match(text)
+        if ended is not None:
+            return Line(number, "llama-server", ended["ident"].decode(), None, None, text)
         return Line(number, "llama-server", "", *_prefixed(text), text)
     ident = sent["ident"].decode("utf-8", "replace")
     rest = sent["rest"]

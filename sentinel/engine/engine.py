@@ -227,8 +227,9 @@ class Engine:
         self.events_seen += 1
         if (incident := self._cards.incident(event)) is not None:
             self._event(incident)
-            if event.entity.scope == "gpu" and (ended := self._cards.work_ended(incident)) is not None:
-                self._event(ended)
+            if event.entity.scope == "gpu":
+                for ended in self._cards.work_ended(incident):
+                    self._event(ended)
         self._attribution.note(event)
         if event.name not in self.ruleset.by_event and event.name != INCIDENT.name:
             # A card's story is told by its last event, whoever reads it.

@@ -145,7 +145,11 @@ class Attribution:
             living = [server for server, run in self._beliefs.runs.items() if not run.gone]
             return replace(event, entity=living[0]) if len(living) == 1 else event
         if event.name in ("process_trapped", "gpu_work_ended"):
-            return self._ended(event)
+            return event if event.entity.scope == "server" else self._ended(event)
+        if event.name == "router_child_exited":
+            known = [e for e in self._beliefs.facts.entities() if e.scope == "server"]
+            children = [e for e in known if self._said(e, "server.preset") == event.fields.get("name")]
+            return replace(event, entity=children[-1]) if children else event
         if event.name == "oomd_killed" and event.entity.scope == "host":
             owner = self._in_group(event.fields.get("cgroup"))
             return event if owner is None else self._enriched(event, owner)

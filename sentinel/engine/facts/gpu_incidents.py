@@ -40,20 +40,22 @@ INCIDENT = EventDef(
         "server_ended": "flag",
     },
     help=(
-        "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, faulted, "
-        "hung, resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those that hold "
-        "memory on it; server_ended says that the server itself told of the error that ended its work."
+        "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, "
+        "faulted, hung, resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those "
+        "that hold memory on it; server_ended says that the server itself told of the error that ended its work."
     ),
 )
 #: The part of such a story that befell a llama-server: its own work was ended by the driver.
 WORK_ENDED = EventDef(
     name="gpu_work_ended",
-    source="kernel",
+    # Asked beside what the server prints: without a kernel's log nothing is known of it, and the server's word counts alone.
+    source="llama-server",
     patterns=(),
     fields={"state": "text", "what": "text", "ring": "text", "comm": "text", "pid": "int", "driver": "text", "code": "int"},
     help=(
         "A GPU's driver ended this server's work, made from the kernel's lines that name its process: state is hung (a queue "
-        "timed out), queue-reset (the driver ended the work, the card goes on) or faulted (a page fault)."
+        "timed out), queue-reset (the driver ended the work, the card goes on), faulted (a page fault), or that of the whole "
+        "card where it was reset or is gone."
     ),
 )
 
@@ -66,6 +68,8 @@ _LONGEST_RESET = 600.0
 _CALM = ("", "ok", "trouble", "recovered", "queue-reset", "faulted")
 #: States of one program's work, not of the card.
 _WORK = ("hung", "queue-reset", "faulted")
+#: States of a card that was reset or is gone, with all that was on it.
+_RESET = ("resetting", "resuming", "recovered", "failed", "lost")
 #: What a server prints when its work on the card was ended. Seconds from the kernel's lines to it: a driver's timeout and more.
 _ENDINGS = frozenset({"gpu_error", "gpu_fault", "gpu_lost_serving"})
 _TOGETHER = 60.0
@@ -151,13 +155,18 @@ class Cards:
             after["server_ended"] = True
         return Event(event.at, INCIDENT.name, event.entity, after, event.source, event.line, event.n)
 
-    def work_ended(self, incident: Event) -> Event | None:
-        """What the story so far is to the llama-server whose work was ended, as an event that waits for its server."""
+    def work_ended(self, incident: Event) -> list[Event]:
+        """What the story so far is to the servers whose work it ended, as events of theirs, or one that waits for its server."""
         told = incident.fields
-        if not _of_a_server(told):
-            return None
+        named = str(told.get("comm", "")).startswith("llama-")
+        users = [name for name in str(told.get("servers", "")).split(", ") if name] if told.get("state") in _RESET else []
+        if not users and not (named and told.get("state") in (*_WORK, *_RESET)):
+            return []
         fields = {name: told[name] for name in WORK_ENDED.fields if name in told}
-        return Event(incident.at, WORK_ENDED.name, HOST, fields, incident.source, incident.line, incident.n)
+        owners = [Entity("server", name) for name in users] or [HOST]
+        return [
+            Event(incident.at, WORK_ENDED.name, owner, fields, incident.source, incident.line, incident.n) for owner in owners
+        ]
 
     def _told_by_server(self, event: Event) -> Event | None:
         """The card's story in which a server's work was ended just before, now that the server tells of it."""

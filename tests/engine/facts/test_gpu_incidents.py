@@ -310,3 +310,35 @@ def test_work_that_the_driver_ended_is_told_of_the_card_where_the_server_says_no
         told += engine.step(Tick(float(second)))
     assert of_rule(told) == [("firing", cause)]
     assert of_rule(told, "server-crashed") == []
+
+
+def test_a_servers_error_in_a_reset_of_its_card_is_told_of_the_card_alone(engine: Engine) -> None:
+    use(engine, 100.0)
+    told = kernel(engine, 200.0, *(PREFIX + line for line in (*ENDED, "GPU reset begin!. Source:  1")))
+    told += said(engine, 201.0, LOST)
+    told += kernel(engine, 203.0, PREFIX + "VRAM is lost due to GPU reset!", PREFIX + "GPU reset(1) succeeded!")
+    for second in range(204, 230):
+        told += engine.step(Tick(float(second)))
+    assert {t.rule for t in told if t.state == "firing"} & {"gpu-reset", "server-crashed"} == {"gpu-reset"}
+
+
+def test_a_crash_of_another_kind_is_told_beside_a_reset(engine: Engine) -> None:
+    use(engine, 100.0)
+    kernel(engine, 200.0, PREFIX + "GPU reset begin!. Source:  1", PREFIX + "GPU reset(1) succeeded!")
+    told = said(engine, 230.0, "/build/src/llama-context.cpp:1749: GGML_ASSERT(n_outputs > 0) failed\n")
+    for second in range(231, 260):
+        told += engine.step(Tick(float(second)))
+    assert of_rule(told, "server-crashed")[-1] == ("firing", "assertion")
+
+
+def test_the_end_of_a_routers_child_belongs_to_the_child(engine: Engine) -> None:
+    lines = (
+        "0.00.095.901 I srv          load: spawning server instance with name=moe on port 54697\n"
+        "[54697] 0.00.374.713 I srv  llama_server: listening on http://127.0.0.1:54697\n"
+        "0.90.363.494 I srv    operator(): instance name=moe exited with status 139\n"
+    )
+    told = said(engine, 300.0, lines)
+    for second in range(301, 330):
+        told += engine.step(Tick(float(second)))
+    crashes = [(t.entity.name, t.cause.id if t.cause else "") for t in told if t.rule == "server-crashed" and t.state == "firing"]
+    assert crashes == [("llama.service[54697]", "segmentation-fault")]
