@@ -68,6 +68,8 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
         last: dict[str, Any] = {
             "unknown": [{"rule": rule, "missing": sorted(missing)} for rule, missing in found.unknown.items()]
         }
+        if found.refused:
+            last["refused"] = [{"times": times, "line": e.line, "source": e.source, "n": e.n} for times, e in found.refused]
         if found.starts:
             last["starts"] = [
                 {"came_to": s.kind, "line": s.line.line, "source": s.line.source, "n": s.line.n} for s in found.starts
@@ -131,11 +133,23 @@ def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         print(render_finding(one.alert, look, summary=not same), end="")
     for line in _starts(found, kernel=kernel):
         say(line)
+    for line in _refusals(found):
+        say(line)
     if found.unknown:
         say()
         say("What the files cannot tell:")
         for remedy, rules, more in settling(found.unknown):
             say(f"  {remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}")
+
+
+def _refusals(found: Diagnosis) -> Iterator[str]:
+    """Requests that did not fit, where that is no alert: their client got an error and knows, who reads the log may wonder."""
+    if any(t.rule == "context-collapse" for t in found.transitions if t.state == "firing"):
+        return
+    for times, last in found.refused:
+        were = "1 request was" if times == 1 else f"{times} requests were"
+        where = escape(f"{last.source}:{last.n}: {last.line}")
+        yield f"for information: {were} refused because of the size, as the client was told: {where}"
 
 
 def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -17,7 +17,7 @@ from sentinel.engine.inspect.explain import why as explain
 from sentinel.engine.log.envelope import front_end, strip
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
-from sentinel.model.alert import Transition, Verdict
+from sentinel.model.alert import LineEvidence, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news, iso
 from sentinel.model.reading import LogLines, Samples, Tick
@@ -32,6 +32,10 @@ _NO_KERNEL_LOG = "no kernel log was given: add --kernel-log FILE (journalctl -k 
 _SERVER = "llama-server"
 #: Lines at the beginning of a log in which a date is looked for.
 _HEAD = 50
+
+
+#: Refusals that the client is told of.
+_REFUSED = ("request_overflow", "batch_overflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Diagnosis:
     runs: Mapping[str, int] = field(default_factory=dict)
     #: in which run of its server an alert fired, by fingerprint; counted from 1
     run_of: Mapping[str, int] = field(default_factory=dict)
+    #: requests that were refused for their size, how many and the last: few of them are their senders' affair and no alert
+    refused: tuple[tuple[int, LineEvidence], ...] = ()
 
 
 def diagnose(
@@ -234,7 +240,15 @@ class _Judge:
             asked.answer(),
             {server.name: runs for server, runs in self._runs.items()},
             dict(self._run_of),
+            tuple(self._refused()),
         )
+
+    def _refused(self) -> Iterator[tuple[int, LineEvidence]]:
+        for server in self._runs:
+            for event in _REFUSED:
+                times, last = self._engine.beliefs.happened(server, event, float("-inf"))
+                if last is not None:
+                    yield times, LineEvidence(last.line, last.source, last.n)
 
     def _missing(self, at: float) -> dict[str, dict[str, str]]:
         """What each rule would need to judge; of a router that of its children, which own the models."""

@@ -24,6 +24,23 @@ def objects(done: Done) -> list[dict[str, object]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+REFUSED = (
+    b"0.00.041.907 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)\n"
+    b"0.14.771.128 I srv    load_model: initializing, n_slots = 1, n_ctx_slot = 4096, kv_unified = 'false'\n"
+    b"2.00.101.100 E srv    send_error: task id = 0, error: request (6885 tokens) exceeds the available context size "
+    b"(4096 tokens), try increasing it\n"
+)
+
+
+def test_one_refused_request_is_no_fault_and_has_a_line() -> None:
+    done = diagnose("-", given=REFUSED)
+    assert b"nothing wrong found" in done.stdout
+    assert b"for information: 1 request was refused because of the size, as the client was told: -:3: srv" in done.stdout
+    assert done.returncode == 0
+    (last,) = objects(diagnose("-", "--json", given=REFUSED))
+    assert [(one["times"], one["n"]) for one in last["refused"]] == [(1, 3)]  # type: ignore[attr-defined]
+
+
 class TestJson:
     @pytest.mark.corpus
     def test_one_transition_a_line_and_last_what_could_not_be_judged(self, corpus: Path) -> None:

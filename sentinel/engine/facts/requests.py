@@ -90,7 +90,7 @@ _LONG_PROMPT = 10_000.0
 _SERIES = 900.0
 #: What is wrong with the request itself: the server is well. (Sizes, events of their own, are what context-collapse is about.)
 _SENDERS_OWN = re.compile(
-    r"[Ff]ailed to (?:parse grammar|initialize samplers|format input)|[Ii]nvalid slot|Unable to (?:save|restore) slot"
+    r"[Ff]ailed to format input|[Ii]nvalid slot|Unable to (?:save|restore) slot"
     r"|contains invalid tokens|not supported by multimodal|json_schema|must be (?:provided|a string)|rerank task|aLoRA"
     r"|must fit in one batch"
 )
