@@ -15,6 +15,7 @@ from sentinel.cli.output import emit_line, exit_code, say, style
 from sentinel.cli.rules.files import for_judging
 from sentinel.diagnose.answer import earlier, findings, settling, verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
+from sentinel.diagnose.pasted import unpack
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import Requested, decode
@@ -59,6 +60,15 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     except OSError as error:
         print(f"sentinel: {escape(str(error.filename))} cannot be read: {error.strerror}", file=sys.stderr)
         return CRITICAL
+    pasted = [(name, unpack(data)) for name, data in logs]
+    logs = [(name, one.log) for name, one in pasted if one.log or len(pasted) == 1]
+    if arguments.argv is None:
+        said = [one for _, one in pasted if one.words or one.environment]
+        # Where several files say it, one that says nothing else (a unit, a compose file) counts.
+        said.sort(key=lambda one: bool(one.log))
+        if said:
+            assigned = [f"{name}={value}" for name, value in said[0].environment.items()]
+            values = dict(asked_for([*assigned, *(said[0].words or ("llama-server",))]).signals())
     found = diagnose(ruleset, logs, kernel, values, arguments.why)
     if found.why is not None:
         return why.tell(found.why, as_json=arguments.json)

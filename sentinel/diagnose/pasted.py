@@ -1,0 +1,199 @@
+"""What people paste: an issue with a log in code fences, a compose file or a unit beside it, a command line. Pure.
+
+Lines keep their numbers: what is no log is emptied, not taken out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_FENCE = re.compile(r"\s{0,3}(?:>\s?)?(```+|~~~+)")
+#: A line of a log, seen outside every fence: then the fences are a prompt's, and the file is a log.
+_LIKE_A_LOG = re.compile(
+    r"\d+\.\d\d\.\d{3}\.\d{3} |srv  |slot  |llama_|ggml_|load_tensors: |main: |[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
+)
+_MARKDOWN = re.compile(r"#{1,6} |<details>|</details>|\*\*|- \[[ xX]\] ")
+_PROMPT = r"\s*(?:(?:[\w.-]+@[\w.-]+[^$#\n]{0,80})?[$#] |PS [^>\n]{0,200}> ?|[A-Z]:\\[^>\n]{0,200}> ?|> )?"
+_BEFORE = r"(?:[A-Za-z_]\w*=\S+ +|sudo +|env +|exec +|nohup +|time +)*"
+_COMMAND = re.compile(rf"{_PROMPT}(?P<line>{_BEFORE}[\"']?[^\s\"'=]*llama-server(?:\.exe)?[\"']?(?:\s+-.*|\s*[\\^`]\s*)$)")
+_CONTINUES = re.compile(r"\s[\\^`]\s*$")
+_OLLAMA = re.compile(r'msg="starting (?:llama[- ]server|runner)" cmd="(?P<line>(?:[^"\\]|\\.)*)"')
+_UNIT = re.compile(r"(?m)^\[Service\]\s*$")
+_COMPOSE = re.compile(r"(?m)^services:\s*$")
+_VARIABLE = re.compile(r"^\s*-?\s*[\"']?(?P<name>LLAMA_ARG_[A-Z0-9_]+)[\"']?\s*[:=]\s*[\"']?(?P<value>.*?)[\"']?\s*$")
+_UNIT_VARIABLE = re.compile(r"(LLAMA_ARG_[A-Z0-9_]+)=([^\s\"']*)")
+_MOST_COMMANDS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    """A file, taken apart. `log` is empty where the file only says how the server is started."""
+
+    log: bytes
+    words: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def unpack(data: bytes) -> Pasted:
+    """Take a file apart."""
+    text = data.decode("utf-8", "replace")
+    config = _config(text)
+    if config is not None and not _like_a_log(text):
+        return config
+    lines = text.split("\n")
+    if _is_issue(lines):
+        return _issue(lines)
+    commands = _commands(lines)
+    return Pasted(data, commands[0] if len(set(commands)) == 1 else ())
+
+
+def _like_a_log(text: str) -> bool:
+    return any(_LIKE_A_LOG.match(line) for line in text.split("\n"))
+
+
+def _is_issue(lines: Sequence[str]) -> bool:
+    fences = [number for number, line in enumerate(lines) if _FENCE.match(line)]
+    if len(fences) < 2:
+        return False
+    outside, inside = [], False
+    for line in lines:
+        if _FENCE.match(line):
+            inside = not inside
+        elif not inside:
+            outside.append(line)
+    return not any(_LIKE_A_LOG.match(line) for line in outside) or any(_MARKDOWN.match(line) for line in outside[:20])
+
+
+def _issue(lines: Sequence[str]) -> Pasted:
+    """Blocks in fences are logs, but for those that say how the server is started."""
+    out = [""] * len(lines)
+    words: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    begin: int | None = None
+    for number, line in enumerate([*lines, "```"]):
+        if not _FENCE.match(line):
+            continue
+        if begin is None:
+            begin = number + 1
+            continue
+        block = lines[begin:number]
+        config = _config("\n".join(block))
+        commands = _commands(block)
+        if config is not None:
+            words, environment = words or config.words, environment or config.environment
+        elif commands and not _like_a_log("\n".join(block)):
+            words = words or commands[0]
+        else:
+            out[begin:number] = block
+            words = words or (commands[0] if len(set(commands)) == 1 else ())
+        begin = None
+    if begin is not None:
+        out[begin:] = lines[begin:]
+    words = words or next(iter(_commands([line for line, kept in zip(lines, out, strict=True) if not kept])), ())
+    return Pasted("\n".join(out).encode(), words, environment)
+
+
+def _commands(lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """Command lines of llama-server, as typed at a prompt or as Ollama tells them."""
+    found: list[tuple[str, ...]] = []
+    at = 0
+    while at < len(lines) and len(found) < _MOST_COMMANDS:
+        line = lines[at]
+        at += 1
+        if "llama" not in line or len(line) > 20_000:
+            continue
+        told = _OLLAMA.search(line)
+        if told is not None:
+            found.append(_words(_unescaped(told["line"])))
+            continue
+        typed = _COMMAND.match(line)
+        if typed is None:
+            continue
+        whole = typed["line"]
+        while _CONTINUES.search(whole) and at < len(lines):
+            whole = whole.rstrip()[:-1] + " " + lines[at].strip()
+            at += 1
+        found.append(_words(whole))
+    return [words for words in found if len(words) > 1]
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"'))
+    except ValueError:
+        return text
+
+
+def _words(line: str) -> tuple[str, ...]:
+    windows = "\\" in line and (".exe" in line or re.search(r"[A-Za-z]:\\", line) is not None)
+    try:
+        words = shlex.split(line, posix=not windows)
+    except ValueError:
+        words = line.split()
+    return tuple(word.strip("\"'") for word in words)
+
+
+def _config(text: str) -> Pasted | None:
+    """What a compose file or a unit starts; None for anything else."""
+    if _UNIT.search(text) and "ExecStart=" in text:
+        joined = re.sub(r"\\\n\s*", " ", text)
+        start = re.findall(r"(?m)^ExecStart=[-@:+!]*(\S.*)$", joined)
+        lines = [line for line in joined.split("\n") if line.startswith("Environment=")]
+        return Pasted(b"", _words(start[-1]) if start else (), dict(_UNIT_VARIABLE.findall("\n".join(lines))))
+    return _compose(text) if _COMPOSE.search(text) else None
+
+
+def _compose(text: str) -> Pasted:
+    lines = text.split("\n")
+    services: list[list[str]] = []
+    indent: int | None = None
+    inside = False
+    for line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        depth = len(line) - len(line.lstrip())
+        if depth == 0:
+            inside = line.startswith("services:")
+            continue
+        if not inside:
+            continue
+        indent = depth if indent is None else indent
+        if depth <= indent:
+            services.append([])
+        services[-1].append(line)
+    block = next((one for one in services if any("llama" in line for line in one)), [])
+    found = (match for line in block if (match := _VARIABLE.match(line)) is not None)
+    words = _of_key(block, "command")
+    program = any(re.search(r"llama-server(?:\.exe)?$", word) for word in words[:3])
+    return Pasted(b"", words if program or not words else ("llama-server", *words), {m["name"]: m["value"] for m in found})
+
+
+def _of_key(block: Sequence[str], key: str) -> tuple[str, ...]:
+    """The words of a key of YAML in its usual forms: a line, a folded text, a list in brackets or below it."""
+    for number, line in enumerate(block):
+        if not line.strip().startswith(f"{key}:"):
+            continue
+        depth = len(line) - len(line.lstrip())
+        rest = line.strip()[len(key) + 1 :].strip()
+        below = []
+        for more in block[number + 1 :]:
+            if len(more) - len(more.lstrip()) <= depth and not (more.strip().startswith("- ") and not rest):
+                break
+            below.append(more.strip())
+        if rest.startswith("["):
+            return tuple(_bracketed(" ".join([rest, *below])))
+        if rest and rest[0] not in ">|":
+            return _words(" ".join([rest, *below]))
+        if any(one.startswith("- ") for one in below):
+            return tuple(word for one in below if one.startswith("- ") for word in _words(one[2:]))
+        return _words(" ".join(one.rstrip("\\") for one in below))
+    return ()
+
+
+def _bracketed(text: str) -> list[str]:
+    found = re.findall(r"\"([^\"]*)\"|'([^']*)'|([^\s,\[\]\"']+)", text)
+    return [next(filter(None, groups), "") for groups in found]
