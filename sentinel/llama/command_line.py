@@ -220,7 +220,10 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
             unknown.append(clean(flag)[:80])
         by_preset = by_preset or flag in MODEL_SWITCHES
         exits = exits or flag in PRINT_AND_EXIT
-    hidden = tuple(f"{name}={clean(env[name])}" for name in _HIDING_VARIABLES if name in env and _hides_all(name, env[name]))
+    behind = _behind_rocr(env)
+    hidden = tuple(
+        f"{name}={clean(env[name])}" for name in _HIDING_VARIABLES if name in env and (name in behind or _hides_all(name, env[name]))
+    )
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
     # ggml-cuda.cu asks whether it is set, not to what
@@ -266,3 +269,14 @@ def _hides_all(name: str, value: str) -> bool:
         # Its presence is what counts (ggml-vulkan.cpp).
         return True
     return value.split(",")[0].strip().lower() in {"", "-1", "none", "void", "nodevfiles", "all"}
+
+
+def _behind_rocr(env: Mapping[str, str]) -> frozenset[str]:
+    """ROCR_VISIBLE_DEVICES filters first and what it leaves is numbered anew: a number beyond that hides all (HIP's guide)."""
+    left = [entry for entry in env.get("ROCR_VISIBLE_DEVICES", "").split(",") if entry.strip()]
+    behind = {
+        name
+        for name in ("HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+        if (first := env.get(name, "").split(",")[0].strip()).isdecimal() and left and int(first) >= len(left)
+    }
+    return frozenset(behind | {"ROCR_VISIBLE_DEVICES"} if behind else ())

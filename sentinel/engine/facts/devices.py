@@ -30,7 +30,7 @@ _INTEGRATED = re.compile(
     r"Radeon(?:\(TM\)|™)? (?:Graphics|\d{3}M|80\d0S|Vega (?:[1-9]|1[01]))\b"
     r"|RADV (?:RAVEN|PICASSO|RENOIR|LUCIENNE|CEZANNE|BARCELO|REMBRANDT|RAPHAEL|MENDOCINO|PHOENIX|HAWK|STRIX|KRACKAN)"
     r"|gfx(?:90[2c]|103[56]|1103|115\d)\b"
-    r"|Intel.*\b(?:UHD|Iris|HD) |Intel\(R\) (?:Arc\(TM\) )?(?:Graphics|1[34]0[TV])\b",
+    r"|Intel.*\b(?:UHD|Iris|HD)\b|Intel\(R\) (?:Arc\(TM\) )?(?:Graphics|1[34]0[TV])\b",
     re.IGNORECASE,
 )
 #: Mesa gives cards that it does not know yet the bare name too; their chip tells.
