@@ -57,6 +57,15 @@ class ChildBegins:
 Step = LogLines | Tick | RunBegins | RunEnds | ChildBegins
 
 
+#: What backends say at the start of a process, as a rule before the line that counts as its first; and how far before.
+_BACKENDS = frozenset(
+    {"backend_init_failed", "backend_load_failed", "backend_loaded", "gpu_device", "no_vulkan_device", "software_vulkan"}
+)
+_PREAMBLE = 60
+#: Between two runs of a log without times: more than the seconds by which a run may have begun before its first line.
+_BETWEEN_RUNS = 6.0
+
+
 class Marks:
     """Finds the lines with which runs begin, and those with which a server that served begins to stop."""
 
@@ -64,7 +73,7 @@ class Marks:
         wanted = [
             event
             for event in ruleset.events.values()
-            if event.source == "llama-server" and (event.starts_run or "server.state" in event.const)
+            if event.source == "llama-server" and (event.starts_run or "server.state" in event.const or event.name in _BACKENDS)
         ]
         self._extractor = Extractor(wanted)
 
@@ -73,14 +82,21 @@ class Marks:
         begins, stops = set(), set()
         seen: set[int | None] = set()
         fresh: dict[int | None, bool] = {}
+        backends: dict[int | None, int] = {}
         for match in self._extractor.events(b"\n".join(line.text for line in lines)):
             number = lines[match.line_index].number
+            if match.event.name in _BACKENDS:
+                # A process starts its backends once, in older builds after its first line.
+                backends.setdefault(match.port, number)
+                continue
             if match.event.starts_run:
                 if match.port is None and match.port in seen and not fresh.get(match.port, False):
-                    begins.add(number)
+                    before = backends.get(match.port, number)
+                    begins.add(before if number - before <= _PREAMBLE else number)
                 fresh[match.port] = True
             else:
                 fresh[match.port] = False
+            backends.pop(match.port, None)
             seen.add(match.port)
             if match.event.const.get("server.state") == "stopping":
                 stops.add(number)
@@ -105,6 +121,8 @@ class Clock:
     def shift(self, seconds: float) -> None:
         """What has no date goes on that much later."""
         self.base += seconds
+        if not self.dated:
+            self.at += seconds
 
     def of(self, line: Line, who: str) -> float:
         """When it was printed."""
@@ -231,6 +249,9 @@ class Reader:
                 yield RunEnds(at)
                 at = max(at, clock.at)
             if begins_run:
+                # Without a date every line has one moment; what a run before printed is not of this one.
+                clock.shift(_BETWEEN_RUNS)
+                now = clock.of(line, entity.name)
                 yield RunBegins(max(at, now), entity)
             if not batch:
                 key, first, began = of, line.number, now

@@ -222,7 +222,9 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
         exits = exits or flag in PRINT_AND_EXIT
     behind = _behind_rocr(env)
     hidden = tuple(
-        f"{name}={clean(env[name])}" for name in _HIDING_VARIABLES if name in env and (name in behind or _hides_all(name, env[name]))
+        f"{name}={clean(env[name])}"
+        for name in _HIDING_VARIABLES
+        if name in env and (name in behind or _hides_all(name, env[name]))
     )
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))

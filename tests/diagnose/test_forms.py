@@ -117,3 +117,17 @@ def test_what_an_earlier_run_was_served_is_not_held_against_a_later_one(corpus: 
 
     assert verdict(found) == [("context-collapse", "firing", "capped-at-training-length")]
     assert "context-collapse" not in found.unknown
+
+
+def test_what_backends_say_before_the_first_line_of_a_later_run_is_of_that_run(judge: Judge, tmp_path: Path) -> None:
+    used = "load_tensors:        CUDA0 model buffer size =  1918.35 MiB"
+    served = ["main: model loaded", "main: server is listening on http://0.0.0.0:8080 - starting the main loop"]
+    build = "build: 5890 (982e34724) with cc (Ubuntu 22.04) 11.4.0 for x86_64-linux-gnu"
+    refused = "ggml_cuda_init: failed to initialize CUDA: no CUDA-capable device is detected"
+    on_cpu = "load_tensors:   CPU_Mapped model buffer size =  1918.35 MiB"
+    log = tmp_path / "server.log"
+    log.write_text("\n".join([build, used, *served, refused, build, on_cpu, *served]) + "\n")
+
+    found = judge(log, "llama-server -m x.gguf -ngl 99")
+
+    assert [t.rule for t in found.transitions if t.state == "firing"] == ["cpu-fallback"]

@@ -139,6 +139,11 @@ def test_the_environment_counts_and_the_command_line_overrides_it() -> None:
         ({"LLAMA_ARG_DEVICE": "none"}, "device_none", True),
         ({"HIP_VISIBLE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "-1"}, "hidden_devices",
          "HIP_VISIBLE_DEVICES=,CUDA_VISIBLE_DEVICES=-1"),
+        # ROCr filters first and numbers anew: HIP's 1 is then beyond the only one
+        ({"HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "1"}, "hidden_devices",
+         "HIP_VISIBLE_DEVICES=1,ROCR_VISIBLE_DEVICES=1"),
+        ({"HIP_VISIBLE_DEVICES": "0", "ROCR_VISIBLE_DEVICES": "1"}, "hidden_devices", ""),
+        ({"HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "0,1"}, "hidden_devices", ""),
         ({"HSA_OVERRIDE_GFX_VERSION": "11.0.0"}, "gfx_override", "11.0.0"),
         ({"GGML_VK_VISIBLE_DEVICES": "0,1"}, "vulkan_devices", "0,1"),
         ({"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "0"}, "unified_memory", True),

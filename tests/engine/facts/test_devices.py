@@ -39,6 +39,7 @@ def weights(name: str, size: int) -> tuple[str, dict[str, Value]]:
         ("AMD Radeon Graphics (RADV RAPHAEL_MENDOCINO)", True),
         ("Radeon 8060S Graphics (RADV GFX1151)", True),
         ("Intel(R) UHD Graphics 770", True),
+        ("Intel(R) Iris(R) Xe Graphics", True),
         ("Intel(R) Arc(tm) Graphics (MTL)", True),
         ("AMD Radeon RX 9070, gfx1201", False),
         # Mesa's name for a card that it does not know yet
