@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from sentinel.model.fault import Fault
+
 SERVICE_SOCKET = Path("/run/sentinel/sentinel.sock")
 #: An answer takes milliseconds; a daemon that needs longer than this is stuck, and saying so helps more than waiting.
 _ANSWER_SECONDS = 10.0
@@ -21,8 +23,8 @@ _STREAM_SECONDS = 40.0
 _PIECE_BYTES = 64 * 1024
 
 
-class DaemonUnreachable(Exception):
-    """No answer. The text is one sentence: which socket, what failed, and what to do about it."""
+class DaemonUnreachable(Fault):
+    """No answer."""
 
 
 def default_socket_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
@@ -166,7 +168,7 @@ def _ask(
     finally:
         connection.close()
     if not isinstance(answer, dict):
-        raise DaemonUnreachable(f"what answers at {connection.path} is not sentinel; set SENTINEL_SOCKET to its socket")
+        raise DaemonUnreachable(f"what answers at {connection.path} is not sentinel", "set SENTINEL_SOCKET to its socket")
     return response.status, answer
 
 
@@ -187,21 +189,23 @@ def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
                 break
         else:
             return connection
-    raise told or DaemonUnreachable("no socket to ask; set SENTINEL_SOCKET to the daemon's")
+    raise told or DaemonUnreachable("no socket to ask", "set SENTINEL_SOCKET to the daemon's")
 
 
 def _unreachable(path: Path, error: Exception, tried: str = "") -> DaemonUnreachable:
     match error:
         case FileNotFoundError():
-            why = f"no daemon at {tried or path}; start it with `sentinel run` or `systemctl start sentinel`"
+            why, remedy = f"no daemon at {tried or path}", "start it with `sentinel run` or `systemctl start sentinel`"
         case PermissionError():
-            why = f"may not open {path}: join the group sentinel (sudo usermod -aG sentinel $USER) and log in again"
+            why, remedy = f"may not open {path}", "join the group sentinel (sudo usermod -aG sentinel $USER) and log in again"
         case ConnectionRefusedError():
-            why = f"the daemon that made {path} is gone; start it again with `sentinel run` or `systemctl start sentinel`"
+            why = f"the daemon that made {path} is gone"
+            remedy = "start it again with `sentinel run` or `systemctl start sentinel`"
         case TimeoutError():
-            why = f"the daemon at {path} does not answer; look at `journalctl -u sentinel`"
+            why, remedy = f"the daemon at {path} does not answer", "look at `journalctl -u sentinel`"
         case http.client.HTTPException() | ValueError():
-            why = f"what answers at {path} is not sentinel ({type(error).__name__}); set SENTINEL_SOCKET to its socket"
+            why = f"what answers at {path} is not sentinel ({type(error).__name__})"
+            remedy = "set SENTINEL_SOCKET to its socket"
         case _:
-            why = f"cannot ask the daemon at {path}: {error}"
-    return DaemonUnreachable(why)
+            why, remedy = f"cannot ask the daemon at {path}: {error}", ""
+    return DaemonUnreachable(why, remedy)

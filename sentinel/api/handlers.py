@@ -82,7 +82,7 @@ class Queries:
             "rules": status.rules(d.engine),
             "overrides": [{**one, "file": escape(one["file"])} for one in d.overrides],
             "queue": {"waiting": len(d.inbox), "dropped_samples": d.inbox.dropped},
-            "state": {"folder": str(d.state_dir), "fault": d.history.fault},
+            "state": {"folder": str(d.state_dir), "fault": d.history.fault, "remedy": d.history.remedy},
             "recorder": self._recorder(),
             "sinks": [
                 {"name": name, "waiting": d.outbox.waiting(name), "fault": d.outbox.down().get(name, "")}
@@ -140,7 +140,14 @@ class Queries:
     def _sources(self) -> list[dict[str, Any]]:
         states = self._running.sources()
         return [
-            {"name": escape(s.name), "health": s.health, "why": escape(s.why), "since": iso(s.since), "failures": s.failures}
+            {
+                "name": escape(s.name),
+                "health": s.health,
+                "why": escape(s.why),
+                "remedy": escape(s.remedy),
+                "since": iso(s.since),
+                "failures": s.failures,
+            }
             for s in states
         ]
 

@@ -131,7 +131,10 @@ class BlindSpotForm(TypedDict):
 
     entity: str
     missing: list[str]
+    #: `reason` and `remedy` in one sentence
     why: str
+    reason: str
+    remedy: str
     rules: list[str]
 
 
@@ -141,6 +144,8 @@ class SourceForm(TypedDict):
     name: str
     health: Literal["starting", "up", "absent", "failed"]
     why: str
+    #: what to do about it, where that is known; `why` ends with it
+    remedy: str
     since: str | None
     failures: int
 
@@ -169,6 +174,8 @@ class StateForm(TypedDict):
 
     folder: str
     fault: str
+    #: what to do about it; `fault` ends with it
+    remedy: str
 
 
 class RecorderForm(TypedDict):

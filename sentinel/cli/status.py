@@ -126,8 +126,7 @@ def _blind_spots(spots: Iterable[Mapping[str, Any]], width: int) -> Iterator[str
         yield f"  {entity}"
         mine.sort(key=lambda spot: -len(spot["rules"]))
         for spot in mine[:_MOST_SPOTS]:
-            reason, _, cure = spot["why"].partition("; to provide it: ")
-            yield from _wrapped(f"    {cure or reason} (for {', '.join(spot['rules'])})", width)
+            yield from _wrapped(f"    {spot['remedy'] or spot['reason']} (for {', '.join(spot['rules'])})", width)
         if len(mine) > _MOST_SPOTS:
             yield f"    and {len(mine) - _MOST_SPOTS} more"
     yield from _wrapped("  `sentinel why RULE` shows what is unknown, and why", width)

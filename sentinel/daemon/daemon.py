@@ -109,7 +109,7 @@ class Daemon:
             self.wakes.start()
         except SourceFault as fault:
             # Logs are then read once a second instead of at once.
-            self.supervisor.note("inotify", "failed", str(fault))
+            self.supervisor.note("inotify", "failed", str(fault), fault.remedy)
         self.consumer.restore()
         self._readiness.begin()
         if self.recorder is not None:

@@ -205,7 +205,7 @@ class Logs:
         try:
             self._wakes.watch(file.path, wake)
         except SourceFault as fault:
-            self._supervisor.note("inotify", "failed", str(fault))
+            self._supervisor.note("inotify", "failed", str(fault), fault.remedy)
         except (OSError, ValueError) as error:
             self._supervisor.note(
                 "inotify", "failed", f"cannot watch {printable(file.path)}: {error}; it is looked at once a second"
@@ -247,7 +247,7 @@ class Logs:
         try:
             found = file.poll(now)
         except SourceFault as fault:
-            self._supervisor.note(key, "failed", str(fault))
+            self._supervisor.note(key, "failed", str(fault), fault.remedy)
             self._tell(file.entity, {"server.log_readable": False, "server.log_where": str(fault)})
             return
         if state.health != "up":

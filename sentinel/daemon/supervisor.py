@@ -36,6 +36,8 @@ class SourceState:
     name: str
     health: Health = "starting"
     why: str = ""
+    #: what to do about it, where that is known; `why` ends with it
+    remedy: str = ""
     since: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
@@ -57,7 +59,7 @@ class Supervisor:
             self.states[name] = SourceState(name, since=self._clock.now())
         return self.states[name]
 
-    def note(self, name: str, health: Health, why: str = "") -> None:
+    def note(self, name: str, health: Health, why: str = "", remedy: str = "") -> None:
         """Note how a source is doing; tells sentinel's own log when that changed."""
         state = self.state(name)
         now = self._clock.now()
@@ -73,7 +75,7 @@ class Supervisor:
             log.warning(f"source {name} failed: {why}")
         elif state.health == "failed":
             log.info(f"source {name} works again")
-        state.health, state.why, state.since = health, why, now
+        state.health, state.why, state.remedy, state.since = health, why, remedy, now
 
     def now(self) -> float:
         """Time as `retry_at` has it."""
@@ -104,7 +106,7 @@ class Supervisor:
                 self.note(source.name, "absent", str(absent))
                 return
             except SourceFault as fault:
-                self.note(source.name, "failed", str(fault))
+                self.note(source.name, "failed", str(fault), fault.remedy)
                 return
             self.note(source.name, "up")
             for reading in readings:
@@ -201,7 +203,7 @@ class Supervisor:
             except NotHere as absent:
                 self.note(source.name, "absent", str(absent))
             except SourceFault as fault:
-                self.note(source.name, "failed", str(fault))
+                self.note(source.name, "failed", str(fault), fault.remedy)
             finally:
                 well.cancel()
             await asyncio.sleep(max(_FIRST_PAUSE, state.retry_at - self._clock.now()))

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 
 from sentinel.diagnose.diagnosis import Diagnosis, as_it_ended
 from sentinel.diagnose.failed_starts import Start
+from sentinel.diagnose.gaps import REMEDIES
 from sentinel.model.alert import Transition
+from sentinel.model.entity import Unknown
 from sentinel.model.text import counted
 
 _WEIGHT: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
-#: What a reason for not knowing says -> what would end it, the most useful first.
-_REMEDIES = (
-    ("--argv", "--argv 'COMMAND', the server's command line"),
-    ("--kernel-log", "--kernel-log FILE, from journalctl -k -b > FILE"),
-    ("-lv 4", "a log of a server started with -lv 4"),
-    ("only a sentinel", "sentinel running beside the server (sentinel run)"),
-)
 _MOST_REMEDIES = 3
 _MOST_NAMES = 4
 
@@ -92,11 +87,11 @@ def earlier(start: Start) -> str:
     return ends(start) if start.last else f"an earlier start: {ends(start)}"
 
 
-def settling(unknown: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[str], int]]:
+def settling(unknown: Mapping[str, Mapping[str, Unknown]]) -> list[tuple[str, list[str], int]]:
     """What would tell most of what the files leave open: a thing, some rules that it would let judge, and how many more."""
     out = []
-    for mark, remedy in _REMEDIES:
-        rules = [rule for rule, missing in unknown.items() if any(mark in why for why in missing.values())]
+    for remedy in REMEDIES:
+        rules = [rule for rule, missing in unknown.items() if any(gap.remedy == remedy for gap in missing.values())]
         if rules:
             out.append((remedy, rules[:_MOST_NAMES], max(0, len(rules) - _MOST_NAMES)))
     return out[:_MOST_REMEDIES]

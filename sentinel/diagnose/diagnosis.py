@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from sentinel.diagnose import gaps
 from sentinel.diagnose.failed_starts import Start, Starts
 from sentinel.diagnose.saved_logs import ChildBegins, Clock, Later, Reader, RunBegins, RunEnds, begins
 from sentinel.diagnose.voices import Line, Server, lines, servers, unit_of
@@ -22,12 +23,10 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news, iso
 from sentinel.model.reading import LogLines, Samples, Tick
 
+#: how the catalogue says that a signal is printed at a higher verbosity
+_VERBOSE = "start llama-server with -lv 4"
 #: Where undated logs begin on the engine's clock; the year 2001 is recognisably not a date of the log.
 _UNDATED = 1_000_000_000.0
-_LIVE = "a log does not tell: only a sentinel that runs beside the server sees it"
-_NO_LOG = "no log of the server was given"
-_DETAIL = "start llama-server with -lv 4"
-_NO_KERNEL_LOG = "no kernel log was given: add --kernel-log FILE (journalctl -k -b > FILE)"
 #: What a server is called of which nothing else is known.
 _SERVER = "llama-server"
 #: Lines at the beginning of a log in which a date is looked for.
@@ -45,7 +44,7 @@ class Diagnosis:
     transitions: tuple[Transition, ...]
     #: alerts that are open when the logs end, by fingerprint, as they stand then: they were told at their first sight
     standing: Mapping[str, Transition]
-    unknown: Mapping[str, Mapping[str, str]]
+    unknown: Mapping[str, Mapping[str, Unknown]]
     starts: tuple[Start, ...]
     lines: int
     events: int
@@ -80,7 +79,7 @@ class _Judge:
         self._why = why
         self._engine = Engine(ruleset)
         self._transitions: list[Transition] = []
-        self._unknown: dict[str, dict[str, str]] = {}
+        self._unknown: dict[str, dict[str, Unknown]] = {}
         #: servers in the order in which they were met, with how many runs each had
         self._runs: dict[Entity, int] = {}
         self._run_of: dict[str, int] = {}
@@ -109,7 +108,7 @@ class _Judge:
         kept_by: dict[str, Value | Unknown] = {} if (keeper := _kept_by(logs)) is None else {"server.front_end": keeper}
         for server, unit in self._all(sorted_logs, main):
             self._meet(server, clock.at, ({"server.unit": unit} if unit else {}) | kept_by)
-        readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else Unknown(_NO_KERNEL_LOG)
+        readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else gaps.NO_KERNEL_LOG
         self._step(Samples(clock.at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
         asked = self._asked = _Asked(engine, self._why, main, logs=self._logs, dated=clock.dated)
         beside = [(name, line) for name, data in kernel_logs for line in _as_kernel(lines(data))]
@@ -250,11 +249,11 @@ class _Judge:
                 if last is not None:
                     yield times, LineEvidence(last.line, last.source, last.n)
 
-    def _missing(self, at: float) -> dict[str, dict[str, str]]:
+    def _missing(self, at: float) -> dict[str, dict[str, Unknown]]:
         """What each rule would need to judge; of a router that of its children, which own the models."""
         known = list(self._runs)
         children = [server for server in known if any(server.name.startswith(f"{other.name}[") for other in known)]
-        out: dict[str, dict[str, str]] = {}
+        out: dict[str, dict[str, Unknown]] = {}
         for server in children or known:
             for rule, missing in _unknown(self._engine, server, at, logs=self._logs).items():
                 out.setdefault(rule, missing)
@@ -306,7 +305,7 @@ class _Asked:
         self._engine = engine
         self._rule = rule
         self._server = server
-        self._reword = lambda name, reason: _reason(engine, server, name, reason, logs=logs)
+        self._reword = lambda name, unknown: _reason(engine, server, name, unknown, logs=logs)
         self._dated = dated
         self._moments: dict[str, dict[str, Any]] = {}
 
@@ -369,10 +368,8 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
 def _not_in_a_log() -> dict[str, Value | Unknown]:
     """What a log never tells, each with how else to provide it."""
     asked = set(decode([], {}).signals())
-    argv = Unknown("a log does not tell: add --argv with the server's command line")
-    live = Unknown(_LIVE)
     return {
-        name: argv if name in asked else live
+        name: gaps.ARGV if name in asked else gaps.LIVE
         for name, signal in CATALOGUE.items()
         if signal.scope == "server" and signal.origin in ("process", "model")
     }
@@ -391,7 +388,7 @@ def _longest(engine: Engine) -> float:
     return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.inhibition.longest) + 1.0
 
 
-def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[str, dict[str, str]]:
+def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[str, dict[str, Unknown]]:
     out = {}
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
         if rule_id in engine.unhealthy:
@@ -401,20 +398,20 @@ def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[s
             continue
         finding = engine.finding(rule_id, entity, at)
         if finding.verdict is Verdict.UNKNOWN:
-            out[rule_id] = {name: _reason(engine, server, name, why, logs=logs) for name, why in finding.missing.items()}
+            out[rule_id] = {name: _reason(engine, server, name, unknown, logs=logs) for name, unknown in finding.missing.items()}
     return out
 
 
-def _reason(engine: Engine, server: Entity, name: str, why: str, *, logs: bool) -> str:
+def _reason(engine: Engine, server: Entity, name: str, unknown: Unknown, *, logs: bool) -> Unknown:
     """Why something is not known, for somebody who has files and no machine to look at."""
     signal = CATALOGUE.get(name)
     if signal is None:
         # An event: that the kernel's log is missing was said by us, of the server's the engine speaks as in a daemon.
-        return why if logs or "--kernel-log" in why else _NO_LOG
+        return unknown if logs or unknown == gaps.NO_KERNEL_LOG else gaps.NO_LOG
     if name in engine.beliefs.facts.unknowns(HOST if signal.scope == "host" else server):
-        return why
+        return unknown
     if signal.origin != "log":
-        return _LIVE
+        return gaps.LIVE
     if not logs:
-        return _NO_LOG
-    return "the log that was given does not say it" + (f"; to have it printed: {_DETAIL}" if _DETAIL in signal.provide else "")
+        return gaps.NO_LOG
+    return gaps.DETAIL if _VERBOSE in signal.provide else Unknown(gaps.DETAIL.why)

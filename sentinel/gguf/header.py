@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sentinel.gguf.reader import GgufError, Reader, read_value
+from sentinel.gguf.reader import GgufError, Kind, Reader, read_value
 from sentinel.gguf.tensor_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.llama.model import Model, Tensor
 from sentinel.model.entity import Unknown, Value
@@ -60,6 +60,8 @@ class GgufHeader:
     files: tuple[int, ...] = ()
     #: why the file is shorter than its header says, empty when it is not
     truncated: str = ""
+    #: a split that could not be read: how; None where all were
+    split_fault: Kind | None = None
 
     @property
     def arch(self) -> str:
@@ -120,14 +122,15 @@ def read_model(path: str) -> GgufHeader:
         return read_header(path)
     if len(names) > _MAX_SPLITS:
         raise GgufError(f"{clean(path)} claims more than {_MAX_SPLITS} splits, which are not read")
-    parts, missing = [], []
+    parts: list[GgufHeader] = []
+    missing: list[GgufError] = []
     for name in names:
         try:
             parts.append(read_header(name))
         except GgufError as error:
-            missing.append(str(error))
+            missing.append(error)
     if not parts:
-        raise GgufError(missing[0])
+        raise missing[0]
     types, expert_types = Counter[str](), Counter[str]()
     metadata: _Metadata = {}
     for part in parts:
@@ -141,10 +144,11 @@ def read_model(path: str) -> GgufHeader:
         expert_types,
         sum(part.weights_bytes for part in parts),
         sum(part.expert_bytes for part in parts),
-        missing[0] if missing else next((part.incomplete for part in parts if part.incomplete), ""),
+        str(missing[0]) if missing else next((part.incomplete for part in parts if part.incomplete), ""),
         tuple(replace(tensor, file=number) for number, part in enumerate(parts) for tensor in part.tensors),
         tuple(part.file_bytes for part in parts),
         next((part.truncated for part in parts if part.truncated), ""),
+        missing[0].kind if missing else None,
     )
 
 
@@ -163,7 +167,7 @@ def read_header(path: str) -> GgufHeader:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        raise GgufError(f"{clean(path)} cannot be opened: {what}") from None
+        raise GgufError(f"{clean(path)} cannot be opened: {what}", "missing") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -177,7 +181,7 @@ def read_header(path: str) -> GgufHeader:
 
 def _parse(reader: Reader) -> GgufHeader:
     if reader.take(4) != b"GGUF":
-        raise GgufError(f"{reader.path} is not a GGUF file: its first four bytes are not 'GGUF'")
+        raise GgufError(f"{reader.path} is not a GGUF file: its first four bytes are not 'GGUF'", "damaged")
     version = reader.number("I")
     if version & 0xFFFF == 0:
         # written in the other byte order

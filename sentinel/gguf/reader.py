@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import Literal
 
 _WINDOW = 1 << 18
 _MAX_HEADER = 256 << 20
@@ -24,8 +25,16 @@ _MAX_TEXT = 256
 _MAX_KEPT = 1 << 16
 
 
+#: `missing`: it cannot be opened; `damaged`: cut off, or no GGUF file; `unread`: anything else that stops the reading
+Kind = Literal["missing", "damaged", "unread"]
+
+
 class GgufError(Exception):
     """The file cannot be read as GGUF. The text is one sentence: which file, what is wrong."""
+
+    def __init__(self, text: str, kind: Kind = "unread") -> None:
+        super().__init__(text)
+        self.kind: Kind = kind
 
 
 class Reader:
@@ -41,8 +50,8 @@ class Reader:
     def position(self) -> int:
         return self.base + self.at
 
-    def fail(self, what: str) -> GgufError:
-        return GgufError(f"{self.path}: {what} (at byte {self.base + self.at})")
+    def fail(self, what: str, kind: Kind = "unread") -> GgufError:
+        return GgufError(f"{self.path}: {what} (at byte {self.base + self.at})", kind)
 
     def take(self, count: int) -> bytes:
         if self.at + count > len(self.buffer):
@@ -89,10 +98,10 @@ class Reader:
         self.at = 0
         if self.base + count > min(self.size, _MAX_HEADER):
             self.buffer = b""
-            raise self.fail("the file ends inside its header: it is truncated or no GGUF file")
+            raise self.fail("the file ends inside its header: it is truncated or no GGUF file", "damaged")
         self.buffer = os.pread(self.descriptor, max(count, _WINDOW), self.base)
         if len(self.buffer) < count:
-            raise self.fail("the file ends inside its header: it is truncated")
+            raise self.fail("the file ends inside its header: it is truncated", "damaged")
 
 
 def read_value(reader: Reader, kind: int, *, wanted: bool) -> int | float | str | tuple[int, ...] | None:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sentinel.model.alert import Transition
+from sentinel.model.fault import Fault
 from sentinel.model.json_form import is_news, transition_from_record, transition_to_record
 
 #: Steps of the schema; `user_version` counts those that were taken. Steps are added at the end, never changed.
@@ -57,8 +58,8 @@ Rows = list[tuple[int, Transition]]
 Baselines = Mapping[tuple[str, int], tuple[float, str] | None]
 
 
-class HistoryFault(Exception):
-    """The history cannot be read or written. The text is one sentence: what failed, where, and what to do about it."""
+class HistoryFault(Fault):
+    """The history cannot be read or written."""
 
 
 class _Unusable(Exception):
@@ -183,7 +184,8 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise HistoryFault(f"cannot {verb} the history {self.path}: {_advice(error)}") from error
+            why, remedy = _advice(error)
+            raise HistoryFault(f"cannot {verb} the history {self.path}: {why}", remedy) from error
 
 
 def _row(row: tuple[int, Transition]) -> tuple[object, ...]:
@@ -251,19 +253,20 @@ def _set_aside(path: Path, word: str) -> Path:
     return aside
 
 
-def _advice(error: sqlite3.Error | OSError) -> str:
+def _advice(error: sqlite3.Error | OSError) -> tuple[str, str]:
+    """What is wrong, and what to do about it."""
     text = str(error)
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        return "the disk is full; free some space, sentinel goes on in memory until then"
+        return "the disk is full", "free some space, sentinel goes on in memory until then"
     if code is not None and code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-        return f"{text}; make the folder writable for the user that runs sentinel"
+        return text, "make the folder writable for the user that runs sentinel"
     if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return f"{text}; restart sentinel, which sets the damaged file aside"
+        return text, "restart sentinel, which sets the damaged file aside"
     if isinstance(error, FileExistsError):
-        return f"{error.filename} is not a folder; remove it or set state_dir to a folder"
+        return f"{error.filename} is not a folder", "remove it or set state_dir to a folder"
     if isinstance(error, NotADirectoryError):
-        return f"a part of {error.filename} is not a folder; set state_dir to a folder"
+        return f"a part of {error.filename} is not a folder", "set state_dir to a folder"
     if isinstance(error, OSError):
-        return f"{error.strerror or text}; make the folder writable for the user that runs sentinel"
-    return text
+        return error.strerror or text, "make the folder writable for the user that runs sentinel"
+    return text, ""

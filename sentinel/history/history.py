@@ -31,6 +31,8 @@ class History:
 
     def __init__(self, path: Path | None) -> None:
         self.fault = ""
+        #: what to do about the fault
+        self.remedy = ""
         self.message = ""
         self._path = path
         self._database: Database | None = None
@@ -117,7 +119,7 @@ class History:
             try:
                 self._database.sync()
             except HistoryFault as fault:
-                self.fault = str(fault)
+                self.fault, self.remedy = str(fault), fault.remedy
 
     def transitions(self, since: float | None = None, limit: int = 1_000) -> list[Transition]:
         """The newest `limit` transitions at or after `since` (seconds since the epoch), oldest first."""
@@ -158,7 +160,7 @@ class History:
             database = Database(self._path)
             marks, last_id = database.marks(), database.last_id()
         except HistoryFault as fault:
-            self.fault = f"{fault}; until then the history is kept in memory"
+            self.fault, self.remedy = f"{fault}; until then the history is kept in memory", fault.remedy
             # Ids given out now are kept when the file can be opened later, so they must lie above every id in it. A count of
             # microseconds does: ids in the file are counts from 1, or such a number from an earlier time.
             self._last_id = self._last_id or time.time_ns() // 1000
@@ -175,7 +177,7 @@ class History:
         try:
             self._database.commit(tuple(self._unwritten), self._checkpoints, marks, self._baselines)
         except HistoryFault as fault:
-            self.fault = str(fault)
+            self.fault, self.remedy = str(fault), fault.remedy
             return
         self.fault = ""
         self._unwritten.clear()
@@ -189,5 +191,5 @@ class History:
         try:
             return query(self._database)
         except HistoryFault as fault:
-            self.fault = str(fault)
+            self.fault, self.remedy = str(fault), fault.remedy
             return otherwise

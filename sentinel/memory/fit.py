@@ -38,6 +38,8 @@ class Why:
     text: str
     effect: Effect
     at_share: float | None = None
+    #: what stands in the way, where no flag mends it: the model's file, or the way to the GPU
+    about: Literal["model", "gpu", ""] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sentinel.model.entity import Entity, Value
+from sentinel.model.entity import Entity, Unknown, Value
 
 Severity = Literal["critical", "warning", "info"]
 State = Literal["inactive", "pending", "firing", "resolved"]
@@ -41,8 +41,8 @@ class CheckResult:
     check: str
     value: bool | None
     reads: Mapping[str, Value | None]
-    #: signals that were missing, each with the sentence that says why and how to provide it
-    missing: Mapping[str, str] = field(default_factory=dict)
+    #: signals that were missing, each with the reason and what would provide it
+    missing: Mapping[str, Unknown] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

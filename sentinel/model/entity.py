@@ -30,6 +30,10 @@ HOST = Entity("host", "host")
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that could not be read. `why` is one sentence: what was tried, what failed, what would cure it."""
+    """A value that is not known. `why`: what was tried and what failed; `remedy`: what would provide it, if anything."""
 
     why: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.why}; to provide it: {self.remedy}" if self.remedy else self.why

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
-from sentinel.model.entity import Entity, Value
+from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.text import SURROGATE, UNSAFE, escape, escaped
 
 
@@ -83,7 +83,7 @@ def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
         return {"line": piece.line, "source": piece.source, "n": piece.n}
     told: dict[str, Any] = {"check": piece.check, "value": piece.value, "reads": dict(piece.reads)}
     if piece.missing:
-        told["missing"] = dict(piece.missing)
+        told["missing"] = {name: str(unknown) for name, unknown in piece.missing.items()}
     return told
 
 
@@ -108,9 +108,14 @@ def transition_from_record(record: Mapping[str, Any]) -> Transition:
             "entity": Entity(**fields["entity"]),
             "cause": None if fields["cause"] is None else Cause(**fields["cause"]),
             "fixes": tuple(Fix(**fix) for fix in fields["fixes"]),
-            "evidence": tuple(LineEvidence(**piece) if "line" in piece else CheckResult(**piece) for piece in fields["evidence"]),
+            "evidence": tuple(LineEvidence(**piece) if "line" in piece else _check(piece) for piece in fields["evidence"]),
         }
     )
+
+
+def _check(piece: Mapping[str, Any]) -> CheckResult:
+    missing = {name: Unknown(why) for name, why in piece.get("missing", {}).items()}
+    return CheckResult(piece["check"], piece["value"], piece["reads"], missing)
 
 
 def is_news(transition: Transition) -> bool:

@@ -49,7 +49,7 @@ def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, 
             digest, done = _digest(part, done, total, progress)
             whys.append(_held_against(part, digest, given, known))
     except OSError as error:
-        return [Why("sha256-not-checked", f"the model cannot be read to its end: {error.strerror}", "fails")]
+        return [Why("sha256-not-checked", f"the model cannot be read to its end: {error.strerror}", "fails", about="model")]
     trouble = _write(folder, known)
     return whys if not trouble else [*whys, Why("sha256-not-remembered", trouble, "note")]
 
@@ -73,14 +73,14 @@ def _held_against(path: str, digest: str, given: str, known: dict[str, dict[str,
     if given and digest != given:
         known |= {key: before} if before is not None else {}
         text = f"{name} has SHA-256 {digest}, not {given}: it is damaged or another file; fetch it again"
-        return Why("sha256-differs", text, "fails")
+        return Why("sha256-differs", text, "fails", about="model")
     if same_file and before is not None and before.get("sha256") != digest:
         known[key] = before
         text = (
             f"{name} has SHA-256 {digest}, and had {clean(str(before.get('sha256')))[:64]} before, with the same size and time:"
             " the disk or the memory of this machine changed its content; fetch it again"
         )
-        return Why("sha256-differs", text, "fails")
+        return Why("sha256-differs", text, "fails", about="model")
     known[key] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
     if given:
         return Why("sha256-matches", f"{name} has the SHA-256 that was given", "note")

@@ -13,14 +13,14 @@ from pathlib import Path
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason
+from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason, unread
 from sentinel.sources.processes import requirement
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.forecast import firm_bytes
 from sentinel.sources.processes.identify import Kind, classify, is_server_name
 from sentinel.sources.processes.log_location import absolute, inside
-from sentinel.sources.processes.procfs import credentials, identity_signals, memory_signals
+from sentinel.sources.processes.procfs import credentials, memlock_limit, memory_signals
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 #: Variables that make a program load what lies elsewhere (ld.so(8); ggml-backend-reg.cpp)
@@ -133,8 +133,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
         folder = Path(link(process / "cwd"))
     except OSError:
         binary, folder = None, Path("/")
-    limit = identity_signals(roots, pid)["server.memlock_limit_bytes"]
-    lock = requirement.lock_limit(roots, pid, limit if isinstance(limit, int | Unknown) else Unknown("its limits cannot be read"))
+    lock = requirement.lock_limit(roots, pid, memlock_limit(roots, pid))
     return Command(
         tuple(words),
         env,
@@ -154,7 +153,7 @@ def held_firmly(roots: Roots, pid: int) -> int | Unknown:
     try:
         values = memory_signals(read_text(path, 1 << 16))
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     return firm_bytes(values)
 
 

@@ -105,7 +105,7 @@ def _judged(
         has_experts=bool(header.of_arch("expert_count")),
         devices=bool(devices) and not settings.device_none,
     )
-    hopeless = any(why.effect == "fails" and why.id.startswith(("model-", "architecture-", "tensor-", "sha256-")) for why in whys)
+    hopeless = any(why.effect == "fails" and why.about == "model" for why in whys)
     asked_for = _trial(command.argv, settings, footprint_, budget)
     if argv != command.argv and any(why.id in ("flag-rejected", "no-build-accepts", "flag-ends-it") for why in whys):
         # the command itself starts nowhere, so that its corrected form is already a suggestion
@@ -114,7 +114,7 @@ def _judged(
         if any(why.id == id_ for why in whys):
             argv = put(argv, setting, flag, value, build)
             asked_for = replace(asked_for, verdict="fails", starts=False)
-    if any(why.effect == "fails" and why.id.startswith("gpu-") for why in whys):
+    if any(why.effect == "fails" and why.about == "gpu" for why in whys):
         # No number of layers mends that; what can run here meanwhile is a server that says that it is one for the CPU.
         argv = put(argv, "gpu_layers", "-ngl", "0", build)
         asked_for = replace(asked_for, verdict="fails", starts=False)
@@ -165,11 +165,10 @@ def _devices(machine: Machine) -> tuple[Device, ...]:
 
 def _budget(machine: Machine, devices: tuple[Device, ...], roots: Roots) -> Budget:
     known = not isinstance(machine.room_bytes, Unknown)
-    where = f"the control group {machine.where.removeprefix('cgroup:')}" if machine.where.startswith("cgroup:") else machine.where
     return Budget(
         devices=devices,
         host=machine.room_bytes if isinstance(machine.room_bytes, int) and known else None,
-        where=where or "the machine",
+        where=machine.where or "the machine",
         swap=machine.swap_bytes,
         lock_limit=machine.lock_limit if isinstance(machine.lock_limit, int) else None,
         most=_largest_allocation(machine, roots),

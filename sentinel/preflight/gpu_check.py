@@ -35,7 +35,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
     usable = isinstance(machine.gpus, tuple) and bool(machine.gpus)
     if command.place.private_devices and (usable or explicit):
         text = f"{command.place.unit} has PrivateDevices=yes, which hides the GPU's device files from it: set it to no{_AFTER}"
-        yield Why("gpu-hidden-by-unit", text, "fails" if explicit else "tight")
+        yield Why("gpu-hidden-by-unit", text, "fails" if explicit else "tight", about="gpu")
         return
     refused = _refused(command, roots)
     if isinstance(refused, Unknown) and explicit:
@@ -45,7 +45,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
             f"user {user_name(command.place.user)} may not open {refused}: sudo usermod -aG render,video"
             f" {user_name(command.place.user)}, then log in again or restart the unit{_AFTER}"
         )
-        yield Why("gpu-nodes-refused", text, "fails" if explicit else "tight")
+        yield Why("gpu-nodes-refused", text, "fails" if explicit else "tight", about="gpu")
         return
     if usable or not explicit:
         return
@@ -55,7 +55,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
     if step == "gpu-unknown":
         yield Why(step, f"{said} {text}", "unknown")
     else:
-        yield Why(step, f"{said} {text}{_AFTER}", "fails")
+        yield Why(step, f"{said} {text}{_AFTER}", "fails", about="gpu")
 
 
 def _split(settings: Settings, found: Sequence[Device]) -> Iterator[Why]:

@@ -90,7 +90,7 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
         return Machine(gpus, why, lock_limit=lock, total_bytes=total, disagreements=disagreements)
     ceilings = [("MemAvailable", found.host_bytes + own)]
     ceilings += [(f"cgroup:{name}", left + own) for name, left in found.group_bytes]
-    left, where = found.left_bytes + own, f"cgroup:{found.where}" if found.where else ""
+    left, where = found.left_bytes + own, f"the control group {found.where}" if found.where else ""
     brake, brake_where = found.brake_bytes, found.brake_where
     for name, limit in command.place.unit_limits.items():
         # a unit that does not run has no group yet: the limit is all its own

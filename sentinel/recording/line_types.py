@@ -21,8 +21,9 @@ Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 EntityPair = tuple[Scope, str]
 
 
-class Unread(msgspec.Struct, forbid_unknown_fields=True):
+class Unread(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     unknown: str
+    remedy: str = ""
 
 
 Values = dict[str, bool | int | float | str | Unread | None]
@@ -240,7 +241,8 @@ class _Snapshot(msgspec.Struct):
     runs: list[tuple[Scope, str, Number, int, bool, bool, Number]]
     alerts: list[_Alert]
     entities: list[EntityPair]
-    unknown: list[tuple[Scope, str, str, str]]
+    #: scope, name, signal, why; and the remedy where there is one
+    unknown: list[Annotated[list[str], msgspec.Meta(min_length=4, max_length=5)]]
     last_words: list[tuple[Scope, str, bool | int | float | str, Number]]
     heard: list[tuple[Scope, str, str]]
     windows: list[tuple[Scope, str, str, Number, list[tuple[Number, Number]]]]

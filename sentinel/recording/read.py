@@ -195,7 +195,7 @@ class Recording:
                 # How JSON writes a number that is none.
                 out[name] = Unknown("not a finite number")
             elif isinstance(value, Unread):
-                out[name] = Unknown(value.unknown)
+                out[name] = Unknown(value.unknown, value.remedy)
             elif _fits(signal.type, value):
                 out[name] = value
             else:

@@ -100,4 +100,4 @@ def _row(reading: Reading) -> AnyRow:
 
 
 def _values_out(values: Mapping[str, Value | Unknown]) -> Values:
-    return {name: Unread(v.why) if isinstance(v, Unknown) else v for name, v in values.items()}
+    return {name: Unread(v.why, v.remedy) if isinstance(v, Unknown) else v for name, v in values.items()}

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+from sentinel.model.fault import Fault
 from sentinel.model.reading import Reading
 
 #: Awaited by streaming sources; waits while the queue is full, for the file or the journal is the buffer.
 Put = Callable[[Reading], Awaitable[None]]
 
 
-class SourceFault(Exception):
-    """The source failed. The text is one sentence: what failed, where, and what to do about it."""
+class SourceFault(Fault):
+    """The source failed."""
 
 
 class NotHere(Exception):

@@ -67,14 +67,21 @@ def read_text(path: str | Path, limit: int = _LIMIT) -> str:
     return read_bytes(path, limit).decode("utf-8", "replace").strip()
 
 
-def reason(path: str | Path, error: OSError) -> str:
-    """One sentence for a failed read, with the cure where there is one."""
+def unread(path: str | Path, error: OSError) -> Unknown:
+    """Why a read failed, with the remedy where there is one."""
     what = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in (errno.EACCES, errno.EPERM):
-        if "/sys/" in str(path) or "/dev/" in str(path):
-            return f"{path} cannot be read ({what}): let sentinel's user read it"
-        return f"{path} cannot be read ({what}): run sentinel as the server's own user, or with CAP_SYS_PTRACE"
-    return f"{path} cannot be read ({what})"
+    why = f"{path} cannot be read ({what})"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return Unknown(why)
+    if "/sys/" in str(path) or "/dev/" in str(path):
+        return Unknown(why, "let sentinel's user read it")
+    return Unknown(why, "run sentinel as the server's own user, or with CAP_SYS_PTRACE")
+
+
+def reason(path: str | Path, error: OSError) -> str:
+    """`unread` as one sentence."""
+    found = unread(path, error)
+    return f"{found.why}: {found.remedy}" if found.remedy else found.why
 
 
 def read_number(path: str | Path) -> int | Unknown:
@@ -82,7 +89,7 @@ def read_number(path: str | Path) -> int | Unknown:
     try:
         text = read_text(path, 4096)
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     try:
         return int(text)
     except ValueError:

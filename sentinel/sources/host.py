@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources.fs import Roots, read_text, reason
+from sentinel.sources.fs import Roots, read_text, unread
 
 #: line of /proc/meminfo -> signal; psutil leaves out Mlocked, PageTables and Hugetlb
 _MEMINFO = {
@@ -49,14 +49,14 @@ class Host:
         try:
             return parse_meminfo(read_text(path))
         except OSError as error:
-            return dict.fromkeys(_MEMINFO.values(), Unknown(reason(path, error)))
+            return dict.fromkeys(_MEMINFO.values(), unread(path, error))
 
     def _vmstat(self, at: float) -> dict[str, Value | Unknown]:
         path = self._roots.proc / "vmstat"
         try:
             counters = dict(line.split(" ", 1) for line in read_text(path).splitlines() if " " in line)
         except OSError as error:
-            why = Unknown(reason(path, error))
+            why = unread(path, error)
             return {"host.oom_kills": why, "host.major_faults_per_s": why}
         kills, faults = counters.get("oom_kill", ""), counters.get("pgmajfault", "")
         values: dict[str, Value | Unknown] = {
@@ -81,7 +81,7 @@ class Host:
                 if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
                     found = Unknown(f"the kernel offers no {path}: boot it with psi=1")
                 else:
-                    found = Unknown(reason(path, error))
+                    found = unread(path, error)
             for (name, kind), signal in _PRESSURE.items():
                 if name == resource:
                     missing = Unknown(f"{path} has no line '{kind}'")
@@ -94,7 +94,7 @@ class Host:
             first = read_text(path, 128).partition(" ")[0]
             return {"host.uptime_seconds": float(first)}
         except OSError as error:
-            return {"host.uptime_seconds": Unknown(reason(path, error))}
+            return {"host.uptime_seconds": unread(path, error)}
         except ValueError:
             return {"host.uptime_seconds": Unknown(f"{path} holds no number")}
 
@@ -106,7 +106,7 @@ class Host:
         try:
             values["host.render_nodes"] = sum(1 for _ in (self._roots.dev / "dri").glob("renderD*"))
         except OSError as error:
-            values["host.render_nodes"] = Unknown(reason(self._roots.dev / "dri", error))
+            values["host.render_nodes"] = unread(self._roots.dev / "dri", error)
         values["host.gpu_nodes_since"] = _since([self._roots.dev / "kfd", *(self._roots.dev / "dri").glob("renderD*")])
         # CUDA needs both. nvidia-uvm is made when the first program asks for it or by a service, often after others have started.
         values["host.nvidia_nodes_since"] = _since([*self._roots.dev.glob("nvidia[0-9]*"), self._roots.dev / "nvidia-uvm"])
@@ -118,7 +118,7 @@ class Host:
             # built into the kernel it has a folder and no state
             values["host.amdgpu_loaded"] = module.is_dir()
         except OSError as error:
-            values["host.amdgpu_loaded"] = Unknown(reason(module / "initstate", error))
+            values["host.amdgpu_loaded"] = unread(module / "initstate", error)
         return values
 
 

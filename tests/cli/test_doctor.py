@@ -78,12 +78,12 @@ def only(rows: Sequence[Capability]) -> Capability:
 
 
 def test_a_log_that_goes_to_a_terminal_says_which_flag_cures_it(machine: Make) -> None:
-    why = "a terminal cannot be read along: start llama-server with --log-file FILE"
-    row = only(probes.logs(machine(server(LogSource("none", "standard error, a terminal", why=why)))))
+    log = LogSource("none", "standard error, a terminal", why="a terminal cannot be read along", remedy="use --log-file FILE")
+    row = only(probes.logs(machine(server(log))))
 
     assert (row.id, row.state) == ("log:llama.service", "fails")
     assert row.why == "standard error, a terminal: a terminal cannot be read along"
-    assert row.fix == "start llama-server with --log-file FILE"
+    assert row.fix == "use --log-file FILE"
 
 
 def test_a_log_file_that_can_be_read_works_and_one_that_does_not_exist_is_not_here(machine: Make, tmp_path: Path) -> None:
@@ -405,12 +405,17 @@ def test_what_fails_in_the_daemon_is_a_row_each_with_its_own_cure(machine: Make,
         "version": "1.0",
         "alerts": [],
         "sources": [
-            {"name": "kmsg", "health": "failed", "why": "may not open /dev/kmsg; give it CAP_SYSLOG"},
+            {
+                "name": "kmsg",
+                "health": "failed",
+                "why": "may not open /dev/kmsg; give it CAP_SYSLOG",
+                "remedy": "give it CAP_SYSLOG",
+            },
             {"name": "process", "health": "failed", "why": "no answer"},
             {"name": "meminfo", "health": "up", "why": ""},
             {"name": "nvml", "health": "absent", "why": "no NVIDIA card"},
         ],
-        "state": {"fault": "the disk is full; free some space"},
+        "state": {"fault": "the disk is full; free some space", "remedy": "free some space"},
         "sinks": [{"name": "journald", "fault": "journald does not read"}, {"name": "console", "fault": ""}],
     }
     monkeypatch.setattr("sentinel.api.client.get", lambda *_: (200, answer))

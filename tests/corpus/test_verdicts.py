@@ -125,7 +125,7 @@ def test_without_the_kernels_log_a_kill_cannot_be_judged(corpus: Path, judge: Ju
     found = judge(corpus / "logs/b10434-oom-mlock-memcg.log")
 
     assert fired(found) == []
-    assert "--kernel-log" in " ".join(found.unknown["load-oom"].values())
+    assert "--kernel-log" in " ".join(map(str, found.unknown["load-oom"].values()))
 
 
 @pytest.mark.corpus

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.diagnose import gaps
 from sentinel.diagnose.answer import settling
+from sentinel.model.entity import Unknown
 
 RUN = "build: 6170 (c37132b) with cc\nsrv    load_model: loading model 'm.gguf'\n"
 SERVES = "main: server is listening on http://127.0.0.1:1 - starting the main loop\n"
@@ -61,13 +63,12 @@ def test_a_healthy_log_gets_few_and_narrow_lines(tmp_path: Path) -> None:
 
 def test_only_what_would_settle_something_is_asked_for() -> None:
     """The three that most rules lack, the most useful first, with the rules by name."""
-    argv, kernel, detail = "add --argv with it", "add --kernel-log FILE", "start llama-server with -lv 4"
-    live = "only a sentinel that runs beside the server sees it"
-    unknown = {f"rule-{n}": {"a": argv} for n in range(6)} | {"other": {"a": kernel, "b": live}, "more": {"a": detail}}
+    other, more = {"a": gaps.NO_KERNEL_LOG, "b": gaps.LIVE}, {"a": gaps.DETAIL}
+    unknown = {f"rule-{n}": {"a": gaps.ARGV} for n in range(6)} | {"other": other, "more": more}
 
     assert [(rules, more) for _, rules, more in settling(unknown)] == [
         (["rule-0", "rule-1", "rule-2", "rule-3"], 2),
         (["other"], 0),
         (["more"], 0),
     ]
-    assert settling({"window": {"a": "none in the last 60 s"}}) == []
+    assert settling({"window": {"a": Unknown("none in the last 60 s")}}) == []

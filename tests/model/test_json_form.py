@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sample_transitions import FIRING, resolved
 
 from sentinel.model.alert import CheckResult, LineEvidence
-from sentinel.model.entity import Entity
+from sentinel.model.entity import Entity, Unknown
 from sentinel.model.json_form import (
     evidence_line,
     is_news,
@@ -47,7 +47,7 @@ def test_the_json_form_is_the_contract() -> None:
 
 def test_what_is_not_known_is_null() -> None:
     """An undated transition without a cause, and a check that could not be judged, with what it lacked."""
-    unknown = CheckResult("slow", None, {"server.generation_tps": None}, {"server.generation_tps": "no log"})
+    unknown = CheckResult("slow", None, {"server.generation_tps": None}, {"server.generation_tps": Unknown("no log")})
     told = transition_to_dict(replace(FIRING, at=None, cause=None, fixes=(), evidence=(unknown,)))
 
     assert (told["at"], told["cause"], told["fixes"]) == (None, None, [])

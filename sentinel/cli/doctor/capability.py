@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import Literal
 
 from sentinel.daemon.config import Config
 from sentinel.model.reading import Reading
-from sentinel.model.text import escape
 from sentinel.sources.base import Streaming
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
@@ -74,11 +72,6 @@ class Running:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-def what_failed(text: str) -> str:
-    """A source's sentence without the advice at its end, for which the table has a place of its own."""
-    return escape(re.split(r"; |: run ", text, maxsplit=1)[0])
 
 
 def first_words(source: Streaming, now: float, seconds: float) -> str:

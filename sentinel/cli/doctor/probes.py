@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.api import client
-from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words, what_failed
+from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words
 from sentinel.cli.rules.files import of_config
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import HOST, Unknown
@@ -21,6 +21,7 @@ from sentinel.sources.gpu import usage
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.journal import JournalUnit
 from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.log_location import CURE
 
 #: Other users' processes that are tried; one that can be looked into is enough.
 _TRIES = 50
@@ -68,17 +69,13 @@ def daemon(machine: Machine) -> Sequence[Capability]:
     try:
         code, answer = client.get("/v1/status", paths)
     except client.DaemonUnreachable as error:
-        why, cut, fix = str(error).partition("; ")
-        if not cut:
-            why, _, fix = why.partition(": ")
         there = any(os.path.lexists(path) for path in paths)
-        return [Capability("daemon", "fails" if there else "absent", why, fix or "journalctl -u sentinel")]
+        return [Capability("daemon", "fails" if there else "absent", error.why, error.remedy or "journalctl -u sentinel")]
     if code != 200:
         said = (
             str(answer.get("error", {}).get("message", f"status {code}")) if isinstance(answer.get("error"), dict) else f"{code}"
         )
-        what, _, fix = escape(said).partition("; ")
-        return [Capability("daemon", "fails", f"it answers: {what}", fix or "journalctl -u sentinel")]
+        return [Capability("daemon", "fails", f"it answers: {escape(said)}", "journalctl -u sentinel")]
     works = Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {len(answer.get('alerts', ()))} alerts")
     return [works, *_of_daemon(answer)]
 
@@ -87,13 +84,19 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Capability]:
     """What the daemon itself cannot do: its rights are others than those of whoever runs doctor."""
     for source in answer.get("sources", ()):
         if source["health"] == "failed":
-            why, _, fix = str(source["why"]).partition("; ")
-            yield Capability(f"daemon:{source['name']}", "fails", f"the daemon says: {why}", fix or "sentinel status")
-    state = ("state", answer.get("state", {}).get("fault"))
-    for what, fault in (state, *((sink["name"], sink["fault"]) for sink in answer.get("sinks", ()))):
-        if fault:
-            why, _, fix = str(fault).partition("; ")
-            yield Capability(f"daemon:{what}", "fails", f"the daemon says: {why}", fix or "journalctl -u sentinel")
+            why, remedy = _apart(source, "why")
+            yield Capability(f"daemon:{source['name']}", "fails", f"the daemon says: {why}", remedy or "sentinel status")
+    state = answer.get("state", {})
+    for what, one in (("state", state), *((sink["name"], sink) for sink in answer.get("sinks", ()))):
+        if one.get("fault"):
+            why, remedy = _apart(one, "fault")
+            yield Capability(f"daemon:{what}", "fails", f"the daemon says: {why}", remedy or "journalctl -u sentinel")
+
+
+def _apart(row: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """What failed, and what to do about it; the table has a column for each. A daemon of an earlier version has one sentence."""
+    remedy = str(row.get("remedy", ""))
+    return str(row[key]).removesuffix(f"; {remedy}") if remedy else str(row[key]), remedy
 
 
 def service(machine: Machine) -> Sequence[Capability]:
@@ -127,7 +130,7 @@ def processes(machine: Machine) -> Sequence[Capability]:
     for server in machine.servers:
         nodes = usage.open_nodes(machine.roots, server.pid)
         if isinstance(nodes, Unknown):
-            hidden.append(f"{escape(server.entity.name)}: {what_failed(nodes.why)}")
+            hidden.append(f"{escape(server.entity.name)}: {escape(nodes.why)}")
     fix = f"run sentinel as the server's own user, or as a service, which holds CAP_SYS_PTRACE: {INSTALL}"
     if hidden:
         return [Capability("processes", "fails", "; ".join(hidden), fix)]
@@ -162,10 +165,9 @@ def logs(machine: Machine) -> Sequence[Capability]:
 def _log(machine: Machine, server: ServerProcess) -> Capability:
     name, log = f"log:{escape(server.entity.name)}", server.log
     if log.kind == "none":
-        why, _, cure = log.why.partition(": ")
-        told = cure or "start llama-server with --log-file FILE, or as a systemd service"
         by_router = log.where == "its router"
-        return Capability(name, "absent" if by_router else "fails", escape(f"{log.where}: {why}"), "" if by_router else told)
+        text = escape(f"{log.where}: {log.why}")
+        return Capability(name, "absent" if by_router else "fails", text, "" if by_router else log.remedy or CURE)
     if log.kind == "file":
         return _file(machine, name, Path(log.path), log.where)
     match = dict(log.match)
@@ -196,7 +198,7 @@ def _unit(machine: Machine, name: str, unit: str, uid: int | None, *, runs: bool
     try:
         heard = first_words(JournalUnit(unit, HOST, uid=uid), machine.now, LISTEN_SECONDS)
     except SourceFault as fault:
-        return Capability(name, "fails", what_failed(str(fault)), JOURNAL_GROUP)
+        return Capability(name, "fails", escape(fault.why), JOURNAL_GROUP)
     told = f"journal of {escape(unit)}"
     if heard or not runs:
         return Capability(name, "works", told + ("" if heard else ", silent so far"))

@@ -8,10 +8,11 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentinel.cli.doctor.capability import JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words, what_failed
+from sentinel.cli.doctor.capability import JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Samples
+from sentinel.model.text import escape
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.fs import read_number, read_text, reason
 from sentinel.sources.gpu.hotplug import Udev
@@ -31,7 +32,7 @@ def kernel_log(machine: Machine) -> Sequence[Capability]:
     except NotHere as absent:
         return [Capability("kernel-log", "absent", str(absent), "let sentinel run on the host, not in the container")]
     except SourceFault as fault:
-        why = f"{what_failed(str(fault))}: OOM kills and GPU resets would go unseen"
+        why = f"{escape(fault.why)}: OOM kills and GPU resets would go unseen"
         return [Capability("kernel-log", "fails", why, JOURNAL_GROUP)]
     if not heard and isinstance(source, KernelJournal):
         # The log of a boot is never empty, and what there is comes first.
@@ -71,7 +72,7 @@ def journal(machine: Machine) -> Sequence[Capability]:
     except SourceFault as fault:
         if not booted:
             return nothing
-        return [Capability("journal", "fails", what_failed(str(fault)), JOURNAL_GROUP)]
+        return [Capability("journal", "fails", escape(fault.why), JOURNAL_GROUP)]
     if not heard and not booted:
         return nothing
     return [Capability("journal", "works", "journalctl reads it" + ("" if heard else ", it is empty so far"))]
@@ -124,8 +125,7 @@ def inotify(machine: Machine) -> Sequence[Capability]:
         wakes.start()
         wakes.watch_folder(Path("/"), lambda: None)
     except SourceFault as fault:
-        why, _, fix = str(fault).partition(". ")
-        return [Capability("inotify", "fails", why, fix or "sysctl fs.inotify")]
+        return [Capability("inotify", "fails", fault.why, fault.remedy or "sysctl fs.inotify")]
     finally:
         wakes.stop()
     limit = read_number(machine.roots.proc / "sys/fs/inotify/max_user_watches")

@@ -194,7 +194,8 @@ class Speeds:
     def _usual(self, entity: Entity, answer: _Answer, depth: int | None, at: float) -> deque[Sample] | Unknown:
         configuration = self._beliefs.fact(entity, "server.configuration", at)
         if configuration is None:
-            return Unknown("its configuration is not known: " + self._beliefs.why_missing(entity, "server.configuration", at))
+            missing = self._beliefs.why_missing(entity, "server.configuration", at)
+            return Unknown(f"its configuration is not known: {missing.why}", missing.remedy)
         if not answer.alone:
             return Unknown("other slots generated at the same time, which share its speed")
         if depth is None:

@@ -79,7 +79,7 @@ class Beliefs:
         """All facts, those too old to believe included."""
         return self.facts.of(entity)
 
-    def why_missing(self, entity: Entity, signal: str, at: float) -> str:
+    def why_missing(self, entity: Entity, signal: str, at: float) -> Unknown:
         """Why there is none and what would provide it."""
         return self.facts.why_missing(entity, signal, at)
 
@@ -104,27 +104,27 @@ class Beliefs:
             return float("-inf")
         return run.start - (0.5 if run.exact else _BEFORE_START)
 
-    def observed(self, entity: Entity, event: str) -> str:
-        """Empty if the absence of this event means something, else why it does not."""
+    def observed(self, entity: Entity, event: str) -> Unknown | None:
+        """None if the absence of this event means something, else why it does not."""
         definition = self._event_defs.get(event)
         kind = definition.source if definition is not None else ""
         if kind == "llama-server":
             readable = self.facts.last(entity, "server.log_readable")
             if (entity, kind) in self.heard or (readable is not None and readable.value is True):
-                return ""
+                return None
             where = self.facts.last(entity, "server.log_where")
             if where is not None and where.value:
-                return f"its log is not read: {where.value}"
-            return f"its log is not read; {CATALOGUE['server.log_readable'].provide}"
+                return Unknown(f"its log is not read: {where.value}")
+            return Unknown("its log is not read", CATALOGUE["server.log_readable"].provide)
         if kind == "kernel":
             readable = self.facts.last(HOST, "host.kernel_log_readable")
             if (HOST, kind) in self.heard or (readable is not None and readable.value is True):
-                return ""
+                return None
             why = self.facts.last(HOST, "host.kernel_log_why")
             if why is not None and why.value:
-                return str(why.value)
+                return Unknown(str(why.value))
             return self.facts.why_missing(HOST, "host.kernel_log_readable", float("inf"))
-        return ""
+        return None
 
     def rename(self, old: Entity, new: Entity) -> set[str]:
         """Two names turn out to be one entity: what was believed under the old one goes over. Returns the signals moved."""

@@ -41,14 +41,14 @@ class FactStore:
 
     def __init__(self) -> None:
         self._facts: dict[Entity, dict[str, Fact]] = {}
-        self._unknown: dict[Entity, dict[str, str]] = {}
+        self._unknown: dict[Entity, dict[str, Unknown]] = {}
 
     def put(self, entity: Entity, name: str, value: Value | Unknown, at: float, source: str) -> bool:
         """Store a value; True if what is believed changed. Raises KeyError for a signal that is not in the catalogue."""
         signal = CATALOGUE[name]
         facts = self._facts.setdefault(entity, {})
         if isinstance(value, Unknown):
-            self._unknown.setdefault(entity, {})[name] = value.why
+            self._unknown.setdefault(entity, {})[name] = value
             return facts.pop(name, None) is not None
         typed = _typed(signal, value)
         if unknown := self._unknown.get(entity):
@@ -74,16 +74,15 @@ class FactStore:
         """The fact however old it is: for what was true just before something ended."""
         return self._facts.get(entity, {}).get(name)
 
-    def why_missing(self, entity: Entity, name: str, at: float) -> str:
-        """One sentence on why `get` has no answer and what would provide it."""
+    def why_missing(self, entity: Entity, name: str, at: float) -> Unknown:
+        """Why `get` has no answer and what would provide it."""
         signal = CATALOGUE[name]
         if why := self._unknown.get(entity, {}).get(name):
             return why
-        cure = f"; to provide it: {signal.provide}" if signal.provide else ""
         fact = self._facts.get(entity, {}).get(name)
         if fact is not None:
-            return f"last read {at - fact.at:.0f} s ago by {fact.source}, too old to believe{cure}"
-        return f"not read yet{cure}"
+            return Unknown(f"last read {at - fact.at:.0f} s ago by {fact.source}, older than its max age", signal.provide)
+        return Unknown("not read yet", signal.provide)
 
     def forget(
         self,
@@ -134,7 +133,7 @@ class FactStore:
         """All facts of an entity, stale ones included."""
         return self._facts.get(entity, {})
 
-    def unknowns(self, entity: Entity) -> Mapping[str, str]:
+    def unknowns(self, entity: Entity) -> Mapping[str, Unknown]:
         """Signals of an entity that a source tried to read and could not, each with the reason."""
         return self._unknown.get(entity, {})
 
@@ -158,13 +157,17 @@ class FactStore:
         """What `dump` leaves out: entities of which nothing is known any more, and why what is not known is not."""
         return {
             "entities": [[e.scope, e.name] for e in self._facts],
-            "unknown": [[e.scope, e.name, name, why] for e, whys in self._unknown.items() for name, why in whys.items()],
+            "unknown": [
+                [e.scope, e.name, name, unknown.why, *([unknown.remedy] if unknown.remedy else [])]
+                for e, unknowns in self._unknown.items()
+                for name, unknown in unknowns.items()
+            ],
         }
 
     def load_gaps(self, entities: list[list[Any]], unknown: list[list[Any]]) -> None:
         """Take back what `dump_gaps` gave."""
         for scope, name in entities:
             self._facts.setdefault(Entity(scope, name), {})
-        for scope, name, signal, why in unknown:
-            if signal in CATALOGUE:
-                self._unknown.setdefault(Entity(scope, name), {})[signal] = why
+        for scope, name, signal, why, *remedy in unknown:
+            if signal in CATALOGUE and CATALOGUE[signal].scope == scope:
+                self._unknown.setdefault(Entity(CATALOGUE[signal].scope, name), {})[signal] = Unknown(why, *remedy)

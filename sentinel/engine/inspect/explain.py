@@ -16,12 +16,12 @@ from sentinel.engine.rules.expression import Condition, ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.rules.template import age
 from sentinel.model.alert import CheckResult, Transition, Verdict
-from sentinel.model.entity import HOST, Entity
+from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
 
 #: Puts the reason why something is not known in other words; takes its name and the engine's reason.
-Reword = Callable[[str, str], str]
+Reword = Callable[[str, Unknown], Unknown]
 
 
 def why(engine: Engine, rule_id: str, server: str, at: float, reword: Reword | None = None) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class _Subject:
         self._compiled = compiled
         self._entity = entity
         self._at = at
-        self._reword = reword or (lambda _name, reason: reason)
+        self._reword = reword or (lambda _name, unknown: unknown)
         self._finding: Finding = engine.finding(compiled.rule.id, entity, at)
         self._values = dict(compiled.values)
 
@@ -80,7 +80,7 @@ class _Subject:
             "checks": [
                 {"check": check.check, "value": check.value, "reads": list(self._reads(check))} for check in self._finding.checks
             ],
-            "missing": {name: self._reason(name, reason) for name, reason in self._finding.missing.items()},
+            "missing": {name: self._reason(name, unknown) for name, unknown in self._finding.missing.items()},
             "silent": _silent(self._engine, record or Record(rule.id, self._entity, Life()), self._at),
             "alert": None,
         }
@@ -99,8 +99,8 @@ class _Subject:
         severity = self._compiled.rule.severity_of(new.cause)
         return replace(alert, severity=severity, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
 
-    def _reason(self, name: str, reason: str) -> str:
-        return escape(self._reword(name, reason))
+    def _reason(self, name: str, unknown: Unknown) -> str:
+        return escape(str(self._reword(name, unknown)))
 
     def _operands(self) -> Iterator[dict[str, Any]]:
         """The parts of `when` of which each must be true."""
@@ -140,7 +140,7 @@ class _Subject:
             return f"no {window.signal} in the last {age(window.over)}: {reason}"
         if root in compiled.bindings:
             unread = beliefs.observed(self._entity, compiled.bindings[root].event)
-            return self._reason(f"event {compiled.bindings[root].event}", unread) if unread else "it did not happen"
+            return "it did not happen" if unread is None else self._reason(f"event {compiled.bindings[root].event}", unread)
         return ""
 
     def _origin(self, path: str) -> dict[str, Any]:

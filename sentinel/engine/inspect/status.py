@@ -10,7 +10,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.model.alert import Verdict
-from sentinel.model.entity import HOST, Entity
+from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
 
@@ -110,7 +110,7 @@ def silences(engine: Engine) -> list[dict[str, Any]]:
 
 def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
     """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
-    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    seen: dict[tuple[str, Unknown], dict[str, Any]] = {}
     # Of what only the kernel's log named, a process that it killed above all, nothing can be provided any more.
     known = {HOST, *engine.beliefs.facts.entities()}
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
@@ -125,12 +125,19 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
             if finding.verdict is not Verdict.UNKNOWN:
                 continue
             router = engine.beliefs.facts.last(entity, "server.is_router")
-            for name, why in finding.missing.items():
+            for name, unknown in finding.missing.items():
                 if router is not None and router.value is True and name.startswith("server.") and name != "server.log_readable":
                     # It has no model, no slots and nothing on a GPU: its children have, and are judged.
                     continue
-                gap: dict[str, Any] = {"entity": escape(entity.name), "missing": [], "why": escape(why), "rules": []}
-                row = seen.setdefault((entity.name, why), gap)
+                gap: dict[str, Any] = {
+                    "entity": escape(entity.name),
+                    "missing": [],
+                    "why": escape(str(unknown)),
+                    "reason": escape(unknown.why),
+                    "remedy": escape(unknown.remedy),
+                    "rules": [],
+                }
+                row = seen.setdefault((entity.name, unknown), gap)
                 for value, values in ((name, row["missing"]), (rule_id, row["rules"])):
                     if value not in values:
                         values.append(value)
@@ -176,14 +183,14 @@ def signals(engine: Engine, at: float) -> list[dict[str, Any]]:
                     "source": escape(fact.source),
                 }
             )
-        for name, reason in sorted(engine.beliefs.facts.unknowns(entity).items()):
+        for name, unknown in sorted(engine.beliefs.facts.unknowns(entity).items()):
             out.append(
                 {
                     "entity": {"scope": entity.scope, "name": escape(entity.name)},
                     "signal": name,
                     "value": None,
                     "unit": CATALOGUE[name].unit,
-                    "why": escape(reason),
+                    "why": escape(str(unknown)),
                 }
             )
     return out

@@ -13,7 +13,7 @@ from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_
 from sentinel.llama.builds import is_build
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Verdict
 from sentinel.model.builds import ANY, BuildRange
-from sentinel.model.entity import HOST, Entity
+from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 
@@ -27,7 +27,7 @@ class World(Protocol):
     def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
         """All facts, those too old to believe included."""
 
-    def why_missing(self, entity: Entity, signal: str, at: float) -> str:
+    def why_missing(self, entity: Entity, signal: str, at: float) -> Unknown:
         """Why there is none and what would provide it."""
 
     def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
@@ -39,8 +39,8 @@ class World(Protocol):
     def run_start(self, entity: Entity) -> float:
         """When the server's present run began."""
 
-    def observed(self, entity: Entity, event: str) -> str:
-        """Empty if the absence of this event means something, else why it does not."""
+    def observed(self, entity: Entity, event: str) -> Unknown | None:
+        """None if the absence of this event means something, else why it does not."""
 
 
 @dataclass(slots=True)
@@ -101,7 +101,7 @@ class Finding:
         return tuple(_result(name, condition, value, self.scene.known, gaps) for name, condition, value in self._results)
 
     @property
-    def missing(self) -> dict[str, str]:
+    def missing(self) -> dict[str, Unknown]:
         """What is not known, and why."""
         return {name: why for c in self.checks if c.value is None for name, why in c.missing.items()}
 
@@ -175,24 +175,24 @@ def _scene(compiled: CompiledRule, entity: Entity, at: float, world: World) -> t
             known[f"{name}.age"] = max(0.0, at - last.at)
             for key, held in last.fields.items():
                 known[f"{name}.fields.{key}"] = held
-        elif not world.observed(entity, binding.event):
+        elif world.observed(entity, binding.event) is None:
             known[f"{name}.count"] = 0
     return Scene(compiled, entity, at, world, known), newest
 
 
-def _gaps(scene: Scene) -> dict[str, dict[str, str]]:
+def _gaps(scene: Scene) -> dict[str, dict[str, Unknown]]:
     """By name, what is missing underneath it, and why. Put in words when somebody asks: hardly ever (measured)."""
     compiled, entity, world, known = scene.compiled, scene.entity, scene.world, scene.known
-    gaps: dict[str, dict[str, str]] = {}
+    gaps: dict[str, dict[str, Unknown]] = {}
     for signal, _, on_host in compiled.reads:
         if signal not in known:
             gaps[signal] = {signal: world.why_missing(HOST if on_host else entity, signal, scene.at)}
     for name, window in compiled.windows.items():
         if name not in known:
-            gaps[name] = {window.signal: f"none in the last {window.over:g} s"}
+            gaps[name] = {window.signal: Unknown(f"none in the last {window.over:g} s")}
     for name, binding in compiled.bindings.items():
         if f"{name}.count" not in known:
-            gaps[name] = {f"event {binding.event}": world.observed(entity, binding.event)}
+            gaps[name] = {f"event {binding.event}": world.observed(entity, binding.event) or Unknown("not read yet")}
     for name, condition in compiled.values:
         if name not in known:
             gaps[name] = {root: why for path in condition.paths for root, why in _roots(path, gaps).items()}
@@ -200,14 +200,14 @@ def _gaps(scene: Scene) -> dict[str, dict[str, str]]:
 
 
 def _result(
-    name: str, condition: Condition, value: Any, known: Mapping[str, Any], gaps: Mapping[str, dict[str, str]]
+    name: str, condition: Condition, value: Any, known: Mapping[str, Any], gaps: Mapping[str, dict[str, Unknown]]
 ) -> CheckResult:
     reads = {path: find(known, path) for path in condition.paths}
     missing = {root: why for path, read in reads.items() if read is None for root, why in _roots(path, gaps).items()}
     return CheckResult(name, None if value is None else value is True, reads, missing)
 
 
-def _roots(path: str, gaps: Mapping[str, dict[str, str]]) -> Mapping[str, str]:
+def _roots(path: str, gaps: Mapping[str, dict[str, Unknown]]) -> Mapping[str, Unknown]:
     """What is missing underneath a name: the signal itself, the event, or what a value was to be computed from."""
     return gaps.get(path) or gaps.get(path.partition(".")[0]) or {}
 

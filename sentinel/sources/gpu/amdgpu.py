@@ -16,7 +16,7 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.model.text import clean
 from sentinel.sources.base import NotHere
-from sentinel.sources.fs import Roots, read_text, reason
+from sentinel.sources.fs import Roots, read_text, reason, unread
 from sentinel.sources.gpu.gpu_metrics import thermal_limits
 from sentinel.sources.gpu.kfd import gfx_versions
 
@@ -153,7 +153,7 @@ def _link(path: Path) -> float | int | Unknown:
     try:
         text = read_text(path, 64)
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     number, _, unit = text.partition(" ")
     if unit.startswith("GT/s") and number.replace(".", "", 1).isdigit():
         return float(number)

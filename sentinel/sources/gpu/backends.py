@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, read_bytes, reason
+from sentinel.sources.fs import Roots, read_bytes, unread
 from sentinel.sources.gpu.usage import OpenNodes
 
 _BACKEND_LIBRARY = re.compile(rb"/libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b[^/\n]*\.so")
@@ -36,7 +36,7 @@ def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     try:
         maps = read_bytes(path, 8 << 20)
     except OSError as error:
-        why = Unknown(reason(path, error))
+        why = unread(path, error)
         return {
             "server.gpu_backends": why,
             "server.gpu_backends_beside": why,
@@ -70,7 +70,7 @@ def _beside(root: str, maps: bytes) -> tuple[str | Unknown, str]:
             # as the process sees it: it may live in a container
             names = os.listdir(root + folder)  # noqa: PTH208 - names alone
         except OSError as error:
-            return Unknown(reason(folder, error)), clean(where)
+            return unread(folder, error), clean(where)
         here = {match[1] for name in names if (match := _BACKEND_FILE.match(name))}
         where = folder if here and not found else where
         found |= here

@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 from sentinel.model.entity import Unknown
-from sentinel.sources.fs import read_bytes, reason
+from sentinel.sources.fs import read_bytes, unread
 
 _HEADER = struct.Struct("<HBB")
 _V1_3 = (1, 3)
@@ -31,7 +31,7 @@ def thermal_limits(path: Path) -> str | Unknown:
     try:
         table = read_bytes(path, 4096)
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     return parse(table)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, link, read_text, reason
+from sentinel.sources.fs import Roots, link, read_text, unread
 from sentinel.sources.gpu import kfd
 from sentinel.sources.gpu.nvml_card import Holding
 
@@ -38,7 +38,7 @@ def open_nodes(roots: Roots, pid: int) -> OpenNodes | Unknown:
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone; Path objects would double the cost of the sweep
     except OSError as error:
-        return Unknown(reason(folder, error))
+        return unread(folder, error)
     nodes: dict[int, str] = {}
     for name in names:
         try:
@@ -205,7 +205,7 @@ def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client]
         except FileNotFoundError:
             continue
         except OSError as error:
-            return Unknown(reason(path, error))
+            return unread(path, error)
         if client is not None:
             # duplicated descriptors show the same client
             found[client.card, client.number] = client
@@ -218,14 +218,14 @@ def in_reach(roots: Roots, pid: int) -> str | Unknown:
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone
     except OSError as error:
-        return Unknown(reason(folder, error))
+        return unread(folder, error)
     kinds = {"nvidia-uvm" if name == "nvidia-uvm" else node_kind(f"/dev/{name}") for name in names}
     if "dri" in names:
         try:
             # by-path is a folder
             kinds |= {node_kind(f"/dev/dri/{name}") for name in os.listdir(f"{folder}/dri") if name[-1:].isdigit()}  # noqa: PTH208
         except OSError as error:
-            return Unknown(reason(f"{folder}/dri", error))
+            return unread(f"{folder}/dri", error)
     return ",".join(sorted(kinds - {""}))
 
 
@@ -241,7 +241,7 @@ def refused(roots: Roots, user: int, groups: frozenset[int]) -> str | Unknown:
         except FileNotFoundError:
             continue
         except OSError as error:
-            return Unknown(reason(path, error))
+            return unread(path, error)
         if listed:
             # logind gives the person at the screen access by an ACL: the mode does not tell
             return Unknown(f"{path} has an access control list, which sentinel does not judge")

@@ -368,7 +368,7 @@ class LogFile:
             os.close(fd)
             where = printable(path)
             raise SourceFault(
-                f"{where} is no file that the llama-server itself may read, so it is not read for it; give it a log of its own"
+                f"{where} is no file that the llama-server itself may read, so it is not read for it", "give it a log of its own"
             )
         return fd
 

@@ -120,7 +120,7 @@ class Journal:
                 async for _ in self._records(process.stdout):
                     found = True
                 if not found and await process.wait() not in (0, 1):
-                    raise SourceFault(await self._why(process, await complaint, resumed=False))
+                    raise await self._why(process, await complaint, resumed=False)
                 said = await complaint
         except TimeoutError as error:
             why = f"{self._program} gave no answer within {_ANSWER_SECONDS:g} s; look at `journalctl --verify`, it is asked again"
@@ -129,7 +129,7 @@ class Journal:
             complaint.cancel()
             await _end(process)
         if not found and said in (_NOT_ALL, _NOT_ANY, _NO_FILES):
-            raise SourceFault(await self._why(process, said, resumed=False))
+            raise await self._why(process, said, resumed=False)
         return found
 
     async def follow(self) -> AsyncGenerator[list[JournalRecord]]:
@@ -141,7 +141,7 @@ class Journal:
             async for records in self._records(process.stdout):
                 resumed = False
                 yield records
-            raise SourceFault(await self._why(process, await complaint, resumed=resumed))
+            raise await self._why(process, await complaint, resumed=resumed)
         finally:
             complaint.cancel()
             await _end(process)
@@ -158,8 +158,8 @@ class Journal:
             )
         except FileNotFoundError as error:
             raise SourceFault(
-                f"there is no {self._program} to read the journal with; "
-                "install systemd, or let llama-server log to a file with --log-file"
+                f"there is no {self._program} to read the journal with",
+                "install systemd, or let llama-server log to a file with --log-file",
             ) from error
         except OSError as error:
             raise SourceFault(f"cannot start {self._program}: {error.strerror}; the journal is not read") from error
@@ -187,17 +187,20 @@ class Journal:
             if records:
                 yield records
 
-    async def _why(self, process: asyncio.subprocess.Process, said: str, *, resumed: bool) -> str:
+    async def _why(self, process: asyncio.subprocess.Process, said: str, *, resumed: bool) -> SourceFault:
         code = await process.wait()
         if resumed and "cursor" in said:
             # A cursor from before the journal was replaced would fail for ever.
             self.cursor = None
-            return f"the journal no longer knows the place where reading stopped ({said}); it is read from this boot on"
+            return SourceFault(
+                f"the journal no longer knows the place where reading stopped ({said}); it is read from this boot on"
+            )
         if _NOT_ANY in said or _NOT_ALL in said:
-            return f"cannot read the journal ({said}); add sentinel's user to the group systemd-journal"
+            return SourceFault(f"cannot read the journal ({said})", "add sentinel's user to the group systemd-journal")
         if _NO_FILES in said:
-            return f"there is no journal ({said}); start systemd-journald, or let llama-server log to a file with --log-file"
-        return f"{self._program} ended with status {code}: {said or 'it said nothing'}; it is started again"
+            remedy = "start systemd-journald, or let llama-server log to a file with --log-file"
+            return SourceFault(f"there is no journal ({said})", remedy)
+        return SourceFault(f"{self._program} ended with status {code}: {said or 'it said nothing'}; it is started again")
 
 
 async def _complaint(process: asyncio.subprocess.Process) -> str:

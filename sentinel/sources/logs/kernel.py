@@ -131,8 +131,9 @@ class KmsgSource:
             raise NotHere(f"there is no {self._path} (in a container it belongs to the host)") from error
         except PermissionError as error:
             raise SourceFault(
-                f"cannot read {self._path}: permission denied; the kernel's log needs CAP_SYSLOG (AmbientCapabilities=CAP_SYSLOG "
-                "in the unit), or sysctl kernel.dmesg_restrict=0 and read access to the device"
+                f"cannot read {self._path}: permission denied",
+                "the kernel's log needs CAP_SYSLOG (AmbientCapabilities=CAP_SYSLOG in the unit), or sysctl "
+                "kernel.dmesg_restrict=0 and read access to the device",
             ) from error
         except OSError as error:
             raise SourceFault(f"cannot open {self._path}: {error.strerror}; the kernel's log is not read") from error
@@ -237,8 +238,8 @@ class KernelJournal:
         self.proven = False
         if not await self._journal.holds_any():
             raise SourceFault(
-                "the journal has no message of the kernel since the boot, so it would not get an OOM kill either; let sentinel "
-                "read /dev/kmsg (CAP_SYSLOG), or look at `journalctl -k` and at ReadKMsg= in journald.conf"
+                "the journal has no message of the kernel since the boot, so it would not get an OOM kill either",
+                "let sentinel read /dev/kmsg (CAP_SYSLOG), or look at `journalctl -k` and at ReadKMsg= in journald.conf",
             )
         self.proven = True
         fresh_until = now() if self._journal.cursor is None else 0.0

@@ -58,7 +58,7 @@ def open_regular(path: Path) -> int | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     kind = next((text for test, text in _KINDS if test(mode)), "not a regular file")
-    raise SourceFault(f"{printable(path)} is {kind}; start llama-server with --log-file and the name of a regular file")
+    raise SourceFault(f"{printable(path)} is {kind}", "start llama-server with --log-file and the name of a regular file")
 
 
 def reason(name: str, error: OSError) -> str:

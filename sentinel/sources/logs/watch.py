@@ -81,7 +81,7 @@ class Wakes:
             observer = Observer()
             observer.start()
         except OSError as error:
-            raise SourceFault(_reason(error)) from error
+            raise _fault(error) from error
         with self._lock:
             self._observer = observer
         for fault in self._place().values():
@@ -163,7 +163,7 @@ class Wakes:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise SourceFault(_reason(error)) from error
+            raise _fault(error) from error
         finally:
             with self._lock:
                 kept = watch is not None and folder in self._watches
@@ -213,10 +213,12 @@ def _nearest(folder: str) -> str:
     return folder
 
 
-def _reason(error: OSError) -> str:
+def _fault(error: OSError) -> SourceFault:
     instead = "files are looked at once a second instead"
     if error.errno == errno.ENOSPC:
-        return f"inotify has no watch left; {instead}. Raise the limit: sysctl fs.inotify.max_user_watches=524288"
+        return SourceFault(f"inotify has no watch left, {instead}", "raise the limit: sysctl fs.inotify.max_user_watches=524288")
     if error.errno == errno.EMFILE:
-        return f"inotify has no instance left; {instead}. Raise the limit: sysctl fs.inotify.max_user_instances=512"
-    return f"cannot watch files for changes: {error.strerror or error}; {instead}"
+        return SourceFault(
+            f"inotify has no instance left, {instead}", "raise the limit: sysctl fs.inotify.max_user_instances=512"
+        )
+    return SourceFault(f"cannot watch files for changes: {error.strerror or error}; {instead}")

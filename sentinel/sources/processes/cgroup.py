@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, read_number, read_text, reason
+from sentinel.sources.fs import Roots, read_number, read_text, unread
 
 #: docker-<id>.scope, /docker/<id>, libpod-<id>.scope, libpod-payload-<id>, cri-containerd-<id>.scope, kubepods/.../<id>
 _CONTAINER = re.compile(r"(?:^|[-/:])([0-9a-f]{64})(?:\.scope)?(?=/|$)|/docker/([0-9a-f]{12,64})(?=/|$)")
@@ -139,7 +139,7 @@ def read_limit(path: Path) -> int | Unknown:
         # the root group has no limit file
         return -1
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     if text == "max":
         return -1
     if not text.isdigit():

@@ -18,7 +18,7 @@ from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Reading, ServerFound, ServerGone
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, read_bytes, read_text, reason
+from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.fingerprint import configuration
@@ -177,7 +177,7 @@ class Servers:
         try:
             return clean(read_text(path, 64).strip())
         except OSError as error:
-            return Unknown(reason(path, error))
+            return unread(path, error)
 
     def _environment(self, pid: int) -> tuple[dict[str, str], str]:
         path = self.roots.proc / str(pid) / "environ"

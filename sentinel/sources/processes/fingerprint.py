@@ -14,7 +14,7 @@ from hashlib import blake2b
 from sentinel.gguf.header import parts_of
 from sentinel.llama.words import flags
 from sentinel.model.entity import Unknown
-from sentinel.sources.fs import Roots, link, reason
+from sentinel.sources.fs import Roots, link, unread
 
 #: Where it listens, what it tells and to whom, and how tokens are chosen: the speed of generation does not follow from these.
 _OF_NO_MATTER = """
@@ -43,7 +43,7 @@ def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str,
         for part in (*_program(roots, pid), *_stamps(parts_of(model))):
             digest.update(os.fsencode(part) + b"\0")
     except OSError as error:
-        return Unknown(reason(error.filename or "its program", error))
+        return unread(error.filename or "its program", error)
     for flag, value in sorted((flag, value or "") for flag, value in flags(argv) if flag not in _NO_MATTER):
         digest.update(os.fsencode(f"{flag}={value}") + b"\0")
     for name in sorted(n for n in env if _ENVIRONMENT.match(n) and not _NO_MATTER_VARIABLES.match(n)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources.fs import Roots, read_number, read_text, reason
+from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.gpu import backends, usage
 from sentinel.sources.gpu.amdgpu import hwmon, is_apu
 from sentinel.sources.gpu.nvml_card import Holding
@@ -135,5 +135,5 @@ class ServerGpus:
         try:
             user, groups = credentials(read_text(path, 1 << 16))
         except OSError as error:
-            return Unknown(reason(path, error))
+            return unread(path, error)
         return usage.refused(self._roots, user, groups)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentinel.model.entity import Unknown
-from sentinel.sources.fs import Roots, read_number, read_text, reason
+from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.processes.cgroup import Membership, groups, path_of, read_limit
 
 #: lines of memory.stat that count what the kernel drops first; on v1 those of the whole subtree begin with total_
@@ -76,7 +76,7 @@ def _host(roots: Roots) -> tuple[int, int] | Unknown:
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     numbers = {}
     for line in lines:
         key, _, rest = line.partition(":")
@@ -97,7 +97,7 @@ def _firmly_used(group: Path, *, unified: bool) -> int | Unknown:
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     wanted = _DROPPABLE if unified else _DROPPABLE_V1
     for line in lines:
         key, _, number = line.partition(" ")

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from sentinel.llama.command_line import Requested
-from sentinel.model.entity import Value
+from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, file_identity, link, reason
+from sentinel.sources.fs import Roots, file_identity, link, unread
 from sentinel.sources.processes.cgroup import Membership
 
-_CURE = "start llama-server with --log-file FILE, or as a systemd service"
+#: what makes any log readable
+CURE = "start llama-server with --log-file FILE, or as a systemd service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class LogSource:
     """A log to read, or why there is none.
 
     `kind` ``file``: follow `path` (as sentinel can open it; it may hold surrogate escapes). ``journal``: follow the entries
-    that have every field of `match`. ``none``: `why` says in one sentence what stands in the way and what cures it.
+    that have every field of `match`. ``none``: `why` says what stands in the way, `remedy` what to do about it.
     """
 
     kind: Literal["file", "journal", "none"]
@@ -35,12 +36,13 @@ class LogSource:
     format: Literal["plain", "docker-json"] = "plain"
     match: tuple[tuple[str, str], ...] = ()
     why: str = ""
+    remedy: str = ""
 
     def signals(self) -> dict[str, Value]:
         """``server.log_readable``: a file is known, and whether it opens shows when it is. A journal says nothing yet: only the
         entries that come out of it prove that this server's log goes there and may be read.
         """
-        where = self.where if self.kind != "none" else f"{self.where}: {self.why}"
+        where = self.where if self.kind != "none" else f"{self.where}: {self.why}" + (f": {self.remedy}" if self.remedy else "")
         values: dict[str, Value] = {"server.log_where": clean(where)}
         if self.kind != "journal":
             values["server.log_readable"] = self.kind == "file"
@@ -94,20 +96,25 @@ def _behind(roots: Roots, pid: int, descriptor: int, env: Mapping[str, str], mem
     try:
         target = link(opened)
     except OSError as error:
-        return LogSource("none", name, why=f"{reason(opened, error)}; or {_CURE}")
+        return _unreadable(name, unread(opened, error))
     if target.startswith("socket:"):
         return _socket(target, name, pid, env, member)
     if target.startswith("pipe:"):
         return _container_log(roots, name, member)
     if target.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
-        return LogSource("none", f"{name}, a terminal ({target})", why=f"a terminal cannot be read along: {_CURE}")
+        return LogSource("none", f"{name}, a terminal ({target})", why="a terminal cannot be read along", remedy=CURE)
     if target == "/dev/null":
-        return LogSource("none", f"{name}, /dev/null", why=f"the log is thrown away: {_CURE}")
+        return LogSource("none", f"{name}, /dev/null", why="the log is thrown away", remedy=CURE)
     try:
         path = target if _is_file(target, file_identity(opened)) else str(opened)
     except OSError as error:
-        return LogSource("none", name, why=f"{reason(opened, error)}; or {_CURE}")
+        return _unreadable(name, unread(opened, error))
     return LogSource("file", f"{name}, {target}", path)
+
+
+def _unreadable(name: str, unknown: Unknown) -> LogSource:
+    remedy = f"{unknown.remedy}; or {CURE}" if unknown.remedy else CURE
+    return LogSource("none", name, why=unknown.why, remedy=remedy)
 
 
 def _is_file(path: str, identity: tuple[int, int]) -> bool:
@@ -127,12 +134,12 @@ def _socket(target: str, name: str, pid: int, env: Mapping[str, str], member: Me
         return LogSource("journal", f"journal of {member.unit}", match=((field, member.unit),))
     if to_journal:
         return LogSource("journal", f"journal, entries of process {pid}", match=(("_PID", str(pid)),))
-    return LogSource("none", f"{name}, a socket", why=f"it leads to no journal that sentinel knows: {_CURE}")
+    return LogSource("none", f"{name}, a socket", why="it leads to no journal that sentinel knows", remedy=CURE)
 
 
 def _container_log(roots: Roots, name: str, member: Membership) -> LogSource:
     if not member.container:
-        return LogSource("none", f"{name}, a pipe", why=f"a pipe can be read by its other end alone: {_CURE}")
+        return LogSource("none", f"{name}, a pipe", why="a pipe can be read by its other end alone", remedy=CURE)
     short = member.container[:12]
     if member.is_podman:
         # conmon writes to journald by default and says the container's id (podman-run(1), --log-driver)
@@ -142,6 +149,6 @@ def _container_log(roots: Roots, name: str, member: Membership) -> LogSource:
     try:
         file_identity(path)
     except OSError as error:
-        why = f"{reason(path, error)}; use the json-file log driver, or {_CURE}"
-        return LogSource("none", f"container {short}", why=why)
+        remedy = f"use the json-file log driver, or {CURE}"
+        return LogSource("none", f"container {short}", why=unread(path, error).why, remedy=remedy)
     return LogSource("file", f"log of container {short}", str(path), format="docker-json")

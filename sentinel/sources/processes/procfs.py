@@ -8,7 +8,7 @@ from grp import getgrgid
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason
+from sentinel.sources.fs import Roots, link, read_bytes, read_text, unread
 
 #: line of /proc/PID/status -> signal; the kernel writes kB and means 1024 bytes
 _MEMORY = {
@@ -42,7 +42,7 @@ def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
     try:
         text = read_bytes(path, 4096)
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     # the name stands in parentheses and may hold parentheses and blanks itself
     fields = text[text.rfind(b")") + 2 :].split()
     try:
@@ -93,7 +93,7 @@ def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
     try:
         user, groups = credentials(read_text(process / "status"))
     except OSError as error:
-        values["server.user"] = values["server.groups"] = Unknown(reason(process / "status", error))
+        values["server.user"] = values["server.groups"] = unread(process / "status", error)
     else:
         values["server.user"] = user_name(user)
         values["server.groups"] = ",".join(sorted(_group_name(group) for group in groups))
@@ -102,17 +102,18 @@ def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
         if (front_end := _started_by(str(values["server.binary"]))) is not None:
             values["server.front_end"] = front_end
     except OSError as error:
-        values["server.binary"] = Unknown(reason(process / "exe", error))
-    values["server.memlock_limit_bytes"] = _memlock(roots, pid)
+        values["server.binary"] = unread(process / "exe", error)
+    values["server.memlock_limit_bytes"] = memlock_limit(roots, pid)
     return values
 
 
-def _memlock(roots: Roots, pid: int) -> int | Unknown:
+def memlock_limit(roots: Roots, pid: int) -> int | Unknown:
+    """RLIMIT_MEMLOCK of a process in bytes, -1: unlimited."""
     path = f"{roots.proc}/{pid}/limits"
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     for line in lines:
         if line.startswith("Max locked memory"):
             soft = line.split()[3]

@@ -16,7 +16,7 @@ import mmap
 from pathlib import Path
 
 from sentinel.model.entity import Unknown, Value
-from sentinel.sources.fs import Roots, read_text, reason
+from sentinel.sources.fs import Roots, read_text, unread
 from sentinel.sources.processes.cgroup import Membership, groups
 
 #: one counter since Linux 5.9 for files, before that one for all; v1 counts the subtree under total_
@@ -53,7 +53,7 @@ def disk_reads(roots: Roots, pid: int) -> int | Unknown:
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     number = next((line.removeprefix("read_bytes: ") for line in lines if line.startswith("read_bytes: ")), "")
     return int(number) if number.isdigit() else Unknown(f"{path} does not count what is read from disks")
 
@@ -85,7 +85,7 @@ def refaults(roots: Roots, member: Membership) -> int | Unknown:
     try:
         counters = dict(line.split(" ", 1) for line in read_text(path).splitlines() if " " in line)
     except OSError as error:
-        return Unknown(reason(path, error))
+        return unread(path, error)
     for key in _KEYS:
         number = counters.get(prefix + key, "")
         if number.isdigit():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources.fs import Roots, read_number, read_text, reason
+from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.processes import cgroup
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.forecast import Outlook
@@ -111,7 +111,7 @@ class ServerSampler:
         try:
             values = memory_signals(read_text(path, 1 << 16))
         except OSError as error:
-            values = dict.fromkeys(memory_signals(""), Unknown(reason(path, error)))
+            values = dict.fromkeys(memory_signals(""), unread(path, error))
         values["server.process_state"] = stat.state
         values["server.threads"] = stat.threads
         values["server.oom_score_adj"] = read_number(f"{self._roots.proc}/{server.pid}/oom_score_adj")

@@ -94,7 +94,7 @@ class Machine:
         return None if fact is None else fact.value
 
     def why(self, signal: str) -> str:
-        return self.engine.beliefs.why_missing(UNIT, signal, self.at)
+        return str(self.engine.beliefs.why_missing(UNIT, signal, self.at))
 
     def kept(self) -> Sequence[Sequence[Any]]:
         return self.engine.speeds.dump()["baselines"]

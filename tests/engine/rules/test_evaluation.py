@@ -18,7 +18,7 @@ from sentinel.engine.rules.evaluate import evaluate, matching
 from sentinel.engine.rules.expression import Condition, context
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.alert import Verdict
-from sentinel.model.entity import HOST, Entity, Value
+from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 
@@ -51,8 +51,8 @@ class _World:
     def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
         return self.facts.get(entity, {})
 
-    def why_missing(self, entity: Entity, signal: str, at: float) -> str:
-        return f"{signal} was not drawn"
+    def why_missing(self, entity: Entity, signal: str, at: float) -> Unknown:
+        return Unknown(f"{signal} was not drawn")
 
     def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
         return None
@@ -63,8 +63,8 @@ class _World:
     def run_start(self, entity: Entity) -> float:
         return 0.0
 
-    def observed(self, entity: Entity, event: str) -> str:
-        return "nobody looks" if event in self.unobserved else ""
+    def observed(self, entity: Entity, event: str) -> Unknown | None:
+        return Unknown("nobody looks") if event in self.unobserved else None
 
 
 @st.composite

@@ -264,7 +264,7 @@ def test_the_log_is_found_or_the_reason_given_with_its_cure(
     # What a journal gives is known when it has given something.
     assert reading.values.get("server.log_readable") is {"file": True, "none": False, "journal": None}[kind]
     if kind == "none":
-        assert "--log-file" in log.why
+        assert "--log-file" in log.remedy
     if log.path and "OUT" in fds.values():
         assert log.path == str(out)
     if words:
