@@ -12,7 +12,9 @@ import re
 import resource
 import shlex
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import urllib.error
 from collections.abc import Callable, Iterator, Sequence
@@ -309,3 +311,60 @@ def test_a_stopped_server_goes_on_and_one_that_hides_its_slots_is_unknown(
         assert watching.alert("server-wedged", other) is None
     # This build logs no line for a question.
     assert "all slots are idle" not in (tmp_path / "one").read_text()
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def rpc_server(port: int, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """An rpc-server of the same build, ready for connections."""
+    program = Path(sys.executable).with_name("ggml-rpc-server-vulkan")
+    if not program.exists():
+        pytest.skip("needs the rpc-server of the real build")
+
+    @contextlib.contextmanager
+    def running() -> Iterator[subprocess.Popen[bytes]]:
+        with log.open("wb") as out:
+            process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port), "-d", "CPU"], stdout=out, stderr=out)
+        try:
+            wait_for(lambda: listens(port), "rpc-server listens", 20)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    return running()
+
+
+def test_a_remote_rpc_server_that_dies_takes_the_server_along_and_both_started_anew_serve(
+    sentinel: Sentinel, models: Path, tmp_path: Path
+) -> None:
+    """The first fix: read its log over there, start rpc-server first, then llama-server."""
+    far = free_port()
+    one = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-np", "1", "-ngl", "99"], tmp_path / "log")
+    one.arguments = [*one.arguments, "--rpc", f"127.0.0.1:{far}"]
+    with rpc_server(far, tmp_path / "rpc.log") as remote, one.started() as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        remote.kill()
+        remote.wait()
+        with contextlib.suppress(OSError):
+            ask(running.url, 4)
+        alert = sentinel.await_alert("server-crashed", one.name)
+    assert alert["cause"]["id"] == "rpc-server-gone"
+    assert f"127.0.0.1:{far}" in alert["fixes"][0]["do"]
+    assert "start rpc-server first, then llama-server" in alert["fixes"][0]["do"]
+
+    with rpc_server(far, tmp_path / "rpc-again.log"), one.started() as running:
+        assert sentinel.name_of(running.process.pid) == one.name
+        ask(running.url, 4)
+
+        def lives() -> bool:
+            (subject,) = sentinel.ask("why", "server-crashed", one.name)["subjects"]
+            checks = {check["check"]: check["value"] for check in subject["checks"]}
+            return checks["serves"] is True and checks["in_this_run"] is False
+
+        # A crash is news for a quarter of an hour; what keeps it told for longer is over.
+        wait_for(lives, "the server serves again", 30)
