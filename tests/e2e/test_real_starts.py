@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import socket
 import subprocess
@@ -10,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import Sentinel, first_flags, over
-from real_server import ServerDied, free_port, server
+from live import PROMISE, Sentinel, first_flags, over, wait_for
+from real_server import ServerDied, free_port, request, server
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(200)]
 
@@ -125,3 +127,41 @@ def test_a_template_that_was_given_and_does_not_parse(one: Starting, models: Pat
 
     template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     one.starts(words)
+
+
+def test_a_preset_without_a_model(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
+    """The router says that the load went well; its child is a router itself, and what was asked for stays 'loading' for ever."""
+    preset, log, port = tmp_path / "models.ini", tmp_path / "log", free_port()
+    preset.write_text("[mine]\nctx-size = 512\n")
+    words = ["--models-preset", str(preset), "--models-max", "1"]
+
+    def load(url: str) -> None:
+        request(f"{url}/models/load", json.dumps({"model": "mine"}).encode())
+
+    with server(*words, log=log, port=port) as router:
+        load(router.url)
+        wait_for(lambda: bool(sentinel_told(sentinel)), "the child is told", PROMISE)
+        (alert,) = sentinel_told(sentinel)
+        assert alert["cause"]["id"] == "preset-without-model"
+        assert "[mine]" in alert["fixes"][0]["do"]
+        assert "`model = /whole/path.gguf`" in alert["fixes"][0]["do"]
+
+    preset.write_text(f"[mine]\nctx-size = 512\nmodel = {models / 'dense.gguf'}\n")
+    with server(*words, log=log, port=port) as router:
+        load(router.url)
+        wait_for(lambda: b'"status":"ok"' in health_of_child(log), "the child has a model", PROMISE)
+        wait_for(lambda: not sentinel_told(sentinel), "the alert is over", PROMISE)
+
+
+def sentinel_told(sentinel: Sentinel) -> list[dict[str, Any]]:
+    """Open alerts of starts that failed."""
+    return [a for a in sentinel.ask("alerts")["alerts"] if a["rule"] == "start-failed"]
+
+
+def health_of_child(log: Path) -> bytes:
+    """What the router's child answers on the port that the router's log names; nothing while it does not."""
+    found = re.findall(r"spawning server instance with name=mine on port (\d+)", log.read_text(errors="replace"))
+    try:
+        return request(f"http://127.0.0.1:{found[-1]}/health") if found else b""
+    except OSError:
+        return b""

@@ -88,8 +88,7 @@ class Learning:
         if definition.name == "argument_rejected":
             values |= _about(str(match.fields.get("what", "")))
         if definition.name == "router_child" and entity.scope == "server" and isinstance(port := match.fields.get("port"), int):
-            child = self._attribution.of_child(entity, port)
-            self.values(child, {"server.preset": match.fields.get("name", "")}, reading.at, reading.source)
+            self._spawned(entity, self._attribution.of_child(entity, port), str(match.fields.get("name", "")), reading)
         if definition.name in SPEED_EVENTS and entity.scope == "server":
             live = not reading.backlog
             values |= self._speeds.line(
@@ -102,6 +101,20 @@ class Learning:
         """What was learned before, however old."""
         found = {signal: self._beliefs.facts.last(entity, signal) for signal in signals}
         return {signal: fact.value for signal, fact in found.items() if fact is not None}
+
+    def _spawned(self, router: Entity, child: Entity, preset: str, reading: LogLines | ClaimedLines) -> None:
+        """A router starts a child. The one that it started for the same preset before had another port, so another name: what
+        its log taught would stay for ever."""
+        of = {"server.preset": preset, "server.router": router.name}
+        facts = self._beliefs.facts
+        for earlier in [*facts.entities()]:
+            if earlier != child and all((old := facts.last(earlier, s)) is not None and old.value == v for s, v in of.items()):
+                self._forget(earlier, ("log",))
+                self._speeds.renewed(earlier)
+                for signal in of:
+                    facts.drop(earlier, signal)
+                    self._touched(signal, earlier)
+        self.values(child, of, reading.at, reading.source)
 
     def _narrow(self, entity: Entity, match: Match | Recalled, values: dict[str, Value | Unknown]) -> None:
         """Each wording was seen in a range of builds; together they bound the server's build."""

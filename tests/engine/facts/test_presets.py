@@ -39,3 +39,26 @@ def test_a_child_that_is_a_router_has_no_model(found: bool) -> None:
     for second in range(3, 30):
         out += engine.step(Tick(float(second)))
     assert told(out) == [(CHILD.name if found else f"{ROUTER.name}[41553]", "preset-without-model")]
+
+
+@pytest.mark.parametrize("found", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_next_child_for_the_same_preset_ends_the_alert(found: bool, restarted: bool) -> None:
+    """It has another port, so another name: nothing else would ever end what was told of the one before."""
+    ruleset, _ = load_paths([shipped()])
+    assert ruleset is not None
+    engine = Engine(ruleset)
+    engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
+    if found:
+        engine.step(ServerFound(1.5, "scan", CHILD, 99, 1.2, {"server.port": 41553}))
+    engine.step(LogLines(2.0, "log", ROUTER, b"\n".join(CHILD_IS_A_ROUTER), first=2))
+    for second in range(3, 30):
+        engine.step(Tick(float(second)))
+    if restarted:
+        before, engine = engine, Engine(ruleset)
+        engine.load(before.dump())
+    out = engine.step(LogLines(31.0, "log", ROUTER, SPAWN.replace(b"41553", b"50001"), first=9))
+    for second in range(32, 60):
+        out += engine.step(Tick(float(second)))
+    ended = [t.entity.name for t in out if (t.rule, t.state) == ("start-failed", "resolved")]
+    assert ended == [CHILD.name if found else f"{ROUTER.name}[41553]"]
