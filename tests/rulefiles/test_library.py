@@ -121,6 +121,16 @@ def test_a_mistake_with_named_fixes_is_told_once_and_in_its_place(
     assert told.replace("{use}", str(line)).replace("{fix}", "cause 'other'.fix[2]") in str(problems[0])
 
 
+@pytest.mark.parametrize("key", ["restart = true", "stop = true", 'env = "A=b"', 'unit = "Nice=1"'])
+def test_what_is_done_to_a_server_is_no_fix_of_a_rule_without_one(key: str, events: dict[str, bytes]) -> None:
+    text = with_fix(f'do = "x"\n{key}').replace('scope = "server"', 'scope = "host"')
+    _, problems = loaded({"r.toml": text}, events)
+    name = key.partition(" ")[0]
+    assert [p.what for p in problems if p.keys[-1:] == (name,)] == [
+        "says what to do with a server, and the rule's scope is 'host'; write a command"
+    ]
+
+
 def test_a_broken_fix_is_told_where_it_stands_and_not_where_it_is_used(events: dict[str, bytes]) -> None:
     _, problems = loaded({"r.toml": with_fix('use = "mine"'), "f.toml": 'schema = 1\n[fix.mine]\ndo = "x"\nrisk = 3'}, events)
     assert [str(problem) for problem in problems] == ["f.toml:4: fix 'mine'.risk: must be text, not 3"]

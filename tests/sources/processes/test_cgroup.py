@@ -37,6 +37,20 @@ def test_unit_and_container_are_read_from_the_path(path: str, unit: str, contain
     assert parse(f"4:memory:/x\n1:name=systemd:{path}\n0::/\n").unit == unit
 
 
+@pytest.mark.parametrize(
+    ("path", "engine"),
+    [
+        (f"/system.slice/docker-{ID}.scope", "docker"),
+        (f"/docker/{ID}", "docker"),
+        (f"/machine.slice/libpod-{ID}.scope", "podman"),
+        (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope", ""),
+        ("/system.slice/docker.service", ""),
+    ],
+)
+def test_whose_command_restarts_a_container_is_read_from_the_path(path: str, engine: str) -> None:
+    assert parse(f"0::{path}\n").engine == engine
+
+
 def test_a_users_own_unit_is_told_from_the_systems() -> None:
     assert parse("0::/user.slice/user-1.slice/user@1.service/app.slice/l.service").is_user_unit
     assert not parse("0::/system.slice/l.service").is_user_unit

@@ -75,6 +75,7 @@ def test_found_within_2_s_with_its_requests_its_log_and_no_gpu(model: str, tmp_p
         assert reading.values["server.ctx_requested"] == 512
         assert reading.values["server.model_bytes"] == Path(model).stat().st_size
         assert reading.values["server.unknown_flags"] == ""
+        assert reading.values["server.started_by"] == Path("/proc/self/comm").read_text().strip()
         assert (server.log.kind, server.log.path) == ("file", str(log))
         if not Path("/dev/dri").exists() and not Path("/dev/nvidia0").exists():
             (samples,) = ServerSampler(lambda: (server,)).poll(time.time())
