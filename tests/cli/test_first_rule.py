@@ -22,13 +22,28 @@ def rule(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("verb", ["lint", "test"])
-def test_it_is_well_formed_and_passes_its_own_tests(verb: str, rule: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [("lint", "1 rule and"), ("test", "4 passed, 0 failed"), ("coverage", "tried: 1 of 1 rules, 2 of 2 causes")],
+)
+def test_it_is_well_formed_and_passes_its_own_tests(verb: str, said: str, rule: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["rules", verb, str(rule)])
 
     told = capsys.readouterr().out
     assert code == 0, told
-    assert ("1 rule and" if verb == "lint" else "3 passed, 0 failed") in told
+    assert said in told
+
+
+def test_what_the_guide_begins_with_is_right_before_a_word_is_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (REPO / "docs/first-rule.md").read_text(encoding="utf-8")
+    commands = [line.split("#")[0].split() for line in text.split("```toml")[0].splitlines() if line.startswith("    sentinel")]
+    assert [words[2] for words in commands] == ["new", "lint", "test", "schema"]
+    for _, *words in commands:
+        assert main([word for word in words if word not in (">", "rule.json")]) == 0, words
+    assert "3 passed, 0 failed" in capsys.readouterr().out
 
 
 def test_it_judges_a_recorded_log(rule: Path, capsys: pytest.CaptureFixture[str]) -> None:
