@@ -251,8 +251,9 @@ class Reader:
             if begins_run:
                 # Without a date every line has one moment; what a run before printed is not of this one.
                 clock.shift(_BETWEEN_RUNS)
+                yield RunBegins(max(at, clock.of(line, entity.name)), entity)
+                # Whoever took it may have shifted the clock as well.
                 now = clock.of(line, entity.name)
-                yield RunBegins(max(at, now), entity)
             if not batch:
                 key, first, began = of, line.number, now
             at = max(at, now)
