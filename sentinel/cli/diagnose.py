@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import os
+import platform
+import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,8 @@ from sentinel.cli.output import emit_line, exit_code, say, style
 from sentinel.cli.rules.files import for_judging
 from sentinel.diagnose.answer import earlier, findings, settling, verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
-from sentinel.diagnose.pasted import unpack
+from sentinel.diagnose.pasted import Pasted, unpack
+from sentinel.diagnose.share import Redactor, bundle
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import Requested, decode
@@ -44,54 +50,105 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     """The same by rules that are loaded: an evaluation of many logs loads them once."""
     if arguments.why and arguments.why not in ruleset.rules:
         known = f"{did_you_mean(arguments.why, ruleset.rules)}; `sentinel rules list` shows all"
-        print(f"sentinel: there is no rule '{escape(arguments.why)}'{known}", file=sys.stderr)
-        return CRITICAL
-    values: dict[str, Value | Unknown] = {}
-    if arguments.argv is not None:
-        try:
-            words = shlex.split(arguments.argv)
-        except ValueError as error:
-            print(f"sentinel: --argv is not a command line ({escape(str(error))}); quote it as one word", file=sys.stderr)
-            return CRITICAL
-        values = dict(asked_for(words).signals()) | _program(words)
+        return _mistake(f"there is no rule '{escape(arguments.why)}'{known}")
+    if arguments.output and not arguments.share:
+        return _mistake("-o says where --share writes to: give both")
     try:
         logs = [(name, _read(name)) for name in arguments.files]
         kernel = [(name, _read(name)) for name in arguments.kernel_log]
     except OSError as error:
-        print(f"sentinel: {escape(str(error.filename))} cannot be read: {error.strerror}", file=sys.stderr)
-        return CRITICAL
+        return _mistake(f"{escape(str(error.filename))} cannot be read: {error.strerror}")
+    argv = arguments.argv
+    redactor = Redactor(_own_names()) if arguments.share else None
+    if redactor is not None:
+        # Before it is judged: what was never read cannot be quoted, wrapped or not.
+        logs, kernel = ([(_base(n), redactor.text(d.decode()).encode()) for n, d in given] for given in (logs, kernel))
+        argv = None if argv is None else redactor.line(argv)
     pasted = [(name, unpack(data)) for name, data in logs]
     logs = [(name, one.log) for name, one in pasted if one.log or len(pasted) == 1]
-    if arguments.argv is None:
-        said = [one for _, one in pasted if one.words or one.environment]
-        # Where several files say it, one that says nothing else (a unit, a compose file) counts.
-        said.sort(key=lambda one: bool(one.log))
-        if said:
-            assigned = [f"{name}={value}" for name, value in said[0].environment.items()]
-            values = dict(asked_for([*assigned, *(said[0].words or ("llama-server",))]).signals())
+    try:
+        values, command_line = _asked(argv, [one for _, one in pasted])
+    except ValueError as error:
+        return _mistake(f"--argv is not a command line ({escape(str(error))}); quote it as one word")
     found = diagnose(ruleset, logs, kernel, values, arguments.why)
+    if redactor is not None:
+        answer = io.StringIO()
+        with contextlib.redirect_stdout(answer):
+            _print(found, files=bool(logs), kernel=bool(kernel))
+        files = [(name, data.decode()) for name, data in (*logs, *kernel)]
+        return _share(bundle(answer.getvalue(), command_line, files, redactor.replaced()), arguments.output) or _code(found, logs)
     if found.why is not None:
         return why.tell(found.why, as_json=arguments.json)
     if arguments.json:
-        for transition in found.transitions:
-            emit_line(transition_to_dict(transition))
-        last: dict[str, Any] = {
-            "unknown": [{"rule": rule, "missing": sorted(missing)} for rule, missing in found.unknown.items()]
-        }
-        if found.refused:
-            last["refused"] = [{"times": times, "line": e.line, "source": e.source, "n": e.n} for times, e in found.refused]
-        if found.starts:
-            last["starts"] = [
-                {"came_to": s.kind, "line": s.line.line, "source": s.line.source, "n": s.line.n} for s in found.starts
-            ]
-        last |= {"verdict": verdict(found), "runs": dict(found.runs)}
-        emit_line(last)
+        _emit(found)
     else:
         _print(found, files=bool(logs), kernel=bool(kernel))
+    return _code(found, logs)
+
+
+def _mistake(sentence: str) -> int:
+    print(f"sentinel: {sentence}", file=sys.stderr)
+    return CRITICAL
+
+
+def _code(found: Diagnosis, logs: Sequence[object]) -> int:
+    """The worst that was found."""
     fired = [t.severity for t in found.transitions if t.state == "firing"]
     if found.starts:
         return max(WARNING, exit_code(fired))
     return exit_code(fired) if fired or found.events or not logs else UNKNOWN
+
+
+def _emit(found: Diagnosis) -> None:
+    for transition in found.transitions:
+        emit_line(transition_to_dict(transition))
+    last: dict[str, Any] = {"unknown": [{"rule": rule, "missing": sorted(missing)} for rule, missing in found.unknown.items()]}
+    if found.refused:
+        last["refused"] = [{"times": times, "line": e.line, "source": e.source, "n": e.n} for times, e in found.refused]
+    if found.starts:
+        last["starts"] = [{"came_to": s.kind, "line": s.line.line, "source": s.line.source, "n": s.line.n} for s in found.starts]
+    emit_line(last | {"verdict": verdict(found), "runs": dict(found.runs)})
+
+
+def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value | Unknown], str]:
+    """What was asked for, and the command line in words: of --argv, else of what was pasted. Raises ValueError."""
+    if argv is not None:
+        words = shlex.split(argv)
+        return dict(asked_for(words).signals()) | _program(words), argv
+    # Where several files say it, one that says nothing else (a unit, a compose file) counts.
+    said = sorted((one for one in pasted if one.words or one.environment), key=lambda one: bool(one.log))
+    if not said:
+        return {}, ""
+    words = [*(f"{name}={value}" for name, value in said[0].environment.items()), *(said[0].words or ("llama-server",))]
+    return dict(asked_for(words).signals()) | _program(words), shlex.join(words)
+
+
+def _own_names() -> list[str]:
+    """What this machine and its user are called."""
+    names = [platform.node(), platform.node().partition(".")[0], Path.home().name]
+    return [*names, *(os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER"))]
+
+
+def _base(name: str) -> str:
+    return "standard input" if name == "-" else re.sub(r"[^\w.-]", "_", Path(name).name)
+
+
+def _share(text: str, output: str) -> int:
+    """Write the bundle; 0 where that worked."""
+    if output:
+        try:
+            # New, and for its owner alone until that one has read it.
+            with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            return _mistake(f"{escape(output)} is there already: name another file")
+        except OSError as error:
+            return _mistake(f"{escape(output)} cannot be written: {error.strerror}")
+    else:
+        print(text)
+    where = f"{escape(output)} is written" if output else "this is the bundle"
+    print(f"sentinel: {where}: read it before you publish it, for no pattern knows every secret", file=sys.stderr)
+    return 0
 
 
 def _program(words: list[str]) -> dict[str, Value | Unknown]:

@@ -108,6 +108,14 @@ def parser() -> argparse.ArgumentParser:
     diagnose.add_argument(
         "--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown"
     )
+    diagnose.add_argument(
+        "--share",
+        action="store_true",
+        help="a bundle for a public issue: answer, command line and logs without paths, names, addresses, keys and prompts",
+    )
+    diagnose.add_argument(
+        "-o", metavar="FILE", dest="output", default="", help="where --share writes to (default: standard output)"
+    )
     _rules_option(diagnose)
     _json_option(diagnose)
     diagnose.set_defaults(call="sentinel.cli.diagnose")
