@@ -184,7 +184,6 @@ class _Judge:
             if not self._stopped:
                 # It ended without a word: what was held back counts here as well.
                 self._keep(_run_out(self._engine, step.at))
-                clock.shift(_longest(self._engine))
             self._runs[step.server] = self._runs.get(step.server, 0) + 1
         elif isinstance(step, ChildBegins):
             child = Entity("server", f"{step.router.name}[{step.port}]")
