@@ -28,7 +28,7 @@ from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Transition, Verdict
-from sentinel.model.entity import HOST, Entity
+from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
 #: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
@@ -199,12 +199,15 @@ class Engine:
             if reading.kind == "llama-server":
                 self._doubt(entity, happened, happened if definition.starts_run else None)
             self._learning.line(match, entity, reading)
+            completed: Iterable[tuple[str, dict[str, Value]]] = ()
+            if self._joins and definition.name in TAKEN and entity.scope == "server":
+                # A busy server prints thousands of these: the line becomes an event only where it completes one.
+                completed = self._requests.line(definition.name, match.fields, entity, happened)
             asked = definition.name in by_event or reading.kind == "kernel"
-            joined = self._joins and definition.name in TAKEN and entity.scope == "server"
             if not asked:
                 # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
                 self.events_seen += 1
-                if not joined:
+                if not completed:
                     continue
             event = Event(
                 at=happened,
@@ -217,10 +220,9 @@ class Engine:
             )
             if asked:
                 self._event(self._cards.place(event) if reading.kind == "kernel" else event)
-            if joined:
-                for name, fields in self._requests.line(definition.name, event.fields, entity, happened):
-                    if name in by_event:
-                        self._event(replace(event, name=name, fields=fields))
+            for name, fields in completed:
+                if name in by_event:
+                    self._event(replace(event, name=name, fields=fields))
         return out
 
     def _event(self, event: Event) -> None:

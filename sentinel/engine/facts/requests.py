@@ -147,7 +147,9 @@ class Requests:
 
     def line(self, name: str, fields: Mapping[str, Value], entity: Entity, at: float) -> Iterable[tuple[str, dict[str, Value]]]:
         """Events, name and fields, that this line completes."""
-        server = self._servers.setdefault(entity, _Server())
+        server = self._servers.get(entity)
+        if server is None:
+            server = self._servers[entity] = _Server()
         out: list[tuple[str, dict[str, Value]]] = []
         if name in _WORK:
             if server.given_up:
