@@ -173,7 +173,7 @@ def _ask(
 
 
 def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
-    """The first socket that somebody listens on. The first failure that is not a missing or dead daemon is the one told."""
+    """The first socket that somebody listens on. The first failure that is not a missing or dead daemon is the one raised."""
     paths = default_socket_paths() if sockets is None else sockets
     told: DaemonUnreachable | None = None
     tried: list[str] = []

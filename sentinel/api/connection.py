@@ -20,7 +20,7 @@ MOST_BYTES = 64 * 1024
 _READ_BYTES = 16 * 1024
 #: Written at once: a client that takes less than this in `write_seconds` does not read.
 _PART_BYTES = 64 * 1024
-#: A client that was told `Connection: close` goes at once; one that does not is not waited for.
+#: A client that got `Connection: close` goes at once; one that does not is not waited for.
 _LINGER_SECONDS = 1.0
 
 
@@ -28,7 +28,7 @@ _TOO_LARGE = f"the request's body is larger than {MOST_BYTES} bytes"
 
 
 class Hangup(Exception):
-    """The client went, was too slow to take its answer, or speaks another protocol: there is nobody to tell."""
+    """The client went, was too slow to take its answer, or speaks another protocol: nobody is left to answer."""
 
 
 @dataclass(frozen=True, slots=True)

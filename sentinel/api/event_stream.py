@@ -2,8 +2,8 @@
 
 A client that does not read is dropped when its queue is full; it never makes the daemon wait and never costs more than the
 queue. It connects again and gets what it missed: with the Last-Event-ID that the HTML standard has it send (9.2.4), read from the
-history, so also over a restart of the daemon. What is not kept any more is told as an event ``gap``. Frames are `id`, `event` and
-one line of `data`.
+history, also across a restart of the daemon. An event ``gap`` reports what is no longer stored. Frames are `id`, `event` and one
+line of `data`.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Broadcaster:
         self._last = self._past.last
 
     def publish(self, event: str, data: Mapping[str, Any], number: int) -> None:
-        """Tell every client. `event` is a name of ours, `data` a JSON object (for a transition: the contract's form)."""
+        """Send to every client. `event` is a name of ours, `data` a JSON object (for a transition: the contract's form)."""
         self._last = number
         sent = frame(event, data, self._id(number))
         self._subscriptions = {one for one in self._subscriptions if one.offer(sent)}

@@ -65,7 +65,7 @@ class Queries:
         return bound(ROUTES, self)
 
     def status(self, _request: Request) -> Mapping[str, Any]:
-        """Servers, cards, host, alerts, blind spots and sentinel itself on one screen."""
+        """Servers, GPUs, host, alerts, blind spots and sentinel itself."""
         d = self._running
         now = d.now()
         return {
@@ -224,7 +224,7 @@ class Queries:
         return Text(prometheus.text(metrics.families(d.engine, own, now)), prometheus.CONTENT_TYPE)
 
     async def reload(self, _request: Request) -> Mapping[str, Any]:
-        """Load rules anew; an error with all problems where they have mistakes."""
+        """Reload the rules; an error lists every problem in them."""
         before = self._running.engine.ruleset
         loaded = await self._running.reload()
         problems = [

@@ -71,4 +71,4 @@ class Running(Protocol):
         """Every source, by name."""
 
     async def reload(self) -> Loaded:
-        """Load the rule files anew."""
+        """Reload the rule files."""

@@ -87,7 +87,7 @@ class AlertForm(TransitionForm):
 
 
 class SilenceForm(TypedDict):
-    """What is not told for a while; null for a rule or an entity means all."""
+    """Notifications suppressed for a while; null for a rule or an entity means all."""
 
     id: str
     rule: str | None
@@ -190,7 +190,7 @@ class RecorderForm(TypedDict):
 
 
 class SinkForm(TypedDict):
-    """Where alerts are told."""
+    """A destination of alerts."""
 
     name: str
     waiting: int
@@ -313,7 +313,7 @@ class ReasonForm(TypedDict):
 
 
 class SilentForm(TypedDict):
-    """Why an alert is not told, or not again."""
+    """Why an alert does not notify, or not again."""
 
     explained_by: NotRequired[ReasonForm]
     held_until: NotRequired[str | None]
@@ -325,7 +325,7 @@ class SilentForm(TypedDict):
 
 
 class SubjectForm(TypedDict):
-    """What a rule says of one server, card or host."""
+    """The state of a rule for one server, GPU or host."""
 
     entity: str
     verdict: Literal["match", "no-match", "unknown"]

@@ -36,7 +36,7 @@ ONE_RULE_OR_ALL = {
 
 
 class AskedSilence(msgspec.Struct, forbid_unknown_fields=True):
-    """What is not to be told: one rule, or all of them, on one server or everywhere."""
+    """What a silence covers: one rule, or all of them, on one server or everywhere."""
 
     duration: Annotated[str, msgspec.Meta(extra_json_schema=_DURATION)] = msgspec.field(name="for")
     reason: Annotated[str, msgspec.Meta(extra_json_schema=_REASON)]
@@ -54,7 +54,7 @@ ROUTES = (
 
 
 class Silencing:
-    """Each method answers one route. `changed` tells the consumer what was set or ended, so that it is kept and told."""
+    """Each method answers one route. `changed` gives the consumer what was set or expired, to store and publish."""
 
     def __init__(self, engine: Callable[[], Engine], now: Callable[[], float], changed: Callable[[Silence], None]) -> None:
         self._engine = engine
@@ -99,7 +99,7 @@ class Silencing:
         return {"silence": status.silence(made)}
 
     def unsilence(self, request: Request) -> Mapping[str, Any]:
-        """End a silence before its time; what still fires is told then."""
+        """Expire a silence early; alerts still firing are notified again."""
         engine = self._engine()
         ended = engine.silences.end(request.params["id"])
         if ended is None:

@@ -15,7 +15,7 @@ from sentinel.sinks.journald import journal_query
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print them; the exit code tells the worst open one that is not silenced."""
+    """Print them; the exit code is that of the worst open one that is not silenced."""
     try:
         if arguments.all or arguments.since:
             since = _since(arguments.since, time.time()) if arguments.since else 0.0

@@ -204,7 +204,7 @@ def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         say(line)
     if found.unknown:
         say()
-        say("What the files cannot tell:")
+        say("What the files do not show:")
         for remedy, rules, more in settling(found.unknown):
             say(f"  {remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}")
 
@@ -216,7 +216,7 @@ def _refusals(found: Diagnosis) -> Iterator[str]:
     for times, last in found.refused:
         were = "1 request was" if times == 1 else f"{times} requests were"
         where = escape(f"{last.source}:{last.n}: {last.line}")
-        yield f"for information: {were} refused because of the size, as the client was told: {where}"
+        yield f"for information: {were} refused because of the size, and the client got the error: {where}"
 
 
 def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
@@ -228,12 +228,12 @@ def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
         yield ""
         yield f"{earlier(start)}: {start.line.source}:{start.line.n}: {start.line.line.strip()}"
         if start.kind in ("failed", "crashed", "ended") and not told:
-            yield "    No rule tells the cause: the lines before this one may."
+            yield "    No rule names the cause: the lines before this one may."
         elif start.kind == "loading" and start.last:
             yield (
                 "    The kernel's log that was given names no kill of it."
                 if kernel
-                else "    It may load still, or was killed: journalctl -k -b > FILE, then --kernel-log FILE, tells."
+                else "    It may still be loading, or was killed: journalctl -k -b > FILE, then --kernel-log FILE, shows which."
             )
     if len(found.starts) > _MOST_STARTS:
         yield f"and {counted(len(found.starts) - _MOST_STARTS, 'earlier start')} that came to no better end"

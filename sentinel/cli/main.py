@@ -18,9 +18,9 @@ _OWN_RULES = "rule files or folders of yours (default: the shipped rules, those 
 _EPILOG = """\
 exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or no daemon
 
-  sentinel run                     watch every llama-server of this machine, in the foreground
-  sentinel status                  what the daemon sees now
-  sentinel diagnose server.log     judge a log file offline, no daemon needed
+  sentinel run                     watch every llama-server on this machine, in the foreground
+  sentinel status                  show what the daemon sees now
+  sentinel diagnose server.log     check a log file offline, no daemon needed
 """
 _COMPLETION = """\
 Prints a script for a shell, to be kept where that looks for it:
@@ -36,14 +36,14 @@ def parser() -> argparse.ArgumentParser:
     """Every verb with its options."""
     top = argparse.ArgumentParser(
         prog="sentinel",
-        description="Watches llama-server, knows how it fails, and says what is wrong, why, and what to do.",
+        description="Detects llama-server failures and explains their cause and fix.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"sentinel {sentinel.__version__}")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
 
-    run = verbs.add_parser("run", help="the daemon in the foreground (what the systemd unit starts)")
+    run = verbs.add_parser("run", help="run the daemon in the foreground (what the systemd unit starts)")
     run.add_argument(
         "--config", metavar="FILE", help="configuration file (default: the user's, then /etc/sentinel/sentinel.toml)"
     )
@@ -51,46 +51,46 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--verbose", action="store_true", help="log what sentinel itself does in more detail")
     run.set_defaults(call="sentinel.cli.run")
 
-    status = _asking(verbs, "status", "one screen: servers, GPUs, host, alerts, blind spots")
+    doctor = verbs.add_parser("doctor", help="show what sentinel can read on this machine, and how to enable the rest")
+    doctor.add_argument("--config", metavar="FILE", help="configuration file")
+    _json_option(doctor)
+    doctor.set_defaults(call="sentinel.cli.doctor.report")
+
+    status = _asking(verbs, "status", "show servers, GPUs, host, alerts and blind spots on one screen")
     status.add_argument(
         "--nagios",
         action="store_true",
-        help="one line with performance data, as Nagios, Icinga, Zabbix and checkmk want it of a plugin",
+        help="print one line with performance data, as a plugin of Nagios, Icinga, Zabbix or checkmk",
     )
     status.set_defaults(call="sentinel.cli.status")
 
-    alerts = _asking(verbs, "alerts", "open alerts with cause, evidence and fixes; or the history")
-    alerts.add_argument("--all", action="store_true", help="past ones too")
+    alerts = _asking(verbs, "alerts", "show open alerts with cause, evidence and fixes; or the history")
+    alerts.add_argument("--all", action="store_true", help="include resolved alerts")
     alerts.add_argument("--since", metavar="T", help="history since then: 2h, 3d, or 2026-11-23T16:00")
     alerts.set_defaults(call="sentinel.cli.alerts")
-
-    why = _asking(verbs, "why", "each check of a rule with its present value, what is unknown and how to provide it")
-    why.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
-    why.add_argument("server", metavar="SERVER", nargs="?", default="", help="only this server (default: all)")
-    why.set_defaults(call="sentinel.cli.why")
-
-    silence = _asking(verbs, "silence", "do not tell a rule's alerts for a while; they stay in status and history, marked")
-    silence.add_argument("rule", metavar="RULE", nargs="?", default="", help="rule id, for example cpu-fallback")
-    silence.add_argument("server", metavar="SERVER", nargs="?", default="", help="only on this server (default: all)")
-    silence.add_argument("--all", action="store_true", help="every rule")
-    silence.add_argument("--server", metavar="SERVER", dest="only", default="", help="the same as SERVER")
-    silence.add_argument("--for", metavar="T", dest="duration", required=True, help="for how long: 30m, 2h, 3d")
-    silence.add_argument("--reason", metavar="TEXT", required=True, help="why, for the others who look")
-    silence.set_defaults(call="sentinel.cli.silence")
-
-    unsilence = _asking(verbs, "unsilence", "end a silence before its time; what still fires is told then")
-    unsilence.add_argument("id", metavar="ID", help="the number that `sentinel silence` gave and `sentinel alerts` shows")
-    unsilence.set_defaults(call="sentinel.cli.silence")
-
-    reload = _asking(
-        verbs, "reload", "have the daemon read its rule files anew; mistakes are shown and leave the old rules in force"
-    )
-    reload.set_defaults(call="sentinel.cli.reload")
 
     watch = _asking(verbs, "watch", "follow alerts live")
     watch.set_defaults(call="sentinel.cli.watch")
 
-    diagnose = verbs.add_parser("diagnose", help="judge log files offline, with the same rules and no daemon")
+    why = _asking(verbs, "why", "show each check of a rule with its current value, what is unknown and how to provide it")
+    why.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
+    why.add_argument("server", metavar="SERVER", nargs="?", default="", help="only this server (default: all)")
+    why.set_defaults(call="sentinel.cli.why")
+
+    silence = _asking(verbs, "silence", "stop notifications of a rule for a while; its alerts stay in status and history")
+    silence.add_argument("rule", metavar="RULE", nargs="?", default="", help="rule id, for example cpu-fallback")
+    silence.add_argument("server", metavar="SERVER", nargs="?", default="", help="only on this server (default: all)")
+    silence.add_argument("--all", action="store_true", help="every rule")
+    silence.add_argument("--server", metavar="SERVER", dest="only", default="", help="server name")
+    silence.add_argument("--for", metavar="T", dest="duration", required=True, help="duration: 30m, 2h, 3d")
+    silence.add_argument("--reason", metavar="TEXT", required=True, help="reason, shown to others")
+    silence.set_defaults(call="sentinel.cli.silence")
+
+    unsilence = _asking(verbs, "unsilence", "expire a silence early; alerts still firing are notified again")
+    unsilence.add_argument("id", metavar="ID", help="silence id, as printed by `sentinel silence` and `sentinel alerts`")
+    unsilence.set_defaults(call="sentinel.cli.silence")
+
+    diagnose = verbs.add_parser("diagnose", help="check log files offline with the same rules; no daemon needed")
     diagnose.add_argument(
         "files",
         metavar="FILE",
@@ -104,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="dmesg, journalctl -k or /dev/kmsg output of the same time",
     )
-    diagnose.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word: what was asked for")
+    diagnose.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word")
     diagnose.add_argument(
         "--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown"
     )
@@ -120,39 +120,36 @@ def parser() -> argparse.ArgumentParser:
     _json_option(diagnose)
     diagnose.set_defaults(call="sentinel.cli.diagnose")
 
-    record = _asking(verbs, "record", "save what the daemon's flight recorder holds: the last readings, without prompts")
-    record.add_argument(
-        "name", metavar="NAME", nargs="?", default="", help="one that was kept around an alert (default: the present)"
+    preflight = verbs.add_parser("preflight", help="check a command line before the start: memory, verdict, flags that fit")
+    preflight.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
+    preflight.add_argument("--pid", metavar="PID", type=int, help="a running llama-server, as if it were restarted")
+    preflight.add_argument(
+        "--unit", metavar="NAME", default="", help="what a systemd unit would start, as its user, in its limits"
     )
-    record.add_argument("--list", action="store_true", help="those that were kept around alerts, oldest first")
-    record.add_argument(
-        "--out", metavar="FILE", default="", help="where to (default: a name with the time, here); - is standard output"
+    preflight.add_argument(
+        "--verify",
+        metavar="SHA256",
+        nargs="?",
+        const="",
+        help="read the whole model and compare its checksum with this one, or with the one stored for the same file",
     )
-    record.set_defaults(call="sentinel.cli.record")
-
-    replay = verbs.add_parser("replay", help="judge a recording again, offline: the same rules tell the same, byte for byte")
-    replay.add_argument("file", metavar="FILE", help="from `sentinel record`; - is standard input")
-    _rules_option(replay)
-    replay.add_argument(
-        "--diff", metavar="OTHER", action="append", default=[], help="rule files or folders: what they would tell otherwise"
-    )
-    _json_option(replay)
-    replay.set_defaults(call="sentinel.cli.replay")
+    _json_option(preflight)
+    preflight.set_defaults(call="sentinel.cli.preflight")
 
     rules = verbs.add_parser("rules", help="list, show, check and test rule files")
     actions = rules.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, text in (
         ("list", "all rules"),
-        ("lint", "check rule files: every mistake, with its place"),
+        ("lint", "check rule files: report every error with its line"),
         ("test", "run the inline tests of rule files"),
-        ("coverage", "which rules, causes and wordings no test and no recorded line tries"),
+        ("coverage", "list rules, causes and patterns that no test and no recorded line covers"),
     ):
         action = actions.add_parser(name, help=text)
         action.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
         _rules_option(action)
         _json_option(action)
         action.set_defaults(call="sentinel.cli.rules.main")
-    show = actions.add_parser("show", help="one rule as it is in force: what it checks, why, what to do; which file says what")
+    show = actions.add_parser("show", help="show one rule as loaded: checks, causes, fixes, and the file each part comes from")
     show.add_argument("rule", metavar="RULE")
     show.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
     _rules_option(show)
@@ -170,36 +167,46 @@ def parser() -> argparse.ArgumentParser:
     kinds = ("rule", "override", "events", "tests", "shared")
     schema.add_argument("kind", metavar="KIND", choices=kinds, help="rule, override, events, tests or shared (fixes and bases)")
     schema.set_defaults(call="sentinel.cli.rules.schema")
-    new = actions.add_parser("new", help="write a rule to begin with, ID.toml, with its three tests")
-    new.add_argument("id", metavar="ID", help="its name for ever: lower-case words joined by -")
-    new.add_argument("--scope", choices=("server", "host", "gpu"), default="server", help="what it judges (default: server)")
+    new = actions.add_parser("new", help="write a rule skeleton, ID.toml, with its three tests")
+    new.add_argument("id", metavar="ID", help="permanent id: lower-case words joined by -")
+    new.add_argument(
+        "--scope", choices=("server", "host", "gpu"), default="server", help="entities of the rule (default: server)"
+    )
     new.add_argument("--to", metavar="FOLDER", default=".", help="where to (default: here); - prints it")
     new.set_defaults(call="sentinel.cli.rules.new")
 
-    preflight = verbs.add_parser("preflight", help="will it fit, before the load: memory by place, verdict, flags that fit")
-    preflight.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
-    preflight.add_argument("--pid", metavar="PID", type=int, help="a llama-server that runs, as if it started anew")
-    preflight.add_argument(
-        "--unit", metavar="NAME", default="", help="what a systemd unit would start, as its user, in its limits"
-    )
-    preflight.add_argument(
-        "--verify",
-        metavar="SHA256",
-        nargs="?",
-        const="",
-        help="read the whole model and hold its checksum against this one, or against the one remembered of the same file",
-    )
-    _json_option(preflight)
-    preflight.set_defaults(call="sentinel.cli.preflight")
+    reload = _asking(verbs, "reload", "make the daemon reload its rule files; on errors the old rules stay in force")
+    reload.set_defaults(call="sentinel.cli.reload")
 
-    doctor = verbs.add_parser("doctor", help="what this machine lets sentinel see, and how to enable the rest")
-    doctor.add_argument("--config", metavar="FILE", help="configuration file")
-    _json_option(doctor)
-    doctor.set_defaults(call="sentinel.cli.doctor.report")
+    record = _asking(verbs, "record", "save the daemon's flight recorder: the last readings, without prompts")
+    record.add_argument(
+        "name", metavar="NAME", nargs="?", default="", help="a recording kept at an alert (default: the current one)"
+    )
+    record.add_argument("--list", action="store_true", help="list recordings kept at alerts, oldest first")
+    record.add_argument(
+        "--out",
+        metavar="FILE",
+        default="",
+        help="output file (default: named by the time, in this folder); - is stdout",
+    )
+    record.set_defaults(call="sentinel.cli.record")
+
+    replay = verbs.add_parser("replay", help="run rules over a recording, offline; same rules, same alerts, byte for byte")
+    replay.add_argument("file", metavar="FILE", help="from `sentinel record`; - is standard input")
+    _rules_option(replay)
+    replay.add_argument(
+        "--diff",
+        metavar="OTHER",
+        action="append",
+        default=[],
+        help="compare with these rules: alerts added, removed, changed",
+    )
+    _json_option(replay)
+    replay.set_defaults(call="sentinel.cli.replay")
 
     completion = verbs.add_parser(
         "completion",
-        help="what makes a shell complete verbs, options, rules and servers",
+        help="print a completion script for bash, zsh or fish",
         description=_COMPLETION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -212,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _json_option(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="the same as JSON")
+    verb.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _rules_option(verb: argparse.ArgumentParser) -> None:

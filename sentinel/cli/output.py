@@ -132,14 +132,14 @@ def transition_of(wire: Mapping[str, Any]) -> Transition:
 
 
 def marks(alert: Mapping[str, Any]) -> str:
-    """Why an open alert is not told, or not again, in a few words; empty if it is as any other."""
+    """Why an open alert does not notify, in a few words; empty if it does."""
     words = []
     if alert.get("silenced"):
         words.append(f"silenced, {alert['silenced']}")
     if alert.get("flapping"):
         words.append("flapping")
     if alert.get("explained_by"):
-        words.append(f"explained by {alert['explained_by']}")
+        words.append(f"inhibited by {alert['explained_by']}")
     return f" ({'; '.join(words)})" if words else ""
 
 

@@ -29,7 +29,7 @@ _HEADLINES = {
     "fits": "FITS",
     "tight": "TIGHT: it may work",
     "fails": "FAILS: it will not work as asked for",
-    "unknown": "UNKNOWN: it cannot be told",
+    "unknown": "UNKNOWN: a figure that decides is missing",
 }
 _COLOURS = {"fits": "\x1b[1;32m", "tight": "\x1b[1;33m", "fails": "\x1b[1;31m", "unknown": "\x1b[1;36m"}
 _KINDS = {

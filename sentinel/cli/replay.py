@@ -65,7 +65,7 @@ def _about(found: Replay) -> Iterator[str]:
     for transition in found.standing:
         yield f"open when it begins: {transition.severity} {transition.rule}: {escape(transition.summary)}"
     if found.changed is None:
-        yield "the recording does not tell by which rules it was judged then"
+        yield "the recording does not name the rules it was evaluated with"
     elif found.changed:
         yield f"other rules than then: {', '.join(found.changed)}"
     for at in found.reloads:

@@ -46,7 +46,7 @@ async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
     if loaded.ruleset is None:
         complain(loaded.errors)
         count = counted(len(loaded.errors), "mistake")
-        _complain(f"not started: {count} in the rules that came with sentinel; install it anew")
+        _complain(f"not started: {count} in the rules that came with sentinel; reinstall it")
         return CRITICAL
     while True:
         daemon = Daemon(config, files, loaded)

@@ -1,4 +1,4 @@
-"""`sentinel silence` and `sentinel unsilence`: what is not to be told for a while."""
+"""`sentinel silence` and `sentinel unsilence`: stop notifications for a while."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def main(arguments: argparse.Namespace) -> int:
         emit(answer)
         return OK
     one = answer["silence"]
-    what = f"{one['rule'] or 'every rule'} on {one['entity'] or 'everything'}"
+    what = f"{one['rule'] or 'all rules'} on {one['entity'] or 'everything'}"
     if arguments.verb == "unsilence":
-        say(f"silence {one['id']} ({what}) is over")
+        say(f"Expired silence {one['id']} ({what})")
     else:
-        say(f"{what} is silent until {local(one['until'])}; `sentinel unsilence {one['id']}` ends it before")
+        say(f"Silenced {what} until {local(one['until'])}. Undo: sentinel unsilence {one['id']}")
     return OK

@@ -16,7 +16,7 @@ _WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the screen; the exit code tells the worst open alert that is not silenced."""
+    """Print the screen; the exit code is that of the worst open alert that is not silenced."""
     try:
         answer = ask(arguments, "/v1/status")
     except NoAnswer as error:
@@ -75,7 +75,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         yield from _wrapped(f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}{marks(alert)}", width)
         for effect in alert["effects"]:
             if not effect["told"]:
-                yield from _wrapped(f"      explains {effect['rule']} of {effect['entity']}, which is not told beside it", width)
+                yield from _wrapped(f"      inhibits {effect['rule']} of {effect['entity']}", width)
     if answer["alerts"]:
         yield from _wrapped("  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check", width)
     if answer["silences"]:

@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
                 return UNKNOWN
         if not waiting:
             waiting = True
-            warn("the daemon has ended; what it tells when it is back is shown then")
+            warn("the daemon stopped; its alerts are shown when it is back")
         time.sleep(_AGAIN_SECONDS)
 
 

@@ -44,7 +44,7 @@ def tell(answer: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def _print(subject: Mapping[str, Any]) -> None:
-    verdict = {"match": "it is so", "no-match": "it is not so", "unknown": "cannot be told"}[subject["verdict"]]
+    verdict = {"match": "true", "no-match": "false", "unknown": "unknown"}[subject["verdict"]]
     state = f", alert {subject['state']}" if subject["state"] != "inactive" else ""
     if "fires_in" in subject:
         state += f", fires in {age(subject['fires_in'])} if it stays so"
@@ -69,7 +69,7 @@ def _print(subject: Mapping[str, Any]) -> None:
 
 def _moment(subject: Mapping[str, Any]) -> str:
     """Which time of a log is meant; nothing where it is the present."""
-    what = {"fired": "when it fired", "stopped": "before the server was told to stop", "end": "when the log ends"}.get(
+    what = {"fired": "when it fired", "stopped": "before the server was asked to stop", "end": "when the log ends"}.get(
         subject.get("moment", "")
     )
     if what is None:
@@ -90,20 +90,20 @@ def _origin(read: Mapping[str, Any]) -> str:
 
 
 def _silent(why: Mapping[str, Any]) -> Iterator[str]:
-    """Why it is not told, or not again."""
+    """Why it does not notify, or not again."""
     if "explained_by" in why:
         cause = why["explained_by"]
-        yield f"not told: {cause['rule']} of {cause['entity']} explains it, since {local(cause['since'])}"
+        yield f"inhibited by {cause['rule']} of {cause['entity']} since {local(cause['since'])}"
     if "held_until" in why:
-        yield f"held back until {local(why['held_until'])}: what could explain it is judged first"
+        yield f"held until {local(why['held_until'])}: rules that could inhibit it are evaluated first"
     if "silenced" in why:
         one = why["silenced"]
         end = f"`sentinel unsilence {one['id']}` ends it"
         yield f"silenced until {local(one['until'])} by {one['author']}: {one['reason']} ({end})"
     if "flapping_since" in why:
-        yield f"flapping since {local(why['flapping_since'])}: no more is told until it was steady for {age(LIMITS.steady)}"
+        yield f"flapping since {local(why['flapping_since'])}: silent until it is stable for {age(LIMITS.steady)}"
     if "clear_since" in why:
-        yield f"cleared at {local(why['clear_since'])}, and kept open a while in case it comes back"
+        yield f"cleared at {local(why['clear_since'])}; stays open for its keep time"
     if "cleared_at" in why:
         yield f"cleared at {local(why['cleared_at'])} ({why['cleared_why']})"
 

@@ -116,7 +116,7 @@ class Consumer:
         try:
             self.engine.silences.load(rebase_silences(msgspec.json.decode(saved), seconds))
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            log.warning(f"the silences of an earlier run cannot be used: {error}")
+            log.warning(f"cannot load the silences of an earlier run: {error}")
 
     def _restore_state(self) -> float:
         """Returns by how much the wall clock was set since, in seconds."""
@@ -129,7 +129,7 @@ class Consumer:
             self.engine.load(engine)
             self._logs.restore(state["positions"], state["cursors"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            log.warning(f"the state of an earlier run cannot be used, starting anew: {error}")
+            log.warning(f"cannot load the state of an earlier run, starting with an empty one: {error}")
             self.engine = Engine(self.engine.ruleset, time.perf_counter)
             return 0.0
         return seconds
@@ -154,7 +154,7 @@ class Consumer:
             rows = [[c, depth, at, msgspec.json.decode(samples)] for c, depth, at, samples in self._history.baselines()]
             speeds.learned(rows)
         except (msgspec.DecodeError, TypeError, ValueError) as error:
-            log.warning(f"the usual speeds of an earlier run cannot be used, they are learned anew: {error}")
+            log.warning(f"cannot load the usual speeds of an earlier run, learning them again: {error}")
         speeds.on_change = self._learned
 
     def _learned(self, configuration: str, depth: int, row: list[Any] | None) -> None:

@@ -157,7 +157,7 @@ class Daemon:
         if lapse and not self._stop.is_set():
             if abs(self.clock.drift()) < 1.0:
                 # That the clock was set is told when the state is carried over to the new calendar.
-                log.info(f"{lapse}: sentinel looks at everything anew")
+                log.info(f"{lapse}: restarting all sources")
             return AGAIN
         return 0
 
@@ -264,7 +264,7 @@ class Daemon:
         return await self._reload.now()
 
     def _bug(self, error: BaseException) -> None:
-        log.error(f"a query failed; this is a bug of sentinel: {error!r}")
+        log.error(f"a query failed; this is a bug in sentinel: {error!r}")
 
 
 async def _endless(poll: Callable[[], Any]) -> None:

@@ -34,7 +34,7 @@ class Housekeeping:
         if history.message:
             log.warning(history.message)
         if history.fault:
-            log.warning(f"state is not kept on disk: {history.fault}")
+            log.warning(f"state is not saved to disk: {history.fault}")
 
     def look(self, now: float) -> None:
         """All of it; `now` in seconds since the epoch."""
@@ -54,9 +54,9 @@ class Housekeeping:
             return
         self._state_failed = not self._state_failed
         if self._state_failed:
-            log.warning(f"state is not kept on disk: {self._history.fault}")
+            log.warning(f"state is not saved to disk: {self._history.fault}")
         else:
-            log.info("state is kept on disk again, nothing was lost")
+            log.info("state is saved to disk again, nothing was lost")
 
     def _look_at_sinks(self) -> None:
         """A sink that takes nothing is reported once, and so is the end of that."""

@@ -54,7 +54,7 @@ class Listening:
         except SocketInUse as used:
             self._supervisor.note("socket", "failed", str(used))
         if lost and self._listener is not None:
-            self._supervisor.tell(f"the socket {self._path} was removed by somebody; sentinel listens there again")
+            self._supervisor.tell(f"the socket {self._path} was removed; sentinel listens on it again")
 
     def _watch_passed(self) -> None:
         """Only who made it can make it again."""

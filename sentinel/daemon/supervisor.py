@@ -143,7 +143,7 @@ class Supervisor:
                 why = "reading it has ended by itself; it is started again"
             # Of any kind: it is told here, and nobody else looks at the task.
             except Exception as error:
-                log.error("following a log failed, this is a bug of sentinel", exception=traceback.format_exc(limit=-4))
+                log.error("following a log failed; this is a bug in sentinel", exception=traceback.format_exc(limit=-4))
                 why = f"sentinel failed over it ({type(error).__name__}: {error}); please report it, it is started again"
             self.note(name, "failed", why)
             died(why)

@@ -14,7 +14,7 @@ _EXIT = (
     ("0", "All is well."),
     ("1", "A warning is open; for doctor: something does not work."),
     ("2", "A critical alert is open, or what was given (a file, a rule, an option) is wrong."),
-    ("3", "It cannot be told: something is unknown, or no daemon answers."),
+    ("3", "Unknown: a signal is missing, or no daemon answers."),
 )
 _FILES = (
     ("/etc/sentinel/sentinel.toml", "The configuration of the service; none is needed."),
@@ -37,7 +37,7 @@ def page() -> str:
     """The page in man(7)'s language. It carries no date, so that the same parser gives the same bytes."""
     top = parser()
     lines = [f'.TH SENTINEL 1 "" "sentinel {sentinel.__version__}" "User Commands"', ".SH NAME"]
-    lines += ["sentinel \\- watch llama\\-server and tell when, why and how to cure it when it fails"]
+    lines += ["sentinel \\- detect llama\\-server failures and explain how to fix them"]
     lines += [".SH SYNOPSIS", ".B sentinel", ".I VERB", "[options]", ".br", ".B sentinel", "\\-\\-help | \\-\\-version"]
     lines += [".SH DESCRIPTION", _text(top.description or ""), ".PP"]
     lines += ["Every verb takes \\-\\-help, and every verb that prints takes \\-\\-json.", ".SH COMMANDS"]

@@ -65,16 +65,16 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     rows = [(f"[{r.rule.id}](rules/{r.rule.id}.md)", r.rule.severity, r.rule.scope, _prose(r.rule.title)) for r in rules]
     lines = [_MADE.format("rules/"), "", "# Reference", ""]
     lines += ["What sentinel knows, generated from what it runs on.", "", "## Rules", ""]
-    lines += _table(("rule", "severity", "scope", "tells that"), rows)
+    lines += _table(("rule", "severity", "scope", "detects"), rows)
     lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
-    lines += ["- [your own rules](your-rules.md): drop-in folders, overrides of shipped rules, new wordings of log lines"]
+    lines += ["- [your own rules](your-rules.md): drop-in folders, overrides of shipped rules, new patterns for log lines"]
     lines += ["- [as a service](service.md): installing, rights, the socket, the journal, drop-ins for llama-server"]
     lines += ["- [preflight](preflight.md): will it fit, before the load; what is looked at, and what the intervals mean"]
     lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
     lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]
     lines += ["- [openapi.json](openapi.json): what the socket answers, in OpenAPI 3.1"]
-    lines += ["- [metrics](metrics.md): what Prometheus is told, and how it gets there"]
-    return _page([*lines, "- [events](events.md): every line of a log that sentinel understands, in all its wordings"])
+    lines += ["- [metrics](metrics.md): what Prometheus scrapes, and how"]
+    return _page([*lines, "- [events](events.md): every log line that sentinel understands, with all its patterns"])
 
 
 # --- a rule ---
@@ -93,7 +93,7 @@ def _rule_page(compiled: CompiledRule, events: Mapping[str, EventDef], rules: Se
         lines += [f"**{_words(check.name)}**", "", *_fence(check.expression, "cel"), ""]
     if rule.values:
         lines += ["Computed for them:", ""] + [f"- `{v.name}` = `{_one_line(v.expression)}`" for v in rule.values] + [""]
-    lines += ["## Causes and fixes", "", "The first whose condition holds is told.", ""]
+    lines += ["## Causes and fixes", "", "The first whose condition is true is reported.", ""]
     for cause in rule.causes:
         lines += [*_cause(cause), ""]
     lines += _section("## It stays quiet for", [f"- {_prose(text)}" for text in rule.false_positives])
@@ -117,11 +117,11 @@ def _when(rule: RuleDef) -> Iterator[str]:
 
 def _not_beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
     if rule.explains:
-        yield f"While it fires, {_links(rule.explains)} of the same server, card or machine is not told beside it."
+        yield f"While it fires, {_links(rule.explains)} of the same server, GPU or machine is inhibited."
     causes = [r.rule for r in rules if rule.id in r.rule.explains]
     if causes:
         wait = age(max(rule.hold, max(c.hold for c in causes) + SETTLE))
-        yield f"It is not told beside {_links(c.id for c in causes)}; explained by nothing, it is told {wait} after it began."
+        yield f"It is inhibited by {_links(c.id for c in causes)}; if none of them fires, it notifies {wait} after it began."
 
 
 def _links(ids: Iterable[str]) -> str:
@@ -202,16 +202,16 @@ def _signals_page(signals: Iterable[Signal], rules: Sequence[CompiledRule]) -> s
         for s in found:
             users = [f"[{r.rule.id}](rules/{r.rule.id}.md)" for r in rules if s.name in r.signals]
             kind = f"{s.type}, {s.unit}" if s.unit else s.type
-            lasts = "until its source starts anew" if s.stale_after is None else age(s.stale_after)
+            lasts = "until its source restarts" if s.stale_after is None else age(s.stale_after)
             rows.append((f"`{s.name}`", kind, _prose(s.help), _ORIGINS[s.origin], lasts, _prose(s.provide), ", ".join(users)))
-        lines += [*_table(("signal", "type", "is", "from", "believed for", "if it is not known", "read by"), rows), ""]
+        lines += [*_table(("signal", "type", "is", "from", "max age", "if unknown", "read by"), rows), ""]
     return _page(lines)
 
 
 def _events_page(events: Iterable[EventDef], rules: Sequence[CompiledRule]) -> str:
     lines = [_MADE.format("rules/events/"), "", "# Events", ""]
     lines += [
-        "What sentinel understands in a log. Each wording stands with the builds of llama.cpp that print it and one real line.",
+        "What sentinel understands in a log: each pattern with the builds of llama.cpp that print it and one real line.",
         "",
     ]
     by_source: dict[str, list[EventDef]] = {}
@@ -265,7 +265,7 @@ mv sentinel.prom.new sentinel.prom
 
 The file stays where it is when the daemon ends: watch `time() - node_textfile_mtime_seconds` too.
 
-What is not known has no series: `absent()` and not zero. At most {} servers and {} cards are told of."""
+An unknown value has no series: use `absent()`, it is never zero. At most {} servers and {} GPUs have series."""
 
 
 def _metrics_page() -> str:

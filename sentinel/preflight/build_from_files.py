@@ -43,7 +43,7 @@ def build_of(command: Command, roots: Roots) -> Build:
             known = {flag: min(option.words) > 0 for flag, option in OPTION.items() if option.builds[flag] == ANY}
             return replace(base, flags={**known, **dict.fromkeys(found, True), **given})
     name = clean(str(command.binary or command.argv[0]))
-    return replace(base, flags=Unknown(f"which flags {name} takes cannot be told from its files"))
+    return replace(base, flags=Unknown(f"which flags {name} takes is unknown: its files do not show it"))
 
 
 def takes(build: Build, words: Mapping[str, tuple[str, ...]]) -> bool:

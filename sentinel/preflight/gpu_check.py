@@ -103,11 +103,11 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
     if broken := _amd([gpu for gpu in found if gpu.vendor == "amd"], build, roots):
         return broken
     if not build.backends:
-        return "gpu-unknown", "whether this build has a GPU backend cannot be told: `llama-server --list-devices` says it"
+        return "gpu-unknown", "unknown whether this build has a GPU backend: run `llama-server --list-devices`"
     return (
         "gpu-not-found",
         f"the build ({', '.join(sorted(build.backends))}) finds no device, though {found[0].name} is on the bus:"
-        " `llama-server --list-devices` and `ldd` on its libggml-*.so tell what is missing",
+        " `llama-server --list-devices` and `ldd` on its libggml-*.so show what is missing",
     )
 
 

@@ -25,7 +25,7 @@ _MOST_EVIDENCE = 8
 _MOST_PRINTED = 4
 _LONGEST_LINE = 400
 
-#: Why an alert that is not new is told.
+#: Why an alert that is not new notifies.
 _WHY_NOW = {"cause-ended": "its cause has ended, it has not", "silence-ended": "its silence has ended, it has not"}
 
 _RESET, _BOLD, _DIM, _CYAN, _GREEN = "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[1;32m"
@@ -112,11 +112,11 @@ def _header(transition: Transition, style: Style) -> Iterator[str]:
 
 def _marks(transition: Transition) -> Iterator[str]:
     if transition.flapping:
-        yield "flapping: no more is told until it was steady"
+        yield "flapping: no further notification until it is stable"
     if transition.silenced is not None:
         yield f"silenced ({transition.silenced})"
     if transition.explained_by is not None:
-        yield f"explained by {transition.explained_by}"
+        yield f"inhibited by {transition.explained_by}"
     if transition.reason in _WHY_NOW:
         yield _WHY_NOW[transition.reason]
 

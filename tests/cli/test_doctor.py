@@ -78,11 +78,13 @@ def only(rows: Sequence[Capability]) -> Capability:
 
 
 def test_a_log_that_goes_to_a_terminal_says_which_flag_cures_it(machine: Make) -> None:
-    log = LogSource("none", "standard error, a terminal", why="a terminal cannot be read along", remedy="use --log-file FILE")
+    log = LogSource(
+        "none", "standard error, a terminal", why="sentinel cannot read output on a terminal", remedy="use --log-file FILE"
+    )
     row = only(probes.logs(machine(server(log))))
 
     assert (row.id, row.state) == ("log:llama.service", "fails")
-    assert row.why == "standard error, a terminal: a terminal cannot be read along"
+    assert row.why == "standard error, a terminal: sentinel cannot read output on a terminal"
     assert row.fix == "use --log-file FILE"
 
 

@@ -35,7 +35,7 @@ REFUSED = (
 def test_one_refused_request_is_no_fault_and_has_a_line() -> None:
     done = diagnose("-", given=REFUSED)
     assert b"nothing wrong found" in done.stdout
-    assert b"for information: 1 request was refused because of the size, as the client was told: -:3: srv" in done.stdout
+    assert b"for information: 1 request was refused because of the size, and the client got the error: -:3: srv" in done.stdout
     assert done.returncode == 0
     (last,) = objects(diagnose("-", "--json", given=REFUSED))
     assert [(one["times"], one["n"]) for one in last["refused"]] == [(1, 3)]  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ class TestExitCodes:
         assert "WARNING" in text
         assert "the model was trained for 2048 tokens" in " ".join(text.split())
         assert "-c 2048" in text
-        assert "What the files cannot tell:" in text
+        assert "What the files do not show:" in text
         assert "\x1b" not in text
 
 

@@ -186,8 +186,8 @@ class TestCommands:
             (["alerts"], 2, ["● CRITICAL", "Cause", "Evidence", "Fix 1"]),
             (["alerts", "--all"], 0, ["cpu-fallback"]),
             (["alerts", "--since", "1h"], 0, ["cpu-fallback"]),
-            (["why", "cpu-fallback", "NAME"], 2, ["it is so, alert firing", "no_gpu_memory", "server.gpu_nodes_open = 0"]),
-            (["why", "load-oom", "NAME"], 0, ["it is not so"]),
+            (["why", "cpu-fallback", "NAME"], 2, ["true, alert firing", "no_gpu_memory", "server.gpu_nodes_open = 0"]),
+            (["why", "load-oom", "NAME"], 0, ["false"]),
         ],
     )
     def test_for_people_and_as_json(self, judged: tuple[Sentinel, str], words: list[str], code: int, shows: list[str]) -> None:

@@ -26,7 +26,7 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_told_at_its_end(
     sentinel = new_sentinel().start()
     done = sentinel.cli("silence", "cpu-fallback", "--for", "1h", "--reason", "a new card comes\x1b[2J tomorrow")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("cpu-fallback on everything is silent until ")
+    assert done.stdout.startswith("Silenced cpu-fallback on everything until ")
     with server("-m", str(models / "dense.gguf"), "-c", "512", "-np", "1", "-ngl", "99", log=tmp_path / "log") as running:
         name = sentinel.name_of(running.process.pid)
         alert = sentinel.await_alert("cpu-fallback", name)
@@ -51,7 +51,7 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_told_at_its_end(
         assert told_on_screen(sentinel, name) == 0
 
         done = sentinel.cli("unsilence", "1")
-        assert (done.returncode, done.stdout) == (0, "silence 1 (cpu-fallback on everything) is over\n")
+        assert (done.returncode, done.stdout) == (0, "Expired silence 1 (cpu-fallback on everything)\n")
         wait_for(lambda: told_on_screen(sentinel, name) == 1, "what still fires is told when its silence ends", PROMISE)
         assert "its silence has ended" in sentinel.said()
         assert sentinel.ask("alerts")["silences"] == []

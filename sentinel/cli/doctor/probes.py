@@ -58,7 +58,7 @@ def state(machine: Machine) -> Sequence[Capability]:
     if os.access(near, os.W_OK | os.X_OK) and near.is_dir():
         return [Capability("state", "works", f"{folder} can be " + ("written" if near == folder else "made"))]
     wrong = "cannot be written" if near.is_dir() else "is not a folder"
-    why = f"{near} {wrong}: after a restart sentinel would not know which alerts it has told"
+    why = f"{near} {wrong}: after a restart sentinel would not know which alerts it has sent"
     return [Capability("state", "fails", why, "set state_dir in the configuration to a folder of your own")]
 
 

@@ -1,4 +1,4 @@
-"""`sentinel doctor`: what this machine lets sentinel see, and how to enable the rest. Needs no daemon, changes nothing."""
+"""`sentinel doctor`: what sentinel can read on this machine, and how to enable the rest. Needs no daemon, changes nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WORDS = {"works": "works", "fails": "does not", "absent": "not here"}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Look at everything; 0 when all that is here works, 1 when something does not."""
+    """Look at everything; 0 when everything here works, 1 when something does not."""
     found = list(examine(Path(arguments.config) if arguments.config else None))
     failed = sum(row.state == "fails" for row in found)
     if arguments.json:
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         print(f"sentinel {sentinel.__version__}, seen as {_user()}\n")
         print("\n".join(_table(found, style().width)))
-        print(f"\n{failed} of {len(found)} do not work" if failed else "\nall that is here works")
+        print(f"\n{failed} of {len(found)} do not work" if failed else "\neverything here works")
         if failed and os.geteuid() != 0:
             advice = "as root more can be seen, and the service has rights of its own: sudo sentinel doctor"
             print("\n".join(wrap(advice, style().width)))

@@ -57,7 +57,7 @@ def lines_of(rule: RuleDef, digest: str, there: Sequence[tuple[str, Any]], wante
     yield f"# daemon of your own) as {rule.id}.toml; what is not named here stays as it is. An expression is replaced as a whole."
     yield "schema = 1"
     yield f'override = "{rule.id}"'
-    yield "# the rule that this was written against: sentinel tells when another one is shipped"
+    yield "# the rule that this was written against: sentinel warns when another one is shipped"
     yield f'against = "{digest}"'
     if not wanted:
         yield "# enabled = false"

@@ -172,7 +172,7 @@ class _Subject:
 
 
 def _silent(engine: Engine, record: Record, at: float) -> dict[str, Any]:
-    """Why an alert is not told, or not again."""
+    """Why an alert does not notify, or not again."""
     out: dict[str, Any] = {}
     cause = engine.inhibition.reason_for(record)
     if record.life.state != "inactive" and cause is not None:

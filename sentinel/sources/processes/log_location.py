@@ -102,7 +102,7 @@ def _behind(roots: Roots, pid: int, descriptor: int, env: Mapping[str, str], mem
     if target.startswith("pipe:"):
         return _container_log(roots, name, member)
     if target.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
-        return LogSource("none", f"{name}, a terminal ({target})", why="a terminal cannot be read along", remedy=CURE)
+        return LogSource("none", f"{name}, a terminal ({target})", why="sentinel cannot read output on a terminal", remedy=CURE)
     if target == "/dev/null":
         return LogSource("none", f"{name}, /dev/null", why="the log is thrown away", remedy=CURE)
     try:

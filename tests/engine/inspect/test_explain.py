@@ -116,7 +116,7 @@ def test_a_file_is_explained_as_of_the_moment_when_the_rule_fired(capsys: pytest
     assert answer["subjects"][0]["alert"]["cause"]
     assert main(["diagnose", "--why", "flags-rejected", str(log)]) > 0
     told = capsys.readouterr().out
-    assert "llama-server: it is so, alert firing (when it fired)" in told
+    assert "llama-server: true, alert firing (when it fired)" in told
     assert f"{log}:1" in told
 
 
@@ -124,7 +124,7 @@ def test_a_file_says_of_what_it_cannot_tell_what_would(capsys: pytest.CaptureFix
     log = LOGS / "b10434-two-slots.log"
     assert main(["diagnose", "--why", "cpu-fallback", str(log)]) == 3
     told = capsys.readouterr().out
-    assert "(before the server was told to stop)" in told
+    assert "(before the server was asked to stop)" in told
     assert "ready                yes" in told
     assert "server.gpu_layers_explicit = not known   (a log does not tell: add --argv with the server's command line)" in told
     assert "only a sentinel that runs beside the server sees it" in told
