@@ -104,7 +104,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
     if answer["recorder"].get("fault"):
         yield from _wrapped(f"Flight recorder: {answer['recorder']['fault']}", width)
     if answer["state"]["fault"]:
-        yield from _wrapped(f"State is not kept on disk: {answer['state']['fault']}", width)
+        yield from _wrapped(f"State is not saved to disk: {answer['state']['fault']}", width)
 
 
 def _override(one: Mapping[str, Any]) -> str:

@@ -250,7 +250,7 @@ class Daemon:
     def headline(self) -> str:
         """One line for `systemctl status`."""
         troubles = [f"alerts wait for {name}" for name in self.outbox.down()]
-        troubles += ["state is not kept on disk"] if self.history.fault else []
+        troubles += ["state is not saved to disk"] if self.history.fault else []
         failed = [state.name for state in self.supervisor.states.values() if state.health == "failed"]
         return headline(self.engine, self.clock.now(), failed, troubles)
 

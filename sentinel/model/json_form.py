@@ -135,7 +135,7 @@ def message(transition: Transition) -> str:
     if transition.fixes:
         parts.append(f"fix: {transition.fixes[0].do}")
     if transition.flapping:
-        parts.append("flapping: it came and went, no more is told until it was steady")
+        parts.append("flapping: no further notification until it is stable")
     return escape("; ".join(part.rstrip(".") for part in parts))
 
 

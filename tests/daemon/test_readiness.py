@@ -78,7 +78,7 @@ def test_the_headline_names_what_fires_and_what_cannot_be_read() -> None:
         record.life = replace(record.life, state="firing")
         record.gate = replace(record.gate, open=True)
     engine.silences.add("load-oom", "", 0.0, 60.0, "known", "root")
-    line = headline(engine, 1.0, ["kernel", "host", "udev", "nvml"], ["state is not kept on disk"])
+    line = headline(engine, 1.0, ["kernel", "host", "udev", "nvml"], ["state is not saved to disk"])
 
     firing, silenced, unread, disk = line.split("; ")[1:]
     assert firing.startswith("firing: cpu-fallback (a\\nbccc")
@@ -87,6 +87,6 @@ def test_the_headline_names_what_fires_and_what_cannot_be_read() -> None:
         "mlock-denied",
         "blind-spot",
     ]
-    assert (silenced, unread, disk) == ("1 silenced", "cannot read: host, kernel, nvml and 1 more", "state is not kept on disk")
+    assert (silenced, unread, disk) == ("1 silenced", "cannot read: host, kernel, nvml and 1 more", "state is not saved to disk")
     assert "\n" not in line
     assert len(line) < 400

@@ -143,7 +143,7 @@ def test_flapping_is_a_field_and_said_in_the_message(journal: Journal) -> None:
     JournaldSink(journal.path).deliver(replace(FIRING, flapping=True, reason="flapping"))
     fields = dict(journal.receive())
     assert fields["SENTINEL_FLAPPING"] == b"yes"
-    assert b"flapping: it came and went, no more is told until it was steady" in fields["MESSAGE"]
+    assert b"flapping: no further notification until it is stable" in fields["MESSAGE"]
     JournaldSink(journal.path).deliver(FIRING)
     assert "SENTINEL_FLAPPING" not in dict(journal.receive())
 
