@@ -9,7 +9,7 @@ import pytest
 
 from sentinel.cli.main import main
 from sentinel.engine.rules.ruleset import RuleSet
-from sentinel.rulefiles.files import load_paths, read, shipped
+from sentinel.rulefiles.files import load_given, read, shipped
 from sentinel.rulefiles.testing.coverage import coverage
 from sentinel.rulefiles.testing.runner import trials
 
@@ -47,7 +47,7 @@ def test_a_cause_that_no_test_names_is_listed_with_its_file(tmp_path: Path, caps
     tests.write_text(text)
     assert _asked(str(mine), capsys=capsys)[0] == 0
 
-    rules, _ = load_paths([mine, tests])
+    rules = load_given([mine]).ruleset
     assert rules is not None
     cause = rules.rules["memory-thrash"].rule.causes[0].id
     tests.write_text(text.replace(f', cause = "{cause}"', "").replace(f'\ncause = "{cause}"', ""))
