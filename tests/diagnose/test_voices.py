@@ -178,6 +178,17 @@ def test_a_pasted_kernel_log_is_one_whatever_stands_around_it(ruleset: RuleSet, 
         assert fired(judge(ruleset, f"{BANNER}\n{LOADING}\n{line}\n")) == [("load-oom", "llama-server")]
 
 
+def test_the_kill_of_ollamas_runner_is_told_of_ollamas_server_only_where_its_log_is_ollamas(ruleset: RuleSet) -> None:
+    """A process of the name ollama is no llama-server by itself."""
+    killed = KILL.replace("(llama-server)", "(ollama)")
+    told = "Mai 16 17:44:49 box ollama[6012]: time=2025-05-16T17:44:49.091+02:00 level=INFO source=server.go:1 msg=x\n"
+    load = "Mai 16 17:44:50 box ollama[6012]: load_tensors: loading model tensors, this can take a while... (mmap = false)\n"
+    kernel = f"Mai 16 17:45:31 box kernel: {killed}\n"
+
+    assert [rule for rule, _ in fired(judge(ruleset, told + load + kernel))] == ["load-oom"]
+    assert fired(judge(ruleset, f"{BANNER}\n{LOADING}\n", kernel)) == []
+
+
 def test_a_kill_before_the_next_run_is_told_of_the_run_before(ruleset: RuleSet) -> None:
     """Both logs tell the time alike: the kill comes in its place, not at the end."""
     log = journal(90, 0, BANNER, LOADING) + journal(91, 5, BANNER, LOADING, READY, WORK)

@@ -170,7 +170,7 @@ class Attribution:
                 if event.name == "oom_killed":
                     known.gone_at = min(known.gone_at or event.at, event.at)
                 return self._enriched(event, known.entity)
-        if not isinstance(comm, str) or not comm.startswith(_COMMS):
+        if not isinstance(comm, str) or not (comm.startswith(_COMMS) or self._runner(comm)):
             return event
         if event.entity.scope == "server":
             return self._enriched(event, event.entity)
@@ -199,6 +199,13 @@ class Attribution:
             return event
         nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
         return replace(event, entity=nameless[0]) if len(nameless) == 1 else event
+
+    def _runner(self, comm: str) -> bool:
+        """In saved logs, what loads a model for Ollama: before it took llama-server, a process of its own name."""
+        return comm.startswith("ollama") and any(
+            self._said(entity, "server.front_end") == "ollama" and "server.pid" in self._beliefs.facts.unknowns(entity)
+            for entity in self._beliefs.runs
+        )
 
     def _lives(self, server: Entity) -> bool:
         """Its process was there at the last look, and no record tells of its end."""
