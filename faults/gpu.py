@@ -118,7 +118,7 @@ def sysfs(*, short: bool) -> Outcome:
             row.well_after = time.monotonic() - begin
             shutil.move(sys, folder / "away")
             sys.mkdir()
-            wait_for(lambda: one.source("amdgpu").get("health") in ("absent", "failed"), "that the card is gone is told", 30)
+            wait_for(lambda: one.source("amdgpu").get("health") in ("absent", "failed"), "that the GPU is gone is told", 30)
             said.append(str(one.source("amdgpu")["why"]))
             slowest = max(slowest, _alert_in_between(row, one, log, 2))
             sys.rmdir()

@@ -15,7 +15,7 @@ from sentinel.model.text import counted, escape
 _WORDS = {OK: "OK", WARNING: "WARNING", CRITICAL: "CRITICAL", UNKNOWN: "UNKNOWN"}
 #: Characters of the sentence: old versions of Nagios cut a plugin's answer after 1 KiB, NSCA after 512 bytes.
 _LONGEST = 400
-#: Servers and cards with data of their own.
+#: Servers and GPUs with data of their own.
 _MOST = 20
 
 

@@ -21,7 +21,7 @@ _LONGEST_PAUSE = 60.0
 _SETTLED = 1.0
 #: A source that takes longer than this over one poll hangs; the slowest that does not, rocm-smi, gives up after 14. Seconds.
 _PATIENCE = 20.0
-#: What is not there now (a card, a driver) may come: looked for again this often. Seconds.
+#: What is not there now (a GPU, a driver) may come: looked for again this often. Seconds.
 _ABSENT_PAUSE = 60.0
 
 Health = Literal["starting", "up", "absent", "failed"]

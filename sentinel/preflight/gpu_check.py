@@ -85,7 +85,7 @@ def _needs(refused: str, build: Build) -> bool:
 
 
 def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tuple[str, str]:
-    """Of the ladder from the build to the card, the first step that is broken for certain."""
+    """Of the ladder from the build to the GPU, the first step that is broken for certain."""
     if isinstance(machine.gpus, Unknown):
         return "gpu-unknown", f"which devices the build can use is not known: {machine.gpus.why}"
     hidden = command.requested.hidden_devices
@@ -112,7 +112,7 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
 
 
 def _amd(cards: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None:
-    """Steps 1 to 4 of ROCm: the module, the card's driver, the device files, KFD."""
+    """Steps 1 to 4 of ROCm: the module, the GPU's driver, the device files, KFD."""
     if not cards:
         return None
     try:
@@ -123,12 +123,12 @@ def _amd(cards: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None
         return "gpu-driver-not-loaded", "the module amdgpu is not loaded: sudo modprobe amdgpu"
     if all(gpu.driver != "amdgpu" for gpu in cards):
         drivers = ", ".join(gpu.driver or "none" for gpu in cards)
-        return "gpu-not-driven", f"amdgpu runs none of the AMD cards (driver: {drivers}): `journalctl -k -b -g amdgpu` says why"
+        return "gpu-not-driven", f"amdgpu runs none of the AMD GPUs (driver: {drivers}): `journalctl -k -b -g amdgpu` says why"
     if not any(roots.dev.glob("dri/renderD*")):
         return "gpu-no-render-node", "/dev/dri has no render node: pass --device /dev/dri into the container"
     if "hip" in build.backends and not ((roots.dev / "kfd").exists() and kfd.nodes(roots)):
         return (
             "gpu-no-kfd",
-            "/dev/kfd is not there or lists no GPU: ROCm cannot use the card; pass --device /dev/kfd into the container",
+            "/dev/kfd is not there or lists no GPU: ROCm cannot use the GPU; pass --device /dev/kfd into the container",
         )
     return None

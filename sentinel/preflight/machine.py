@@ -13,7 +13,7 @@ from sentinel.preflight.build import Build, Listed
 from sentinel.preflight.command import Command, held_firmly
 from sentinel.sources.fs import Roots, read_number, read_text
 from sentinel.sources.gpu import kfd, usage
-from sentinel.sources.gpu.amdgpu import Card, amd_cards, hwmon, is_apu
+from sentinel.sources.gpu.amdgpu import AmdDevice, amd_gpus, hwmon, is_apu
 from sentinel.sources.processes.headroom import Room, room
 
 #: llama.cpp's names of devices by backend (ggml-cuda.cu, ggml-vulkan.cpp): a number follows
@@ -26,7 +26,7 @@ _AGREES = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process with memory on a card, in bytes."""
+    """A process with memory on a GPU, in bytes."""
 
     pid: int
     name: str
@@ -106,7 +106,7 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
 
 def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ...] | Unknown, tuple[str, ...]]:
     """The devices that this build would use, with what the driver says about each beside what the build says."""
-    cards = amd_cards(roots)
+    cards = amd_gpus(roots)
     if isinstance(build.devices, Unknown):
         names = sorted(build.backends & DEVICE_NAMES.keys())
         if not cards or not names:
@@ -128,8 +128,8 @@ def _no_gpu(command: Command, build: Build, roots: Roots) -> bool:
     return (not nodes or (build.is_split and not build.backends)) and not by_software
 
 
-def _card_of(listed: Listed, cards: Sequence[Card], roots: Roots) -> Card | None:
-    """The card by its memory, for names and order are the runtime's; None unless exactly one is as large."""
+def _card_of(listed: Listed, cards: Sequence[AmdDevice], roots: Roots) -> AmdDevice | None:
+    """The GPU by its memory, for names and order are the runtime's; None unless exactly one is as large."""
     alike = []
     for card in cards:
         total = read_number(card.device / "mem_info_vram_total")
@@ -138,7 +138,7 @@ def _card_of(listed: Listed, cards: Sequence[Card], roots: Roots) -> Card | None
     return alike[0] if len(alike) == 1 else None
 
 
-def _from_card(name: str, listed: Listed | None, card: Card | None, command: Command, roots: Roots) -> tuple[Gpu, str]:
+def _from_card(name: str, listed: Listed | None, card: AmdDevice | None, command: Command, roots: Roots) -> tuple[Gpu, str]:
     """One device; the lesser of two accounts of its free memory counts, and how they differ is the second value."""
     about = listed.about if listed is not None else ""
     free = listed.free_bytes if listed is not None else None
@@ -169,8 +169,8 @@ def _is_software(about: str) -> bool:
     return "llvmpipe" in about or "SwiftShader" in about
 
 
-def holders(roots: Roots, card: Card) -> list[Holder]:
-    """Processes with memory on the card, largest first, as KFD and the clients of the driver tell; other users' may be hidden."""
+def holders(roots: Roots, card: AmdDevice) -> list[Holder]:
+    """Processes with memory on the GPU, largest first, as KFD and the clients of the driver tell; other users' may be hidden."""
     by_number = {node.gpu_id: node.address for node in kfd.nodes(roots)}
     found = []
     for pid in _pids(roots):

@@ -22,7 +22,7 @@ class SourceFault(Fault):
 
 
 class NotHere(Exception):
-    """There is nothing to read, and that is fine (no AMD card, no swap). The text says what is not there."""
+    """There is nothing to read, and that is fine (no AMD GPU, no swap). The text says what is not there."""
 
 
 @runtime_checkable

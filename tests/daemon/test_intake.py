@@ -122,9 +122,9 @@ def test_a_source_that_fails_is_paused_longer_each_time_and_says_why() -> None:
 def test_what_is_not_there_is_not_a_fault() -> None:
     async def story() -> None:
         supervisor = Supervisor(Inbox(), Hands().clock(), ThreadPoolExecutor(1))
-        await supervisor.poller(Script(NotHere("no AMD card")))()
+        await supervisor.poller(Script(NotHere("no AMD GPU")))()
         state = supervisor.states["script"]
-        assert (state.health, state.why, state.failures) == ("absent", "no AMD card", 0)
+        assert (state.health, state.why, state.failures) == ("absent", "no AMD GPU", 0)
 
     asyncio.run(story())
 

@@ -35,14 +35,14 @@ def gpus(machine: Machine) -> Sequence[Capability]:
 
 
 def amdgpu(machine: Machine) -> Sequence[Capability]:
-    """Memory, load and temperatures of AMD cards, from sysfs."""
+    """Memory, load and temperatures of AMD GPUs, from sysfs."""
     cards = [gpu for gpu in _gpus(machine) if gpu.vendor == "amd"]
     try:
         readings = AmdGpus(machine.roots).poll(machine.now)
     except NotHere as absent:
         if cards:
             return [Capability("amdgpu", "fails", f"{cards[0].address} is there, but {absent}", _DRIVER)]
-        return [Capability("amdgpu", "absent", "no AMD card in this machine")]
+        return [Capability("amdgpu", "absent", "no AMD GPU in this machine")]
     hidden, seen = [], []
     for reading in readings:
         if isinstance(reading, Samples) and reading.entity.scope == "gpu":
@@ -58,9 +58,9 @@ def amdgpu(machine: Machine) -> Sequence[Capability]:
 
 
 def kfd(machine: Machine) -> Sequence[Capability]:
-    """ROCm's side of the driver: which cards it can use, and how much memory each process holds."""
+    """ROCm's side of the driver: which GPUs it can use, and how much memory each process holds."""
     if not any(gpu.vendor == "amd" for gpu in _gpus(machine)):
-        return [Capability("kfd", "absent", "no AMD card in this machine")]
+        return [Capability("kfd", "absent", "no AMD GPU in this machine")]
     versions = gfx_versions(machine.roots)
     if not versions:
         why = "KFD lists no card: ROCm cannot be used (Vulkan can)"
@@ -119,16 +119,16 @@ def rocm_smi(machine: Machine) -> Sequence[Capability]:
     except SourceFault as fault:
         fix = "sysfs is read without it; rocm-smi in a terminal shows what it says"
         return [Capability("rocm-smi", "fails", escape(str(fault)), fix)]
-    return [Capability("rocm-smi", "works", f"answers for {len(readings)} card{'s' if len(readings) != 1 else ''}")]
+    return [Capability("rocm-smi", "works", f"answers for {len(readings)} GPU{'s' if len(readings) != 1 else ''}")]
 
 
 def nvidia(machine: Machine) -> Sequence[Capability]:
-    """NVIDIA cards through NVML."""
+    """NVIDIA GPUs through NVML."""
     if not any(gpu.vendor == "nvidia" for gpu in _gpus(machine)):
-        return [Capability("nvidia", "absent", "no NVIDIA card in this machine")]
+        return [Capability("nvidia", "absent", "no NVIDIA GPU in this machine")]
     if not (machine.roots.proc / "driver/nvidia/version").exists():
         return [
-            Capability("nvidia", "fails", "the card is there and its driver is not loaded", "sudo modprobe nvidia; nvidia-smi")
+            Capability("nvidia", "fails", "the GPU is there and its driver is not loaded", "sudo modprobe nvidia; nvidia-smi")
         ]
     try:
         readings = Nvml(lambda: machine.servers, machine.roots).poll(machine.now)

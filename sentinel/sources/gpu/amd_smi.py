@@ -1,4 +1,4 @@
-"""amd-smi's JSON: a list of cards in ROCm 6, an object with ``gpu_data`` around it in 7, and the number of a card for its name.
+"""amd-smi's JSON: a list of GPUs in ROCm 6, an object with ``gpu_data`` around it in 7, and the number of a GPU for its name.
 
 Leaves are {"value", "unit"}, a bare number or the text N/A, and so may whole blocks be (amdsmi_cli/amdsmi_commands.py).
 """
@@ -24,13 +24,13 @@ _UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
 def read(binary: str, timeout: float) -> dict[str, dict[str, Value | Unknown]]:
-    """Signals by PCI address. Two runs: the metrics name a card by a number only. Raises NotHere, SourceFault."""
+    """Signals by PCI address. Two runs: the metrics name a GPU by a number only. Raises NotHere, SourceFault."""
     names = addresses(ask(binary, ("list", "--json"), timeout))
     return metrics(ask(binary, _METRICS, timeout), names)
 
 
 def addresses(stdout: str) -> dict[int, str]:
-    """PCI addresses by amd-smi's number of the card, from ``amd-smi list --json``."""
+    """PCI addresses by amd-smi's number of the GPU, from ``amd-smi list --json``."""
     return {number_: bdf for number_, card in _cards(stdout) if (bdf := address(card.get("bdf", "")))}
 
 
@@ -56,7 +56,7 @@ def _leaf(card: Mapping[str, Any], block: str, key: str) -> Value | Unknown:
     value, unit = (leaf.get("value"), leaf.get("unit", "")) if isinstance(leaf, dict) else (leaf, "")
     found = number(value)
     if found is None:
-        return Unknown(f"amd-smi shows no {block}.{key}: this card does not offer it, or it sleeps")
+        return Unknown(f"amd-smi shows no {block}.{key}: this GPU does not offer it, or it sleeps")
     if key.endswith("vram"):
         scale = _UNITS.get(str(unit), 1 << 20 if not unit else 0)
         return (

@@ -1,7 +1,7 @@
 """AMD GPUs through sysfs: memory, load, power, temperatures, clock, by PCI address. No library, no subprocess.
 
-Reads can fail exactly when it matters: EPERM in a reset or while suspended, EBUSY, EIO, ENODEV once the card is gone
-(amdgpu_pm.c). Each of these is Unknown with a sentence, never 0. A suspended card is not woken.
+Reads can fail exactly when it matters: EPERM in a reset or while suspended, EBUSY, EIO, ENODEV once the GPU is gone
+(amdgpu_pm.c). Each of these is Unknown with a sentence, never 0. A suspended GPU is not woken.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LIMITS = {
     "mem": "gpu.limit_memory_celsius",
 }
 _CLOCKS = {"sclk": "gpu.sclk_hertz", "mclk": "gpu.mclk_hertz"}
-#: of the card's own PCI connector: files of the PCI core, which wake nothing
+#: of the GPU's own PCI connector: files of the PCI core, which wake nothing
 _LINK = {
     "current_link_speed": "gpu.link_speed_gts",
     "current_link_width": "gpu.link_width",
@@ -51,18 +51,18 @@ _MEASURED = (*_FILES.values(), "gpu.busy_percent", "gpu.thermal_limits", *_LINK.
 #: Within so many degrees of a limit it is worth asking the firmware which limits are in force.
 _NEAR = 15.0
 _ERRORS = {
-    errno.EPERM: "the driver refuses: the card is in reset, suspended or not active",
+    errno.EPERM: "the driver refuses: the GPU is in reset, suspended or not active",
     errno.EBUSY: "the driver is busy with a reset or a change of power state",
-    errno.EIO: "the card's firmware did not answer",
-    errno.ENODEV: "the card is gone",
-    errno.ETIME: "the card's firmware did not answer in time",
-    errno.EOPNOTSUPP: "this card does not offer it",
-    errno.EINVAL: "this card does not offer it",
+    errno.EIO: "the GPU's firmware did not answer",
+    errno.ENODEV: "the GPU is gone",
+    errno.ETIME: "the GPU's firmware did not answer in time",
+    errno.EOPNOTSUPP: "this GPU does not offer it",
+    errno.EINVAL: "this GPU does not offer it",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class AmdDevice:
     """An amdgpu card: its PCI address and its folder below /sys/class/drm/cardN."""
 
     address: str
@@ -70,7 +70,7 @@ class Card:
     pci_id: str
 
 
-def amd_cards(roots: Roots) -> list[Card]:
+def amd_gpus(roots: Roots) -> list[AmdDevice]:
     """Cards that the amdgpu driver runs, in the order of their PCI addresses."""
     found = {}
     for card in (roots.sys / "class/drm").glob("card*"):
@@ -84,12 +84,12 @@ def amd_cards(roots: Roots) -> list[Card]:
             continue
         address = clean(pairs.get("PCI_SLOT_NAME", "")).lower()
         if pairs.get("DRIVER") == "amdgpu" and address:
-            found[address] = Card(address, card / "device", clean(pairs.get("PCI_ID", "")).lower())
+            found[address] = AmdDevice(address, card / "device", clean(pairs.get("PCI_ID", "")).lower())
     return [found[address] for address in sorted(found)]
 
 
 class AmdGpus:
-    """Polled; one Samples reading a card, and one for the host."""
+    """Polled; one Samples reading a GPU, and one for the host."""
 
     name = "amdgpu"
     interval = 2.0
@@ -99,21 +99,21 @@ class AmdGpus:
         self._roots = Roots() if roots is None else roots
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Raises NotHere when no card is run by amdgpu."""
-        cards = amd_cards(self._roots)
+        """Raises NotHere when no GPU is run by amdgpu."""
+        cards = amd_gpus(self._roots)
         if not cards:
-            raise NotHere("no card is run by the amdgpu driver")
+            raise NotHere("no GPU is run by the amdgpu driver")
         versions = gfx_versions(self._roots)
         readings: list[Reading] = [Samples(at, self.name, HOST, {"host.kfd_gpu_count": len(versions)})]
         for card in cards:
-            values = read_card(card)
+            values = read_gpu(card)
             values["gpu.gfx_version"] = versions.get(card.address, Unknown("KFD does not list the card: ROCm cannot use it"))
             readings.append(Samples(at, self.name, Entity("gpu", card.address), values))
         return readings
 
 
-def read_card(card: Card) -> dict[str, Value | Unknown]:
-    """Signals of one card; ``gpu.gfx_version`` aside, which is KFD's to tell."""
+def read_gpu(card: AmdDevice) -> dict[str, Value | Unknown]:
+    """Signals of one GPU; ``gpu.gfx_version`` aside, which KFD has."""
     sensors = hwmon(card.device)
     values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(card), "gpu.is_apu": is_apu(sensors)}
     try:
@@ -123,13 +123,13 @@ def read_card(card: Card) -> dict[str, Value | Unknown]:
         state = "active"
     values["gpu.runtime_status"] = clean(state)
     if state in ("suspended", "suspending"):
-        # only power/runtime_status can be read without waking the card
-        return values | dict.fromkeys(_MEASURED, Unknown(f"the card is {state} and is not woken for a reading"))
+        # only power/runtime_status can be read without waking the GPU
+        return values | dict.fromkeys(_MEASURED, Unknown(f"the GPU is {state} and is not woken for a reading"))
     for name, signal in _FILES.items():
         values[signal] = _number(card.device / name)
     values["gpu.busy_percent"] = _float(card.device / "gpu_busy_percent", 1.0)
     if isinstance(values["gpu.vram_total_bytes"], Unknown):
-        # a zero is only to be believed from a card whose memory can be read
+        # a zero counts only from a GPU whose memory can be read
         values["gpu.busy_percent"] = values["gpu.vram_total_bytes"]
     values |= {signal: _link(card.device / name) for name, signal in _LINK.items()}
     values |= _sensors(sensors)
@@ -142,14 +142,14 @@ def read_card(card: Card) -> dict[str, Value | Unknown]:
 
 
 def _is_hot(values: Mapping[str, Value | Unknown]) -> bool:
-    """Some sensor is near its limit. Reading ``gpu_metrics`` of a cool card disturbs it: it may wake parts that sleep, and
+    """Some sensor is near its limit. Reading ``gpu_metrics`` of a cool GPU disturbs it: it may wake parts that sleep, and
     a load is shown for seconds that is none (github.com/ROCm/rocm-systems/pull/8024)."""
     pairs = [(values[_TEMPERATURES[spot]], values[_LIMITS[spot]]) for spot in _TEMPERATURES]
     return any(isinstance(now, float) and isinstance(limit, float) and now >= limit - _NEAR for now, limit in pairs)
 
 
 def _link(path: Path) -> float | int | Unknown:
-    """Lanes, or gigatransfers a second (``16.0 GT/s PCIe``; ``Unknown`` while the card sleeps; drivers/pci/pci-sysfs.c)."""
+    """Lanes, or gigatransfers a second (``16.0 GT/s PCIe``; ``Unknown`` while the GPU sleeps; drivers/pci/pci-sysfs.c)."""
     try:
         text = read_text(path, 64)
     except OSError as error:
@@ -162,11 +162,11 @@ def _link(path: Path) -> float | int | Unknown:
 
 def _sensors(sensors: Path | Unknown) -> dict[str, Value | Unknown]:
     values: dict[str, Value | Unknown] = dict.fromkeys(
-        _SENSORS, sensors if isinstance(sensors, Unknown) else Unknown("this card has no such sensor")
+        _SENSORS, sensors if isinstance(sensors, Unknown) else Unknown("this GPU has no such sensor")
     )
     if isinstance(sensors, Unknown):
         return values
-    # average on RDNA cards, input alone on MI300, both on APUs
+    # average on RDNA GPUs, input alone on MI300, both on APUs
     power = _float(sensors / "power1_average", 1e-6)
     values["gpu.power_watts"] = power if not isinstance(power, Unknown) else _float(sensors / "power1_input", 1e-6)
     values["gpu.power_limit_watts"] = _float(sensors / "power1_cap", 1e-6)
@@ -199,7 +199,7 @@ def is_apu(sensors: Path | Unknown) -> bool | Unknown:
     return sensors if isinstance(sensors, Unknown) else (sensors / "in1_label").exists()
 
 
-def _name(card: Card) -> str:
+def _name(card: AmdDevice) -> str:
     try:
         name = read_text(card.device / "product_name", 256)
     except OSError:

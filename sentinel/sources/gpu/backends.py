@@ -49,7 +49,7 @@ def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
         backends = {name for library, name in _RUNTIMES.items() if library in maps}
     software: bool | Unknown = False
     if any(library in maps for library in _SOFTWARE_VULKAN):
-        # Mesa maps its drivers for a look at what they offer, so a mapped one is used only where no card is
+        # Mesa maps its drivers for a look at what they offer, so a mapped one is used only where no GPU is
         software = nodes if isinstance(nodes, Unknown) else not nodes.nodes
     beside, folder = _beside(f"{roots.proc}/{pid}/root", maps)
     return {

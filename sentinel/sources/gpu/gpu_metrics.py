@@ -1,4 +1,4 @@
-"""Which temperature limits hold an AMD card back, from the binary table ``gpu_metrics``.
+"""Which temperature limits hold an AMD GPU back, from the binary table ``gpu_metrics``.
 
 Layout: struct gpu_metrics_v1_3 in drivers/gpu/drm/amd/include/kgd_pp_interface.h (Linux 5.14; RDNA1 and later, and what became
 of it: same places). Bits: SMU_THROTTLER_*_BIT in drivers/gpu/drm/amd/pm/swsmu/inc/amdgpu_smu.h.
@@ -27,7 +27,7 @@ _NEVER = (1 << 64) - 1
 
 
 def thermal_limits(path: Path) -> str | Unknown:
-    """Spots whose limit is in force, comma separated, empty when none is. One SMU query: not for a card that sleeps."""
+    """Spots whose limit is in force, comma separated, empty when none is. One SMU query: not for a GPU that sleeps."""
     try:
         table = read_bytes(path, 4096)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which GPUs the machine has, and cards that come and go: libudev, or sysfs alone where libudev cannot be loaded."""
+"""Which GPUs the machine has, and GPUs that come and go: libudev, or sysfs alone where libudev cannot be loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sentinel.sources.fs import Roots, link, read_text
 #: Vendors whose display devices can compute. Virtual and server-management adapters (QEMU 0x1234, virtio 0x1af4,
 #: ASPEED 0x1a03, Matrox 0x102b) show a picture and no more.
 _VENDORS = {0x1002: "amd", 0x10DE: "nvidia", 0x8086: "intel"}
-#: PCI base class 3 is a display controller; Instinct cards from MI300 on are processing accelerators (0x1200)
+#: PCI base class 3 is a display controller; Instinct GPUs from MI300 on are processing accelerators (0x1200)
 _DISPLAY, _ACCELERATOR = 0x03, 0x1200
 #: files of a PCI device in sysfs
 _IDS = ("class", "vendor", "device")
@@ -93,7 +93,7 @@ def _driver(device: Path) -> str:
 
 
 class Udev:
-    """Streams the GPUs of the host at its start and whenever a card comes or goes, with ``gpu_added``/``gpu_removed``."""
+    """Streams the GPUs of the host at its start and whenever a GPU comes or goes, with ``gpu_added``/``gpu_removed``."""
 
     name = "udev"
 
@@ -106,13 +106,13 @@ class Udev:
             context = pyudev.Context()
         except ImportError:
             await put(Samples(now(), self.name, HOST, signals(from_sysfs(self._roots))))
-            raise NotHere("libudev is not installed: cards that come and go are not seen") from None
+            raise NotHere("libudev is not installed: GPUs that come and go are not seen") from None
         gpus = self._enumerate(context)
         try:
             monitor = _monitor(context, self._roots)
         except OSError as error:
             await put(Samples(now(), self.name, HOST, signals(gpus.values())))
-            raise SourceFault(f"no netlink socket for device events ({error.strerror}): cards that go are not seen") from None
+            raise SourceFault(f"no netlink socket for device events ({error.strerror}): GPUs that go are not seen") from None
         await put(Samples(now(), self.name, HOST, signals(gpus.values())))
         ready = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -152,7 +152,7 @@ class Udev:
             if gpu.address not in gpus
         ]
         if changes or fresh != gpus:
-            # a driver that takes or leaves a card changes it as well
+            # a driver that takes or leaves a GPU changes it as well
             gpus.clear()
             gpus.update(fresh)
             changes.append(Samples(at, self.name, HOST, signals(fresh.values())))

@@ -1,4 +1,4 @@
-"""AMD's compute driver (KFD) in sysfs: which cards it can use, and the memory it counts for each process. Readable by all."""
+"""AMD's compute driver (KFD) in sysfs: which GPUs it can use, and the memory it counts for each process. Readable by all."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def gfx_versions(roots: Roots) -> Mapping[str, str]:
 
 
 def memory(roots: Roots, pid: int) -> Mapping[int, int] | None:
-    """Bytes by KFD's number of the card (``vram_<gpu_id>``); None when KFD does not know the process: Vulkan never appears."""
+    """Bytes by KFD's number of the GPU (``vram_<gpu_id>``); None when KFD does not know the process: Vulkan never appears."""
     folder = roots.sys / "class/kfd/kfd/proc" / str(pid)
     try:
         names = [name for name in os.listdir(folder) if name.startswith("vram_")]  # noqa: PTH208 - the sweep's cost

@@ -1,6 +1,6 @@
 """NVIDIA GPUs through NVML, the driver's own library, by way of nvidia-ml-py (extra ``nvidia``), imported only beside a driver.
 
-NVML wakes a card that sleeps and keeps it awake while it is initialised. So a sleeping card is never asked, and without a
+NVML wakes a GPU that sleeps and keeps it awake while it is initialised. So a sleeping GPU is never asked, and without a
 llama-server NVML is let go after each look, which then is one a minute.
 """
 
@@ -16,7 +16,7 @@ from sentinel.model.text import clean
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.gpu.hotplug import Gpu, from_sysfs
-from sentinel.sources.gpu.nvml_card import LOST, Holding, read_card
+from sentinel.sources.gpu.nvml_gpu import LOST, Holding, read_gpu
 
 _IDLE_PAUSE = 60.0
 #: by nvmlReturn_t (nvml.h)
@@ -29,7 +29,7 @@ _FAULTS = {
 
 
 class Nvml:
-    """Polled; Samples of each NVIDIA card, and of the host whether the driver works."""
+    """Polled; Samples of each NVIDIA GPU, and of the host whether the driver works."""
 
     name = "nvml"
     interval = 5.0
@@ -43,7 +43,7 @@ class Nvml:
         self._held: dict[int, Holding] = {}
 
     def held_by(self, pid: int) -> Holding | None:
-        """What a process holds on NVIDIA cards as last read; None when NVML does not list it. Any thread."""
+        """What a process holds on NVIDIA GPUs as last read; None when NVML does not list it. Any thread."""
         return self._held.get(pid)
 
     def poll(self, at: float) -> Sequence[Reading]:
@@ -67,7 +67,7 @@ class Nvml:
         held: dict[int, Holding] = {}
         again = False
         for card in awake:
-            values, code = read_card(nvml, card, held)
+            values, code = read_gpu(nvml, card, held)
             again = again or code in LOST
             readings.append(Samples(at, self.name, Entity("gpu", card.address), values))
         self._held = held
@@ -91,7 +91,7 @@ class Nvml:
             nvml = importlib.import_module("pynvml")
         except ImportError:
             raise NotHere(
-                "nvidia-ml-py is not installed: pip install 'llama-sentinel[nvidia]' lets sentinel read NVIDIA cards"
+                "nvidia-ml-py is not installed: pip install 'llama-sentinel[nvidia]' lets sentinel read NVIDIA GPUs"
             ) from None
         try:
             nvml.nvmlInit()
@@ -99,7 +99,7 @@ class Nvml:
             code = getattr(error, "value", 0)
             why = _FAULTS.get(code, f"NVML does not start: {clean(str(error))[:200]}")
             if code in (9, 18):
-                # what a program on the card will run into as well
+                # what a program on the GPU will run into as well
                 return why
             raise SourceFault(why) from None
         self._library = nvml
@@ -111,7 +111,7 @@ class Nvml:
             try:
                 library.nvmlShutdown()
             except library.NVMLError:
-                # of a card that is gone there is nothing left to let go
+                # of a GPU that is gone there is nothing left to let go
                 return
 
 

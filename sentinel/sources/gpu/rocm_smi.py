@@ -1,5 +1,5 @@
 """rocm-smi or amd-smi as a slow cross-check of sysfs: one run in half an hour, for each costs 95 ms of CPU and 27 MB (5.2.3).
-Where sysfs shows no card although ROCm's device file is there, it is asked every 40 to 55 seconds instead.
+Where sysfs shows no GPU although ROCm's device file is there, it is asked every 40 to 55 seconds instead.
 
 Keys and their meaning changed with every ROCm release; values are text; an exit code of 0 says nothing (rocm_smi.py forces it).
 """
@@ -15,7 +15,7 @@ from sentinel.model.reading import Reading, Samples
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.gpu import amd_smi
-from sentinel.sources.gpu.amdgpu import Card, amd_cards
+from sentinel.sources.gpu.amdgpu import AmdDevice, amd_gpus
 from sentinel.sources.gpu.smi_tool import address, ask, document, number
 
 _ARGUMENTS = ("--showbus", "--showid", "--showuse", "--showpower", "--showmeminfo", "vram", "gtt", "--json")
@@ -30,7 +30,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 _BUSY = ("gpu.smi_busy_percent",)
 #: Runs closer together than this would load the SMU; its maintainers say the tool is no monitor.
 _LEAST_PAUSE = 30.0
-#: Between runs where nothing else tells of the cards; sampled values are believed for a minute.
+#: Between runs where nothing else reads the GPUs; sampled values have a max age of a minute.
 _ALONE_PAUSE = 40.0
 
 
@@ -50,20 +50,20 @@ def parse(stdout: str) -> dict[str, dict[str, Value | Unknown]]:
 def _signals(card: str, keys: Mapping[str, object]) -> dict[str, Value | Unknown]:
     values: dict[str, Value | Unknown] = {}
     for name, candidates in _KEYS.items():
-        values[name] = Unknown(f"rocm-smi shows no {candidates[0]!r} for {card}: the read failed, or the card is suspended")
+        values[name] = Unknown(f"rocm-smi shows no {candidates[0]!r} for {card}: the read failed, or the GPU is suspended")
         for key in candidates:
             found = number(keys.get(key))
             if found is not None:
                 values[name] = int(found) if name.endswith("_bytes") else found
                 break
     if values["gpu.smi_busy_percent"] == 0 and all(isinstance(v, Unknown) for n, v in values.items() if n not in _BUSY):
-        # A suspended card reads as idle, and nothing else of it can be read (RX 6600, rocm-smi 6.x).
-        values["gpu.smi_busy_percent"] = Unknown(f"rocm-smi shows 0 % for {card} and nothing else: the card is suspended")
+        # A suspended GPU reads as idle, and nothing else of it can be read (RX 6600, rocm-smi 6.x).
+        values["gpu.smi_busy_percent"] = Unknown(f"rocm-smi shows 0 % for {card} and nothing else: the GPU is suspended")
     return values
 
 
 class RocmSmi:
-    """Polled; Samples of the cards, for as long as there is an AMD card and one of the tools."""
+    """Polled; Samples of the GPUs, for as long as there is an AMD GPU and one of the tools."""
 
     name = "rocm_smi"
     #: How often it is looked whether a run is due.
@@ -84,10 +84,10 @@ class RocmSmi:
         self._last: float | None = None
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Run it once; nothing when the last run is not long ago or a card sleeps. Raises NotHere, SourceFault."""
-        known = amd_cards(self._roots)
+        """Run it once; nothing when the last run is not long ago or a GPU sleeps. Raises NotHere, SourceFault."""
+        known = amd_gpus(self._roots)
         if not known and not (self._roots.dev / "kfd").exists():
-            raise NotHere("no card is run by the amdgpu driver, so there is nothing to ask rocm-smi for")
+            raise NotHere("no GPU is run by the amdgpu driver, so there is nothing to ask rocm-smi for")
         rocm, amd = shutil.which(self._binary), shutil.which(self._other)
         if rocm is None and amd is None:
             raise NotHere(f"{self._binary} and {self._other} are not installed: sysfs is read without them")
@@ -106,7 +106,7 @@ class RocmSmi:
         readings: list[Reading] = []
         cards = [card.address for card in known]
         for name, values in found.items():
-            # without an address a card can be told apart only when there is one
+            # without an address a GPU can be told apart only when there is one
             card = name if name in cards or (not cards and address(name)) else cards[0] if _single(cards, name) else ""
             if card:
                 readings.append(Samples(at, self.name, Entity("gpu", card), values if cards else _alone(values)))
@@ -117,7 +117,7 @@ def _single(cards: Sequence[str], name: str) -> bool:
     return len(cards) == 1 and not address(name)
 
 
-def _asleep(card: Card) -> bool:
+def _asleep(card: AmdDevice) -> bool:
     try:
         return read_text(card.device / "power/runtime_status", 64) in ("suspended", "suspending")
     except OSError:
@@ -125,5 +125,5 @@ def _asleep(card: Card) -> bool:
 
 
 def _alone(values: Mapping[str, Value | Unknown]) -> dict[str, Value | Unknown]:
-    """The same under the names of the cards' own files, which nobody else reads here."""
+    """The same under the names of the GPUs' own files, which nobody else reads here."""
     return {**values, "gpu.vendor": "amd"} | {name.replace(".smi_", "."): value for name, value in values.items()}

@@ -23,7 +23,7 @@ def document(stdout: str, tool: str, opening: str) -> Any:
     Raises NotHere for an empty answer, which is how both tools say "no driver" with exit code 0; SourceFault for no JSON.
     """
     if not stdout.strip():
-        raise NotHere(f"{tool} has nothing to show: the amdgpu driver is not loaded, or no card is visible")
+        raise NotHere(f"{tool} has nothing to show: the amdgpu driver is not loaded, or no GPU is visible")
     starts = [at for at in (stdout.find(character) for character in opening) if at >= 0]
     if not starts:
         raise SourceFault(f"{tool} printed no JSON but: {stdout.strip()[:120]!r}")
@@ -90,7 +90,7 @@ def run(binary: str, arguments: Sequence[str], timeout: float = 10.0) -> Answer:
                     break
                 except subprocess.TimeoutExpired:
                     continue
-            raise SourceFault(f"{binary} gave no answer in {timeout:g} s: the card or its driver may hang") from None
+            raise SourceFault(f"{binary} gave no answer in {timeout:g} s: the GPU or its driver may hang") from None
     return Answer(stdout, stderr, process.returncode)
 
 

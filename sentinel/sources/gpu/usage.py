@@ -16,7 +16,7 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, link, read_text, unread
 from sentinel.sources.gpu import kfd
-from sentinel.sources.gpu.nvml_card import Holding
+from sentinel.sources.gpu.nvml_gpu import Holding
 
 _UNITS = {"": 1, "B": 1, "kB": 1024, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -59,13 +59,13 @@ def node_kind(path: str) -> str:
         return path.removeprefix("/dev/")
     if path.startswith("/dev/dri/"):
         return "render" if "renderD" in path else "card"
-    # nvidiactl is opened to ask whether there is a card; nvidia0 and nvidia-uvm are held by a process that uses one
+    # nvidiactl is opened to ask whether there is a GPU; nvidia0 and nvidia-uvm are held by a process that uses one
     return "nvidia" if re.match(r"/dev/nvidia(?:\d+|-uvm)\Z", path) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One DRM client: its card, number, and memory in bytes (None: its driver does not say)."""
+    """One DRM client: its GPU, number, and memory in bytes (None: its driver does not say)."""
 
     driver: str
     card: str
@@ -111,7 +111,7 @@ def _size(text: str) -> int:
     return int(number) * _UNITS.get(unit.strip(), 0) if number.isdigit() else 0
 
 
-#: A card on which less is held serves for no more than a look at it: ROCm opens every card. Bytes.
+#: A GPU on which less is held serves for no more than a look at it: ROCm opens every GPU. Bytes.
 _HELD = 64 << 20
 _MEMORY = ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpu_cards", "server.gpu_evicted_bytes")
 _OLD_KERNEL = Unknown("fdinfo does not count what was moved out of video memory: the kernel is older than 6.4, or not amdgpu's")
@@ -150,7 +150,7 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     held = max(total or 0, sum(counted))
     elsewhere = sorted({"nvidia", "dxg"} & set(nodes.nodes.values()))
     if elsewhere and held + sum(client.gtt for client in clients) < _HELD:
-        # Beside an integrated GPU that Vulkan only looked at: what counts is on the other card, and nobody here counts it.
+        # Beside an integrated GPU that Vulkan only looked at: what counts is on the other GPU, and nobody here counts it.
         return dict.fromkeys(
             _MEMORY, Unknown(f"the process holds {elsewhere[0]} nodes too, whose memory neither KFD nor fdinfo counts")
         )
@@ -186,7 +186,7 @@ def with_nvidia(values: Mapping[str, Value | Unknown], holding: Holding | None) 
 
 
 def _cards(roots: Roots, by_kfd: Mapping[int, int], clients: Iterable[Client]) -> str:
-    """PCI addresses of the cards on which it holds memory worth the name."""
+    """PCI addresses of the GPUs on which it holds memory worth the name."""
     held: dict[str, int] = {}
     for client in clients:
         held[client.card] = held.get(client.card, 0) + (client.vram or 0) + client.gtt

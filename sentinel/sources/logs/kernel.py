@@ -1,7 +1,7 @@
 """The kernel's log: /dev/kmsg where it may be read, else the journal's copy of it.
 
 The device of a record (its DEVICE= line) is appended to the text as `` [pci:0000:03:00.0]``: it is the only reliable name of the
-card, for many drivers do not print one.
+GPU, for many drivers do not print one.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.gpu import backends, usage
 from sentinel.sources.gpu.amdgpu import hwmon, is_apu
-from sentinel.sources.gpu.nvml_card import Holding
+from sentinel.sources.gpu.nvml_gpu import Holding
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.procfs import credentials, read_stat
 from sentinel.sources.processes.sample import Cadence
@@ -105,7 +105,7 @@ class ServerGpus:
         return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
 
     def _fullest(self, cards: Value | Unknown) -> dict[str, Value | Unknown]:
-        """Video memory of the card with the least left, of those that the process holds memory on."""
+        """Video memory of the GPU with the least left, of those that the process holds memory on."""
         if isinstance(cards, Unknown):
             return dict.fromkeys(_CARD, cards)
         found: list[tuple[int, int]] = []
@@ -122,7 +122,7 @@ class ServerGpus:
             visible.append(read_number(device / "mem_info_vis_vram_total"))
             apus.append(is_apu(hwmon(device)))
         if not found:
-            return dict.fromkeys(_CARD, Unknown("it holds memory on no card whose driver is amdgpu"))
+            return dict.fromkeys(_CARD, Unknown("it holds memory on no GPU whose driver is amdgpu"))
         free, total = min(found)
         unclear = [apu for apu in apus if isinstance(apu, Unknown)]
         on_apu: bool | Unknown = True in apus or (unclear[0] if unclear else False)

@@ -23,7 +23,7 @@ from sentinel.sources.processes.cgroup import Membership, groups
 _KEYS = ("workingset_refault_file", "workingset_refault")
 
 
-class Rereads:
+class Refaults:
     """Kept for one process; a rate needs two looks."""
 
     def __init__(self) -> None:

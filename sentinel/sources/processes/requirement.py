@@ -57,7 +57,7 @@ def has_gpu_nodes(roots: Roots) -> bool:
 
 
 def vram_total(roots: Roots) -> int | None:
-    """Video memory of all cards in bytes; None unless every card that could be used tells.
+    """Video memory of all GPUs in bytes; None unless every GPU that could be used tells.
 
     Graphics of the processor take the host's memory beside their carve-out: what they cannot take is not known.
     """

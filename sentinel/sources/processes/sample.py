@@ -13,7 +13,7 @@ from sentinel.sources.processes import cgroup
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.forecast import Outlook
 from sentinel.sources.processes.procfs import Stat, memory_signals, read_stat
-from sentinel.sources.processes.refaults import Rereads
+from sentinel.sources.processes.refaults import Refaults
 
 #: A server is young while it may still load its model: everything is then read often, for the load can be over in seconds.
 _YOUNG_SECONDS = 120.0
@@ -46,7 +46,7 @@ class _State:
     cpu: tuple[float, int] | None = None
     share: float = 0.0
     outlook: Outlook = field(default_factory=Outlook)
-    rereads: Rereads = field(default_factory=Rereads)
+    refaults: Refaults = field(default_factory=Refaults)
 
 
 class ServerSampler:
@@ -101,7 +101,7 @@ class ServerSampler:
             values |= self._cheap(server, state, stat, at)
         if room is not None:
             values |= state.outlook.held(room, values, age)
-            values |= state.rereads.look(self._roots, server.member, server.pid, at)
+            values |= state.refaults.look(self._roots, server.member, server.pid, at)
         if "group" in due:
             values |= cgroup.limits(self._roots, server.member)
         return values

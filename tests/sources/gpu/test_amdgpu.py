@@ -18,7 +18,7 @@ from sentinel.sources import fs
 from sentinel.sources.base import NotHere, Polled
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu import amdgpu, gpu_metrics
-from sentinel.sources.gpu.amdgpu import AmdGpus, amd_cards
+from sentinel.sources.gpu.amdgpu import AmdGpus, amd_gpus
 from sentinel.sources.gpu.kfd import gfx_versions
 
 SYS = TESTS / "fixtures/sys"
@@ -184,7 +184,7 @@ def test_connectors_and_other_drivers_are_no_cards(tree: Path) -> None:
     other = tree / "class/drm/card0/device"
     other.mkdir(parents=True)
     (other / "uevent").write_text("DRIVER=i915\nPCI_SLOT_NAME=0000:00:02.0\n")
-    assert [card.address for card in amd_cards(Roots(sys=tree))] == ["0000:03:00.0"]
+    assert [card.address for card in amd_gpus(Roots(sys=tree))] == ["0000:03:00.0"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from sentinel.sources.base import NotHere, Polled, SourceFault
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu import usage
 from sentinel.sources.gpu.nvml import Nvml
-from sentinel.sources.gpu.nvml_card import Holding
+from sentinel.sources.gpu.nvml_gpu import Holding
 from sentinel.sources.processes.discover import ServerProcess
 
 STAND_IN = TESTS / "fixtures/nvml/pynvml.py"

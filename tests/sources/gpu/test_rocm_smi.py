@@ -35,7 +35,7 @@ def test_a_card_is_named_by_its_address_and_numbers_are_numbers() -> None:
     assert parse(json.dumps({"card0": CARD, "system": {"PID1": "x, 1, 2, 3, 0"}})) == {
         "0000:03:00.0": {
             "gpu.smi_vram_total_bytes": Unknown(
-                "rocm-smi shows no 'VRAM Total Memory (B)' for card0: the read failed, or the card is suspended"
+                "rocm-smi shows no 'VRAM Total Memory (B)' for card0: the read failed, or the GPU is suspended"
             ),
             "gpu.smi_vram_used_bytes": 22749900800,
             "gpu.smi_busy_percent": 97.0,
@@ -180,7 +180,7 @@ def test_a_tool_that_hangs_is_ended_with_its_children_and_told_about(tmp_path: P
 
 
 @pytest.mark.skipif(
-    shutil.which("rocm-smi") is None or Path("/sys/module/amdgpu").exists(), reason="needs rocm-smi and no AMD card"
+    shutil.which("rocm-smi") is None or Path("/sys/module/amdgpu").exists(), reason="needs rocm-smi and no AMD GPU"
 )
 def test_the_real_tool_without_a_driver_has_nothing_to_show() -> None:
     answer = run("rocm-smi", ("--showuse", "--json"))

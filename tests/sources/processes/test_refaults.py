@@ -10,7 +10,7 @@ import pytest
 from sentinel.model.entity import Unknown
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import Membership, parse
-from sentinel.sources.processes.refaults import Rereads, refaults
+from sentinel.sources.processes.refaults import Refaults, refaults
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def reads(roots: Roots, count: int) -> None:
 
 def rate(roots: Roots, member: Membership, own: int | None) -> object:
     """1000 pages come back to the group in two seconds, while the process reads `own` bytes from disks; None: unreadable."""
-    looking = Rereads()
+    looking = Refaults()
     for at, pages, read in ((10.0, 500, 0), (12.0, 1500, own)):
         group(roots, member.path.strip("/"), f"workingset_refault_file {pages}\n")
         if own is not None:
@@ -67,7 +67,7 @@ def rate(roots: Roots, member: Membership, own: int | None) -> object:
 
 
 def test_it_is_a_rate_in_bytes_and_a_counter_that_went_back_gives_none(roots: Roots) -> None:
-    member, looking = parse("0::/a.service"), Rereads()
+    member, looking = parse("0::/a.service"), Refaults()
     procs(roots, "a.service", PID)
     group(roots, "a.service", "workingset_refault_file 500\n")
     assert looking.look(roots, member, PID, 10.0) == {}
@@ -101,7 +101,7 @@ def test_beside_others_it_is_unknown_where_its_own_reads_are(roots: Roots) -> No
 
 
 def test_the_machine_is_shared_with_everybody(roots: Roots) -> None:
-    member, looking = parse("0::/"), Rereads()
+    member, looking = parse("0::/"), Refaults()
     reads(roots, 0)
     assert looking.look(roots, member, PID, 10.0) == {}
     (roots.proc / "vmstat").write_text("workingset_refault_file 1500\n")

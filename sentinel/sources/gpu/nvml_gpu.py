@@ -1,4 +1,4 @@
-"""One NVIDIA card through NVML: every value by itself, for each can be refused by itself."""
+"""One NVIDIA GPU through NVML: every value by itself, for each can be refused by itself."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MEASURED = (
     "gpu.temp_edge_celsius", "gpu.sclk_hertz", "gpu.mclk_hertz", "gpu.link_width", "gpu.thermal_limits",
 )  # fmt: skip
 _MEANINGS = {
-    3: "this card or driver does not offer it",
+    3: "this GPU or driver does not offer it",
     4: "permission denied",
-    15: "the card is lost: it has fallen off the bus",
-    16: "the card needs a reset",
+    15: "the GPU is lost: it has fallen off the bus",
+    16: "the GPU needs a reset",
     17: "the operating system blocked the request",
     18: "the driver's kernel module and its libraries are of different versions",
 }
@@ -30,14 +30,14 @@ _MEANINGS = {
 
 @dataclass(slots=True)
 class Holding:
-    """What one process holds on NVIDIA cards: bytes (None: the driver does not say), and the cards' addresses."""
+    """What one process holds on NVIDIA GPUs: bytes (None: the driver does not say), and the GPUs' addresses."""
 
     bytes: int | None
     cards: tuple[str, ...]
 
 
-def read_card(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
-    """Signals of the card, what processes hold on it added to `held`, and the NVML error that matters most (0: none)."""
+def read_gpu(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
+    """Signals of the GPU, what processes hold on it added to `held`, and the NVML error that matters most (0: none)."""
     codes: list[int] = []
 
     def ask(call: Callable[[], Any]) -> Any:
