@@ -425,7 +425,7 @@ def test_what_fails_in_the_daemon_is_a_row_each_with_its_own_cure(machine: Make,
 
     assert (works.id, works.state) == ("daemon", "works")
     assert [(row.id, row.state, row.why, row.fix) for row in failing] == [
-        ("daemon:kmsg", "fails", "the daemon says: no right", "give it CAP_SYSLOG"),
+        ("daemon:kmsg", "fails", "the daemon says: may not open /dev/kmsg", "give it CAP_SYSLOG"),
         ("daemon:process", "fails", "the daemon says: no answer", "sentinel status"),
         ("daemon:state", "fails", "the daemon says: the disk is full", "free some space"),
         ("daemon:journald", "fails", "the daemon says: journald does not read", "journalctl -u sentinel"),

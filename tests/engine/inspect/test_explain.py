@@ -96,7 +96,7 @@ def test_what_is_too_old_is_unknown_with_its_age_and_what_is_missing_says_who_pr
     subject = explained(engine, 60)
     row = reads(subject, "small")["server.rss_bytes"]
     assert row["value"] is None
-    assert row["missing"].startswith("last read 54 s ago by proc, too old to believe")
+    assert row["missing"].startswith("last read 54 s ago by proc, older than its max age")
     assert reads(subject, "slow")["speed"]["missing"].startswith("no server.generation_tps in the last 30 s: ")
     assert [operand["value"] for operand in subject["operands"]] == [None, None]
 
@@ -126,8 +126,8 @@ def test_a_file_says_of_what_it_cannot_tell_what_would(capsys: pytest.CaptureFix
     told = capsys.readouterr().out
     assert "(before the server was asked to stop)" in told
     assert "ready                yes" in told
-    assert "server.gpu_layers_explicit = not known   (a log does not tell: add --argv with the server's command line)" in told
-    assert "only a sentinel that runs beside the server sees it" in told
+    assert "server.gpu_layers_explicit = not known   (a log does not show it; to provide it: --argv 'COMMAND', the server's command line)" in told
+    assert "to provide it: sentinel running beside the server (sentinel run)" in told
 
 
 def test_a_rule_that_is_not_there_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
