@@ -109,7 +109,7 @@ class Consumer:
     def restore(self) -> None:
         """Go on where an earlier run of the daemon stood, in the calendar of this one."""
         seconds = self._restore_state()
-        self._restore_speeds()
+        self._restore_baselines()
         saved = self._history.checkpoint("silences")
         if saved is None:
             return
@@ -148,8 +148,8 @@ class Consumer:
         blind = now - float(saved["looked"]) - seconds
         return (postpone(engine, blind) if blind > SHORT else engine), seconds
 
-    def _restore_speeds(self) -> None:
-        speeds = self.engine.speeds
+    def _restore_baselines(self) -> None:
+        speeds = self.engine.baselines
         try:
             rows = [[c, depth, at, msgspec.json.decode(samples)] for c, depth, at, samples in self._history.baselines()]
             speeds.learned(rows)

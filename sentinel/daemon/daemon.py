@@ -196,7 +196,7 @@ class Daemon:
         if self._listening is not None:
             await self._listening.watch()
         if self._kernel is not None:
-            self._kernel.report(self.engine.beliefs)
+            self._kernel.report(self.engine.state)
 
     def _alive(self) -> None:
         """The engine has taken a tick: only its own progress makes the daemon ready and feeds the watchdog."""

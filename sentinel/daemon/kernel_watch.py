@@ -12,7 +12,7 @@ from sentinel.daemon.clock import Clock
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.supervisor import Supervisor
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples
 from sentinel.sources.logs.kernel import KernelPosition, KmsgSource, kernel_source
@@ -42,7 +42,7 @@ class KernelWatch:
             source, position=source.position, note=self._note, wanted=self._is_recent, proven=lambda: source.proven
         )
 
-    def report(self, state: Beliefs) -> None:
+    def report(self, state: EngineState) -> None:
         """Whether the kernel's log is read is a fact that rules need; what was overwritten unread goes to the log."""
         if isinstance(self._source, KmsgSource) and (lost := self._source.lost - self._lost) > 0:
             self._lost += lost

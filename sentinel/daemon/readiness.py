@@ -58,8 +58,8 @@ class Readiness:
 
 def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequence[str]) -> str:
     """One line: what is watched, what fires (worst first, without what is silenced), what cannot be read, and other troubles."""
-    servers = sum(1 for run in engine.beliefs.runs.values() if run.exact and not run.gone)
-    gpus = sum(1 for entity in engine.beliefs.facts.entities() if entity.scope == "gpu")
+    servers = sum(1 for run in engine.state.runs.values() if run.exact and not run.gone)
+    gpus = sum(1 for entity in engine.state.facts.entities() if entity.scope == "gpu")
     watched = _count(servers, "server") + (f", {_count(gpus, 'GPU')}" if gpus else "")
     firing = [record for record in engine.book.open() if record.state == "firing"]
     loud = [r for r in firing if engine.silences.covering(r.rule, r.entity, now) is None]

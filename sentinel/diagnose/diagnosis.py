@@ -166,7 +166,7 @@ class _Judge:
         """A server is known of; a log that lost its beginning does not say so."""
         self._runs.setdefault(server, 1)
         if self._logs:
-            self._engine.beliefs.runs.setdefault(server, Run(at))
+            self._engine.state.runs.setdefault(server, Run(at))
         facts: dict[str, Value | Unknown] = {**_not_in_a_log(), "server.log_readable": self._logs, **self._values, **more}
         self._step(Samples(at, "command line", server, facts))
 
@@ -244,7 +244,7 @@ class _Judge:
     def _refused(self) -> Iterator[tuple[int, LineEvidence]]:
         for server in self._runs:
             for event in _REFUSED:
-                times, last = self._engine.beliefs.happened(server, event, float("-inf"))
+                times, last = self._engine.state.happened(server, event, float("-inf"))
                 if last is not None:
                     yield times, LineEvidence(last.line, last.source, last.n)
 
@@ -321,7 +321,7 @@ class _Asked:
 
     def ends(self, at: float) -> None:
         """The logs end. What a server that was told to stop is then, says nothing of how it was: the moment before does."""
-        state = self._engine.beliefs.facts.last(self._server, "server.state")
+        state = self._engine.state.facts.last(self._server, "server.state")
         if state is None or state.value != "stopping" or "stopped" not in self._moments:
             self._moments.pop("stopped", None)
             self._look("end", at)
@@ -407,7 +407,7 @@ def _reason(engine: Engine, server: Entity, name: str, unknown: Unknown, *, logs
     if signal is None:
         # An event: that the kernel's log is missing was said by us, of the server's the engine speaks as in a daemon.
         return unknown if logs or unknown == gaps.NO_KERNEL_LOG else gaps.NO_LOG
-    if name in engine.beliefs.facts.unknowns(HOST if signal.scope == "host" else server):
+    if name in engine.state.facts.unknowns(HOST if signal.scope == "host" else server):
         return unknown
     if signal.origin != "log":
         return gaps.LIVE

@@ -14,11 +14,11 @@ from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Change
 from sentinel.engine.alerts.silences import Silence, Silences
 from sentinel.engine.facts.attribution import GROWTH, Attribution
-from sentinel.engine.facts.baselines import SPOILED_BY, Speeds
-from sentinel.engine.facts.gpu_incidents import INCIDENT, Cards
+from sentinel.engine.facts.baselines import SPOILED_BY, Baselines
+from sentinel.engine.facts.gpu_incidents import INCIDENT, GpuIncidents
 from sentinel.engine.facts.requests import DERIVED, TAKEN, Requests
-from sentinel.engine.facts.state import Beliefs
-from sentinel.engine.facts.update import Learning
+from sentinel.engine.facts.state import EngineState
+from sentinel.engine.facts.update import Updater
 from sentinel.engine.log.claims import Recalled, recall
 from sentinel.engine.log.extractor import Match
 from sentinel.engine.log.timestamps import Stamps
@@ -51,13 +51,13 @@ class Engine:
     def __init__(self, ruleset: RuleSet, stopwatch: Callable[[], float] | None = None) -> None:
         """`stopwatch` gives seconds from any beginning, for `costs`; what is told never depends on it."""
         self.ruleset = ruleset
-        self.beliefs = Beliefs(ruleset.events)
+        self.state = EngineState(ruleset.events)
         self.book = Book()
-        self.inhibition = Inhibition(self.book, self.beliefs)
+        self.inhibition = Inhibition(self.book, self.state)
         #: not part of `dump`: what people do not want to be told is no part of what happened
         self.silences = Silences()
         #: not part of `dump` either: what was learned of a configuration outlives the state of this machine's servers
-        self.speeds = Speeds(self.beliefs)
+        self.baselines = Baselines(self.state)
         #: rules that raised, with the reason; the others go on
         self.unhealthy: dict[str, str] = {}
         self.lines_read = 0
@@ -67,17 +67,17 @@ class Engine:
         #: what judging each rule took since the start, where there is a stopwatch
         self.costs: dict[str, Cost] = {}
         #: what is to be judged
-        self.worklist = Worklist(ruleset, self.beliefs, self.book, self.inhibition)
+        self.worklist = Worklist(ruleset, self.state, self.book, self.inhibition)
         self._stopwatch = stopwatch
-        self._pipeline = Pipeline(self.beliefs, self.inhibition, self.silences, self.worklist)
-        self._attribution = Attribution(self.beliefs)
-        self._cards = Cards(self.beliefs)
+        self._pipeline = Pipeline(self.state, self.inhibition, self.silences, self.worklist)
+        self._attribution = Attribution(self.state)
+        self._gpu_incidents = GpuIncidents(self.state)
         self._requests = Requests()
         self._stamps = Stamps()
-        self._learning = Learning(
-            self.beliefs,
+        self._updater = Updater(
+            self.state,
             self._attribution,
-            self.speeds,
+            self.baselines,
             self._healthy,
             self.worklist.touch,
             self.worklist.mark_entity,
@@ -88,7 +88,7 @@ class Engine:
 
     def _take(self, ruleset: RuleSet) -> None:
         self.ruleset = ruleset
-        self.beliefs.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
+        self.state.use(ruleset.events, (*GROWTH, *(w for r in ruleset.rules.values() for w in r.windows.values())))
         self.inhibition.use(r.rule for r in ruleset.rules.values())
         self.worklist.use(ruleset)
         self.unhealthy = {}
@@ -146,14 +146,14 @@ class Engine:
             case LogLines() | ClaimedLines():
                 out += self._lines(reading, claimed)
             case Samples():
-                self._learning.values(reading.entity, reading.values, at, reading.source)
+                self._updater.values(reading.entity, reading.values, at, reading.source)
             case Event():
                 self._event(reading)
             case ServerFound():
                 self._doubt(reading.entity, at, reading.start_time)
-                self._learning.found(reading)
+                self._updater.found(reading)
             case ServerGone():
-                self._learning.gone(reading)
+                self._updater.gone(reading)
             case Tick():
                 self._tick(at)
             case _:
@@ -177,28 +177,28 @@ class Engine:
     def _lines(self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None) -> list[Transition]:
         self.lines_read += lines_of(reading)
         owner = HOST if reading.kind == "kernel" else reading.entity
-        if (owner, reading.kind) not in self.beliefs.heard:
-            self.beliefs.heard.add((owner, reading.kind))
+        if (owner, reading.kind) not in self.state.heard:
+            self.state.heard.add((owner, reading.kind))
             self.worklist.mark_entity(owner)
         out: list[Transition] = []
         by_event = self.ruleset.by_event
         for match in self._matches(reading, claimed):
             definition = match.event
             entity = self._attribution.of_child(reading.entity, match.port)
-            if entity is not reading.entity and (entity, reading.kind) not in self.beliefs.heard:
+            if entity is not reading.entity and (entity, reading.kind) not in self.state.heard:
                 # A router prints its children's lines: their logs are read with its own.
-                self.beliefs.heard.add((entity, reading.kind))
+                self.state.heard.add((entity, reading.kind))
                 self.worklist.mark_entity(entity)
             happened = self._stamps.time_of(reading, match)
             if definition.starts_run:
                 self.starts_heard += not reading.backlog
                 # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
                 out += self.evaluate_dirty(max(reading.at, happened))
-                self._learning.run_started(entity, happened, reading.at)
+                self._updater.run_started(entity, happened, reading.at)
                 self._requests.renewed(entity)
             if reading.kind == "llama-server":
                 self._doubt(entity, happened, happened if definition.starts_run else None)
-            self._learning.line(match, entity, reading)
+            self._updater.line(match, entity, reading)
             completed: Iterable[tuple[str, dict[str, Value]]] = ()
             if self._joins and definition.name in TAKEN and entity.scope == "server":
                 # A busy server prints thousands of these: the line becomes an event only where it completes one.
@@ -219,7 +219,7 @@ class Engine:
                 n=reading.first + match.line_index,
             )
             if asked:
-                self._event(self._cards.place(event) if reading.kind == "kernel" else event)
+                self._event(self._gpu_incidents.place(event) if reading.kind == "kernel" else event)
             for name, fields in completed:
                 if name in by_event:
                     self._event(replace(event, name=name, fields=fields))
@@ -227,24 +227,24 @@ class Engine:
 
     def _event(self, event: Event) -> None:
         self.events_seen += 1
-        if (incident := self._cards.incident(event)) is not None:
+        if (incident := self._gpu_incidents.incident(event)) is not None:
             self._event(incident)
             if event.entity.scope == "gpu":
-                for ended in self._cards.work_ended(incident):
+                for ended in self._gpu_incidents.work_ended(incident):
                     self._event(ended)
         self._attribution.note(event)
         if event.name not in self.ruleset.by_event and event.name != INCIDENT.name:
             # A card's story is told by its last event, whoever reads it.
             return
         attributed = self._attribution.attribute(event)
-        self.beliefs.log.add(attributed)
+        self.state.log.add(attributed)
         for rule_id in self.ruleset.by_event.get(attributed.name, ()):
             self.worklist.mark(rule_id, attributed.entity)
 
     def _doubt(self, server: Entity, at: float, began: float | None) -> None:
         """A server was seen alive: a kill that was told of it may have been another's."""
         if (kill := self._attribution.outlived(server, at, began)) is not None:
-            self.beliefs.log.hand_on(server, kill)
+            self.state.log.hand_on(server, kill)
             for rule_id in self.ruleset.by_event.get(kill.name, ()):
                 self.worklist.mark(rule_id, server)
                 self.worklist.mark(rule_id, kill.entity)
@@ -272,14 +272,14 @@ class Engine:
 
         So would what only the kernel named: processes that it killed and nobody had seen, by their process ids.
         """
-        retired = [e for e, run in self.beliefs.runs.items() if run.gone and at - run.gone_at > _RETIRE]
-        known = {HOST, *self.beliefs.runs, *self.beliefs.facts.entities()}
-        retired += [e for e, last in self.beliefs.log.newest().items() if e not in known and at - last > _RETIRE]
+        retired = [e for e, run in self.state.runs.items() if run.gone and at - run.gone_at > _RETIRE]
+        known = {HOST, *self.state.runs, *self.state.facts.entities()}
+        retired += [e for e, last in self.state.log.newest().items() if e not in known and at - last > _RETIRE]
         for entity in retired:
             records = [r for r in self.book.of_entity(entity) if r.life.state != "inactive"]
             if not records:
-                self.beliefs.remove(entity)
-                self.speeds.renewed(entity)
+                self.state.remove(entity)
+                self.baselines.renewed(entity)
                 self._requests.renewed(entity)
                 self.book.drop_entity(entity)
 
@@ -300,7 +300,7 @@ class Engine:
 
     def finding(self, rule_id: str, entity: Entity, at: float) -> Finding:
         """What the rule says now. Raises KeyError for an unknown rule, ExpressionError for a broken one."""
-        return evaluate(self.ruleset.rules[rule_id], entity, at, self.beliefs)
+        return evaluate(self.ruleset.rules[rule_id], entity, at, self.state)
 
     def _judge(self, compiled: CompiledRule, entity: Entity, at: float) -> Iterable[Transition]:
         rule = compiled.rule
@@ -310,7 +310,7 @@ class Engine:
         try:
             # What is quiet and has no history needs no more than that it stays quiet.
             look = matching if record is None else evaluate
-            finding = look(compiled, entity, at, self.beliefs)
+            finding = look(compiled, entity, at, self.state)
         except ExpressionError as error:
             self.unhealthy[rule.id] = str(error)
             return ()
@@ -326,15 +326,15 @@ class Engine:
 
     def dump(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
-        return {"version": 1, **self.beliefs.dump(), "alerts": self.book.dump()}
+        return {"version": 1, **self.state.dump(), "alerts": self.book.dump()}
 
     def load(self, data: Mapping[str, Any]) -> None:
         """Take back what `dump` gave. A checkpoint of another version is refused with ValueError."""
         if data.get("version") != 1:
             raise ValueError(f"checkpoint version {data.get('version')!r} is not supported")
-        self.beliefs.load(data)
+        self.state.load(data)
         self.book.load([row for row in data["alerts"] if row["rule"] in self.ruleset.rules])
-        for entity, run in self.beliefs.runs.items():
+        for entity, run in self.state.runs.items():
             if run.pid and not run.gone:
                 self._attribution.found(entity, run.pid, run.start, {})
         for record in self.book.open():
@@ -344,12 +344,12 @@ class Engine:
         """The whole state between two steps: an engine that resumes from it goes on exactly as this one does."""
         return {
             **self.dump(),
-            **self.beliefs.snapshot(),
+            **self.state.snapshot(),
             "attribution": self._attribution.dump(),
-            "card": self._cards.dump(),
+            "card": self._gpu_incidents.dump(),
             "requests": self._requests.dump(),
             "silences": self.silences.dump(),
-            "speeds": self.speeds.dump(),
+            "speeds": self.baselines.dump(),
             "stamps": self._stamps.dump(),
             "timers": self.worklist.dump(),
             "swept": self._swept if self._swept != float("-inf") else None,
@@ -359,13 +359,13 @@ class Engine:
     def resume(self, data: Mapping[str, Any], changed: Collection[str] = ()) -> None:
         """Take back what `snapshot` gave; `changed` are rules that were others then. Raises as `load` does."""
         self.load(data)
-        self.beliefs.resume(data)
+        self.state.resume(data)
         self._attribution.load(data["attribution"])
-        self._cards.load(data["card"])
+        self._gpu_incidents.load(data["card"])
         self.silences.load(data["silences"])
         # recordings made before there were baselines, stamps, or joined requests, have none
         if (speeds := data.get("speeds")) is not None:
-            self.speeds.load(speeds)
+            self.baselines.load(speeds)
         self._stamps.load(data.get("stamps") or [])
         self._requests.load(data.get("requests") or [])
         self.worklist.load(data["timers"], frozenset(changed))

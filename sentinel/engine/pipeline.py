@@ -23,7 +23,7 @@ from sentinel.engine.alerts.book import Notice, Record
 from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Change, Life, Observation, advance
 from sentinel.engine.alerts.silences import Silences, hushed
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.engine.rules.evaluate import Finding, conclude
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.worklist import Worklist, timing
@@ -35,7 +35,7 @@ _DOCS = "https://github.com/ggml-org/llama.cpp"
 class Pipeline:
     """Takes verdicts, changes records, gives the transitions that notify."""
 
-    def __init__(self, state: Beliefs, inhibition: Inhibition, silences: Silences, worklist: Worklist) -> None:
+    def __init__(self, state: EngineState, inhibition: Inhibition, silences: Silences, worklist: Worklist) -> None:
         self._state = state
         self._inhibition = inhibition
         self._silences = silences

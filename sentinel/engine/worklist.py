@@ -10,7 +10,7 @@ from sentinel.engine.alerts import flapping
 from sentinel.engine.alerts.book import Book, Record
 from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Timing, deadline
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.entity import HOST, Entity, Scope
 
@@ -24,8 +24,8 @@ def timing(compiled: CompiledRule, record: Record) -> Timing:
 class Worklist:
     """Pairs of rule and entity, each once, in the order in which they were marked; and timers."""
 
-    def __init__(self, ruleset: RuleSet, beliefs: Beliefs, book: Book, inhibition: Inhibition) -> None:
-        self._beliefs = beliefs
+    def __init__(self, ruleset: RuleSet, state: EngineState, book: Book, inhibition: Inhibition) -> None:
+        self._state = state
         self._book = book
         self._inhibition = inhibition
         self._timers: list[tuple[float, str, Scope, str]] = []
@@ -73,7 +73,7 @@ class Worklist:
 
     def mark_restless(self) -> None:
         """Rules of which time alone can change the verdict."""
-        known = list(self._beliefs.facts.entities())
+        known = list(self._state.facts.entities())
         for rule_id in self._restless:
             compiled = self.ruleset.rules[rule_id]
             for entity in self._judged(compiled, known):
@@ -84,11 +84,11 @@ class Worklist:
 
     def entities(self, compiled: CompiledRule) -> list[Entity]:
         """What a rule is judged about."""
-        return self._judged(compiled, self._beliefs.facts.entities())
+        return self._judged(compiled, self._state.facts.entities())
 
     def _mark_about(self, rules: Iterable[str], entity: Entity) -> None:
         """What the host has in common with everything on it is judged about each."""
-        known = list(self._beliefs.facts.entities()) if entity == HOST else []
+        known = list(self._state.facts.entities()) if entity == HOST else []
         for rule_id in rules:
             for one in self._judged(self.ruleset.rules[rule_id], known) if entity == HOST else [entity]:
                 self.mark(rule_id, one)
@@ -100,13 +100,13 @@ class Worklist:
         known = [e for e in facts_of if e.scope == scope]
         # A card that is gone, or that only the kernel's log named, has no facts. What happened to it may come to matter by time
         # alone (a hang that no reset follows), and its alert must end some day.
-        happened = self._beliefs.log.entities({b.event for b in compiled.bindings.values()}) if compiled.bindings else ()
+        happened = self._state.log.entities({b.event for b in compiled.bindings.values()}) if compiled.bindings else ()
         named = {e for e in happened if e.scope == scope} | {r.entity for r in self._book.open() if r.rule == compiled.rule.id}
         return known + sorted(named.difference(known), key=lambda e: e.name)
 
     def _happened(self, entity: Entity, event: str) -> bool:
         """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""
-        return self._beliefs.happened(entity, event, float("-inf"))[0] > 0
+        return self._state.happened(entity, event, float("-inf"))[0] > 0
 
     # --- later ---
 

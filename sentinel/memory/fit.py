@@ -12,7 +12,7 @@ from typing import Literal
 
 from sentinel.llama.settings import HOST, Device, Item
 from sentinel.memory.footprint import Footprint
-from sentinel.memory.requirement import firm, unlocked
+from sentinel.memory.requirement import unlocked, unreclaimable
 
 Effect = Literal["fails", "tight", "unknown", "note"]
 Verdict = Literal["fits", "tight", "fails", "unknown"]
@@ -57,8 +57,8 @@ class Budget:
     lock_limit: int | None = -1
     most: int | None = None
     #: below memory.high; None: no such limit
-    brake: int | None = None
-    brake_where: str = ""
+    memory_high: int | None = None
+    memory_high_where: str = ""
 
 
 def judge(footprint: Footprint, budget: Budget) -> tuple[Verdict, tuple[Why, ...]]:
@@ -84,14 +84,14 @@ def is_expected_to_start(footprint: Footprint, budget: Budget) -> bool:
         there = sum(item.bytes for item in footprint.items if item.place == device.name)
         if device.name not in shared and device.free_bytes is not None and there > device.free_bytes:
             return False
-    firm = sum(
+    held = sum(
         item.bytes
         for item in footprint.items
         if (item.place == HOST or item.place in shared)
         and (item.locked or not item.mapped)
         and item.kind not in ("compute", "output", "cache")
     )
-    return budget.host is None or firm <= budget.host + budget.swap
+    return budget.host is None or held <= budget.host + budget.swap
 
 
 def with_slack(budget: Budget) -> Budget:
@@ -178,7 +178,7 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
     whys, items = _locking(items, budget)
     if budget.host is None:
         return [*whys, Why("memory-unknown", "how much memory it can take is not known", "unknown")]
-    lasting = firm(items)
+    lasting = unreclaimable(items)
     low, high = needed(lasting)
     locked = needed(item for item in items if item.locked)[0]
     there = f"{budget.where} can give {gib(budget.host)}"
@@ -199,9 +199,9 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
             f" but {gib(low + mapped - budget.host)} are dropped and read from the disk again and again"
         )
         return [*whys, Why("will-thrash", text, "fails")]
-    if budget.brake is not None and low > budget.brake:
-        brake = f"{budget.brake_where} is slowed down above memory.high, which leaves {gib(budget.brake)}"
-        text = f"{brake}; {gib(low)} cannot be dropped"
+    if budget.memory_high is not None and low > budget.memory_high:
+        limit = f"{budget.memory_high_where} is slowed down above memory.high, which leaves {gib(budget.memory_high)}"
+        text = f"{limit}; {gib(low)} are unreclaimable"
         return [*whys, Why("will-thrash", text, "fails")]
     if high + needed(kept)[1] > budget.host:
         return [*whys, _may_outgrow(lasting, high + needed(kept)[1], there)]

@@ -61,7 +61,7 @@ def need(model: Model, settings: Settings, around: Around, load_modes: Sequence[
     return min((_need(model, replace(base, load_mode=mode), around) for mode in load_modes), key=lambda found: found.total)
 
 
-def firm(items: Iterable[Item]) -> list[Item]:
+def unreclaimable(items: Iterable[Item]) -> list[Item]:
     """Of the items on the host, what the kernel cannot drop."""
     return [_touched(item) for item in items if item.locked or not item.mapped]
 
@@ -87,7 +87,7 @@ def _need(model: Model, settings: Settings, around: Around) -> Need:
     limit, most = around.lock_limit_bytes, sum(item.high for item in host if item.locked)
     if isinstance(limit, Unknown) or 0 <= limit < most:
         host = unlocked(host)
-    here = firm(host)
+    here = unreclaimable(host)
     cache = _sum(here, "kv", "recurrent")
     return Need(
         weights_bytes=_sum(here, "weights"),

@@ -17,7 +17,7 @@ from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason, unre
 from sentinel.sources.processes import requirement
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
-from sentinel.sources.processes.forecast import firm_bytes
+from sentinel.sources.processes.forecast import unreclaimable_bytes
 from sentinel.sources.processes.identify import Kind, classify, is_server_name
 from sentinel.sources.processes.log_location import absolute, inside
 from sentinel.sources.processes.procfs import credentials, memlock_limit, memory_signals
@@ -154,7 +154,7 @@ def held_firmly(roots: Roots, pid: int) -> int | Unknown:
         values = memory_signals(read_text(path, 1 << 16))
     except OSError as error:
         return unread(path, error)
-    return firm_bytes(values)
+    return unreclaimable_bytes(values)
 
 
 def find_program(words: Sequence[str]) -> int | None:

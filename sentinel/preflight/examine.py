@@ -172,8 +172,8 @@ def _budget(machine: Machine, devices: tuple[Device, ...], roots: Roots) -> Budg
         swap=machine.swap_bytes,
         lock_limit=machine.lock_limit if isinstance(machine.lock_limit, int) else None,
         most=_largest_allocation(machine, roots),
-        brake=machine.brake_bytes if machine.brake_bytes >= 0 else None,
-        brake_where=machine.brake_where,
+        memory_high=machine.memory_high_bytes if machine.memory_high_bytes >= 0 else None,
+        memory_high_where=machine.memory_high_where,
     )
 
 

@@ -62,8 +62,8 @@ class Machine:
     lock_limit: int | Unknown = -1
     total_bytes: int = 0
     #: bytes below memory.high, above which the kernel slows the group down; -1 for none
-    brake_bytes: int = -1
-    brake_where: str = ""
+    memory_high_bytes: int = -1
+    memory_high_where: str = ""
     disagreements: tuple[str, ...] = field(default=())
 
 
@@ -91,17 +91,17 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
     ceilings = [("MemAvailable", found.host_bytes + own)]
     ceilings += [(f"cgroup:{name}", left + own) for name, left in found.group_bytes]
     left, where = found.left_bytes + own, f"the control group {found.where}" if found.where else ""
-    brake, brake_where = found.brake_bytes, found.brake_where
+    high, high_where = found.memory_high_bytes, found.memory_high_where
     for name, limit in command.place.unit_limits.items():
         # a unit that does not run has no group yet: the limit is all its own
         ceilings.append((f"{name} of {command.place.unit}", limit))
         if name == "MemoryHigh":
-            brake, brake_where = (limit, command.place.unit) if brake < 0 or limit < brake else (brake, brake_where)
+            high, high_where = (limit, command.place.unit) if high < 0 or limit < high else (high, high_where)
         elif limit < left:
             left, where = limit, f"{name} of {command.place.unit}"
-    if brake >= 0:
-        brake += own
-    return Machine(gpus, left, where, found.swap_bytes, tuple(ceilings), lock, total, brake, brake_where, disagreements)
+    if high >= 0:
+        high += own
+    return Machine(gpus, left, where, found.swap_bytes, tuple(ceilings), lock, total, high, high_where, disagreements)
 
 
 def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ...] | Unknown, tuple[str, ...]]:

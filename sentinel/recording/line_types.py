@@ -198,7 +198,7 @@ class _Attribution(msgspec.Struct):
     guessed: list[tuple[Scope, str, Number]] | None = None
 
 
-class _Speeds(msgspec.Struct):
+class _Baselines(msgspec.Struct):
     baselines: list[tuple[str, Count, Number, list[tuple[Number, Count | None, Number | None]]]]
     answers: list[tuple[Scope, str, Count, Count, Number, bool, Count | None, Count | None, Count, Number | None]]
 
@@ -252,7 +252,7 @@ class _Snapshot(msgspec.Struct):
     timers: list[tuple[Number, str, Scope, str]]
     swept: Number | None
     unhealthy: dict[str, str]
-    speeds: _Speeds | None = None
+    speeds: _Baselines | None = None
     stamps: list[tuple[str, Number, Number, bool]] | None = None
     requests: list[tuple[Scope, str, _Requests]] | None = None
 

@@ -69,7 +69,7 @@ def test_an_engine_goes_on_from_an_old_checkpoint(history: History, ruleset: Rul
     engine = Engine(ruleset)
     engine.load(saved["engine"])
     engine.silences.load(msgspec.json.decode(silences))
-    engine.speeds.learned([[c, depth, at, msgspec.json.decode(a)] for c, depth, at, a in history.baselines()])
+    engine.baselines.learned([[c, depth, at, msgspec.json.decode(a)] for c, depth, at, a in history.baselines()])
 
     firing = {(r.rule, r.entity): r.hush.by for r in engine.book.open() if r.state == "firing"}
     assert firing == OPEN
@@ -77,9 +77,9 @@ def test_an_engine_goes_on_from_an_old_checkpoint(history: History, ruleset: Rul
         standing = engine.standing(ruleset.rules[record.rule], record)
         assert standing.summary
         assert standing.evidence
-    runs = {entity.name: (run.gone, run.exact) for entity, run in engine.beliefs.runs.items()}
+    runs = {entity.name: (run.gone, run.exact) for entity, run in engine.state.runs.items()}
     assert runs["127.0.0.1:51027"] == (False, True)
-    port = engine.beliefs.facts.last(SERVER, "server.port")
+    port = engine.state.facts.last(SERVER, "server.port")
     assert port is not None
     assert port.value == 51027
     made = [(s.id, s.rule, s.name, s.reason) for s in engine.silences.all()]
@@ -89,8 +89,8 @@ def test_an_engine_goes_on_from_an_old_checkpoint(history: History, ruleset: Rul
     ]
     assert saved["positions"].keys() == {f"file:/srv/llama/{name}.log" for name in ("first", "server", "second")}
     # A signal or an event that has another name by now is carried over under that, none is dropped.
-    assert len(engine.beliefs.facts.dump()) == len(saved["engine"]["facts"]) > 100
-    assert len(engine.beliefs.log.dump()) == len(saved["engine"]["events"]) > 10
+    assert len(engine.state.facts.dump()) == len(saved["engine"]["facts"]) > 100
+    assert len(engine.state.log.dump()) == len(saved["engine"]["events"]) > 10
 
 
 def test_an_old_recording_replays_and_the_same_is_said(ruleset: RuleSet) -> None:

@@ -102,12 +102,12 @@ def test_a_restart_forgets_what_the_old_process_was(ruleset: RuleSet) -> None:
     engine = Engine(ruleset)
     feed(engine, [found(0), lines(1, START + READY + b"0.00.3 x\n"), samples(1, ON_CPU)])
     feed(engine, [ServerGone(EPOCH + 10, "process", SERVER, 77)])
-    assert engine.beliefs.fact(SERVER, "server.state", EPOCH + 10).value == "exited"  # type: ignore[union-attr]
+    assert engine.state.fact(SERVER, "server.state", EPOCH + 10).value == "exited"  # type: ignore[union-attr]
     feed(engine, [lines(20.5, START), found(20, pid=78)])
-    assert engine.beliefs.fact(SERVER, "server.state", EPOCH + 21) is None
+    assert engine.state.fact(SERVER, "server.state", EPOCH + 21) is None
     feed(engine, [lines(22, READY)])
-    assert engine.beliefs.fact(SERVER, "server.state", EPOCH + 22).value == "ready"  # type: ignore[union-attr]
-    assert engine.beliefs.fact(SERVER, "server.gpu_nodes_open", EPOCH + 22) is None
+    assert engine.state.fact(SERVER, "server.state", EPOCH + 22).value == "ready"  # type: ignore[union-attr]
+    assert engine.state.fact(SERVER, "server.gpu_nodes_open", EPOCH + 22) is None
 
 
 def test_lines_of_a_routers_child_are_its_own_although_they_came_before_its_process(ruleset: RuleSet) -> None:
@@ -117,11 +117,11 @@ def test_lines_of_a_routers_child_are_its_own_although_they_came_before_its_proc
     feed(engine, [found(0), lines(1, START + READY + b"[53079] " + START + ready)])
     values: dict[str, Value | Unknown] = {**FALLBACK, "server.port": 53079}
     feed(engine, [ServerFound(EPOCH + 2, "process", child, 90, EPOCH + 0.5, values)])
-    assert {e.name for e in engine.beliefs.facts.entities() if e.scope == "server"} == {SERVER.name, child.name}
-    assert engine.beliefs.fact(child, "server.state", EPOCH + 2).value == "ready"  # type: ignore[union-attr]
+    assert {e.name for e in engine.state.facts.entities() if e.scope == "server"} == {SERVER.name, child.name}
+    assert engine.state.fact(child, "server.state", EPOCH + 2).value == "ready"  # type: ignore[union-attr]
     feed(engine, [lines(3, b"[53079] 0.01.232.363 I srv  handle_sleep: server is entering sleeping state\n")])
-    assert engine.beliefs.fact(child, "server.state", EPOCH + 3).value == "sleeping"  # type: ignore[union-attr]
-    assert engine.beliefs.fact(SERVER, "server.state", EPOCH + 3).value == "ready"  # type: ignore[union-attr]
+    assert engine.state.fact(child, "server.state", EPOCH + 3).value == "sleeping"  # type: ignore[union-attr]
+    assert engine.state.fact(SERVER, "server.state", EPOCH + 3).value == "ready"  # type: ignore[union-attr]
 
 
 def test_a_restart_between_two_scans_leaves_the_new_server_ready(ruleset: RuleSet) -> None:
@@ -132,7 +132,7 @@ def test_a_restart_between_two_scans_leaves_the_new_server_ready(ruleset: RuleSe
     started = ServerFound(EPOCH + 6, "process", SERVER, 78, EPOCH + 5, FALLBACK)
     feed(engine, [started])
 
-    state = engine.beliefs.facts.last(SERVER, "server.state")
+    state = engine.state.facts.last(SERVER, "server.state")
     assert state is not None
     assert state.value == "ready"
 
@@ -142,7 +142,7 @@ def test_a_server_that_is_back_is_not_said_to_have_ended(ruleset: RuleSet) -> No
     engine = Engine(ruleset)
     feed(engine, [found(0), lines(1, START + READY), ServerGone(EPOCH + 6, "process", SERVER, 77), found(8, 78)])
 
-    assert engine.beliefs.facts.last(SERVER, "server.state") is None
+    assert engine.state.facts.last(SERVER, "server.state") is None
 
 
 def test_a_start_that_nobody_scanned_for_was_not_asked_for_what_the_one_before_was(ruleset: RuleSet) -> None:
@@ -151,7 +151,7 @@ def test_a_start_that_nobody_scanned_for_was_not_asked_for_what_the_one_before_w
     feed(engine, [found(0, values={**FALLBACK, "server.unit": "llama.service"}), lines(1, START + READY)])
     feed(engine, [ServerGone(EPOCH + 3, "process", SERVER, 77), lines(4, START)])
 
-    facts = engine.beliefs.facts
+    facts = engine.state.facts
     assert facts.last(SERVER, "server.gpu_layers_requested") is None
     assert facts.last(SERVER, "server.unit") is not None
 
@@ -160,7 +160,7 @@ def test_last_words_of_a_dead_server_do_not_bring_it_back(ruleset: RuleSet) -> N
     engine = Engine(ruleset)
     feed(engine, [found(0), lines(1, START + READY), ServerGone(EPOCH + 5, "process", SERVER, 77)])
     feed(engine, [lines(6, b"0.24.995.897 I srv    operator(): operator(): cleaning up before exit...\n")])
-    assert engine.beliefs.fact(SERVER, "server.state", EPOCH + 6).value == "exited"  # type: ignore[union-attr]
+    assert engine.state.fact(SERVER, "server.state", EPOCH + 6).value == "exited"  # type: ignore[union-attr]
 
 
 def test_a_kill_is_joined_by_pid_and_tells_what_the_server_was_doing(ruleset: RuleSet) -> None:
@@ -232,10 +232,10 @@ def test_a_server_that_ended_long_ago_is_forgotten_unless_its_alert_is_open(rule
     feed(engine, [found(0), killed, ServerGone(EPOCH + 6, "process", SERVER, 77)])
     feed(engine, [ServerFound(EPOCH, "process", other, 5, EPOCH, FALLBACK), ServerGone(EPOCH + 6, "process", other, 5)])
     feed(engine, [Tick(EPOCH + 20)])
-    assert {SERVER, other} <= set(engine.beliefs.facts.entities())
+    assert {SERVER, other} <= set(engine.state.facts.entities())
     feed(engine, [Tick(EPOCH + 4000)])
-    assert SERVER in engine.beliefs.facts.entities()
-    assert other not in engine.beliefs.facts.entities()
+    assert SERVER in engine.state.facts.entities()
+    assert other not in engine.state.facts.entities()
 
 
 class EvaluatesEverything(Engine):

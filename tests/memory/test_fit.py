@@ -164,7 +164,7 @@ def test_buffers_for_computing_kill_nobody_until_they_are_written() -> None:
 
 
 def test_memory_high_slows_down_and_does_not_kill() -> None:
-    budget = on_host(64, brake=8 * GIB, brake_where="/system.slice/llama.service")  # type: ignore[arg-type]
+    budget = on_host(64, memory_high=8 * GIB, memory_high_where="/system.slice/llama.service")  # type: ignore[arg-type]
 
     verdict, whys = reasons([item("host", "weights", 10)], budget)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sentinel.memory.footprint import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Model, Settings, Tensor, footprint
-from sentinel.memory.requirement import Around, Need, firm, need
+from sentinel.memory.requirement import Around, Need, need, unreclaimable
 from sentinel.model.entity import Unknown
 
 MIB = 1 << 20
@@ -168,5 +168,5 @@ def test_it_is_the_sum_of_what_a_preflight_calls_firm(mode: str, layers: int) ->
     """The same start by both ways, on a build of today with one card."""
     settings = replace(SETTINGS, gpu_layers=layers, parallel=1, load_mode=mode)
     items = footprint(model(), settings, [Device("ROCm0", 1 << 40, 1 << 40)]).items
-    low = sum(item.low for item in firm(item for item in items if item.place == HOST))
+    low = sum(item.low for item in unreclaimable(item for item in items if item.place == HOST))
     assert least(settings, (mode,), CARD).total == low

@@ -116,7 +116,7 @@ def test_an_engine_that_resumes_from_a_snapshot_is_the_same_in_every_part(story:
 
 #: What is the same for all engines of one rule set, counts for people, and whom to call.
 NO_STATE = {
-    "ruleset", "lines_read", "events_seen", "starts_heard", "_learning", "_restless", "_wanted", "_event_defs", "_beliefs",
+    "ruleset", "lines_read", "events_seen", "starts_heard", "_updater", "_restless", "_wanted", "_event_defs", "_state",
     "_pipeline", "_book", "_inhibition",
     "costs", "_stopwatch",
 }  # fmt: skip

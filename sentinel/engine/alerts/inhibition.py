@@ -14,7 +14,7 @@ from dataclasses import replace
 from sentinel.engine.alerts.book import Book, Gate, Record
 from sentinel.engine.alerts.lifecycle import NEVER, Change
 from sentinel.engine.facts.gpu_incidents import INCIDENT
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.model.alert import State
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.rule import RuleDef
@@ -27,9 +27,9 @@ SETTLE = 5.0
 class Inhibition:
     """Which alert is the reason for which."""
 
-    def __init__(self, book: Book, beliefs: Beliefs) -> None:
+    def __init__(self, book: Book, state: EngineState) -> None:
         self._book = book
-        self._beliefs = beliefs
+        self._state = state
         self._causes: Mapping[str, tuple[str, ...]] = {}
         self._effects: Mapping[str, tuple[str, ...]] = {}
         self._holds: Mapping[str, float] = {}
@@ -123,10 +123,10 @@ class Inhibition:
 
     def _uses(self, server: Entity, card: Entity) -> bool:
         """It holds memory on the card, held some when the card failed, or there is no other card."""
-        _, story = self._beliefs.happened(card, INCIDENT.name, NEVER)
+        _, story = self._state.happened(card, INCIDENT.name, NEVER)
         if story is not None and server.name in str(story.fields.get("servers", "")).split(", "):
             return True
-        cards = self._beliefs.facts.last(server, "server.gpu_cards")
+        cards = self._state.facts.last(server, "server.gpu_cards")
         if cards is not None and cards.value:
             return card.name in str(cards.value).replace(",", " ").split()
-        return {e for e in self._beliefs.facts.entities() if e.scope == "gpu"} <= {card}
+        return {e for e in self._state.facts.entities() if e.scope == "gpu"} <= {card}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sentinel.engine.facts.oom_report import PARTS, OomReport
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
@@ -71,8 +71,8 @@ class _Known:
 class Attribution:
     """Joins events to servers by pid, unit and port."""
 
-    def __init__(self, beliefs: Beliefs) -> None:
-        self._beliefs = beliefs
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
         self._pids: dict[int, _Known] = {}
         self._ports: dict[int, Entity] = {}
         #: children of routers whose process is not known yet, by port
@@ -96,7 +96,7 @@ class Attribution:
         if known is not None and known.entity == entity:
             known.gone_at = at
             # A kill may be told after the end: the state before it is what a reader wants.
-            state = self._beliefs.facts.last(entity, "server.state")
+            state = self._state.facts.last(entity, "server.state")
             if state is not None:
                 self._state_before[entity] = str(state.value)
         for old in [p for p, k in self._pids.items() if k.gone_at is not None and at - k.gone_at > _REMEMBER]:
@@ -123,7 +123,7 @@ class Attribution:
         if killed is None or ((began is None or began < killed) and at <= killed + _APART):
             return None
         del self._guessed[server]
-        _, kill = self._beliefs.happened(server, "oom_killed", killed)
+        _, kill = self._state.happened(server, "oom_killed", killed)
         if kill is None or (began is not None and began >= killed):
             return None
         own = {name: value for name, value in kill.fields.items() if name not in _OF_THE_SERVER}
@@ -142,12 +142,12 @@ class Attribution:
         if event.name == "earlyoom_killed":
             return self._killed(event)
         if event.name in _OF_THE_ONLY_SERVER:
-            living = [server for server, run in self._beliefs.runs.items() if not run.gone]
+            living = [server for server, run in self._state.runs.items() if not run.gone]
             return replace(event, entity=living[0]) if len(living) == 1 else event
         if event.name in ("process_trapped", "gpu_work_ended"):
             return event if event.entity.scope == "server" else self._ended(event)
         if event.name == "router_child_exited":
-            known = [e for e in self._beliefs.facts.entities() if e.scope == "server"]
+            known = [e for e in self._state.facts.entities() if e.scope == "server"]
             children = [e for e in known if self._said(e, "server.preset") == event.fields.get("name")]
             return replace(event, entity=children[-1]) if children else event
         if event.name == "oomd_killed" and event.entity.scope == "host":
@@ -156,7 +156,7 @@ class Attribution:
         unit = event.fields.get("unit")
         if event.entity.scope == "host" and isinstance(unit, str) and unit:
             owner = Entity("server", unit)
-            if owner in self._beliefs.runs:
+            if owner in self._state.runs:
                 return self._enriched(event, owner)
         return event
 
@@ -176,11 +176,11 @@ class Attribution:
             return self._enriched(event, event.entity)
         group = event.fields.get("victim_group")
         unit = _unit(group)
-        there = [] if group is None else [e for e in self._beliefs.runs if self._said(e, "server.cgroup") == group]
+        there = [] if group is None else [e for e in self._state.runs if self._said(e, "server.cgroup") == group]
         if len(there) == 1 and (unit or self._said(there[0], "server.container")) and not self._lives(there[0]):
             # A server that was killed before it was seen: what is believed under its name is of an earlier process.
             return replace(event, entity=there[0])
-        nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
+        nameless = [e for e, run in self._state.runs.items() if not run.pid]
         candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
         if len(candidates) == 1:
             if candidates[0].name != unit and event.name == "oom_killed":
@@ -197,7 +197,7 @@ class Attribution:
             return replace(event, entity=known.entity)
         if not str(event.fields.get("comm", "")).startswith(_COMMS):
             return event
-        nameless = [e for e, run in self._beliefs.runs.items() if not run.pid]
+        nameless = [e for e, run in self._state.runs.items() if not run.pid]
         return replace(event, entity=nameless[0]) if len(nameless) == 1 else event
 
     def _runner(self, comm: str) -> bool:
@@ -209,14 +209,14 @@ class Attribution:
 
     def _lives(self, server: Entity) -> bool:
         """Its process was there at the last look, and no record tells of its end."""
-        run = self._beliefs.runs.get(server)
+        run = self._state.runs.get(server)
         if run is None or not run.pid or run.gone:
             return False
         known = self._pids.get(run.pid)
         return known is None or known.gone_at is None
 
     def _said(self, server: Entity, signal: str) -> Value | None:
-        fact = self._beliefs.facts.last(server, signal)
+        fact = self._state.facts.last(server, signal)
         return None if fact is None else fact.value
 
     def _may_be(self, server: Entity, unit: str | None) -> bool:
@@ -224,7 +224,7 @@ class Attribution:
         if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
             return False
         # Where only files are there, nobody looks for processes, and they were given as of one server.
-        only_files = "server.pid" in self._beliefs.facts.unknowns(server)
+        only_files = "server.pid" in self._state.facts.unknowns(server)
         # One whose log never said anything, or said that it ends, had no process that could be killed. A saved log may have lost
         # the lines that would have said it (docker logs --tail, journalctl --since, rotation).
         state = self._said(server, "server.state")
@@ -238,7 +238,7 @@ class Attribution:
         """The server whose control group this is, or one below it. The root group is nobody's."""
         if not isinstance(path, str) or not path.strip("/"):
             return None
-        for entity in self._beliefs.runs:
+        for entity in self._state.runs:
             group = self._said(entity, "server.cgroup")
             if isinstance(group, str) and (group + "/").startswith(path.rstrip("/") + "/"):
                 return entity
@@ -247,7 +247,7 @@ class Attribution:
     def _enriched(self, event: Event, owner: Entity) -> Event:
         fields = dict(event.fields)
         for field, signal in _AT_DEATH.items():
-            fact = self._beliefs.facts.last(owner, signal)
+            fact = self._state.facts.last(owner, signal)
             if fact is not None:
                 fields[field] = fact.value
         if fields.get("server_state") == "exited":
@@ -255,7 +255,7 @@ class Attribution:
             if (before := self._state_before.get(owner)) is not None:
                 fields["server_state"] = before
         for window in GROWTH:
-            grown = self._beliefs.window(owner, window, event.at)
+            grown = self._state.window(owner, window, event.at)
             if grown is not None and grown >= _GREW:
                 fields[window.name] = int(grown)
         return replace(event, entity=owner, fields=fields)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.model.entity import Entity, Unknown, Value
 
 #: Events of llama-server's log that this reads.
@@ -95,11 +95,11 @@ class _Slots:
 Hearer = Callable[[str, int, list[Any] | None], None]
 
 
-class Speeds:
+class Baselines:
     """Baselines by configuration and depth, and what is told of each answer. Times are arguments."""
 
-    def __init__(self, beliefs: Beliefs) -> None:
-        self._beliefs = beliefs
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
         self._baselines: dict[tuple[str, int], Baseline] = {}
         self._slots: dict[Entity, _Slots] = {}
         #: hears of each baseline that changed, for whoever keeps them
@@ -169,7 +169,7 @@ class Speeds:
     ) -> dict[str, Value | Unknown]:
         if tps is None:
             return {}
-        watts, cores = self._watts(answer.began, at), self._beliefs.fact(entity, "server.cpu_cores", at)
+        watts, cores = self._watts(answer.began, at), self._state.fact(entity, "server.cpu_cores", at)
         if cores is not None and cores.at < answer.began + _LOOK:
             cores = None
         told: dict[str, Value | Unknown] = {
@@ -192,9 +192,9 @@ class Speeds:
         }
 
     def _usual(self, entity: Entity, answer: _Answer, depth: int | None, at: float) -> deque[Sample] | Unknown:
-        configuration = self._beliefs.fact(entity, "server.configuration", at)
+        configuration = self._state.fact(entity, "server.configuration", at)
         if configuration is None:
-            missing = self._beliefs.why_missing(entity, "server.configuration", at)
+            missing = self._state.why_missing(entity, "server.configuration", at)
             return Unknown(f"its configuration is not known: {missing.why}", missing.remedy)
         if not answer.alone:
             return Unknown("other slots generated at the same time, which share its speed")
@@ -210,7 +210,7 @@ class Speeds:
 
     def _watts(self, since: float, at: float) -> float | None:
         """What all GPUs of the machine draw, if each of them was read since then."""
-        facts = self._beliefs.facts
+        facts = self._state.facts
         cards = [facts.get(e, "gpu.power_watts", at) for e in facts.entities() if e.scope == "gpu"]
         if not cards or any(card is None or card.at < since for card in cards):
             return None
@@ -219,7 +219,7 @@ class Speeds:
     # --- learning ---
 
     def _learn(self, entity: Entity, answer: _Answer, depth: int, at: float, healthy: Callable[[], bool]) -> None:
-        configuration = self._beliefs.fact(entity, "server.configuration", at)
+        configuration = self._state.fact(entity, "server.configuration", at)
         if configuration is None or not answer.alone or answer.tps is None or not healthy():
             return
         key = (str(configuration.value), depth_class(depth))
@@ -228,7 +228,7 @@ class Speeds:
             return
         if known is None:
             known = self._baselines[key] = Baseline()
-        memory, mapped = (self._beliefs.fact(entity, f"server.gpu_{what}_bytes", at) for what in ("memory", "gtt"))
+        memory, mapped = (self._state.fact(entity, f"server.gpu_{what}_bytes", at) for what in ("memory", "gtt"))
         held = None if memory is None else int(memory.value) + (0 if mapped is None else int(mapped.value))
         known.samples.append(Sample(answer.tps, held, self._watts(answer.began, at)))
         known.at = at

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sentinel.engine.facts.state import Beliefs
+from sentinel.engine.facts.state import EngineState
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
 from sentinel.model.reading import Event
@@ -96,11 +96,11 @@ _XIDS: Mapping[int, tuple[str, str]] = {
 }
 
 
-class Cards:
+class GpuIncidents:
     """Places the kernel's records on the card they are about and tells the story."""
 
-    def __init__(self, beliefs: Beliefs) -> None:
-        self._beliefs = beliefs
+    def __init__(self, state: EngineState) -> None:
+        self._state = state
         self._named: tuple[Entity, float] | None = None
 
     def dump(self) -> list[str | float] | None:
@@ -125,12 +125,12 @@ class Cards:
     def _nameless(self, at: float) -> Entity:
         if self._named is not None and at - self._named[1] <= _SAME_STORY:
             return self._named[0]
-        known = [entity for entity in self._beliefs.facts.entities() if entity.scope == "gpu" and self._is_amd(entity)]
+        known = [entity for entity in self._state.facts.entities() if entity.scope == "gpu" and self._is_amd(entity)]
         # older kernels name no card; where there are several, nobody can tell which
         return known[0] if len(known) == 1 else Entity("gpu", "amdgpu")
 
     def _is_amd(self, entity: Entity) -> bool:
-        vendor = self._beliefs.facts.last(entity, "gpu.vendor")
+        vendor = self._state.facts.last(entity, "gpu.vendor")
         return vendor is not None and vendor.value == "amd"
 
     def incident(self, event: Event) -> Event | None:
@@ -139,7 +139,7 @@ class Cards:
             return self._told_by_server(event) if event.name in _ENDINGS else None
         if event.entity.scope != "gpu":
             return None
-        _, last = self._beliefs.happened(event.entity, INCIDENT.name, float("-inf"))
+        _, last = self._state.happened(event.entity, INCIDENT.name, float("-inf"))
         before = dict(last.fields) if last is not None else {}
         lasts = {"resetting": _LONGEST_RESET, "resuming": _LONGEST_RESET, "faulted": _FAULT_COUNTS}.get(str(before.get("state")))
         if last is not None and lasts is not None and event.at - last.at > lasts:
@@ -170,8 +170,8 @@ class Cards:
 
     def _told_by_server(self, event: Event) -> Event | None:
         """The card's story in which a server's work was ended just before, now that the server tells of it."""
-        for card in sorted(self._beliefs.log.entities({INCIDENT.name}), key=lambda e: e.name):
-            _, last = self._beliefs.happened(card, INCIDENT.name, event.at - _TOGETHER)
+        for card in sorted(self._state.log.entities({INCIDENT.name}), key=lambda e: e.name):
+            _, last = self._state.happened(card, INCIDENT.name, event.at - _TOGETHER)
             if last is not None and _of_a_server(last.fields) and "server_ended" not in last.fields:
                 fields = {**last.fields, "server_ended": True}
                 return Event(last.at, INCIDENT.name, card, fields, last.source, last.line, last.n)
@@ -179,8 +179,8 @@ class Cards:
 
     def _heard_of_an_end(self, at: float) -> bool:
         return any(
-            self._beliefs.happened(entity, name, at - _TOGETHER)[0] > 0
-            for entity in self._beliefs.runs
+            self._state.happened(entity, name, at - _TOGETHER)[0] > 0
+            for entity in self._state.runs
             if entity.scope == "server"
             for name in _ENDINGS
         )
@@ -189,12 +189,12 @@ class Cards:
         """Servers that hold memory on the card, those that died of it in this story included; nothing where that is not known."""
         users = {name for name in str(before.get("servers", "")).split(", ") if name}
         units = set()
-        runs = {entity: run for entity, run in self._beliefs.runs.items() if entity.scope == "server"}
-        held = {e: self._beliefs.facts.last(e, "server.gpu_cards") for e, run in runs.items() if not run.gone}
+        runs = {entity: run for entity, run in self._state.runs.items() if entity.scope == "server"}
+        held = {e: self._state.facts.last(e, "server.gpu_cards") for e, run in runs.items() if not run.gone}
         for entity, cards in held.items():
             if cards is not None and card.name in str(cards.value).split(","):
                 users.add(entity.name)
-                unit = self._beliefs.facts.last(entity, "server.unit")
+                unit = self._state.facts.last(entity, "server.unit")
                 units.add(str(unit.value) if unit is not None else "")
         # without any server that was ever seen, nobody has looked yet
         if not users and "servers" not in before and (not runs or None in held.values()):

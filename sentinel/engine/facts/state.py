@@ -35,7 +35,7 @@ class Run:
     state_before: tuple[Value, float] | None = None
 
 
-class Beliefs:
+class EngineState:
     """Implements what rule evaluation may ask (rules.evaluate.World)."""
 
     def __init__(self, event_defs: Mapping[str, EventDef]) -> None:

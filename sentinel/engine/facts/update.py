@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from sentinel.engine.facts import devices
 from sentinel.engine.facts.attribution import Attribution
 from sentinel.engine.facts.baselines import EVENTS as SPEED_EVENTS
-from sentinel.engine.facts.baselines import Speeds
-from sentinel.engine.facts.state import Beliefs, Run
+from sentinel.engine.facts.baselines import Baselines
+from sentinel.engine.facts.state import EngineState, Run
 from sentinel.engine.log.claims import Recalled
 from sentinel.engine.log.extractor import Match
 from sentinel.llama.flags import accepted, nearest, spelled
@@ -31,23 +31,23 @@ _LASTING = frozenset(
 )
 
 
-class Learning:
+class Updater:
     """Changes what is believed. `healthy(entity)`: nothing is known that makes it slow. `touched(signal, entity)` hears of each
     change, `renewed(entity)` of a new run or an end, `renamed(old, new)` of a server that was known by a makeshift name."""
 
     def __init__(
         self,
-        beliefs: Beliefs,
+        state: EngineState,
         attribution: Attribution,
-        speeds: Speeds,
+        baselines: Baselines,
         healthy: Callable[[Entity], bool],
         touched: Callable[[str, Entity], None],
         renewed: Callable[[Entity], None],
         renamed: Callable[[Entity, Entity], None],
     ) -> None:
-        self._beliefs = beliefs
+        self._state = state
         self._attribution = attribution
-        self._speeds = speeds
+        self._baselines = baselines
         self._healthy = healthy
         self._touched = touched
         self._renewed = renewed
@@ -59,12 +59,12 @@ class Learning:
         if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
             return
         for signal in definition.forgets:
-            if self._beliefs.facts.drop(entity, signal):
+            if self._state.facts.drop(entity, signal):
                 self._touched(signal, entity)
         values: dict[str, Value | Unknown] = {}
         if definition.const:
             values |= definition.const
-            run = self._beliefs.runs.get(entity)
+            run = self._state.runs.get(entity)
             if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
                 # Its process is known to have ended; the last lines of its log are read after that.
                 del values["server.state"]
@@ -76,7 +76,7 @@ class Learning:
             for signal, name in definition.adds.items():
                 more = fields.get(name)
                 if isinstance(more, int | float) and not isinstance(more, bool):
-                    old = self._beliefs.facts.last(entity, signal)
+                    old = self._state.facts.last(entity, signal)
                     base = old.value if old is not None and isinstance(old.value, int | float) else 0
                     if abs(base + more) < 1 << 62:
                         # More would be no number for a rule.
@@ -91,7 +91,7 @@ class Learning:
             self._spawned(entity, self._attribution.of_child(entity, port), str(match.fields.get("name", "")), reading)
         if definition.name in SPEED_EVENTS and entity.scope == "server":
             live = not reading.backlog
-            values |= self._speeds.line(
+            values |= self._baselines.line(
                 definition.name, match.fields, entity, reading.at, live=live, healthy=lambda: self._healthy(entity)
             )
         if values:
@@ -99,18 +99,18 @@ class Learning:
 
     def _last(self, entity: Entity, signals: tuple[str, ...]) -> dict[str, Value]:
         """What was learned before, however old."""
-        found = {signal: self._beliefs.facts.last(entity, signal) for signal in signals}
+        found = {signal: self._state.facts.last(entity, signal) for signal in signals}
         return {signal: fact.value for signal, fact in found.items() if fact is not None}
 
     def _spawned(self, router: Entity, child: Entity, preset: str, reading: LogLines | ClaimedLines) -> None:
         """A router starts a child. The one that it started for the same preset before had another port, so another name: what
         its log taught would stay for ever."""
         of = {"server.preset": preset, "server.router": router.name}
-        facts = self._beliefs.facts
+        facts = self._state.facts
         for earlier in [*facts.entities()]:
             if earlier != child and all((old := facts.last(earlier, s)) is not None and old.value == v for s, v in of.items()):
                 self._forget(earlier, ("log",))
-                self._speeds.renewed(earlier)
+                self._baselines.renewed(earlier)
                 for signal in of:
                     facts.drop(earlier, signal)
                     self._touched(signal, earlier)
@@ -120,50 +120,50 @@ class Learning:
         """Each wording was seen in a range of builds; together they bound the server's build."""
         builds = match.event.patterns[match.pattern_index].builds
         if builds.low is not None:
-            low = self._beliefs.facts.last(entity, "server.build_low")
+            low = self._state.facts.last(entity, "server.build_low")
             if low is None or int(low.value) < builds.low:
                 values["server.build_low"] = builds.low
         if builds.high is not None:
-            high = self._beliefs.facts.last(entity, "server.build_high")
+            high = self._state.facts.last(entity, "server.build_high")
             if high is None or int(high.value) > builds.high:
                 values["server.build_high"] = builds.high
 
     def run_started(self, entity: Entity, at: float, read_at: float) -> None:
         """The log of a server begins anew: what its log taught of the run before is forgotten."""
-        run = self._beliefs.runs.get(entity)
+        run = self._state.runs.get(entity)
         if run is None:
-            self._beliefs.runs[entity] = Run(at)
+            self._state.runs[entity] = Run(at)
         elif not run.exact or at - run.start > 10.0 or (run.gone and at > run.gone_at):
             if run.gone:
                 # Nobody has scanned for this process yet: what the one before was asked for does not count for it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
-            self._beliefs.runs[entity] = Run(at, run.pid)
+            self._state.runs[entity] = Run(at, run.pid)
         self._forget(entity, ("log",), but=devices.before_start(self._last(entity, (devices.TABLE,))))
-        self._speeds.renewed(entity)
+        self._baselines.renewed(entity)
         if read_at >= at:
             self._renewed(entity)
 
     def values(self, entity: Entity, values: Mapping[str, Value | Unknown], at: float, source: str) -> None:
         """Believe values that were read together."""
         for signal, value in values.items():
-            if self._beliefs.put(entity, signal, value, at, source):
+            if self._state.put(entity, signal, value, at, source):
                 self._touched(signal, entity)
 
     def found(self, reading: ServerFound) -> None:
         """A process is known; what is believed of an earlier one under the same name is forgotten."""
         entity = reading.entity
-        run = self._beliefs.runs.get(entity)
+        run = self._state.runs.get(entity)
         if run is None or run.pid != reading.pid or abs(run.start - reading.start_time) > 1.0 or run.gone:
             self._forget(entity, ("process", "model"))
             # Log lines are woken for, processes are scanned for: lines of the new run may have come before this reading.
             self._forget(entity, ("log",), before=reading.start_time)
             if run is not None and run.gone:
                 self._bring_back(run, reading)
-        self._beliefs.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
+        self._state.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned for.
-            self._speeds.renewed(makeshift)
-            for signal in sorted(self._beliefs.rename(makeshift, entity)):
+            self._baselines.renewed(makeshift)
+            for signal in sorted(self._state.rename(makeshift, entity)):
                 self._touched(signal, entity)
             self._renamed(makeshift, entity)
         self._attribution.found(entity, reading.pid, reading.start_time, reading.values)
@@ -173,10 +173,10 @@ class Learning:
 
     def gone(self, reading: ServerGone) -> None:
         """A process has ended; what is believed of it stays until another takes its name."""
-        run = self._beliefs.runs.get(reading.entity)
+        run = self._state.runs.get(reading.entity)
         if run is None or run.pid != reading.pid:
             return
-        state = self._beliefs.facts.last(reading.entity, "server.state")
+        state = self._state.facts.last(reading.entity, "server.state")
         run.gone, run.gone_at = True, reading.at
         run.state_before = None if state is None else (state.value, state.at)
         self._attribution.gone(reading.entity, reading.pid, reading.at)
@@ -186,12 +186,12 @@ class Learning:
     def _bring_back(self, old: Run, reading: ServerFound) -> None:
         """After a quick restart the new process may be ready before one scan finds the old one gone and it there: what its log
         said of it until then was overwritten by the end of the old one."""
-        state = self._beliefs.facts.last(reading.entity, "server.state")
+        state = self._state.facts.last(reading.entity, "server.state")
         if state is None or state.value != "exited":
             return
         if old.state_before is not None and old.state_before[1] >= reading.start_time:
             self.values(reading.entity, {"server.state": old.state_before[0]}, reading.at, reading.source)
-        elif self._beliefs.facts.drop(reading.entity, "server.state"):
+        elif self._state.facts.drop(reading.entity, "server.state"):
             self._touched("server.state", reading.entity)
 
     def _forget(
@@ -202,7 +202,7 @@ class Learning:
         but: frozenset[str] = frozenset(),
     ) -> None:
         # Sorted: a set of text has another order in each process, and the order of verdicts must not depend on that.
-        for signal in sorted(self._beliefs.facts.forget(entity, origins, before, but)):
+        for signal in sorted(self._state.facts.forget(entity, origins, before, but)):
             self._touched(signal, entity)
 
 

@@ -50,7 +50,7 @@ def _has_port(engine: Engine, entity: Entity, port: str) -> bool:
     """A server may be called by its port alone."""
     if entity.scope != "server" or not port.isascii() or not port.isdigit():
         return False
-    fact = engine.beliefs.facts.last(entity, "server.port")
+    fact = engine.state.facts.last(entity, "server.port")
     return entity.name.endswith(f":{port}") or (fact is not None and str(fact.value) == port)
 
 
@@ -95,7 +95,7 @@ class _Subject:
         alert = self._engine.standing(self._compiled, record)
         if record.state != "pending" or self._finding.verdict is not Verdict.MATCH:
             return alert
-        new = conclude(self._compiled, self._entity, self._finding, self._engine.beliefs)
+        new = conclude(self._compiled, self._entity, self._finding, self._engine.state)
         severity = self._compiled.rule.severity_of(new.cause)
         return replace(alert, severity=severity, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
 
@@ -130,35 +130,35 @@ class _Subject:
 
     def _gap(self, path: str) -> str:
         """Why a value is not known and what would provide it; empty where what it is computed of says so."""
-        beliefs, compiled = self._engine.beliefs, self._compiled
+        state, compiled = self._engine.state, self._compiled
         root = path.partition(".")[0]
         if path in CATALOGUE:
-            return self._reason(path, beliefs.why_missing(HOST if path.startswith("host.") else self._entity, path, self._at))
+            return self._reason(path, state.why_missing(HOST if path.startswith("host.") else self._entity, path, self._at))
         if path in compiled.windows:
             window = compiled.windows[path]
-            reason = self._reason(window.signal, beliefs.why_missing(self._entity, window.signal, self._at))
+            reason = self._reason(window.signal, state.why_missing(self._entity, window.signal, self._at))
             return f"no {window.signal} in the last {age(window.over)}: {reason}"
         if root in compiled.bindings:
-            unread = beliefs.observed(self._entity, compiled.bindings[root].event)
+            unread = state.observed(self._entity, compiled.bindings[root].event)
             return "it did not happen" if unread is None else self._reason(f"event {compiled.bindings[root].event}", unread)
         return ""
 
     def _origin(self, path: str) -> dict[str, Any]:
         """How old a value is and where it is from, as far as it is known."""
-        beliefs, compiled = self._engine.beliefs, self._compiled
+        state, compiled = self._engine.state, self._compiled
         root = path.partition(".")[0]
         if path in CATALOGUE:
-            fact = beliefs.fact(HOST if path.startswith("host.") else self._entity, path, self._at)
+            fact = state.fact(HOST if path.startswith("host.") else self._entity, path, self._at)
             return {} if fact is None else {"age": max(0.0, self._at - fact.at), "source": escape(fact.source)}
         if path in compiled.windows:
             window = compiled.windows[path]
-            count, newest = beliefs.samples(self._entity, window, self._at)
+            count, newest = state.samples(self._entity, window, self._at)
             row: dict[str, Any] = {"source": f"{window.take} of {window.signal} in the last {age(window.over)}", "samples": count}
             return row if newest is None else row | {"age": max(0.0, self._at - newest)}
         if root in compiled.bindings:
             binding = compiled.bindings[root]
-            start = beliefs.run_start(self._entity) if binding.over is None else self._at - binding.over
-            _, last = beliefs.happened(self._entity, binding.event, start)
+            start = state.run_start(self._entity) if binding.over is None else self._at - binding.over
+            _, last = state.happened(self._entity, binding.event, start)
             span = "since the server started" if binding.over is None else f"in the last {age(binding.over)}"
             if last is None:
                 return {"source": f"event {binding.event} {span}"}

@@ -198,7 +198,7 @@ def _servers(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
             continue
 
         def text(signal: str, entity: Entity = entity) -> str:
-            fact = engine.beliefs.fact(entity, signal, at)
+            fact = engine.state.fact(entity, signal, at)
             return _cut(str(fact.value)) if fact is not None else ""
 
         if state := text("server.state"):
@@ -213,8 +213,8 @@ def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
     rows: dict[str, list[Row]] = {}
     for entity in shown:
         labels = () if entity.scope == "host" else (_name(entity),)
-        for name in engine.beliefs.facts.of(entity):
-            fact = engine.beliefs.fact(entity, name, at)
+        for name in engine.state.facts.of(entity):
+            fact = engine.state.fact(entity, name, at)
             if fact is not None and (number := _number(fact.value)) is not None:
                 rows.setdefault(name, []).append((labels, number))
     for name, signal in CATALOGUE.items():
@@ -225,10 +225,10 @@ def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
 
 def _shown(engine: Engine) -> tuple[list[Entity], dict[str, int]]:
     """The entities whose signals are told, those of servers that run first, and how many of each scope are left out."""
-    runs = engine.beliefs.runs
+    runs = engine.state.runs
     counts = {"server": 0, "gpu": 0}
     shown: list[Entity] = []
-    for entity in sorted(engine.beliefs.facts.entities(), key=lambda e: (e in runs and runs[e].gone, e.name)):
+    for entity in sorted(engine.state.facts.entities(), key=lambda e: (e in runs and runs[e].gone, e.name)):
         if entity.scope in counts:
             counts[entity.scope] += 1
             if counts[entity.scope] > MOST_ENTITIES:

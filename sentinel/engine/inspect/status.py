@@ -42,15 +42,15 @@ _ORDER = {"critical": 0, "warning": 1, "info": 2}
 def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
     """Each server with the signals a screen shows; a value that is not known is null."""
     out = []
-    for entity in engine.beliefs.facts.entities():
+    for entity in engine.state.facts.entities():
         if entity.scope != "server":
             continue
         row: dict[str, Any] = {"name": escape(entity.name)}
         for key in _SERVER_SHOWN:
-            fact = engine.beliefs.fact(entity, f"server.{key}", at)
+            fact = engine.state.fact(entity, f"server.{key}", at)
             value = fact.value if fact is not None else None
             row[key] = escape(value) if isinstance(value, str) else value
-        run = engine.beliefs.runs.get(entity)
+        run = engine.state.runs.get(entity)
         row["since"] = iso(run.start) if run is not None and run.exact else None
         row["process_seen"] = run is not None and run.exact
         row["running"] = run is not None and run.exact and not run.gone
@@ -62,8 +62,8 @@ def entity_signals(engine: Engine, entity: Entity, at: float) -> dict[str, Any]:
     """Known, fresh signals of an entity without their scope in front."""
     prefix = f"{entity.scope}."
     out = {}
-    for name in sorted(engine.beliefs.facts.of(entity)):
-        fact = engine.beliefs.fact(entity, name, at)
+    for name in sorted(engine.state.facts.of(entity)):
+        fact = engine.state.fact(entity, name, at)
         if fact is not None:
             out[name.removeprefix(prefix)] = escape(fact.value) if isinstance(fact.value, str) else fact.value
     return out
@@ -71,7 +71,7 @@ def entity_signals(engine: Engine, entity: Entity, at: float) -> dict[str, Any]:
 
 def gpus(engine: Engine, at: float) -> list[dict[str, Any]]:
     """Each GPU by PCI address."""
-    return [{"address": e.name, **entity_signals(engine, e, at)} for e in engine.beliefs.facts.entities() if e.scope == "gpu"]
+    return [{"address": e.name, **entity_signals(engine, e, at)} for e in engine.state.facts.entities() if e.scope == "gpu"]
 
 
 def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str, Any]]:
@@ -112,10 +112,10 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
     """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
     seen: dict[tuple[str, Unknown], dict[str, Any]] = {}
     # Of what only the kernel's log named, a process that it killed above all, nothing can be provided any more.
-    known = {HOST, *engine.beliefs.facts.entities()}
+    known = {HOST, *engine.state.facts.entities()}
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
         for entity in entities_of(engine, compiled):
-            run = engine.beliefs.runs.get(entity)
+            run = engine.state.runs.get(entity)
             if entity not in known or (run is not None and run.gone):
                 continue
             try:
@@ -124,7 +124,7 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
                 continue
             if finding.verdict is not Verdict.UNKNOWN:
                 continue
-            router = engine.beliefs.facts.last(entity, "server.is_router")
+            router = engine.state.facts.last(entity, "server.is_router")
             for name, unknown in finding.missing.items():
                 if router is not None and router.value is True and name.startswith("server.") and name != "server.log_readable":
                     # It has no model, no slots and nothing on a GPU: its children have, and are judged.
@@ -168,9 +168,9 @@ def rules(engine: Engine) -> list[dict[str, Any]]:
 def signals(engine: Engine, at: float) -> list[dict[str, Any]]:
     """Every fact, with its age and where it came from."""
     out: list[dict[str, Any]] = []
-    for entity in engine.beliefs.facts.entities():
-        for name, fact in sorted(engine.beliefs.facts.of(entity).items()):
-            fresh = engine.beliefs.fact(entity, name, at) is not None
+    for entity in engine.state.facts.entities():
+        for name, fact in sorted(engine.state.facts.of(entity).items()):
+            fresh = engine.state.fact(entity, name, at) is not None
             value = escape(fact.value) if isinstance(fact.value, str) else fact.value
             out.append(
                 {
@@ -183,7 +183,7 @@ def signals(engine: Engine, at: float) -> list[dict[str, Any]]:
                     "source": escape(fact.source),
                 }
             )
-        for name, unknown in sorted(engine.beliefs.facts.unknowns(entity).items()):
+        for name, unknown in sorted(engine.state.facts.unknowns(entity).items()):
             out.append(
                 {
                     "entity": {"scope": entity.scope, "name": escape(entity.name)},

@@ -58,9 +58,9 @@ class _Run:
 
     def _outcome(self, at: float) -> Outcome:
         finding = self.engine.finding(self._compiled.rule.id, self.entity, at)
-        beliefs = self.engine.beliefs
+        state = self.engine.state
         return outcome_of(
-            self._compiled.rule, self.transitions, finding, lambda: conclude(self._compiled, self.entity, finding, beliefs)
+            self._compiled.rule, self.transitions, finding, lambda: conclude(self._compiled, self.entity, finding, state)
         )
 
 

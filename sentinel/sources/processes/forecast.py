@@ -62,8 +62,8 @@ class Outlook:
 
     def held(self, found: Room | Unknown, values: dict[str, Value | Unknown], age: float) -> dict[str, Value | Unknown]:
         """Signals of what is left, and ``server.firm_bytes``: what the process holds that cannot be dropped."""
-        firm = firm_bytes(values)
-        signals: dict[str, Value | Unknown] = {"server.firm_bytes": firm}
+        unreclaimable = unreclaimable_bytes(values)
+        signals: dict[str, Value | Unknown] = {"server.firm_bytes": unreclaimable}
         if isinstance(found, Unknown):
             self.unfinished = False
             return signals | {f"server.{name}": found for name in _ROOM}
@@ -71,25 +71,25 @@ class Outlook:
             "server.memory_left_bytes": found.left_bytes,
             "server.memory_left_where": found.where,
             "server.swap_left_bytes": found.swap_bytes,
-            "server.brake_left_bytes": found.brake_bytes,
-            "server.brake_left_where": found.brake_where,
+            "server.brake_left_bytes": found.memory_high_bytes,
+            "server.brake_left_where": found.memory_high_where,
         }
-        if isinstance(firm, Unknown):
+        if isinstance(unreclaimable, Unknown):
             return signals
         if self._first is None:
-            self._first = found.left_bytes + firm if not self._gpu or age < _FROM_THE_START else -1
+            self._first = found.left_bytes + unreclaimable if not self._gpu or age < _FROM_THE_START else -1
         if self._gpu and self._first < 0:
             signals["server.firm_bytes"] = Unknown(
                 "the load had begun before sentinel looked, and memory pinned for a GPU shows in no account of the process"
             )
         elif self._gpu:
-            signals["server.firm_bytes"] = firm = max(firm, self._first - found.left_bytes)
+            signals["server.firm_bytes"] = unreclaimable = max(unreclaimable, self._first - found.left_bytes)
         if isinstance(self.need, Need):
-            self.unfinished = firm < self.need.total
+            self.unfinished = unreclaimable < self.need.total
         return signals
 
 
-def firm_bytes(values: dict[str, Value | Unknown]) -> int | Unknown:
+def unreclaimable_bytes(values: dict[str, Value | Unknown]) -> int | Unknown:
     """Anonymous, shared and locked memory, and what of it is swapped out."""
     names = ("rss_anon_bytes", "rss_shmem_bytes", "locked_bytes", "rss_file_bytes", "swap_bytes")
     numbers = []

@@ -22,14 +22,14 @@ _DROPPABLE_V1 = frozenset({"total_inactive_file", "total_active_file"})
 class Room:
     """Bytes. `where` is the control group whose limit comes first, empty for the machine. Swap is beside that.
 
-    `brake_bytes` is what is left below memory.high, where the kernel slows the group down instead of killing; -1 for none.
+    `memory_high_bytes` is what is left below memory.high, where the kernel slows the group down instead of killing; -1 for none.
     """
 
     left_bytes: int
     where: str
     swap_bytes: int
-    brake_bytes: int = -1
-    brake_where: str = ""
+    memory_high_bytes: int = -1
+    memory_high_where: str = ""
     #: what the machine alone leaves, and what each control group with a limit does, the process's own first
     host_bytes: int = field(default=0, compare=False)
     group_bytes: tuple[tuple[str, int], ...] = field(default=(), compare=False)
@@ -41,7 +41,7 @@ def room(roots: Roots, member: Membership) -> Room | Unknown:
     if isinstance(host, Unknown):
         return host
     left, swap = host
-    where, brake, brake_where = "", -1, ""
+    where, memory_high, memory_high_where = "", -1, ""
     found = groups(roots, member)
     if isinstance(found, Unknown):
         # no control groups on this machine: nothing else can be in the way
@@ -64,11 +64,11 @@ def room(roots: Roots, member: Membership) -> Room | Unknown:
             below.append((path_of(base, group), max(limit - used, 0)))
         if limit >= 0 and limit - used < left:
             left, where = max(limit - used, 0), path_of(base, group)
-        if high >= 0 and (brake < 0 or high - used < brake):
-            brake, brake_where = max(high - used, 0), path_of(base, group)
+        if high >= 0 and (memory_high < 0 or high - used < memory_high):
+            memory_high, memory_high_where = max(high - used, 0), path_of(base, group)
         if limit >= 0:
             swap = min(swap, _swap_left(group, unified=member.unified, otherwise=swap))
-    return Room(left, where, swap, brake, brake_where, host[0], tuple(below))
+    return Room(left, where, swap, memory_high, memory_high_where, host[0], tuple(below))
 
 
 def _host(roots: Roots) -> tuple[int, int] | Unknown:

@@ -90,14 +90,14 @@ class Machine:
         self.end(task, tps, tokens=tokens, depth=depth, backlog=backlog)
 
     def value(self, signal: str) -> Value | None:
-        fact = self.engine.beliefs.fact(UNIT, signal, self.at)
+        fact = self.engine.state.fact(UNIT, signal, self.at)
         return None if fact is None else fact.value
 
     def why(self, signal: str) -> str:
-        return str(self.engine.beliefs.why_missing(UNIT, signal, self.at))
+        return str(self.engine.state.why_missing(UNIT, signal, self.at))
 
     def kept(self) -> Sequence[Sequence[Any]]:
-        return self.engine.speeds.dump()["baselines"]
+        return self.engine.baselines.dump()["baselines"]
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_what_is_kept_is_bounded_and_each_change_is_heard_of(ruleset: RuleSet) -
         else:
             heard[configuration, depth] = row
 
-    machine.engine.speeds.on_change = hear
+    machine.engine.baselines.on_change = hear
     for number in range(baselines.MOST + 40):
         machine.asked = {**machine.asked, "server.configuration": f"{number:016x}"}
         machine.start(pid=1000 + number)
@@ -298,7 +298,7 @@ def test_what_is_kept_is_bounded_and_each_change_is_heard_of(ruleset: RuleSet) -
 )
 def test_rows_that_somebody_edited_are_refused(machine: Machine, row: list[object]) -> None:
     with pytest.raises((TypeError, ValueError)):
-        machine.engine.speeds.learned([row])
+        machine.engine.baselines.learned([row])
 
 
 def test_each_rule_that_spoils_a_speed_is_shipped() -> None:

@@ -120,7 +120,7 @@ def test_what_backends_print_before_a_runs_first_line_belongs_to_that_run(rulese
     )
     engine = Engine(ruleset)
     engine.step(LogLines(1000.0, "server.log", SERVER, one))
-    facts = engine.beliefs.facts
+    facts = engine.state.facts
     assert facts.last(SERVER, "server.gpu_unwanted").value == "CUDA1 (NVIDIA GeForce GT 1030)"  # type: ignore[union-attr]
     assert facts.last(SERVER, "server.backends_loaded").value == "CUDA,CPU"  # type: ignore[union-attr]
     engine.step(LogLines(1000.0, "server.log", SERVER, two))

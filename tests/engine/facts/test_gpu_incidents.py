@@ -34,7 +34,7 @@ def kernel(engine: Engine, at: float, *lines: str) -> list[Transition]:
 
 
 def incident(engine: Engine, card: Entity = CARD) -> dict[str, Value]:
-    _, last = engine.beliefs.happened(card, "gpu_incident", float("-inf"))
+    _, last = engine.state.happened(card, "gpu_incident", float("-inf"))
     return dict(last.fields) if last is not None else {}
 
 
@@ -85,7 +85,7 @@ def test_a_dead_card_that_goes_on_complaining_is_one_incident(engine: Engine) ->
     for second in range(200):
         told += kernel(engine, 100.0 + second, PREFIX + "device lost from bus!", PREFIX + "Failed to export SMU metrics table!")
     assert of_rule(told) == [("firing", "card-lost")]
-    assert engine.beliefs.happened(CARD, "gpu_incident", 0.0)[0] == 1
+    assert engine.state.happened(CARD, "gpu_incident", 0.0)[0] == 1
 
 
 def test_servers_that_hold_memory_on_the_card_are_named_also_those_that_died_of_it(engine: Engine) -> None:
@@ -160,11 +160,11 @@ def test_a_process_that_only_the_kernel_named_is_forgotten_with_its_alert(engine
     assert of_rule(told, "load-oom") == [("firing", "killed-by-kernel")]
     assert not [gap for gap in blind_spots(engine, 100.0) if gap["entity"] == "llama-server[4711]"]
     engine.step(Tick(100.0 + 23 * 3600))
-    assert engine.beliefs.log.newest()
+    assert engine.state.log.newest()
     for hours in (25, 26):
         told += engine.step(Tick(100.0 + hours * 3600))
     assert of_rule(told, "load-oom")[-1] == ("resolved", "killed-by-kernel")
-    assert not engine.beliefs.log.newest()
+    assert not engine.state.log.newest()
     assert not engine.book.of_rule("load-oom")
 
 
@@ -205,7 +205,7 @@ RECORDED = [
 
 
 def stories(engine: Engine) -> Iterator[dict[str, Value]]:
-    for entity in {e for e, _ in engine.beliefs.log._events}:
+    for entity in {e for e, _ in engine.state.log._events}:
         if (story := incident(engine, entity)) and story["state"] != "trouble":
             yield story
 
@@ -271,7 +271,7 @@ def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_inc
     assert fallback is not None
     assert (fallback.state, fallback.gate.by) == ("pending", ("gpu-reset", CARD))
     # Another card's death would explain nothing.
-    engine.beliefs.log.remove(CARD)
+    engine.state.log.remove(CARD)
     assert not list(engine.inhibition.effects_of(engine.book.record("gpu-reset", CARD)))
 
 

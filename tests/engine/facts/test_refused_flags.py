@@ -44,7 +44,7 @@ def test_builds_that_take_it(line: bytes, since: int | None, until: int | None) 
     engine.step(LogLines(1.0, "log", SERVER, line))
 
     def known(signal: str) -> object:
-        fact = engine.beliefs.facts.last(SERVER, signal)
+        fact = engine.state.facts.last(SERVER, signal)
         return None if fact is None else fact.value
 
     assert known("server.refused_flag_from") == since

@@ -25,7 +25,7 @@ def test_what_the_next_run_prints_before_its_process_is_seen_is_of_now(ruleset: 
     engine.step(ServerFound(LONG_AGO, "process", SERVER, 77, LONG_AGO, {"server.log_readable": True}))
     engine.step(lines(LONG_AGO + 1, BEGUN))
     engine.step(lines(now, STOPPED + BEGUN + CRASHED, first=2))
-    count, last = engine.beliefs.happened(SERVER, "run_started", now - 1)
+    count, last = engine.state.happened(SERVER, "run_started", now - 1)
     assert (count, last.at if last else None) == (1, now)
     # The crash is of the new run, which nobody stopped.
     told = engine.step(Tick(now + 1))
@@ -39,6 +39,6 @@ def test_the_stamps_count_again_from_the_start_of_the_process_once_it_is_seen(ru
     engine.step(lines(now, STOPPED + BEGUN))
     engine.step(ServerFound(now + 1, "process", SERVER, 78, now - 0.1, {"server.log_readable": True}))
     engine.step(lines(now + 9, b"0.05.000.000 I srv    operator(): operator(): cleaning up before exit...\n", now - 0.1))
-    _, last = engine.beliefs.happened(SERVER, "server_stopping", now)
+    _, last = engine.state.happened(SERVER, "server_stopping", now)
     assert last is not None
     assert last.at == now - 0.1 + 5.0

@@ -12,7 +12,7 @@ from sentinel.gguf.header import GgufHeader, model_of, read_model
 from sentinel.llama.command_line import decode
 from sentinel.llama.settings import HOST, Device
 from sentinel.memory.footprint import footprint
-from sentinel.memory.requirement import Need, firm
+from sentinel.memory.requirement import Need, unreclaimable
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.preflight.build import unasked
 from sentinel.preflight.command import Command, Place
@@ -20,7 +20,7 @@ from sentinel.preflight.settings import settings_of
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import parse
 from sentinel.sources.processes.discover import ServerProcess
-from sentinel.sources.processes.forecast import Outlook, firm_bytes
+from sentinel.sources.processes.forecast import Outlook, unreclaimable_bytes
 from sentinel.sources.processes.log_location import LogSource, find_log
 from sentinel.sources.processes.requirement import has_gpu_nodes, lock_limit, needed, vram_total
 
@@ -128,7 +128,7 @@ def test_a_preflight_of_the_same_start_counts_the_same(
     assert not isinstance(settings, Unknown)
     assert not isinstance(whole, Unknown)
     card = [Device("ROCm0", 1 << 40, 1 << 40)] if gpu else []
-    low = sum(item.low for item in firm(one for one in footprint(whole, settings, card).items if one.place == HOST))
+    low = sum(item.low for item in unreclaimable(one for one in footprint(whole, settings, card).items if one.place == HOST))
     assert need_of(roots, model, *flags).total == low
 
 
@@ -192,15 +192,15 @@ def test_what_cannot_be_told_is_unknown_with_its_reason(
 
 def test_only_what_cannot_be_dropped_is_firm() -> None:
     mapped_and_locked = HELD | {"server.rss_file_bytes": 5 * GIB, "server.locked_bytes": 3 * GIB}
-    assert firm_bytes(mapped_and_locked) == 4 * GIB
+    assert unreclaimable_bytes(mapped_and_locked) == 4 * GIB
     copied_and_locked = HELD | {"server.rss_anon_bytes": 6 * GIB, "server.locked_bytes": 5 * GIB, "server.rss_file_bytes": 4096}
-    assert firm_bytes(copied_and_locked) == 6 * GIB + 4096
-    assert isinstance(firm_bytes(HELD | {"server.rss_anon_bytes": Unknown("gone")}), Unknown)
+    assert unreclaimable_bytes(copied_and_locked) == 6 * GIB + 4096
+    assert isinstance(unreclaimable_bytes(HELD | {"server.rss_anon_bytes": Unknown("gone")}), Unknown)
 
 
-def look(outlook: Outlook, roots: Roots, process: ServerProcess, firm: int, age: float = 1.0) -> dict[str, Value | Unknown]:
+def look(outlook: Outlook, roots: Roots, process: ServerProcess, held: int, age: float = 1.0) -> dict[str, Value | Unknown]:
     found = outlook.room(roots, process)
-    return outlook.held(found, HELD | {"server.rss_anon_bytes": firm}, age)
+    return outlook.held(found, HELD | {"server.rss_anon_bytes": held}, age)
 
 
 def test_the_load_is_unfinished_until_it_holds_what_it_needs(roots: Roots, model: GgufHeader) -> None:
