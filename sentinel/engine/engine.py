@@ -14,7 +14,7 @@ from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Change
 from sentinel.engine.alerts.silences import Silence, Silences
 from sentinel.engine.facts.attribution import GROWTH, Attribution
-from sentinel.engine.facts.baselines import SPOILED_BY, Baselines
+from sentinel.engine.facts.baselines import Baselines
 from sentinel.engine.facts.gpu_incidents import INCIDENT, GpuIncidents
 from sentinel.engine.facts.requests import DERIVED, TAKEN, Requests
 from sentinel.engine.facts.state import EngineState
@@ -265,7 +265,11 @@ class Engine:
 
     def _healthy(self, entity: Entity) -> bool:
         """No alert is open that makes this server slow, or that may be about to say so."""
-        return not any(r.rule in SPOILED_BY and (r.entity == entity or r.entity.scope != "server") for r in self.book.open())
+        return not any(
+            self.ruleset.rules[r.rule].rule.slows_generation and (r.entity == entity or r.entity.scope != "server")
+            for r in self.book.open()
+            if r.rule in self.ruleset.rules
+        )
 
     def _retire(self, at: float) -> None:
         """Forget servers that ended long ago and have nothing open: names by port would pile up for ever.

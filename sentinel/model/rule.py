@@ -157,6 +157,8 @@ class RuleDef:
     keep: float = 0.0
     #: the alert stays when the process it is about has ended (a kill is about exactly that)
     outlives_server: bool = False
+    #: while its alert is open, answers are slower than the configuration makes them: no baseline is learned from them
+    slows_generation: bool = False
     basis: tuple[Basis, ...] = ()
     references: tuple[str, ...] = ()
     false_positives: tuple[str, ...] = ()

@@ -130,6 +130,7 @@ def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDe
         clear_after=clear_after,
         keep=alert.duration("keep", 0.0) or 0.0,
         outlives_server=alert.get("outlives_server", bool, False),
+        slows_generation=alert.get("slows_generation", bool, False),
         causes=tuple(_cause(t) for t in top.tables("cause")),
         tests=tuple(case_def(t) for t in top.tables("test")) if tests else (),
         path=file,

@@ -23,6 +23,7 @@ _ALERT = {
     "keep": "keep",
     "summary": "summary",
     "outlives_server": "outlives_server",
+    "slows_generation": "slows_generation",
 }
 
 

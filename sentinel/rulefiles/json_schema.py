@@ -116,6 +116,7 @@ def _alert() -> Schema:
         "keep": duration("held so long after it cleared, against flapping"),
         "summary": filled(f"one sentence with its values: {_SHOWN}"),
         "outlives_server": flag("stays open when the server's process has ended"),
+        "slows_generation": flag("makes answers slow: while it is open, no usual speed is learned from this server's answers"),
     }
     return table(keys, "when it fires and when it ends")
 

@@ -20,20 +20,6 @@ from sentinel.model.entity import Entity, Unknown, Value
 
 #: Events of llama-server's log that this reads.
 EVENTS = frozenset({"request_started", "request_finished", "generation_timing", "generation_progress", "prompt_progress"})
-#: While one of these is open for the server, the host or a card, an answer shows the failure and not the configuration.
-SPOILED_BY = frozenset(
-    {
-        "cpu-fallback",
-        "gpu-install-broken",
-        "gpu-memory-spill",
-        "gpu-reset",
-        "load-oom-forecast",
-        "memory-thrash",
-        "prompt-cache-growth",
-        "server-wedged",
-        "thermal-throttle",
-    }
-)
 #: An answer of fewer tokens measures the start of the machinery. Tokens.
 LEAST_TOKENS = 16
 #: Answers that make a baseline, and answers kept of one depth.
