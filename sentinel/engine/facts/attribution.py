@@ -203,8 +203,8 @@ class Attribution:
     def _runner(self, comm: str) -> bool:
         """In saved logs, what loads a model for Ollama: before it took llama-server, a process of its own name."""
         return comm.startswith("ollama") and any(
-            self._said(entity, "server.front_end") == "ollama" and "server.pid" in self._beliefs.facts.unknowns(entity)
-            for entity in self._beliefs.runs
+            self._said(entity, "server.front_end") == "ollama" and "server.pid" in self._state.facts.unknowns(entity)
+            for entity in self._state.runs
         )
 
     def _lives(self, server: Entity) -> bool:
