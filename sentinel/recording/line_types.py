@@ -161,7 +161,8 @@ class _Check(msgspec.Struct, forbid_unknown_fields=True):
     check: str
     value: bool | None
     reads: dict[str, bool | int | float | str | None]
-    missing: dict[str, str] = {}
+    #: why and remedy; one sentence in recordings of version 0.1
+    missing: dict[str, str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=2)]] = {}
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):

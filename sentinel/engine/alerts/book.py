@@ -10,7 +10,7 @@ from sentinel.engine.alerts.flapping import Flaps
 from sentinel.engine.alerts.lifecycle import NEVER, Life, LifeState
 from sentinel.engine.alerts.silences import Hush
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence
-from sentinel.model.entity import Entity
+from sentinel.model.entity import Entity, Unknown
 
 
 @dataclass(slots=True)
@@ -126,7 +126,7 @@ class Book:
                     "summary": notice.summary,
                     "cause": asdict(notice.cause) if notice.cause else None,
                     "fixes": [asdict(f) for f in notice.fixes],
-                    "checks": [asdict(e) for e in notice.evidence if isinstance(e, CheckResult)],
+                    "checks": [_check_out(e) for e in notice.evidence if isinstance(e, CheckResult)],
                     "lines": [asdict(e) for e in notice.evidence if isinstance(e, LineEvidence)],
                     "pid": notice.pid,
                     "causes": list(notice.causes),
@@ -138,7 +138,7 @@ class Book:
         """Take back what `dump` gave."""
         for row in rows:
             entity = Entity(*row["entity"])
-            checks = tuple(CheckResult(**c) for c in row["checks"])
+            checks = tuple(_check_in(c) for c in row["checks"])
             lines = tuple(LineEvidence(**e) for e in row["lines"])
             notice = Notice(
                 summary=row["summary"],
@@ -157,6 +157,17 @@ class Book:
                 # Written by a version that had no silences.
                 record.hush = Hush(announced=True)
             self._records[(row["rule"], entity)] = record
+
+
+def _check_out(check: CheckResult) -> dict[str, Any]:
+    missing = {name: [unknown.why, unknown.remedy] for name, unknown in check.missing.items()}
+    return {"check": check.check, "value": check.value, "reads": dict(check.reads), "missing": missing}
+
+
+def _check_in(row: dict[str, Any]) -> CheckResult:
+    # One sentence is what versions before 0.2 wrote.
+    missing = {n: Unknown(why) if isinstance(why, str) else Unknown(*why) for n, why in row.get("missing", {}).items()}
+    return CheckResult(row["check"], row["value"], row["reads"], missing)
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
