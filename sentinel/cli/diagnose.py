@@ -204,7 +204,8 @@ def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         say(line)
     if found.unknown:
         say()
-        say("What the files do not show:")
+        # Evaluations cut the answer here: what follows claims nothing.
+        say("What the files cannot tell:")
         for remedy, rules, more in settling(found.unknown):
             say(f"  {remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}")
 

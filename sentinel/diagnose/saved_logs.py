@@ -19,6 +19,8 @@ from sentinel.model.reading import LogLines, Tick
 
 #: Lines fed together; their times lie within a moment, so that windows and holds see time pass.
 _BATCH = 2000
+#: Seconds without a line, and between the first and the last line fed together. A step of the engine costs as much as 20 lines.
+_GAP, _SPAN = 1.0, 5.0
 _STAMP = re.compile(rb"(?:\[ {0,4}(\d{1,5})\] )?(?:\x1b\[[\d;]*m)*(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3})[ \x1b]")
 #: Lines of 2024 that carry the time within.
 _DATED_WITHIN = (b"{", b"INFO", b"WARN", b" ERR", b"time=", b"ERR")
@@ -240,7 +242,9 @@ class Reader:
             begins_run, stop = (entity, line.number) in starts, line.number in stops and line.kind == "llama-server"
             of = entity, line.kind
             gap = bool(batch) and line.number != first + len(batch)
-            if batch and (of != key or gap or stop or begins_run or now - began >= 1.0 or len(batch) >= _BATCH):
+            if batch and (
+                of != key or gap or stop or begins_run or now - at >= _GAP or now - began >= _SPAN or len(batch) >= _BATCH
+            ):
                 yield from flush()
             if self._kernel.lines:
                 yield from self._kernel.until(now)

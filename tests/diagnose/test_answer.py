@@ -58,7 +58,7 @@ def test_a_healthy_log_gets_few_and_narrow_lines(tmp_path: Path) -> None:
 
     assert len(lines) <= 6
     assert max(map(len, lines)) <= 130
-    assert lines[2] == "What the files do not show:"
+    assert lines[2] == "What the files cannot tell:"
 
 
 def test_only_what_would_settle_something_is_asked_for() -> None:
