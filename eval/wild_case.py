@@ -25,7 +25,7 @@ WILD = Path(__file__).resolve().parent / "wild"
 _KEYS = {"rule", "cause", "fix", "never", "first_look"}
 _LOOK_KEYS = {"on", "rule", "cause", "fix", "false_statement"}
 #: What comes after this heading says what the files leave open; it claims nothing.
-_OPEN = "What the files do not show"
+_OPEN = "What the files "
 #: As many fixes as a person tries before giving up.
 _FIXES_READ = 2
 

@@ -36,6 +36,7 @@ _VALUED: Mapping[str, tuple[str, ...]] = {
     "rpc": ("--rpc",),
     "fit_ctx": ("--fit-ctx",),
     "cache_ram": ("--cache-ram",),
+    "timeout": ("--timeout",),
     "batch": ("--batch-size",),
     "ubatch": ("--ubatch-size",),
     "split_mode": ("--split-mode",),

@@ -153,6 +153,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("server.mmap_requested", "flag", "", "process", None, "weights are memory mapped (the default)", _ARGV),
     ("server.cache_type_k", "text", "", "process", None, "-ctk, f16 when absent", _ARGV),
     ("server.cache_type_v", "text", "", "process", None, "-ctv, f16 when absent", _ARGV),
+    ("server.timeout_asked", "int", "s", "process", None, "--timeout as asked; -1 when absent", _ARGV),
     ("server.cache_ram_asked", "int", "MiB", "process", None, "--cache-ram as asked; -1 no limit, -2 absent", _ARGV),
     ("server.context_shift_requested", "flag", "", "process", None, "--context-shift given", _ARGV),
     (
