@@ -138,3 +138,10 @@ def test_man_renders_the_page_without_a_warning() -> None:
 
     assert done.stderr == ""
     assert "diagnose" in done.stdout
+
+
+def test_the_readme_lists_every_shipped_rule() -> None:
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    rules = [path.stem for path in (REPO / "docs" / "rules").glob("*.md")]
+    assert rules
+    assert [rule for rule in rules if f"(docs/rules/{rule}.md)" not in readme] == []
