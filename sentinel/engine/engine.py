@@ -27,7 +27,7 @@ from sentinel.engine.rules.evaluate import Finding, evaluate, matching
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
-from sentinel.model.alert import Transition, Verdict
+from sentinel.model.alert import Reason, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
@@ -108,12 +108,12 @@ class Engine:
         out: list[Transition] = []
         for record in list(self.book.open()):
             new = ruleset.rules.get(record.rule)
-            reason = ""
+            reason: Reason | None = None
             if new is None or new.rule.scope != record.entity.scope:
                 reason = "rule-removed"
             elif (record.rule, record.entity) in matched and self._verdict(record, at) is Verdict.NO_MATCH:
                 reason = "rule-changed"
-            if reason:
+            if reason is not None:
                 change = Change(record.state, "resolved", reason)
                 out += self._pipeline.notify(old.rules[record.rule], record, change, record.life, at, holds=False)
                 self.book.drop(record.rule, record.entity)

@@ -6,7 +6,7 @@ import enum
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from sentinel.model.entity import Entity, Unknown, Value
 
@@ -14,7 +14,7 @@ Severity = Literal["critical", "warning", "info"]
 State = Literal["inactive", "pending", "firing", "resolved"]
 
 #: Why a state changed, as transitions say it.
-REASONS = (
+Reason = Literal[
     "condition-met",
     "hold-elapsed",
     "cause-ended",
@@ -23,7 +23,13 @@ REASONS = (
     "condition-cleared",
     "quiet-again",
     "server-gone",
-)
+    "flapping",
+    "silence-ended",
+    "rule-changed",
+    "rule-removed",
+    "standing",
+]
+REASONS: tuple[str, ...] = get_args(Reason)
 
 
 class Verdict(enum.Enum):

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 
 from sentinel.model.entity import Entity, Unknown, Value
 
-#: Stable names of the parts of the world a fact can come from; a fact is forgotten when its origin starts anew.
-Origin = str
-
 
 @dataclass(frozen=True, slots=True)
 class LogLines:
@@ -94,7 +91,6 @@ class ServerFound:
     """A llama-server process was seen for the first time, or restarted under the same name.
 
     `pid` and `start_time` (seconds since the epoch) identify the process; `values` are its signals as in `Samples`.
-    `aliases` are other names of the same server (a log path, ``host:port``) under which readings may have come before.
     """
 
     at: float

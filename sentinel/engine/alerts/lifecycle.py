@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sentinel.model.alert import State, Verdict
+from sentinel.model.alert import Reason, State, Verdict
 
 NEVER = float("-inf")
 LifeState = Literal["inactive", "pending", "firing"]
@@ -59,7 +59,7 @@ class Change:
 
     old: State
     new: State
-    reason: str
+    reason: Reason
 
 
 def advance(life: Life, seen: Observation, timing: Timing) -> tuple[Life, Change | None]:
@@ -92,7 +92,7 @@ def _firing(life: Life, verdict: Verdict, seen: Observation, timing: Timing) -> 
         life = replace(life, matched_at=max(life.matched_at, seen.event_at))
     elif verdict is Verdict.MATCH:
         life = replace(life, matched_at=seen.at)
-    reason = ""
+    reason: Reason | None = None
     keep = timing.keep
     if seen.gone:
         reason = "server-gone"
@@ -100,7 +100,7 @@ def _firing(life: Life, verdict: Verdict, seen: Observation, timing: Timing) -> 
         reason = "condition-cleared"
     elif timing.clear_after is not None and seen.at - life.matched_at >= timing.clear_after:
         reason, keep = "quiet-again", 0.0
-    if not reason:
+    if reason is None:
         return (replace(life, clear_since=None) if life.clear_since is not None else life), None
     clear_since = seen.at if life.clear_since is None else life.clear_since
     if seen.at - clear_since < keep:
