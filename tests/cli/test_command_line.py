@@ -187,7 +187,7 @@ def test_diagnose_as_json_is_an_object_a_line_that_ends_with_what_is_unknown(cap
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert code == CRITICAL
     assert [one["rule"] for one in objects[:-1] if one["state"] == "firing"] == ["routing-noise", "cpu-fallback"]
-    assert set(objects[-1]) == {"unknown"}
+    assert set(objects[-1]) == {"unknown", "verdict", "runs"}
 
 
 def test_every_target_that_make_help_names_is_there() -> None:
