@@ -1,1 +1,1 @@
-"""Log files, journals and the kernel log, followed."""
+"""Follows log files, journals and the kernel log."""

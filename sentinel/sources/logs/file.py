@@ -1,8 +1,8 @@
-"""A log file that is followed through everything that happens to log files.
+"""Follows one log file through rotation, truncation and copying.
 
-inotify is only a hint to look earlier: what counts is the inode and the size, and the bytes before the offset. llama-server
-truncates its `--log-file` at every start (fopen "w", common/log.cpp) and never opens it again while it runs, so after a rename
-by logrotate it goes on writing to the renamed file, however long.
+inotify is only a hint to poll earlier: inode, size and the bytes before the offset decide. llama-server
+truncates its `--log-file` at every start (fopen "w", common/log.cpp) and never reopens it while it runs, so after a rename
+by logrotate it keeps writing to the renamed file indefinitely.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from sentinel.sources.logs.tail import (
     reason,
 )
 
-#: Bytes taken in one poll: a backlog of gigabytes must not keep the other sources waiting.
+#: Bytes read per poll: a backlog of gigabytes must not starve the other sources.
 BUDGET = 8 * CHUNK
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a log has been read; survives a restart of the daemon as JSON (dataclasses.asdict).
+    """How far a log has been read; saved as JSON across restarts of the daemon (dataclasses.asdict).
 
     `offset` counts the bytes of complete lines, `n` is the number of the line that starts there, `tail` the fingerprint of the
-    last bytes before it. `ino` is 0 when there was no file. `written` is its modification time when it was last read, in ns
-    since the epoch, 0 where that is not known.
+    last bytes before it. `ino` is 0 when there was no file. `written` is the file's modification time at the last read, in ns
+    since the epoch, 0 when unknown.
     """
 
     path: str
@@ -54,13 +54,13 @@ class Position:
 
 
 class _MovedError(Exception):
-    """Files are being renamed at this very moment: look again."""
+    """Files are being renamed right now: retry."""
 
 
 class LogFile:
     """Polled source of the lines of one log file.
 
-    `start` resumes where a saved position ends: lines written meanwhile are news. Without it what the file holds at first is
+    `start` resumes at a saved position: lines written since then are new. Without it the file's initial content is
     `backlog`, of which the last `max_backlog` bytes are read, or nothing with `from_end`. `limit` is the longest line in bytes.
     """
 
@@ -84,42 +84,42 @@ class LogFile:
         self.path = path
         self.entity = entity
         self.name = name or printable(path)
-        #: there is more to read: poll again at once
+        #: more data is pending: poll again at once
         self.more = False
-        #: bytes at the start of a large file that were never read
+        #: bytes at the start of a large file that were skipped
         self.skipped_bytes = 0
-        #: when the server's own clock stood at zero; forgotten when the file begins anew, for that means a new process
+        #: when the server's own clock was at zero; reset when the file restarts, because that means a new process
         self.elapsed_base = elapsed_base
-        #: who must be able to read the file too, where somebody else than the configuration named it
+        #: process that must be able to read the file too, when its path does not come from the configuration
         self.reader = reader
         self._kind = kind
         self._max_backlog = max_backlog
         self._from_end = from_end
         self._splitter = LineSplitter(limit)
         self._start = start
-        #: nothing is known yet of what the file held before: what it holds at the first look is backlog
+        #: the file's earlier content is unknown: what it holds at the first poll is backlog
         self._fresh = start is None
         self._backlog_end = 0
         self._tail: Tail | None = None
         self._bytes = 0
-        #: modification time of the file when it was last read, for telling a fresh copy of it from an older one
+        #: modification time at the last read, to tell a fresh copy of the file from an older one
         self._read_mtime = 0
         self._folder_mtime = 0
-        #: inode of the file that was truncated while a copy of it is being read, 0 where none is
+        #: inode of the truncated file while its copy is being read, else 0
         self._truncated_ino = 0
 
     @property
     def missing(self) -> bool:
-        """There is no file to read (yet), which is not a fault: a server opens its log when it starts."""
+        """There is no file to read (yet). Not a fault: a server creates its log when it starts."""
         return self._tail is None
 
     @property
     def cut(self) -> int:
-        """Lines that were longer than the limit and lost their end."""
+        """Lines longer than the limit, which were truncated."""
         return self._splitter.cut
 
     def poll(self, at: float) -> Sequence[LogLines]:
-        """Read what is new. Raises SourceFault where the file cannot be read; lines read before that are returned first."""
+        """Read new lines. Raises SourceFault if the file cannot be read; lines read before the fault are returned first."""
         found: list[LogLines] = []
         self.more = False
         end = self._bytes + BUDGET
@@ -142,24 +142,24 @@ class LogFile:
         return found
 
     def flush(self, at: float) -> Sequence[LogLines]:
-        """The last line although it has no end, for example because its writer is dead."""
+        """The last line even if it is unterminated, for example because its writer died."""
         found: list[LogLines] = []
         if self._tail is not None:
             self._add(found, self._tail.rest(), at)
         return found
 
     def position(self) -> Position:
-        """Where the lines returned so far end."""
+        """The end of the lines returned so far."""
         if (tail := self._tail) is None:
             return self._start or Position(self.name, 0, 0, 0, 1, digest(b""))
         return Position(self.name, tail.dev, tail.ino, tail.consumed, tail.line, tail.mark(), self._read_mtime)
 
     def close(self) -> None:
-        """Give the file back; the next poll would go on at the same place."""
+        """Close the file; the next poll resumes at the same position."""
         self._forget()
 
     def _advance(self, at: float, found: list[LogLines]) -> bool:
-        """One step: open, read a batch, restart after truncation, or move to the next file. False when all is read."""
+        """One step: open, read a batch, restart after truncation, or move to the next file. False when everything is read."""
         if (tail := self._tail) is None:
             try:
                 self._tail = self._open_first()
@@ -193,9 +193,9 @@ class LogFile:
         found.append(LogLines(at, self.name, self.entity, data, self._kind, first, backlog, self.elapsed_base))
 
     def _finish_truncated(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
-        """Go on in the copy of what was truncated away, where logrotate's copytruncate left one, else at the new beginning.
+        """After truncation, continue in the copy that logrotate's copytruncate left, if any, else at the new start of the file.
 
-        What was copied and truncated after that copy comes after it, as after a rename. False while files are being renamed.
+        Later copies follow that copy in order, as after a rename. False while files are being renamed.
         """
         copy = None
         if tail.consumed > 0:
@@ -217,9 +217,9 @@ class LogFile:
         return True
 
     def _find_copy(self, offset: int, mark: str, written: int) -> Tail | None:
-        """The first copy that was made of a file that held `mark` before `offset` and was last seen written to at `written` (ns).
+        """The first copy of a file that held `mark` before `offset` and was last seen modified at `written` (ns).
 
-        Logs of the same command begin alike: only what was written to since can be a copy of this file. Raises _MovedError.
+        Logs of the same command begin alike: only a file modified since then can be a copy of this one. Raises _MovedError.
         """
         if (generations := rotation.settled(self.path)) is None:
             raise _MovedError
@@ -244,11 +244,11 @@ class LogFile:
         return tail.offset > 0 and bytes_before(fd, tail.offset) == tail.tail()
 
     def _move_on(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
-        """At the end of the open file: go over to the file that came after it. False when there is none."""
+        """At the end of the open file: switch to its successor. False when there is none."""
         if not self._displaced(tail, at) or not (later := rotation.successors(self.path, tail.ino, self._read_mtime)):
             return False
         self._folder_mtime = 0
-        # Its writer has gone over to the new file, but between the end we saw and the rename it wrote to the old one.
+        # Its writer has switched to the new file, but may have written to the old one between the EOF we saw and the rename.
         if self._read_quietly(tail, at, found):
             return True
         for following in later:
@@ -256,7 +256,7 @@ class LogFile:
             if fd is None:
                 return False
             if os.fstat(fd).st_ino != following.inode:
-                # The names have moved on since they were listed.
+                # The files were renamed again after they were listed.
                 os.close(fd)
                 return True
             if following.current or not self._holds_the_same(fd, tail):
@@ -269,13 +269,13 @@ class LogFile:
         return True
 
     def _go_over(self, tail: Tail, fd: int, at: float, found: list[LogLines], later: list[rotation.Generation]) -> None:
-        """Read on in `fd`, unless it was copied and truncated since `later` was listed: then the copy comes first."""
+        """Continue in `fd`, unless it was copied and truncated since `later` was listed: then the copy comes first."""
         copied = os.fstat(fd).st_ino == self._truncated_ino and self._holds_the_same(fd, tail)
         if not copied:
             self._add(found, tail.rest(), at)
         following = Tail(fd, self._splitter)
         if copied:
-            # The copy that we have just read is still being made: it is not truncated yet.
+            # The copy that we have just read is still being written: the original is not truncated yet.
             following.seek(tail.consumed, tail.line)
         else:
             following.restart()
@@ -294,7 +294,7 @@ class LogFile:
             self._read_mtime = written
 
     def _displaced(self, tail: Tail, at: float) -> bool:
-        """Another file may have come after the open one. Cheap: the folder is listed again only when it has changed."""
+        """Whether another file may have succeeded the open one. Cheap: the folder is listed again only when it has changed."""
         try:
             status = self.path.stat()
             if (status.st_ino, status.st_dev) == (tail.ino, tail.dev):
@@ -309,7 +309,7 @@ class LogFile:
             return False
         if folder.st_mtime_ns == self._folder_mtime:
             return False
-        # A time stamp is good for several changes within its tick (4 ms, ext4), so a young one says nothing yet.
+        # One timestamp covers several changes within its tick (4 ms, ext4), so a recent one proves nothing yet.
         self._folder_mtime = folder.st_mtime_ns if at - folder.st_mtime > 1 else 0
         return True
 
@@ -341,7 +341,7 @@ class LogFile:
         return tail
 
     def _resume(self, start: Position) -> Tail | None:
-        """The file that `start` is a position of, at its path, renamed or copied since, opened there; None when it is gone."""
+        """Open the file that `start` is a position in: at its path, renamed or copied since; None if it is gone."""
         if start.ino <= 0 or start.offset < 0:
             return None
         tail = self._same_file(start)
@@ -355,7 +355,7 @@ class LogFile:
     def _same_file(self, start: Position) -> Tail | None:
         if (file := rotation.find(self.path, start.ino)) is None or (fd := self._open(file)) is None:
             return None
-        # The inode of a deleted file is given to the next new one at once (ext4, tmpfs): only the content proves it the same.
+        # ext4 and tmpfs reuse the inode of a deleted file at once: only the content proves that it is the same file.
         same = os.fstat(fd).st_ino == start.ino and os.fstat(fd).st_size >= start.offset
         if same and digest(bytes_before(fd, start.offset)) == start.tail:
             return Tail(fd, self._splitter)

@@ -1,4 +1,4 @@
-"""A unit's log in the journal: what its server printed, and what systemd says about the unit."""
+"""A unit's log in the journal: what its server printed, and systemd's messages about the unit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentinel.model.reading import Event, Reading
 from sentinel.sources.base import Put
 from sentinel.sources.logs.journalctl import Batcher, Journal, JournalRecord
 
-#: systemd's messages that are told by id, for their text is translated (sd-messages.h).
+#: systemd's messages, matched by id because their text is translated (sd-messages.h).
 EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "fe6faa94e7774663a0da52717891d8ef": "unit_oom_killed",
@@ -24,9 +24,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
 class JournalEntries:
     """Streaming source: the journal's entries that have every field of `match`, as a server's log.
 
-    For a server that no unit names: a process whose output goes to journald (``_PID``), a container whose runtime writes
+    For a server without a unit: a process whose output goes to journald (``_PID``), a container whose runtime writes
     there (``CONTAINER_ID_FULL``, podman-run(1) and docker's journald driver).
-    Without a cursor the last 1000 records come first, as backlog; with one, everything since is news.
+    Without a cursor the last 1000 records come first, as backlog; with one, everything since is new.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class JournalEntries:
 
     @property
     def cursor(self) -> str | None:
-        """The last record that was put completely; None before the first."""
+        """Cursor of the last record that was put completely; None before the first."""
         return self._journal.cursor
 
     @property
     def malformed(self) -> int:
-        """Lines of journalctl that were no records."""
+        """Lines of journalctl that were not records."""
         return self._journal.malformed
 
     async def run(self, put: Put, now: Callable[[], float]) -> None:
@@ -101,13 +101,13 @@ class JournalUnit(JournalEntries):
         if uid is None:
             arguments = [f"--unit={unit}"]
         else:
-            # As --user-unit does for the caller's own uid (journalctl(1)): the uid is what another user cannot forge.
-            # --quiet: it need not say that it does not see the messages of other users.
+            # As --user-unit does for the caller's own uid (journalctl(1)): another user cannot forge the uid.
+            # --quiet: omits the hint that it does not see the messages of other users.
             arguments = ["--quiet", f"_SYSTEMD_USER_UNIT={unit}", f"_UID={uid}", "+", f"USER_UNIT={unit}", f"_UID={uid}"]
         self._begin(arguments, entity, cursor, name or f"journal:{unit}", program)
 
     def _kind(self, record: JournalRecord) -> str:
-        """``systemd`` for what is about the unit, from somebody else: its manager, or systemd-coredump."""
+        """``systemd`` for messages about the unit from another sender: its manager, or systemd-coredump."""
         theirs = record.fields.get("_SYSTEMD_USER_UNIT" if self._user else "_SYSTEMD_UNIT") != self.unit
         return "systemd" if theirs else "llama-server"
 
@@ -119,5 +119,5 @@ class JournalUnit(JournalEntries):
         return Event(record.at, name, self.entity, fields, self.name)
 
     def _from_manager(self, record: JournalRecord) -> bool:
-        """From systemd itself. A server can log any MESSAGE_ID and UNIT, but fields that begin with _ are journald's own."""
+        """From systemd itself. A server can log any MESSAGE_ID and UNIT, but journald sets the fields that begin with _."""
         return record.fields.get("_SYSTEMD_USER_UNIT") == "init.scope" if self._user else record.pid == 1

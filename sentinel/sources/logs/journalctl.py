@@ -1,6 +1,6 @@
-"""The journal, through `journalctl --follow -o json`: records as they come, and their messages as batches of lines.
+"""The journal, through `journalctl --follow -o json`: records as they arrive, and their messages as batches of lines.
 
-journalctl is the one reader of the journal's files that is on every systemd machine and needs no library of that version.
+journalctl is on every systemd machine, can read its journal format and needs no library of a matching version.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 
-#: Longest message in bytes; the rest of a longer one is dropped. The journal itself takes messages of many megabytes.
+#: Longest message in bytes; the rest of a longer one is dropped. The journal itself accepts messages of many megabytes.
 MESSAGE_LIMIT = 65536
-#: Longest record as JSON. A byte of a message that is not UTF-8 takes up to four characters (systemd.journal-fields(7)).
+#: Longest record as JSON. A message byte that is not UTF-8 takes up to four characters (systemd.journal-fields(7)).
 _RECORD_LIMIT = 4 << 20
 _CHUNK = 1 << 18
-#: Seconds of records in one batch, for all lines of a batch carry the time of its last record.
+#: Seconds of records in one batch, because all lines of a batch carry the time of its last record.
 _SPAN = 1.0
 #: journalctl finds the last record of a journal of many gigabytes within a second.
 _ANSWER_SECONDS = 15.0
 
-#: What journalctl says on stderr before it waits for ever for messages that it will not see (src/shared/journal-util.c).
+#: What journalctl prints to stderr before it waits forever for messages it may not see (src/shared/journal-util.c).
 _NOT_ALL = "not seeing messages from other users"
 _NOT_ANY = "No journal files were opened due to insufficient permissions"
 _NO_FILES = "No journal files were found"
@@ -88,14 +88,14 @@ def _bytes(value: object) -> bytes:
 
 
 class Journal:
-    """A running `journalctl --follow`: records as they come, and where to go on afterwards.
+    """A running `journalctl --follow`: records as they arrive, and the cursor to resume at.
 
-    `cursor` is that of the last record the consumer has finished with; the caller sets it.
+    `cursor` belongs to the last record the consumer has finished with; the caller sets it.
     """
 
     def __init__(self, matches: Sequence[str], *, first: Sequence[str], cursor: str | None, program: str) -> None:
         self.cursor = cursor
-        #: lines of journalctl that were no records
+        #: lines of journalctl that were not records
         self.malformed = 0
         self._matches = tuple(matches)
         self._first = tuple(first)
@@ -108,9 +108,9 @@ class Journal:
         return [self._program, *common, *where, *self._matches]
 
     async def holds_any(self) -> bool:
-        """Whether the journal has a record of these matches now. Raises SourceFault.
+        """Whether the journal has a matching record now. Raises SourceFault.
 
-        `journalctl --follow` of a journal without files says nothing and waits, as it does of one that is only quiet.
+        `journalctl --follow` on a journal without files waits silently, just as on a quiet one.
         """
         process = await self._start([self._program, "-o", "json", "--no-pager", "-n", "1", *self._matches])
         complaint = asyncio.create_task(_complaint(process))
@@ -133,7 +133,7 @@ class Journal:
         return found
 
     async def follow(self) -> AsyncGenerator[list[JournalRecord]]:
-        """Records, as many at a time as there are. Raises SourceFault when journalctl is missing or ends."""
+        """Records, as many at a time as there are. Raises SourceFault when journalctl is missing or exits."""
         process = await self._start(self.argv())
         resumed = self.cursor is not None
         complaint = asyncio.create_task(_complaint(process))
@@ -190,7 +190,7 @@ class Journal:
     async def _why(self, process: asyncio.subprocess.Process, said: str, *, resumed: bool) -> SourceFault:
         code = await process.wait()
         if resumed and "cursor" in said:
-            # A cursor from before the journal was replaced would fail for ever.
+            # A cursor from before the journal was replaced would fail forever.
             self.cursor = None
             return SourceFault(
                 f"the journal no longer knows the place where reading stopped ({said}); it is read from this boot on"
@@ -204,9 +204,9 @@ class Journal:
 
 
 async def _complaint(process: asyncio.subprocess.Process) -> str:
-    """The last line of what journalctl says on stderr; reads all of it, so that it never waits for us.
+    """The last line of journalctl's stderr; drains it, so that journalctl never blocks on the pipe.
 
-    Where it can read nothing, or only the messages of its own user, it says so and then waits for ever: it is ended.
+    If it may read nothing, or only its own user's messages, it prints that and then waits forever: it is terminated.
     """
     said = b""
     while process.stderr is not None and (data := await process.stderr.read(4096)):
@@ -231,7 +231,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 class Batcher:
-    """Gathers messages of one kind that are close in time into LogLines, and numbers them."""
+    """Groups messages of one kind that are close in time into LogLines, and numbers them."""
 
     def __init__(self, source: str, entity: Entity) -> None:
         self._source = source
@@ -243,7 +243,7 @@ class Batcher:
         self._began = self._at = 0.0
 
     def add(self, kind: str, text: bytes, at: float, *, backlog: bool) -> LogLines | None:
-        """Take one message. Returns the batch before it, where it cannot join that."""
+        """Add one message. Returns the previous batch if the message cannot join it."""
         done = None
         if self._parts and ((kind, backlog) != self._key or not 0 <= at - self._began <= _SPAN):
             done = self.take()
@@ -254,7 +254,7 @@ class Batcher:
         return done
 
     def take(self) -> LogLines | None:
-        """The batch so far, and begin a new one; None when there is none."""
+        """The batch so far; starts a new one. None when it is empty."""
         if not self._parts:
             return None
         data = b"".join(self._parts)

@@ -1,7 +1,7 @@
-"""The kernel's log: /dev/kmsg where it may be read, else the journal's copy of it.
+"""The kernel's log: /dev/kmsg if it may be read, else the journal's copy of it.
 
 The device of a record (its DEVICE= line) is appended to the text as `` [pci:0000:03:00.0]``: it is the only reliable name of the
-GPU, for many drivers do not print one.
+GPU, because many drivers do not print one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sentinel.sources.logs.journalctl import Batcher, Journal
 
 #: One read is one record, of at most 8 KiB (CONSOLE_EXT_LOG_MAX, kernel/printk/internal.h); a smaller buffer gives EINVAL.
 _RECORD = 8192
-#: Records taken before the others get their turn; the ring of a busy machine holds some ten thousand.
+#: Records read before other tasks get their turn; the ring of a busy machine holds some ten thousand.
 _BATCH = 500
 _HEAD = re.compile(rb"(\d{1,10}),(\d{1,20}),(\d{1,20}),[^;]*;([^\n]*)")
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
@@ -31,8 +31,8 @@ _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 @dataclass(frozen=True, slots=True)
 class KernelRecord:
-    """One record of /dev/kmsg. `prio` is the level 0-7, `usec` is since boot on the monotonic clock, `text` is as the kernel
-    had it. `device` is like ``+pci:0000:03:00.0`` (Documentation/ABI/testing/dev-kmsg); `kernel` is False for user space.
+    """One record of /dev/kmsg. `prio` is the level 0-7, `usec` the time since boot on the monotonic clock, `text` as the kernel
+    printed it. `device` is like ``+pci:0000:03:00.0`` (Documentation/ABI/testing/dev-kmsg); `kernel` is False for user space.
     """
 
     prio: int
@@ -54,7 +54,7 @@ class KernelPosition:
 
 
 def parse_kmsg(record: bytes) -> KernelRecord | None:
-    """A record as one read of /dev/kmsg gives it; None for anything else.
+    """A record as one read of /dev/kmsg returns it; None for anything else.
 
     ``prio,seq,usec,flags;text``, then lines `` KEY=value``. prio is facility * 8 + level. Bytes that are not printable are
     escaped as ``\\xNN``, in the text and in the values.
@@ -84,7 +84,7 @@ def _unescape(text: bytes) -> bytes:
 
 
 def named(text: bytes, device: str) -> bytes:
-    """The text with the device at the end of each of its lines. Block and network devices are numbers and say nothing."""
+    """The text with the device appended to each line. Block and network devices, which are only numbers, are left out."""
     if not device.startswith("+"):
         return text
     suffix = b" [" + device[1:].encode("utf-8", "replace") + b"]"
@@ -94,7 +94,7 @@ def named(text: bytes, device: str) -> bytes:
 class KmsgSource:
     """Streaming source over /dev/kmsg. Begins with the next record, or after `start` if that is of this boot.
 
-    With `backlog` what the ring still holds comes first: an OOM kill a second before the daemon started matters.
+    With `backlog` the ring's current content comes first: an OOM kill a second before the daemon started matters.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class KmsgSource:
         name: str = "kmsg",
     ) -> None:
         self.name = name
-        #: an open /dev/kmsg tells all that will come
+        #: an open /dev/kmsg delivers every later record
         self.proven = True
         #: records that were overwritten before they could be read
         self.lost = 0
@@ -124,7 +124,7 @@ class KmsgSource:
         return KernelPosition(boot_id=self._boot_id, seq=self._seq)
 
     async def run(self, put: Put, now: Callable[[], float]) -> None:
-        """Put LogLines of kind kernel until cancelled. Raises SourceFault where it may not be read, NotHere where it is not."""
+        """Put LogLines of kind kernel until cancelled. Raises SourceFault if it may not be read, NotHere if it does not exist."""
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -145,7 +145,7 @@ class KmsgSource:
     async def _follow(self, fd: int, put: Put, now: Callable[[], float]) -> None:
         started = self._monotonic() * 1e6
         resuming = self._seq >= 0
-        # With a known position the ring is read from its start: the records up to it are skipped by their numbers.
+        # With a saved position the ring is read from its start: records up to the position are skipped by number.
         os.lseek(fd, 0, os.SEEK_SET if resuming or self._backlog else os.SEEK_END)
         batcher = Batcher(self.name, HOST)
         while True:
@@ -155,7 +155,7 @@ class KmsgSource:
                     break
                 if record.seq <= self._seq:
                     continue
-                # Suspend stops the monotonic clock and not the wall clock, so the time of boot is computed each time.
+                # Suspend stops the monotonic clock but not the wall clock, so the boot time is computed for each record.
                 at = min(now(), now() - self._monotonic() + record.usec / 1e6)
                 if record.kernel:
                     old = not resuming and record.usec < started
@@ -175,14 +175,14 @@ class KmsgSource:
             await put(lines)
 
     def _next(self, fd: int) -> KernelRecord | None:
-        """The next record; None when there is none yet."""
+        """The next record; None if there is none yet."""
         while True:
             try:
                 data = os.read(fd, _RECORD)
             except BlockingIOError:
                 return None
             except BrokenPipeError:
-                # The ring was overwritten before we came; the next read gives its oldest record.
+                # The record was overwritten before we read it; the next read returns the oldest one.
                 continue
             except OSError as error:
                 raise SourceFault(f"cannot read {self._path}: {error.strerror}; the kernel's log is not read") from error
@@ -196,7 +196,7 @@ class KmsgSource:
 
 
 async def _readable(fd: int) -> None:
-    """Wait until there is something to read. The reader is removed again: epoll would tell all the time while we put."""
+    """Wait until the file is readable. The reader is removed again: epoll would keep firing while we put."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(fd, ready.set)
@@ -207,7 +207,7 @@ async def _readable(fd: int) -> None:
 
 
 class KernelJournal:
-    """Streaming source: the kernel's messages from the journal, for who may not read /dev/kmsg."""
+    """Streaming source: the kernel's messages from the journal, for when /dev/kmsg may not be read."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class KernelJournal:
         program: str = "journalctl",
     ) -> None:
         self.name = name
-        #: the journal has records of this boot's kernel, so what it will say is seen; silence alone does not prove it
+        #: the journal has kernel records of this boot, so later ones will appear too; silence alone does not prove that
         self.proven = False
         self._boot_id = _boot_id() if boot_id is None else boot_id
         cursor = start.cursor if start is not None and start.boot_id == self._boot_id else ""
@@ -232,8 +232,8 @@ class KernelJournal:
         return KernelPosition(boot_id=self._boot_id, cursor=self._journal.cursor or "")
 
     async def run(self, put: Put, now: Callable[[], float]) -> None:
-        """Put LogLines of kind kernel until cancelled. Raises SourceFault, also where the journal has nothing of the kernel: its
-        log is never empty, so such a journal does not get it (a container's, one without files, ReadKMsg=no).
+        """Put LogLines of kind kernel until cancelled. Raises SourceFault, also if the journal has no kernel messages: the
+        kernel always logs something, so such a journal does not receive it (in a container, without files, ReadKMsg=no).
         """
         self.proven = False
         if not await self._journal.holds_any():
@@ -261,7 +261,7 @@ class KernelJournal:
 def kernel_source(
     start: KernelPosition | None = None, *, backlog: bool = False, path: Path = Path("/dev/kmsg")
 ) -> KmsgSource | KernelJournal:
-    """The better of the two that works here: /dev/kmsg, and where it may not be read the journal if there is one."""
+    """The better source that works here: /dev/kmsg, else the journal if it may not be read and there is one."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError:

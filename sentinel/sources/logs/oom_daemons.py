@@ -1,4 +1,4 @@
-"""What daemons that kill for memory say of it: systemd-oomd and earlyoom, in the journal. The kernel prints nothing then."""
+"""OOM kills by systemd-oomd and earlyoom, from the journal: the kernel logs nothing for them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sentinel.sources.base import NotHere, Put
 from sentinel.sources.logs.journalctl import Batcher, Journal
 
 UNITS = ("systemd-oomd.service", "earlyoom.service")
-#: systemd keeps a link here for each unit that runs (src/core/unit.c, unit_export_invocation_id), readable by all
+#: systemd keeps a link here for each running unit (src/core/unit.c, unit_export_invocation_id), readable by all
 _RUNNING = Path("/run/systemd/units")
 
 
 class OomDaemons:
-    """Streaming source; a journalctl runs only where one of the daemons does. Begins with the next message."""
+    """Streaming source; runs journalctl only if one of the daemons is active. Begins with the next message."""
 
     name = "oom-daemons"
 
     def __init__(self, *, program: str = "journalctl", running: Path = _RUNNING) -> None:
         self._running = running
-        # the unit is journald's own word: nobody else's message can bear it
+        # journald sets the unit itself: no other sender can forge it
         matches = [f"_SYSTEMD_UNIT={UNITS[0]}", "+", f"_SYSTEMD_UNIT={UNITS[1]}"]
         self._journal = Journal(matches, first=["-n", "0"], cursor=None, program=program)
 

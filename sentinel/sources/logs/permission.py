@@ -1,7 +1,7 @@
-"""Whether a process itself could read a file that it names as its log.
+"""Whether a process itself may read the file that it names as its log.
 
-The service may read every file (CAP_DAC_READ_SEARCH), and any user may start a llama-server with ``--log-file /etc/shadow``: what
-its owner could not read must not come out of sentinel's socket.
+The service may read every file (CAP_DAC_READ_SEARCH), and any user may start a llama-server with ``--log-file /etc/shadow``:
+what the process's owner cannot read must not leak through sentinel's socket.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from sentinel.sources.fs import file_identity, link, read_text
 from sentinel.sources.processes.procfs import credentials
 
-#: Opened by name alone, for which nobody needs a right to read (open(2)).
+#: Opens the path only (O_PATH), which needs no read permission (open(2)).
 _O_PATH = os.O_PATH
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A process, as who it was when asked about. `user` is -1 where that could not be read: it may read what all may."""
+    """Credentials of a process when it was checked. `user` is -1 when unreadable: it may read what everyone may."""
 
     process: Path
     user: int
@@ -37,9 +37,9 @@ class Reader:
 
     def may_read(self, fd: int, path: Path) -> bool:
         """Whether it may read the open file `fd`, found at `path`: by owner and mode of the file and its folders, or because it
-        holds the file open itself, as with a redirection that a shell of root made. Lists of access (ACL) are not looked at.
+        holds the file open itself, as after a redirection in a root shell. ACLs are ignored.
         """
-        # What runs as sentinel does sees no more through it than by itself; root's processes may read anything.
+        # A process with sentinel's own user gains nothing through it; root's processes may read anything.
         return self.user in (0, os.geteuid()) or self._by_mode(fd, path) or self._holds(fd)
 
     def _by_mode(self, fd: int, path: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Names of rotated logs: where a file went that is no longer at its path, and which file came after it.
+"""Names of rotated logs: where a file was moved to, and which file succeeded it.
 
-Knows the two families of names that logrotate writes: numbers (``x.log.1`` is the newest, ``x.log.2`` older) and dates
-(``x.log-20261123``, the highest is the newest). Compressed files are no longer readable as logs and are left out.
+Supports logrotate's two naming schemes: numbers (``x.log.1`` is the newest, ``x.log.2`` older) and dates
+(``x.log-20261123``, the highest is the newest). Compressed files cannot be followed and are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _SUFFIX = re.compile(r"[.-](\d[\d.-]*)")
-#: A suffix of that many digits is a date, below it the number of a rotation.
+#: A suffix of that many digits is a date; a shorter one is a rotation number.
 _DATE_DIGITS = 6
 _ATTEMPTS = 5
 
@@ -24,20 +24,20 @@ class Generation:
 
     file: Path
     inode: int
-    #: nothing was ever written to it, or nothing since it was truncated
+    #: never written to, or not since it was truncated
     empty: bool
     #: it is at the path itself
     current: bool
-    #: last written, in ns since the epoch; a file that is being written to is the same in two listings
+    #: modification time in ns since the epoch; equal in two listings for a file that is still being written to
     written: int = field(compare=False)
 
 
 def settled(path: Path) -> list[Generation] | None:
-    """Rotated files of `path`, oldest first, and last the one at `path` itself; None while files are being renamed.
+    """Rotated files of `path`, oldest first, the one at `path` itself last; None while files are being renamed.
 
 
-    Listing takes a while, and one taken during a rotation can show a file twice, or in the wrong order, or not at all. Two
-    equal ones in a row are true. Raises OSError.
+    A listing taken during a rotation can show a file twice, in the wrong order or not at all. Two equal listings in a row
+    are consistent. Raises OSError.
     """
     listing = _listing(path)
     for _ in range(_ATTEMPTS):
@@ -48,7 +48,7 @@ def settled(path: Path) -> list[Generation] | None:
 
 
 def _listing(path: Path) -> list[Generation]:
-    """Rotated files of `path`, oldest first, and last the file at `path` itself, alone where the folder may not be listed."""
+    """Rotated files of `path`, oldest first, the one at `path` itself last, alone if the folder may not be listed."""
     # logrotate renames the file that a symbolic link points to, in the folder of that file.
     path = _real(path)
     found: list[tuple[tuple[int, int, str], Generation]] = []
@@ -64,7 +64,7 @@ def _listing(path: Path) -> list[Generation]:
         if suffix is None and name != path.name:
             continue
         try:
-            # The inode in the listing is another one on overlayfs and under a bind mount.
+            # On overlayfs and under a bind mount the listing shows a different inode.
             status = (path.parent / name).lstat()
         except FileNotFoundError:
             continue
@@ -88,17 +88,17 @@ def _age(suffix: str) -> tuple[int, int, str]:
 
 
 def find(path: Path, inode: int) -> Path | None:
-    """Where the file with this inode is now: at `path` or renamed beside it; None when gone. Raises OSError."""
+    """Where the file with this inode is now: at `path` or renamed beside it; None if gone. Raises OSError."""
     return next((generation.file for generation in settled(path) or _listing(path) if generation.inode == inode), None)
 
 
 def successors(path: Path, inode: int, written: int) -> list[Generation]:
-    """Files with anything in them that came after the one with this inode, which was last seen written to at `written` (ns), in
-    order; none while none has come, or none is sure. The last is the one at `path` itself.
+    """Non-empty files that succeeded the one with this inode, last seen modified at `written` (ns), in order; empty if
+    there are none or files are being renamed. The last is the one at `path` itself.
 
-    Empty files do not count: logrotate creates one at every rotation, beside a writer that never opens its log again. A file
-    that is no longer in the folder (deleted, compressed) is followed by the one at `path`. By its name a file that tools number
-    upwards, or a copy somebody made, may seem younger than it is: what was last written to before is older. Raises OSError.
+    Empty files do not count: logrotate creates one at every rotation, beside a writer that never reopens its log. A file
+    that has left the folder (deleted, compressed) is followed by the one at `path`. Names can mislead (tools that number
+    upwards, copies somebody made): a file with an earlier modification time is older. Raises OSError.
     """
     listed = settled(path) or []
     inodes = [generation.inode for generation in listed]

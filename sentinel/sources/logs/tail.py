@@ -1,6 +1,6 @@
-"""One open log file, read from an offset to its end: complete lines, a fingerprint that betrays truncation, line numbers.
+"""Reads one open log file from an offset to its end: complete lines, line numbers, a fingerprint that detects truncation.
 
-Standard library only and synchronous: a regular file on a local disk answers at once, and nothing here waits for more.
+Standard library only and synchronous: a regular file on a local disk answers at once, and nothing here blocks longer.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.sources.base import SourceFault
 
-#: Bytes before the offset that are kept to tell "grew" from "was truncated and has regrown past the offset".
+#: Bytes before the offset that are kept to distinguish "grew" from "was truncated and has regrown past the offset".
 FINGERPRINT = 256
-#: Bytes read at once, and so the size of one batch of lines. Where each line is an event, what is made of a batch and kept until
-#: the batch is taken is many times its size: 200,000 such lines cost 55 MB with batches of 1 MiB, 13 MB with these (measured).
+#: Bytes per read, and so the size of one batch of lines. If each line is an event, the readings of a batch take many times its
+#: size until they are consumed: 200,000 such lines cost 55 MB with batches of 1 MiB, 13 MB with these (measured).
 CHUNK = 1 << 17
 _SCAN = 1 << 16
 
@@ -44,9 +44,9 @@ def printable(path: Path) -> str:
 
 
 def open_regular(path: Path) -> int | None:
-    """Open a regular file for reading; None when there is none. Raises SourceFault for anything else, and OSError.
+    """Open a regular file for reading; None if there is none. Raises SourceFault for any other file type, and OSError.
 
-    Anything else is not even opened: the writer of a pipe would see its first reader come and go, and die of SIGPIPE.
+    Other types are not even opened: the writer of a pipe would see its first reader come and go, and die of SIGPIPE.
     """
     try:
         mode = path.stat().st_mode
@@ -62,7 +62,7 @@ def open_regular(path: Path) -> int | None:
 
 
 def reason(name: str, error: OSError) -> str:
-    """Why the log `name` cannot be read and what to do about it, as one sentence."""
+    """Why the log `name` cannot be read and how to fix it, as one sentence."""
     where = printable(Path(error.filename)) if error.filename else name
     if isinstance(error, PermissionError):
         return (
@@ -75,7 +75,7 @@ def reason(name: str, error: OSError) -> str:
 
 
 def digest(tail: bytes) -> str:
-    """Fingerprint of the last bytes before an offset, as a saved position keeps it: 32 hex digits."""
+    """Fingerprint of the last bytes before an offset, as stored in a saved position: 32 hex digits."""
     return hashlib.blake2b(tail, digest_size=16).hexdigest()
 
 
@@ -98,7 +98,7 @@ def line_start(fd: int, offset: int) -> int:
 
 
 def last_line_start(fd: int, size: int) -> int:
-    """Where the line being written at the end of a file of `size` bytes starts; `size` itself when it cannot be told."""
+    """Start of the unterminated line at the end of a file of `size` bytes; `size` itself when unknown."""
     start = max(0, size - _SCAN)
     block = os.pread(fd, size - start, start)
     found = block.rfind(b"\n")
@@ -108,7 +108,7 @@ def last_line_start(fd: int, size: int) -> int:
 
 
 class Tail:
-    """Reads one open file. Owns `fd` from here on; `close` gives it back."""
+    """Reads one open file. Takes ownership of `fd`; `close` closes it."""
 
     def __init__(self, fd: int, splitter: LineSplitter) -> None:
         status = os.fstat(fd)
@@ -119,7 +119,7 @@ class Tail:
         self._begin(0, 1, b"")
 
     def _begin(self, offset: int, line: int, before: bytes) -> None:
-        #: bytes read; the part after `consumed` is a line without its end yet
+        #: bytes read; the part after `consumed` is an unterminated line
         self.offset = offset
         #: bytes of complete lines
         self.consumed = offset
@@ -132,14 +132,14 @@ class Tail:
         self._in_hole = offset == 0
 
     def seek(self, offset: int, line: int) -> None:
-        """Go on at `offset`, the start of line number `line`. Raises OSError."""
+        """Continue at `offset`, the start of line number `line`. Raises OSError."""
         self._begin(offset, line, bytes_before(self.fd, offset))
 
     def restart(self) -> None:
-        """Go on at the start of the same file after it was truncated.
+        """Continue at the start of the same file after it was truncated.
 
-        A writer that did not open its log for appending (llama-server's --log-file: fopen "w", common/log.cpp) goes on at its
-        old offset after copytruncate: the file then begins with a hole of up to gigabytes of NUL, which is not read.
+        A writer that did not open its log for appending (llama-server's --log-file: fopen "w", common/log.cpp) continues at its
+        old offset after copytruncate: the file then begins with a hole of up to gigabytes of NUL, which is skipped.
         """
         self._begin(0, 1, b"")
         try:
@@ -159,9 +159,9 @@ class Tail:
         return self._read_before
 
     def read(self, most: int = CHUNK) -> tuple[bytes, int] | None:
-        """Complete lines that are new and the number of the first; None at the end of the file.
+        """New complete lines and the number of the first; None at the end of the file.
 
-        The lines may be empty although something was read. At most `most` bytes are read. Raises TruncatedError, OSError.
+        The lines may be empty although something was read. Reads at most `most` bytes. Raises TruncatedError, OSError.
         """
         status = os.fstat(self.fd)
         state = (status.st_size, status.st_mtime_ns)
@@ -169,7 +169,7 @@ class Tail:
             return None
         if status.st_size < self.offset:
             raise TruncatedError
-        # One pread for the fingerprint and the news behind it: checking in a call of its own leaves a gap in which the file
+        # One pread for the fingerprint and the new data behind it: a separate check would leave a gap in which the file
         # can be truncated.
         overlap = len(self._read_before)
         raw = os.pread(self.fd, overlap + most, self.offset - overlap)
@@ -181,7 +181,7 @@ class Tail:
         return self._take(raw, overlap)
 
     def _take(self, raw: bytes, overlap: int) -> tuple[bytes, int]:
-        # A lone \r ends a line too, as LineSplitter has it.
+        # A lone \r ends a line too, as in LineSplitter.
         end = max(raw.rfind(b"\n", overlap), raw.rfind(b"\r", overlap)) + 1
         if end:
             self.consumed = self.offset + end - overlap
@@ -195,7 +195,7 @@ class Tail:
         return self._numbered(self._splitter.feed(news))
 
     def rest(self) -> tuple[bytes, int] | None:
-        """The line that has no end yet, as a line; None when there is none."""
+        """The unterminated last line; None when there is none."""
         self.consumed = self.offset
         self._consumed_before = self._read_before
         data = self._splitter.flush()

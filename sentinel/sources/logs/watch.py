@@ -1,8 +1,8 @@
-"""Wake-ups when files change: inotify, through watchdog. Only ever a hint; who is woken looks for himself.
+"""Wake-ups when files change: inotify, through watchdog. Only a hint; the callback checks for itself.
 
-One watch a folder, however many of its files are followed, and only for events that change something: an event for every open
-and close would let our own reading wake us for ever. The kernel drops events when its queue is full and watchdog says nothing
-of it, so everything that waits for a wake-up polls as well.
+One watch per folder, however many of its files are followed, and only for events that change something: with open and close
+events our own reads would wake us forever. The kernel drops events when its queue is full and watchdog does not report it,
+so everything that waits for a wake-up polls as well.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Callback = Callable[[], None]
 
-#: No opened, closed or closed-no-write: they would tell of our own reads.
+#: No opened, closed or closed-no-write: our own reads would trigger them.
 _EVENTS: tuple[type[FileSystemEvent], ...] = (
     FileModifiedEvent,
     FileCreatedEvent,
@@ -48,7 +48,7 @@ _EVENTS: tuple[type[FileSystemEvent], ...] = (
 
 
 class _Folder(FileSystemEventHandler):
-    """The watch on one folder: which names in it matter, and to whom."""
+    """The watch on one folder: names in it and their callbacks."""
 
     def __init__(self, path: str, changed: Callable[[str, FileSystemEvent], None]) -> None:
         self.path = path
@@ -59,23 +59,23 @@ class _Folder(FileSystemEventHandler):
 
 
 class Wakes:
-    """Calls back when a file or the content of a folder changes. Callbacks run on watchdog's thread and must return at once.
+    """Calls back when a file or a folder's content changes. Callbacks run on watchdog's thread and must return at once.
 
-    The folder need not exist: then the nearest one above it is watched until it does.
+    If the folder does not exist, the nearest existing one above it is watched until it does.
     """
 
     def __init__(self) -> None:
         self._observer: BaseObserver | None = None
         self._lock = threading.RLock()
-        #: what is asked for: folder -> name in it ("" is any name) -> callbacks
+        #: requested: folder -> name in it ("" is any name) -> callbacks
         self._wanted: dict[str, dict[str, list[Callback]]] = {}
-        #: what is watched: folder -> watch
+        #: active: folder -> watch
         self._watches: dict[str, ObservedWatch | None] = {}
-        #: folders that came or went and could not be watched any more, for inotify's limits
+        #: folders that appeared or vanished and could not be watched any more, because of inotify's limits
         self.lost_folders = 0
 
     def start(self) -> None:
-        """Begin. Raises SourceFault where inotify's limits leave no room; polling goes on without it."""
+        """Start watching. Raises SourceFault when inotify's limits are reached; polling continues without it."""
         try:
             # The constructor takes an inotify instance already.
             observer = Observer()
@@ -88,7 +88,7 @@ class Wakes:
             raise fault
 
     def stop(self) -> None:
-        """End; no callback runs after this returns."""
+        """Stop; no callback runs after this returns."""
         with self._lock:
             observer, self._observer = self._observer, None
             self._watches.clear()
@@ -97,15 +97,15 @@ class Wakes:
             observer.join()
 
     def watch(self, path: Path, callback: Callback) -> None:
-        """Call back when the file at `path` changes, comes or goes. Raises SourceFault at inotify's limits."""
+        """Call back when the file at `path` changes, appears or vanishes. Raises SourceFault at inotify's limits."""
         self._want(path.absolute().parent, path.name, callback)
 
     def watch_folder(self, path: Path, callback: Callback) -> None:
-        """Call back when anything in the folder changes, comes or goes. Raises SourceFault at inotify's limits."""
+        """Call back when anything in the folder changes, appears or vanishes. Raises SourceFault at inotify's limits."""
         self._want(path.absolute(), "", callback)
 
     def unwatch(self, path: Path) -> None:
-        """Forget what was asked for about this file or folder."""
+        """Remove the watch on this file or folder."""
         path = path.absolute()
         with self._lock:
             self._wanted.get(str(path.parent), {}).pop(path.name, None)
@@ -121,7 +121,7 @@ class Wakes:
             callbacks.append(callback)
         if (fault := self._place().get(_nearest(wanted))) is None:
             return
-        # What cannot be watched is not asked for again: each later call would fail on it for somebody else.
+        # A folder that cannot be watched is not retried: every later call for another folder would fail on it.
         with self._lock:
             callbacks.remove(callback)
             self._drop_unwanted(wanted, name)
@@ -135,10 +135,10 @@ class Wakes:
             self._wanted.pop(folder, None)
 
     def _place(self) -> dict[str, SourceFault]:
-        """Watch the folders that are wanted, or those above that exist, and no others. Returns those that cannot be, and why."""
+        """Watch exactly the wanted folders, or their nearest existing parents. Returns those that cannot be watched, and why."""
         needed: set[str] = set()
         faults: dict[str, SourceFault] = {}
-        # A folder that appears while the one above it is not yet watched tells nobody: look again until nothing has changed.
+        # A folder created before its parent is watched raises no event: repeat until nothing changes.
         while True:
             with self._lock:
                 if (observer := self._observer) is None or (now := {_nearest(folder) for folder in self._wanted}) == needed:
@@ -147,7 +147,7 @@ class Wakes:
                 unneeded = [self._watches.pop(folder) for folder in set(self._watches) - needed]
                 missing = needed - set(self._watches)
                 self._watches.update(dict.fromkeys(missing))
-            # Without our lock: watchdog calls us with its own lock held, which these calls take.
+            # Without our lock: watchdog calls us while it holds its own lock, which these calls take.
             for watch in unneeded:
                 _unschedule(observer, watch)
             for folder in missing:
@@ -175,7 +175,7 @@ class Wakes:
             _unschedule(observer, watch)
 
     def _changed(self, folder: str, event: FileSystemEvent) -> None:
-        """On watchdog's thread: call who waits for one of the names in the event."""
+        """On watchdog's thread: run the callbacks for the names in the event."""
         paths = {os.fsdecode(event.src_path), os.fsdecode(event.dest_path)} - {""}
         parts = [path.rpartition("/") for path in paths]
         names = {name for parent, _, name in parts if (parent or "/") == folder}
@@ -184,7 +184,7 @@ class Wakes:
             callbacks = [callback for name in names for callback in waiting.get(name, ())]
             if names:
                 callbacks += waiting.get("", ())
-            # The folder itself or one that leads to a wanted one came or went.
+            # A wanted folder, or a parent of one, appeared or vanished.
             affected = [wanted for wanted in self._wanted if any(f"{wanted}/".startswith(f"{path}/") for path in paths)]
             callbacks += [callback for wanted in affected for each in self._wanted[wanted].values() for callback in each]
             gone = self._watches.pop(folder, None) if folder in paths else None
@@ -192,21 +192,21 @@ class Wakes:
         if observer is not None:
             _unschedule(observer, gone)
         if affected and self._place():
-            # There is nobody to tell on this thread; what is not watched is polled.
+            # Nothing on this thread can handle the fault; what is not watched is polled.
             self.lost_folders += 1
         for callback in callbacks:
             callback()
 
 
 def _unschedule(observer: BaseObserver, watch: ObservedWatch | None) -> None:
-    # watchdog forgets a watch by itself when its observer ends.
+    # watchdog removes a watch by itself when its observer ends.
     with contextlib.suppress(KeyError):
         if watch is not None:
             observer.unschedule(watch)
 
 
 def _nearest(folder: str) -> str:
-    """The folder, or the nearest one above it that exists."""
+    """The folder, or the nearest existing one above it."""
     # Path.is_dir raises where a folder above may not be searched and for a name that is too long; this does not.
     while not os.path.isdir(folder) and folder != "/":  # noqa: PTH112
         folder = os.path.dirname(folder)  # noqa: PTH120

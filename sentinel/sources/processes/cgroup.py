@@ -30,7 +30,7 @@ class Membership:
 
     @property
     def unit(self) -> str:
-        """Name of the systemd service, empty when the process is in none (a session, a container, no systemd)."""
+        """Name of the systemd service; empty if there is none (a session, a container, no systemd)."""
         for part in reversed(self.path.split("/")):
             if part.endswith(".service"):
                 return "" if _HOSTS_OF_OTHERS.match(part) else part
@@ -43,7 +43,7 @@ class Membership:
 
     @property
     def container(self) -> str:
-        """Full container id in hex, empty when not in a container (as far as the group's name tells)."""
+        """Full container id in hex; empty when not in a container, judged by the group's name."""
         match = _CONTAINER.search(self.path) or _CONTAINER.search(self.memory)
         return "" if match is None else match[1] or match[2]
 
@@ -53,7 +53,7 @@ class Membership:
 
     @property
     def engine(self) -> str:
-        """``docker`` or ``podman``, empty where the group's name says neither."""
+        """``docker`` or ``podman``; empty if the group's name shows neither."""
         if not self.container:
             return ""
         return "podman" if self.is_podman else "docker" if "docker" in f"{self.path}{self.memory}" else ""
@@ -79,7 +79,7 @@ def parse(text: str) -> Membership:
 
 
 def groups(roots: Roots, member: Membership) -> tuple[Path, tuple[Path, ...]] | Unknown:
-    """Where the memory controller is mounted, and the folders of the process's group and of all above it, leaf first."""
+    """Mount point of the memory controller, and the folders of the process's group and of all above it, leaf first."""
     base = roots.sys / "fs/cgroup"
     if not member.unified:
         base = base / "memory"
@@ -87,7 +87,7 @@ def groups(roots: Roots, member: Membership) -> tuple[Path, tuple[Path, ...]] | 
         return Unknown(f"{base} is not there: control groups are not mounted")
     leaf = base / member.memory.lstrip("/")
     if ".." in leaf.parts or not leaf.is_dir():
-        # Seen from inside a container the path is the host's; the group mounted at the root is then the container's own.
+        # Inside a container the path is the host's; the group mounted at the root is then the container's own.
         leaf = base
     depth = len(leaf.parts) - len(base.parts)
     return base, (leaf, *leaf.parents[:depth])
@@ -99,7 +99,7 @@ def path_of(base: Path, group: Path) -> str:
 
 
 def limits(roots: Roots, member: Membership) -> dict[str, Value | Unknown]:
-    """Signals of the tightest memory limit on the way up: bytes, -1 for none. Groups that cannot be read make it Unknown."""
+    """Signals of the tightest memory limit above the process: bytes, -1 for none. Unknown if a group cannot be read."""
     names = ("memory.max", "memory.current") if member.unified else ("memory.limit_in_bytes", "memory.usage_in_bytes")
     found = groups(roots, member)
     if isinstance(found, Unknown):
@@ -124,7 +124,7 @@ def _nothing(why: Unknown) -> dict[str, Value | Unknown]:
 
 
 def _used(group: Path, name: str) -> int | Unknown:
-    """The root group of v2 has no memory.current: nothing is charged to it."""
+    """Memory charged to the group. v2's root group has no memory.current."""
     used = read_number(group / name)
     if isinstance(used, Unknown) and not (group / name).exists():
         return Unknown(f"{group} is the root group, which has no {name}")
@@ -132,7 +132,7 @@ def _used(group: Path, name: str) -> int | Unknown:
 
 
 def read_limit(path: Path) -> int | Unknown:
-    """Bytes, -1 for no limit; the root group has no such file, which is no limit."""
+    """Bytes, -1 for no limit, as for the root group, which has no such file."""
     try:
         text = read_text(path, 64)
     except FileNotFoundError:

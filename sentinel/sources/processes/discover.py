@@ -1,7 +1,7 @@
-"""Finds every llama-server that runs here, gives it a name that outlives restarts, and says what it was asked for.
+"""Finds every llama-server on this machine, gives it a name that survives restarts, and reports what its flags request.
 
-Cheap at rest: one listing of /proc a poll; only processes not seen before are looked at, again while they are young (a
-program is forked before it is executed), and the old ones in turn (an entry script may take minutes before it becomes
+Cheap at rest: one listing of /proc per poll. Only new processes are inspected, repeatedly while they are young (a
+program is forked before it is executed), and old ones in turn (an entry script may take minutes before it becomes
 the server).
 """
 
@@ -28,13 +28,13 @@ from sentinel.sources.processes.log_location import LogSource, absolute, find_lo
 from sentinel.sources.processes.procfs import identity_signals, read_stat
 
 _YOUNG_SECONDS = 5.0
-#: An old process is looked at again after this many polls: its kernel name has changed if it has become another program.
+#: An old process is inspected again after this many polls: its kernel name changes when it becomes another program.
 _ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcess:
-    """A llama-server that runs. `start_time` is in seconds since the epoch, `ticks` the kernel's own figure (proc(5), 22)."""
+    """A running llama-server. `start_time` is in seconds since the epoch, `ticks` the kernel's own figure (proc(5), 22)."""
 
     pid: int
     ticks: int
@@ -45,7 +45,7 @@ class ServerProcess:
     log: LogSource
     model: GgufHeader | None
     parent: int
-    #: identity, requested, model and log signals as told in ServerFound
+    #: identity, requested, model and log signals as in ServerFound
     values: Mapping[str, Value | Unknown] = field(default_factory=dict)
 
 
@@ -57,7 +57,7 @@ class _Seen:
 
 
 class Servers:
-    """Polled once a second: tells of servers that came and went. `servers` is what runs now."""
+    """Polled once a second: reports servers that appear and vanish. `servers` are those running now."""
 
     name = "process"
     interval = 1.0
@@ -68,7 +68,7 @@ class Servers:
         self.servers: tuple[ServerProcess, ...] = ()
         self._seen: dict[int, _Seen] = {}
         self._round = 0
-        # psutil reads btime anew at each call, and it moves with the clock: one start time for one process
+        # psutil reads btime again at each call, and it moves with the clock: keep one start time per process
         self._boot_time = psutil.boot_time()
         self._tick = float(os.sysconf("SC_CLK_TCK"))
 
@@ -97,13 +97,13 @@ class Servers:
         return readings
 
     def _due(self, pids: set[int], at: float, first: bool) -> list[int]:
-        """Processes to look at in this poll."""
+        """Processes to inspect in this poll."""
         self._round = (self._round + 1) % _ROUNDS
         due = []
         for pid in pids:
             seen = self._seen.get(pid)
             if seen is None:
-                # what ran before sentinel did is no longer young
+                # processes older than sentinel are no longer young
                 self._seen[pid] = _Seen(at - _YOUNG_SECONDS if first else at, "")
                 due.append(pid)
             elif seen.kind is Kind.MAYBE or at - seen.since < _YOUNG_SECONDS or pid % _ROUNDS == self._round:
@@ -127,7 +127,7 @@ class Servers:
         return 0 if isinstance(stat, Unknown) else stat.start_ticks
 
     def _runs_still(self, server: ServerProcess) -> bool:
-        """The same process, by start time for process ids are used again, and not a zombie, which serves nothing."""
+        """The same process, by start time because process ids are reused, and not a zombie, which serves nothing."""
         stat = read_stat(self.roots, server.pid)
         return not isinstance(stat, Unknown) and stat.start_ticks == server.ticks and stat.state not in "ZX"
 
@@ -140,7 +140,7 @@ class Servers:
             words = [os.fsdecode(word) for word in read_bytes(process / "cmdline").rstrip(b"\0").split(b"\0")]
             member = parse_cgroup(read_text(process / "cgroup"))
         except OSError:
-            # it has ended in between: seen by the next poll, if at all
+            # it has ended in between: the next poll reports it
             return None
         env, env_unreadable = self._environment(pid)
         requested = decode(words, env)

@@ -1,7 +1,7 @@
-"""Which configuration a server runs, as one short name: the build, the model's files, and the flags that matter for speed.
+"""A server's configuration as one short name: the build, the model's files, and the flags that affect speed.
 
-Two runs of equal name generate equally fast on the same healthy machine. The build is told by the program's files, for
-distributions print "build 1" and at the default verbosity nothing is printed at all.
+Two runs of equal name generate equally fast on the same healthy machine. The program's files identify the build, because
+distributions print "build 1" and the default verbosity prints nothing at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sentinel.llama.words import flags
 from sentinel.model.entity import Unknown
 from sentinel.sources.fs import Roots, link, unread
 
-#: Where it listens, what it tells and to whom, and how tokens are chosen: the speed of generation does not follow from these.
+#: Address, logging and sampling flags: they do not affect the speed of generation.
 _OF_NO_MATTER = """
 --host --port --reuse-port -a --alias --tags --api-key --api-key-file --api-prefix --path --ssl-cert-file --ssl-key-file
 --cors-headers --cors-methods --cors-origins --cors-credentials --no-cors-credentials -to --timeout --threads-http
@@ -35,7 +35,7 @@ _LIBRARY = re.compile(r"lib(?:ggml|llama|mtmd)[\w.-]*\.so[\w.]*\Z")
 
 
 def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str, str], model: str) -> str | Unknown:
-    """16 hexadecimal digits; Unknown where the program or the model cannot be looked at. `model`: the path as we open it."""
+    """16 hexadecimal digits; Unknown if the program or the model cannot be read. `model`: the path as we open it."""
     if not model:
         return Unknown("it was not started with a model file of its own")
     digest = blake2b(digest_size=8)
@@ -52,7 +52,7 @@ def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str,
 
 
 def _program(roots: Roots, pid: int) -> Iterator[str]:
-    """The program's file and the libraries of llama.cpp beside it. A library that is loaded later is there from the start."""
+    """The program's file and the libraries of llama.cpp beside it. Libraries loaded later are included from the start."""
     process = roots.proc / str(pid)
     yield from _stamps([str(process / "exe")])
     folder = f"{process}/root{os.path.dirname(link(process / 'exe'))}"  # noqa: PTH120 - a path as the process sees it

@@ -1,4 +1,4 @@
-"""A server's memory as it will be: what it needs at least, what of that it has, and what is left for the rest."""
+"""Forecast of a server's memory: its minimum need, how much of that it holds, and what is left for the rest."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _NEED = (
     "need_compute_bytes", "need_left_out",
 )  # fmt: skip
 _ROOM = ("memory_left_bytes", "memory_left_where", "swap_left_bytes", "brake_left_bytes", "brake_left_where")
-#: Where a GPU may hold pinned pages of the host that no account of the process shows, what it took is what the machine lost
-#: since its start; that must have been seen from the start on. Seconds.
+#: A GPU may pin host pages that no account of the process shows; what it took is then the memory the machine lost since the
+#: server's start, which must have been observed from the start. Seconds.
 _FROM_THE_START = 10.0
 
 
 @dataclass(slots=True)
 class Outlook:
-    """Kept for one process. `unfinished`: less is taken than will be, so the load goes on."""
+    """Kept per process. `unfinished`: it holds less than it needs, so the load continues."""
 
     need: Need | Unknown | None = None
     lock_limit: int | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
     unfinished: bool = True
     _gpu: bool = False
-    #: room and own memory together when it was first seen
+    #: headroom plus own memory when first seen
     _first: int | None = field(default=None)
 
     def requirement(self, roots: Roots, server: ServerProcess) -> dict[str, Value | Unknown]:
-        """Signals ``server.need_*`` and ``server.lock_limit_bytes``; read once, for neither changes."""
+        """Signals ``server.need_*`` and ``server.lock_limit_bytes``; read once, because neither changes."""
         if self.need is not None:
             return {}
         unreadable = "" if server.values.get("server.argv_readable") is True else "its environment cannot be read"
@@ -61,7 +61,7 @@ class Outlook:
         return room(roots, server.member)
 
     def held(self, found: Room | Unknown, values: dict[str, Value | Unknown], age: float) -> dict[str, Value | Unknown]:
-        """Signals of what is left, and ``server.firm_bytes``: what the process holds that cannot be dropped."""
+        """Signals of the headroom, and ``server.firm_bytes``: the process's unreclaimable memory."""
         unreclaimable = unreclaimable_bytes(values)
         signals: dict[str, Value | Unknown] = {"server.firm_bytes": unreclaimable}
         if isinstance(found, Unknown):
@@ -90,7 +90,7 @@ class Outlook:
 
 
 def unreclaimable_bytes(values: dict[str, Value | Unknown]) -> int | Unknown:
-    """Anonymous, shared and locked memory, and what of it is swapped out."""
+    """Anonymous, shared and locked memory, including what of it is swapped out."""
     names = ("rss_anon_bytes", "rss_shmem_bytes", "locked_bytes", "rss_file_bytes", "swap_bytes")
     numbers = []
     for name in names:
@@ -99,5 +99,5 @@ def unreclaimable_bytes(values: dict[str, Value | Unknown]) -> int | Unknown:
             return value
         numbers.append(int(value))
     anon, shmem, locked, file, swapped = numbers
-    # locked memory is the mapped file where the weights are mapped, and part of the anonymous memory where they are not
+    # locked memory is the mapped file if the weights are mapped, and part of the anonymous memory if not
     return anon + shmem + min(locked, file) + swapped

@@ -1,4 +1,4 @@
-"""What the llama-servers that run have of GPUs; a source of its own, for these reads go through the driver and hang with it."""
+"""GPU usage of the running llama-servers; a separate source, because these reads go through the driver and hang with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _State:
 
 
 class ServerGpus:
-    """Polled; reads nodes, memory and libraries of the processes that `servers` gives, each at its own pace."""
+    """Polled; reads nodes, memory and libraries of the processes in `servers`, each at its own interval."""
 
     name = "process_gpu"
     interval = 1.0
@@ -48,12 +48,12 @@ class ServerGpus:
         self._states: dict[int, _State] = {}
 
     def bytes_of(self, pid: int) -> int:
-        """GPU memory of a process as last read, host memory that the GPU maps included; 0 when it is not known. Any thread."""
+        """GPU memory of a process as last read, including host memory mapped by the GPU; 0 when unknown. Any thread."""
         state = self._states.get(pid)
         return state.bytes if state is not None else 0
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Samples of the servers for which something is due."""
+        """Samples of the servers that are due."""
         servers = self._servers()
         for pid in self._states.keys() - {server.pid for server in servers}:
             del self._states[pid]
@@ -78,7 +78,7 @@ class ServerGpus:
             return {}
         stat = read_stat(self._roots, server.pid)
         if isinstance(stat, Unknown) or stat.start_ticks != server.ticks:
-            # gone; discovery says so
+            # gone; discovery reports it
             return {}
         state.last.update(dict.fromkeys(due, at))
         values: dict[str, Value | Unknown] = {}
@@ -105,7 +105,7 @@ class ServerGpus:
         return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
 
     def _fullest(self, cards: Value | Unknown) -> dict[str, Value | Unknown]:
-        """Video memory of the GPU with the least left, of those that the process holds memory on."""
+        """Video memory of the fullest GPU among those the process holds memory on."""
         if isinstance(cards, Unknown):
             return dict.fromkeys(_CARD, cards)
         found: list[tuple[int, int]] = []

@@ -1,7 +1,7 @@
-"""How much more memory a process can take that the kernel cannot drop, before somebody is killed for it.
+"""Headroom: how much more unreclaimable memory a process can take before the OOM killer acts.
 
-The machine leaves MemAvailable, each control group above the process its limit less what in it cannot be dropped; the least
-counts. Page cache is no obstacle, on either side: Documentation/filesystems/proc.rst (MemAvailable), admin-guide/cgroup-v2.rst.
+The machine leaves MemAvailable; each control group above the process leaves its limit less its unreclaimable memory. The
+smallest counts. Page cache is reclaimable in both: Documentation/filesystems/proc.rst (MemAvailable), admin-guide/cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from sentinel.model.entity import Unknown
 from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.processes.cgroup import Membership, groups, path_of, read_limit
 
-#: lines of memory.stat that count what the kernel drops first; on v1 those of the whole subtree begin with total_
+#: lines of memory.stat that count what the kernel reclaims first; on v1 those of the whole subtree begin with total_
 _DROPPABLE = frozenset({"inactive_file", "active_file", "slab_reclaimable"})
 _DROPPABLE_V1 = frozenset({"total_inactive_file", "total_active_file"})
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes. `where` is the control group whose limit comes first, empty for the machine. Swap is beside that.
+    """Bytes. `where` is the control group with the tightest limit, empty for the machine. Swap is counted separately.
 
-    `memory_high_bytes` is what is left below memory.high, where the kernel slows the group down instead of killing; -1 for none.
+    `memory_high_bytes` is what is left below memory.high, where the kernel throttles the group instead of killing; -1 for none.
     """
 
     left_bytes: int
@@ -30,13 +30,13 @@ class Room:
     swap_bytes: int
     memory_high_bytes: int = -1
     memory_high_where: str = ""
-    #: what the machine alone leaves, and what each control group with a limit does, the process's own first
+    #: headroom of the machine, and of each control group with a limit, the process's own first
     host_bytes: int = field(default=0, compare=False)
     group_bytes: tuple[tuple[str, int], ...] = field(default=(), compare=False)
 
 
 def room(roots: Roots, member: Membership) -> Room | Unknown:
-    """Read it now; Unknown when one of the limits that count cannot be read."""
+    """Read it now; Unknown when one of the relevant limits cannot be read."""
     host = _host(roots)
     if isinstance(host, Unknown):
         return host
@@ -44,7 +44,7 @@ def room(roots: Roots, member: Membership) -> Room | Unknown:
     where, memory_high, memory_high_where = "", -1, ""
     found = groups(roots, member)
     if isinstance(found, Unknown):
-        # no control groups on this machine: nothing else can be in the way
+        # no control groups on this machine: nothing else limits it
         return Room(left, where, swap, host_bytes=left)
     base, upward = found
     below: list[tuple[str, int]] = []
@@ -89,7 +89,7 @@ def _host(roots: Roots) -> tuple[int, int] | Unknown:
 
 
 def _firmly_used(group: Path, *, unified: bool) -> int | Unknown:
-    """What is charged to the group, less what the kernel can drop."""
+    """Memory charged to the group, less what the kernel can reclaim."""
     used = read_number(group / ("memory.current" if unified else "memory.usage_in_bytes"))
     if isinstance(used, Unknown):
         return used
@@ -107,7 +107,7 @@ def _firmly_used(group: Path, *, unified: bool) -> int | Unknown:
 
 
 def _swap_left(group: Path, *, unified: bool, otherwise: int) -> int:
-    """Swap that the group may still take. Where the kernel does not count it by group, the machine's is open to it."""
+    """Swap that the group may still take. If the kernel does not count it per group, the machine's applies."""
     limit = read_limit(group / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes"))
     used = read_number(group / ("memory.swap.current" if unified else "memory.memsw.usage_in_bytes"))
     if isinstance(limit, Unknown) or isinstance(used, Unknown) or limit < 0:

@@ -1,4 +1,4 @@
-"""Is this process a llama-server? By its program file, its names and the libraries it maps."""
+"""Detects llama-server processes: by program file, names and mapped libraries."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sentinel.sources.fs import Roots, link, read_bytes
 
 #: llama-server, llama-server-vulkan, llama-cpp-server, llama_cpp_server, llama-avx2-server
 _NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*server(?:[-_.][\w.-]+)?\Z")
-#: what the kernel keeps of a longer name (comm(5): 15 characters)
+#: the kernel's truncated form of a longer name (comm(5): 15 characters)
 _CUT_NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*serve?r?")
 _NOT_A_SERVER = re.compile(r"rpc|bench|client|test")
-#: Programs that run scripts: a wrapper named llama-server is not the server it is about to start.
+#: Interpreters: a wrapper named llama-server is not the server it is about to start.
 _INTERPRETER = re.compile(r"(?:python|pypy|perl|ruby|node|bun|deno|bash|dash|zsh|fish|sh|busybox|env|lua|tini|sudo)[\d.]*\Z")
-#: Flags that no other program on top of libllama has.
+#: Flags that no other program built on libllama has.
 _SERVER_FLAGS = frozenset(
     {b"--port", b"--host", b"-np", b"--parallel", b"--metrics", b"--slots", b"--models-dir", b"--embedding", b"--alias"}
 )
 
 
 class Kind(Enum):
-    """The answer for one process. MAYBE: a wrapper by that name, or something that could not be read; look again."""
+    """The answer for one process. MAYBE: a wrapper by that name, or something unreadable; check again later."""
 
     SERVER = "server"
     MAYBE = "maybe"
@@ -30,7 +30,7 @@ class Kind(Enum):
 
 
 def classify(roots: Roots, pid: int, comm: str) -> Kind:
-    """Judge one process by the program it runs. `comm` is its kernel name, which a process may set as it likes."""
+    """Classify one process by the program it runs. `comm` is its kernel name, which a process may set freely."""
     process = roots.proc / str(pid)
     named = is_server_name(comm)
     try:
@@ -39,7 +39,7 @@ def classify(roots: Roots, pid: int, comm: str) -> Kind:
         # a kernel thread, a zombie, or gone
         return Kind.OTHER
     except OSError:
-        # another user's process: the names are all there is
+        # another user's process: only the names are readable
         return Kind.SERVER if named or _first_word_is_server(roots, pid) else Kind.OTHER
     program = os.path.basename(exe)  # noqa: PTH119 - called for each new process; Path would be ten times the work
     if _INTERPRETER.match(program):
@@ -61,7 +61,7 @@ def classify(roots: Roots, pid: int, comm: str) -> Kind:
 
 
 def is_server_name(name: str) -> bool:
-    """True for llama-server by any of its names, whole or cut to 15 characters."""
+    """True for llama-server by any of its names, whole or truncated to 15 characters."""
     match = _CUT_NAME.match(name) if len(name) == 15 else _NAME.match(name)
     return match is not None and _NOT_A_SERVER.search(name) is None
 

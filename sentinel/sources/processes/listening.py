@@ -1,4 +1,4 @@
-"""Where a process really listens, by the kernel's account: a port that nobody asked for changes from build to build."""
+"""Where a process really listens, by the kernel's account: the default port changes from build to build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_TABLE = 8 << 20
 
 
 def ports(roots: Roots, pid: int) -> frozenset[int] | None:
-    """TCP ports that the process itself listens on; None where its files cannot be read, as another user's."""
+    """TCP ports that the process itself listens on; None if its files cannot be read, as for another user's process."""
     process = Path(f"{roots.proc}/{pid}")
     try:
         sockets = set(_sockets(process))
@@ -25,13 +25,13 @@ def ports(roots: Roots, pid: int) -> frozenset[int] | None:
 
 
 def only_port(roots: Roots, pid: int) -> int | None:
-    """The one port that it listens on; None where there is none yet, where there are several, or where that cannot be read."""
+    """The one port that it listens on; None if there is none yet, several, or they cannot be read."""
     found = ports(roots, pid) or ()
     return next(iter(found)) if len(found) == 1 else None
 
 
 def shares_network(roots: Roots, pid: int) -> bool:
-    """An address of the process is the same one here: it is in no network namespace of its own, or that cannot be read."""
+    """Whether an address of the process means the same here: it shares our network namespace, or that cannot be read."""
     try:
         return link(f"{roots.proc}/{pid}/ns/net") == link(f"{roots.proc}/self/ns/net")
     except OSError:
@@ -39,7 +39,7 @@ def shares_network(roots: Roots, pid: int) -> bool:
 
 
 def _sockets(process: Path) -> list[str]:
-    """Inodes of the open sockets. One that is closed in between is none."""
+    """Inodes of the open sockets. A descriptor closed in between is skipped."""
     found = []
     with os.scandir(process / "fd") as entries:
         for entry in entries:

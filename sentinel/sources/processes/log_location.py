@@ -1,6 +1,6 @@
-"""Where the log of a llama-server goes: ``--log-file``, else what its standard error (then output) points to.
+"""Where a llama-server logs to: ``--log-file``, else the target of its standard error (then output).
 
-llama-server writes everything it logs to stderr except level NONE (common/log.cpp), and to ``--log-file`` besides.
+llama-server logs everything except level NONE to stderr (common/log.cpp), and to ``--log-file`` as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, file_identity, link, unread
 from sentinel.sources.processes.cgroup import Membership
 
-#: what makes any log readable
+#: the remedy that makes any log readable
 CURE = "start llama-server with --log-file FILE, or as a systemd service"
 
 
@@ -26,7 +26,7 @@ class LogSource:
     """A log to read, or why there is none.
 
     `kind` ``file``: follow `path` (as sentinel can open it; it may hold surrogate escapes). ``journal``: follow the entries
-    that have every field of `match`. ``none``: `why` says what stands in the way, `remedy` what to do about it.
+    that have every field of `match`. ``none``: `why` is the obstacle, `remedy` the fix.
     """
 
     kind: Literal["file", "journal", "none"]
@@ -39,8 +39,8 @@ class LogSource:
     remedy: str = ""
 
     def signals(self) -> dict[str, Value]:
-        """``server.log_readable``: a file is known, and whether it opens shows when it is. A journal says nothing yet: only the
-        entries that come out of it prove that this server's log goes there and may be read.
+        """``server.log_readable``: true for a known file; whether it opens is seen later. Absent for a journal: only
+        the entries that arrive prove that this server logs there and that they may be read.
         """
         where = self.where if self.kind != "none" else f"{self.where}: {self.why}" + (f": {self.remedy}" if self.remedy else "")
         values: dict[str, Value] = {"server.log_where": clean(where)}
@@ -50,7 +50,7 @@ class LogSource:
 
 
 def inside(roots: Roots, pid: int, path: str) -> str:
-    """A path of the process as sentinel can open it: through /proc/PID/root where its mounts differ from ours."""
+    """A path of the process as sentinel can open it: through /proc/PID/root if its mounts differ from ours."""
     process = roots.proc / str(pid)
     through = f"{process}/root{path}"
     try:
@@ -63,13 +63,13 @@ def inside(roots: Roots, pid: int, path: str) -> str:
 
 
 def absolute(roots: Roots, pid: int, path: str) -> str:
-    """A path as the process means it: relative ones start at its working folder."""
+    """A path as the process resolves it: relative ones start at its working folder."""
     if path.startswith("/"):
         return path
     try:
         cwd = link(roots.proc / str(pid) / "cwd")
     except OSError:
-        # seen by the file's absence, which is then reported with this path
+        # the file will be missing, and is then reported with this path
         cwd = "/"
     return os.path.normpath(f"{cwd}/{path}")
 
@@ -77,7 +77,7 @@ def absolute(roots: Roots, pid: int, path: str) -> str:
 def find_log(
     roots: Roots, pid: int, requested: Requested, env: Mapping[str, str], member: Membership, *, in_router: bool = False
 ) -> LogSource:
-    """Decide where to read the log of process `pid`. Never raises: what cannot be seen is said in ``why``."""
+    """Find the log of process `pid`. Never raises: obstacles are reported in ``why``."""
     asked = requested.text("log_file")
     if asked:
         return LogSource("file", f"--log-file {asked}", inside(roots, pid, absolute(roots, pid, asked)))
@@ -118,7 +118,7 @@ def _unreadable(name: str, unknown: Unknown) -> LogSource:
 
 
 def _is_file(path: str, identity: tuple[int, int]) -> bool:
-    """A deleted file, and one of another mount namespace, is reached through the descriptor alone."""
+    """False for a deleted file and for one in another mount namespace: they are reachable through the descriptor only."""
     try:
         return file_identity(path) == identity
     except OSError:
@@ -126,7 +126,7 @@ def _is_file(path: str, identity: tuple[int, int]) -> bool:
 
 
 def _socket(target: str, name: str, pid: int, env: Mapping[str, str], member: Membership) -> LogSource:
-    """systemd gives a service a socket to journald and says its device:inode in $JOURNAL_STREAM (systemd.exec(5))."""
+    """systemd connects a service to journald by a socket and exports its device:inode as $JOURNAL_STREAM (systemd.exec(5))."""
     inode = target.removeprefix("socket:[").removesuffix("]")
     to_journal = env.get("JOURNAL_STREAM", "").endswith(f":{inode}")
     if member.unit:
@@ -142,7 +142,7 @@ def _container_log(roots: Roots, name: str, member: Membership) -> LogSource:
         return LogSource("none", f"{name}, a pipe", why="a pipe can be read by its other end alone", remedy=CURE)
     short = member.container[:12]
     if member.is_podman:
-        # conmon writes to journald by default and says the container's id (podman-run(1), --log-driver)
+        # conmon writes to journald by default, with the container's id (podman-run(1), --log-driver)
         match = (("CONTAINER_ID_FULL", member.container),)
         return LogSource("journal", f"journal of container {short}", match=match)
     path: Path = roots.docker / member.container / f"{member.container}-json.log"

@@ -21,7 +21,7 @@ _MEMORY = {
 }
 
 
-#: Folders of the programs that bring a llama-server along and make its command line themselves.
+#: Folders of programs that bundle a llama-server and build its command line themselves.
 _FRONT_ENDS = ("ollama", "lemonade", "jan")
 
 
@@ -43,7 +43,7 @@ def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
         text = read_bytes(path, 4096)
     except OSError as error:
         return unread(path, error)
-    # the name stands in parentheses and may hold parentheses and blanks itself
+    # the name is in parentheses and may itself contain parentheses and spaces
     fields = text[text.rfind(b")") + 2 :].split()
     try:
         return Stat(
@@ -87,7 +87,7 @@ def credentials(text: str) -> tuple[int, frozenset[int]]:
 
 
 def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
-    """What does not change while the process lives: user, groups, program, limit of locked memory."""
+    """What does not change during the process's lifetime: user, groups, program, RLIMIT_MEMLOCK."""
     process = roots.proc / str(pid)
     values: dict[str, Value | Unknown] = {}
     try:
@@ -137,6 +137,6 @@ def _group_name(group: int) -> str:
 
 
 def _started_by(program: str) -> str | None:
-    """The front end that brings this program along and starts it; None for one that a person or a unit starts."""
+    """The front end that bundles and starts this program; None for one started by a person or a unit."""
     folders = program.lower().split("/")[:-1]
     return next((name for name in _FRONT_ENDS if name in folders), None)

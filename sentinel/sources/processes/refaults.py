@@ -1,13 +1,13 @@
-"""How fast pages of files that were dropped are read again: the measure of a model that does not fit in the page cache.
+"""Refault rate: how fast evicted file pages are read again. It measures a model that does not fit in the page cache.
 
-Major faults are no measure of it: readahead turns hundreds of thousands of dropped pages a second into a dozen faults (measured
-with a mapped model of 540 MB in a group of 250 MB). The kernel counts each page that comes back after it was pushed out
-(mm/workingset.c); pages that are read for the first time do not count.
+Major faults do not measure it: readahead turns hundreds of thousands of evicted pages a second into a dozen faults (measured
+with a mapped model of 540 MB in a group of 250 MB). The kernel counts each evicted page that is read back
+(mm/workingset.c); first reads do not count.
 
-It counts them for a control group, not for a process. Where others are in the group (a session, a container with helpers, the
-whole machine), a process reads no more of them again than it reads from disks at all: /proc/PID/io, which has the readahead of
-mapped files too (measured: 553,482 pages of read_bytes while 553,472 came back). What is not accounted there (FUSE)
-counts as nothing.
+It counts per control group, not per process. If others are in the group (a session, a container with helpers, the whole
+machine), the process's disk reads are the upper bound of its refaults: /proc/PID/io, which includes the readahead of mapped
+files (measured: 553,482 pages of read_bytes for 553,472 refaults). Reads that are not accounted there (FUSE)
+count as nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.sources.fs import Roots, read_text, unread
 from sentinel.sources.processes.cgroup import Membership, groups
 
-#: one counter since Linux 5.9 for files, before that one for all; v1 counts the subtree under total_
+#: since Linux 5.9 a counter for files, before that one for all pages; v1 counts the subtree under total_
 _KEYS = ("workingset_refault_file", "workingset_refault")
 
 
 class Refaults:
-    """Kept for one process; a rate needs two looks."""
+    """Kept per process; a rate needs two readings."""
 
     def __init__(self) -> None:
         self._last: tuple[float, int, int | Unknown] | None = None
 
     def look(self, roots: Roots, member: Membership, pid: int, at: float) -> dict[str, Value | Unknown]:
-        """Signal ``server.reread_bytes_per_s`` of a process; nothing at the first look."""
+        """Signal ``server.reread_bytes_per_s`` of a process; nothing at the first reading."""
         pages, own = refaults(roots, member), disk_reads(roots, pid)
         if isinstance(pages, Unknown):
             self._last = None
@@ -48,7 +48,7 @@ class Refaults:
 
 
 def disk_reads(roots: Roots, pid: int) -> int | Unknown:
-    """Bytes that a process had read from disks (proc(5), io)."""
+    """Bytes that a process has read from disks (proc(5), io)."""
     path = roots.proc / str(pid) / "io"
     try:
         lines = read_text(path).splitlines()
@@ -59,14 +59,14 @@ def disk_reads(roots: Roots, pid: int) -> int | Unknown:
 
 
 def _counted(roots: Roots, member: Membership) -> Path | None:
-    """The folder of the group whose pages are counted; None where groups do not count memory, so that the machine does."""
+    """The group whose pages are counted; None if groups do not count memory, so that the machine's counter is used."""
     found = groups(roots, member)
-    # A group for which the controller is not on has no such file.
+    # Without the memory controller a group has no such file.
     return None if isinstance(found, Unknown) or not (found[1][0] / "memory.stat").exists() else found[1][0]
 
 
 def _alone(roots: Roots, member: Membership, pid: int) -> bool:
-    """Nobody else is in the group or below it."""
+    """No other process is in the group or below it."""
     group = _counted(roots, member)
     if group is None:
         return False
@@ -78,7 +78,7 @@ def _alone(roots: Roots, member: Membership, pid: int) -> bool:
 
 
 def refaults(roots: Roots, member: Membership) -> int | Unknown:
-    """Pages of files that came back, in the process's own group, or on the machine where groups do not count memory."""
+    """Refaulted file pages, in the process's own group, or on the machine if groups do not count memory."""
     group = _counted(roots, member)
     path = roots.proc / "vmstat" if group is None else group / "memory.stat"
     prefix = "" if group is None or member.unified else "total_"

@@ -1,4 +1,4 @@
-"""What a server's flags and its model's header say about the memory it will need, brought to the arithmetic of `memory/`."""
+"""Derives the memory a server will need from its flags and its model's header, for the arithmetic in `memory/`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NODES = ("kfd", "dxg", "nvidia[0-9]*", "nvidiactl", "dri/renderD*", "accel/acce
 def needed(
     roots: Roots, requested: Requested, model: GgufHeader | None, lock_limit: int | Unknown, unreadable: str
 ) -> Need | Unknown:
-    """The lower bound of what cannot be dropped once the model is loaded.
+    """The lower bound of unreclaimable memory once the model is loaded.
 
-    `lock_limit` is in bytes, -1 for none; `unreadable` says why the environment is not known, and is empty when it is.
+    `lock_limit` is in bytes, -1 for none; `unreadable` says why the environment is unknown, and is empty when it is known.
     """
     if unreadable:
         return Unknown(unreadable)
@@ -44,7 +44,7 @@ def needed(
 
 
 def _load_modes(requested: Requested, settings: Settings) -> tuple[str, ...]:
-    """What the flags may come to: --mlock alone maps in some builds and copies in others."""
+    """The load modes the flags may mean: --mlock alone maps in some builds and copies in others."""
     asked = requested.settings.get("mlock")
     if asked is None or not requested.flag("mlock") or asked == requested.settings.get("load_mode"):
         return (settings.load_mode,)
@@ -52,14 +52,14 @@ def _load_modes(requested: Requested, settings: Settings) -> tuple[str, ...]:
 
 
 def has_gpu_nodes(roots: Roots) -> bool:
-    """A device file through which a GPU could be used, whoever may open it."""
+    """A device file exists through which a GPU could be used, whoever may open it."""
     return any(next(iter(roots.dev.glob(pattern)), None) is not None for pattern in _NODES)
 
 
 def vram_total(roots: Roots) -> int | None:
-    """Video memory of all GPUs in bytes; None unless every GPU that could be used tells.
+    """Video memory of all GPUs in bytes; None unless every usable GPU reports it.
 
-    Graphics of the processor take the host's memory beside their carve-out: what they cannot take is not known.
+    Integrated GPUs use host memory beyond their carve-out: their limit is unknown.
     """
     total = told = 0
     for path in (roots.sys / "class/drm").glob("card*/device/mem_info_vram_total"):
@@ -76,12 +76,12 @@ def vram_total(roots: Roots) -> int | None:
 
 
 def lock_limit(roots: Roots, pid: int, memlock_limit: int | Unknown) -> int | Unknown:
-    """Bytes that the process may lock, -1 for any number. CAP_IPC_LOCK lifts the limit, unless a user namespace gave it."""
+    """Bytes that the process may lock, -1 for any number. CAP_IPC_LOCK lifts the limit, unless a user namespace granted it."""
     return -1 if _may_lock_all(roots, pid) else memlock_limit
 
 
 def _may_lock_all(roots: Roots, pid: int) -> bool:
-    """Capabilities inside a user namespace do not count here (mm/mlock.c asks capable(), kernel/capability.c)."""
+    """Capabilities inside a user namespace do not count here (mm/mlock.c calls capable(), kernel/capability.c)."""
     try:
         status = read_text(roots.proc / str(pid) / "status", 1 << 16)
         own_users = read_text(roots.proc / str(pid) / "uid_map", 4096).split()

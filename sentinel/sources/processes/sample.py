@@ -1,4 +1,4 @@
-"""What the llama-servers that run are doing: state, CPU, memory, limits above them. What they have of GPUs: process_gpu.py."""
+"""State, CPU, memory and memory limits of the running llama-servers. Their GPU usage: gpu_sample.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sentinel.sources.processes.forecast import Outlook
 from sentinel.sources.processes.procfs import Stat, memory_signals, read_stat
 from sentinel.sources.processes.refaults import Refaults
 
-#: A server is young while it may still load its model: everything is then read often, for the load can be over in seconds.
+#: A server is young while it may still load its model: everything is then read often, because a load can take seconds.
 _YOUNG_SECONDS = 120.0
 
 
@@ -27,19 +27,19 @@ class Cadence:
     old: float
 
     def due(self, last: float | None, at: float, age: float) -> bool:
-        # half a tick of slack: timers come a little early as well as late
+        # half a tick of slack: timers fire a little early as well as late
         return last is None or at - last >= (self.young if age < _YOUNG_SECONDS else self.old) - 0.25
 
 
 _CHEAP = Cadence(2.0, 5.0)
 _GROUP = Cadence(5.0, 15.0)
-#: what is left of memory, while the load is known to go on, and otherwise
+#: remaining memory: while the load is known to continue, and otherwise
 _ROOM_LOADING, _ROOM = Cadence(1.0, 2.0), Cadence(2.0, 15.0)
 
 
 @dataclass(slots=True)
 class _State:
-    """What was read of one process, and when; CPU is a difference of two readings."""
+    """The last readings of one process, and their times; CPU is the difference of two readings."""
 
     ticks: int
     last: dict[str, float] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class _State:
 
 
 class ServerSampler:
-    """Polled; reads the processes that `servers` gives, each kind of file at its own pace. smaps is never read."""
+    """Polled; reads the processes in `servers`, each kind of file at its own interval. smaps is never read."""
 
     name = "process_sample"
     interval = 1.0
@@ -69,7 +69,7 @@ class ServerSampler:
         self._tick = float(os.sysconf("SC_CLK_TCK"))
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Samples of the servers for which something is due. 0.1 % of a core for one server at rest."""
+        """Samples of the servers that are due. 0.1 % of a core for one idle server."""
         servers = self._servers()
         for pid in self._states.keys() - {server.pid for server in servers}:
             del self._states[pid]
@@ -92,7 +92,7 @@ class ServerSampler:
             return {}
         stat = read_stat(self._roots, server.pid)
         if isinstance(stat, Unknown) or stat.start_ticks != server.ticks:
-            # gone; discovery says so
+            # gone; discovery reports it
             return {}
         state.last.update(dict.fromkeys(due, at))
         values = state.outlook.requirement(self._roots, server)
@@ -123,10 +123,10 @@ class ServerSampler:
         return values
 
     def _load_share(self, server: ServerProcess, state: _State, values: dict[str, Value | Unknown]) -> float | Unknown:
-        """The highest share of the model file seen in memory in this run of the process: a lower bound of the load.
+        """The highest share of the model file seen in memory in this run of the process: a lower bound of the load progress.
 
         Mapped file pages and copies (host or GPU) are not added up: a mapped model that goes to a GPU is read through its
-        pages first, and would count twice while it loads; and the pages may be dropped again afterwards.
+        pages first, and would count twice while it loads; and the pages may be evicted again afterwards.
         """
         if server.model is None:
             return Unknown("the size of the model is not known: its file cannot be read, or it was fetched by name")
