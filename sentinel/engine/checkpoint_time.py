@@ -1,7 +1,7 @@
-"""A checkpoint carried over to another calendar, or over a time in which nobody looked. Pure, on the plain data of a checkpoint.
+"""Shifts a checkpoint's times after the wall clock was set, or after a pause in observation. Pure, on a checkpoint's plain data.
 
-Between two runs the wall clock may have been set: without this an alert's hold would begin in the future and last for a day,
-and a silence of an hour would be over, or last until tomorrow.
+The wall clock may have been set between two runs: without this an alert's hold would begin in the future and last for a day,
+and a silence of an hour would be over at once, or last until tomorrow.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 
 from sentinel.engine.facts.catalogue import CATALOGUE
 
-#: A pause of at most this long changes nothing: facts are believed longer. Seconds.
+#: A pause of at most this long changes nothing: the max age of facts is longer. Seconds.
 SHORT = 10.0
-#: The clock of a boot and the wall clock are read one after the other, and NTP moves them apart by that much. Seconds.
+#: The boot clock and the wall clock are read one after the other, and NTP moves them apart by that much. Seconds.
 _SAME = 2.0
 
 _LIFE = ("since", "matched_at", "clear_since", "spent_at")
 
 
 def set_by(saved: Mapping[str, Any], now: float, since_boot: float, boot_id: str) -> float:
-    """Seconds by which the wall clock was set between the checkpoint and `now`; positive: ahead.
+    """Seconds by which the wall clock was set between the checkpoint and `now`; positive: forward.
 
-    In the same boot the clock of the boot tells. After another boot only a time that has gone back is known for certain.
+    Within one boot the boot clock shows it. After a reboot only a clock that went back is certain.
     """
     if boot_id and saved["boot_id"] == boot_id:
         ahead = now - float(saved["at"]) - (since_boot - float(saved["since_boot"]))
@@ -31,7 +31,7 @@ def set_by(saved: Mapping[str, Any], now: float, since_boot: float, boot_id: str
 
 
 def rebase(engine: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What `Engine.dump` gave, with every time moved by so many seconds."""
+    """What `Engine.dump` returned, with every time shifted by so many seconds."""
     return {
         **engine,
         "facts": [
@@ -63,12 +63,12 @@ def _alert(row: Mapping[str, Any], seconds: float) -> dict[str, Any]:
 
 
 def rebase_silences(silences: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What `Silences.dump` gave: a silence of two hours lasts two hours, whatever the clock is set to."""
+    """What `Silences.dump` returned, shifted: a silence of two hours lasts two hours, whatever the clock is set to."""
     return {**silences, "silences": [_moved(row, ("at", "until"), seconds) for row in silences["silences"]]}
 
 
 def postpone(engine: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The same, where nobody looked for so many seconds: what has to be so for a while has to be seen to be so."""
+    """The same after a pause of so many seconds: a hold time counts only the time that was observed."""
     rows = []
     for row in engine["alerts"]:
         life = row["life"]

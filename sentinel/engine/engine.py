@@ -31,15 +31,15 @@ from sentinel.model.alert import Reason, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
-#: Every rule is looked at again this often although nothing it reads changed, for facts that grew too old. Seconds.
+#: Every rule is evaluated again this often even if nothing it reads changed, because facts expire. Seconds.
 _SWEEP = 10.0
-#: A server that ended is shown this long. Seconds; longer than any restart, shorter than a day of experiments.
+#: A server that ended is shown for this long. Seconds; longer than any restart, shorter than a day of experiments.
 _RETIRE = 3600.0
 
 
 @dataclass(slots=True)
 class Cost:
-    """How often a rule was judged, and for how long in all."""
+    """How often a rule was evaluated, and the total time it took."""
 
     times: int = 0
     seconds: float = 0.0
@@ -49,24 +49,24 @@ class Engine:
     """Feed it readings in the order in which they were taken."""
 
     def __init__(self, ruleset: RuleSet, stopwatch: Callable[[], float] | None = None) -> None:
-        """`stopwatch` gives seconds from any beginning, for `costs`; what is told never depends on it."""
+        """`stopwatch` returns seconds from any origin, for `costs`; transitions never depend on it."""
         self.ruleset = ruleset
         self.state = EngineState(ruleset.events)
         self.book = Book()
         self.inhibition = Inhibition(self.book, self.state)
-        #: not part of `dump`: what people do not want to be told is no part of what happened
+        #: not part of `dump`: silences are the operator's wish, not an observation
         self.silences = Silences()
         #: not part of `dump` either: what was learned of a configuration outlives the state of this machine's servers
         self.baselines = Baselines(self.state)
-        #: rules that raised, with the reason; the others go on
+        #: rules that raised, with the reason; the others continue
         self.unhealthy: dict[str, str] = {}
         self.lines_read = 0
-        #: starts of servers that a log told of as they happened: their processes may not be known yet
+        #: server starts that a log reported as they happened: their processes may not be known yet
         self.starts_heard = 0
         self.events_seen = 0
-        #: what judging each rule took since the start, where there is a stopwatch
+        #: evaluation cost of each rule since the start, if there is a stopwatch
         self.costs: dict[str, Cost] = {}
-        #: what is to be judged
+        #: what to evaluate
         self.worklist = Worklist(ruleset, self.state, self.book, self.inhibition)
         self._stopwatch = stopwatch
         self._pipeline = Pipeline(self.state, self.inhibition, self.silences, self.worklist)
@@ -95,9 +95,9 @@ class Engine:
         self._joins = any(event.name in ruleset.by_event for event in DERIVED)
 
     def use(self, ruleset: RuleSet, at: float) -> list[Transition]:
-        """Change the rules. Alerts keep state and timers, those of changed rules too, and are judged by the new ones at once.
+        """Replace the rules. Alerts keep state and timers, also those of changed rules, and are evaluated at once.
 
-        What ends: alerts of a rule that is gone, or that has another scope now; and those for which the old rule matches at this
+        These alerts end: those of a rule that is gone or has another scope now, and those for which the old rule matches at this
         moment and the new one does not: that is what the change was made for.
         """
         old = self.ruleset
@@ -131,14 +131,14 @@ class Engine:
             return None
 
     def silence(self, silence: Silence, at: float) -> list[Transition]:
-        """Look again at what a silence, which `silences` holds by now or no more, covers. What it hid and still fires is told."""
+        """Re-evaluate what a silence covers after it was added or removed. Alerts that it hid and that still fire notify."""
         for record in self.book.open():
             if silence.rule in ("", record.rule) and silence.name in ("", record.entity.name):
                 self.worklist.mark(record.rule, record.entity)
         return self.evaluate_dirty(at)
 
     def step(self, reading: Reading, claimed: Callable[[Match], None] | None = None) -> list[Transition]:
-        """Take in one reading and return what changed. `claimed` gets each line that a pattern claims, for a recording."""
+        """Take one reading and return what changed. `claimed` gets each line that a pattern claims, for a recording."""
         at = reading.at
         self.worklist.run_timers(at)
         out = self.evaluate_dirty(at)
@@ -186,13 +186,13 @@ class Engine:
             definition = match.event
             entity = self._attribution.of_child(reading.entity, match.port)
             if entity is not reading.entity and (entity, reading.kind) not in self.state.heard:
-                # A router prints its children's lines: their logs are read with its own.
+                # A router prints its children's lines: their logs come with its own.
                 self.state.heard.add((entity, reading.kind))
                 self.worklist.mark_entity(entity)
             happened = self._stamps.time_of(reading, match)
             if definition.starts_run:
                 self.starts_heard += not reading.backlog
-                # What the run before came to is judged before it is forgotten; within a run the end of the batch is soon enough.
+                # Evaluate the previous run before its facts are dropped; within a run the end of the batch is soon enough.
                 out += self.evaluate_dirty(max(reading.at, happened))
                 self._updater.run_started(entity, happened, reading.at)
                 self._requests.renewed(entity)
@@ -205,7 +205,7 @@ class Engine:
                 completed = self._requests.line(definition.name, match.fields, entity, happened)
             asked = definition.name in by_event or reading.kind == "kernel"
             if not asked:
-                # No rule asks whether it happened: what it taught is in the facts, and a busy server prints thousands.
+                # No rule asks whether it happened: its facts are stored already, and a busy server prints thousands.
                 self.events_seen += 1
                 if not completed:
                     continue
@@ -234,7 +234,7 @@ class Engine:
                     self._event(ended)
         self._attribution.note(event)
         if event.name not in self.ruleset.by_event and event.name != INCIDENT.name:
-            # A card's story is told by its last event, whoever reads it.
+            # The last event of a GPU holds its whole incident, whoever reads it.
             return
         attributed = self._attribution.attribute(event)
         self.state.log.add(attributed)
@@ -242,7 +242,7 @@ class Engine:
             self.worklist.mark(rule_id, attributed.entity)
 
     def _doubt(self, server: Entity, at: float, began: float | None) -> None:
-        """A server was seen alive: a kill that was told of it may have been another's."""
+        """A server was seen alive: a kill that was attributed to it may have been another process."""
         if (kill := self._attribution.outlived(server, at, began)) is not None:
             self.state.log.hand_on(server, kill)
             for rule_id in self.ruleset.by_event.get(kill.name, ()):
@@ -264,7 +264,7 @@ class Engine:
         self._requests.rename(old, new)
 
     def _healthy(self, entity: Entity) -> bool:
-        """No alert is open that makes this server slow, or that may be about to say so."""
+        """No open alert makes this server slow or is about its slowness."""
         return not any(
             self.ruleset.rules[r.rule].rule.slows_generation and (r.entity == entity or r.entity.scope != "server")
             for r in self.book.open()
@@ -272,9 +272,9 @@ class Engine:
         )
 
     def _retire(self, at: float) -> None:
-        """Forget servers that ended long ago and have nothing open: names by port would pile up for ever.
+        """Drop servers that ended long ago and have no open alert: names by port would pile up for ever.
 
-        So would what only the kernel named: processes that it killed and nobody had seen, by their process ids.
+        The same goes for entities that only the kernel named: killed processes that nobody had seen, named by process id.
         """
         retired = [e for e, run in self.state.runs.items() if run.gone and at - run.gone_at > _RETIRE]
         known = {HOST, *self.state.runs, *self.state.facts.entities()}
@@ -290,7 +290,7 @@ class Engine:
     # --- evaluation ---
 
     def evaluate_dirty(self, at: float) -> list[Transition]:
-        """Judge what is on the agenda, and what that puts there."""
+        """Evaluate the worklist, including what evaluation adds to it."""
         out: list[Transition] = []
         while self.worklist:
             for rule_id, entity in self.worklist.take():
@@ -303,7 +303,7 @@ class Engine:
         return out
 
     def finding(self, rule_id: str, entity: Entity, at: float) -> Finding:
-        """What the rule says now. Raises KeyError for an unknown rule, ExpressionError for a broken one."""
+        """The rule's present finding. Raises KeyError for an unknown rule, ExpressionError for a broken one."""
         return evaluate(self.ruleset.rules[rule_id], entity, at, self.state)
 
     def _judge(self, compiled: CompiledRule, entity: Entity, at: float) -> Iterable[Transition]:
@@ -312,7 +312,7 @@ class Engine:
             return ()
         record = self.book.peek(rule.id, entity)
         try:
-            # What is quiet and has no history needs no more than that it stays quiet.
+            # An inactive record without history needs no more than that the rule does not match.
             look = matching if record is None else evaluate
             finding = look(compiled, entity, at, self.state)
         except ExpressionError as error:
@@ -323,7 +323,7 @@ class Engine:
         return self._pipeline.process(compiled, record or self.book.record(rule.id, entity), finding, at)
 
     def standing(self, compiled: CompiledRule, record: Record) -> Transition:
-        """An open alert as it stands, in the form of a transition."""
+        """An open alert as it is now, as a transition."""
         return self._pipeline.standing(compiled, record)
 
     # --- state ---
@@ -333,7 +333,7 @@ class Engine:
         return {"version": 1, **self.state.dump(), "alerts": self.book.dump()}
 
     def load(self, data: Mapping[str, Any]) -> None:
-        """Take back what `dump` gave. A checkpoint of another version is refused with ValueError."""
+        """Restore what `dump` returned. A checkpoint of another version is refused with ValueError."""
         if data.get("version") != 1:
             raise ValueError(f"checkpoint version {data.get('version')!r} is not supported")
         self.state.load(data)
@@ -345,7 +345,7 @@ class Engine:
             self.worklist.wake(record, float("-inf"))
 
     def snapshot(self) -> dict[str, Any]:
-        """The whole state between two steps: an engine that resumes from it goes on exactly as this one does."""
+        """The whole state between two steps: an engine that resumes from it continues exactly as this one does."""
         return {
             **self.dump(),
             **self.state.snapshot(),
@@ -361,13 +361,13 @@ class Engine:
         }
 
     def resume(self, data: Mapping[str, Any], changed: Collection[str] = ()) -> None:
-        """Take back what `snapshot` gave; `changed` are rules that were others then. Raises as `load` does."""
+        """Restore what `snapshot` returned; `changed` are rules that were different then. Raises as `load` does."""
         self.load(data)
         self.state.resume(data)
         self._attribution.load(data["attribution"])
         self._gpu_incidents.load(data["card"])
         self.silences.load(data["silences"])
-        # recordings made before there were baselines, stamps, or joined requests, have none
+        # recordings made before baselines, stamps or joined requests existed have none
         if (speeds := data.get("speeds")) is not None:
             self.baselines.load(speeds)
         self._stamps.load(data.get("stamps") or [])
@@ -378,12 +378,12 @@ class Engine:
 
 
 def lines_of(reading: LogLines | ClaimedLines) -> int:
-    """How many lines a batch has."""
+    """The number of lines in a batch."""
     if isinstance(reading, ClaimedLines):
         return reading.count
     return reading.data.count(b"\n") + (0 if reading.data.endswith(b"\n") or not reading.data else 1)
 
 
 def undated(transition: Transition) -> Transition:
-    """The transition of a log that carries no dates: its times mean nothing to a reader."""
+    """The transition for a log without dates: its times mean nothing to a reader."""
     return replace(transition, at=None, since=None)

@@ -33,7 +33,7 @@ _DOCS = "https://github.com/ggml-org/llama.cpp"
 
 
 class Pipeline:
-    """Takes verdicts, changes records, gives the transitions that notify."""
+    """Takes verdicts, updates records, returns the transitions that notify."""
 
     def __init__(self, state: EngineState, inhibition: Inhibition, silences: Silences, worklist: Worklist) -> None:
         self._state = state
@@ -65,7 +65,7 @@ class Pipeline:
         return (replace(self._render(compiled, record, change, at), silenced=silenced),)
 
     def standing(self, compiled: CompiledRule, record: Record) -> Transition:
-        """An open alert as it stands, in the form of a transition."""
+        """An open alert as it is now, as a transition."""
         state = record.state
         standing = self._render(compiled, record, Change(state, state, "standing"), record.life.since)
         return replace(standing, silenced=record.hush.by or None if state == "firing" else None)
@@ -82,7 +82,7 @@ class Pipeline:
         return change
 
     def _write(self, compiled: CompiledRule, record: Record, finding: Finding, change: Change | None) -> Change | None:
-        """The text of what begins; that of a firing alert is kept true, and a cause that is new in this episode notifies."""
+        """Write the text of a new episode; update that of a firing alert. A cause that is new in this episode notifies."""
         if change is not None:
             if change.new in ("pending", "firing"):
                 self._conclude(compiled, record, finding, anew=change.new == "firing")
@@ -96,7 +96,7 @@ class Pipeline:
         return Change("firing", "firing", "cause-found")
 
     def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
-        """`anew`: an episode begins, of which no cause was reported yet."""
+        """`anew`: an episode begins, so no cause was reported yet."""
         conclusion = conclude(compiled, record.entity, finding, self._state)
         known = () if anew else record.notice.causes
         causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)

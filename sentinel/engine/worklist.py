@@ -1,4 +1,4 @@
-"""Which rules are to be judged about whom: at once, for what changed, and later, for what time alone can change."""
+"""Which rules to evaluate for which entity: at once after a change, and later when time alone can change the verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sentinel.model.entity import HOST, Entity, Scope
 
 
 def timing(compiled: CompiledRule, record: Record) -> Timing:
-    """The rule's times, longer while the alert flaps."""
+    """The rule's times; longer while the alert flaps."""
     rule = compiled.rule
     return flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
 
@@ -33,16 +33,16 @@ class Worklist:
         self.use(ruleset)
 
     def use(self, ruleset: RuleSet) -> None:
-        """Other rules; what was marked stays marked."""
+        """Switch to another rule set; marks stay."""
         self.ruleset = ruleset
         self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
 
     def __bool__(self) -> bool:
-        """Something is to be judged at once."""
+        """There is something to evaluate at once."""
         return bool(self._dirty)
 
     def take(self) -> list[tuple[str, Entity]]:
-        """What is to be judged at once, causes before their effects; the list is empty afterwards."""
+        """Return what to evaluate at once, causes before their effects, and clear the list."""
         due, self._dirty = list(self._dirty), {}
         rank = self._inhibition.rank
         return sorted(due, key=lambda one: rank.get(one[0], 0)) if rank else due
@@ -50,20 +50,20 @@ class Worklist:
     # --- at once ---
 
     def mark(self, rule_id: str, entity: Entity) -> None:
-        """One rule about one entity, if it is of the rule's kind."""
+        """One rule for one entity, if the scope fits."""
         if self.ruleset.rules[rule_id].rule.scope == entity.scope:
             self._dirty[(rule_id, entity)] = None
 
     def touch(self, signal: str, entity: Entity) -> None:
-        """A signal changed: what reads it; a signal of the host is read by rules about servers and cards as well."""
+        """A signal changed: mark its readers. Rules about servers and GPUs read the host's signals too."""
         self._mark_about(self.ruleset.by_signal.get(signal, ()), entity)
 
     def mark_entity(self, entity: Entity) -> None:
-        """Every rule about one entity; every rule at all, where it is the host."""
+        """Every rule for one entity; for the host every rule of every entity."""
         self._mark_about(self.ruleset.rules, entity)
 
     def mark_all(self) -> None:
-        """Every rule about everything there is."""
+        """Every rule for every entity."""
         self._mark_about(self.ruleset.rules, HOST)
 
     def mark_open(self) -> None:
@@ -72,7 +72,7 @@ class Worklist:
             self.mark(record.rule, record.entity)
 
     def mark_restless(self) -> None:
-        """Rules of which time alone can change the verdict."""
+        """Rules whose verdict time alone can change."""
         known = list(self._state.facts.entities())
         for rule_id in self._restless:
             compiled = self.ruleset.rules[rule_id]
@@ -83,11 +83,11 @@ class Worklist:
                     self.mark(rule_id, entity)
 
     def entities(self, compiled: CompiledRule) -> list[Entity]:
-        """What a rule is judged about."""
+        """The entities that a rule is evaluated for."""
         return self._judged(compiled, self._state.facts.entities())
 
     def _mark_about(self, rules: Iterable[str], entity: Entity) -> None:
-        """What the host has in common with everything on it is judged about each."""
+        """Mark these rules for an entity; for the host, which all entities share, for each of them."""
         known = list(self._state.facts.entities()) if entity == HOST else []
         for rule_id in rules:
             for one in self._judged(self.ruleset.rules[rule_id], known) if entity == HOST else [entity]:
@@ -98,40 +98,40 @@ class Worklist:
         if scope == "host":
             return [HOST]
         known = [e for e in facts_of if e.scope == scope]
-        # A card that is gone, or that only the kernel's log named, has no facts. What happened to it may come to matter by time
-        # alone (a hang that no reset follows), and its alert must end some day.
+        # A GPU that is gone, or that only the kernel's log named, has no facts. Its events may come to matter by time alone (a
+        # hang that no reset follows), and its alert must end some day.
         happened = self._state.log.entities({b.event for b in compiled.bindings.values()}) if compiled.bindings else ()
         named = {e for e in happened if e.scope == scope} | {r.entity for r in self._book.open() if r.rule == compiled.rule.id}
         return known + sorted(named.difference(known), key=lambda e: e.name)
 
     def _happened(self, entity: Entity, event: str) -> bool:
-        """What never happened cannot grow old: half of what a daemon at rest evaluated was that (measured)."""
+        """An event that never happened cannot age: half of what an idle daemon evaluated was that (measured)."""
         return self._state.happened(entity, event, float("-inf"))[0] > 0
 
     # --- later ---
 
     def wake(self, record: Record, at: float) -> None:
-        """Look again when time alone can change what notifies."""
+        """Set a timer for when time alone can change what notifies."""
         for due in (deadline(record.life, timing(self.ruleset.rules[record.rule], record)), self._inhibition.due(record)):
             if due is not None and due > at:
                 heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
 
     def run_timers(self, at: float) -> None:
-        """Mark what has become due."""
+        """Mark what is due."""
         while self._timers and self._timers[0][0] <= at:
             _, rule_id, scope, name = heapq.heappop(self._timers)
             if rule_id in self.ruleset.rules:
                 self.mark(rule_id, Entity(scope, name))
 
     def dump(self) -> list[list[Any]]:
-        """The timers, each once. What is to be judged at once is empty between two steps."""
+        """The timers, each once. The list of what to evaluate at once is empty between two steps."""
         return [list(timer) for timer in sorted(set(self._timers))]
 
     def load(self, timers: list[list[Any]], changed: frozenset[str]) -> None:
-        """Take back what `dump` gave; `changed` are rules that were others then.
+        """Restore what `dump` returned; `changed` are rules that were different then.
 
-        A timer that has run out is not set again, or rules would be judged once more than they were; a changed rule may have
-        other times, for which the timers that are set now stand.
+        An expired timer is not set again, or rules would be evaluated once more than they were. A changed rule may have other
+        times: the timers that are set now apply to it.
         """
         kept = {timer for timer in self._timers if timer[1] in changed}
         self._timers = sorted(kept | {(due, rule, scope, name) for due, rule, scope, name in timers})

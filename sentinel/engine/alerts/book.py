@@ -1,4 +1,4 @@
-"""The alerts there are: one record for each rule and entity, with what it said last."""
+"""All alert records: one for each rule and entity, with its last conclusion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sentinel.model.entity import Entity, Unknown
 
 @dataclass(slots=True)
 class Notice:
-    """What an alert says: the last conclusion."""
+    """What an alert reports: the last conclusion."""
 
     summary: str = ""
     cause: Cause | None = None
@@ -28,15 +28,15 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What inhibition remembers: an effect waits until the rules that may inhibit it were judged, and while one of them fires."""
+    """State of inhibition: an effect waits until the rules that may inhibit it were evaluated, and while one of them fires."""
 
-    #: it notified as firing
+    #: its firing was notified
     open: bool = False
-    #: held back until then at least; seconds since the epoch
+    #: held back until then at the earliest; seconds since the epoch
     not_before: float = NEVER
     #: the firing alert that inhibits it, by rule and entity
     by: tuple[str, Entity] | None = None
-    #: there was such a reason in this episode
+    #: it was inhibited at some time in this episode
     after_cause: bool = False
 
 
@@ -56,7 +56,7 @@ class Record:
 
     @property
     def state(self) -> LifeState:
-        """As it is reported: what is held back is not firing yet."""
+        """The reported state: an alert that is held back is not firing yet."""
         return "pending" if self.life.state == "firing" and not self.gate.open else self.life.state
 
 
@@ -67,7 +67,7 @@ class Book:
         self._records: dict[tuple[str, Entity], Record] = {}
 
     def record(self, rule: str, entity: Entity) -> Record:
-        """The record, made if there is none."""
+        """The record; created if there is none."""
         key = (rule, entity)
         found = self._records.get(key)
         if found is None:
@@ -79,7 +79,7 @@ class Book:
         return self._records.get((rule, entity))
 
     def open(self) -> Iterator[Record]:
-        """Pending and firing ones, in a stable order."""
+        """Pending and firing records, in a stable order."""
         for key in sorted(self._records, key=lambda k: (k[0], k[1].scope, k[1].name)):
             if self._records[key].life.state != "inactive":
                 yield self._records[key]
@@ -93,7 +93,7 @@ class Book:
         return [r for (_, e), r in self._records.items() if e == entity]
 
     def rename(self, old: Entity, new: Entity) -> None:
-        """Alerts of one name go over to another that is the same entity, where that has none of its own."""
+        """Move the alerts of one name to another name of the same entity, except where that has its own."""
         for record in self.of_entity(old):
             del self._records[(record.rule, old)]
             if (record.rule, new) not in self._records:
@@ -135,7 +135,7 @@ class Book:
         return out
 
     def load(self, rows: list[dict[str, Any]]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         for row in rows:
             entity = Entity(*row["entity"])
             checks = tuple(_check_in(c) for c in row["checks"])
@@ -154,7 +154,7 @@ class Book:
                 record.flaps = Flaps(**row["flaps"] | {"times": tuple(row["flaps"]["times"])})
                 record.hush = Hush(**row["hush"])
             elif record.state == "firing":
-                # Written by a version that had no silences.
+                # Written by a version without silences.
                 record.hush = Hush(announced=True)
             self._records[(row["rule"], entity)] = record
 
@@ -165,13 +165,13 @@ def _check_out(check: CheckResult) -> dict[str, Any]:
 
 
 def _check_in(row: dict[str, Any]) -> CheckResult:
-    # One sentence is what versions before 0.2 wrote.
+    # Versions before 0.2 wrote one sentence.
     missing = {n: Unknown(why) if isinstance(why, str) else Unknown(*why) for n, why in row.get("missing", {}).items()}
     return CheckResult(row["check"], row["value"], row["reads"], missing)
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """-inf is not JSON: a time that never was is left out."""
+    """JSON has no -inf: a time that never happened is left out."""
     return {k: v for k, v in values.items() if v != NEVER}
 
 

@@ -1,7 +1,7 @@
-"""An alert that comes and goes: one notice, then quiet until it was steady. Pure, time is an argument.
+"""Damps an alert that comes and goes: one notification, then none until it was steady. Pure, time is an argument.
 
-A flapping alert is kept open over its short ends, as `keep` does for every rule, only longer: what would have been told as over
-and as firing again is one alert that goes on.
+A flapping alert is kept open over its short gaps, as `keep` does for every rule, only longer: what would have been notified as
+resolved and firing again is one alert that goes on.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sentinel.engine.alerts.lifecycle import NEVER, Change, Life, Timing
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """So many times told as firing or as over (`changes`) within so many seconds is flapping; `steady` seconds without the
-    condition coming or going end it."""
+    """`changes` notifications (firing or resolved) within so many seconds are flapping; `steady` seconds without a change of the
+    condition end it."""
 
     changes: int = 5
     within: float = 600.0
@@ -26,33 +26,33 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Flaps:
-    """What an alert remembers of its changes. Times are seconds since the epoch."""
+    """The changes that an alert remembers. Times are seconds since the epoch."""
 
     #: the last changes that counted, oldest first
     times: tuple[float, ...] = ()
-    #: flapping since then, None: it is not
+    #: flapping since then; None: not flapping
     since: float | None = None
-    #: while it flaps: when the condition last came or went
+    #: while flapping: when the condition last became true or false
     moved_at: float = NEVER
 
 
 def counted(
     flaps: Flaps, change: Change | None, before: Life, after: Life, at: float, limits: Limits = LIMITS
 ) -> tuple[Flaps, Change | None]:
-    """Counts what is told (None: nothing changed); the change that makes it flapping has that as its reason."""
+    """Counts a change that notifies (None: no change). The change that makes the alert flapping gets that as its reason."""
     if change is not None and change.new == "firing" and change.old != "firing":
         times = _recent(flaps, at, limits)
         if len(times) < limits.changes:
             return Flaps(times), change
         return Flaps(times, at, at), replace(change, reason="flapping")
     if change is not None and change.new == "resolved" and change.old == "firing":
-        # After flapping this means that it was steady: counting begins anew.
+        # After flapping this means that it was steady: start counting again.
         return Flaps() if flaps.since is not None else Flaps(_recent(flaps, at, limits)), change
     return _watched(flaps, before, after, at, limits), change
 
 
 def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Limits) -> Flaps:
-    """Notes that the condition came or went, and ends the flapping of what is steadily so."""
+    """Notes a change of the condition, and ends the flapping of an alert that was steady for long enough."""
     if flaps.since is None:
         return flaps
     if (before.clear_since is None) != (after.clear_since is None):
@@ -63,7 +63,7 @@ def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Limits)
 
 
 def stretched(timing: Timing, flaps: Flaps, limits: Limits = LIMITS) -> Timing:
-    """The rule's own times, with a longer `keep` while it flaps."""
+    """The rule's own times, with a longer `keep` while the alert flaps."""
     return timing if flaps.since is None else replace(timing, keep=max(timing.keep, limits.steady))
 
 

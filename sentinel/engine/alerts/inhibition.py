@@ -1,9 +1,9 @@
-"""One incident, one alert: what a firing alert explains is not told beside it. Pure, time is an argument.
+"""One incident, one alert: a firing alert inhibits its effects. Pure, time is an argument.
 
-A rule's `explains` names its effects. An effect is held back, pending, until every rule that could explain it has had its own
-hold time and `SETTLE` seconds more, and while one that could is pending; then the cause is told alone, however the readings were
-ordered. Behind a firing cause the effect stays pending: when it ends there, nobody is told of an end, and when the cause ends and
-the effect does not, it is told as firing `SETTLE` seconds later.
+A rule's `explains` names its effects. An effect stays pending until every rule that could inhibit it has had its own hold time
+plus `SETTLE` seconds, and while one of them is pending; then only the cause notifies, in whatever order the readings came.
+While the cause fires the effect stays pending: if it ends in that time, no end is notified; if the cause ends and the effect
+does not, the effect notifies as firing `SETTLE` seconds later.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sentinel.model.alert import State
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.rule import RuleDef
 
-#: Seconds. The sources that are asked, not followed, are asked every five seconds (config.Intervals), so that what one of them
-#: knows of a cause is there by then; also the time that an effect gets to end after its cause.
+#: Seconds. Polled sources are read every five seconds (config.Intervals), so by then each of them has reported what it knows of
+#: a cause. It is also the time that an effect gets to end after its cause.
 SETTLE = 5.0
 
 
 class Inhibition:
-    """Which alert is the reason for which."""
+    """Which alert inhibits which."""
 
     def __init__(self, book: Book, state: EngineState) -> None:
         self._book = book
@@ -33,11 +33,11 @@ class Inhibition:
         self._causes: Mapping[str, tuple[str, ...]] = {}
         self._effects: Mapping[str, tuple[str, ...]] = {}
         self._holds: Mapping[str, float] = {}
-        #: causes come before their effects where both are judged at one time
+        #: causes come before their effects where both are evaluated at the same time
         self.rank: Mapping[str, int] = {}
 
     def use(self, rules: Iterable[RuleDef]) -> None:
-        """Follow another rule set."""
+        """Switch to another rule set."""
         known = {rule.id: rule for rule in rules}
         self._effects = {r.id: tuple(e for e in r.explains if e in known) for r in known.values() if r.explains}
         causes: dict[str, list[str]] = {}
@@ -47,23 +47,23 @@ class Inhibition:
         self._causes = {effect: tuple(ids) for effect, ids in causes.items()}
         self._holds = {effect: max(known[c].hold for c in ids) for effect, ids in causes.items()}
         rank: dict[str, int] = {}
-        # One pass for each link of the longest chain at most; a set with a circle is refused when it is loaded.
+        # At most one pass for each link of the longest chain; a rule set with a cycle is refused when it is loaded.
         for _ in causes:
             rank |= {effect: 1 + max(rank.get(cause, 0) for cause in ids) for effect, ids in causes.items()}
         self.rank = rank
 
     @property
     def longest(self) -> float:
-        """Seconds for which an effect can be held back at most while no cause fires."""
+        """The longest time in seconds that an effect can be held back while no cause fires."""
         return max((2 * hold + SETTLE for hold in self._holds.values()), default=0.0)
 
     def patience(self, rule: str) -> float:
-        """Seconds from the beginning of an effect until it may be told: the time in which its causes are judged."""
+        """Seconds from the start of an effect until it may notify: the time in which its causes are evaluated."""
         return self._holds[rule] + SETTLE if rule in self._causes else 0.0
 
     def inhibit(self, record: Record, change: Change | None, at: float, *, holds: bool) -> tuple[Gate, Change | None]:
-        """What is left of a change in an alert's life (None: none), and what to remember. `holds`: its condition is known to be
-        true, it is not only kept firing."""
+        """The change that is left after inhibition (None: none), and the gate to remember. `holds`: the condition is known to be
+        true, the alert is not only kept firing."""
         if change is not None and change.new == "resolved":
             old: State = "firing" if record.gate.open else "pending"
             return Gate(), Change(old, "resolved", change.reason)
@@ -86,23 +86,23 @@ class Inhibition:
         return gate, at < self._free_at(record, gate)
 
     def due(self, record: Record) -> float | None:
-        """When an alert that is held back may notify if nothing else happens; None if it is not held or its cause fires."""
+        """When an alert that is held back may notify if nothing else happens; None if it is not held back or its cause fires."""
         gate = record.gate
         if record.life.state != "firing" or gate.open or gate.by is not None:
             return None
         return self._free_at(record, gate)
 
     def _free_at(self, record: Record, gate: Gate) -> float:
-        # A cause whose hold time runs is waited for, but one that never comes to fire holds nothing back for ever.
+        # Wait for a cause whose hold time runs, but a cause that never fires holds nothing back for ever.
         awaited = any(True for _ in self._related(record, "pending"))
         return gate.not_before + (self._holds[record.rule] if awaited else 0.0)
 
     def reason_for(self, record: Record) -> Record | None:
-        """The firing alert that explains this one, told or itself held back; None if there is none."""
+        """The firing alert that inhibits this one, notified or itself inhibited; None if there is none."""
         return next(self._related(record, "firing"), None)
 
     def effects_of(self, record: Record) -> Iterator[Record]:
-        """Open alerts that this one explains while it fires."""
+        """Open alerts that this one inhibits while it fires."""
         for rule in self._effects.get(record.rule, ()):
             for other in self._book.of_rule(rule):
                 if other.life.state != "inactive" and self._related_entities(record.entity, other.entity):
@@ -115,14 +115,14 @@ class Inhibition:
                     yield other
 
     def _related_entities(self, one: Entity, other: Entity) -> bool:
-        """The same; the host and all that is on it; a card and the servers that use it."""
+        """The same entity; the host and everything on it; a GPU and the servers that use it."""
         if one == other or HOST in (one, other):
             return True
         by_scope = {one.scope: one, other.scope: other}
         return set(by_scope) == {"gpu", "server"} and self._uses(by_scope["server"], by_scope["gpu"])
 
     def _uses(self, server: Entity, card: Entity) -> bool:
-        """It holds memory on the card, held some when the card failed, or there is no other card."""
+        """It holds memory on the GPU, held some when the GPU failed, or there is no other GPU."""
         _, story = self._state.happened(card, INCIDENT.name, NEVER)
         if story is not None and server.name in str(story.fields.get("servers", "")).split(", "):
             return True

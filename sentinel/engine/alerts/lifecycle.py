@@ -17,7 +17,7 @@ LifeState = Literal["inactive", "pending", "firing"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Hold before firing, keep after clearing, and quiet time after which something that only happens is over; seconds."""
+    """Hold before firing, keep after clearing, and the quiet time after which an alert on events alone is over; seconds."""
 
     hold: float
     keep: float
@@ -30,26 +30,26 @@ class Observation:
 
     at: float
     verdict: Verdict
-    #: the rule's `clear` expression: None is unknown, False also where the rule has none
+    #: the rule's `clear` expression: None is unknown; False also if the rule has none
     clear: bool | None
-    #: time of the newest event that the rule reads, None if it reads none or none happened
+    #: time of the newest event that the rule reads; None if it reads none or none happened
     event_at: float | None = None
-    #: the process that the alert is about has ended and the rule does not outlive it
+    #: the process that the alert is about has ended, and the alert does not outlive it
     gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """An alert's memory between observations."""
+    """An alert's state between observations."""
 
     state: LifeState = "inactive"
     #: when the present state began
     since: float = NEVER
-    #: when the condition was last true for a new reason
+    #: when the condition last became true for a new reason
     matched_at: float = NEVER
     #: firing, and the condition has been clear since then
     clear_since: float | None = None
-    #: events up to this time were told and are over; they do not fire again
+    #: events up to this time were notified and are over; they do not fire again
     spent_at: float = NEVER
 
 
@@ -63,7 +63,7 @@ class Change:
 
 
 def advance(life: Life, seen: Observation, timing: Timing) -> tuple[Life, Change | None]:
-    """The next life, and the change to tell, if any."""
+    """The next state, and the change to notify, if any."""
     verdict = seen.verdict
     if verdict is Verdict.MATCH and seen.event_at is not None and seen.event_at <= life.spent_at:
         verdict = Verdict.NO_MATCH
@@ -105,14 +105,14 @@ def _firing(life: Life, verdict: Verdict, seen: Observation, timing: Timing) -> 
     clear_since = seen.at if life.clear_since is None else life.clear_since
     if seen.at - clear_since < keep:
         return replace(life, clear_since=clear_since), None
-    # Cleared although the condition still holds (a kill happened, the server is up again): its events are spent.
+    # Cleared although the condition is still true (a kill happened, the server is up again): its events are spent.
     spent = seen.event_at if verdict is Verdict.MATCH and seen.event_at is not None else life.spent_at
     over = Life("inactive", seen.at, life.matched_at, None, spent)
     return over, Change("firing", "resolved", reason)
 
 
 def deadline(life: Life, timing: Timing) -> float | None:
-    """When the next change can happen without any new reading, seconds since the epoch."""
+    """When the next change can happen without a new reading, seconds since the epoch."""
     if life.state == "pending":
         return life.since + timing.hold
     if life.state == "firing":

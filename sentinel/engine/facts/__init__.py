@@ -1,1 +1,1 @@
-"""What is known now: the signal catalogue, the last value of each signal, windows over time, events."""
+"""The present state: the signal catalogue, the last value of each signal, windows over time, events."""

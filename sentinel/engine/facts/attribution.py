@@ -1,4 +1,4 @@
-"""Whom an event is about: a kernel record names a pid, systemd names a unit, a router's child names a port."""
+"""Finds the server that an event is about: a kernel record names a pid, systemd a unit, a router's child a port."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 
-#: How long a process that ended is still remembered by its pid. The kernel's record of a kill comes within milliseconds,
+#: How long a process that ended is remembered by its pid. The kernel's record of a kill comes within milliseconds,
 #: but a stalled machine delivers late. Seconds.
 _REMEMBER = 600.0
 #: Names under which llama-server is installed; the kernel cuts a name to 15 characters (TASK_COMM_LEN).
 _COMMS = ("llama-server", "llama-cpp-serve", "llamacpp-server")
-#: Facts of the moment that explain a kill, copied into the event: the process is gone when somebody asks.
+#: Facts of the moment that explain a kill, copied into the event: the process is gone when somebody reads it.
 _AT_DEATH = {
     "server_state": "server.state",
     "load_share": "server.load_share",
@@ -31,17 +31,17 @@ _AT_DEATH = {
     "fitting_drops": "server.fitting_drops",
     "fitting_why": "server.fitting_why",
 }
-#: Lines of a GPU's driver that name no process: they concern a server only where there is one alone.
+#: Lines of a GPU's driver that name no process: attributed to a server only if there is exactly one.
 _OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "nvidia_api_mismatch", "gpu_memory_refused"})
-#: What it grew by in the minute before, as last sampled.
+#: Growth in the minute before, as last sampled.
 GROWTH = (
     WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
     WindowDef("grown_file", "server.rss_file_bytes", 60.0, "delta"),
     WindowDef("grown_locked", "server.locked_bytes", 60.0, "delta"),
 )
-#: What comes this long after an end is not of the process that ended. Seconds: clocks differ, a batch of lines has one time.
+#: An event this long after an end is not about the process that ended. Seconds: clocks differ, a batch of lines has one time.
 _APART = 2.0
-#: What a kill is told with that is the server's, not the record's.
+#: Fields of a kill that come from the server, not from the record.
 _OF_THE_SERVER = frozenset((*_AT_DEATH, *(window.name for window in GROWTH)))
 #: Growth below this explains nothing. Bytes.
 _GREW = 16 << 20
@@ -51,7 +51,7 @@ _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
 
 
 def _unit(group: Value | None) -> str:
-    """The service that a control group belongs to, empty for none: the innermost, for a user's manager is one as well."""
+    """The service that a control group belongs to: the innermost one, since a user's manager is a service too; empty for none."""
     parts = group.split("/") if isinstance(group, str) else []
     return next((part for part in reversed(parts) if _UNIT.fullmatch(part) and not part.startswith("user@")), "")
 
@@ -79,7 +79,7 @@ class Attribution:
         self._nameless: dict[int, Entity] = {}
         #: what a server was doing when its process ended
         self._state_before: dict[Entity, str] = {}
-        #: kills told of a server because it can only be meant, with their times, until it is known to be so or not
+        #: kills attributed to a server by exclusion, with their times, until that is confirmed or refuted
         self._guessed: dict[Entity, float] = {}
         self._report = OomReport()
 
@@ -95,7 +95,7 @@ class Attribution:
         known = self._pids.get(pid)
         if known is not None and known.entity == entity:
             known.gone_at = at
-            # A kill may be told after the end: the state before it is what a reader wants.
+            # The record of a kill may come after the end: the reader wants the state before it.
             state = self._state.facts.last(entity, "server.state")
             if state is not None:
                 self._state_before[entity] = str(state.value)
@@ -103,7 +103,7 @@ class Attribution:
             del self._pids[old]
 
     def of_child(self, parent: Entity, port: int | None) -> Entity:
-        """A router prints its children's lines with their port in front."""
+        """The router's child that printed a line: a router prints its children's lines with their port in front."""
         if port is None:
             return parent
         known = self._ports.get(port)
@@ -112,13 +112,13 @@ class Attribution:
         return self._nameless.setdefault(port, Entity("server", f"{parent.name}[{port}]"))
 
     def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
-        """The makeshift name under which a child's lines came before its process was found, if there is one."""
+        """The provisional name under which a child's lines came before its process was found, if there is one."""
         port = values.get("server.port")
         return self._nameless.pop(port, None) if isinstance(port, int) else None
 
     def outlived(self, server: Entity, at: float, began: float | None = None) -> Event | None:
-        """The kill that was told of this server only because it could be meant, as that of a stranger, if the server was seen to
-        live some time after it: in a run that `began` then, or in the one before if that is None."""
+        """The kill that was attributed to this server by exclusion, reassigned to a stranger, if the server was seen alive some
+        time after it: in a run that `began` then, or in the previous one if that is None."""
         killed = self._guessed.get(server)
         if killed is None or ((began is None or began < killed) and at <= killed + _APART):
             return None
@@ -130,7 +130,7 @@ class Attribution:
         return replace(kill, entity=_stranger(kill), fields=own)
 
     def note(self, event: Event) -> None:
-        """Every event, before it is asked whom it is about: the parts of a report name nobody by themselves."""
+        """Takes every event before it is attributed: the parts of a report name no process by themselves."""
         if event.name in PARTS:
             self._report.note(event)
 
@@ -165,7 +165,7 @@ class Attribution:
         comm = event.fields.get("comm")
         if isinstance(pid, int):
             known = self._pids.get(pid)
-            # The same number may have been another process before, or be one since.
+            # The pid may have been another process before, or be one since.
             if known is not None and event.at >= known.start - 1.0 and event.at <= (known.gone_at or event.at) + _APART:
                 if event.name == "oom_killed":
                     known.gone_at = min(known.gone_at or event.at, event.at)
@@ -178,7 +178,7 @@ class Attribution:
         unit = _unit(group)
         there = [] if group is None else [e for e in self._state.runs if self._said(e, "server.cgroup") == group]
         if len(there) == 1 and (unit or self._said(there[0], "server.container")) and not self._lives(there[0]):
-            # A server that was killed before it was seen: what is believed under its name is of an earlier process.
+            # A server that was killed before it was seen: the facts under its name are of an earlier process.
             return replace(event, entity=there[0])
         nameless = [e for e, run in self._state.runs.items() if not run.pid]
         candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
@@ -190,7 +190,7 @@ class Attribution:
         return replace(event, entity=Entity("server", unit) if known_by_unit else _stranger(event))
 
     def _ended(self, event: Event) -> Event:
-        """A record of the kernel that names the process of a server; unlike a kill it is told while that still prints."""
+        """A kernel record that names a server's process; unlike a kill it may come while the server still prints."""
         pid = event.fields.get("pid")
         known = self._pids.get(pid) if isinstance(pid, int) else None
         if known is not None and known.start - 1.0 <= event.at <= (known.gone_at or event.at) + _APART:
@@ -201,14 +201,14 @@ class Attribution:
         return replace(event, entity=nameless[0]) if len(nameless) == 1 else event
 
     def _runner(self, comm: str) -> bool:
-        """In saved logs, what loads a model for Ollama: before it took llama-server, a process of its own name."""
+        """In saved logs, the process that loads a model for Ollama: before Ollama took llama-server it had a name of its own."""
         return comm.startswith("ollama") and any(
             self._said(entity, "server.front_end") == "ollama" and "server.pid" in self._state.facts.unknowns(entity)
             for entity in self._state.runs
         )
 
     def _lives(self, server: Entity) -> bool:
-        """Its process was there at the last look, and no record tells of its end."""
+        """Its process was there at the last scan, and no record reports its end."""
         run = self._state.runs.get(server)
         if run is None or not run.pid or run.gone:
             return False
@@ -220,22 +220,22 @@ class Attribution:
         return None if fact is None else fact.value
 
     def _may_be(self, server: Entity, unit: str | None) -> bool:
-        """A server without a known process may be the one that was killed in `unit`; empty: in none, None: not known."""
+        """A server without a known process may be the one that was killed in `unit`; empty: in no unit, None: not known."""
         if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
             return False
-        # Where only files are there, nobody looks for processes, and they were given as of one server.
+        # With files alone nobody scans for processes, and the files were given as one server's.
         only_files = "server.pid" in self._state.facts.unknowns(server)
-        # One whose log never said anything, or said that it ends, had no process that could be killed. A saved log may have lost
-        # the lines that would have said it (docker logs --tail, journalctl --since, rotation).
+        # A log that never said anything, or reported the end, had no process that could be killed. A saved log may have lost the
+        # lines that would have shown it (docker logs --tail, journalctl --since, rotation).
         state = self._said(server, "server.state")
         if state in ("exited", "failed", "stopping") or (state is None and not only_files):
             return False
-        # Processes are scanned for once a second: one that has loaded and was never seen is not on this machine, or has another
+        # Processes are scanned once a second: one that has loaded and was never seen is not on this machine, or has another
         # name.
         return server.name == unit or state == "loading" or only_files
 
     def _in_group(self, path: Value | None) -> Entity | None:
-        """The server whose control group this is, or one below it. The root group is nobody's."""
+        """The server whose control group this is, or a parent of it. The root group belongs to no server."""
         if not isinstance(path, str) or not path.strip("/"):
             return None
         for entity in self._state.runs:
@@ -272,11 +272,11 @@ class Attribution:
         }
 
     def load(self, data: Mapping[str, Any]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         self._pids = {pid: _Known(Entity(scope, name), start, gone) for pid, scope, name, start, gone in data["pids"]}
         self._ports = {port: Entity(scope, name) for port, scope, name in data["ports"]}
         self._nameless = {port: Entity(scope, name) for port, scope, name in data["nameless"]}
         self._state_before = {Entity(scope, name): state for scope, name, state in data["states"]}
-        # recordings made before there were such have none
+        # recordings made before these existed have none
         self._guessed = {Entity(scope, name): at for scope, name, at in data.get("guessed") or []}
         self._report.load(data["report"])

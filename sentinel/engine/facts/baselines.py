@@ -1,9 +1,9 @@
-"""How fast each configuration generates while all is well, so that the same configuration can be held against itself.
+"""How fast each configuration generates while all is well, so that a configuration is compared with itself.
 
-A configuration is the build, the model's files and the flags that matter for speed (sources/processes/fingerprint.py); of each
-the last answers are kept by depth of context, for attention over a longer context is slower by nature. What says nothing about
-the configuration is neither learned nor compared: an answer beside another one, one of a few tokens, one at a depth that is not
-known, and lines that were written before they could be seen happening.
+A configuration is the build, the model's files and the flags that matter for speed (sources/processes/fingerprint.py). The last
+answers of each are kept by context depth, since attention over a longer context is slower by nature. Answers that say nothing
+about the configuration are neither learned nor compared: an answer beside another one, one of a few tokens, one at an unknown
+depth, and lines of a backlog.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sentinel.model.entity import Entity, Unknown, Value
 
 #: Events of llama-server's log that this reads.
 EVENTS = frozenset({"request_started", "request_finished", "generation_timing", "generation_progress", "prompt_progress"})
-#: An answer of fewer tokens measures the start of the machinery. Tokens.
+#: A shorter answer measures start-up costs. Tokens.
 LEAST_TOKENS = 16
-#: Answers that make a baseline, and answers kept of one depth.
+#: Answers that make a baseline, and answers kept for each depth.
 ENOUGH, KEPT = 5, 15
-#: Baselines (of a configuration at a depth) kept in all: some 20 configurations of a person who tries flags.
+#: Baselines (a configuration at a depth) kept in total: some 20 configurations of a person who tries flags.
 MOST = 200
-#: Slower than this share of what is usual is not learned: a failure that nobody has named yet must not become the usual. Ratio.
+#: Speeds below this share of the baseline are not learned: a failure without a name must not become the baseline. Ratio.
 _ORDINARY = 0.5
-#: The shallowest class of depth ends here; each next one is twice as deep. Tokens.
+#: Upper end of the shallowest depth class; each next one is twice as deep. Tokens.
 _SHALLOW = 1024
-#: A reading of the processor that long after an answer began is about it (sources/processes/sample.py reads each 5 s). Seconds.
+#: A CPU sample taken this long after an answer began is about it (sources/processes/sample.py samples every 5 s). Seconds.
 _LOOK = 4.0
 _TOO_SHORT = "the answer was over before the processor was looked at"
-#: Slots that are followed of one server.
+#: Slots followed per server.
 _MOST_SLOTS = 256
 
 _USUAL = ("server.usual_tps", "server.usual_tps_least", "server.usual_gpu_bytes", "server.usual_gpu_watts")
@@ -59,9 +59,9 @@ class Baseline:
 class _Answer:
     task: int
     began: float
-    #: no other slot worked beside it
+    #: no other slot worked at the same time
     alone: bool
-    #: tokens of its prompt, as far as the log says it before the end
+    #: tokens of its prompt, as far as the log shows them before the end
     prompt: int | None = None
     #: tokens in the slot at its end; old builds print the speed after it
     end: int | None = None
@@ -71,37 +71,37 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Slots:
-    """The slots of one server that work, and the one that ended last without having told its speed."""
+    """The busy slots of one server, and the one that ended last before its speed was printed."""
 
     working: dict[int, _Answer] = field(default_factory=dict)
     ended: _Answer | None = None
 
 
-#: Hears of each baseline that changed: its configuration, class of depth, time and samples; None when it is forgotten.
+#: Called for each baseline that changed: configuration, depth class, time and samples; None when it is dropped.
 Hearer = Callable[[str, int, list[Any] | None], None]
 
 
 class Baselines:
-    """Baselines by configuration and depth, and what is told of each answer. Times are arguments."""
+    """Baselines by configuration and depth, and the signals that each answer sets. Times are arguments."""
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
         self._baselines: dict[tuple[str, int], Baseline] = {}
         self._slots: dict[Entity, _Slots] = {}
-        #: hears of each baseline that changed, for whoever keeps them
+        #: called for each baseline that changed, to store it
         self.on_change: Hearer | None = None
 
     def line(
         self, event: str, fields: Mapping[str, Value], entity: Entity, at: float, *, live: bool, healthy: Callable[[], bool]
     ) -> dict[str, Value | Unknown]:
-        """Take in one of EVENTS, read at `at`. `live`: it was seen happening. Returns signals of the server that it decides."""
+        """Take one of EVENTS, read at `at`. `live`: seen as it happened. Returns the server's signals that it sets."""
         slot, task = fields.get("slot"), fields.get("task")
         if event == "request_started":
             self._started(entity, slot, task, at)
             return {}
         slots = self._slots.get(entity)
         if slots is None:
-            # it began before anybody looked
+            # it began before sentinel watched
             return {}
         answer = slots.ended if slot is None else slots.working.get(int(slot))
         if answer is None or (task is not None and answer.task != task):
@@ -134,7 +134,7 @@ class Baselines:
         return told
 
     def renewed(self, entity: Entity) -> None:
-        """Another run of the server begins, or it is forgotten: its slots are empty."""
+        """A new run of the server begins, or the server is dropped: its slots are empty."""
         self._slots.pop(entity, None)
 
     def _started(self, entity: Entity, slot: Value | None, task: Value | None, at: float) -> None:
@@ -187,7 +187,7 @@ class Baselines:
         if depth is None:
             return Unknown("how deep in its context it generates is not told before the answer ends")
         least = depth_class(depth)
-        # A deeper context is slower by nature: what is slower even than that is slow.
+        # A deeper context is slower by nature: a speed below even that baseline is slow.
         deeper = (n for c, n in self._baselines if c == str(configuration.value) and n >= least)
         found = [n for n in sorted(deeper) if len(self._baselines[str(configuration.value), n].samples) >= ENOUGH]
         if not found:
@@ -195,7 +195,7 @@ class Baselines:
         return self._baselines[str(configuration.value), found[0]].samples
 
     def _watts(self, since: float, at: float) -> float | None:
-        """What all GPUs of the machine draw, if each of them was read since then."""
+        """The power draw of all GPUs of the machine, if each was sampled since then."""
         facts = self._state.facts
         cards = [facts.get(e, "gpu.power_watts", at) for e in facts.entities() if e.scope == "gpu"]
         if not cards or any(card is None or card.at < since for card in cards):
@@ -232,7 +232,7 @@ class Baselines:
     # --- state ---
 
     def dump(self) -> dict[str, list[Any]]:
-        """Plain data: baselines, and the answers that are under way."""
+        """Plain data: baselines, and the answers in progress."""
         return {
             "baselines": [[*key, b.at, [list(s) for s in b.samples]] for key, b in self._baselines.items()],
             "answers": [
@@ -243,7 +243,7 @@ class Baselines:
         }
 
     def load(self, data: Mapping[str, Any]) -> None:
-        """Take back what `dump` gave. Raises TypeError or ValueError for anything else."""
+        """Restore what `dump` returned. Raises TypeError or ValueError for anything else."""
         self.learned(data["baselines"])
         for scope, name, slot, task, began, alone, prompt, end, tokens, tps in data["answers"]:
             slots = self._slots.setdefault(Entity(scope, name), _Slots())
@@ -254,7 +254,7 @@ class Baselines:
                 slots.working[int(slot)] = answer
 
     def learned(self, rows: list[list[Any]]) -> None:
-        """Take back baselines of an earlier run, the newest `MOST`. Raises TypeError or ValueError for anything else."""
+        """Restore the baselines of an earlier run, the newest `MOST`. Raises TypeError or ValueError for anything else."""
         for configuration, depth, at, samples in sorted(rows, key=lambda row: float(row[2]))[-MOST:]:
             kept: deque[Sample] = deque(maxlen=KEPT)
             for tps, held, watts in samples:
@@ -265,12 +265,12 @@ class Baselines:
 
 
 def depth_class(depth: int) -> int:
-    """The number of a class of depth: 0 below 1,024 tokens, and one more for each doubling."""
+    """The depth class: 0 below 1,024 tokens, and one more for each doubling."""
     return max(depth // _SHALLOW, 0).bit_length()
 
 
 def _speed(fields: Mapping[str, Value]) -> float | None:
-    """Tokens a second as printed; None for what is no speed ("inf" for an answer of one token)."""
+    """Tokens a second as printed; None if it is not a speed ("inf" for an answer of one token)."""
     tps = fields.get("tps")
     if isinstance(tps, int | float) and not isinstance(tps, bool) and math.isfinite(tps) and 0.0 < tps < 1e6:
         return float(tps)

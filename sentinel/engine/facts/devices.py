@@ -1,8 +1,8 @@
 """The GPUs that a server's log names, joined: which of them holds weights, and which should hold none. Pure.
 
-The lines come one by one: the backend's own list (with `uma` for the processor's graphics), llama.cpp's list, what the model is
-placed on, and how much of it lies where. The table of them is kept as one text among the facts, so that it is in the checkpoint
-and is forgotten with the run.
+The lines come one by one: the backend's own list (with `uma` for integrated graphics), llama.cpp's list, the devices the model is
+placed on, and how much of it lies where. The table is kept as one text among the facts, so that it is in the checkpoint and is
+dropped with the run.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from sentinel.model.entity import Unknown, Value
 
 TABLE = "server.gpu_table"
 BACKENDS = "server.backends_loaded"
-#: lines that have a part in it
+#: lines that contribute to the table
 TAKEN = frozenset({"gpu_device", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"})
 
-#: More is no machine of today.
+#: No machine of today has more.
 _MOST = 32
-#: Not GPUs, though llama.cpp lists them as devices.
+#: Not GPUs, although llama.cpp lists them as devices.
 _NO_GPU = re.compile(r"(?:CPU|BLAS|AMX|HBM|ZenDNN|KleidiAI|RPC)")
 _NAME = re.compile(r"[A-Za-z]+(?P<number>\d+)\Z")
-#: What a driver calls the graphics of a processor. AMD: the bare name, three digits with an M (610M, 680M, 780M, 890M), 8040S to
-#: 8060S, Vega with its count of units; their chips. Intel: UHD, Iris, HD, and Graphics without the letter and number of a card.
+#: Driver names of integrated graphics. AMD: the bare name, three digits with an M (610M, 680M, 780M, 890M), 8040S to 8060S, Vega
+#: with its count of units; their chips. Intel: UHD, Iris, HD, and Graphics without the letter and number of a discrete GPU.
 _INTEGRATED = re.compile(
     r"Radeon(?:\(TM\)|™)? (?:Graphics|\d{3}M|80\d0S|Vega (?:[1-9]|1[01]))\b"
     r"|RADV (?:RAVEN|PICASSO|RENOIR|LUCIENNE|CEZANNE|BARCELO|REMBRANDT|RAPHAEL|MENDOCINO|PHOENIX|HAWK|STRIX|KRACKAN)"
@@ -33,17 +33,17 @@ _INTEGRATED = re.compile(
     r"|Intel.*\b(?:UHD|Iris|HD)\b|Intel\(R\) (?:Arc\(TM\) )?(?:Graphics|1[34]0[TV])\b",
     re.IGNORECASE,
 )
-#: Mesa gives cards that it does not know yet the bare name too; their chip tells.
+#: Mesa also gives the bare name to discrete GPUs that it does not know yet; the chip name distinguishes them.
 _CARD = re.compile(r"NAVI|gfx(?:10[13][0-4]|110[0-2]|12\d\d)\b", re.IGNORECASE)
 #: Below this a device holds a context and no layers. Bytes.
 _HOLDS = 64 << 20
-#: A card with less than a quarter of what the largest has, and less than this, slows the others more than it carries.
+#: A GPU with less than a quarter of the largest one's memory, and less than this, slows the others more than it helps.
 _SMALL = 5 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU as far as the log has named it; sizes in bytes, 0 where it has not said."""
+    """A GPU as far as the log has named it; sizes in bytes, 0 if not printed."""
 
     description: str = ""
     integrated: bool = False
@@ -52,11 +52,11 @@ class Device:
 
 
 def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) -> dict[str, Value | Unknown]:
-    """What a line of TAKEN teaches. `before`: the values of TABLE and BACKENDS, where there are any."""
+    """Facts from a line of TAKEN. `before`: the values of TABLE and BACKENDS, if there are any."""
     if event == "backend_loaded":
         names = [name for name in str(before.get(BACKENDS, "")).split(",") if name]
         name = str(fields["backend"])
-        # Each once in a process: the second time it is another one.
+        # A process prints each once: the second time it is another process.
         return {BACKENDS: ",".join([*([] if name in names else names), name][:_MOST])}
     table = read(str(before.get(TABLE, "")))
     if event == "gpu_device" and _used(table):
@@ -67,7 +67,7 @@ def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) 
     if changed is None:
         return {}
     if event == "gpu_device":
-        # What is used of them, and whether these are all, is told later.
+        # Which of them are used, and whether the list is complete, comes later.
         return {TABLE: write(changed)}
     return {TABLE: write(changed)} | _derived(changed)
 
@@ -83,7 +83,7 @@ def _used(table: Mapping[str, Device]) -> bool:
 
 
 def read(text: str) -> dict[str, Device]:
-    """The table as it is kept; a text that is none is an empty table."""
+    """Parse the stored table; malformed text gives an empty table."""
     try:
         rows = json.loads(text) if text else {}
         return {str(name): Device(str(row[0]), bool(row[1]), int(row[2]), int(row[3])) for name, row in rows.items()}
@@ -98,13 +98,13 @@ def write(table: Mapping[str, Device]) -> str:
 
 
 def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> dict[str, Device] | None:
-    """The table with what one line says of one device; None where it is no GPU of this machine."""
+    """The table with what one line says of one device; None if it is not a GPU of this machine."""
     if event == "gpu_device":
         name = f"{_api(fields)}{fields['number']}"
     else:
         name = str(fields["device"])
     if event == "device_listed" and name == "CPU":
-        # The last row of the list: where no other came before it there is none.
+        # The last row of the list: ignored if no other row came before it.
         return table
     if _NO_GPU.match(name) or not _NAME.match(name) or (name not in table and len(table) >= _MOST):
         return None
@@ -118,7 +118,7 @@ def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> 
     if "uma" in fields:
         integrated = fields["uma"] == 1
     elif name.startswith("Vulkan") and known.description:
-        # The driver's own word, or what its name said before.
+        # The driver's own flag, or what the name showed before.
         integrated = known.integrated
     else:
         integrated = _INTEGRATED.search(description) is not None and _CARD.search(description) is None
@@ -129,7 +129,7 @@ def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> 
 
 
 def _api(fields: Mapping[str, Value]) -> str:
-    """The word that llama.cpp puts before the number: ggml-cuda.cu prints one list for ROCm and CUDA."""
+    """The prefix that llama.cpp puts before the number: ggml-cuda.cu prints one list for ROCm and CUDA."""
     if "uma" in fields:
         return "Vulkan"
     text = f"{fields.get('code', '')} {fields.get('description', '')}"
@@ -141,7 +141,7 @@ def _size(value: Value | None) -> int:
 
 
 def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
-    """What rules ask of the table."""
+    """The signals that rules read, from the table."""
     holding = {name: device for name, device in table.items() if device.weights >= _HOLDS}
     real = {name: device for name, device in holding.items() if not device.integrated}
     largest = max((device.memory for device in table.values() if not device.integrated), default=0)
@@ -164,13 +164,13 @@ def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
     }
     room = sum(device.memory for device in wanted.values())
     if unwanted and all(device.memory for device in wanted.values()):
-        # A twelfth for the cache and what is computed.
+        # A twelfth for the cache and the compute buffers.
         values["server.gpu_fits_without"] = 1.08 * sum(device.weights for device in holding.values()) < room
     return values
 
 
 def _blamed(table: Mapping[str, Device], fields: Mapping[str, Value]) -> dict[str, Value | Unknown]:
-    """The device on which the GPU's runtime gave up; it names a number alone, of one runtime at a time."""
+    """The device on which the GPU runtime failed; it prints only a number, of one runtime at a time."""
     number = fields.get("device")
     rows = {
         name: device

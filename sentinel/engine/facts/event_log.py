@@ -1,4 +1,4 @@
-"""What happened: the last events of each name and entity, bounded, with their counts."""
+"""The last events of each name and entity, bounded, with their counts."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class EventLog:
         return len(log) - bisect_left(log, start, key=lambda e: e.at), log[-1]
 
     def entities(self, names: Collection[str]) -> set[Entity]:
-        """Entities to which something of one of these names happened."""
+        """Entities that had an event of one of these names."""
         return {entity for (entity, name), log in self._events.items() if name in names and log}
 
     def newest(self) -> dict[Entity, float]:
-        """When something happened to each entity last."""
+        """The time of each entity's last event."""
         newest: dict[Entity, float] = {}
         for (entity, _), log in self._events.items():
             if log:
@@ -48,25 +48,25 @@ class EventLog:
         return newest
 
     def names(self, entity: Entity) -> Iterator[str]:
-        """Names of events seen for an entity."""
+        """Names of an entity's events."""
         return (name for e, name in self._events if e == entity)
 
     def rename(self, old: Entity, new: Entity) -> None:
-        """Give the events of one entity to another that is the same."""
+        """Move the events of one name to another name of the same entity."""
         for key in [k for k in self._events if k[0] == old]:
             merged = [*self._events.pop(key), *self._events.pop((new, key[1]), ())]
             merged.sort(key=lambda e: e.at)
             self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=_MOST)
 
     def hand_on(self, old: Entity, event: Event) -> None:
-        """What happened at that time was not about `old`."""
+        """Remove this event from `old`: it was not about that entity."""
         log = self._events.get((old, event.name), deque())
         for mistaken in [e for e in log if e.at == event.at]:
             log.remove(mistaken)
         self.add(event)
 
     def remove(self, entity: Entity) -> None:
-        """Forget an entity."""
+        """Drop an entity."""
         for key in [k for k in self._events if k[0] == entity]:
             del self._events[key]
 
@@ -79,6 +79,6 @@ class EventLog:
         ]
 
     def load(self, rows: list[list[Any]]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         for at, name, scope, entity, fields, source, line, n in rows:
             self.add(Event(at, name, Entity(scope, entity), fields, source, line, n))

@@ -1,8 +1,8 @@
-"""What befalls a graphics card, told by the kernel line by line, as one story: the event ``gpu_incident`` with its state.
+"""Joins the kernel's lines about a GPU into one incident: the event ``gpu_incident`` with its state.
 
 A reset of amdgpu takes up to half a minute and prints a dozen lines, of which "GPU reset succeeded, trying to resume" is not the
 end: the end is "GPU reset(n) succeeded!" or a failure (amdgpu_device_gpu_recover, drivers/gpu/drm/amd/amdgpu/amdgpu_device.c).
-The story so far is the last ``gpu_incident`` of the card, so that it is part of a checkpoint like any other event.
+The present incident is the last ``gpu_incident`` of the GPU, so a checkpoint holds it like any other event.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
 from sentinel.model.reading import Event
 
-#: States of a card. ``trouble`` is firmware that does not answer, which may pass; ``hung`` a queue that timed out;
-#: ``resetting`` and ``resuming`` a reset under way; ``queue-reset`` a reset of the one queue; ``recovered`` a reset of the card
-#: that ended well; ``failed`` one that did not; ``lost`` a card that left the bus; ``removed`` one that was
-#: unplugged; ``overheated`` one because of which the machine is about to switch itself off; ``faulted`` a program on the card
-#: that touched memory it does not have.
+#: States of a GPU. ``trouble``: firmware does not answer, which may pass; ``hung``: a queue timed out; ``resetting`` and
+#: ``resuming``: a reset in progress; ``queue-reset``: a reset of one queue; ``recovered``: a reset of the GPU that succeeded;
+#: ``failed``: one that did not; ``lost``: the GPU left the bus; ``removed``: it was unplugged; ``overheated``: the machine is
+#: about to switch itself off because of it; ``faulted``: a program on the GPU touched memory it does not have.
 INCIDENT = EventDef(
     name="gpu_incident",
     source="kernel",
@@ -45,10 +44,10 @@ INCIDENT = EventDef(
         "that hold memory on it; server_ended says that the server itself told of the error that ended its work."
     ),
 )
-#: The part of such a story that befell a llama-server: its own work was ended by the driver.
+#: The part of an incident that hit a llama-server: the driver ended its work.
 WORK_ENDED = EventDef(
     name="gpu_work_ended",
-    # Asked beside what the server prints: without a kernel's log nothing is known of it, and the server's word counts alone.
+    # Read together with the server's own lines: without a kernel log nothing is known of it, and the server's lines count alone.
     source="llama-server",
     patterns=(),
     fields={"state": "text", "what": "text", "ring": "text", "comm": "text", "pid": "int", "driver": "text", "code": "int"},
@@ -61,19 +60,19 @@ WORK_ENDED = EventDef(
 
 _ADDRESS = re.compile(r"(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2})(?:\.([0-7]))?\Z")
 _DRIVER = re.compile(r"^(?:(?:amdgpu|xe|i915) [0-9a-f:.]+: )?(?:amdgpu: )?(?:\[drm\] )?(?:\*ERROR\* )?")
-#: A line that names no card belongs to the card named this shortly before. Seconds; a reset takes up to half a minute.
+#: A line that names no GPU belongs to the GPU named this shortly before. Seconds; a reset takes up to half a minute.
 _SAME_STORY = 120.0
 #: A reset takes up to half a minute; the driver's own timeouts add up to a few minutes where it fails. Seconds.
 _LONGEST_RESET = 600.0
 _CALM = ("", "ok", "trouble", "recovered", "queue-reset", "faulted")
-#: States of one program's work, not of the card.
+#: States of one program's work, not of the GPU.
 _WORK = ("hung", "queue-reset", "faulted")
-#: States of a card that was reset or is gone, with all that was on it.
+#: States of a GPU that was reset or is gone, with all that was on it.
 _RESET = ("resetting", "resuming", "recovered", "failed", "lost")
-#: What a server prints when its work on the card was ended. Seconds from the kernel's lines to it: a driver's timeout and more.
+#: Seconds from the kernel's lines to the server's own message that its work on the GPU was ended: a driver's timeout and more.
 _ENDINGS = frozenset({"gpu_error", "gpu_fault", "gpu_lost_serving"})
 _TOGETHER = 60.0
-#: A fault is the beginning of a reset for this long. Seconds.
+#: A fault can be the start of a reset for this long. Seconds.
 _FAULT_COUNTS = 120.0
 _DRIVER_NAME = re.compile(r"\b(amdgpu|xe|i915)\b")
 #: enum amdgpu_reset_src, drivers/gpu/drm/amd/amdgpu/amdgpu_reset.h
@@ -83,7 +82,7 @@ _RESET_SOURCES = {
     "3": "the scheduler firmware (MES) did not answer",
     "4": "the compute scheduler (HWS) hung",
 }
-#: NVIDIA's catalogue of Xid errors; those of a program's own making (13, 31, 43, 45) end the program and leave the card well.
+#: NVIDIA's catalogue of Xid errors; those caused by a program (13, 31, 43, 45) end the program and leave the GPU healthy.
 _XIDS: Mapping[int, tuple[str, str]] = {
     8: ("queue-reset", "the driver's watchdog ended work that made no progress for too long (Xid 8)"),
     48: ("failed", "a double-bit memory error that cannot be corrected (Xid 48)"),
@@ -97,22 +96,22 @@ _XIDS: Mapping[int, tuple[str, str]] = {
 
 
 class GpuIncidents:
-    """Places the kernel's records on the card they are about and tells the story."""
+    """Assigns the kernel's records to their GPU and builds the incident."""
 
     def __init__(self, state: EngineState) -> None:
         self._state = state
         self._named: tuple[Entity, float] | None = None
 
     def dump(self) -> list[str | float] | None:
-        """The card named last and when, for a checkpoint."""
+        """The GPU named last and when, for a checkpoint."""
         return None if self._named is None else [self._named[0].name, self._named[1]]
 
     def load(self, named: tuple[str, float] | None) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         self._named = None if named is None else (Entity("gpu", named[0]), named[1])
 
     def place(self, event: Event) -> Event:
-        """The event with its card as entity; unchanged when it is about no card."""
+        """The event with its GPU as entity; unchanged if it is not about a GPU."""
         if event.entity.scope != "host" or not event.name.startswith(("gpu_", "nvidia_")):
             return event
         address = _ADDRESS.match(str(event.fields.get("pci", "")).lower())
@@ -126,7 +125,7 @@ class GpuIncidents:
         if self._named is not None and at - self._named[1] <= _SAME_STORY:
             return self._named[0]
         known = [entity for entity in self._state.facts.entities() if entity.scope == "gpu" and self._is_amd(entity)]
-        # older kernels name no card; where there are several, nobody can tell which
+        # older kernels name no GPU; with several it is unknown which
         return known[0] if len(known) == 1 else Entity("gpu", "amdgpu")
 
     def _is_amd(self, entity: Entity) -> bool:
@@ -134,7 +133,7 @@ class GpuIncidents:
         return vendor is not None and vendor.value == "amd"
 
     def incident(self, event: Event) -> Event | None:
-        """The story with this event in it; None when it adds nothing."""
+        """The incident with this event added; None if it adds nothing."""
         if event.entity.scope == "server":
             return self._told_by_server(event) if event.name in _ENDINGS else None
         if event.entity.scope != "gpu":
@@ -156,7 +155,7 @@ class GpuIncidents:
         return Event(event.at, INCIDENT.name, event.entity, after, event.source, event.line, event.n)
 
     def work_ended(self, incident: Event) -> list[Event]:
-        """What the story so far is to the servers whose work it ended, as events of theirs, or one that waits for its server."""
+        """The incident as events of the servers whose work it ended, or as one event that waits for its server."""
         told = incident.fields
         named = str(told.get("comm", "")).startswith("llama-")
         users = [name for name in str(told.get("servers", "")).split(", ") if name] if told.get("state") in _RESET else []
@@ -169,7 +168,7 @@ class GpuIncidents:
         ]
 
     def _told_by_server(self, event: Event) -> Event | None:
-        """The card's story in which a server's work was ended just before, now that the server tells of it."""
+        """The GPU incident that ended a server's work just before, now that the server reports it."""
         for card in sorted(self._state.log.entities({INCIDENT.name}), key=lambda e: e.name):
             _, last = self._state.happened(card, INCIDENT.name, event.at - _TOGETHER)
             if last is not None and _of_a_server(last.fields) and "server_ended" not in last.fields:
@@ -186,7 +185,7 @@ class GpuIncidents:
         )
 
     def _users(self, card: Entity, before: Mapping[str, Value]) -> dict[str, Value]:
-        """Servers that hold memory on the card, those that died of it in this story included; nothing where that is not known."""
+        """Servers that hold memory on the GPU, including those that died in this incident; empty if not known."""
         users = {name for name in str(before.get("servers", "")).split(", ") if name}
         units = set()
         runs = {entity: run for entity, run in self._state.runs.items() if entity.scope == "server"}
@@ -196,7 +195,7 @@ class GpuIncidents:
                 users.add(entity.name)
                 unit = self._state.facts.last(entity, "server.unit")
                 units.add(str(unit.value) if unit is not None else "")
-        # without any server that was ever seen, nobody has looked yet
+        # no server was ever seen, so nothing was sampled yet
         if not users and "servers" not in before and (not runs or None in held.values()):
             return {}
         unit_name = units.pop() if len(users) == 1 and len(units) == 1 else str(before.get("unit", "")) if len(users) == 1 else ""
@@ -208,7 +207,7 @@ def _goes_on(before: Mapping[str, Value]) -> bool:
 
 
 def _driver(event: Event) -> str | None:
-    """Whose line it is: the driver's, by its name."""
+    """The driver that printed the line, by name."""
     if event.name == "nvidia_xid":
         return "nvidia"
     named = _DRIVER_NAME.search(event.line)
@@ -216,12 +215,12 @@ def _driver(event: Event) -> str | None:
 
 
 def _of_a_server(story: Mapping[str, Value]) -> bool:
-    """A llama-server's own work on the card was ended, and the card is well."""
+    """A llama-server's own work on the GPU was ended, and the GPU is healthy."""
     return story.get("state") in _WORK and str(story.get("comm", "")).startswith("llama-")
 
 
 def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | None:
-    """Fields of the story after `event`; None for an event that has no part in it. Pure: `before` are the fields so far."""
+    """Fields of the incident after `event`; None if the event is not part of one. Pure: `before` are the fields so far."""
     state = str(before.get("state", ""))
     fields = event.fields
     match event.name:
@@ -244,7 +243,7 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
             return {**process, "state": "queue-reset", "what": what}
         case "gpu_ring_timeout":
             if state not in (*_CALM, "hung"):
-                # the other queues time out while the card is reset, and those of a dead card for ever
+                # the other queues time out while the GPU is reset, and those of a dead GPU for ever
                 return None
             return {"state": "hung", "what": f"queue {fields.get('ring', '')} timed out", "ring": fields.get("ring", "")}
         case "gpu_hang_process":
@@ -287,20 +286,20 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
 
 
 def _said(event: Event) -> str:
-    """The driver's words without the names in front, which differ by version."""
+    """The driver's message without the names in front, which differ by version."""
     return _DRIVER.sub("", event.line)
 
 
 def _failed(before: Mapping[str, Value], why: str) -> dict[str, Value] | None:
     lost = "lost from bus" in why or "ret = -19" in why
     if before.get("state") == "lost" or (before.get("state") == "failed" and not lost):
-        # the driver goes on complaining about a card that is dead
+        # the driver keeps complaining about a dead GPU
         return None
     return {**before, "state": "lost" if lost else "failed", "what": why}
 
 
 def _wedged(before: Mapping[str, Value], recovery: str) -> dict[str, Value] | None:
-    """``none`` says that a reset was enough; else it names what is (Documentation/gpu/drm-uapi.rst, device wedging)."""
+    """``none`` means that a reset was enough; else it names what is needed (Documentation/gpu/drm-uapi.rst, device wedging)."""
     state = before.get("state")
     if "none" in recovery.split(",") or "recovered" in recovery:
         ended = {"hung": "queue-reset", "resetting": "recovered", "resuming": "recovered"}.get(str(state))
@@ -318,7 +317,7 @@ def _xid(before: Mapping[str, Value], fields: Mapping[str, Value]) -> dict[str, 
     if code == 154 and str(fields.get("why", "")).rstrip().endswith("to 0x0 (None)"):
         return {"state": "recovered", "what": "the driver needs no recovery action any more (Xid 154)", "code": code}
     if before.get("state") == "lost" or (code == 154 and before.get("state") in ("failed", "hung")):
-        # what comes after says less than what came first
+        # later lines are less specific than the first
         return None
     story: dict[str, Value] = {"state": known[0], "what": known[1], "code": code}
     return story | {key: fields[key] for key in ("comm", "pid") if key in fields}

@@ -20,7 +20,7 @@ PARTS = frozenset({"oom_invoked", "oom_limit", "oom_task", "oom_context", "oom_t
 _SPAN = 120.0
 #: tasks kept, the largest; a report names three
 _KEPT = 8
-#: the page sizes of Linux on what llama-server runs on; the report counts in pages and does not say how large they are
+#: page sizes of Linux on llama-server's platforms; the report counts in pages and does not give their size
 _PAGES = (4096, 16384, 65536)
 #: smaller tasks explain nothing
 _WORTH_NAMING = 64 << 20
@@ -28,7 +28,7 @@ _WORTH_NAMING = 64 << 20
 
 @dataclass(slots=True)
 class OomReport:
-    """The parts seen so far. Feed `note` in order; `explain` gives the fields that the kill is told with, and starts anew."""
+    """The parts seen so far. Feed `note` in order; `explain` returns the fields for the kill and clears the parts."""
 
     _at: float = float("-inf")
     _fields: dict[str, Value] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class OomReport:
     _tasks: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def note(self, event: Event) -> None:
-        """Take one part in."""
+        """Take one part."""
         fields = event.fields
         if event.name == "oom_invoked" or event.at - self._at > _SPAN:
             self._clear()
@@ -61,9 +61,9 @@ class OomReport:
             del self._tasks[min(self._tasks, key=lambda task: self._tasks[task][0])]
 
     def explain(self, killed: Event) -> dict[str, Value]:
-        """Fields for the kill: what the report said, and the largest beside the victim, ``other1`` to ``other3`` with bytes.
+        """Fields for the kill: the report's figures, and the largest tasks beside the victim, ``other1`` to ``other3``, in bytes.
 
-        Sizes of tasks are told only when the victim's own row gives the size of a page.
+        Sizes of tasks are given only if the victim's own row shows the page size.
         """
         fields: dict[str, Value] = {}
         if killed.at - self._at <= _SPAN:
@@ -86,12 +86,12 @@ class OomReport:
         return found
 
     def dump(self) -> dict[str, Any]:
-        """Plain data for a checkpoint; a time that never was is left out."""
+        """Plain data for a checkpoint; a time that never happened is left out."""
         tasks = [[tgid, pages, name] for tgid, (pages, name) in self._tasks.items()]
         return {"at": None if self._at == float("-inf") else self._at, "fields": dict(self._fields), "tasks": tasks}
 
     def load(self, data: Mapping[str, Any]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         self._at = float("-inf") if data["at"] is None else data["at"]
         self._fields = dict(data["fields"])
         self._tasks = {tgid: (pages, name) for tgid, pages, name in data["tasks"]}

@@ -1,9 +1,9 @@
-"""What becomes of requests, told by a server line by line, as single events that a rule can count.
+"""Joins a server's lines about requests into single events that a rule can count.
 
-One request prints five lines and more, and none of them says by itself that something is wrong: that a prompt was evaluated
-anew shows in its timing beside the similarity with which its slot was chosen; that every request fails, in what lies between two
-errors; that a server stands still, in what is missing between clients that give up. So the lines are joined here, with a few
-numbers for each server, into three events whose field `in_a_row` says how often it came without anything better between.
+One request prints five lines and more, and none of them alone shows that something is wrong: that a prompt was evaluated again
+shows in its timing together with the similarity with which its slot was chosen; that every request fails, in what lies between
+two errors; that a server hangs, in what is missing between clients that give up. The lines are joined here, with a few numbers
+for each server, into three events whose field `in_a_row` counts repetitions without a success between them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ CLIENTS_GIVE_UP = EventDef(
 )
 DERIVED = (PROMPT_TURN, REQUEST_OUTCOME, CLIENTS_GIVE_UP)
 
-#: Lines that have a part in it. The engine asks for others never.
+#: Lines that this reads. The engine passes no others.
 TAKEN = frozenset(
     {
         "slot_selected",
@@ -76,7 +76,7 @@ TAKEN = frozenset(
         "prompt_progress",
         "prompt_advanced",
         "generation_progress",
-        # not of requests: a server that loads, sleeps or wakes begins none
+        # not about requests: a server that loads, sleeps or wakes begins none
         "model_loading",
         "slots_initialized",
         "server_woke",
@@ -84,11 +84,11 @@ TAKEN = frozenset(
 )
 _FAILED = frozenset({"request_failed", "request_overflow", "batch_overflow", "pool_request_failed", "answer_failed"})
 _WORK = TAKEN - _FAILED - {"request_cancelled", "timing_header"}
-#: A prompt that took less is no trouble to anybody, whatever was lost. Milliseconds.
+#: A prompt that took less bothers nobody, whatever was lost. Milliseconds.
 _LONG_PROMPT = 10_000.0
-#: Failures that lie further apart are not one series. Seconds.
+#: Failures further apart are not one series. Seconds.
 _SERIES = 900.0
-#: What is wrong with the request itself: the server is well. (Sizes, events of their own, are what context-collapse is about.)
+#: The request itself is wrong and the server is well. (Sizes, events of their own, are what context-collapse is about.)
 _SENDERS_OWN = re.compile(
     r"[Ff]ailed to format input|[Ii]nvalid slot|Unable to (?:save|restore) slot"
     r"|contains invalid tokens|not supported by multimodal|json_schema|must be (?:provided|a string)|rerank task|aLoRA"
@@ -99,7 +99,7 @@ _MOST_SLOTS = 256
 
 @dataclass(slots=True)
 class _Slot:
-    """The request that a slot works on, as far as it was told."""
+    """The request that a slot works on, as far as the log showed it."""
 
     task: int = -1
     similarity: float = -1.0
@@ -113,14 +113,14 @@ class _Slot:
 @dataclass(slots=True)
 class _Server:
     slots: dict[int, _Slot] = field(default_factory=dict)
-    #: the slot of the lines that name none, in builds before 2026
+    #: the slot of lines that name none, in builds before 2026
     current: int = 0
-    #: long prompts evaluated anew without one from the cache between; the same by a changed front; tokens of the last long prompt
+    #: long prompts re-evaluated without a cached one between; the same for a changed prefix; tokens of the last long prompt
     kept_nothing: int = 0
     grown: int = 0
     long_prompt: int = 0
     others_between: int = 0
-    #: failures in a row, when the last came, tasks that failed or were given up, and one that seems to have succeeded
+    #: failures in a row, the time of the last, tasks that failed or were given up, and one that seems to have succeeded
     failures: int = 0
     failed_at: float = 0.0
     ended_ill: deque[int] = field(default_factory=lambda: deque(maxlen=64))
@@ -167,7 +167,7 @@ class Requests:
         return out
 
     def rename(self, old: Entity, new: Entity) -> None:
-        """A server that was known by a makeshift name."""
+        """Move a server from its provisional name."""
         if (known := self._servers.pop(old, None)) is not None:
             self._servers[new] = known
 
@@ -179,7 +179,7 @@ class Requests:
         ]
 
     def load(self, rows: Iterable[tuple[Scope, str, Mapping[str, Any]]]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         for scope, name, data in rows:
             slots = {int(number): _Slot(**kept) for number, kept in data["slots"]}
             tasks = {key: deque((int(task) for task in data[key]), maxlen=64) for key in _TASKS}
@@ -212,7 +212,7 @@ def _failed(server: _Server, name: str, fields: Mapping[str, Value], at: float) 
 
 
 def _confirmed(server: _Server, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
-    """What was released before, and failed in no line up to one about another task, has succeeded."""
+    """A released task that no line reported as failed, up to one about another task, has succeeded."""
     if server.perhaps in (-1, task):
         return ()
     server.perhaps = -1
@@ -230,11 +230,11 @@ def _cancelled(server: _Server, task: int, at: float) -> Iterable[tuple[str, dic
     if server.perhaps == task:
         server.perhaps = -1
     if task in server.ended_ill:
-        # each failed request is cancelled by the server's own HTTP side as well
+        # the server's own HTTP side cancels each failed request as well
         return ()
     server.ended_ill.append(task)
     if server.worked_at < 0.0:
-        # no line about work was ever seen: at -lv 2 none is printed, and their absence says nothing
+        # no line about work was ever seen: at -lv 2 none is printed, so their absence says nothing
         return ()
     server.given_up += 1
     server.never_begun = server.never_begun + 1 if task not in server.begun and not server.busy else 0
@@ -259,7 +259,7 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
     match name:
         case "slot_selected":
             similarity = fields.get("similarity")
-            # by its number: nobody compared; as the least recently used: what was compared was below the threshold of 0.1
+            # by its number: no comparison; as the least recently used: the similarity was below the threshold of 0.1
             unlike = -1.0 if fields.get("by") == "id" else 0.0
             server.slots[number] = _Slot(similarity=similarity if isinstance(similarity, float) else unlike)
         case "request_started":
@@ -290,7 +290,7 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
 
 
 def _over(server: _Server, number: int) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Judge a turn when all is known of it: builds up to 2025 print the release before the timing, later ones after it."""
+    """Judge a turn when it is complete: builds up to 2025 print the release before the timing, later ones after it."""
     slot = server.slots[number]
     if min(slot.evaluated, slot.generated, slot.held) < 0:
         return ()
@@ -317,7 +317,7 @@ def _over(server: _Server, number: int) -> Iterable[tuple[str, dict[str, Value]]
     else:
         better = kept > total // 2 and total >= before // 2
         if not better:
-            # another conversation: not a word about the one before
+            # another conversation: no conclusion about the previous one
             server.long_prompt, server.others_between = (total, 0) if long else (before, server.others_between)
             return ()
         was = max(server.kept_nothing, server.grown)

@@ -1,4 +1,4 @@
-"""All that is believed: facts, windows, events, runs of servers, and which sources are watched at all."""
+"""The engine's state: facts, windows, events, runs of servers, and which sources are watched."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Run:
     gone: bool = False
     #: when the process was last known to run or seen to have ended
     gone_at: float = 0.0
-    #: what its log had said of the server when the process was seen to have ended, and when that was read
+    #: the log's server.state when the process was seen to have ended, and when that was read
     state_before: tuple[Value, float] | None = None
 
 
 class EngineState:
-    """Implements what rule evaluation may ask (rules.evaluate.World)."""
+    """Implements rules.evaluate.World, which rule evaluation reads."""
 
     def __init__(self, event_defs: Mapping[str, EventDef]) -> None:
         self.facts = FactStore()
@@ -49,7 +49,7 @@ class EngineState:
         self._event_defs = event_defs
 
     def use(self, event_defs: Mapping[str, EventDef], windows: Iterable[WindowDef]) -> None:
-        """Follow another rule set: keep the windows that are still wanted."""
+        """Switch to another rule set: keep the windows that are still used."""
         self._event_defs = event_defs
         self._wanted = {}
         for window in windows:
@@ -57,7 +57,7 @@ class EngineState:
         self._windows = {k: w for k, w in self._windows.items() if k[2] in self._wanted.get(k[1], set())}
 
     def put(self, entity: Entity, signal: str, value: Value | Unknown, at: float, source: str) -> bool:
-        """Believe a value; True if that can change a verdict."""
+        """Store a value; True if that can change a verdict."""
         changed = self.facts.put(entity, signal, value, at, source)
         overs = self._wanted.get(signal)
         if overs and isinstance(value, int | float):
@@ -76,11 +76,11 @@ class EngineState:
         return self.facts.get(entity, signal, at)
 
     def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
-        """All facts, those too old to believe included."""
+        """All facts, including expired ones."""
         return self.facts.of(entity)
 
     def why_missing(self, entity: Entity, signal: str, at: float) -> Unknown:
-        """Why there is none and what would provide it."""
+        """Why there is no value, and what would provide it."""
         return self.facts.why_missing(entity, signal, at)
 
     def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
@@ -98,14 +98,14 @@ class EngineState:
         return self.log.since(entity, event, since)
 
     def run_start(self, entity: Entity) -> float:
-        """When the server's present run began; the beginning of time for what has no runs."""
+        """When the server's present run began; -inf for entities without runs."""
         run = self.runs.get(entity)
         if run is None:
             return float("-inf")
         return run.start - (0.5 if run.exact else _BEFORE_START)
 
     def observed(self, entity: Entity, event: str) -> Unknown | None:
-        """None if the absence of this event means something, else why it does not."""
+        """None if the absence of this event is meaningful, else why it is not."""
         definition = self._event_defs.get(event)
         kind = definition.source if definition is not None else ""
         if kind == "llama-server":
@@ -127,7 +127,7 @@ class EngineState:
         return None
 
     def rename(self, old: Entity, new: Entity) -> set[str]:
-        """Two names turn out to be one entity: what was believed under the old one goes over. Returns the signals moved."""
+        """Two names turn out to be one entity: move the old one's state to the new one. Returns the signals moved."""
         self.heard |= {(new, kind) for entity, kind in self.heard if entity == old}
         moved = self.facts.rename(old, new)
         self.log.rename(old, new)
@@ -135,7 +135,7 @@ class EngineState:
         return moved
 
     def remove(self, entity: Entity) -> None:
-        """Forget an entity altogether."""
+        """Drop an entity."""
         self.facts.remove(entity)
         self.log.remove(entity)
         self.runs.pop(entity, None)
@@ -145,7 +145,7 @@ class EngineState:
     # --- checkpoint ---
 
     def dump(self) -> dict[str, Any]:
-        """Plain data for a checkpoint. Windows start anew after a restart."""
+        """Plain data for a checkpoint. Windows start empty after a restart."""
         return {
             "facts": self.facts.dump(),
             "events": self.log.dump(),
@@ -153,14 +153,14 @@ class EngineState:
         }
 
     def load(self, data: Mapping[str, Any]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         self.facts.load(data.get("facts", []))
         self.log.load(data.get("events", []))
         for scope, name, start, pid, exact, gone, gone_at in data.get("runs", []):
             self.runs[Entity(scope, name)] = Run(start, pid, exact, gone, gone_at)
 
     def snapshot(self) -> dict[str, Any]:
-        """What `dump` leaves out because it need not survive a restart, but without which a replay would differ."""
+        """What `dump` leaves out: it need not survive a restart, but a replay would differ without it."""
         return {
             **self.facts.dump_gaps(),
             "last_words": [[e.scope, e.name, *r.state_before] for e, r in self.runs.items() if r.state_before is not None],
@@ -169,7 +169,7 @@ class EngineState:
         }
 
     def resume(self, data: Mapping[str, Any]) -> None:
-        """Take back what `snapshot` gave, after `load`."""
+        """Restore what `snapshot` returned, after `load`."""
         self.facts.load_gaps(data["entities"], data["unknown"])
         for scope, name, said, at in data["last_words"]:
             self.runs[Entity(scope, name)].state_before = (said, at)

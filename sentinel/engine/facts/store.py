@@ -1,4 +1,4 @@
-"""What is believed now about each entity, how old it is, and, where it is not known, why."""
+"""The last value of each signal of each entity, its age, and the reason if it is unknown."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sentinel.model.text import clean
 
 
 class Fact(NamedTuple):
-    """A believed value: when it was last confirmed (epoch seconds) and by which source.
+    """A signal's last value, when it was last confirmed (epoch seconds) and by which source.
 
-    A named tuple, for a busy server's log confirms facts with every request.
+    A named tuple, because a busy server's log confirms facts with every request.
     """
 
     value: Value
@@ -27,7 +27,7 @@ def _typed(signal: Signal, value: Value) -> Value:
     if signal.type == "flag" and isinstance(value, bool):
         return value
     if signal.type == "text" and isinstance(value, str):
-        # CEL takes no text that is not Unicode, and would end the daemon over a file's name.
+        # CEL rejects text that is not Unicode, and would end the daemon over a file name.
         return value if value.isascii() else clean(value)
     if signal.type == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -37,14 +37,14 @@ def _typed(signal: Signal, value: Value) -> Value:
 
 
 class FactStore:
-    """Facts by entity and signal. Times are data: every look-up says at which time it asks."""
+    """Facts by entity and signal. Times are data: every look-up takes the time it asks for."""
 
     def __init__(self) -> None:
         self._facts: dict[Entity, dict[str, Fact]] = {}
         self._unknown: dict[Entity, dict[str, Unknown]] = {}
 
     def put(self, entity: Entity, name: str, value: Value | Unknown, at: float, source: str) -> bool:
-        """Store a value; True if what is believed changed. Raises KeyError for a signal that is not in the catalogue."""
+        """Store a value; True if the stored value changed. Raises KeyError for a signal that is not in the catalogue."""
         signal = CATALOGUE[name]
         facts = self._facts.setdefault(entity, {})
         if isinstance(value, Unknown):
@@ -60,7 +60,7 @@ class FactStore:
         return signal.stale_after is not None and at - old.at > signal.stale_after
 
     def get(self, entity: Entity, name: str, at: float) -> Fact | None:
-        """The fact if it is known and fresh enough at time `at`."""
+        """The fact if it is known and not expired at time `at`."""
         facts = self._facts.get(entity)
         fact = facts.get(name) if facts is not None else None
         if fact is None:
@@ -75,7 +75,7 @@ class FactStore:
         return self._facts.get(entity, {}).get(name)
 
     def why_missing(self, entity: Entity, name: str, at: float) -> Unknown:
-        """Why `get` has no answer and what would provide it."""
+        """Why `get` returns nothing, and what would provide the value."""
         signal = CATALOGUE[name]
         if why := self._unknown.get(entity, {}).get(name):
             return why
@@ -91,7 +91,7 @@ class FactStore:
         before: float | None = None,
         but: frozenset[str] = frozenset(),
     ) -> set[str]:
-        """Drop facts of these origins, older than `before` if given, `but` some; returns the names of the signals dropped."""
+        """Drop facts of these origins, older than `before` if given, except `but`; returns the names of the signals dropped."""
         facts = self._facts.get(entity, {})
         gone = {
             name
@@ -106,7 +106,7 @@ class FactStore:
         return gone
 
     def drop(self, entity: Entity, name: str) -> bool:
-        """Forget one fact; True if there was one."""
+        """Drop one fact; True if there was one."""
         return self._facts.get(entity, {}).pop(name, None) is not None
 
     def entities(self) -> Iterator[Entity]:
@@ -114,7 +114,7 @@ class FactStore:
         yield from sorted(self._facts.keys() | self._unknown.keys(), key=lambda e: (e.scope, e.name))
 
     def rename(self, old: Entity, new: Entity) -> set[str]:
-        """Give what is believed of one entity to another that is the same; newer facts win. Returns the signals moved."""
+        """Move the facts of one name to another name of the same entity; newer facts win. Returns the signals moved."""
         moved = set()
         target = self._facts.setdefault(new, {})
         for name, fact in self._facts.pop(old, {}).items():
@@ -125,16 +125,16 @@ class FactStore:
         return moved
 
     def remove(self, entity: Entity) -> None:
-        """Forget an entity altogether."""
+        """Drop an entity."""
         self._facts.pop(entity, None)
         self._unknown.pop(entity, None)
 
     def of(self, entity: Entity) -> Mapping[str, Fact]:
-        """All facts of an entity, stale ones included."""
+        """All facts of an entity, including expired ones."""
         return self._facts.get(entity, {})
 
     def unknowns(self, entity: Entity) -> Mapping[str, Unknown]:
-        """Signals of an entity that a source tried to read and could not, each with the reason."""
+        """Signals of an entity that a source tried and failed to read, each with the reason."""
         return self._unknown.get(entity, {})
 
     def dump(self) -> list[list[Any]]:
@@ -142,7 +142,7 @@ class FactStore:
         return [[e.scope, e.name, name, f.value, f.at, f.source] for e, facts in self._facts.items() for name, f in facts.items()]
 
     def load(self, rows: list[list[Any]]) -> None:
-        """Take back what `dump` gave; rows of signals that no longer exist are dropped."""
+        """Restore what `dump` returned; rows of signals that no longer exist are dropped."""
         for scope, name, signal, value, at, source in rows:
             spec = CATALOGUE.get(signal)
             if spec is None:
@@ -154,7 +154,7 @@ class FactStore:
             self._facts.setdefault(Entity(scope, name), {})[signal] = Fact(typed, at, source)
 
     def dump_gaps(self) -> dict[str, list[list[str]]]:
-        """What `dump` leaves out: entities of which nothing is known any more, and why what is not known is not."""
+        """What `dump` leaves out: entities without any known fact, and the reasons of unknown signals."""
         return {
             "entities": [[e.scope, e.name] for e in self._facts],
             "unknown": [
@@ -165,7 +165,7 @@ class FactStore:
         }
 
     def load_gaps(self, entities: list[list[Any]], unknown: list[list[Any]]) -> None:
-        """Take back what `dump_gaps` gave."""
+        """Restore what `dump_gaps` returned."""
         for scope, name in entities:
             self._facts.setdefault(Entity(scope, name), {})
         for scope, name, signal, why, *remedy in unknown:

@@ -1,4 +1,4 @@
-"""What readings teach: facts from values and from wordings, and when what was believed is void. Pure."""
+"""How readings change the state: facts from values and patterns, and when older facts become void. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGo
 from sentinel.model.signal import SignalOrigin
 
 _LAST_WORDS = ("stopping", "failed")
-#: What a server is called by and who runs it, which its next process has in common with the last.
+#: A server's name and supervisor, which its next process shares with the last.
 _LASTING = frozenset(
     {
         "server.unit",
@@ -32,8 +32,8 @@ _LASTING = frozenset(
 
 
 class Updater:
-    """Changes what is believed. `healthy(entity)`: nothing is known that makes it slow. `touched(signal, entity)` hears of each
-    change, `renewed(entity)` of a new run or an end, `renamed(old, new)` of a server that was known by a makeshift name."""
+    """Updates the engine's state. `healthy(entity)`: nothing known makes it slow. `touched(signal, entity)` is called for each
+    change, `renewed(entity)` for a new run or an end, `renamed(old, new)` for a server that had a provisional name."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Updater:
         self._renamed = renamed
 
     def line(self, match: Match | Recalled, entity: Entity, reading: LogLines | ClaimedLines) -> None:
-        """Facts that a wording teaches. A fact is as old as its reading, not as the line: it was believed from then on."""
+        """Store the facts that a pattern sets. A fact dates from its reading, not from the line: it was known from then on."""
         definition = match.event
         if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
             return
@@ -79,7 +79,7 @@ class Updater:
                     old = self._state.facts.last(entity, signal)
                     base = old.value if old is not None and isinstance(old.value, int | float) else 0
                     if abs(base + more) < 1 << 62:
-                        # More would be no number for a rule.
+                        # A larger number is not usable in a rule.
                         values[signal] = base + more
         if entity.scope == "server" and definition.source == "llama-server":
             self._narrow(entity, match, values)
@@ -98,13 +98,13 @@ class Updater:
             self.values(entity, values, reading.at, reading.source)
 
     def _last(self, entity: Entity, signals: tuple[str, ...]) -> dict[str, Value]:
-        """What was learned before, however old."""
+        """The values learned before, however old."""
         found = {signal: self._state.facts.last(entity, signal) for signal in signals}
         return {signal: fact.value for signal, fact in found.items() if fact is not None}
 
     def _spawned(self, router: Entity, child: Entity, preset: str, reading: LogLines | ClaimedLines) -> None:
-        """A router starts a child. The one that it started for the same preset before had another port, so another name: what
-        its log taught would stay for ever."""
+        """A router starts a child. The previous child for the same preset had another port and so another name: the facts from
+        its log would stay for ever."""
         of = {"server.preset": preset, "server.router": router.name}
         facts = self._state.facts
         for earlier in [*facts.entities()]:
@@ -117,7 +117,7 @@ class Updater:
         self.values(child, of, reading.at, reading.source)
 
     def _narrow(self, entity: Entity, match: Match | Recalled, values: dict[str, Value | Unknown]) -> None:
-        """Each wording was seen in a range of builds; together they bound the server's build."""
+        """Each pattern was seen in a range of builds; together they bound the server's build."""
         builds = match.event.patterns[match.pattern_index].builds
         if builds.low is not None:
             low = self._state.facts.last(entity, "server.build_low")
@@ -129,13 +129,13 @@ class Updater:
                 values["server.build_high"] = builds.high
 
     def run_started(self, entity: Entity, at: float, read_at: float) -> None:
-        """The log of a server begins anew: what its log taught of the run before is forgotten."""
+        """The log of a server begins a new run: facts learned from the log of the previous run are dropped."""
         run = self._state.runs.get(entity)
         if run is None:
             self._state.runs[entity] = Run(at)
         elif not run.exact or at - run.start > 10.0 or (run.gone and at > run.gone_at):
             if run.gone:
-                # Nobody has scanned for this process yet: what the one before was asked for does not count for it.
+                # The new process was not scanned yet: the previous one's command line does not apply to it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
             self._state.runs[entity] = Run(at, run.pid)
         self._forget(entity, ("log",), but=devices.before_start(self._last(entity, (devices.TABLE,))))
@@ -144,24 +144,24 @@ class Updater:
             self._renewed(entity)
 
     def values(self, entity: Entity, values: Mapping[str, Value | Unknown], at: float, source: str) -> None:
-        """Believe values that were read together."""
+        """Store values that were read together."""
         for signal, value in values.items():
             if self._state.put(entity, signal, value, at, source):
                 self._touched(signal, entity)
 
     def found(self, reading: ServerFound) -> None:
-        """A process is known; what is believed of an earlier one under the same name is forgotten."""
+        """A process is known; facts of an earlier one under the same name are dropped."""
         entity = reading.entity
         run = self._state.runs.get(entity)
         if run is None or run.pid != reading.pid or abs(run.start - reading.start_time) > 1.0 or run.gone:
             self._forget(entity, ("process", "model"))
-            # Log lines are woken for, processes are scanned for: lines of the new run may have come before this reading.
+            # Log lines wake the daemon, processes are scanned for: lines of the new run may have come before this reading.
             self._forget(entity, ("log",), before=reading.start_time)
             if run is not None and run.gone:
                 self._bring_back(run, reading)
         self._state.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
-            # A router printed the child's lines before its process was scanned for.
+            # A router printed the child's lines before its process was scanned.
             self._baselines.renewed(makeshift)
             for signal in sorted(self._state.rename(makeshift, entity)):
                 self._touched(signal, entity)
@@ -172,7 +172,7 @@ class Updater:
         self._renewed(entity)
 
     def gone(self, reading: ServerGone) -> None:
-        """A process has ended; what is believed of it stays until another takes its name."""
+        """A process has ended; its facts stay until another takes its name."""
         run = self._state.runs.get(reading.entity)
         if run is None or run.pid != reading.pid:
             return
@@ -184,8 +184,8 @@ class Updater:
         self._renewed(reading.entity)
 
     def _bring_back(self, old: Run, reading: ServerFound) -> None:
-        """After a quick restart the new process may be ready before one scan finds the old one gone and it there: what its log
-        said of it until then was overwritten by the end of the old one."""
+        """After a quick restart the new process may be ready before one scan finds the old one gone and the new one there:
+        restore what its log reported until then, which the end of the old process overwrote."""
         state = self._state.facts.last(reading.entity, "server.state")
         if state is None or state.value != "exited":
             return
@@ -201,13 +201,13 @@ class Updater:
         before: float | None = None,
         but: frozenset[str] = frozenset(),
     ) -> None:
-        # Sorted: a set of text has another order in each process, and the order of verdicts must not depend on that.
+        # Sorted: the order of a set of strings differs between processes, and the order of verdicts must not depend on that.
         for signal in sorted(self._state.facts.forget(entity, origins, before, but)):
             self._touched(signal, entity)
 
 
 def _about(flag: str) -> dict[str, Value | Unknown]:
-    """What is known of a flag that was refused: since when builds take it, until when they did, and how else it is spelt."""
+    """Facts about a refused flag: the first and last build that take it, and its nearest spelling."""
     builds = accepted(spelled(flag))
     if builds is None:
         none = Unknown(f"no build of llama.cpp that sentinel knows takes {flag:.60}")

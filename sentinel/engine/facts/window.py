@@ -1,4 +1,4 @@
-"""Numbers over time, kept only because a rule asks for them."""
+"""Samples over time, kept only for rules that read them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 from sentinel.model.rule import Take
 
-#: Above this many samples the oldest go first: one a second for over an hour.
+#: Above this many samples the oldest are dropped: one a second for over an hour.
 _MOST = 4096
 
 
@@ -31,12 +31,12 @@ class Window:
         return [[at, value] for at, value in self._samples]
 
     def held(self, at: float) -> tuple[int, float | None]:
-        """How many samples there are at time `at`, and when the newest was taken."""
+        """The number of samples at time `at`, and the time of the newest."""
         self._trim(at)
         return len(self._samples), self._samples[-1][0] if self._samples else None
 
     def take(self, how: Take, at: float) -> float | None:
-        """The reduced value at time `at`; None where there are too few samples (two for ``delta`` and ``rate``)."""
+        """The reduced value at time `at`; None if there are too few samples (two for ``delta`` and ``rate``)."""
         self._trim(at)
         samples = self._samples
         if how == "count":
