@@ -1,1 +1,1 @@
-"""The daemon: its objects, their wiring, and their end."""
+"""The daemon: its objects, their wiring and their shutdown."""

@@ -1,4 +1,4 @@
-"""The configuration file: TOML, validated strictly, all mistakes at once. Without one, everything is found by itself."""
+"""The configuration file: TOML, strictly validated, all mistakes reported at once. Without one, everything is discovered."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sentinel.rulefiles.toml.tables import Findings, Table
 
 SYSTEM_FILE = Path("/etc/sentinel/sentinel.toml")
 _MAX_BYTES = 1 << 20
-#: rocm-smi is a Python script: one call costs 95 ms of CPU even without a GPU (measured), so it is never run more often.
+#: rocm-smi is a Python script: one call costs 95 ms of CPU even without a GPU (measured), so this is the minimum interval.
 _LEAST_ROCM_SMI = 30.0
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `problems` lists every mistake."""
+    """The configuration is invalid. `problems` lists every mistake."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(p) for p in problems))
@@ -28,7 +28,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """What the user says about one llama-server; it wins over what was found. At least `log` or `unit` is set."""
+    """The user's settings for one llama-server; they override what was discovered. At least `log` or `unit` is set."""
 
     name: str
     #: the server that listens on this port; 0: no process is expected to match
@@ -50,7 +50,7 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that can be set."""
+    """All settings."""
 
     file: Path | None
     state_dir: Path
@@ -58,9 +58,9 @@ class Config:
     rules: tuple[Path, ...] = ()
     servers: tuple[ServerConfig, ...] = ()
     discover: bool = True
-    #: ask a server whose log cannot be read over HTTP on the loopback interface: /health, and /props once
+    #: poll servers whose log cannot be read, over HTTP on the loopback interface: /health, and /props once
     ask_servers: bool = True
-    #: ask every server on the loopback interface for /slots each five seconds
+    #: poll /slots of every server on the loopback interface every five seconds
     watch_slots: bool = False
     #: keep the last readings in memory, and on disk around an alert, for `sentinel record` and `sentinel replay`
     recorder: bool = True
@@ -74,14 +74,14 @@ class Config:
 
 
 def default_files(env: Mapping[str, str]) -> list[Path]:
-    """Where a configuration is looked for, the user's own first."""
+    """Default paths of the configuration file, the user's own first."""
     home = env.get("XDG_CONFIG_HOME") or (str(Path(env["HOME"]) / ".config") if env.get("HOME") else "")
     own = [Path(home) / "sentinel" / "sentinel.toml"] if home else []
     return [*own, SYSTEM_FILE]
 
 
 def drop_in_folders(env: Mapping[str, str]) -> list[Path]:
-    """Where the machine's and the user's own rule files are looked for; what stands in a later one has the last word."""
+    """Folders of the machine's and the user's own rule files; a later one takes precedence."""
     return [file.with_name("rules.d") for file in reversed(default_files(env))]
 
 
@@ -110,7 +110,7 @@ def default_socket(env: Mapping[str, str]) -> Path:
 
 
 def load(path: Path | None, env: Mapping[str, str]) -> Config:
-    """Read the given file, or the first default one that exists, or take the defaults. Raises ConfigError."""
+    """Load the given file, else the first default one that exists, else the defaults. Raises ConfigError."""
     if path is None:
         path = next((p for p in default_files(env) if p.is_file()), None)
         if path is None:
@@ -136,7 +136,7 @@ def _config(top: Table, file: Path, env: Mapping[str, str]) -> Config:
     paths = top.table("paths")
     intervals = top.table("intervals")
     defaults = Intervals()
-    # What a relative path means must not depend on where sentinel was started.
+    # A relative path must not depend on the working directory sentinel was started in.
     base = file.absolute().parent
     config = Config(
         file=file,
@@ -167,7 +167,7 @@ def _config(top: Table, file: Path, env: Mapping[str, str]) -> Config:
 
 
 def _resolved(text: str, base: Path, table: Table, key: str) -> Path:
-    """A path as written: `~` is a home, a relative one begins at the folder of the configuration file."""
+    """Resolve a path: `~` expands to a home, a relative path starts at the configuration file's folder."""
     try:
         return base / Path(text).expanduser()
     except RuntimeError:
@@ -181,7 +181,7 @@ def _path(table: Table, key: str, default: Path, base: Path) -> Path:
 
 
 def _folder(table: Table, key: str, default: Path, base: Path) -> Path:
-    """Where the kernel's files are read from. One that is not there would look like a machine without processes and cards."""
+    """The root of a kernel file system. A missing one would look like a machine without processes and GPUs."""
     path = _path(table, key, default, base)
     if path != default and not path.is_dir():
         table.findings.error(table.at(key), f"'{path}' is not a folder")
@@ -199,7 +199,7 @@ def _interval(table: Table, key: str, default: float, least: float) -> float:
 
 
 def _servers(top: Table, base: Path) -> tuple[ServerConfig, ...]:
-    """Each [[server]]. What two of them have in common would be read, and judged, twice, or under one name for both."""
+    """Every [[server]]. Two that share a value would be read and evaluated twice, or both under one name."""
     servers = [_server(t, base) for t in top.tables("server")]
     for what in ("name", "log", "unit", "port"):
         first: set[str] = set()

@@ -1,4 +1,4 @@
-"""The one consumer: takes readings from the inbox, lets the engine step, commits what changed, and has it told."""
+"""The only consumer of the inbox: steps the engine, commits its transitions, and notifies the sinks."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from sentinel.model.reading import Tick
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.sinks import Outbox
 
-#: A busy server prints all the time; what is lost with less frequent checkpoints is read again from the log. Seconds.
+#: A busy server prints all the time; what a less frequent checkpoint loses is read from the log again. Seconds.
 _CHECKPOINT_EVERY = 5.0
-#: So long the loop is the engine's at most while there is more to take; a batch of a log file is 10 to 20 ms. Without it a flood
-#: of 200,000 lines kept whoever asked the socket waiting for 3.6 s. Seconds.
+#: The longest that the engine holds the event loop while the inbox has more; a batch of a log file takes 10 to 20 ms. Without
+#: this limit a flood of 200,000 lines delayed requests on the socket by 3.6 s. Seconds.
 _SLICE = 0.01
 log = structlog.get_logger("sentinel")
 
 
 class Consumer:
-    """Owns the engine. `alive` is called at each tick that it has taken, `started` when a log says that a server starts."""
+    """Owns the engine. `alive` is called after each tick it processed, `started` when a log reports a server's start."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Consumer:
         self.engine = Engine(ruleset, time.perf_counter)
         #: transitions since the start, by rule and new state
         self.told: Counter[tuple[str, str]] = Counter()
-        #: from the last tick of the clock until the engine had taken it, in seconds
+        #: delay between the last tick and its processing, in seconds
         self.lag = 0.0
         self._inbox = inbox
         self._history = history
@@ -67,14 +67,14 @@ class Consumer:
         self._checkpointed = 0.0
         self._changed = False
         self._flush_timer: asyncio.TimerHandle | None = None
-        #: usual speeds that changed since the last checkpoint
+        #: baselines that changed since the last checkpoint
         self._baselines: dict[tuple[str, int], tuple[float, str] | None] = {}
-        #: time of the newest tick that the engine has taken: until then it looked
+        #: time of the newest tick that the engine has processed
         self._looked = clock.now()
 
     async def run(self) -> None:
-        """Consume until cancelled, or until the clock is no longer that of the world: what comes then is not taken."""
-        # What an earlier run committed and could not tell any more.
+        """Consume until cancelled, or until the clock is invalid: later readings are discarded."""
+        # What an earlier run committed but did not deliver.
         self.flush()
         while True:
             transitions: list[Transition] = []
@@ -92,14 +92,14 @@ class Consumer:
             self._deliver(transitions)
 
     def use(self, ruleset: RuleSet) -> None:
-        """Change the rules."""
+        """Replace the rules."""
         now = self._clock.now()
         if self._recorder is not None:
             self._recorder.rules_changed(ruleset, now)
         self._deliver(self.engine.use(ruleset, now))
 
     def silenced(self, silence: Silence) -> None:
-        """A silence was set or ended: on disk before whoever asked has the answer."""
+        """A silence was set or expired: it is on disk before the client gets its answer."""
         self._changed = True
         now = self._clock.now()
         if self._recorder is not None:
@@ -107,7 +107,7 @@ class Consumer:
         self._deliver(self.engine.silence(silence, now), at_once=True)
 
     def restore(self) -> None:
-        """Go on where an earlier run of the daemon stood, in the calendar of this one."""
+        """Resume an earlier run's state, shifted to this run's clock."""
         seconds = self._restore_state()
         self._restore_baselines()
         saved = self._history.checkpoint("silences")
@@ -119,7 +119,7 @@ class Consumer:
             log.warning(f"cannot load the silences of an earlier run: {error}")
 
     def _restore_state(self) -> float:
-        """Returns by how much the wall clock was set since, in seconds."""
+        """Returns by how many seconds the wall clock was set since."""
         saved = self._history.checkpoint("state")
         if saved is None:
             return 0.0
@@ -138,7 +138,7 @@ class Consumer:
         engine: dict[str, Any] = state["engine"]
         saved = state.get("clock")
         if saved is None:
-            # Written by a version that did not say when.
+            # Written by a version that stored no time.
             return engine, 0.0
         now = self._clock.now()
         seconds = set_by(saved, now, self._clock.monotonic(), self._clock.boot_id())
@@ -162,14 +162,14 @@ class Consumer:
         self._baselines[configuration, depth] = None if row is None else (row[0], msgspec.json.encode(row[1]).decode())
 
     def close(self) -> None:
-        """Keep the state and tell what can be told."""
+        """Save the state and deliver what can be delivered."""
         if self._recorder is not None:
             self._recorder.close()
         self._checkpoint([])
         self._outbox.flush(self._clock.now())
 
     def flush(self) -> None:
-        """Tell what waits, and come back when a sink that failed is to be tried again."""
+        """Deliver what is pending, and schedule the retry of a failed sink."""
         now = self._clock.now()
         self._outbox.flush(now)
         if self._flush_timer is not None:
@@ -199,7 +199,7 @@ class Consumer:
         return transitions
 
     def _deliver(self, transitions: list[Transition], *, at_once: bool = False) -> None:
-        """Commit first, then tell: what was told is on disk, and what is on disk will be told."""
+        """Commit, then deliver: everything delivered is on disk, and everything on disk will be delivered."""
         due = at_once or (self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY)
         if transitions or due:
             ids = self._checkpoint(transitions)
@@ -211,7 +211,7 @@ class Consumer:
             self.flush()
 
     def _checkpoint(self, transitions: list[Transition]) -> list[int]:
-        """Transitions and the state they left, in one transaction; no state while a log is half taken."""
+        """Commit transitions with the resulting state in one transaction; without the state while a log is partly processed."""
         self._checkpointed = self._clock.now()
         silences = {"silences": msgspec.json.encode(self.engine.silences.dump())}
         baselines, self._baselines = self._baselines, {}

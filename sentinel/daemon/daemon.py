@@ -1,4 +1,4 @@
-"""The daemon: builds every object, runs them, and takes them down in order."""
+"""The daemon: builds every object, runs them, and shuts them down in order."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from sentinel.sources.logs.oom_daemons import OomDaemons
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.discover import Servers
 
-#: What `run` returns when the clock was set or the machine was asleep: the state is on disk, build another one and go on.
+#: What `run` returns when the clock was set or the machine was suspended: the state is on disk, build a new daemon and go on.
 AGAIN = -1
 _TICK = 1.0
 log = structlog.get_logger("sentinel")
@@ -101,14 +101,14 @@ class Daemon:
         return {**Queries(self).routes(), **silencing.routes(), **Description().routes()}
 
     async def run(self) -> int:
-        """Run until a signal; 0 at an orderly end, 2 when the socket belongs to another daemon, AGAIN when time has lapsed."""
+        """Run until a signal. Returns 0 after a clean shutdown, 2 if another daemon has the socket, AGAIN after a clock lapse."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._stop.set)
         try:
             self.wakes.start()
         except SourceFault as fault:
-            # Logs are then read once a second instead of at once.
+            # Logs are then polled every second instead.
             self.supervisor.note("inotify", "failed", str(fault), fault.remedy)
         self.consumer.restore()
         self._readiness.begin()
@@ -136,7 +136,7 @@ class Daemon:
             ends: list[asyncio.Future[Any]] = [stop, consumer, self._crashed, *tasks]
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for ended in done - {stop}:
-                # A bug: let it crash, systemd restarts it and the state is on disk.
+                # A bug: crash, systemd restarts the daemon and the state is on disk.
                 ended.result()
         finally:
             lapse = self.clock.lapse()
@@ -156,16 +156,16 @@ class Daemon:
             self.history.close()
         if lapse and not self._stop.is_set():
             if abs(self.clock.drift()) < 1.0:
-                # That the clock was set is told when the state is carried over to the new calendar.
+                # A clock that was set is reported when the state is shifted to the new one.
                 log.info(f"{lapse}: restarting all sources")
             return AGAIN
         return 0
 
     async def _until_lapse(self) -> None:
-        """Ends when the clock was set or the machine was asleep. Not on the schedule, which goes by the wall clock: when that is
-        set back by a day, nothing of it runs for a day.
+        """Return when the clock was set or the machine was suspended. Not a scheduled call: the scheduler goes by the wall clock,
+        and once that is set back by a day, runs nothing for a day.
         """
-        # Nothing tells of either, so it has to be looked for.
+        # Neither raises an event, so this polls.
         while not self.clock.lapse():  # noqa: ASYNC110
             await asyncio.sleep(_TICK)
 
@@ -184,8 +184,8 @@ class Daemon:
         return tasks
 
     def _find_servers(self) -> None:
-        """A log tells of a start: its process is looked for at once, for one that fails may live for less than a poll's interval,
-        and with it what it was asked for, which advice with numbers needs, would be unknown.
+        """Look for the process at once when a log reports a start: one that fails may exit within a poll's interval, and its
+        command line, from which fixes compute their numbers, would stay unknown.
         """
         self._schedule.soon(Servers.name)
 
@@ -199,14 +199,14 @@ class Daemon:
             self._kernel.report(self.engine.state)
 
     def _alive(self) -> None:
-        """The engine has taken a tick: only its own progress makes the daemon ready and feeds the watchdog."""
+        """The engine has processed a tick: only this makes the daemon ready and feeds the watchdog."""
         now = self.clock.now()
         if self._readiness.took_tick(now, self.headline()):
             asyncio.get_running_loop().call_later(SETTLED, tidy)
 
     @property
     def engine(self) -> Engine:
-        """What is believed and what is open."""
+        """The signals and the open alerts."""
         return self.consumer.engine
 
     @property
@@ -216,7 +216,7 @@ class Daemon:
 
     @property
     def overrides(self) -> list[dict[str, Any]]:
-        """Each override, with what an upgrade changed under it."""
+        """Every override, with what an upgrade changed in its rule."""
         return self._rules.overrides
 
     @property
@@ -226,12 +226,12 @@ class Daemon:
 
     @property
     def state_dir(self) -> Path:
-        """Where history and recordings are kept."""
+        """The folder of the history and the recordings."""
         return self.config.state_dir
 
     @property
     def lag(self) -> float:
-        """Seconds between the last reading and its judgement."""
+        """Seconds between the last tick and its evaluation."""
         return self.consumer.lag
 
     @property
@@ -244,7 +244,7 @@ class Daemon:
         return self.clock.now()
 
     def sources(self) -> list[SourceState]:
-        """How every source is doing, by name."""
+        """The state of every source, by name."""
         return sorted(self.supervisor.states.values(), key=lambda state: state.name)
 
     def headline(self) -> str:
@@ -255,12 +255,12 @@ class Daemon:
         return headline(self.engine, self.clock.now(), failed, troubles)
 
     def _crash(self, error: BaseException) -> None:
-        """A bug in a scheduled call: let it crash, systemd restarts it and the state is on disk."""
+        """A bug in a scheduled call: crash, systemd restarts the daemon and the state is on disk."""
         if not self._crashed.done():
             self._crashed.set_exception(error)
 
     async def reload(self) -> Loaded:
-        """Load the rules anew at once; with mistakes the old ones are in force as before."""
+        """Reload the rules now; if they have mistakes, the old ones stay in force."""
         return await self._reload.now()
 
     def _bug(self, error: BaseException) -> None:
@@ -268,7 +268,7 @@ class Daemon:
 
 
 async def _endless(poll: Callable[[], Any]) -> None:
-    """Poll once at once, then leave it to the schedule; ends only when cancelled."""
+    """Poll once now, then leave it to the schedule; returns only when cancelled."""
     await poll()
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What is done once a second beside the engine: faults of the disk and of sinks reported once, the history cut to size."""
+"""Work done every second beside the engine: report faults of the disk and the sinks once, prune the history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentinel.sinks import Outbox
 #: Seconds.
 _EVERY = 1.0
 _PRUNE_EVERY = 3600.0
-#: A storm of transitions is cut to size within the hour too.
+#: A storm of transitions is pruned within the hour too.
 _PRUNE_ROWS = 10_000
 _RETRY_STATE = 5.0
 log = structlog.get_logger("sentinel")
@@ -28,7 +28,7 @@ class Housekeeping:
         self._outbox = outbox
         self._supervisor = supervisor
         self._journal_socket = journal_socket
-        #: the history's fault was reported
+        #: whether the history's fault was reported
         self._state_failed = bool(history.fault)
         self._pruned = history.last_id
         if history.message:
@@ -37,7 +37,7 @@ class Housekeeping:
             log.warning(f"state is not saved to disk: {history.fault}")
 
     def look(self, now: float) -> None:
-        """All of it; `now` in seconds since the epoch."""
+        """Run all checks; `now` in seconds since the epoch."""
         self._look_at_state(now)
         self._look_at_sinks()
         if now % _PRUNE_EVERY < _EVERY or self._history.last_id - self._pruned > _PRUNE_ROWS:
@@ -46,8 +46,8 @@ class Housekeeping:
             give_back()
 
     def _look_at_state(self, now: float) -> None:
-        """A disk that takes nothing is tried again every few seconds; the beginning and the end of that are reported."""
-        # Not at each tick: a try on a database that another process locks takes two seconds.
+        """Retry a disk that fails every few seconds; report when it begins to fail and when it recovers."""
+        # Not at each tick: a try on a database locked by another process takes two seconds.
         if self._history.fault and now % _RETRY_STATE < _EVERY:
             self._history.retry()
         if bool(self._history.fault) is self._state_failed:
@@ -59,7 +59,7 @@ class Housekeeping:
             log.info("state is saved to disk again, nothing was lost")
 
     def _look_at_sinks(self) -> None:
-        """A sink that takes nothing is reported once, and so is the end of that."""
+        """Report once that a sink fails, and once that it recovered."""
         down = self._outbox.down()
         for name in self._outbox.names:
             if name in down:

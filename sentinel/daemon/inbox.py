@@ -1,4 +1,4 @@
-"""The one queue between the sources and the engine: bounded, in order."""
+"""The queue between the sources and the engine: bounded, in order."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from dataclasses import dataclass
 
 from sentinel.model.reading import Reading, Samples
 
-#: Readings; a batch of log lines is one. At 128 KiB a batch of a log file a full queue is 32 MiB, what a stalled engine may cost.
+#: Readings; a batch of log lines counts as one. With batches of 128 KiB a full queue, behind a stalled engine, takes 32 MiB.
 SIZE = 256
 _MOST_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A reading, and what to note once the engine has taken it (a log position, a cursor)."""
+    """A reading, and the callback for when the engine has processed it (it saves a log position or a cursor)."""
 
     reading: Reading
     taken: Callable[[], None] | None = None
 
 
 class Inbox:
-    """Log sources wait while it is full, for the file is the buffer; samples push out the oldest samples and are counted."""
+    """When full, log sources wait, because the file is their buffer; samples drop the oldest samples, which are counted."""
 
     def __init__(self, size: int = SIZE) -> None:
         self._items: deque[Item] = deque()
         self._size = size
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
-        #: samples that were pushed out since the start
+        #: samples dropped since the start
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._items)
 
     def offer(self, reading: Reading) -> None:
-        """Put a reading at once; never waits."""
+        """Put a reading without waiting."""
         if len(self._items) >= self._size:
             oldest = next((i for i, item in enumerate(self._items) if isinstance(item.reading, Samples)), None)
             if oldest is not None:
@@ -47,7 +47,7 @@ class Inbox:
         self._ready.set()
 
     async def put(self, reading: Reading, taken: Callable[[], None] | None = None) -> None:
-        """Put a reading, waiting while the queue is full. `taken` is called once the engine has had it."""
+        """Put a reading, waiting while the queue is full. `taken` is called once the engine has processed it."""
         while len(self._items) >= self._size:
             self._room.clear()
             await self._room.wait()

@@ -1,4 +1,4 @@
-"""The kernel's log: from where it is read, which of it is news, whether it can be read, and what of it was lost."""
+"""The kernel log: its source, which messages are recent, whether it is readable, and how many messages were lost."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples
 from sentinel.sources.logs.kernel import KernelPosition, KmsgSource, kernel_source
 
-#: Seconds before the start of sentinel from which the kernel's old messages still count.
+#: Kernel messages from before sentinel's start count if they are no older than this. Seconds.
 _OLD_NEWS = 600.0
 log = structlog.get_logger("sentinel")
 
 
 class KernelWatch:
-    """Follows the kernel's log, and reports whether it can be read."""
+    """Follows the kernel log, and reports whether it is readable."""
 
     def __init__(self, dev: Path, inbox: Inbox, supervisor: Supervisor, logs: Logs, clock: Clock) -> None:
         self._inbox = inbox
@@ -32,7 +32,7 @@ class KernelWatch:
         self._clock = clock
         self._started = clock.now()
         self._source = kernel_source(self._saved(), backlog=True, path=dev / "kmsg")
-        #: messages that were lost, as far as it was reported
+        #: lost messages that were reported
         self._lost = 0
 
     async def run(self) -> None:
@@ -43,7 +43,7 @@ class KernelWatch:
         )
 
     def report(self, state: EngineState) -> None:
-        """Whether the kernel's log is read is a fact that rules need; what was overwritten unread goes to the log."""
+        """Set the signal for whether the kernel log is readable, which rules need; log how many messages were lost unread."""
         if isinstance(self._source, KmsgSource) and (lost := self._source.lost - self._lost) > 0:
             self._lost += lost
             log.warning(
@@ -70,5 +70,5 @@ class KernelWatch:
         self._cursors["kernel"] = json.dumps(asdict(position))
 
     def _is_recent(self, reading: Reading) -> bool:
-        """What the kernel said long before sentinel first looked is history: a kill of last night is no news."""
+        """Whether a message is recent: an OOM kill of last night is no reason for an alert at sentinel's first start."""
         return not (isinstance(reading, LogLines) and reading.backlog and reading.at < self._started - _OLD_NEWS)

@@ -1,10 +1,10 @@
-"""Libraries without what they bring along and the daemon has no use for.
+"""Imports libraries without the optional dependencies that the daemon has no use for.
 
-structlog loads rich for its development renderer where that is installed, and cel always brings it along: 82 modules, 4.8 MB.
-asyncio and hashlib load OpenSSL where it is there: 5 MB for a daemon that speaks over unix sockets and the loopback, and
-hashes with BLAKE2, which is Python's own (all measured). Each of them is prepared for these not to be installed.
-zoneinfo, which apscheduler brings, reads all that is known of how Python was built to find where time zones are: 0.7 MB, for a
-daemon that schedules in UTC. PYTHONTZPATH answers that question; it is there for the import alone.
+structlog loads rich for its development renderer where that is installed, and cel always depends on it: 82 modules, 4.8 MB.
+asyncio and hashlib load OpenSSL where it is installed: 5 MB, for a daemon that talks over unix sockets and the loopback, and
+hashes with Python's own BLAKE2 (all measured). All of them work without these dependencies.
+zoneinfo, imported by apscheduler, loads Python's whole build configuration to find the time zones: 0.7 MB, for a daemon that
+schedules in UTC. PYTHONTZPATH makes that unnecessary; it is set during the import only.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import sys
 from importlib.util import find_spec
 
-#: A Python that was built without hashes of its own (RHEL's) needs OpenSSL's, and says so loudly.
+#: A Python built without its own hashes (RHEL's) needs OpenSSL's, and logs errors without it.
 _OWN_HASHES = all(find_spec(name) for name in ("_md5", "_blake2")) and any(find_spec(name) for name in ("_sha256", "_sha2"))
 _UNWANTED = ("rich", "ssl", "_hashlib") if _OWN_HASHES else ("rich", "ssl")
-#: where CPython looks by default (configure --with-tzpath)
+#: CPython's default (configure --with-tzpath)
 _TZPATH = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
 _HIDDEN = [name for name in _UNWANTED if name not in sys.modules]
 for name in _HIDDEN:
-    # None makes an import of it fail as if it were not installed.
+    # With None the import fails as if the module were not installed.
     sys.modules[name] = None  # type: ignore[assignment]
 
 import asyncio as asyncio  # noqa: E402

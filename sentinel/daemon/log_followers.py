@@ -1,4 +1,4 @@
-"""Which log belongs to which server, and following each: files and journal units, from where an earlier run left off."""
+"""Finds each server's log and follows it: files and journal units, from where an earlier run left off."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sentinel.sources.logs.tail import printable
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.discover import ServerProcess
 
-#: inotify is a hint that may be lost; size and inode are looked at this often all the same. Seconds.
+#: inotify events may be lost; size and inode are polled at this interval as well. Seconds.
 _RECHECK = 1.0
-#: A log that no server writes any more is followed this much longer: a restart opens the same file again. Seconds.
+#: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
 _LINGER = 600.0
-#: A journal that has given no entry of a server after this long is not where that server logs: journalctl prints what there is
-#: within a second, and a server that starts says something in its first seconds. Seconds.
+#: A server without a journal entry after this long does not log to the journal: journalctl prints what exists within a second,
+#: and a server logs within seconds of its start. Seconds.
 _UNHEARD = 20.0
 
 
@@ -41,20 +41,20 @@ class _Follower:
         self.task = task
         self.since = since
         self.file: LogFile | None = None
-        #: a journal of which entries were read; with a saved cursor they were by an earlier run
+        #: whether the journal had entries; with a saved cursor, an earlier run has read some
         self.heard = False
-        #: start of the process whose stamps the file carries
+        #: start time of the process whose timestamps are in the file
         self.base: float | None = None
         self.unwanted_since: float | None = None
 
 
 class Logs:
-    """Opens and closes followers as servers come and go. `positions` and `cursors` are as of what the engine has taken."""
+    """Opens and closes followers as servers come and go. `positions` and `cursors` cover what the engine has processed."""
 
     def __init__(self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes) -> None:
         self.positions: dict[str, dict[str, Any]] = {}
         self.cursors: dict[str, str] = {}
-        #: logs of which the engine has taken only a part of what was read together
+        #: logs whose last read the engine has only partly processed
         self.in_midst: set[str] = set()
         self.restored: dict[str, Position] = {}
         self._config = config
@@ -66,12 +66,12 @@ class Logs:
         self._spawned: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
-        """Follow the logs that the configuration names."""
+        """Follow the configured logs."""
         for server in self._config.servers:
             self._follow_configured(server, Entity("server", server.name))
 
     def restore(self, positions: dict[str, dict[str, Any]], cursors: dict[str, str]) -> None:
-        """Where an earlier run of the daemon stood."""
+        """Resume at an earlier run's positions."""
         self.restored = {key: Position(**value) for key, value in positions.items()}
         self.positions = dict(positions)
         self.cursors = dict(cursors)
@@ -84,13 +84,13 @@ class Logs:
         return all(self._supervisor.state(f.key).health != "failed" and self._heard(f) is not False for f in mine)
 
     def _heard(self, follower: _Follower) -> bool | None:
-        """Whether a log gives anything. None: too early to say, which is neither."""
+        """Whether a log has lines of its server. None: too early to know."""
         if follower.file is not None or follower.heard:
             return True
         return None if self._clock.now() - follower.since < _UNHEARD else False
 
     def update(self, servers: Sequence[ServerProcess]) -> None:
-        """Follow the logs of the servers that run now."""
+        """Follow the logs of the running servers."""
         wanted: set[str] = {self._configured_key(s) for s in self._config.servers}
         by_port = {s.port: s for s in self._config.servers if s.port}
         routers = {s.pid: s for s in servers if s.requested.is_router and s.log.kind != "none"}
@@ -155,7 +155,7 @@ class Logs:
         source = server.log
         if source.kind == "file":
             key = f"file:{source.path}"
-            # Docker writes its logs for all.
+            # Docker's daemon writes the logs of all containers.
             reader = None if source.format == "docker-json" else Reader.of(self._config.proc, server.pid)
             self._follow_file(key, Path(source.path), server.entity, server.start_time, reader)
             return key
@@ -226,12 +226,12 @@ class Logs:
             file.close()
 
     async def _last_words(self, key: str, file: LogFile) -> None:
-        """The writer is dead: what it wrote last, with or without a line end."""
+        """Read the last lines of a writer that has exited, with or without a line end."""
         base = file.elapsed_base
         await self._read_once(key, file)
         await self._put_all(key, file.flush(self._clock.now()), asdict(file.position()))
         if file.elapsed_base == base:
-            # What comes now is of another process, which may end before it is found.
+            # What follows is another process's, which may exit before it is found.
             file.elapsed_base = None
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -256,7 +256,7 @@ class Logs:
         await self._put_all(key, found, asdict(file.position()))
 
     async def _put_all(self, key: str, found: Sequence[LogLines], position: dict[str, Any]) -> None:
-        """The position is true once the engine has taken the last part; until then no checkpoint may be made."""
+        """Put all parts. The position is valid once the engine has processed the last; until then no checkpoint may be made."""
 
         def part() -> None:
             self.in_midst.add(key)
@@ -290,7 +290,7 @@ class Logs:
         self._followers[key] = follower
 
     def _prints_children(self, router: ServerProcess) -> bool:
-        """A router prints its children's lines on its standard output and its own on standard error (tools/server, router)."""
+        """Whether this is its children's log: a router prints their lines on stdout, its own on stderr (tools/server, router)."""
         descriptors = self._config.proc / str(router.pid) / "fd"
         try:
             return (descriptors / "1").readlink() == (descriptors / "2").readlink()
@@ -298,7 +298,7 @@ class Logs:
             return False
 
     def _owner(self, pid: int) -> int:
-        """The user whose systemd runs the process; our own where it is gone already."""
+        """The user whose systemd runs the process; our own if it has exited."""
         try:
             return (self._config.proc / str(pid)).stat().st_uid
         except OSError:

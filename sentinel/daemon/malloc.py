@@ -1,4 +1,4 @@
-"""Memory that was needed for a while and is free now, given back to the system."""
+"""Returns freed heap memory to the system."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _M_ARENA_MAX = -8
 
 
 def give_back() -> None:
-    """Checking the rules leaves 5 MB of free memory in glibc's heap, the first looks of the sources as much again (measured).
+    """Return free memory to the system: checking the rules leaves 5 MB in glibc's heap, the first polls another 5 MB (measured).
 
-    glibc would keep them for ever. Takes about a millisecond; does nothing with another C library.
+    glibc would keep it for ever. Takes about a millisecond; does nothing with another C library.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -19,10 +19,10 @@ def give_back() -> None:
 
 
 def one_arena() -> None:
-    """Threads share one heap. Only before there are threads; does nothing with another C library.
+    """Make all threads share one arena. Call it before any thread is started; does nothing with another C library.
 
-    glibc gives each thread a heap of its own, up to eight times the processors: 0.3 MB here (measured), for threads that hold
-    Python's lock most of the time anyway.
+    glibc creates arenas per thread, up to eight per processor: 0.3 MB here (measured), for threads that hold the GIL most of
+    the time anyway.
     """
     option = getattr(ctypes.CDLL(None), "mallopt", None)
     if option is not None:

@@ -1,7 +1,7 @@
-"""Tells when a rule becomes another one under an override, after an upgrade, without anybody having to keep a note of it.
+"""Detects that an upgrade changed a rule which has an override.
 
-What each override was first seen beside is remembered with the daemon's state. It counts anew when the override is saved again:
-whoever does that has looked at it.
+The daemon's state holds each override with the version of the rule it was first loaded with. Saving the override again resets
+this: its author has reviewed it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _KEY = "overrides"
 
 
 class Upgrades:
-    """Remembers the parts of each rule as they were when its override was new."""
+    """Remembers the parts of each rule as they were when its override was first loaded."""
 
     def __init__(self, history: History) -> None:
         self._history = history
 
     def look(self, overrides: Iterable[OverrideDef]) -> list[dict[str, Any]]:
-        """Each override with the parts of its rule that changed under it, those that it replaces first."""
+        """Every override with the parts of its rule that have changed since, those that it replaces first."""
         seen = self._remembered()
         now: dict[str, dict[str, Any]] = {}
         out = []
@@ -52,7 +52,7 @@ class Upgrades:
         try:
             kept = msgspec.json.decode(saved, type=_Kept)
         except msgspec.DecodeError:
-            # Another version's: what is there now is what is remembered from here on.
+            # Written by another version: start from the present parts.
             return {}
         return {path: msgspec.structs.asdict(one) for path, one in kept.seen.items()} if kept.version == 1 else {}
 

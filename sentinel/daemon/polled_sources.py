@@ -1,7 +1,7 @@
-"""The polled sources of the machine, as a table; each with its interval from the configuration.
+"""The machine's polled sources, as a table; each with its interval from the configuration.
 
-Polled sources of the machine are built from the table below; servers, logs, the kernel log and udev have sources that depend on
-each other or stream, and are wired in `daemon/daemon.py` and `daemon/log_followers.py`.
+Sources of servers, logs, the kernel log and udev depend on each other or stream; `daemon/daemon.py` and
+`daemon/log_followers.py` wire them.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def _rocm_smi(roots: Roots, intervals: Intervals) -> Polled:
     return RocmSmi(roots, pause=intervals.rocm_smi)
 
 
-#: Every polled source of the machine.
+#: The machine's polled sources.
 SOURCES: tuple[Callable[[Roots, Intervals], Polled], ...] = (_host, _amdgpu, _rocm_smi)
-#: Streaming sources and sources of servers, which the daemon wires by name.
+#: Streaming sources and sources of servers, wired by name.
 WIRED = (
     "logs/file",
     "logs/journal",

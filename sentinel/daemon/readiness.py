@@ -1,4 +1,4 @@
-"""What the service manager is told: that the daemon is ready, that its engine moves on, and in one line how things stand."""
+"""Notifies the service manager: readiness, the watchdog's keep-alive, and a one-line status."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sentinel.engine.engine import Engine
 from sentinel.model.text import escape
 
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
-#: Names in one line of `systemctl status`; the rest is counted.
+#: Names in the line of `systemctl status`; the rest is counted.
 _SHOWN = 3
 _LONGEST_NAME = 60
 
 
 class Readiness:
-    """Driven by the ticks that the engine has taken: a loop that turns while the engine stands still tells nothing."""
+    """Driven by the ticks that the engine processed: a running event loop with a stalled engine sends nothing."""
 
     def __init__(self, interval: float | None, notify: Callable[..., object] = systemd.notify) -> None:
-        #: seconds between two signs of life, None where nobody waits for them
+        #: seconds between keep-alives, None without a watchdog
         self._interval = interval
         self._notify = notify
         self._fed = float("-inf")
@@ -28,17 +28,17 @@ class Readiness:
         self._ready = False
 
     def begin(self) -> None:
-        """The rules are loaded, the state of an earlier run is there."""
+        """The rules are loaded and the earlier run's state is restored."""
         self._notify("STATUS=the rules are loaded; the first look at servers, logs, GPUs and the kernel")
 
     def looked(self, states: Iterable[SourceState]) -> None:
-        """Call before a tick goes to the engine: whether every source has by then said what it sees, or that it cannot."""
+        """Call before a tick goes to the engine: notes whether every source has reported by then, readings or a fault."""
         self._looked = self._looked or all(state.health != "starting" for state in states)
 
     def took_tick(self, now: float, status: str) -> bool:
-        """The engine has taken a tick, and with it all that came before. Returns whether the daemon is ready since just now.
+        """The engine has processed a tick and everything before it. Returns whether this made the daemon ready.
 
-        `now` is in seconds of a clock that does not jump.
+        `now` is in seconds of a monotonic clock.
         """
         told = []
         became = self._looked and not self._ready
@@ -57,7 +57,7 @@ class Readiness:
 
 
 def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequence[str]) -> str:
-    """One line: what is watched, what fires (worst first, without what is silenced), what cannot be read, and other troubles."""
+    """One line: what is watched, what fires (worst first, silenced alerts left out), unreadable sources, and other troubles."""
     servers = sum(1 for run in engine.state.runs.values() if run.exact and not run.gone)
     gpus = sum(1 for entity in engine.state.facts.entities() if entity.scope == "gpu")
     watched = _count(servers, "server") + (f", {_count(gpus, 'GPU')}" if gpus else "")

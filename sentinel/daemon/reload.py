@@ -1,7 +1,7 @@
-"""Loads rules anew when a file of them changed, at a signal, or when somebody asks; the old ones stay where the new are wrong.
+"""Reloads the rules when a file changed, at a signal, or on request; if the new ones have mistakes, the old ones stay.
 
-Editors write in steps: they empty a file and fill it, or move it away and put another in its place. So a change waits until
-nothing has moved for a moment, and what would be told as a mistake, or would end a rule, waits longer.
+Editors write in steps: they truncate a file and fill it, or rename it and create another. So a change waits until the files
+have been stable for a moment, and one that would be reported as a mistake, or would remove a rule, waits longer.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from sentinel.rulefiles.files import Loaded, RuleFiles, Signature
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.watch import Wakes
 
-#: Seconds without a change after which files are read; and after which a mistake or a missing file is what somebody wants.
+#: Seconds without a change after which files are read; and after which a mistake or a missing file is final.
 QUIET, PATIENCE = 0.3, 2.0
-#: inotify is a hint: files are looked at this often whatever it says. Seconds.
+#: inotify events may be lost: files are polled at this interval as well. Seconds.
 LOOK = 5.0
 _BREATH = 0.1
 
 
 class Settling:
-    """When a change of files is to be acted on. Pure, time is an argument: seconds of any clock that does not go back."""
+    """Decides when to act on changed files. Pure; time is an argument, in seconds of any monotonic clock."""
 
     def __init__(self, in_force: Signature) -> None:
-        #: what was dealt with: taken, or refused and told
+        #: what was handled: loaded, or refused and reported
         self.done = in_force
         self._seen = in_force
         self._since = float("-inf")
         self._bad: Signature | None = None
 
     def wait(self, seen: Signature, at: float) -> float | None:
-        """Seconds to wait before looking again, 0: read the files now; None: there is nothing to do."""
+        """Seconds to wait before the next check. 0: read the files now; None: nothing to do."""
         if seen != self._seen:
             self._seen, self._since = seen, at
         if seen == self.done:
@@ -44,7 +44,7 @@ class Settling:
         return max(0.0, needed - (at - self._since))
 
     def tried(self, seen: Signature, at: float, *, good: bool) -> bool:
-        """Files were read. Whether that is final: a mistake in files that may still be written is not."""
+        """The files were read. Returns whether that is final: a mistake in files that are still being written is not."""
         if good or (seen == self._seen and at - self._since >= PATIENCE):
             self.done, self._bad = seen, None
             return True
@@ -53,7 +53,7 @@ class Settling:
 
 
 class Reload:
-    """Watches rule files. `take` gets what was loaded: rules to use, or the mistakes because of which the old ones stay."""
+    """Watches rule files. `take` gets the result of a load: the new rules, or the mistakes that keep the old ones in force."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Reload:
         self._settling = Settling(in_force)
         self._take = take
         self._wakes = wakes
-        #: a folder in a home may be on a disk that does not answer
+        #: a home folder may be on a disk that hangs
         self._threads = threads
         self._changed = asyncio.Event()
         self._asked = False
@@ -77,7 +77,7 @@ class Reload:
         self._watch()
 
     def _watch(self) -> None:
-        """Also folders that came since."""
+        """Watch the folders, new ones included."""
         wanted = {*self._files.watched, *self._files.subfolders()}
         for folder in self._watched - wanted:
             self._wakes.unwatch(folder)
@@ -85,7 +85,7 @@ class Reload:
             try:
                 self._wakes.watch_folder(folder, self._wake)
             except SourceFault:
-                # Files are looked at every few seconds all the same; the fault itself is told where logs are watched.
+                # Files are polled every few seconds anyway; the fault itself is reported where logs are watched.
                 continue
         self._watched = wanted
 
@@ -93,12 +93,12 @@ class Reload:
         self._loop.call_soon_threadsafe(self._changed.set)
 
     def ask(self) -> None:
-        """Load at the next opportunity, whatever has changed: a signal."""
+        """Request a reload soon, whether or not files changed: for a signal."""
         self._asked = True
         self._changed.set()
 
     async def now(self) -> Loaded:
-        """Load at once, whatever has changed, and tell."""
+        """Reload now, whether or not files changed, and report the result."""
         async with self._one:
             loaded = await self._loop.run_in_executor(self._threads, self._files.load)
             self._settling.done = loaded.signature
@@ -107,13 +107,13 @@ class Reload:
             return loaded
 
     async def run(self) -> None:
-        """Act on changes until cancelled."""
+        """Handle changes until cancelled."""
         pause: float | None = None
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK if pause is None else pause):
                     await self._changed.wait()
-                    # Whoever writes without a pause does not keep the daemon busy.
+                    # Continuous writes must not keep the daemon busy.
                     await asyncio.sleep(_BREATH)
             self._changed.clear()
             if self._asked:
@@ -124,7 +124,7 @@ class Reload:
                 pause = await self._look()
 
     async def _look(self) -> float | None:
-        """Deal with what there is to be seen; how long to wait for more."""
+        """Handle a change, if there is one. Returns how long to wait before the next check."""
         seen = await self._loop.run_in_executor(self._threads, self._files.signature)
         pause = self._settling.wait(seen, self._loop.time())
         if pause is None or pause > 0:

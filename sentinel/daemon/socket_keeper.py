@@ -1,4 +1,4 @@
-"""The socket on which the daemon answers: passed by systemd or made here, and made again when somebody removed it."""
+"""The daemon's listening socket: passed by systemd or created here, and created again after its removal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentinel.daemon.supervisor import Supervisor
 
 
 class Listening:
-    """Without a socket nobody can ask, but alerts still reach the journal: what fails here is told, and tried again."""
+    """Keeps the socket. Without one the API is down, but alerts still reach the journal: a failure is reported and retried."""
 
     def __init__(self, config: Config, api: ApiServer, supervisor: Supervisor) -> None:
         self._path = config.socket
@@ -21,7 +21,7 @@ class Listening:
         self._supervisor = supervisor
         self._listener: Listener | None = None
         self._passed = False
-        #: the path of the socket, for people
+        #: the path of the socket, for messages
         self.where = str(config.socket)
 
     async def begin(self) -> None:
@@ -30,14 +30,14 @@ class Listening:
         if inherited:
             self._passed = True
             self.where = str(inherited[0].getsockname())
-            # A copy: the descriptor itself serves the next run in this process too.
+            # A duplicate: the next run in this process needs the descriptor itself.
             await self._api.start(inherited[0].dup())
             inherited[0].detach()
             return
         await self._listen()
 
     async def watch(self) -> None:
-        """Listen anew where the socket's file is gone. Call it from time to time."""
+        """Listen again if the socket's file is gone. Call it periodically."""
         if self._passed:
             self._watch_passed()
             return
@@ -57,7 +57,7 @@ class Listening:
             self._supervisor.tell(f"the socket {self._path} was removed; sentinel listens on it again")
 
     def _watch_passed(self) -> None:
-        """Only who made it can make it again."""
+        """A socket passed by systemd can only be created again by systemd."""
         if not Path(self.where).is_socket():
             why = f"the socket {self.where} was removed; sudo systemctl restart sentinel.socket sentinel makes it again"
             self._supervisor.note("socket", "failed", why)
@@ -77,7 +77,7 @@ class Listening:
         await self._api.start(self._listener.socket)
 
     def close(self) -> None:
-        """Take the file away if it is still ours."""
+        """Remove the file if it is still ours."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None

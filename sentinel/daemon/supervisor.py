@@ -1,4 +1,4 @@
-"""Runs sources: keeps each going by itself, pauses it after a fault, and knows how each is doing."""
+"""Runs the sources: isolates them from each other, backs off after a fault, and keeps the state of each."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sentinel.sources.base import NotHere, Polled, SourceFault, Streaming
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 _SETTLED = 1.0
-#: A source that takes longer than this over one poll hangs; the slowest that does not, rocm-smi, gives up after 14. Seconds.
+#: A poll that takes longer than this hangs; the slowest source, rocm-smi, times out after 14. Seconds.
 _PATIENCE = 20.0
-#: What is not there now (a GPU, a driver) may come: looked for again this often. Seconds.
+#: What is absent now (a GPU, a driver) may appear later: the interval of retries. Seconds.
 _ABSENT_PAUSE = 60.0
 
 Health = Literal["starting", "up", "absent", "failed"]
@@ -31,12 +31,12 @@ log = structlog.get_logger("sentinel")
 
 @dataclass(slots=True)
 class SourceState:
-    """How a source is doing. `why` is a sentence for a person where it is not up."""
+    """The state of a source. `why` is a sentence for the user where it is not up."""
 
     name: str
     health: Health = "starting"
     why: str = ""
-    #: what to do about it, where that is known; `why` ends with it
+    #: the remedy, where one is known; `why` ends with it
     remedy: str = ""
     since: float = 0.0
     failures: int = 0
@@ -44,7 +44,7 @@ class SourceState:
 
 
 class Supervisor:
-    """Runs polled and streaming sources; a source that fails never stops the others."""
+    """Runs polled and streaming sources; a failing source never stops the others."""
 
     def __init__(self, inbox: Inbox, clock: Clock, executor: Executor, patience: float = _PATIENCE) -> None:
         self.states: dict[str, SourceState] = {}
@@ -54,13 +54,13 @@ class Supervisor:
         self._patience = patience
 
     def state(self, name: str) -> SourceState:
-        """The state of a source, made if there is none."""
+        """The state of a source, created if there is none."""
         if name not in self.states:
             self.states[name] = SourceState(name, since=self._clock.now())
         return self.states[name]
 
     def note(self, name: str, health: Health, why: str = "", remedy: str = "") -> None:
-        """Note how a source is doing; tells sentinel's own log when that changed."""
+        """Set the state of a source; a change is logged."""
         state = self.state(name)
         now = self._clock.now()
         if health == "failed":
@@ -78,19 +78,19 @@ class Supervisor:
         state.health, state.why, state.remedy, state.since = health, why, remedy, now
 
     def now(self) -> float:
-        """Time as `retry_at` has it."""
+        """Time on the clock of `retry_at`."""
         return self._clock.now()
 
     def tell(self, text: str) -> None:
-        """What is over already, in sentinel's own log."""
+        """Log a fault that is already over."""
         log.warning(text)
 
     def forget(self, name: str) -> None:
-        """A source that is no longer wanted."""
+        """Drop a source that is no longer needed."""
         self.states.pop(name, None)
 
     def poller(self, source: Polled, after: Callable[[], Awaitable[None]] | None = None) -> Callable[[], Awaitable[None]]:
-        """A call that polls the source once, unless a pause lasts. `after` runs when readings were taken."""
+        """A call that polls the source once, unless it is backing off. `after` runs after a successful poll."""
 
         async def poll() -> None:
             state = self.state(source.name)
@@ -117,7 +117,7 @@ class Supervisor:
         return poll
 
     async def _off_the_loop(self, source: Polled, now: float) -> Sequence[Reading]:
-        """Poll on a thread. A poll that hangs is told, and waited for as long as it takes: there is never a second one."""
+        """Poll on a thread. A poll that hangs is reported and waited for without a limit, so polls never overlap."""
         call = asyncio.get_running_loop().run_in_executor(self._executor, source.poll, now)
         try:
             done, _ = await asyncio.wait({call}, timeout=self._patience)
@@ -130,10 +130,10 @@ class Supervisor:
             raise
 
     async def keep(self, name: str, work: Callable[[], Awaitable[None]], died: Callable[[str], None]) -> None:
-        """Run what should never end, and start it again after growing pauses when it did. `died` gets the reason, a sentence.
+        """Run a task that should never end, and restart it with a growing backoff. `died` gets the reason, a sentence.
 
-        For what runs once a log: a mistake of sentinel that one log brings to light must not cost the others, which it would
-        again after each restart.
+        For tasks that run once per log: a bug of sentinel that one log triggers must not stop the others, as it would again
+        after each restart of the daemon.
         """
         pause = _FIRST_PAUSE
         while True:
@@ -141,7 +141,7 @@ class Supervisor:
             try:
                 await work()
                 why = "reading it has ended by itself; it is started again"
-            # Of any kind: it is told here, and nobody else looks at the task.
+            # Any exception: it is reported here, and nothing else awaits the task.
             except Exception as error:
                 log.error("following a log failed; this is a bug in sentinel", exception=traceback.format_exc(limit=-4))
                 why = f"sentinel failed over it ({type(error).__name__}: {error}); please report it, it is started again"
@@ -159,10 +159,10 @@ class Supervisor:
         wanted: Callable[[Reading], bool] | None = None,
         proven: Callable[[], bool] | None = None,
     ) -> None:
-        """Run a streaming source for ever, starting it again after pauses.
+        """Run a streaming source for ever, restarting it with a backoff.
 
-        `position()` is how far the source has put; `note` gets it once the engine has taken what it covers. `wanted` says
-        which readings count. Without a word a source is taken for well after a second, or when `proven()` if that is given.
+        `position()` is how far the source has read; `note` gets it once the engine has processed everything up to it. `wanted`
+        filters the readings. A silent source counts as up after a second, or when `proven()` returns true if that is given.
         """
         state = self.state(source.name)
         covers: list[list[T]] = [[]]
@@ -175,7 +175,7 @@ class Supervisor:
             if not isinstance(reading, LogLines) or position is None or note is None:
                 await self._inbox.put(reading)
                 return
-            # A source moves its position on after a put: the one before this reading is known only now.
+            # A source advances its position after a put: that of the reading before this one is known only now.
             covers[0].append(position())
             mine: list[T] = []
             covers[0] = mine
@@ -196,7 +196,7 @@ class Supervisor:
                 well = loop.call_later(_SETTLED, settle)
 
         while True:
-            # A quiet source says nothing: one that has run this long without a fault is well.
+            # A quiet source yields nothing: one that has run this long without a fault is up.
             well = loop.call_later(_SETTLED, settle)
             try:
                 await source.run(put, self._clock.now)

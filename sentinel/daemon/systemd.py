@@ -1,7 +1,7 @@
-"""The service manager's side of the daemon: readiness, watchdog, socket activation (sd_notify(3), sd_listen_fds(3)).
+"""The interface to the service manager: readiness, watchdog, socket activation (sd_notify(3), sd_listen_fds(3)).
 
-By hand, because it is twenty lines and a library would add a compiled dependency. Nothing here raises: a daemon that was not
-started by systemd, or whose manager went away, does its work all the same.
+Written by hand, because it is twenty lines and a library would add a compiled dependency. Nothing here raises: a daemon that
+systemd did not start, or whose manager is gone, works all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-#: sd_listen_fds(3): passed descriptors begin after standard error.
+#: sd_listen_fds(3): passed descriptors start after standard error.
 FIRST_LISTEN_FD = 3
 
 
@@ -21,9 +21,9 @@ def is_booted(root: Path = Path("/")) -> bool:
 
 
 def to_journal(descriptor: int = 2, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether what is written there becomes entries of the journal, where ``<3>`` before a line is its priority (sd-daemon(3)).
+    """Whether the descriptor leads to the journal, where ``<3>`` before a line sets its priority (sd-daemon(3)).
 
-    JOURNAL_STREAM alone does not say so: a terminal that a service of the desktop started has inherited it (systemd.exec(5)).
+    JOURNAL_STREAM alone is not enough: a terminal started by a desktop service inherits it (systemd.exec(5)).
     """
     try:
         status = os.fstat(descriptor)
@@ -33,10 +33,10 @@ def to_journal(descriptor: int = 2, environ: Mapping[str, str] = os.environ) -> 
 
 
 def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell the service manager, for example ``notify("READY=1", "STATUS=watching 2 servers")``.
+    """Notify the service manager, for example ``notify("READY=1", "STATUS=watching 2 servers")``.
 
-    Returns whether it was handed over. A newline inside an assignment becomes a space: it would begin another assignment, and
-    a status may quote a server's name.
+    Returns whether it was sent. A newline inside an assignment becomes a space: it would start another assignment, and a
+    status may quote a server's name.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -53,7 +53,7 @@ def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_interval(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
-    """Seconds between two ``WATCHDOG=1``: half of what systemd allows (sd_watchdog_enabled(3)); None if it does not watch."""
+    """Seconds between two ``WATCHDOG=1``: half of systemd's limit (sd_watchdog_enabled(3)); None without a watchdog."""
     if environ.get("WATCHDOG_PID", str(_own(pid))) != str(_own(pid)):
         return None
     text = environ.get("WATCHDOG_USEC", "")
@@ -63,9 +63,9 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ, pid: int | None =
 
 
 def listen_fds(environ: Mapping[str, str] = os.environ, pid: int | None = None) -> tuple[socket.socket, ...]:
-    """Listening unix sockets passed by a socket unit, in its order. Empty when there are none or they are not for this process.
+    """Listening unix sockets passed by a socket unit, in its order. Empty if there are none or they are not for this process.
 
-    The descriptors are set close-on-exec, so that a command the daemon runs does not inherit them.
+    The descriptors are set close-on-exec, so that commands which the daemon runs do not inherit them.
     """
     if environ.get("LISTEN_PID") != str(_own(pid)):
         return ()

@@ -1,4 +1,4 @@
-"""Threads for calls that may block for ever: a read of a driver that hangs cannot be cut off, and must hold up nothing else."""
+"""Threads for calls that may block for ever: a read from a hung driver cannot be cancelled, and must not block anything else."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _Call = Callable[[], None]
 
 
 class Workers(Executor):
-    """Runs each call on a thread that waits for work, or on a new one where all are busy.
+    """Runs each call on an idle thread, or on a new one when all are busy.
 
-    As many threads as calls at once, which is one a source: a call that never returns holds its own thread and no other's.
-    Unlike those of `ThreadPoolExecutor` the threads are daemonic, for the interpreter waits for the others when it ends.
+    There are as many threads as concurrent calls, one per source: a call that never returns blocks only its own thread.
+    Unlike those of `ThreadPoolExecutor` the threads are daemon threads: the interpreter does not wait for them at exit.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Workers(Executor):
     def _work(self, work: queue.SimpleQueue[_Call | None]) -> None:
         while (call := work.get()) is not None:
             call()
-            # A thread that waits would hold on to what its last call returned: a whole rule set, 6 MB (measured).
+            # An idle thread would keep a reference to its last result: a whole rule set, 6 MB (measured).
             del call
             with self._lock:
                 if self._closed:
@@ -60,7 +60,7 @@ class Workers(Executor):
                 self._idle.append(work)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let idle threads end; waits for none, whatever `wait` says: a thread in a read that hangs never ends."""
+        """Stop idle threads; never waits, whatever `wait` is: a thread in a hung read never ends."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []

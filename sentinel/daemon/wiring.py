@@ -1,4 +1,4 @@
-"""Which sources a daemon has, built from its configuration; and its sinks."""
+"""Builds the daemon's sources and sinks from its configuration."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Poll = tuple[Polled, Callable[[], Awaitable[None]]]
 
 
 def roots_of(config: Config) -> Roots:
-    """Where the kernel's files are."""
+    """The roots of the kernel's file systems."""
     return Roots(proc=config.proc, sys=config.sys, dev=config.dev)
 
 
 def polls(config: Config, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None]) -> list[Poll]:
-    """Every polled source: those about servers, where they are to be found, and those of the machine. `soon` hurries one."""
+    """Every polled source: those of servers and those of the machine. `soon` runs one early."""
     roots = roots_of(config)
     found = _about_servers(config, roots, supervisor, logs, soon) if config.discover else []
     for build in SOURCES:
@@ -55,7 +55,7 @@ def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: L
         logs.update(servers.servers)
         there = {(server.pid, server.ticks) for server in servers.servers}
         if there - known:
-            # A server that fails to start may be gone before their time comes.
+            # A server that fails to start may have exited before the next poll.
             for name in at_once:
                 soon(name)
         known.clear()
@@ -70,14 +70,14 @@ def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: L
 
 
 def sinks(config: Config, supervisor: Supervisor) -> list[Sink]:
-    """journald where it runs, else the terminal, which says so."""
+    """journald where it runs, else the terminal, which prints why."""
     path = config.journal_socket
     if config.sink == "journald" or (config.sink == "auto" and path.exists()):
         found: list[Sink] = [JournaldSink(path)]
         if not path.exists():
             why = f'journald is not running here ({path} is not there): alerts wait until it is; or set sink = "console"'
             supervisor.note("journald", "failed", why)
-        # Somebody who starts the daemon by hand looks at the terminal, not at the journal.
+        # A user who starts the daemon by hand looks at the terminal, not at the journal.
         if sys.stderr.isatty():
             found.append(ConsoleSink())
         return found
