@@ -1,8 +1,8 @@
-"""What the llama-server of a command line is: its version, the flags it takes, its devices, the models that it can read.
+"""A command line's llama-server: its version, the flags it accepts, its devices, the models that it can read.
 
-The program itself is asked where that is safe (`Command.may_ask`): ``--version`` behind the command line makes it read every flag
-and then end, which is the exact answer to what it accepts; ``--help`` and ``--list-devices`` tell the rest. Each call has a time
-limit and a bounded output. Names of architectures and types are looked for in its libraries, where they stand as plain text.
+The program itself is run if that is safe (`Command.may_ask`): with ``--version`` appended it parses every flag and then
+exits, which shows exactly what it accepts; ``--help`` and ``--list-devices`` provide the rest. Each call has a time limit and a
+bounded output. Its libraries are searched for the names of architectures and types, which they store as plain text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.command import Command
 
-#: Seconds for one call. A GPU driver takes up to two to start; one that hangs is left alone.
+#: Seconds for one call. A GPU driver takes up to two to start; a call that hangs is abandoned.
 _PATIENCE = 8.0
 _MOST_OUTPUT = 1 << 20
 _VARIABLES_WITH_EFFECT = frozenset(variable for flag in WITH_EFFECT for variable in OPTION[flag].variables)
-#: More mistakes in one command line are not looked for.
+#: Refused flags found in one command line at most.
 _MOST_REFUSALS = 8
 _DEVICE = re.compile(r"^ {2}([A-Za-z]+\d+): (.{0,200}?) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
 _VERSION = re.compile(r"^version: (.{0,200})$", re.MULTILINE)
@@ -49,11 +49,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the build itself said about a flag (or a variable)."""
+    """The build's own error message about a flag (or a variable)."""
 
     flag: str
     said: str
-    #: where in the command line it stands, -1 for a variable
+    #: index in the command line, -1 for a variable
     at: int = -1
 
 
@@ -69,18 +69,18 @@ class Build:
     #: names of GPU backends beside it: hip, cuda, vulkan, ...
     backends: frozenset[str] = frozenset()
     refusals: tuple[Refusal, ...] = ()
-    #: its backends are libraries of their own
+    #: its backends are separate libraries
     is_split: bool = False
 
     def accepts(self, flag: str) -> bool | None:
-        """Whether it takes the flag; by its number where its help is not known; None: unknown."""
+        """Whether it accepts the flag; by its build number if its help is unknown; None: unknown."""
         if not isinstance(self.flags, Unknown):
             return flag in self.flags
         return None if self.number is None else takes(flag, self.number)
 
 
 def ask(command: Command) -> Build:
-    """Ask the program of the command line. A program that must not be run is told by its files alone."""
+    """Run the program of the command line. One that must not be run is identified by its files alone."""
     if not command.may_ask or command.binary is None:
         return unasked(command)
     backends = backends_beside(command.binary)
@@ -95,14 +95,14 @@ def ask(command: Command) -> Build:
     # a variable that it refuses would end the other three as well
     bare = {name: value for name, value in env.items() if not name.startswith("LLAMA_")}
     with ThreadPoolExecutor(len(asked)) as pool:
-        whole, told, listed, said = pool.map(lambda one: run(one, env if one is asked[0] else bare, command.folder), asked)
+        whole, usage, listed, said = pool.map(lambda one: run(one, env if one is asked[0] else bare, command.folder), asked)
     if isinstance(said, Unknown):
         return Build(said, None, said, devices=said, backends=backends)
     version = _VERSION.search(said[1])
     if version is None:
         why = Unknown(f"{clean(program)} does not answer --version as llama-server does")
         return Build(why, None, why, devices=why, backends=backends)
-    flags, deprecated = parse_help(told[1]) if not isinstance(told, Unknown) else (told, frozenset[str]())
+    flags, deprecated = parse_help(usage[1]) if not isinstance(usage, Unknown) else (usage, frozenset[str]())
     return Build(
         clean(version[1]),
         build_of(version[1]),
@@ -116,13 +116,13 @@ def ask(command: Command) -> Build:
 
 
 def unasked(command: Command) -> Build:
-    """What the program's files alone tell."""
+    """What the program's files alone show."""
     why = Unknown(_not_asked(command))
     return Build(why, None, why, devices=why, backends=backends_beside(command.binary), is_split=_is_split(command.binary))
 
 
 def _is_split(binary: Path | None) -> bool:
-    """Its backends are libraries of their own, so that one that does not lie there is not in the build."""
+    """Its backends are separate libraries, so a missing library means a missing backend."""
     return binary is not None and any(
         next(folder.glob("libggml-base.so*"), None) is not None for folder in _library_folders(Path(os.path.realpath(binary)))
     )
@@ -138,7 +138,7 @@ def parse_devices(text: str) -> tuple[Listed, ...] | Unknown:
 
 
 def parse_help(text: str) -> tuple[Mapping[str, bool], frozenset[str]]:
-    """Flags of ``--help`` with whether a value follows, and those that it calls deprecated."""
+    """Flags of ``--help`` with whether a value follows, and the deprecated ones."""
     flags: dict[str, bool] = {}
     deprecated: set[str] = set()
     current: list[str] = []
@@ -146,7 +146,7 @@ def parse_help(text: str) -> tuple[Mapping[str, bool], frozenset[str]]:
         match = _HELP_FLAGS.match(line)
         if match is not None:
             current = [word.strip() for word in match[1].split(",")]
-            # a flag that fills its column has its explanation on the next line
+            # the description of a flag that fills its column is on the next line
             value = match[2] is not None and not match[2].startswith(("DEPRECATED", "("))
             flags |= dict.fromkeys(current, value)
         elif not line.startswith(" "):
@@ -159,7 +159,7 @@ def parse_help(text: str) -> tuple[Mapping[str, bool], frozenset[str]]:
 def _refusals(
     command: Command, given: list[tuple[int, str]], first: tuple[int, str] | Unknown, flags: Mapping[str, bool] | Unknown
 ) -> tuple[Refusal, ...]:
-    """Every flag of the command line that the program refuses, in its own words: it reads them all, then ends at --version."""
+    """Every flag that the program refuses, with its own message: it parses them all, then exits at --version."""
     env, found, said = quiet(command.env), list[Refusal](), first
     while not isinstance(said, Unknown) and said[0] != 0 and len(found) < _MOST_REFUSALS:
         one = _refusal(said[1], given)
@@ -175,7 +175,7 @@ def _refusals(
 
 
 def _less(given: list[tuple[int, str]], one: Refusal, flags: Mapping[str, bool] | Unknown) -> list[tuple[int, str]]:
-    """The words without the refused flag and, unless that is a flag itself, what it took or should have taken for its value."""
+    """The words without the refused flag and its value, actual or intended, unless that is itself a flag."""
     index = next(i for i, (at, _) in enumerate(given) if at == one.at)
     after = given[index + 1][1] if index + 1 < len(given) else "-"
     known = flags if not isinstance(flags, Unknown) else {}
@@ -200,7 +200,7 @@ def _refusal(text: str, given: Sequence[tuple[int, str]]) -> Refusal | None:
 
 
 def _harmless(argv: Sequence[str]) -> list[tuple[int, str]]:
-    """The words behind the program with their places, without those whose reading has an effect."""
+    """The words after the program with their indices, without those whose parsing has side effects."""
     kept = []
     for word in words(argv):
         if word.flag not in WITH_EFFECT | PRINT_AND_EXIT:
@@ -209,7 +209,7 @@ def _harmless(argv: Sequence[str]) -> list[tuple[int, str]]:
 
 
 def quiet(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what would write a file or connect somewhere."""
+    """The environment without variables that would write a file or connect somewhere."""
     return {name: value for name, value in env.items() if name not in _VARIABLES_WITH_EFFECT}
 
 
@@ -244,7 +244,7 @@ def run(words: Sequence[str], env: Mapping[str, str], folder: Path) -> tuple[int
 
 
 def backends_beside(binary: Path | None) -> frozenset[str]:
-    """GPU backends whose libraries lie beside the program (or in the lib folder next to its own)."""
+    """GPU backends whose libraries are beside the program (or in the lib folder next to its own)."""
     if binary is None:
         return frozenset()
     real = Path(os.path.realpath(binary))
@@ -262,16 +262,16 @@ def _library_folders(real: Path) -> tuple[Path, ...]:
 
 
 def unknown_names(binary: Path | None, names: Sequence[str], libraries: Sequence[str]) -> list[str]:
-    """Those of the names that the program's library does not hold; none where it cannot be searched.
+    """The names that the program's library does not hold; none if it cannot be searched.
 
-    llama.cpp keeps architectures and tensor types as text (src/llama-arch.cpp, ggml.c), ended by a zero byte. Linkers put one
-    such text at the end of another, so that what is found may be part of a longer one: only absence is certain.
+    llama.cpp stores architectures and tensor types as text (src/llama-arch.cpp, ggml.c), ended by a zero byte. Linkers merge a
+    text with the end of a longer one, so a match may be part of another name: only absence is certain.
     """
     if binary is None or not names:
         return []
     real = Path(os.path.realpath(binary))
     files = [folder / library for library in libraries for folder in _library_folders(real)]
-    # where no library of its own is there, all is linked into the program
+    # without a library of its own, everything is linked into the program
     path = next((path for path in files if path.is_file()), real)
     try:
         if path.stat().st_size > _MOST_LIBRARY:
@@ -280,6 +280,6 @@ def unknown_names(binary: Path | None, names: Sequence[str], libraries: Sequence
     except OSError:
         return []
     if b"q4_0\0" not in content and b"deepseek2\0" not in content:
-        # no library of llama.cpp's, a script or a packed program: what it does not hold proves nothing
+        # not a library of llama.cpp, a script or a packed program: what it does not hold proves nothing
         return []
     return [name for name in names if name.encode("utf-8", "replace") + b"\0" not in content]

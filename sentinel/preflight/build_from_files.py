@@ -1,7 +1,7 @@
-"""Which flags the llama-server of a process takes, told by its command line and its files: it is not run.
+"""Which flags a process's llama-server accepts, derived from its command line and its files without running it.
 
-What it was started with it took. The names of all others stand as text in the program or in libllama-common
-(common/arg.cpp), each between two zero bytes; linkers put one text at the end of another only without the first of them.
+It accepted the flags it was started with. All other names are stored as text in the program or in libllama-common
+(common/arg.cpp), each between two zero bytes; when linkers merge the end of a longer text, only the leading one is missing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from sentinel.preflight.flag_check import words_of
 from sentinel.sources.fs import Roots, read_bytes
 from sentinel.sources.processes.log_location import inside
 
-#: in every build; a file without it is none that reads the command line
+#: in every build; a file without it does not parse the command line
 _ALWAYS = "--ctx-size"
-#: Flags that differ by build, as far as sizes or suggestions depend on them.
+#: Flags that differ by build and affect sizes or suggestions.
 _WANTED = ("--fit", "--load-mode", "--cache-ram", "--ctx-checkpoints", "--n-cpu-moe")
-#: Files are read in parts, for a program with CUDA in it has hundreds of megabytes; beyond this they are not searched.
+#: Files are read in chunks, because a program with CUDA has hundreds of megabytes; larger files are not searched.
 _PART, _MOST = 1 << 20, 1 << 30
-#: where common/arg.cpp is: libllama-common by now, libcommon in builds of one's own, the server's own library
+#: where common/arg.cpp ends up: libllama-common today, libcommon in local builds, the server's own library
 _COMMON = re.compile(rb" (/[^\n]*/lib(?:llama-common|llama-server-impl|common)\.so[^/\n]*)$", re.MULTILINE)
 _MOST_FILES = 4
 
 
 def build_of(command: Command, roots: Roots) -> Build:
-    """The build of a process. Its flags are Unknown where no file of it holds their names."""
+    """The build of a process. Its flags are Unknown if no file of it holds their names."""
     base = unasked(command)
     given = {word.flag: bool(word.values) for word in words_of(command.argv, base)}
     for path in _files(command, roots):
@@ -47,12 +47,12 @@ def build_of(command: Command, roots: Roots) -> Build:
 
 
 def takes(build: Build, words: Mapping[str, tuple[str, ...]]) -> bool:
-    """Whether it surely takes these flags with these values."""
+    """Whether it certainly accepts these flags with these values."""
     return all(build.accepts(flag) is True and _takes_value(build, flag) for flag in words)
 
 
 def _takes_value(build: Build, flag: str) -> bool:
-    """A flag that was a switch once: younger flags that the build has, or its own command line, say that it is none any more."""
+    """Whether the flag takes a value. For a former switch, newer flags of the build or its own command line must show it."""
     option = OPTION.get(flag)
     if option is None or not option.may_stand_alone:
         return True
@@ -62,7 +62,7 @@ def _takes_value(build: Build, flag: str) -> bool:
 
 
 def _files(command: Command, roots: Roots) -> Iterable[str]:
-    """The program itself, then the libraries it has mapped in which the reading of the command line may be."""
+    """The program itself, then its mapped libraries that may parse the command line."""
     yield f"{roots.proc}/{command.pid}/exe"
     try:
         maps = read_bytes(f"{roots.proc}/{command.pid}/maps", 8 << 20)
@@ -73,11 +73,11 @@ def _files(command: Command, roots: Roots) -> Iterable[str]:
 
 
 def _texts(path: str, names: Iterable[str]) -> set[str]:
-    """Those of the names that the file holds between two zero bytes; none where it cannot be read."""
+    """The names that the file holds between two zero bytes; none if it cannot be read."""
     left = {name: b"\0" + name.encode() + b"\0" for name in names}
     found, tail, size = set[str](), b"", 0
     try:
-        # no pipe that somebody laid there is waited for
+        # never blocks on a pipe that somebody put there
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             while stat.S_ISREG(os.fstat(descriptor).st_mode) and left and size < _MOST and (part := file.read(_PART)):

@@ -1,6 +1,6 @@
-"""SHA-256 of a model's files, held against a given one or against what was remembered of the same files.
+"""SHA-256 of a model's files, compared with a given one or with the one stored for the same files.
 
-Remembered in a file of its own in the user's state folder; a file is the same by its path, size and time of change.
+Stored in a file of its own in the user's state folder; a file is the same if its path, size and modification time are.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from sentinel.preflight.command import NoCommand
 _BLOCK = 4 << 20
 _NAME = "model-sha256.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-#: Entries kept; the oldest are forgotten.
+#: Entries kept; the oldest are dropped.
 _MOST = 512
 
 
 def parse_given(text: str) -> str:
-    """A checksum as typed, perhaps with the ``sha256:`` of a publisher. Raises NoCommand."""
+    """A checksum as typed, possibly with a publisher's ``sha256:`` prefix. Raises NoCommand."""
     digest = text.strip().lower().removeprefix("sha256:")
     if _DIGEST.match(digest) is None:
         raise NoCommand(f"--verify {clean(text)!r:.80} is no SHA-256 checksum: it has 64 hexadecimal digits")
@@ -34,7 +34,7 @@ def parse_given(text: str) -> str:
 
 
 def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, int], None]) -> list[Why]:
-    """Read all files; `given` is empty to compare with what is remembered. `progress` is told bytes done and bytes in all."""
+    """Read all files; an empty `given` compares with the stored checksums. `progress` gets bytes done and total bytes."""
     if given and len(parts) != 1:
         text = (
             f"the model has {len(parts)} files and one checksum was given: give none, and each is held against what is remembered"
@@ -102,7 +102,7 @@ def _read(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def _write(folder: Path, known: dict[str, dict[str, object]]) -> str:
-    """Written beside and renamed, so that a kill leaves the old one. Why it could not be, empty when it was."""
+    """Writes to a temporary file and renames it, so that a kill leaves the old one. Returns the failure, else empty."""
     kept = dict(list(known.items())[-_MOST:])
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""The command that is to be judged, from words or from a process; who would run it, and below which limits."""
+"""The command to be judged, from words or from a process; its user and its limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sentinel.sources.processes.log_location import absolute, inside
 from sentinel.sources.processes.procfs import credentials, memlock_limit, memory_signals
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
-#: Variables that make a program load what lies elsewhere (ld.so(8); ggml-backend-reg.cpp)
+#: Variables that make a program load files from elsewhere (ld.so(8); ggml-backend-reg.cpp)
 _LOADED_FROM = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GGML_BACKEND_PATH")
 #: Enough for any command line; the kernel allows 128 KiB a word and 2 MiB in all.
 _MOST_WORDS = 4096
@@ -35,14 +35,14 @@ class NoCommand(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Who runs it and which limits count. `lock_limit` is in bytes, -1 for none; `member` is None where it is not known."""
+    """Who runs it and which limits apply. `lock_limit` is in bytes, -1 for none; `member` is None if unknown."""
 
     user: int
     groups: frozenset[int]
     member: Membership | None
     lock_limit: int | Unknown
     unit: str = ""
-    #: memory limits that the unit sets itself, by name of the property; its group may not exist yet
+    #: memory limits that the unit sets itself, by property; its group may not exist yet
     unit_limits: Mapping[str, int] = field(default_factory=dict)
     #: the unit has a /dev of its own without the GPU's nodes (PrivateDevices=)
     private_devices: bool = False
@@ -50,9 +50,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command line with its surroundings. `argv[0]` is the program as written; `pid` is 0 unless it runs already.
+    """A command line and its environment. `argv[0]` is the program as written; `pid` is 0 unless it is running.
 
-    `may_ask` says that the program can be run to ask it about itself: whoever wrote it gains nothing by that.
+    `may_ask`: the program can safely be run to query it, because whoever wrote it gains nothing by that.
     """
 
     argv: tuple[str, ...]
@@ -63,16 +63,16 @@ class Command:
     pid: int = 0
     env_unreadable: str = ""
     may_ask: bool = False
-    #: a process runs that was started with these words, all of which it took
+    #: a running process was started with these words and accepted all of them
     runs: bool = False
-    #: what stands before the program and is not looked into: numactl, sudo, docker run
+    #: what precedes the program and is not examined: numactl, sudo, docker run
     wrapper: tuple[str, ...] = ()
     #: variables that the words set themselves, to be kept in a suggestion
     assigned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def requested(self) -> Requested:
-        """What it asks for."""
+        """The settings it requests."""
         return decode(self.argv, self.env)
 
     def path(self, roots: Roots, text: str) -> str:
@@ -81,7 +81,7 @@ class Command:
 
 
 def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None = None) -> Command:
-    """What a person typed behind ``--``. Raises NoCommand."""
+    """What a person typed after ``--``. Raises NoCommand."""
     roots = Roots() if roots is None else roots
     if len(words) > _MOST_WORDS:
         raise NoCommand(f"the command has {len(words)} words, more than {_MOST_WORDS}: give the llama-server command alone")
@@ -91,7 +91,7 @@ def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None
     argv = tuple(words[at:])
     binary = _executable(argv[0], env)
     if not is_server_name(os.path.basename(argv[0])):  # noqa: PTH119 - a word, not yet a path
-        # it would be run, to ask it, and what other programs do with these words is theirs to decide
+        # it would be run to query it, and other programs may do anything with these words
         raise NoCommand(f"{clean(argv[0])!r:.200} is not named llama-server: write sentinel preflight -- llama-server ...")
     whole = {**env, **assigned}
     return Command(
@@ -107,7 +107,7 @@ def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None
 
 
 def from_process(pid: int, roots: Roots | None = None) -> Command:
-    """A process that runs, as /proc has it. Raises NoCommand."""
+    """A running process, from /proc. Raises NoCommand."""
     roots = Roots() if roots is None else roots
     process = roots.proc / str(pid)
     try:
@@ -148,7 +148,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
 
 
 def held_firmly(roots: Roots, pid: int) -> int | Unknown:
-    """Bytes that the process holds and that the kernel cannot drop: what its place has beside what is left."""
+    """The process's unreclaimable bytes: available to its replacement, in addition to the headroom."""
     path = roots.proc / str(pid) / "status"
     try:
         values = memory_signals(read_text(path, 1 << 16))
@@ -158,12 +158,12 @@ def held_firmly(roots: Roots, pid: int) -> int | Unknown:
 
 
 def find_program(words: Sequence[str]) -> int | None:
-    """Where the program stands: the first word that is named like a server."""
+    """Index of the program: the first word that is named like a server."""
     return next((at for at, word in enumerate(words) if is_server_name(os.path.basename(word))), None)  # noqa: PTH119
 
 
 def split(words: Sequence[str]) -> tuple[int | None, dict[str, str]]:
-    """Where the program stands, else the first flag or the first word that is no assignment; and the assignments before it."""
+    """Index of the program, else of the first flag or the first word that is not an assignment; and the assignments before it."""
     first = next((at for at, word in enumerate(words) if word != "env" and _ASSIGNMENT.match(word) is None), None)
     at = None if first is None or words[first].startswith("-") else find_program(words)
     matches = (_ASSIGNMENT.match(word) for word in words[: first if at is None else at])
@@ -179,7 +179,7 @@ def _executable(word: str, env: Mapping[str, str]) -> Path | None:
 
 
 def is_trusted(binary: Path, env: Mapping[str, str]) -> bool:
-    """A program, no script, that nobody else could have put there, nor a library that it loads: all is root's or ours alone."""
+    """A binary, not a script, that only root or we could have written, as well as the libraries it loads."""
     try:
         with binary.open("rb") as file:
             if file.read(4) != b"\x7fELF":
@@ -204,7 +204,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _own_place(roots: Roots) -> Place:
-    """The shell's, which is ours: what is started from it stands where we stand."""
+    """Our own, which is the shell's: a command started from it gets the same groups and limits."""
     pid = os.getpid()
     try:
         member: Membership | None = parse_cgroup(read_text(roots.proc / "self/cgroup"))
@@ -217,7 +217,7 @@ def _own_place(roots: Roots) -> Place:
 
 
 def _same_root(roots: Roots, pid: int) -> bool:
-    """The process sees the files that we see: it is in no container."""
+    """The process sees the same files as we do: it is not in a container."""
     try:
         theirs, ours = (os.stat(f"{roots.proc}/{one}/root") for one in (pid, "self"))  # noqa: PTH116
     except OSError:

@@ -1,4 +1,4 @@
-"""One preflight from end to end: the command, its build, its model and the machine are read, then judged."""
+"""One preflight from end to end: reads the command, its build, its model and the machine, then judges."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from sentinel.preflight.settings import settings_of
 from sentinel.preflight.suggest import Search, Suggestion, Trial, put
 from sentinel.sources.fs import Roots, read_text
 
-#: What one flag mends: the reason, the setting, and the flag with its value.
+#: What one flag fixes: the reason, the setting, and the flag with its value.
 _MENDED = (("split-mode-unsupported", "split_mode", "-sm", "layer"), ("main-gpu-missing", "main_gpu", "-mg", "0"))
-#: Flags that fit are looked for whatever the verdict is.
+#: Flags that fit are searched for any verdict.
 ALWAYS: tuple[Verdict, ...] = ("fits", "tight", "fails", "unknown")
 
 
@@ -38,8 +38,8 @@ def examine(
     header: GgufHeader | None = None,
     suggest: Collection[Verdict] = ALWAYS,
 ) -> Report:
-    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one that was read already,
-    `suggest` the verdicts for which flags that fit are looked for.
+    """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one already read,
+    `suggest` the verdicts for which to search flags that fit.
     """
     roots = Roots() if roots is None else roots
     build = builds.ask(command) if build is None else build
@@ -108,14 +108,14 @@ def _judged(
     hopeless = any(why.effect == "fails" and why.about == "model" for why in whys)
     asked_for = _trial(command.argv, settings, footprint_, budget)
     if argv != command.argv and any(why.id in ("flag-rejected", "no-build-accepts", "flag-ends-it") for why in whys):
-        # the command itself starts nowhere, so that its corrected form is already a suggestion
+        # the command itself does not start, so its corrected form is already a suggestion
         asked_for = replace(asked_for, verdict="fails", starts=False)
     for id_, setting, flag, value in _MENDED:
         if any(why.id == id_ for why in whys):
             argv = put(argv, setting, flag, value, build)
             asked_for = replace(asked_for, verdict="fails", starts=False)
     if any(why.effect == "fails" and why.about == "gpu" for why in whys):
-        # No number of layers mends that; what can run here meanwhile is a server that says that it is one for the CPU.
+        # No number of layers fixes that; what can run here meanwhile is a server that is explicitly CPU-only.
         argv = put(argv, "gpu_layers", "-ngl", "0", build)
         asked_for = replace(asked_for, verdict="fails", starts=False)
         search.given_up = "on the CPU, as it would run anyway, until the GPU is there"
@@ -178,7 +178,7 @@ def _budget(machine: Machine, devices: tuple[Device, ...], roots: Roots) -> Budg
 
 
 def _largest_allocation(machine: Machine, roots: Roots) -> int | None:
-    """Memory and swap of the machine: more in one piece is refused by the kernel's default of overcommit (0)."""
+    """Memory and swap of the machine: by default the kernel refuses a larger single allocation (overcommit_memory 0)."""
     try:
         if read_text(roots.proc / "sys/vm/overcommit_memory", 16) != "0":
             return None
@@ -190,7 +190,7 @@ def _largest_allocation(machine: Machine, roots: Roots) -> int | None:
 
 
 def _known(command: Command, build: Build) -> Iterator[Why]:
-    """What must be known of the build for a verdict."""
+    """What a verdict must know about the build."""
     if isinstance(build.version, Unknown) and command.binary is None:
         yield Why("build-unknown", build.version.why, "unknown")
     elif isinstance(build.version, Unknown):
@@ -221,7 +221,7 @@ def _about(command: Command, settings: Settings, header: GgufHeader | Unknown) -
 
 
 def _held_by_others(machine: Machine, reasons: tuple[Why, ...]) -> Iterator[Why]:
-    """Who holds the video memory that is missing."""
+    """Who holds the missing video memory."""
     if isinstance(machine.gpus, Unknown) or not any("vram" in why.id or why.id == "kv-cannot-be-allocated" for why in reasons):
         return
     for one in machine.gpus:

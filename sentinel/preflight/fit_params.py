@@ -1,7 +1,7 @@
-"""What llama.cpp's own ``llama-fit-params`` expects, where it lies beside the server: its figures by device, beside ours.
+"""Estimates of llama.cpp's own ``llama-fit-params``, if installed beside the server: its figures by device, beside ours.
 
-It reads the header and computes buffers without allocating them (tools/fit-params). Only flags about memory are passed to it,
-for it refuses those of the server.
+It reads the header and computes buffers without allocating them (tools/fit-params). Only memory flags are passed to it,
+because it refuses those of the server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ABOUT_MEMORY = frozenset(
     }
 )  # fmt: skip
 _LINE = re.compile(r"^([A-Za-z]+\d*) (\d{1,9}) (\d{1,9}) (\d{1,9}) *$", re.MULTILINE)
-#: The figures are whole MiB, rounded down; ours are held against them with this share and this many bytes of tolerance.
+#: The figures are whole MiB, rounded down; ours are compared with them with this share and this many bytes of tolerance.
 _TOLERANCE, _ROUNDED = 0.05, 8 << 20
 _KINDS: Mapping[str, tuple[str, ...]] = {"weights": ("weights",), "cache": ("kv", "recurrent"), "compute buffers": ("compute",)}
 
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def words_for(words: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
-    """Of flags with their values, those that say something about memory."""
+    """The flags, with their values, that affect memory."""
     kept: list[str] = []
     for flag, values in words:
         if (BY_FLAG.get(flag) or BY_SWITCH.get(flag, ("",))[0]) in _ABOUT_MEMORY:
@@ -51,7 +51,7 @@ def words_for(words: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
 
 
 def ask(command: Command, words: Sequence[str]) -> tuple[Estimate, ...] | Unknown | None:
-    """Its figures; None where the build comes without it or must not be run, Unknown where it gives none."""
+    """Its figures; None if the build lacks it or it must not be run, Unknown if it returns none."""
     tool = None if command.binary is None or not command.may_ask else command.binary.resolve().parent / NAME
     if tool is None or not tool.is_file() or not is_trusted(tool, command.env):
         return None
@@ -62,7 +62,7 @@ def ask(command: Command, words: Sequence[str]) -> tuple[Estimate, ...] | Unknow
 
 
 def parse(text: str) -> tuple[Estimate, ...]:
-    """Decode its output: device, model, context and compute buffers in MiB a line (common/fit.cpp, common_fit_print)."""
+    """Decode its output: MiB of model, context and compute buffers, a device per line (common/fit.cpp, common_fit_print)."""
     found = []
     for name, *sizes in _LINE.findall(text):
         weights, cache, compute = (int(size) << 20 for size in sizes)
@@ -71,12 +71,12 @@ def parse(text: str) -> tuple[Estimate, ...]:
 
 
 def is_comparable(settings: Settings) -> bool:
-    """Whether its cache is that of the server: it takes no --kv-unified, and has one slot where the server has four."""
+    """Whether its cache matches the server's: it takes no --kv-unified, and has one slot where the server has four."""
     return settings.parallel == 1 or (settings.parallel > 1 and not settings.kv_unified)
 
 
 def differences(estimates: Sequence[Estimate], items: Sequence[Item], *, with_cache: bool) -> list[Why]:
-    """Where its figure lies outside of our interval."""
+    """Figures outside our interval."""
     whys = []
     for one in estimates:
         for (what, kinds), theirs in zip(_KINDS.items(), (one.weights, one.cache, one.compute), strict=True):

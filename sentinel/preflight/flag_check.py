@@ -1,7 +1,7 @@
-"""What is wrong with the words of the command line for this build, and the same command as the build accepts it.
+"""Errors in the command line for this build, and the same command as the build accepts it.
 
-Where the program was asked its own refusals count; the table of flags (`llama/flag_table.py`) says the rest: what to write
-instead, and that a command line fits no build at all. What the table does not know it does not refuse: a newer build may have it.
+If the program was run, its own refusals count; the flag table (`llama/flag_table.py`) covers the rest: replacements, and
+command lines that fit no build at all. A flag missing from the table is not an error: a newer build may have it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from sentinel.preflight.command import Command
 
 
 def words_of(argv: Sequence[str], build: Build) -> list[Word]:
-    """The command line taken apart as this build does; by the table of all builds where its help is not known."""
+    """The command line as this build parses it; by the table of all builds if its help is unknown."""
     return list(words(argv, None if isinstance(build.flags, Unknown) else build.flags))
 
 
 def problems(command: Command, build: Build) -> Iterator[Why]:
-    """Everything that the build refuses, ignores or reads otherwise than it was meant."""
+    """Everything that the build refuses, ignores or parses differently than intended."""
     found = words_of(command.argv, build)
     for one in build.refusals:
         what = f"{one.flag} in the environment" if one.at < 0 else f"{one.flag!r}"
@@ -54,7 +54,7 @@ def problems(command: Command, build: Build) -> Iterator[Why]:
 
 
 def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterator[Why]:
-    """Without the program: what no build takes, and what no single build takes together. A process that runs took it all."""
+    """Without the program: flags that no build takes, or no single build takes together. A running process took them all."""
     if runs:
         return
     ranges: dict[str, BuildRange] = {}
@@ -131,7 +131,7 @@ def _builds_that_do(flag: str) -> str:
 
 
 def accepted_form(command: Command, build: Build) -> tuple[str, ...]:
-    """The same command as this build takes it: what it refuses is written in its words of today, or left out."""
+    """The same command as this build accepts it: refused flags are replaced by their current names or left out."""
     refused = {one.at for one in build.refusals}
     kept = [command.argv[0]]
     for word in words_of(command.argv, build):
@@ -153,7 +153,7 @@ def accepted_form(command: Command, build: Build) -> tuple[str, ...]:
 
 
 def _takes(build: Build, flag: str) -> bool:
-    """Whether the build has the flag; one that is not known is taken for the newest that the table has."""
+    """Whether the build has the flag; an unknown build is treated as the newest in the table."""
     if not isinstance(build.flags, Unknown):
         return flag in build.flags
     return takes(flag, NEWEST if build.number is None else min(build.number, NEWEST)) is not False

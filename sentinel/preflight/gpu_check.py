@@ -1,4 +1,4 @@
-"""Whether the GPU that is asked for can be reached: the steps from the build up to the right to open the device files."""
+"""Whether the requested GPU is reachable: each step from the build to the permissions of the device files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AFTER = "; it starts all the same and runs on the CPU, without a word"
 
 
 def problems(command: Command, settings: Settings, build: Build, machine: Machine, roots: Roots) -> Iterator[Why]:
-    """The first broken step where layers are asked for, and what the user who runs it may not open."""
+    """The first broken step if layers are requested for a GPU, and the device files that the command's user may not open."""
     if settings.device_none:
         return
     if isinstance(machine.gpus, tuple):
@@ -59,7 +59,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
 
 
 def _split(settings: Settings, found: Sequence[Device]) -> Iterator[Why]:
-    """What ends the start wherever a device is seen, with -ngl 0 as well (src/llama-model.cpp and src/llama.cpp of b10434)."""
+    """Errors that end the start whenever a device is visible, even with -ngl 0 (src/llama-model.cpp, src/llama.cpp of b10434)."""
     names = settings.devices or tuple(one.name for one in found)
     vulkan = next((name for name in names if name.startswith("Vulkan")), "")
     if settings.split_mode == "row" and vulkan:
@@ -71,7 +71,7 @@ def _split(settings: Settings, found: Sequence[Device]) -> Iterator[Why]:
 
 
 def _refused(command: Command, roots: Roots) -> str | Unknown:
-    """Device files that its user may not open. For the user who asks the kernel itself answers, access lists included."""
+    """Device files that its user may not open. For the current user the kernel itself answers, including ACLs."""
     found = usage.refused(roots, command.place.user, command.place.groups)
     if isinstance(found, str) or command.place.user != os.geteuid():
         return found
@@ -80,18 +80,18 @@ def _refused(command: Command, roots: Roots) -> str | Unknown:
 
 
 def _needs(refused: str, build: Build) -> bool:
-    """A Vulkan build does without /dev/kfd."""
+    """A Vulkan build does not need /dev/kfd."""
     return "/dev/dri/render" in refused or "hip" in build.backends
 
 
 def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tuple[str, str]:
-    """Of the ladder from the build to the GPU, the first step that is broken for certain."""
+    """The first step from the build to the GPU that is certainly broken."""
     if isinstance(machine.gpus, Unknown):
         return "gpu-unknown", f"which devices the build can use is not known: {machine.gpus.why}"
     hidden = command.requested.hidden_devices
     if hidden:
         return "gpu-hidden", f"{hidden[0]} hides every device from it"
-    # Of a build in one piece, or one that is not here, the files beside it say nothing.
+    # For a monolithic build, or one that is not installed here, the files beside it prove nothing.
     if build.is_split and not build.backends:
         return "gpu-not-in-build", "no GPU backend (libggml-hip, -cuda, -vulkan) lies beside this build: it was built for the CPU"
     try:
@@ -111,18 +111,18 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
     )
 
 
-def _amd(cards: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None:
+def _amd(gpus: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None:
     """Steps 1 to 4 of ROCm: the module, the GPU's driver, the device files, KFD."""
-    if not cards:
+    if not gpus:
         return None
     try:
         state = read_text(roots.sys / "module/amdgpu/initstate", 64)
     except OSError:
         state = ""
-    if state != "live" and not any(gpu.driver for gpu in cards):
+    if state != "live" and not any(gpu.driver for gpu in gpus):
         return "gpu-driver-not-loaded", "the module amdgpu is not loaded: sudo modprobe amdgpu"
-    if all(gpu.driver != "amdgpu" for gpu in cards):
-        drivers = ", ".join(gpu.driver or "none" for gpu in cards)
+    if all(gpu.driver != "amdgpu" for gpu in gpus):
+        drivers = ", ".join(gpu.driver or "none" for gpu in gpus)
         return "gpu-not-driven", f"amdgpu runs none of the AMD GPUs (driver: {drivers}): `journalctl -k -b -g amdgpu` says why"
     if not any(roots.dev.glob("dri/renderD*")):
         return "gpu-no-render-node", "/dev/dri has no render node: pass --device /dev/dri into the container"

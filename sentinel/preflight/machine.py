@@ -1,4 +1,4 @@
-"""What the machine has: video memory by device and who holds it, memory and control groups above the place of the command."""
+"""The machine's resources: video memory by device and its holders, memory and control groups above the command."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sentinel.sources.gpu import kfd, usage
 from sentinel.sources.gpu.amdgpu import AmdDevice, amd_gpus, hwmon, is_apu
 from sentinel.sources.processes.headroom import Room, room
 
-#: llama.cpp's names of devices by backend (ggml-cuda.cu, ggml-vulkan.cpp): a number follows
+#: llama.cpp's device names by backend (ggml-cuda.cu, ggml-vulkan.cpp): a number follows
 DEVICE_NAMES: Mapping[str, str] = {"hip": "ROCm", "cuda": "CUDA", "vulkan": "Vulkan", "sycl": "SYCL", "musa": "MUSA"}
-#: Holders of less are not named. Bytes.
+#: Holders of less are not listed. Bytes.
 _WORTH_NAMING = 64 << 20
-#: Two accounts of the same free memory that differ by less agree: llama-server rounds, and programs come and go. Bytes.
+#: Two figures for the same free memory agree if they differ by less: llama-server rounds, and programs come and go. Bytes.
 _AGREES = 512 << 20
 
 
@@ -35,7 +35,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A device under llama.cpp's own name. `free_bytes`: free now, and what the command's own process holds there."""
+    """A device under llama.cpp's own name. `free_bytes`: free now, plus what the command's own process holds there."""
 
     name: str
     about: str
@@ -44,7 +44,7 @@ class Gpu:
     integrated: bool = False
     software: bool = False
     managed: bool = False
-    #: PCI address where it is known
+    #: PCI address if known
     card: str = ""
     holders: tuple[Holder, ...] = ()
 
@@ -61,16 +61,16 @@ class Machine:
     ceilings: tuple[tuple[str, int], ...] = ()
     lock_limit: int | Unknown = -1
     total_bytes: int = 0
-    #: bytes below memory.high, above which the kernel slows the group down; -1 for none
+    #: bytes below memory.high, above which the kernel throttles the group; -1 for none
     memory_high_bytes: int = -1
     memory_high_where: str = ""
     disagreements: tuple[str, ...] = field(default=())
 
 
 def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
-    """Read it now. For a process that runs, what it holds itself counts as free: it is judged as if it started anew.
+    """Read it now. For a running process, its own memory counts as free: it is judged as if it were restarted.
 
-    So does what this program holds, which has ended when the command starts from the same shell.
+    So does this program's own memory: it has exited when the command starts from the same shell.
     """
     roots = Roots() if roots is None else roots
     gpus, disagreements = devices(command, build, roots)
@@ -93,7 +93,7 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
     left, where = found.left_bytes + own, f"the control group {found.where}" if found.where else ""
     high, high_where = found.memory_high_bytes, found.memory_high_where
     for name, limit in command.place.unit_limits.items():
-        # a unit that does not run has no group yet: the limit is all its own
+        # a unit that does not run has no group yet: the whole limit is available
         ceilings.append((f"{name} of {command.place.unit}", limit))
         if name == "MemoryHigh":
             high, high_where = (limit, command.place.unit) if high < 0 or limit < high else (high, high_where)
@@ -105,80 +105,80 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
 
 
 def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ...] | Unknown, tuple[str, ...]]:
-    """The devices that this build would use, with what the driver says about each beside what the build says."""
-    cards = amd_gpus(roots)
+    """The devices that this build would use, with the driver's figures beside the build's own."""
+    amd = amd_gpus(roots)
     if isinstance(build.devices, Unknown):
         names = sorted(build.backends & DEVICE_NAMES.keys())
-        if not cards or not names:
+        if not amd or not names:
             return (() if _no_gpu(command, build, roots) else build.devices), ()
         prefix = DEVICE_NAMES[names[0]]
-        return tuple(_from_card(f"{prefix}{at}", None, card, command, roots)[0] for at, card in enumerate(cards)), ()
+        return tuple(_device(f"{prefix}{at}", None, device, command, roots)[0] for at, device in enumerate(amd)), ()
     found, said = [], []
     for listed in build.devices:
-        gpu, disagreement = _from_card(listed.name, listed, _card_of(listed, cards, roots), command, roots)
+        gpu, disagreement = _device(listed.name, listed, _matching(listed, amd, roots), command, roots)
         found.append(gpu)
         said += [disagreement] if disagreement else []
     return tuple(found), tuple(said)
 
 
 def _no_gpu(command: Command, build: Build, roots: Roots) -> bool:
-    """No device file through which a GPU could be used, or a build without a backend for one. A software renderer is no card."""
+    """No device file gives access to a GPU, or the build has no backend for one. A software renderer is not a GPU."""
     nodes = any(path for pattern in ("kfd", "nvidia[0-9]*", "dri/renderD*", "dxg") for path in roots.dev.glob(pattern))
     by_software = "vulkan" in build.backends and "GGML_VK_VISIBLE_DEVICES" in command.env
     return (not nodes or (build.is_split and not build.backends)) and not by_software
 
 
-def _card_of(listed: Listed, cards: Sequence[AmdDevice], roots: Roots) -> AmdDevice | None:
-    """The GPU by its memory, for names and order are the runtime's; None unless exactly one is as large."""
+def _matching(listed: Listed, amd: Sequence[AmdDevice], roots: Roots) -> AmdDevice | None:
+    """Matches the GPU by its memory, because names and order are the runtime's; None unless exactly one has that size."""
     alike = []
-    for card in cards:
-        total = read_number(card.device / "mem_info_vram_total")
+    for device in amd:
+        total = read_number(device.device / "mem_info_vram_total")
         if isinstance(total, int) and abs(total - listed.total_bytes) <= total // 20:
-            alike.append(card)
+            alike.append(device)
     return alike[0] if len(alike) == 1 else None
 
 
-def _from_card(name: str, listed: Listed | None, card: AmdDevice | None, command: Command, roots: Roots) -> tuple[Gpu, str]:
-    """One device; the lesser of two accounts of its free memory counts, and how they differ is the second value."""
+def _device(name: str, listed: Listed | None, device: AmdDevice | None, command: Command, roots: Roots) -> tuple[Gpu, str]:
+    """One device; the smaller of two figures for its free memory counts, and their difference is the second value."""
     about = listed.about if listed is not None else ""
     free = listed.free_bytes if listed is not None else None
     total = listed.total_bytes if listed is not None else None
-    # hipMallocManaged takes the host's memory, and llama-server then says that of the host is the device's (ggml-cuda.cu)
+    # hipMallocManaged uses host memory, and llama-server then reports the host's as the device's (ggml-cuda.cu)
     managed = name.startswith("ROCm") and command.requested.unified_memory
-    if card is None:
+    if device is None:
         return Gpu(name, about, free, total, software=_is_software(about), managed=managed), ""
-    on_card, used = read_number(card.device / "mem_info_vram_total"), read_number(card.device / "mem_info_vram_used")
-    apu = is_apu(hwmon(card.device)) is True
-    held = holders(roots, card)
+    vram, used = read_number(device.device / "mem_info_vram_total"), read_number(device.device / "mem_info_vram_used")
+    apu = is_apu(hwmon(device.device)) is True
+    held = holders(roots, device)
     own = sum(one.bytes for one in held if one.pid == command.pid)
     others = tuple(one for one in held if one.pid != command.pid and one.bytes >= _WORTH_NAMING)
     said = ""
-    if isinstance(on_card, int) and isinstance(used, int) and not apu and not managed:
-        left = max(on_card - used, 0)
+    if isinstance(vram, int) and isinstance(used, int) and not apu and not managed:
+        left = max(vram - used, 0)
         if free is not None and abs(free - left) > _AGREES:
             said = f"{name}: llama-server sees {free >> 20} MiB free, the driver {left >> 20} MiB; the lesser counts"
         free = left if free is None else min(free, left)
-        total = on_card if total is None else total
+        total = vram if total is None else total
     return Gpu(
-        name, about, None if free is None else free + own, total, apu, managed=managed, card=card.address, holders=others
+        name, about, None if free is None else free + own, total, apu, managed=managed, card=device.address, holders=others
     ), said
 
 
 def _is_software(about: str) -> bool:
-    """A Vulkan device that is the processor: its memory is the machine's."""
+    """A Vulkan device that is the CPU: its memory is the machine's."""
     return "llvmpipe" in about or "SwiftShader" in about
 
 
-def holders(roots: Roots, card: AmdDevice) -> list[Holder]:
-    """Processes with memory on the GPU, largest first, as KFD and the clients of the driver tell; other users' may be hidden."""
+def holders(roots: Roots, device: AmdDevice) -> list[Holder]:
+    """Processes with memory on the GPU, largest first, from KFD and the driver's clients; other users' may be hidden."""
     by_number = {node.gpu_id: node.address for node in kfd.nodes(roots)}
     found = []
     for pid in _pids(roots):
-        size = sum(held for gpu, held in (kfd.memory(roots, pid) or {}).items() if by_number.get(gpu) == card.address)
+        size = sum(held for gpu, held in (kfd.memory(roots, pid) or {}).items() if by_number.get(gpu) == device.address)
         nodes = usage.open_nodes(roots, pid)
         if not isinstance(nodes, Unknown) and nodes.nodes:
             held = usage.memory(roots, pid, nodes)
-            alone = held["server.gpu_cards"] == card.address
+            alone = held["server.gpu_cards"] == device.address
             drm = held["server.gpu_memory_bytes"]
             size = max(size, drm if alone and isinstance(drm, int) else 0)
         if size:

@@ -1,4 +1,4 @@
-"""The model file of a command line: whether it is there, whole, and one that this build can read."""
+"""The model file of a command line: whether it exists, is complete, and can be read by this build."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sentinel.sources.fs import Roots
 
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf\Z")
 _MOST_SPLITS = 1024
-#: Types that old files have and llama.cpp removed (ggml.h, "support has been removed"): number -> name
+#: Types in old files that llama.cpp removed (ggml.h, "support has been removed"): number -> name
 _REMOVED = {
     4: "Q4_2",
     5: "Q4_3",
@@ -28,7 +28,7 @@ _REMOVED = {
     37: "IQ4_NL_4_8",
     38: "IQ4_NL_8_8",
 }
-#: ggml.c writes the names of types in lower case, but for the letter of the K types
+#: ggml.c writes type names in lower case, except the letter of the K types
 _OWN_SPELLING = {"Q2_K": "q2_K", "Q3_K": "q3_K", "Q4_K": "q4_K", "Q5_K": "q5_K", "Q6_K": "q6_K", "Q8_K": "q8_K"}
 
 
@@ -42,7 +42,7 @@ class ModelFile:
 
 
 def read(command: Command, roots: Roots, known: GgufHeader | None = None) -> ModelFile:
-    """Read the header and hold it against the file's size and against what the program's libraries know."""
+    """Read the header and check it against the file's size and the names in the program's libraries."""
     asked = command.requested
     named = asked.text("model")
     if not named:
@@ -51,7 +51,7 @@ def read(command: Command, roots: Roots, known: GgufHeader | None = None) -> Mod
     try:
         header = read_model(path) if known is None else known
         if header.incomplete and header.metadata.get("split.count") in (None, 0, 1):
-            # llama.cpp goes by what the file says, not by its name (llama-model-loader.cpp)
+            # llama.cpp goes by the file's content, not by its name (llama-model-loader.cpp)
             header = read_header(path)
     except GgufError as error:
         missing = not Path(path).exists()
@@ -113,7 +113,7 @@ def _number(name: str) -> int:
 
 
 def parts(path: str) -> list[str]:
-    """The file, or all splits of one that is named as the first of them."""
+    """The file, or all splits if it is named as the first of them."""
     match = _SPLIT.search(path)
     count = int(match[2]) if match else 1
     if match is None or not 1 < count <= _MOST_SPLITS:

@@ -1,4 +1,4 @@
-"""A preflight of each server that the daemon finds, once, when it is first seen: by its files and /proc alone, nothing is run."""
+"""A preflight of each server that the daemon finds, once, when first seen: from its files and /proc alone, nothing is run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from sentinel.preflight.report import Report
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
 
-#: A server that ran long before is not judged: what was free when it started is not known any more. Seconds.
+#: A server that started much earlier is not judged: what was free at its start is no longer known. Seconds.
 _YOUNG = 60.0
-#: Verdicts for which other flags are looked for: that takes 0.1 to 0.9 s of a core for a model of 128 layers, the verdict 10 ms.
+#: Verdicts for which other flags are searched: that takes 0.1 to 0.9 s of a core for a model of 128 layers, the verdict 10 ms.
 _IN_NEED: tuple[Verdict, ...] = ("tight", "fails")
 _FITTING = ("server.fitting_flags", "server.fitting_drops", "server.fitting_why")
 
 
 class Preflights:
-    """Polled; one Samples reading for each server that was seen to start. On its own thread."""
+    """Polled; one Samples reading for each server whose start was seen. On its own thread."""
 
     name = "preflight"
     interval = 1.0
@@ -51,10 +51,10 @@ class Preflights:
         if server.requested.is_router:
             return []
         try:
-            # it runs as whoever started it, and the daemon runs nobody's program
+            # it runs as whoever started it, and the daemon never runs another user's program
             command = replace(from_process(server.pid, self._roots), may_ask=False)
         except NoCommand:
-            # ended in between: discovery says so
+            # ended in between: discovery reports it
             return []
         build = build_of(command, self._roots)
         unknown = self._not_looked_for(command, build)
@@ -69,7 +69,7 @@ class Preflights:
         return [Samples(at, self.name, server.entity, values)]
 
     def _not_looked_for(self, command: Command, build: Build) -> str:
-        """Why no flags can be looked for; empty where they can."""
+        """Why no flags can be searched; empty if they can."""
         if command.env_unreadable:
             return f"its environment is not known: {command.env_unreadable}"
         if isinstance(build.flags, Unknown):
@@ -82,7 +82,7 @@ class Preflights:
 
 
 def fitting(command: Command, build: Build, report: Report) -> Mapping[str, Value | Unknown]:
-    """The best flags that fit, as what changes on the command line, and what that gives up."""
+    """The best flags that fit, as changes to the command line, and what they give up."""
     if report.verdict not in _IN_NEED:
         return dict.fromkeys(_FITTING, Unknown(f"no other flags were looked for: the verdict on these is {report.verdict!r}"))
     before = words_of(accepted_form(command, build), build)

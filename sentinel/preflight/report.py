@@ -1,4 +1,4 @@
-"""The answer of a preflight as plain data; the JSON and what people read are made from it."""
+"""The result of a preflight as plain data; the JSON and the text output are made from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ API_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a limit leaves for the command, in bytes. `what` as in the contract: MemAvailable, cgroup:/..., memlock, vram-free."""
+    """What a limit leaves for the command, in bytes. `what` is a key: MemAvailable, cgroup:/..., memlock, vram-free."""
 
     place: str
     what: str
@@ -24,7 +24,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`command` and `model` name what was judged; `missing` is what would have to be known for a better answer."""
+    """`command` and `model` name what was judged; `missing` is what a better answer would need to know."""
 
     verdict: Verdict
     whys: tuple[Why, ...]
@@ -36,7 +36,7 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As in design: the keys of a preflight."""
+        """The documented keys of a preflight."""
         return {
             "api_version": API_VERSION,
             "verdict": self.verdict,
@@ -52,7 +52,7 @@ class Report:
 
 
 def limits_of(machine: Machine) -> tuple[Limit, ...]:
-    """Every limit that counts, the devices first."""
+    """Every limit that applies, the devices first."""
     found = []
     if isinstance(machine.gpus, tuple):
         found += [Limit(gpu.name, "vram-free", gpu.free_bytes) for gpu in machine.gpus if gpu.free_bytes is not None]

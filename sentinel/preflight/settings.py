@@ -1,4 +1,4 @@
-"""The settings of a command whose files can be looked at."""
+"""The settings of a command whose files can be read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentinel.sources.fs import Roots
 
 
 def settings_of(command: Command, build: Build, roots: Roots) -> Settings | Unknown:
-    """What it asks for, or the first value that cannot be understood."""
+    """The settings it requests, or the first value that cannot be parsed."""
     return memory_settings.settings_of(command.requested, build, _projector(command, roots))
 
 

@@ -1,4 +1,4 @@
-"""The best flags that fit: found by bisection over the arithmetic, each judged by it as the command line that it becomes."""
+"""The best flags that fit: found by bisection, each candidate judged as the complete command line."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sentinel.preflight.flag_check import words_of
 MOST = 3
 #: Contexts are tried in steps of this many tokens (llama.cpp pads the cache to 256), and not below the second.
 _CTX_STEP, _LEAST_CTX = 256, 512
-#: Judgements of one search; each takes a millisecond for a model of 128 layers.
+#: Maximum judgements per search; each takes a millisecond for a model of 128 layers.
 _MOST_TRIALS = 240
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A command line with what it comes to."""
+    """A command line and its outcome."""
 
     argv: tuple[str, ...]
     settings: Settings
     footprint: Footprint
     verdict: Verdict
-    #: it starts, whatever comes then: nothing worse than thrashing
+    #: it starts, whatever happens later: nothing worse than thrashing
     starts: bool = True
 
     @property
@@ -48,7 +48,7 @@ class Suggestion:
 
 @dataclass(slots=True)
 class Search:
-    """`judge` turns a command line into a Trial; None where it cannot be judged."""
+    """`judge` turns a command line into a Trial; None if it cannot be judged."""
 
     judge: Callable[[tuple[str, ...]], Trial | None]
     build: Build
@@ -62,9 +62,9 @@ class Search:
     _enough: tuple[str, ...] = ("fits",)
 
     def best(self, argv: tuple[str, ...], asked: Trial) -> list[Suggestion]:
-        """At most three, best first: what is asked is kept as far as it can be, then as much as possible goes to the GPU.
+        """At most three, best first: keeps the requested settings as far as possible, then puts as much as possible on the GPU.
 
-        Where nothing fits with its high bound, what is tight is offered, then what thrashes, and says so.
+        If nothing fits with its upper bound, offers what is tight, then what thrashes, and marks it as such.
         """
         for enough in (("fits",), ("fits", "tight"), ("fits", "tight", "fails")):
             found = self._search(argv, asked, enough)
@@ -83,8 +83,8 @@ class Search:
                     context = -min(trial.footprint.ctx / max(asked.footprint.ctx, 1), 1.0)
                     # a layer with its attention on the GPU is worth more than the same bytes of experts
                     rank = (repair, context, -trial.footprint.gpu_layers, -trial.on_gpu, cost)
-                    why = self._told(trial, asked, [given_up, note])
-                    # two ways of writing the same thing are one suggestion, and the shorter one is better
+                    why = self._description(trial, asked, [given_up, note])
+                    # two spellings of the same settings are one suggestion; the shorter is better
                     same = (trial.footprint.items, trial.footprint.ctx)
                     if same not in found or len(trial.argv) < len(found[same][1].argv):
                         found[same] = (rank, Suggestion(trial.argv, tuple(trial.footprint.items), why, trial.verdict))
@@ -93,7 +93,7 @@ class Search:
         return [suggestion for _, suggestion in sorted(found.values(), key=lambda one: one[0])[:MOST]]
 
     def _repairs(self, argv: tuple[str, ...], settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Changes of how host memory is used, the least first; each is told by what it gives up."""
+        """Changes in how host memory is used, smallest first, each with a description of what it gives up."""
         yield argv, ""
         mapped = _mapped(argv, self.build)
         if settings.load_mode not in ("auto", "mmap"):
@@ -148,7 +148,7 @@ class Search:
             yield most
 
     def _extreme(self, low: int, high: int, make: Callable[[int], tuple[str, ...]], *, largest: bool) -> Trial | None:
-        """The largest (or smallest) number of the range with which the command fits, by bisection; None where none does."""
+        """The largest (or smallest) number of the range with which the command fits, by bisection; None if none does."""
         found: Trial | None = None
         while low <= high:
             middle = (low + high) // 2
@@ -171,9 +171,9 @@ class Search:
         return self._seen[argv]
 
     def _is_gain(self, trial: Trial, asked: Trial) -> bool:
-        """Where what was asked for fits, only more of something is a suggestion."""
+        """If the requested settings fit, a suggestion must offer more of something."""
         if asked.verdict in ("fails", "unknown"):
-            # of two that thrash, the one that was asked for needs no other
+            # if both thrash, the requested command needs no alternative
             return trial.verdict != "fails" or not asked.starts
         if asked.verdict == "tight":
             return trial.verdict == "fits"
@@ -181,7 +181,7 @@ class Search:
         more_context = trial.footprint.ctx > asked.footprint.ctx * 5 // 4 and trial.on_gpu >= asked.on_gpu
         return (more_layers or more_context) and trial.settings.cache_type_k == asked.settings.cache_type_k
 
-    def _told(self, trial: Trial, asked: Trial, notes: Sequence[str]) -> str:
+    def _description(self, trial: Trial, asked: Trial, notes: Sequence[str]) -> str:
         parts = []
         if self.devices:
             layers = min(max(trial.footprint.gpu_layers, 0), self.layers + 1)
@@ -197,7 +197,7 @@ class Search:
 
 
 def put(argv: tuple[str, ...], setting: str, flag: str, value: str, build: Build) -> tuple[str, ...]:
-    """The command with one setting given once, where it stood or at the end."""
+    """The command with one setting given once, at its old position or at the end."""
     kept, done = [argv[0]], False
     for word in words_of(argv, build):
         if word.flag in SETTINGS[setting]:
@@ -217,11 +217,11 @@ def _without(argv: tuple[str, ...], settings: set[str], build: Build) -> tuple[s
 
 
 def _mapped(argv: tuple[str, ...], build: Build) -> tuple[str, ...]:
-    """The command with mapped weights that are not locked, in the words of the build."""
+    """The command with mapped weights that are not locked, using the build's flags."""
     plain = _without(argv, {"mlock", "mmap"}, build)
     kept = [plain[0]]
     for word in words_of(plain, build):
         if word.flag not in SETTINGS["load_mode"]:
             kept += [plain[word.at], *word.values]
-    # said outright where it can be, for the environment may ask for something else
+    # explicit if possible, because the environment may request something else
     return (*kept, "--load-mode", "mmap") if build.accepts("--load-mode") else tuple(kept)

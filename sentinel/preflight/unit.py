@@ -1,6 +1,6 @@
-"""The command that a systemd unit would start: its words, environment, user, groups and limits, as the manager has them.
+"""The command that a systemd unit would start: argv, environment, user, groups and limits, as the manager reports them.
 
-busctl gives exact words, where `systemctl show` joins them with blanks. A unit that is not loaded is loaded by being asked for.
+busctl keeps the words separate, while `systemctl show` joins them with spaces. Querying a unit also loads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNIT = ("LoadState", "LoadError")
 _NAME = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}\Z")
 _NO_LIMIT = (1 << 64) - 1
 _CAP_IPC_LOCK = 14
-#: systemd's first number for users that it makes up (DynamicUser=); such a user owns no device
+#: systemd's first uid for dynamic users (DynamicUser=); such a user owns no device
 _DYNAMIC_USER = 61184
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -121,7 +121,7 @@ def _ask(manager: Sequence[str], name: str) -> dict[str, Any] | Unknown:
 
 
 def _environment(properties: Mapping[str, Any]) -> tuple[dict[str, str], str]:
-    """Environment= and the files of EnvironmentFile=; why one of them could not be read."""
+    """Environment= and the files of EnvironmentFile=; and why one of them could not be read."""
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"}
     unreadable = ""
     for pair in properties.get("Environment") or []:
@@ -180,7 +180,7 @@ def _place(name: str, properties: Mapping[str, Any], roots: Roots) -> Place:
 
 
 def slice_path(name: str) -> str:
-    """The control group of a slice: ``a-b.slice`` stands below ``a.slice`` (systemd.slice(5))."""
+    """The control group of a slice: ``a-b.slice`` is below ``a.slice`` (systemd.slice(5))."""
     parts = name.removesuffix(".slice").split("-")
     if not name.endswith(".slice") or name == "-.slice" or not all(parts):
         return "/"
@@ -207,13 +207,13 @@ def _identity(properties: Mapping[str, Any]) -> tuple[int, frozenset[int]]:
         try:
             groups |= {int(one)} if one.isdigit() else {getgrnam(one).gr_gid} if one else set()
         except KeyError:
-            # systemd refuses to start a unit with a group that is not there, and says so
+            # systemd refuses to start a unit with a missing group, and reports it
             continue
     return user, frozenset(groups)
 
 
 def _lock_limit(properties: Mapping[str, Any], user: int) -> int | Unknown:
-    """LimitMEMLOCK, unless CAP_IPC_LOCK lifts it: root has it, others by AmbientCapabilities=."""
+    """LimitMEMLOCK, unless CAP_IPC_LOCK lifts it: root has it, others through AmbientCapabilities=."""
     bounding, ambient = properties.get("CapabilityBoundingSet"), properties.get("AmbientCapabilities")
     held = bounding if user == 0 else ambient
     if isinstance(held, int) and held >> _CAP_IPC_LOCK & 1:

@@ -1,1 +1,1 @@
-"""Readers of the world. One file a source; the reading beside its pure parse function; none of them decides anything."""
+"""Sources: one file each, the I/O beside its pure parse function. They report readings and decide nothing."""

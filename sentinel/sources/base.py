@@ -1,8 +1,8 @@
-"""What a source is, and the three ways in which it can end: readings, nothing there, failed.
+"""What a source is, and its three outcomes: readings, nothing there, failed.
 
-A polled source has `poll`: it is called from time to time, possibly on a worker thread, never twice at once, and returns what
-it read. A streaming source has `run`: it lives as a task and puts readings as they come. The daemon calls neither again while
-a pause after a fault lasts, and says in `status` what failed.
+A polled source has `poll`: it is called at intervals, possibly on a worker thread, never concurrently, and returns what
+it read. A streaming source has `run`: it runs as a task and puts readings as they arrive. After a fault the daemon pauses
+before it calls either again, and shows the fault in `status`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from sentinel.model.fault import Fault
 from sentinel.model.reading import Reading
 
-#: Awaited by streaming sources; waits while the queue is full, for the file or the journal is the buffer.
+#: Awaited by streaming sources; blocks while the queue is full, because the file or the journal is the buffer.
 Put = Callable[[Reading], Awaitable[None]]
 
 
@@ -27,7 +27,7 @@ class NotHere(Exception):
 
 @runtime_checkable
 class Polled(Protocol):
-    """A source that is asked. `interval` is in seconds; `blocking` ones run on a worker thread of their own."""
+    """A source that the daemon polls. `interval` is in seconds; `blocking` ones run on a worker thread of their own."""
 
     name: str
     interval: float
@@ -40,10 +40,10 @@ class Polled(Protocol):
 
 @runtime_checkable
 class Streaming(Protocol):
-    """A source that tells by itself."""
+    """A source that pushes its readings."""
 
     name: str
 
     async def run(self, put: Put, now: Callable[[], float]) -> None:
-        """Put readings until cancelled. Raises SourceFault or NotHere; the daemon starts it again after a pause."""
+        """Put readings until cancelled. Raises SourceFault or NotHere; the daemon restarts it after a pause."""
         ...

@@ -1,4 +1,4 @@
-"""Where the kernel's files are, and bounded reads of them that answer with a value or with the reason there is none."""
+"""Locations of the kernel's files, and bounded reads of them that return a value or the reason there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 
-#: Enough for every file read here; /proc and /sys are the kernel's, but what stands in them may be a process's own choice.
+#: Enough for every file read here; /proc and /sys are the kernel's, but a process may control their content.
 _LIMIT = 1 << 20
 
 
@@ -22,7 +22,7 @@ def _psutil_proc() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Roots of the file systems a source reads. psutil has a documented switch for it, ``PROCFS_PATH``; `proc` follows."""
+    """Roots of the file systems a source reads. `proc` defaults to psutil's documented setting ``PROCFS_PATH``."""
 
     proc: Path = field(default_factory=_psutil_proc)
     sys: Path = Path("/sys")
@@ -34,12 +34,12 @@ class Roots:
 def read_bytes(path: str | Path, limit: int = _LIMIT) -> bytes:
     """At most `limit` bytes of a file of the kernel. Raises OSError.
 
-    No buffered file object: half the time, and these reads are most of what the daemon costs at rest.
+    Unbuffered: half the time, and these reads are most of the daemon's cost at rest.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         parts, size = [], 0
-        # /proc hands out whole records, so a short read is not the end of the file; an empty one is.
+        # /proc returns whole records: a short read is not the end of the file, an empty one is.
         while size < limit and (part := os.read(descriptor, min(limit - size, 1 << 16))):
             parts.append(part)
             size += len(part)
@@ -49,9 +49,9 @@ def read_bytes(path: str | Path, limit: int = _LIMIT) -> bytes:
 
 
 def link(path: str | Path) -> str:
-    """Where a symbolic link points, as text that may hold surrogate escapes. Raises OSError.
+    """Target of a symbolic link, as text that may hold surrogate escapes. Raises OSError.
 
-    ``os.readlink``: what /proc links to (``pipe:[4711]``, ``/a (deleted)``) is no path that pathlib should tidy up.
+    ``os.readlink``: link targets in /proc (``pipe:[4711]``, ``/a (deleted)``) are not paths for pathlib to normalise.
     """
     return os.readlink(path)  # noqa: PTH115
 
@@ -63,12 +63,12 @@ def file_identity(path: str | Path) -> tuple[int, int]:
 
 
 def read_text(path: str | Path, limit: int = _LIMIT) -> str:
-    """The file as text, bytes that are not UTF-8 replaced, without blanks around it. Raises OSError."""
+    """The file as text, stripped; bytes that are not UTF-8 are replaced. Raises OSError."""
     return read_bytes(path, limit).decode("utf-8", "replace").strip()
 
 
 def unread(path: str | Path, error: OSError) -> Unknown:
-    """Why a read failed, with the remedy where there is one."""
+    """Why a read failed, with the remedy if there is one."""
     what = os.strerror(error.errno) if error.errno else str(error)
     why = f"{path} cannot be read ({what})"
     if error.errno not in (errno.EACCES, errno.EPERM):
@@ -85,7 +85,7 @@ def reason(path: str | Path, error: OSError) -> str:
 
 
 def read_number(path: str | Path) -> int | Unknown:
-    """A file that holds one integer; anything else, emptiness included, is Unknown and never 0."""
+    """A file that holds one integer; anything else, including an empty file, is Unknown and never 0."""
     try:
         text = read_text(path, 4096)
     except OSError as error:

@@ -10,7 +10,7 @@ from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots, read_text, unread
 
-#: line of /proc/meminfo -> signal; psutil leaves out Mlocked, PageTables and Hugetlb
+#: line of /proc/meminfo -> signal; psutil lacks Mlocked, PageTables and Hugetlb
 _MEMINFO = {
     "MemTotal": "host.mem_total_bytes",
     "MemAvailable": "host.mem_available_bytes",
@@ -108,14 +108,14 @@ class Host:
         except OSError as error:
             values["host.render_nodes"] = unread(self._roots.dev / "dri", error)
         values["host.gpu_nodes_since"] = _since([self._roots.dev / "kfd", *(self._roots.dev / "dri").glob("renderD*")])
-        # CUDA needs both. nvidia-uvm is made when the first program asks for it or by a service, often after others have started.
+        # CUDA needs both. nvidia-uvm is created by its first user or by a service, often after other programs have started.
         values["host.nvidia_nodes_since"] = _since([*self._roots.dev.glob("nvidia[0-9]*"), self._roots.dev / "nvidia-uvm"])
         values["host.nvidia_uvm_present"] = (self._roots.dev / "nvidia-uvm").exists()
         module = self._roots.sys / "module/amdgpu"
         try:
             values["host.amdgpu_loaded"] = read_text(module / "initstate", 64) == "live"
         except FileNotFoundError:
-            # built into the kernel it has a folder and no state
+            # built into the kernel the module has a folder but no state
             values["host.amdgpu_loaded"] = module.is_dir()
         except OSError as error:
             values["host.amdgpu_loaded"] = unread(module / "initstate", error)
@@ -123,8 +123,8 @@ class Host:
 
 
 def _since(nodes: Iterable[Path]) -> float | Unknown:
-    """When the newest of some device files was made. devtmpfs leaves the time of modification alone; a login changes only the
-    other."""
+    """When the newest of some device files was created: its mtime. devtmpfs keeps the mtime, while a login changes only the
+    ctime."""
     newest = 0.0
     for path in nodes:
         try:

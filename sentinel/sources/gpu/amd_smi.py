@@ -1,6 +1,6 @@
-"""amd-smi's JSON: a list of GPUs in ROCm 6, an object with ``gpu_data`` around it in 7, and the number of a GPU for its name.
+"""amd-smi's JSON: a list of GPUs in ROCm 6, wrapped in an object with ``gpu_data`` in 7; GPUs are identified by number.
 
-Leaves are {"value", "unit"}, a bare number or the text N/A, and so may whole blocks be (amdsmi_cli/amdsmi_commands.py).
+Leaves are {"value", "unit"}, a bare number or the text N/A; whole blocks can be N/A too (amdsmi_cli/amdsmi_commands.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNITS = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 
 
 def read(binary: str, timeout: float) -> dict[str, dict[str, Value | Unknown]]:
-    """Signals by PCI address. Two runs: the metrics name a GPU by a number only. Raises NotHere, SourceFault."""
+    """Signals by PCI address. Two runs: the metrics identify a GPU by number only. Raises NotHere, SourceFault."""
     names = addresses(ask(binary, ("list", "--json"), timeout))
     return metrics(ask(binary, _METRICS, timeout), names)
 
@@ -35,7 +35,7 @@ def addresses(stdout: str) -> dict[int, str]:
 
 
 def metrics(stdout: str, names: Mapping[int, str]) -> dict[str, dict[str, Value | Unknown]]:
-    """Signals by PCI address, or by ``cardN`` where the list does not name the card. Raises NotHere, SourceFault."""
+    """Signals by PCI address, or by ``cardN`` if the list lacks the GPU. Raises NotHere, SourceFault."""
     found: dict[str, dict[str, Value | Unknown]] = {}
     for number_, card in _cards(stdout):
         found[names.get(number_, f"card{number_}")] = {signal: _leaf(card, *keys) for signal, keys in _KEYS.items()}

@@ -1,7 +1,7 @@
 """AMD GPUs through sysfs: memory, load, power, temperatures, clock, by PCI address. No library, no subprocess.
 
-Reads can fail exactly when it matters: EPERM in a reset or while suspended, EBUSY, EIO, ENODEV once the GPU is gone
-(amdgpu_pm.c). Each of these is Unknown with a sentence, never 0. A suspended GPU is not woken.
+Reads can fail exactly when they matter: EPERM in a reset or while suspended, EBUSY, EIO, ENODEV once the GPU is gone
+(amdgpu_pm.c). Each of these is Unknown with a reason, never 0. A suspended GPU is not woken.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LIMITS = {
     "mem": "gpu.limit_memory_celsius",
 }
 _CLOCKS = {"sclk": "gpu.sclk_hertz", "mclk": "gpu.mclk_hertz"}
-#: of the GPU's own PCI connector: files of the PCI core, which wake nothing
+#: of the GPU's PCI link: files of the PCI core, which wake nothing
 _LINK = {
     "current_link_speed": "gpu.link_speed_gts",
     "current_link_width": "gpu.link_width",
@@ -48,7 +48,7 @@ _LINK = {
 }
 _SENSORS = ("gpu.power_watts", "gpu.power_limit_watts", *_CLOCKS.values(), *_TEMPERATURES.values(), *_LIMITS.values())
 _MEASURED = (*_FILES.values(), "gpu.busy_percent", "gpu.thermal_limits", *_LINK.values(), *_SENSORS)
-#: Within so many degrees of a limit it is worth asking the firmware which limits are in force.
+#: Within this many degrees of a limit it is worth querying the firmware for active limits.
 _NEAR = 15.0
 _ERRORS = {
     errno.EPERM: "the driver refuses: the GPU is in reset, suspended or not active",
@@ -63,7 +63,7 @@ _ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class AmdDevice:
-    """An amdgpu card: its PCI address and its folder below /sys/class/drm/cardN."""
+    """A GPU of amdgpu: its PCI address and its folder below /sys/class/drm/cardN."""
 
     address: str
     device: Path
@@ -71,7 +71,7 @@ class AmdDevice:
 
 
 def amd_gpus(roots: Roots) -> list[AmdDevice]:
-    """Cards that the amdgpu driver runs, in the order of their PCI addresses."""
+    """GPUs bound to the amdgpu driver, in the order of their PCI addresses."""
     found = {}
     for card in (roots.sys / "class/drm").glob("card*"):
         if _CARD.match(card.name) is None:
@@ -89,7 +89,7 @@ def amd_gpus(roots: Roots) -> list[AmdDevice]:
 
 
 class AmdGpus:
-    """Polled; one Samples reading a GPU, and one for the host."""
+    """Polled; one Samples reading per GPU, and one for the host."""
 
     name = "amdgpu"
     interval = 2.0
@@ -99,7 +99,7 @@ class AmdGpus:
         self._roots = Roots() if roots is None else roots
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Raises NotHere when no GPU is run by amdgpu."""
+        """Raises NotHere when amdgpu runs no GPU."""
         cards = amd_gpus(self._roots)
         if not cards:
             raise NotHere("no GPU is run by the amdgpu driver")
@@ -113,7 +113,7 @@ class AmdGpus:
 
 
 def read_gpu(card: AmdDevice) -> dict[str, Value | Unknown]:
-    """Signals of one GPU; ``gpu.gfx_version`` aside, which KFD has."""
+    """Signals of one GPU, except ``gpu.gfx_version``, which comes from KFD."""
     sensors = hwmon(card.device)
     values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(card), "gpu.is_apu": is_apu(sensors)}
     try:
@@ -129,7 +129,7 @@ def read_gpu(card: AmdDevice) -> dict[str, Value | Unknown]:
         values[signal] = _number(card.device / name)
     values["gpu.busy_percent"] = _float(card.device / "gpu_busy_percent", 1.0)
     if isinstance(values["gpu.vram_total_bytes"], Unknown):
-        # a zero counts only from a GPU whose memory can be read
+        # a zero counts only if the GPU's memory can be read
         values["gpu.busy_percent"] = values["gpu.vram_total_bytes"]
     values |= {signal: _link(card.device / name) for name, signal in _LINK.items()}
     values |= _sensors(sensors)
@@ -142,8 +142,8 @@ def read_gpu(card: AmdDevice) -> dict[str, Value | Unknown]:
 
 
 def _is_hot(values: Mapping[str, Value | Unknown]) -> bool:
-    """Some sensor is near its limit. Reading ``gpu_metrics`` of a cool GPU disturbs it: it may wake parts that sleep, and
-    a load is shown for seconds that is none (github.com/ROCm/rocm-systems/pull/8024)."""
+    """Some sensor is near its limit. Reading ``gpu_metrics`` of a cool GPU disturbs it: it may wake idle parts, and for seconds
+    the GPU then shows a load that does not exist (github.com/ROCm/rocm-systems/pull/8024)."""
     pairs = [(values[_TEMPERATURES[spot]], values[_LIMITS[spot]]) for spot in _TEMPERATURES]
     return any(isinstance(now, float) and isinstance(limit, float) and now >= limit - _NEAR for now, limit in pairs)
 
@@ -195,7 +195,7 @@ def hwmon(device: Path) -> Path | Unknown:
 
 
 def is_apu(sensors: Path | Unknown) -> bool | Unknown:
-    """Only APUs have a north bridge to show the voltage of (amdgpu_pm.c, hwmon_attributes_visible)."""
+    """Only APUs report a north bridge voltage (amdgpu_pm.c, hwmon_attributes_visible)."""
     return sensors if isinstance(sensors, Unknown) else (sensors / "in1_label").exists()
 
 

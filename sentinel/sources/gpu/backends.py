@@ -1,4 +1,4 @@
-"""GPU backends of llama.cpp that a process has mapped, those that lie beside them, and whether the device is software."""
+"""GPU backends of llama.cpp: mapped by a process, or installed beside it; and whether the device is a software renderer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BACKEND_FILE = re.compile(r"libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b.*
 _GGML_LIBRARY = re.compile(rb" (/[^\n]*)/libggml[^/\n]*\.so")
 #: A build keeps its libraries in one folder, a distribution in two.
 _MOST_FOLDERS = 4
-#: runtimes that a build with its backends linked in maps; the Vulkan loader alone says nothing about a device
+#: runtimes mapped by a build with its backends linked in; the Vulkan loader alone does not prove a device
 _RUNTIMES: Mapping[bytes, str] = {
     b"/libamdhip64.so": "hip",
     b"/libcudart.so": "cuda",
@@ -45,11 +45,11 @@ def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
         }
     backends = {match.decode("ascii") for match in _BACKEND_LIBRARY.findall(maps)}
     if not backends and b"/libggml-base" not in maps:
-        # a build with everything linked into one file shows its runtime only
+        # a statically linked build maps only its runtime
         backends = {name for library, name in _RUNTIMES.items() if library in maps}
     software: bool | Unknown = False
     if any(library in maps for library in _SOFTWARE_VULKAN):
-        # Mesa maps its drivers for a look at what they offer, so a mapped one is used only where no GPU is
+        # Mesa maps its drivers to enumerate devices, so a mapped one is in use only where no GPU is
         software = nodes if isinstance(nodes, Unknown) else not nodes.nodes
     beside, folder = _beside(f"{roots.proc}/{pid}/root", maps)
     return {
@@ -61,13 +61,13 @@ def mapped(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
 
 
 def _beside(root: str, maps: bytes) -> tuple[str | Unknown, str]:
-    """GPU backends whose files lie where the process's other ggml libraries come from, loaded or not; and the folder."""
+    """GPU backends installed in the folder of the process's other ggml libraries, loaded or not; and that folder."""
     folders = list(dict.fromkeys(match.decode("utf-8", "surrogateescape") for match in _GGML_LIBRARY.findall(maps)))
     found: set[str] = set()
     where = folders[0] if folders else ""
     for folder in folders[:_MOST_FOLDERS]:
         try:
-            # as the process sees it: it may live in a container
+            # as the process sees it: it may be in a container
             names = os.listdir(root + folder)  # noqa: PTH208 - names alone
         except OSError as error:
             return unread(folder, error), clean(where)

@@ -1,7 +1,7 @@
-"""Which temperature limits hold an AMD GPU back, from the binary table ``gpu_metrics``.
+"""Which temperature limits throttle an AMD GPU, from the binary table ``gpu_metrics``.
 
-Layout: struct gpu_metrics_v1_3 in drivers/gpu/drm/amd/include/kgd_pp_interface.h (Linux 5.14; RDNA1 and later, and what became
-of it: same places). Bits: SMU_THROTTLER_*_BIT in drivers/gpu/drm/amd/pm/swsmu/inc/amdgpu_smu.h.
+Layout: struct gpu_metrics_v1_3 in drivers/gpu/drm/amd/include/kgd_pp_interface.h (Linux 5.14; RDNA1 and later; its successors
+keep the offsets). Bits: SMU_THROTTLER_*_BIT in drivers/gpu/drm/amd/pm/swsmu/inc/amdgpu_smu.h.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _V1_3 = (1, 3)
 _SIZE = 120
 _STATUS = struct.Struct("<Q")
 _STATUS_AT = 112
-#: Bits 32 to 47 are temperatures. Power and current limits are normal operation and are not looked at.
+#: Bits 32 to 47 are temperatures. Power and current limits are normal operation and are ignored.
 _SPOTS = {
     32: "gpu", 33: "core", 34: "memory", 35: "edge", 36: "hotspot", 37: "soc", 38: "vr-gfx", 39: "vr-soc", 40: "vr-memory",
     41: "vr-memory", 42: "liquid", 43: "liquid", 44: "vr-hot", 45: "vr-hot", 46: "prochot-cpu", 47: "prochot-gpu",
@@ -27,7 +27,7 @@ _NEVER = (1 << 64) - 1
 
 
 def thermal_limits(path: Path) -> str | Unknown:
-    """Spots whose limit is in force, comma separated, empty when none is. One SMU query: not for a GPU that sleeps."""
+    """Sensors whose limit is in force, comma separated, empty if none is. One SMU query: not for a suspended GPU."""
     try:
         table = read_bytes(path, 4096)
     except OSError as error:
@@ -36,7 +36,7 @@ def thermal_limits(path: Path) -> str | Unknown:
 
 
 def parse(table: bytes) -> str | Unknown:
-    """Decode the table; Unknown for the layouts that carry no such bits (APUs, Instinct, before Linux 5.14)."""
+    """Decode the table; Unknown for layouts without these bits (APUs, Instinct, before Linux 5.14)."""
     if len(table) < _HEADER.size:
         return Unknown("gpu_metrics is empty")
     size, form, content = _HEADER.unpack_from(table)

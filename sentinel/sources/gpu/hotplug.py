@@ -1,4 +1,4 @@
-"""Which GPUs the machine has, and GPUs that come and go: libudev, or sysfs alone where libudev cannot be loaded."""
+"""The machine's GPUs, and GPUs that appear and vanish: libudev, or sysfs alone if libudev cannot be loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sentinel.sources.base import NotHere, Put, SourceFault
 from sentinel.sources.fs import Roots, link, read_text
 
 #: Vendors whose display devices can compute. Virtual and server-management adapters (QEMU 0x1234, virtio 0x1af4,
-#: ASPEED 0x1a03, Matrox 0x102b) show a picture and no more.
+#: ASPEED 0x1a03, Matrox 0x102b) only display.
 _VENDORS = {0x1002: "amd", 0x10DE: "nvidia", 0x8086: "intel"}
 #: PCI base class 3 is a display controller; Instinct GPUs from MI300 on are processing accelerators (0x1200)
 _DISPLAY, _ACCELERATOR = 0x03, 0x1200
@@ -32,12 +32,12 @@ class Gpu:
     address: str
     vendor: str
     name: str
-    #: kernel driver that runs it, empty when none does
+    #: kernel driver bound to it, empty when none is
     driver: str = ""
 
 
 def gpu_of(address: str, ids: tuple[int, int, int], name: str = "", driver: str = "") -> Gpu | None:
-    """Judge a PCI device by class (24 bits), vendor and device, as sysfs has them; None when it is no GPU that can compute."""
+    """Classify a PCI device by class (24 bits), vendor and device, as in sysfs; None unless it is a GPU that can compute."""
     pci_class, vendor, device = ids
     maker = _VENDORS.get(vendor)
     if maker is None:
@@ -45,7 +45,7 @@ def gpu_of(address: str, ids: tuple[int, int, int], name: str = "", driver: str 
     accelerator = pci_class >> 8 == _ACCELERATOR and maker == "amd"
     if pci_class >> 16 != _DISPLAY and not accelerator:
         return None
-    # names of the hardware database hold commas; the list of names is comma separated
+    # names in the hardware database contain commas; the list of names is comma separated
     return Gpu(address.lower(), maker, clean(name).replace(",", " ") or f"{vendor:04x}:{device:04x}", clean(driver))
 
 
@@ -62,7 +62,7 @@ def signals(gpus: Iterable[Gpu]) -> dict[str, Value]:
 
 
 def from_sysfs(roots: Roots) -> list[Gpu]:
-    """Enumerate without libudev. Raises SourceFault where there is no PCI bus to look at."""
+    """Enumerate without libudev. Raises SourceFault if the PCI bus cannot be listed."""
     bus = roots.sys / "bus/pci/devices"
     try:
         addresses = sorted(path.name for path in bus.iterdir())
@@ -88,12 +88,12 @@ def _driver(device: Path) -> str:
     try:
         return Path(link(device / "driver")).name
     except OSError:
-        # nothing runs it
+        # no driver is bound
         return ""
 
 
 class Udev:
-    """Streams the GPUs of the host at its start and whenever a GPU comes or goes, with ``gpu_added``/``gpu_removed``."""
+    """Streams the host's GPUs at startup and whenever a GPU appears or vanishes, with ``gpu_added``/``gpu_removed``."""
 
     name = "udev"
 
@@ -101,7 +101,7 @@ class Udev:
         self._roots = Roots() if roots is None else roots
 
     async def run(self, put: Put, now: Callable[[], float]) -> None:
-        """Put readings until cancelled. Without libudev it tells what sysfs shows, and raises NotHere."""
+        """Put readings until cancelled. Without libudev it reports what sysfs shows, and raises NotHere."""
         try:
             context = pyudev.Context()
         except ImportError:
@@ -132,7 +132,7 @@ class Udev:
         return {gpu.address: gpu for gpu in found if gpu is not None}
 
     def _changes(self, context: Any, gpus: dict[str, Gpu], device: Any, at: float) -> list[Reading]:
-        """Readings for one device event; `gpus` is brought up to date. The bus is the truth, the event only a hint."""
+        """Readings for one device event; updates `gpus`. The bus is authoritative, the event only a hint."""
         if device.subsystem == "drm" and "WEDGED" in device.properties and device.parent is not None:
             # kernel 6.15: amdgpu sends it after a reset; none means recovered (drm-uapi.rst, device wedging)
             wedged = clean(str(device.properties["WEDGED"]))
@@ -152,7 +152,7 @@ class Udev:
             if gpu.address not in gpus
         ]
         if changes or fresh != gpus:
-            # a driver that takes or leaves a GPU changes it as well
+            # binding or unbinding a driver changes the GPU too
             gpus.clear()
             gpus.update(fresh)
             changes.append(Samples(at, self.name, HOST, signals(fresh.values())))
@@ -160,7 +160,7 @@ class Udev:
 
 
 def _monitor(context: Any, roots: Roots) -> Any:
-    """Events as udevd passes them on; the kernel's own where udevd does not run."""
+    """Events forwarded by udevd; the kernel's own if udevd does not run."""
     source = "udev" if (roots.proc.parent / "run/udev/control").exists() else "kernel"
     monitor = pyudev.Monitor.from_netlink(context, source=source)
     monitor.filter_by("pci")

@@ -1,4 +1,4 @@
-"""AMD's compute driver (KFD) in sysfs: which GPUs it can use, and the memory it counts for each process. Readable by all."""
+"""AMD's compute driver (KFD) in sysfs: the GPUs it can use, and the memory it counts per process. World-readable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentinel.sources.fs import Roots, read_number, read_text
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A GPU in KFD's topology: its number, its PCI address, and its gfx target as the kernel knows it."""
+    """A GPU in KFD's topology: its number, its PCI address, and its gfx target as the kernel reports it."""
 
     gpu_id: int
     address: str
@@ -19,7 +19,7 @@ class Node:
 
 
 def nodes(roots: Roots) -> list[Node]:
-    """The GPUs that KFD lists; one masked by a device control group (EPERM) is left out, as it is for the process in it."""
+    """The GPUs that KFD lists; one masked by a device control group (EPERM) is left out, as for the process in it."""
     found = []
     for folder in sorted((roots.sys / "class/kfd/kfd/topology/nodes").glob("*")):
         try:
@@ -43,12 +43,12 @@ def nodes(roots: Roots) -> list[Node]:
 
 
 def gfx_versions(roots: Roots) -> Mapping[str, str]:
-    """gfx target by PCI address: what the kernel knows, whatever HSA_OVERRIDE_GFX_VERSION says."""
+    """gfx target by PCI address: the kernel's, regardless of HSA_OVERRIDE_GFX_VERSION."""
     return {node.address: node.gfx for node in nodes(roots)}
 
 
 def memory(roots: Roots, pid: int) -> Mapping[int, int] | None:
-    """Bytes by KFD's number of the GPU (``vram_<gpu_id>``); None when KFD does not know the process: Vulkan never appears."""
+    """Bytes by KFD's number of the GPU (``vram_<gpu_id>``); None if KFD has no such process: Vulkan never appears."""
     folder = roots.sys / "class/kfd/kfd/proc" / str(pid)
     try:
         names = [name for name in os.listdir(folder) if name.startswith("vram_")]  # noqa: PTH208 - the sweep's cost

@@ -1,7 +1,7 @@
-"""NVIDIA GPUs through NVML, the driver's own library, by way of nvidia-ml-py (extra ``nvidia``), imported only beside a driver.
+"""NVIDIA GPUs through NVML, the driver's library, using nvidia-ml-py (extra ``nvidia``), imported only if a driver is loaded.
 
-NVML wakes a GPU that sleeps and keeps it awake while it is initialised. So a sleeping GPU is never asked, and without a
-llama-server NVML is let go after each look, which then is one a minute.
+NVML wakes a suspended GPU and keeps it awake while it is initialised. So a suspended GPU is never queried, and without a
+llama-server NVML is shut down after each poll, of which there is then one a minute.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FAULTS = {
 
 
 class Nvml:
-    """Polled; Samples of each NVIDIA GPU, and of the host whether the driver works."""
+    """Polled; Samples of each NVIDIA GPU, and whether the driver works on this host."""
 
     name = "nvml"
     interval = 5.0
@@ -43,7 +43,7 @@ class Nvml:
         self._held: dict[int, Holding] = {}
 
     def held_by(self, pid: int) -> Holding | None:
-        """What a process holds on NVIDIA GPUs as last read; None when NVML does not list it. Any thread."""
+        """What a process holds on NVIDIA GPUs as last read; None if NVML does not list it. Any thread."""
         return self._held.get(pid)
 
     def poll(self, at: float) -> Sequence[Reading]:
@@ -84,7 +84,7 @@ class Nvml:
         return state in ("suspended", "suspending")
 
     def _begin(self, at: float) -> Any:
-        """NVML, initialised; a sentence when the driver does not work. Raises NotHere, SourceFault."""
+        """NVML, initialised; a sentence if the driver does not work. Raises NotHere, SourceFault."""
         if self._library is not None:
             return self._library
         try:
@@ -99,7 +99,7 @@ class Nvml:
             code = getattr(error, "value", 0)
             why = _FAULTS.get(code, f"NVML does not start: {clean(str(error))[:200]}")
             if code in (9, 18):
-                # what a program on the GPU will run into as well
+                # programs on the GPU will fail the same way
                 return why
             raise SourceFault(why) from None
         self._library = nvml
@@ -111,7 +111,7 @@ class Nvml:
             try:
                 library.nvmlShutdown()
             except library.NVMLError:
-                # of a GPU that is gone there is nothing left to let go
+                # the GPU is gone: there is nothing left to shut down
                 return
 
 

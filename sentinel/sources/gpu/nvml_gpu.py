@@ -1,4 +1,4 @@
-"""One NVIDIA GPU through NVML: every value by itself, for each can be refused by itself."""
+"""One NVIDIA GPU through NVML: values are read one by one, because each can fail alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sentinel.sources.gpu.hotplug import Gpu
 
 #: nvmlClocksEventReasons (nvml.h): only the temperatures; power caps and idle clocks are normal operation
 _THERMAL = {0x20: "software", 0x40: "hardware"}
-#: errors after which NVML must be initialised anew: uninitialized, driver not loaded, lost, reset required, versions differ
+#: errors after which NVML must be initialised again: uninitialized, driver not loaded, lost, reset required, versions differ
 LOST = (1, 9, 15, 16, 18)
 _MEASURED = (
     "gpu.vram_total_bytes", "gpu.vram_used_bytes", "gpu.busy_percent", "gpu.power_watts", "gpu.power_limit_watts",
@@ -30,14 +30,14 @@ _MEANINGS = {
 
 @dataclass(slots=True)
 class Holding:
-    """What one process holds on NVIDIA GPUs: bytes (None: the driver does not say), and the GPUs' addresses."""
+    """What one process holds on NVIDIA GPUs: bytes (None: not reported by the driver), and the GPUs' addresses."""
 
     bytes: int | None
     cards: tuple[str, ...]
 
 
 def read_gpu(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
-    """Signals of the GPU, what processes hold on it added to `held`, and the NVML error that matters most (0: none)."""
+    """Signals of the GPU and the most severe NVML error (0: none); adds what processes hold on it to `held`."""
     codes: list[int] = []
 
     def ask(call: Callable[[], Any]) -> Any:
@@ -48,7 +48,7 @@ def read_gpu(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, 
             codes.append(code)
             return Unknown(f"NVML: {_MEANINGS.get(code) or clean(str(error))[:120]}")
         except (AttributeError, TypeError) as error:
-            # an older nvidia-ml-py does not know the call
+            # an older nvidia-ml-py lacks the call
             return Unknown(f"this version of nvidia-ml-py does not offer it ({clean(str(error))[:80]})")
 
     values: dict[str, Value | Unknown] = {"gpu.vendor": "nvidia", "gpu.is_apu": False, "gpu.runtime_status": "active"}

@@ -1,7 +1,7 @@
-"""rocm-smi or amd-smi as a slow cross-check of sysfs: one run in half an hour, for each costs 95 ms of CPU and 27 MB (5.2.3).
-Where sysfs shows no GPU although ROCm's device file is there, it is asked every 40 to 55 seconds instead.
+"""rocm-smi or amd-smi as a slow cross-check of sysfs: every half hour, because each run costs 95 ms of CPU and 27 MB (5.2.3).
+If sysfs shows no GPU although ROCm's device file exists, it runs every 40 to 55 seconds instead.
 
-Keys and their meaning changed with every ROCm release; values are text; an exit code of 0 says nothing (rocm_smi.py forces it).
+Keys and their meaning changed with every ROCm release; values are text; exit code 0 proves nothing (rocm_smi.py forces it).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sentinel.sources.gpu.smi_tool import address, ask, document, number
 
 _ARGUMENTS = ("--showbus", "--showid", "--showuse", "--showpower", "--showmeminfo", "vram", "gtt", "--json")
 _CARD = re.compile(r"card\d+\Z")
-#: keys by signal, newest first; one of them is there unless the read failed
+#: keys by signal, newest first; one of them is present unless the read failed
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "gpu.smi_vram_total_bytes": ("VRAM Total Memory (B)",),
     "gpu.smi_vram_used_bytes": ("VRAM Total Used Memory (B)",),
@@ -28,16 +28,16 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "gpu.smi_power_watts": ("Average Graphics Package Power (W)", "Current Socket Graphics Package Power (W)"),
 }
 _BUSY = ("gpu.smi_busy_percent",)
-#: Runs closer together than this would load the SMU; its maintainers say the tool is no monitor.
+#: More frequent runs would load the SMU; its maintainers say the tool is not a monitor.
 _LEAST_PAUSE = 30.0
-#: Between runs where nothing else reads the GPUs; sampled values have a max age of a minute.
+#: Between runs when nothing else reads the GPUs; sampled values have a max age of a minute.
 _ALONE_PAUSE = 40.0
 
 
 def parse(stdout: str) -> dict[str, dict[str, Value | Unknown]]:
-    """Signals by PCI address, or by rocm-smi's own ``cardN`` where it shows none (its N is not the kernel's).
+    """Signals by PCI address, or by rocm-smi's own ``cardN`` if it shows none (its N is not the kernel's).
 
-    Warnings ahead of the JSON are passed over. Raises NotHere for an empty answer, SourceFault for one that is no JSON.
+    Warnings ahead of the JSON are skipped. Raises NotHere for an empty answer, SourceFault for one that is not JSON.
     """
     answer = document(stdout, "rocm-smi", "{")
     found: dict[str, dict[str, Value | Unknown]] = {}
@@ -63,10 +63,10 @@ def _signals(card: str, keys: Mapping[str, object]) -> dict[str, Value | Unknown
 
 
 class RocmSmi:
-    """Polled; Samples of the GPUs, for as long as there is an AMD GPU and one of the tools."""
+    """Polled; Samples of the GPUs, as long as there is an AMD GPU and one of the tools."""
 
     name = "rocm_smi"
-    #: How often it is looked whether a run is due.
+    #: How often to check whether a run is due.
     interval = 15.0
     blocking = True
 
@@ -84,7 +84,7 @@ class RocmSmi:
         self._last: float | None = None
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Run it once; nothing when the last run is not long ago or a GPU sleeps. Raises NotHere, SourceFault."""
+        """Run it once; nothing if the last run is recent or a GPU is suspended. Raises NotHere, SourceFault."""
         known = amd_gpus(self._roots)
         if not known and not (self._roots.dev / "kfd").exists():
             raise NotHere("no GPU is run by the amdgpu driver, so there is nothing to ask rocm-smi for")
@@ -101,12 +101,12 @@ class RocmSmi:
         if rocm is not None:
             found = parse(ask(rocm, _ARGUMENTS, self._timeout))
         else:
-            # two runs, in the time of one
+            # two runs within the time limit of one
             found = amd_smi.read(str(amd), self._timeout / 2)
         readings: list[Reading] = []
         cards = [card.address for card in known]
         for name, values in found.items():
-            # without an address a GPU can be told apart only when there is one
+            # without an address a GPU can be identified only if it is the only one
             card = name if name in cards or (not cards and address(name)) else cards[0] if _single(cards, name) else ""
             if card:
                 readings.append(Samples(at, self.name, Entity("gpu", card), values if cards else _alone(values)))
@@ -125,5 +125,5 @@ def _asleep(card: AmdDevice) -> bool:
 
 
 def _alone(values: Mapping[str, Value | Unknown]) -> dict[str, Value | Unknown]:
-    """The same under the names of the GPUs' own files, which nobody else reads here."""
+    """The same under the signal names of the sysfs source, which reads nothing here."""
     return {**values, "gpu.vendor": "amd"} | {name.replace(".smi_", "."): value for name, value in values.items()}

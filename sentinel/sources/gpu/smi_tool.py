@@ -18,9 +18,9 @@ _ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
 
 
 def document(stdout: str, tool: str, opening: str) -> Any:
-    """The first JSON value that begins with one of the characters `opening`; what stands before and after it is passed over.
+    """The first JSON value that begins with one of the characters in `opening`; text before and after it is skipped.
 
-    Raises NotHere for an empty answer, which is how both tools say "no driver" with exit code 0; SourceFault for no JSON.
+    Raises NotHere for an empty answer, which is how both tools report "no driver" with exit code 0; SourceFault without JSON.
     """
     if not stdout.strip():
         raise NotHere(f"{tool} has nothing to show: the amdgpu driver is not loaded, or no GPU is visible")
@@ -35,7 +35,7 @@ def document(stdout: str, tool: str, opening: str) -> Any:
 
 
 def number(value: object) -> float | None:
-    """A number, also one written as text; None for N/A, unknown, N/A (Secondary die) and what else stands for none."""
+    """A number, possibly written as text; None for N/A, unknown, N/A (Secondary die) and the like."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
@@ -46,7 +46,7 @@ def number(value: object) -> float | None:
 
 
 def address(value: object) -> str:
-    """A PCI address in the kernel's form, empty when it is none."""
+    """A PCI address in the kernel's form, empty if it is not one."""
     text = str(value).lower()
     return text if _ADDRESS.match(text) else ""
 
@@ -61,9 +61,9 @@ class Answer:
 
 
 def run(binary: str, arguments: Sequence[str], timeout: float = 10.0) -> Answer:
-    """One run. Raises SourceFault when it cannot be started or takes longer than `timeout` seconds.
+    """One run. Raises SourceFault if it cannot be started or takes longer than `timeout` seconds.
 
-    It is asked to end before it is killed: the SMI libraries keep locks in /dev/shm that a killed process leaves behind.
+    It is terminated before it is killed: the SMI libraries keep locks in /dev/shm that a killed process leaves behind.
     """
     try:
         process = subprocess.Popen(
@@ -95,7 +95,7 @@ def run(binary: str, arguments: Sequence[str], timeout: float = 10.0) -> Answer:
 
 
 def ask(binary: str, arguments: Sequence[str], timeout: float) -> str:
-    """What it printed. Raises SourceFault, also for an exit code other than 0."""
+    """What it printed. Raises SourceFault, also for a nonzero exit code."""
     answer = run(binary, arguments, timeout)
     if answer.code != 0:
         first = (answer.stderr or answer.stdout).strip().partition("\n")[0]

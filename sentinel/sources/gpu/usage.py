@@ -1,7 +1,7 @@
-"""What a process has of the GPUs: nodes it holds open, memory the driver counts for it; the nodes it may not open.
+"""A process's use of the GPUs: device nodes it holds open, memory the driver counts for it, nodes it may not open.
 
-Memory comes from two accounts of the driver: KFD's (/sys/class/kfd/kfd/proc/PID, HIP only, readable by all) and the DRM
-client statistics in fdinfo (docs.kernel.org/gpu/drm-usage-stats.html). Both may count the same bytes, so the larger one counts.
+Memory comes from two accounts of the driver: KFD's (/sys/class/kfd/kfd/proc/PID, HIP only, world-readable) and the DRM
+client statistics in fdinfo (docs.kernel.org/gpu/drm-usage-stats.html). Both may count the same bytes, so the larger one is used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class OpenNodes:
 
 
 def open_nodes(roots: Roots, pid: int) -> OpenNodes | Unknown:
-    """Scan /proc/PID/fd. Unknown when it may not be read: that is not the same as none."""
+    """Scan /proc/PID/fd. Unknown if it may not be read, which differs from none."""
     folder = f"{roots.proc}/{pid}/fd"
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone; Path objects would double the cost of the sweep
@@ -59,25 +59,25 @@ def node_kind(path: str) -> str:
         return path.removeprefix("/dev/")
     if path.startswith("/dev/dri/"):
         return "render" if "renderD" in path else "card"
-    # nvidiactl is opened to ask whether there is a GPU; nvidia0 and nvidia-uvm are held by a process that uses one
+    # nvidiactl is opened to detect a GPU; nvidia0 and nvidia-uvm are held by a process that uses one
     return "nvidia" if re.match(r"/dev/nvidia(?:\d+|-uvm)\Z", path) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One DRM client: its GPU, number, and memory in bytes (None: its driver does not say)."""
+    """One DRM client: its GPU, number, and memory in bytes (None: not reported by its driver)."""
 
     driver: str
     card: str
     number: str
     vram: int | None
     gtt: int
-    #: bytes that belong into video memory and were moved out of it; None: the kernel does not say (before 6.4)
+    #: bytes that belong in video memory and were evicted from it; None: not reported by the kernel (before 6.4)
     evicted: int | None = None
 
 
 def parse_fdinfo(text: str) -> Client | None:
-    """Decode /proc/PID/fdinfo/N; None when it is no DRM file. Keys that are absent count as 0, units vary by kernel."""
+    """Decode /proc/PID/fdinfo/N; None for a file that is not DRM's. Absent keys count as 0, units vary by kernel."""
     keys: dict[str, str] = {}
     for line in text.splitlines():
         key, colon, value = line.partition(":")
@@ -89,7 +89,7 @@ def parse_fdinfo(text: str) -> Client | None:
         if driver == "amdgpu":
             evicted = _size(keys["amd-evicted-vram"]) if "amd-evicted-vram" in keys else None
             return Client(driver, card.lower(), number, regions.get("vram", 0), regions.get("gtt", 0), evicted)
-        # i915 and xe number their regions, and an integrated GPU has nothing but system memory: all of it is the GPU's
+        # i915 and xe number their regions, and an integrated GPU has only system memory: all of it counts as the GPU's
         return Client(driver, card, number, sum(regions.values()) if regions else None, 0)
     if "vram mem" in keys:
         # amdgpu from 5.14 to 5.18
@@ -99,7 +99,7 @@ def parse_fdinfo(text: str) -> Client | None:
 
 
 def _regions(keys: Mapping[str, str]) -> dict[str, int]:
-    """Bytes by memory region: resident where the kernel says so, else the older drm-memory, else the total."""
+    """Bytes by memory region: resident if the kernel reports it, else the older drm-memory, else the total."""
     found: dict[str, int] = {}
     for prefix in ("drm-total-", "drm-memory-", "drm-resident-"):
         found |= {key.removeprefix(prefix): _size(value) for key, value in keys.items() if key.startswith(prefix)}
@@ -111,14 +111,14 @@ def _size(text: str) -> int:
     return int(number) * _UNITS.get(unit.strip(), 0) if number.isdigit() else 0
 
 
-#: A GPU on which less is held serves for no more than a look at it: ROCm opens every GPU. Bytes.
+#: A process that holds less on a GPU has only opened it, as ROCm does with every GPU. Bytes.
 _HELD = 64 << 20
 _MEMORY = ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpu_cards", "server.gpu_evicted_bytes")
 _OLD_KERNEL = Unknown("fdinfo does not count what was moved out of video memory: the kernel is older than 6.4, or not amdgpu's")
 
 
 def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Value | Unknown]:
-    """GPU memory the process owns and on which cards. 0 is said only when it is known that it holds no GPU node."""
+    """GPU memory the process owns and on which GPUs. 0 only if it is known to hold no GPU node."""
     by_kfd = kfd.memory(roots, pid)
     total = sum(by_kfd.values()) if by_kfd else None
     if isinstance(nodes, Unknown):
@@ -150,7 +150,7 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     held = max(total or 0, sum(counted))
     elsewhere = sorted({"nvidia", "dxg"} & set(nodes.nodes.values()))
     if elsewhere and held + sum(client.gtt for client in clients) < _HELD:
-        # Beside an integrated GPU that Vulkan only looked at: what counts is on the other GPU, and nobody here counts it.
+        # Vulkan has only opened the integrated GPU: the memory that counts is on the other GPU, where it is not reported.
         return dict.fromkeys(
             _MEMORY, Unknown(f"the process holds {elsewhere[0]} nodes too, whose memory neither KFD nor fdinfo counts")
         )
@@ -164,9 +164,9 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
 
 
 def with_nvidia(values: Mapping[str, Value | Unknown], holding: Holding | None) -> dict[str, Value | Unknown]:
-    """The same with what NVML counts for the process; nothing where NVML does not list it.
+    """The same with NVML's figures for the process; nothing if NVML does not list it.
 
-    That is not 0: a sentinel in a container sees other process ids than the driver does.
+    An unlisted process may still hold memory: sentinel in a container sees other process ids than the driver does.
     """
     if holding is None:
         return {}
@@ -180,13 +180,13 @@ def with_nvidia(values: Mapping[str, Value | Unknown], holding: Holding | None) 
         "server.gpu_cards": ",".join(sorted({*known, *holding.cards})),
     }
     if isinstance(values["server.gpu_gtt_bytes"], Unknown):
-        # host memory that the GPU maps is no figure of this driver
+        # this driver does not report host memory that the GPU maps
         found["server.gpu_gtt_bytes"] = 0
     return found
 
 
 def _cards(roots: Roots, by_kfd: Mapping[int, int], clients: Iterable[Client]) -> str:
-    """PCI addresses of the GPUs on which it holds memory worth the name."""
+    """PCI addresses of the GPUs on which it holds a significant amount of memory."""
     held: dict[str, int] = {}
     for client in clients:
         held[client.card] = held.get(client.card, 0) + (client.vram or 0) + client.gtt
@@ -213,7 +213,7 @@ def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client]
 
 
 def in_reach(roots: Roots, pid: int) -> str | Unknown:
-    """Kinds of GPU nodes in the /dev that the process itself sees: in a container those that were passed in."""
+    """Kinds of GPU nodes in the /dev that the process sees: in a container those that were passed in."""
     folder = f"{roots.proc}/{pid}/root/dev"
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone
@@ -230,7 +230,7 @@ def in_reach(roots: Roots, pid: int) -> str | Unknown:
 
 
 def refused(roots: Roots, user: int, groups: frozenset[int]) -> str | Unknown:
-    """GPU nodes that exist and that a user with these groups may not open for reading and writing, by their modes."""
+    """GPU nodes that exist but whose mode denies a user with these groups read and write access."""
     if user < 0:
         return Unknown("the user of the process is not known")
     closed = []
@@ -243,7 +243,7 @@ def refused(roots: Roots, user: int, groups: frozenset[int]) -> str | Unknown:
         except OSError as error:
             return unread(path, error)
         if listed:
-            # logind gives the person at the screen access by an ACL: the mode does not tell
+            # logind grants the user at the console access by an ACL: the mode does not show it
             return Unknown(f"{path} has an access control list, which sentinel does not judge")
         if not _may_open(status, user, groups):
             closed.append(clean(f"/dev/{path.relative_to(roots.dev)}"))

@@ -104,14 +104,14 @@ class ServerGpus:
             return values | {"server.gpu_nodes_open": nodes, "server.gpu_node_kinds": nodes}
         return values | {"server.gpu_nodes_open": len(nodes.nodes), "server.gpu_node_kinds": nodes.kinds}
 
-    def _fullest(self, cards: Value | Unknown) -> dict[str, Value | Unknown]:
+    def _fullest(self, addresses: Value | Unknown) -> dict[str, Value | Unknown]:
         """Video memory of the fullest GPU among those the process holds memory on."""
-        if isinstance(cards, Unknown):
-            return dict.fromkeys(_CARD, cards)
+        if isinstance(addresses, Unknown):
+            return dict.fromkeys(_CARD, addresses)
         found: list[tuple[int, int]] = []
         visible: list[int | Unknown] = []
         apus: list[bool | Unknown] = []
-        for address in str(cards).split(",") if cards else ():
+        for address in str(addresses).split(",") if addresses else ():
             device = self._roots.sys / "bus/pci/devices" / address
             total, used = read_number(device / "mem_info_vram_total"), read_number(device / "mem_info_vram_used")
             if isinstance(total, Unknown) or isinstance(used, Unknown):

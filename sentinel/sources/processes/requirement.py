@@ -61,7 +61,7 @@ def vram_total(roots: Roots) -> int | None:
 
     Integrated GPUs use host memory beyond their carve-out: their limit is unknown.
     """
-    total = told = 0
+    total = reporting = 0
     for path in (roots.sys / "class/drm").glob("card*/device/mem_info_vram_total"):
         # card0, not its connectors (card0-DP-1)
         if not re.fullmatch(r"card\d+", path.parent.parent.name):
@@ -69,10 +69,10 @@ def vram_total(roots: Roots) -> int | None:
         size = read_number(path)
         if isinstance(size, Unknown) or is_apu(hwmon(path.parent)) is True:
             return None
-        total, told = total + size, told + 1
+        total, reporting = total + size, reporting + 1
     usable = sum(1 for _ in roots.dev.glob("dri/renderD*"))
     others = any(True for pattern in _NODES[1:4] for _ in roots.dev.glob(pattern))
-    return total if told and told == usable and not others else None
+    return total if reporting and reporting == usable and not others else None
 
 
 def lock_limit(roots: Roots, pid: int, memlock_limit: int | Unknown) -> int | Unknown:

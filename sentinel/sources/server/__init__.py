@@ -1,1 +1,1 @@
-"""A llama-server asked over HTTP."""
+"""Polls llama-server over HTTP."""

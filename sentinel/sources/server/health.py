@@ -1,9 +1,9 @@
-"""Asks a llama-server whose log cannot be read: ready or loading (/health), and the context it serves (/props).
+"""Polls a llama-server whose log cannot be read: ready or loading (/health), and the context it serves (/props).
 
-Only these two: /health answers without a key and without waking the server's loop, /props costs one answer a start. /metrics is
-never asked, for a scrape resets gauges that the user may watch, and /slots made older builds print a line for each poll
-(llama.cpp, tools/server). Only addresses of this machine's loopback are asked: the command line of a process is a stranger's
-word, and must not send sentinel to another host.
+Only these two: /health answers without a key and without waking the server's loop, /props costs one answer per start. /metrics
+is never requested, because a scrape resets gauges that the user may watch, and for /slots older builds log a line per request
+(llama.cpp, tools/server). Only loopback addresses are polled: the command line of a process is untrusted and must not send
+sentinel to another host.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.listening import ports, shares_network
 
-#: Seconds for a whole answer, however slowly its bytes come: one poll asks every server in turn.
+#: Time limit in seconds for a whole answer, however slowly its bytes arrive: one poll queries every server in turn.
 _TIMEOUT = 2.0
-#: A chat template is a few KB and the largest part of /props; what is larger is no llama-server.
+#: A chat template is a few KB and the largest part of /props; a larger answer is not llama-server's.
 _MOST = 1 << 20
 _PIECE = 64 * 1024
-#: Seconds between questions: while it loads, and once it is ready.
+#: Seconds between requests: while it loads, and once it is ready.
 _WHILE_LOADING, _WHEN_READY = 2.0, 30.0
 _LOOPBACK = {
     "": "127.0.0.1",
@@ -49,7 +49,7 @@ class _Asked:
 
 
 class LlamaHttp:
-    """Polled source: `servers` gives those that run now, `hidden` says whether a server's log is not read."""
+    """Polled source: `servers` are those running now, `hidden` says whether a server's log is unreadable."""
 
     name = "llama_http"
     interval = 2.0
@@ -64,7 +64,7 @@ class LlamaHttp:
         self._asked: dict[int, _Asked] = {}
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Ask each server that is due. One that does not answer teaches nothing: it may listen elsewhere."""
+        """Query each server that is due. No answer proves nothing: it may listen elsewhere."""
         running = [s for s in self._servers() if self._hidden(s)]
         self._asked = {s.pid: self._asked.get(s.pid, _Asked(s.start_time)) for s in running}
         readings: list[Reading] = []
@@ -96,9 +96,9 @@ class LlamaHttp:
 
 
 def loopback(server: ServerProcess, roots: Roots) -> tuple[str, int] | None:
-    """Where a server can be asked without leaving the machine; None where it listens elsewhere, on a socket, or not yet.
+    """The server's loopback address; None if it listens elsewhere, on a socket, or not yet.
 
-    In a container the same address is another one; who is asked there is another server, if any.
+    In a container the same address belongs to another network: a different server may answer there.
     """
     host = _LOOPBACK.get(str(server.values.get("server.host", "")))
     port = server.values.get("server.port")
@@ -114,9 +114,9 @@ def loopback(server: ServerProcess, roots: Roots) -> tuple[str, int] | None:
 
 
 def get(host: str, port: int, path: str) -> tuple[int, Any]:
-    """Status and JSON of a GET; (0, None) where nobody answers in time or what answers is no JSON.
+    """Status and JSON of a GET; (0, None) without an answer in time or if the answer is not JSON.
 
-    By h11, which the daemon has for its own socket: http.client brings the mail parser along (0.6 MB).
+    Uses h11, which the daemon needs for its own socket: http.client imports the email parser too (0.6 MB).
     """
     until = time.monotonic() + _TIMEOUT
     named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -134,7 +134,7 @@ def get(host: str, port: int, path: str) -> tuple[int, Any]:
 
 
 def _answer(http: h11.Connection, connection: socket.socket, until: float) -> tuple[int, bytes]:
-    """Status and body; (0, b"") for a body that is too large. Raises OSError when it is not there in time, h11.ProtocolError."""
+    """Status and body; (0, b"") for a body that is too large. Raises OSError on timeout, h11.ProtocolError."""
     status, data = 0, bytearray()
     while not isinstance(event := http.next_event(), h11.EndOfMessage):
         if event is h11.NEED_DATA:
@@ -153,7 +153,7 @@ def _answer(http: h11.Connection, connection: socket.socket, until: float) -> tu
 
 
 def state_of(answer: tuple[int, Any]) -> str:
-    """``ready``, ``loading``, or nothing where it is not llama-server that answers (README of tools/server, /health)."""
+    """``ready`` or ``loading``; empty if the answer is not llama-server's (README of tools/server, /health)."""
     status, body = answer
     if not isinstance(body, Mapping):
         return ""
@@ -166,7 +166,7 @@ def state_of(answer: tuple[int, Any]) -> str:
 
 
 def context_of(answer: tuple[int, Any]) -> dict[str, Value]:
-    """Context of a slot and number of slots from /props; empty where a key is asked for or it says nothing."""
+    """Context of a slot and number of slots from /props; empty if a key is required or they are missing."""
     status, body = answer
     if status != 200 or not isinstance(body, Mapping):
         return {}

@@ -1,8 +1,8 @@
-"""Asks servers how far their slots are (/slots): how full the fullest is, and whether those that work make progress.
+"""Polls servers' /slots: how full the fullest slot is, and whether busy slots make progress.
 
-Only where the configuration says so (`watch_slots`): builds before about b9181 print a line for each question, and builds before
-b10429 answer only between two batches. /metrics is never asked, for a scrape resets gauges that the user may watch (tools/server,
-server-context.cpp). Numbers alone are taken from the answers: old builds put prompts into them, which go no further.
+Only if configured (`watch_slots`): builds before about b9181 log a line per request, and builds before b10429 answer only
+between two batches. /metrics is never requested, because a scrape resets gauges that the user may watch (tools/server,
+server-context.cpp). Only numbers are taken from the answers: old builds include prompts, which are discarded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.server.health import get, loopback
 
-#: A server has four slots by itself, some have dozens; what has more is no llama-server.
+#: A server has four slots by default, some have dozens; what has more is not a llama-server.
 _MOST_SLOTS = 1024
 _SILENT = "/slots was not answered within a second: the server is within a batch, or stands still"
 _SIGNALS = ("server.slots_busy", "server.slot_fill", "server.stalled_seconds")
@@ -25,7 +25,7 @@ _SIGNALS = ("server.slots_busy", "server.slot_fill", "server.stalled_seconds")
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """What /slots says: slots that work, the fullest slot's share of its context, and a mark that changes with progress."""
+    """Result of /slots: busy slots, the fullest slot's share of its context, and a mark that changes with progress."""
 
     busy: int
     fill: float | Unknown
@@ -36,12 +36,12 @@ class Slots:
 class _Watched:
     ticks: int
     progress: tuple[tuple[int, ...], ...] = ()
-    #: when the mark last changed, or no slot worked
+    #: when the mark last changed, or no slot was busy
     moved: float | None = None
 
 
 class LlamaSlots:
-    """Polled source: `servers` gives those that run now."""
+    """Polled source: `servers` are those running now."""
 
     name = "llama_slots"
     interval = 5.0
@@ -53,7 +53,7 @@ class LlamaSlots:
         self._watched: dict[int, _Watched] = {}
 
     def poll(self, at: float) -> Sequence[Reading]:
-        """Ask every server that serves on the loopback."""
+        """Poll every server that listens on the loopback."""
         running = [s for s in self._servers() if not s.requested.is_router]
         known = {s.pid: self._watched.get(s.pid) for s in running}
         self._watched = {
@@ -72,7 +72,7 @@ class LlamaSlots:
         if isinstance(answer, Unknown):
             values: dict[str, Value | Unknown] = {"server.slots_watched": True, **dict.fromkeys(_SIGNALS, answer)}
             if watched.moved is not None and watched.progress and answer.why == _SILENT:
-                # It worked when it last answered; a loop that stands still answers nothing.
+                # It was busy when it last answered; a stalled loop does not answer.
                 values["server.stalled_seconds"] = round(at - watched.moved, 1)
             return values
         if watched.moved is None or answer.busy == 0 or answer.progress != watched.progress:
@@ -87,7 +87,7 @@ class LlamaSlots:
 
 
 def parse(answer: tuple[int, Any]) -> Slots | Unknown:
-    """Decode an answer of any build since 2024-10 (README of tools/server, /slots). A refusal says why it is one."""
+    """Decode an answer of any build since 2024-10 (README of tools/server, /slots). A refusal includes its reason."""
     status, body = answer
     if status == 0:
         return Unknown(_SILENT)
@@ -112,7 +112,7 @@ def _used(row: Mapping[str, Any]) -> int:
 
 
 def _decoded(row: Mapping[str, Any]) -> int:
-    """A table in builds of 2025, a list of one table since; tokens generated for the request."""
+    """Tokens generated for the request: in an object in builds of 2025, in a list of one object since."""
     following = row.get("next_token")
     if isinstance(following, list) and following:
         following = following[0]
