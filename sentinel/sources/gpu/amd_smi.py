@@ -31,18 +31,18 @@ def read(binary: str, timeout: float) -> dict[str, dict[str, Value | Unknown]]:
 
 def addresses(stdout: str) -> dict[int, str]:
     """PCI addresses by amd-smi's number of the GPU, from ``amd-smi list --json``."""
-    return {number_: bdf for number_, card in _cards(stdout) if (bdf := address(card.get("bdf", "")))}
+    return {number_: bdf for number_, gpu in _gpus(stdout) if (bdf := address(gpu.get("bdf", "")))}
 
 
 def metrics(stdout: str, names: Mapping[int, str]) -> dict[str, dict[str, Value | Unknown]]:
     """Signals by PCI address, or by ``cardN`` if the list lacks the GPU. Raises NotHere, SourceFault."""
     found: dict[str, dict[str, Value | Unknown]] = {}
-    for number_, card in _cards(stdout):
-        found[names.get(number_, f"card{number_}")] = {signal: _leaf(card, *keys) for signal, keys in _KEYS.items()}
+    for number_, gpu in _gpus(stdout):
+        found[names.get(number_, f"card{number_}")] = {signal: _leaf(gpu, *keys) for signal, keys in _KEYS.items()}
     return found
 
 
-def _cards(stdout: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _gpus(stdout: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     answer = document(stdout, "amd-smi", "[{")
     rows = answer.get("gpu_data", []) if isinstance(answer, dict) else answer
     for row in rows if isinstance(rows, list) else ():
@@ -50,8 +50,8 @@ def _cards(stdout: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
             yield row["gpu"], row
 
 
-def _leaf(card: Mapping[str, Any], block: str, key: str) -> Value | Unknown:
-    inner = card.get(block)
+def _leaf(gpu: Mapping[str, Any], block: str, key: str) -> Value | Unknown:
+    inner = gpu.get(block)
     leaf = inner.get(key) if isinstance(inner, dict) else inner
     value, unit = (leaf.get("value"), leaf.get("unit", "")) if isinstance(leaf, dict) else (leaf, "")
     found = number(value)

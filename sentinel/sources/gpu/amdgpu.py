@@ -100,24 +100,24 @@ class AmdGpus:
 
     def poll(self, at: float) -> Sequence[Reading]:
         """Raises NotHere when amdgpu runs no GPU."""
-        cards = amd_gpus(self._roots)
-        if not cards:
+        gpus = amd_gpus(self._roots)
+        if not gpus:
             raise NotHere("no GPU is run by the amdgpu driver")
         versions = gfx_versions(self._roots)
         readings: list[Reading] = [Samples(at, self.name, HOST, {"host.kfd_gpu_count": len(versions)})]
-        for card in cards:
-            values = read_gpu(card)
-            values["gpu.gfx_version"] = versions.get(card.address, Unknown("KFD does not list the card: ROCm cannot use it"))
-            readings.append(Samples(at, self.name, Entity("gpu", card.address), values))
+        for gpu in gpus:
+            values = read_gpu(gpu)
+            values["gpu.gfx_version"] = versions.get(gpu.address, Unknown("KFD does not list the card: ROCm cannot use it"))
+            readings.append(Samples(at, self.name, Entity("gpu", gpu.address), values))
         return readings
 
 
-def read_gpu(card: AmdDevice) -> dict[str, Value | Unknown]:
+def read_gpu(gpu: AmdDevice) -> dict[str, Value | Unknown]:
     """Signals of one GPU, except ``gpu.gfx_version``, which comes from KFD."""
-    sensors = hwmon(card.device)
-    values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(card), "gpu.is_apu": is_apu(sensors)}
+    sensors = hwmon(gpu.device)
+    values: dict[str, Value | Unknown] = {"gpu.vendor": "amd", "gpu.name": _name(gpu), "gpu.is_apu": is_apu(sensors)}
     try:
-        state = read_text(card.device / "power/runtime_status", 64)
+        state = read_text(gpu.device / "power/runtime_status", 64)
     except OSError:
         # a kernel without runtime power management
         state = "active"
@@ -126,15 +126,15 @@ def read_gpu(card: AmdDevice) -> dict[str, Value | Unknown]:
         # only power/runtime_status can be read without waking the GPU
         return values | dict.fromkeys(_MEASURED, Unknown(f"the GPU is {state} and is not woken for a reading"))
     for name, signal in _FILES.items():
-        values[signal] = _number(card.device / name)
-    values["gpu.busy_percent"] = _float(card.device / "gpu_busy_percent", 1.0)
+        values[signal] = _number(gpu.device / name)
+    values["gpu.busy_percent"] = _float(gpu.device / "gpu_busy_percent", 1.0)
     if isinstance(values["gpu.vram_total_bytes"], Unknown):
         # a zero counts only if the GPU's memory can be read
         values["gpu.busy_percent"] = values["gpu.vram_total_bytes"]
-    values |= {signal: _link(card.device / name) for name, signal in _LINK.items()}
+    values |= {signal: _link(gpu.device / name) for name, signal in _LINK.items()}
     values |= _sensors(sensors)
     values["gpu.thermal_limits"] = (
-        thermal_limits(card.device / "gpu_metrics")
+        thermal_limits(gpu.device / "gpu_metrics")
         if _is_hot(values)
         else Unknown(f"no sensor is within {_NEAR:g} degrees of its limit; the firmware's table is read only then")
     )
@@ -199,12 +199,12 @@ def is_apu(sensors: Path | Unknown) -> bool | Unknown:
     return sensors if isinstance(sensors, Unknown) else (sensors / "in1_label").exists()
 
 
-def _name(card: AmdDevice) -> str:
+def _name(gpu: AmdDevice) -> str:
     try:
-        name = read_text(card.device / "product_name", 256)
+        name = read_text(gpu.device / "product_name", 256)
     except OSError:
         name = ""
-    return clean(name) or card.pci_id or card.address
+    return clean(name) or gpu.pci_id or gpu.address
 
 
 def _number(path: Path) -> int | Unknown:

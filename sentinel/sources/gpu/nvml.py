@@ -54,9 +54,9 @@ class Nvml:
         if not busy and self._last is not None and at - self._last < _IDLE_PAUSE:
             return []
         self._last = at
-        cards = [gpu for gpu in from_sysfs(self._roots) if gpu.vendor == "nvidia"]
-        awake = [card for card in cards if not self._sleeps(card)]
-        readings: list[Reading] = [Samples(at, self.name, Entity("gpu", c.address), _asleep(c)) for c in cards if c not in awake]
+        gpus = [gpu for gpu in from_sysfs(self._roots) if gpu.vendor == "nvidia"]
+        awake = [gpu for gpu in gpus if not self._sleeps(gpu)]
+        readings: list[Reading] = [Samples(at, self.name, Entity("gpu", c.address), _asleep(c)) for c in gpus if c not in awake]
         if not awake:
             self._let_go()
             return readings
@@ -66,18 +66,18 @@ class Nvml:
             return [*readings, Samples(at, self.name, HOST, {"host.nvml_fault": nvml})]
         held: dict[int, Holding] = {}
         again = False
-        for card in awake:
-            values, code = read_gpu(nvml, card, held)
+        for gpu in awake:
+            values, code = read_gpu(nvml, gpu, held)
             again = again or code in LOST
-            readings.append(Samples(at, self.name, Entity("gpu", card.address), values))
+            readings.append(Samples(at, self.name, Entity("gpu", gpu.address), values))
         self._held = held
         if again or not busy:
             self._let_go()
         return [*readings, Samples(at, self.name, HOST, {"host.nvml_fault": ""})]
 
-    def _sleeps(self, card: Gpu) -> bool:
+    def _sleeps(self, gpu: Gpu) -> bool:
         try:
-            state = read_text(self._roots.sys / "bus/pci/devices" / card.address / "power/runtime_status", 64)
+            state = read_text(self._roots.sys / "bus/pci/devices" / gpu.address / "power/runtime_status", 64)
         except OSError:
             # a kernel without runtime power management
             return False
@@ -115,5 +115,5 @@ class Nvml:
                 return
 
 
-def _asleep(card: Gpu) -> dict[str, Value | Unknown]:
-    return {"gpu.vendor": "nvidia", "gpu.name": card.name, "gpu.is_apu": False, "gpu.runtime_status": "suspended"}
+def _asleep(gpu: Gpu) -> dict[str, Value | Unknown]:
+    return {"gpu.vendor": "nvidia", "gpu.name": gpu.name, "gpu.is_apu": False, "gpu.runtime_status": "suspended"}

@@ -36,7 +36,7 @@ class Holding:
     cards: tuple[str, ...]
 
 
-def read_gpu(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
+def read_gpu(nvml: Any, gpu: Gpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
     """Signals of the GPU and the most severe NVML error (0: none); adds what processes hold on it to `held`."""
     codes: list[int] = []
 
@@ -52,8 +52,8 @@ def read_gpu(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, 
             return Unknown(f"this version of nvidia-ml-py does not offer it ({clean(str(error))[:80]})")
 
     values: dict[str, Value | Unknown] = {"gpu.vendor": "nvidia", "gpu.is_apu": False, "gpu.runtime_status": "active"}
-    handle = ask(lambda: nvml.nvmlDeviceGetHandleByPciBusId(card.address.encode()))
-    values["gpu.name"] = card.name
+    handle = ask(lambda: nvml.nvmlDeviceGetHandleByPciBusId(gpu.address.encode()))
+    values["gpu.name"] = gpu.name
     if isinstance(handle, Unknown):
         return values | dict.fromkeys(_MEASURED, handle), max(codes, default=0)
     name = ask(lambda: nvml.nvmlDeviceGetName(handle))
@@ -94,5 +94,5 @@ def read_gpu(nvml: Any, card: Gpu, held: dict[int, Holding]) -> tuple[dict[str, 
     for pid, used in processes.items():
         before = held.get(pid, Holding(0, ()))
         total = None if used is None or before.bytes is None else before.bytes + int(used)
-        held[pid] = Holding(total, (*before.cards, card.address))
+        held[pid] = Holding(total, (*before.cards, gpu.address))
     return values, max((code for code in codes if code in LOST), default=0)

@@ -94,7 +94,7 @@ class RocmSmi:
         pause = max(self._pause if known else _ALONE_PAUSE, _LEAST_PAUSE)
         if self._last is not None and at - self._last < pause:
             return []
-        if any(_asleep(card) for card in known):
+        if any(_asleep(gpu) for gpu in known):
             # the tools would wake it
             return []
         self._last = at
@@ -104,7 +104,7 @@ class RocmSmi:
             # two runs within the time limit of one
             found = amd_smi.read(str(amd), self._timeout / 2)
         readings: list[Reading] = []
-        cards = [card.address for card in known]
+        cards = [gpu.address for gpu in known]
         for name, values in found.items():
             # without an address a GPU can be identified only if it is the only one
             card = name if name in cards or (not cards and address(name)) else cards[0] if _single(cards, name) else ""
@@ -117,9 +117,9 @@ def _single(cards: Sequence[str], name: str) -> bool:
     return len(cards) == 1 and not address(name)
 
 
-def _asleep(card: AmdDevice) -> bool:
+def _asleep(gpu: AmdDevice) -> bool:
     try:
-        return read_text(card.device / "power/runtime_status", 64) in ("suspended", "suspending")
+        return read_text(gpu.device / "power/runtime_status", 64) in ("suspended", "suspending")
     except OSError:
         return False
 
