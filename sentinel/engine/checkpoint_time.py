@@ -68,7 +68,7 @@ def rebase_silences(silences: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 
 def postpone(engine: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The same after a pause of so many seconds: a hold time counts only the time that was observed."""
+    """What `Engine.dump` returned, after a pause of so many seconds: a hold time counts only observed time."""
     rows = []
     for row in engine["alerts"]:
         life = row["life"]

@@ -59,7 +59,7 @@ class EventLog:
             self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=_MOST)
 
     def hand_on(self, old: Entity, event: Event) -> None:
-        """Remove this event from `old`: it was not about that entity."""
+        """Move this event from `old` to its own entity, which it was about."""
         log = self._events.get((old, event.name), deque())
         for mistaken in [e for e in log if e.at == event.at]:
             log.remove(mistaken)

@@ -1,1 +1,1 @@
-"""What status, why and metrics answer, read from the engine. Plain data."""
+"""The answers of status, why and metrics, read from the engine. Plain data."""

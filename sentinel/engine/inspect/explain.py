@@ -1,4 +1,4 @@
-"""Why a rule says what it says: each check with what it read, how old that is and where it is from. Pure."""
+"""Why a rule gives its verdict: each check with the values it read, their age and their origin. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
 
-#: Puts the reason why something is not known in other words; takes its name and the engine's reason.
+#: Rewords why a signal is unknown; takes its name and the engine's reason.
 Reword = Callable[[str, Unknown], Unknown]
 
 
 def why(engine: Engine, rule_id: str, server: str, at: float, reword: Reword | None = None) -> dict[str, Any]:
-    """Each check of a rule with its present value, what it read, how old that is, and what is unknown."""
+    """Each check of a rule with its present value, the values it read, their age, and what is unknown."""
     compiled = engine.ruleset.rules[rule_id]
     unhealthy = engine.unhealthy.get(rule_id, "")
     subjects = []
@@ -47,7 +47,7 @@ def why(engine: Engine, rule_id: str, server: str, at: float, reword: Reword | N
 
 
 def _has_port(engine: Engine, entity: Entity, port: str) -> bool:
-    """A server may be called by its port alone."""
+    """A server can be named by its port alone."""
     if entity.scope != "server" or not port.isascii() or not port.isdigit():
         return False
     fact = engine.state.facts.last(entity, "server.port")
@@ -55,7 +55,7 @@ def _has_port(engine: Engine, entity: Entity, port: str) -> bool:
 
 
 class _Subject:
-    """What a rule says of one entity. Raises ExpressionError where the rule has a type mistake."""
+    """A rule's finding for one entity. Raises ExpressionError if the rule has a type mistake."""
 
     def __init__(self, engine: Engine, compiled: CompiledRule, entity: Entity, at: float, reword: Reword | None) -> None:
         self._engine = engine
@@ -91,7 +91,7 @@ class _Subject:
         return out
 
     def _alert(self, record: Record) -> Transition:
-        """The open alert; one that is not told yet with what it would say now: advice is wanted before the hold time is over."""
+        """The open alert; a pending one with what it would report now: advice is wanted before the hold time is over."""
         alert = self._engine.standing(self._compiled, record)
         if record.state != "pending" or self._finding.verdict is not Verdict.MATCH:
             return alert
@@ -103,7 +103,7 @@ class _Subject:
         return escape(str(self._reword(name, unknown)))
 
     def _operands(self) -> Iterator[dict[str, Any]]:
-        """The parts of `when` of which each must be true."""
+        """The parts of `when` that must all be true."""
         for premise in self._compiled.premises:
             try:
                 value = self._finding.scene.ask(premise.condition)
@@ -112,7 +112,7 @@ class _Subject:
             yield {"expression": " ".join(premise.condition.source.split()), "value": value if isinstance(value, bool) else None}
 
     def _reads(self, check: CheckResult) -> Iterator[dict[str, Any]]:
-        """What a check read; what is computed is followed by what it is computed of."""
+        """The values that a check read; a computed value is followed by its inputs."""
         queue = list(check.reads)
         seen: set[str] = set()
         while queue:
@@ -129,7 +129,7 @@ class _Subject:
             yield row
 
     def _gap(self, path: str) -> str:
-        """Why a value is not known and what would provide it; empty where what it is computed of says so."""
+        """Why a value is unknown and what would provide it; empty if its inputs say so."""
         state, compiled = self._engine.state, self._compiled
         root = path.partition(".")[0]
         if path in CATALOGUE:
@@ -144,7 +144,7 @@ class _Subject:
         return ""
 
     def _origin(self, path: str) -> dict[str, Any]:
-        """How old a value is and where it is from, as far as it is known."""
+        """The age and origin of a value, as far as known."""
         state, compiled = self._engine.state, self._compiled
         root = path.partition(".")[0]
         if path in CATALOGUE:

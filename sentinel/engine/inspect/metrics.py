@@ -1,7 +1,7 @@
-"""What `/metrics` tells, as families of numbers: alerts, rules, signals, and how sentinel itself is doing. Pure.
+"""The metric families of `/metrics`: alerts, rules, signals, and the daemon's own state. Pure.
 
-How many series there can be is bounded: by the rules and the catalogue of signals, and by MOST_ENTITIES. What is not known has
-no series, which is how Prometheus says unknown; a zero would be a claim.
+The number of series is bounded by the rules, the catalogue of signals, and MOST_ENTITIES. An unknown value has no series, as is
+usual in Prometheus; a zero would be a claim.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sentinel.model.entity import Entity, Value
 from sentinel.model.signal import Signal
 from sentinel.model.text import escape
 
-#: Servers, and cards, of which signals are told; further ones are counted. A machine that runs more does so by mistake.
+#: Servers, and GPUs, whose signals are exported; further ones are only counted. A machine that runs more does so by mistake.
 MOST_ENTITIES = 100
-#: Alerts told one by one, and sources.
+#: Alerts exported one by one, and sources.
 MOST_ROWS = 500
 #: Characters of a label's value. systemd's longest unit name is 255.
 _LONGEST_LABEL = 255
-#: Endings that belong to counters and summaries (prometheus.io/docs/practices/naming): such a signal gets its unit behind it.
+#: Suffixes of counters and summaries (prometheus.io/docs/practices/naming): a signal with such a name gets its unit as suffix.
 _TAKEN_ENDINGS = ("_total", "_count")
 
 Kind = Literal["gauge", "counter"]
@@ -33,7 +33,7 @@ Row = tuple[tuple[str, ...], float]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric without its numbers. A counter's name is without the ending ``_total``."""
+    """A metric without its samples. A counter's name is without the suffix ``_total``."""
 
     name: str
     kind: Kind
@@ -43,7 +43,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A metric with its numbers: one row for each set of label values."""
+    """A metric with its samples: one row for each set of label values."""
 
     about: Described
     rows: tuple[Row, ...]
@@ -51,7 +51,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """How a source is doing, by the words of `status`."""
+    """The state of a source, in the words of `status`."""
 
     name: str
     health: str
@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """How the daemon is doing, read at one moment. Times are seconds since the epoch, lag and cost in seconds."""
+    """The daemon's own state at one moment. Times are seconds since the epoch, lag and cost in seconds."""
 
     version: str
     started: float
@@ -70,7 +70,7 @@ class Own:
     clients: int
     history_works: bool
     sources: tuple[Source, ...]
-    #: name, alerts that wait, and whether it takes them
+    #: name, alerts that wait, and whether the sink accepts them
     sinks: tuple[tuple[str, int, bool], ...]
     #: transitions since the start by rule and new state
     told: Mapping[tuple[str, str], int]
@@ -116,7 +116,7 @@ LEFT_OUT = Described(
     "sentinel_metrics_left_out", "gauge", f"Servers or cards beyond {MOST_ENTITIES}, whose signals are not told here.", ("scope",)
 )
 
-#: In the order in which they are told; the signals follow.
+#: In the order of the output; the signals follow.
 DESCRIBED = (
     BUILD, STARTED, ALERTS, FIRING, TRANSITIONS, BLIND, HEALTHY, JUDGED, COST, LAG, QUEUE, DROPPED, LINES, EVENTS, SOURCE,
     FAILURES, WAITING, SINK, HISTORY, CLIENTS, STATE, SERVER, LEFT_OUT,
@@ -129,7 +129,7 @@ def of_signal(signal: Signal) -> Described | None:
         return None
     name = f"sentinel_{signal.name.replace('.', '_')}"
     if name.endswith("_per_s"):
-        # Units are written out (the same place).
+        # Units are spelled out (the same source).
         name += "econd"
     if name.endswith(_TAKEN_ENDINGS):
         name += f"_{signal.unit}"
@@ -142,7 +142,7 @@ def _labels(signal: Signal) -> tuple[str, ...]:
 
 
 def families(engine: Engine, own: Own, at: float) -> Iterator[Family]:
-    """Everything, each family with at least one row. `at` is now, in seconds since the epoch."""
+    """All families that have at least one row. `at` is now, in seconds since the epoch."""
     shown, left_out = _shown(engine)
     for family in (*_alerts(engine, own, at), *_self(engine, own), *_servers(engine, shown, at), *_signals(engine, shown, at)):
         if family.rows:
@@ -224,7 +224,7 @@ def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
 
 
 def _shown(engine: Engine) -> tuple[list[Entity], dict[str, int]]:
-    """The entities whose signals are told, those of servers that run first, and how many of each scope are left out."""
+    """The entities whose signals are exported, running servers first, and how many of each scope are left out."""
     runs = engine.state.runs
     counts = {"server": 0, "gpu": 0}
     shown: list[Entity] = []
@@ -242,7 +242,7 @@ def _number(value: Value) -> float | None:
 
 
 def _name(entity: Entity) -> str:
-    """What is changed to be shown could be the name of another: it gets a mark that is its own."""
+    """A name that was changed to be shown could equal another one: it gets a suffix of its own."""
     shown = _cut(entity.name)
     return shown if shown == entity.name else f"{shown}~{fingerprint('', entity)}"
 
@@ -257,7 +257,7 @@ def _by_name(numbers: Mapping[str, float]) -> tuple[Row, ...]:
 
 
 def _distinct(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Rows with their labels cut; of two that are then the same the first."""
+    """Rows with their labels cut; of rows that are then equal the first."""
     found: dict[tuple[str, ...], float] = {}
     for labels, number in rows:
         found.setdefault(tuple(map(_cut, labels)), number)

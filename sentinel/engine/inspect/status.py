@@ -1,4 +1,4 @@
-"""What status, alerts and rules answer: plain data from the engine's state, the same for people and programs. Pure."""
+"""The answers of status, alerts and rules: plain data from the engine's state, the same for people and programs. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
 
-#: Signals of a server that one screen shows, where they are known.
+#: Signals of a server that fit one screen, if they are known.
 _SERVER_SHOWN = (
     "pid",
     "user",
@@ -40,7 +40,7 @@ _ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
 def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
-    """Each server with the signals a screen shows; a value that is not known is null."""
+    """Each server with the signals that fit one screen; an unknown value is null."""
     out = []
     for entity in engine.state.facts.entities():
         if entity.scope != "server":
@@ -109,9 +109,9 @@ def silences(engine: Engine) -> list[dict[str, Any]]:
 
 
 def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
-    """What rules need and do not know, with the reason and what would provide it; what has one reason is told together."""
+    """Unknown signals that rules need, with the reason and what would provide them; grouped by reason."""
     seen: dict[tuple[str, Unknown], dict[str, Any]] = {}
-    # Of what only the kernel's log named, a process that it killed above all, nothing can be provided any more.
+    # Nothing can be provided any more for what only the kernel's log named, mostly a process that it killed.
     known = {HOST, *engine.state.facts.entities()}
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
         for entity in entities_of(engine, compiled):
@@ -127,7 +127,7 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
             router = engine.state.facts.last(entity, "server.is_router")
             for name, unknown in finding.missing.items():
                 if router is not None and router.value is True and name.startswith("server.") and name != "server.log_readable":
-                    # It has no model, no slots and nothing on a GPU: its children have, and are judged.
+                    # It has no model, no slots and nothing on a GPU: its children have, and rules evaluate them.
                     continue
                 gap: dict[str, Any] = {
                     "entity": escape(entity.name),
@@ -145,7 +145,7 @@ def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
 
 
 def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:
-    """The entities that a rule judges."""
+    """The entities that a rule is evaluated for."""
     return engine.worklist.entities(compiled)
 
 

@@ -1,4 +1,4 @@
-"""What was made of claimed lines, kept without the lines, and taken up again as if the lines had been read."""
+"""Claimed lines without their text: what the patterns extracted, kept so that it can be replayed as if the lines were read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def claim_of(match: Match) -> Claim:
 
 
 def recall(claims: Iterable[Claim], events: Mapping[str, EventDef]) -> Iterator[Recalled]:
-    """The matches that the claims were made of; claims of events that are not defined any more have none."""
+    """The matches that the claims were made from; claims of events that are no longer defined are skipped."""
     for claim in claims:
         event = events.get(claim.event)
         if event is not None and 0 <= claim.pattern_index < len(event.patterns):
@@ -61,5 +61,5 @@ def recall(claims: Iterable[Claim], events: Mapping[str, EventDef]) -> Iterator[
 
 
 def _of_type(event: EventDef, fields: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Fields as the event's patterns could have captured them: a claim may come from a file that a stranger wrote."""
+    """Fields as the event's patterns could have captured them: a claim may come from an untrusted file."""
     return {name: value for name, value in fields.items() if type(value) is _PYTHON[event.fields.get(name, "text")]}

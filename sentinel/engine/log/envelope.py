@@ -1,8 +1,8 @@
-"""What other programs and llama-server's own logger put around a message: removed here, in a fixed order, once.
+"""Removes what other programs and llama-server's own logger put around a message: in a fixed order, once.
 
 Order, outside in: syslog, journal, container and kernel-buffer prefixes (or a JSON record that holds the line), the port a
 router puts before its children's lines (tools/server/server-models.cpp), ANSI colours, the stamp and level of common/log.cpp.
-Nothing in this file fails on any text: an unknown envelope stays part of the message.
+No text makes this fail: an unknown envelope stays part of the message.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 
 class Envelope(NamedTuple):
-    """One line, taken apart. `message` never ends with a line end; control characters in it are left as they are.
+    """One parsed line. `message` never ends with a line end; control characters in it are left as they are.
 
-    A named tuple, for one is made for every line of interest: half the time of a frozen dataclass.
+    A named tuple, because one is made for every line of interest: half the time of a frozen dataclass.
     """
 
     #: seconds since the start of the process, as llama-server stamps its lines
@@ -30,7 +30,7 @@ class Envelope(NamedTuple):
     #: the router's child that printed it
     port: int | None
     message: str
-    #: may quote a user's prompt or the model's answer: not to be kept beyond the matched part
+    #: may quote a user's prompt or the model's answer: only the matched part may be kept
     private: bool
 
 
@@ -45,7 +45,7 @@ _PORT = re.compile(r"\[(?= {0,4}\d+\] )([ \d]{5})\] ")
 
 #: The kernel's name alone, as people paste it from a journal without its time and host.
 _KERNEL_NAME = "kernel: "
-#: An error of the bracket log of 2024 and of ik_llama.cpp: the level is put to the right of four columns.
+#: An error of the bracket log of 2024 and of ik_llama.cpp: the level is right-aligned to four columns.
 _BRACKET_ERROR = " ERR ["
 #: Front ends that print their child's lines: Lemonade (`2026-09-10 21:30:10.433 [Info] (Process) `, in 2025 `[stdout] `), Jan
 #: (`[2026-07-06][19:20:52][tauri_plugin_llamacpp::router][INFO] [llamacpp-router] `), LocalAI (`5:02PM DBG GRPC(...): stderr `).
@@ -83,16 +83,16 @@ _PRIVATE = re.compile(
     r"|formatted_chat|chat template, |slot decode token|Failed to parse )|main: chat template|common_chat_\w+: "
 )
 
-#: What every JSON line of 2024 has beside its message.
+#: Keys that every JSON line of 2024 has besides its message.
 _AROUND = ("function", "level", "line", "tid", "timestamp", "type", "time")
 _MAX_DEPTH = 3
 _PLAIN_BEGIN = frozenset("abcdefghijklmnopqrstuvwxyz .")
-#: What begins like a plain message and is a prefix.
+#: Prefixes that begin like a plain message.
 _NOT_PLAIN = ("time=", _KERNEL_NAME, _BRACKET_ERROR)
 _FIRST_OF_JSON = "{"
 
 
-#: Who wrote a prefix: the front end's own, or the name of its service before it.
+#: The writer of a prefix: the front end's own name, or the name of its service before it.
 _WRITTEN_BY = (
     ("jan", re.compile(r"\[tauri_plugin_llamacpp[:\]]|\]\[app_lib::core.{0,60}llamacpp")),
     ("lemonade", re.compile(r" \[[A-Z][a-z]{2,8}\] \(Process\) | lemond\[\d+\]: ")),
@@ -102,12 +102,12 @@ _WRITTEN_BY = (
 
 
 def front_end(line: str) -> str:
-    """The front end that keeps this log, empty where the line does not show one."""
+    """The front end that keeps this log; empty if the line does not show one."""
     head = line[:160]
     return next((name for name, prefix in _WRITTEN_BY if prefix.search(head)), "")
 
 
-#: The same stamp in bytes. What ends in a colour's last letter or a line end is left to `strip`.
+#: The same stamp in bytes. Lines that end in a colour's last letter or a line end are left to `strip`.
 _BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
 _LAST_OF_MORE = (b"m", b"\r", b"\n")
 _BYTES_PLAIN = b"abcdefghijklmnopqrstuvwxyz ."
@@ -115,9 +115,9 @@ _BYTES_NOT_PLAIN = tuple(text.encode() for text in _NOT_PLAIN)
 
 
 def bare(line: bytes) -> bytes | None:
-    """The message of a line (valid UTF-8) that has at most llama-server's stamp before it; None where `strip` must look.
+    """The message of a line (valid UTF-8) that has at most llama-server's stamp before it; None if `strip` must parse it.
 
-    What it gives is what `strip` gives, without a port or an absolute time: nine of ten lines need no more (measured).
+    The result equals that of `strip`, without a port or an absolute time: nine of ten lines need no more (measured).
     """
     if line.endswith(_LAST_OF_MORE):
         return None
@@ -130,9 +130,9 @@ def bare(line: bytes) -> bytes | None:
 
 
 def strip(line: str) -> Envelope:
-    """Take one line apart. Never raises; what is not understood is left in the message."""
+    """Parse one line. Never raises; what is not recognised stays in the message."""
     message = line.rstrip("\r\n")
-    # The line of a server that writes a file or a pipe is by far the most frequent: no prefix, perhaps a stamp.
+    # By far the most frequent line: a server's own file or pipe, without a prefix, perhaps with a stamp.
     stamp = _STAMP.match(message)
     if stamp is not None:
         minutes, seconds, millis, micros, level = stamp.groups()
@@ -141,7 +141,7 @@ def strip(line: str) -> Envelope:
         if message.endswith("m"):
             message = _without_colours_after(message)
         return Envelope(elapsed, None, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
-    # Older servers print no stamp. No prefix begins with a blank, a dot or a small letter, but for a few.
+    # Older servers print no stamp. Only a few prefixes begin with a blank, a dot or a small letter.
     if message[:1] in _PLAIN_BEGIN and not message.startswith(_NOT_PLAIN) and _COMPOSE.match(message) is None:
         if message.endswith("m"):
             message = _without_colours_after(message)
@@ -181,7 +181,7 @@ def _peel(message: str, wall: float | None, depth: int) -> Envelope:
 
 
 def _own(message: str, wall: float | None) -> Envelope:
-    """What the router and llama-server itself put before a message: port, colours, stamp, level."""
+    """Remove what the router and llama-server itself put before a message: port, colours, stamp, level."""
     port: int | None = None
     elapsed: float | None = None
     level: str | None = None
@@ -210,7 +210,7 @@ def _own(message: str, wall: float | None) -> Envelope:
 
 
 def _without_colours_after(message: str) -> str:
-    """From the end backwards: a regex that ends in $ would try again at each of the colours of a hostile line."""
+    """From the end backwards: a regex that ends in $ would retry at each colour of a hostile line."""
     while message.endswith("m"):
         begin = message.rfind("[", -14) - 1
         if begin < 0 or _ONE_COLOUR.fullmatch(message, begin) is None:
@@ -220,7 +220,7 @@ def _without_colours_after(message: str) -> str:
 
 
 def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
-    """A line held in JSON; None where it is JSON of another kind, or not JSON."""
+    """A line held in JSON; None for JSON of another kind, or no JSON."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
@@ -234,7 +234,7 @@ def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
         time = record.get("time")
         moment = _epoch(time) if isinstance(time, str) else None
         return _peel(_text(record["log"]), wall if moment is None else moment, depth + 1)
-    # LocalAI's server of llama.cpp spells it out.
+    # LocalAI's llama.cpp server uses the long name.
     key = "msg" if "msg" in record else "message"
     if key not in record or "level" not in record:
         return None
@@ -248,14 +248,14 @@ def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
     else:
         moment = _number(record.get("timestamp"))
         wall = wall if moment is None else moment
-        # The rest as the bracket form of the same server spells it, so that one pattern reads both.
+        # The other keys in the bracket form of the same server, so that one pattern reads both.
         more = " ".join(f"{name}={_spelled(value)}" for name, value in record.items() if name not in (*_AROUND, key))
         message = f"{message} | {more}" if more else message
     return Envelope(elapsed, wall, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
 
 
 def _spelled(value: object) -> str:
-    """A value as the bracket log prints it; what is no number, flag or text is left out."""
+    """A value as the bracket log prints it; empty unless it is a number, flag or text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -265,7 +265,7 @@ def _spelled(value: object) -> str:
 
 def _ollama(slog: re.Match[str]) -> Envelope:
     moment, word, message = slog.groups()
-    # what was measured stands behind the message: limit=4096 prompt=8942
+    # measured values follow the message: limit=4096 prompt=8942
     values = slog.string[slog.end() :].strip()
     if message.startswith('"'):
         try:
@@ -282,12 +282,12 @@ def _text(value: object) -> str:
         return bytes(value).decode("utf-8", "replace").rstrip("\r\n")
     if not isinstance(value, str):
         return ""
-    # JSON can spell half of a surrogate pair, which is not text and cannot be encoded.
+    # JSON can hold half of a surrogate pair, which is not text and cannot be encoded.
     return value.encode("utf-8", "replace").decode("utf-8").rstrip("\r\n")
 
 
 def _number(value: object) -> float | None:
-    """A number, also where journald spells it as a string; None for anything else and for what is not finite."""
+    """A number, also if journald writes it as a string; None for anything else and for non-finite numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -298,7 +298,7 @@ def _number(value: object) -> float | None:
 
 
 def _epoch(text: str) -> float | None:
-    """Seconds since the epoch; None without a zone, for then only the machine that wrote it knows."""
+    """Seconds since the epoch; None without a zone, which only the machine that wrote it knows."""
     try:
         moment = datetime.fromisoformat(text.replace(",", "."))
         return None if moment.tzinfo is None else moment.timestamp()

@@ -1,9 +1,9 @@
 """Named events in log lines. RE2 only: linear time, so that no pattern and no line can hang sentinel.
 
-One pass over the whole blob finds the few lines any pattern could want (measured: a line that none wants costs about
-0.3 us); only those lines become objects. The pass is a net that may catch too much and never too little: of every pattern a
-text that it cannot do without, or the pattern with its anchors loosened. Whether a line really is an event is then decided by
-the pattern as written, on the message without its envelope.
+One pass over the whole blob finds the few lines that any pattern could match (measured: a line that no pattern matches costs
+about 0.3 us); only those lines become objects. The pass may find too much and never too little: for each pattern it searches a
+text that every match contains, or the pattern with its anchors loosened. The pattern as written then decides, on the message
+without its envelope.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from sentinel.engine.log.prefilter import is_whole, loosened, required
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef, FieldType
 
-#: The matched part that is shown as evidence, in characters: lines may quote whole answers.
+#: Length of the matched part shown as evidence, in characters: lines may quote whole answers.
 SPAN_LIMIT = 300
 
-#: Memory of one compiled automaton. With the 8 MB that RE2 takes by itself a large set can run dry and then miss lines.
+#: Memory of one compiled automaton. With RE2's default of 8 MB a large set can run out of memory and then miss lines.
 _MAX_MEM = 32 << 20
 
 _TRUE = frozenset({b"1", b"true", b"yes", b"on", b"enabled"})
 _FALSE = frozenset({b"0", b"false", b"no", b"off", b"disabled"})
 _LONG_NUMBER = 40
-#: What a rule can compute with has 64 bits; no size or count of any log comes near.
+#: Rules compute with 64 bits; no size or count in any log comes near.
 _MOST = 1 << 62
 
 
 class PatternError(ValueError):
-    """A regular expression that RE2 does not accept. The text names event, pattern and reason."""
+    """A regular expression that RE2 rejects. The text names event, pattern and reason."""
 
     def __init__(self, event: str, index: int, why: str) -> None:
         super().__init__(f"event '{event}', pattern {index + 1}: {why}")
@@ -43,7 +43,7 @@ class PatternError(ValueError):
 
 
 def compiles(event: EventDef) -> tuple[list[tuple[int, str]], frozenset[str]]:
-    """Number and reason of each pattern of an event that RE2 does not accept; the groups that the others capture."""
+    """Number and reason of each pattern of an event that RE2 rejects; the groups that the others capture."""
     bad = []
     groups: set[str] = set()
     for index in range(len(event.patterns)):
@@ -55,7 +55,7 @@ def compiles(event: EventDef) -> tuple[list[tuple[int, str]], frozenset[str]]:
 
 
 class Match:
-    """One event in one line, taken apart as far as somebody asks: of most events no more is wanted than their name."""
+    """One event in one line, parsed only as far as it is read: for most events only the name is."""
 
     __slots__ = ("_compiled", "_envelope", "_found", "_line", "_message", "event", "line_index", "port")
 
@@ -73,12 +73,12 @@ class Match:
 
     @property
     def pattern_index(self) -> int:
-        """Which of its wordings."""
+        """The index of the event's pattern that matched."""
         return self._compiled.index
 
     @property
     def envelope(self) -> Envelope:
-        """What stood around the message."""
+        """The parsed envelope of the line."""
         if self._envelope is None:
             self._envelope = strip(_text(self._line))
         return self._envelope
@@ -95,7 +95,7 @@ class Match:
 
     @property
     def fields(self) -> dict[str, Value]:
-        """What was captured and could be read as its type."""
+        """The captured groups that could be converted to their type."""
         fields: dict[str, Value] = {}
         if self._compiled.groups:
             found = self._search()
@@ -131,7 +131,7 @@ class _Compiled:
 
     @property
     def regex(self) -> re2._Regexp:
-        """Compiled when a line is first taken apart by it: all 348 at once are 3.7 MB, and few logs use a tenth of them."""
+        """Compiled when it first parses a line: all 348 at once are 3.7 MB, and few logs use a tenth of them."""
         if self._regex is None:
             self._regex = re2.compile(self.event.patterns[self.index].regex.encode("utf-8"), options=_options())
         return self._regex
@@ -140,8 +140,8 @@ class _Compiled:
 class Extractor:
     """All events of one kind of source, compiled.
 
-    Raises PatternError for a regular expression that RE2 refuses, ValueError when the events are of several sources.
-    Of one line come at most one match per event, the first of its patterns that fits; events that start a run come first.
+    Raises PatternError for a regular expression that RE2 rejects, ValueError when the events are of several sources.
+    A line gives at most one match per event, from the first pattern that fits; events that start a run come first.
     """
 
     def __init__(self, events: Sequence[EventDef]) -> None:
@@ -160,11 +160,11 @@ class Extractor:
             self._set.Compile()
             nets = {_mesh(compiled.event.patterns[compiled.index].regex): None for compiled in self._patterns}
             try:
-                # A record in JSON may spell the message with escapes, so every JSON line is looked at.
+                # A record in JSON may escape characters of the message, so every JSON line is examined.
                 self._net = re2.compile("|".join([*nets, *_JSON_LINES]).encode(), options=_options(never_capture=True))
             except re2.error as error:
                 raise PatternError(self._events[0].source, 0, f"the patterns together: {_reason(error)}") from error
-        # The binding remembers the last 128 that it compiled, for good: 2.5 MB (measured).
+        # The binding caches the last 128 that it compiled, for good: 2.5 MB (measured).
         re2.purge()
 
     def events(self, data: bytes) -> Iterator[Match]:
@@ -206,7 +206,7 @@ class Extractor:
                     yield Match(line_index, line, envelope, message, compiled)
 
     def self_check(self) -> list[tuple[EventDef, int, str]]:
-        """Event, number of the pattern, mistake: an example that its own pattern does not claim, or that another event claims.
+        """Event, pattern number and mistake: an example that its own pattern does not match, or that another event matches.
 
         Events that share a line on purpose (a request that finished and was truncated) list the same example.
         """
@@ -233,9 +233,9 @@ _JSON_LINES = (r"(?m:^)\{\"", r"[:|] \{\"(?:type|function|level|log|[A-Z_]+)\"")
 
 
 def _mesh(regex: str) -> str:
-    """What the net looks for in place of a pattern: a text that it cannot do without, else all of it, loosened.
+    """The prefilter's form of a pattern: a text that every match contains, else the whole pattern, loosened.
 
-    152 whole patterns cost 13 MB of automaton, their texts 3 MB and a fifth less time, for a fifth more lines caught (measured).
+    152 whole patterns cost 13 MB of automaton, their texts 3 MB and a fifth less time, for a fifth more lines found (measured).
     """
     text = required(regex)
     return f"(?:{loosened(regex)})" if text is None else re2.escape(text)
@@ -295,7 +295,7 @@ def _flag(captured: bytes) -> bool | None:
 def _bytes_of(unit: int) -> Callable[[bytes], int | None]:
     def convert(captured: bytes) -> int | None:
         number = _float(captured)
-        # Comparing first: what overflows cannot be rounded.
+        # Compare first: an overflow cannot be rounded.
         return None if number is None or abs(number) * unit > _MOST else round(number * unit)
 
     return convert

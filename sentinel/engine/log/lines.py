@@ -9,7 +9,7 @@ _RETURN = 0x0D
 #: Windows logs end lines with \r\n, llama.cpp of 2024 wrote \n\r around its timings (examples/server/server.cpp), and
 #: progress bars end a line with \r alone.
 _LINE_END = re.compile(rb"\r\n|\n\r|\r|\n")
-#: The same without the one that stays as it is: a chunk with one return in it took as long as one of returns only.
+#: The same except for the one that is already a newline: a chunk with one return took as long as one of returns only.
 _OTHER_LINE_END = re.compile(rb"\r\n|\n\r|\r")
 
 
@@ -110,7 +110,7 @@ class LineSplitter:
         return line
 
     def _shorten(self, lines: bytes) -> bytes:
-        """Cut the lines beyond the limit. Looks at one newline in every `limit` bytes as long as no line is too long."""
+        """Cut the lines beyond the limit. Looks at one newline in every `limit` bytes while no line is too long."""
         limit = self._limit
         if len(lines) <= limit:
             return lines

@@ -1,4 +1,4 @@
-"""What can be said of a pattern by reading it: RE2 syntax taken apart as far as the extractor needs it.
+"""Analyses patterns: parses RE2 syntax as far as the extractor needs it.
 
 A pattern is written against a message without its envelope. The extractor first looks through raw bytes, envelopes and
 all, so it needs each pattern in a form that matches wherever the pattern itself would match the message inside the line.
@@ -24,15 +24,15 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
-#: What can stand before a message inside an envelope: a line start, a blank, the end of a colour or of a kernel record, a quote.
+#: What can precede a message inside an envelope: a line start, a blank, the end of a colour or of a kernel record, a quote.
 _BEFORE = r"(?m:^|[ m;\"])"
-#: What can stand after it: a colour, its mangled form, a quote, or the line end.
+#: What can follow it: a colour, its mangled form, a quote, or the line end.
 _AFTER = r"(?m:\x1b|←|\"|$)"
 _LOOSE: Mapping[str, str] = {"^": _BEFORE, r"\A": _BEFORE, "$": _AFTER, r"\z": _AFTER, r"\b": "", r"\B": ""}
 
 
 def loosened(regex: str) -> str:
-    """`regex` for raw lines: it may match too much and never too little. Groups lose their names and catch nothing."""
+    """`regex` for raw lines: it may match too much and never too little. Groups lose their names and do not capture."""
     out: list[str] = []
     for kind, text in _tokens(regex):
         if kind == "assertion":
@@ -45,7 +45,7 @@ def loosened(regex: str) -> str:
     return "".join(out)
 
 
-#: Shorter ones are found in every other line.
+#: Shorter texts occur in every other line.
 _LEAST_LITERAL = 6
 #: What follows these belongs to them: \x1b, \pL, \101.
 _LONG_ESCAPES = tuple(f"\\{letter}" for letter in "xpP01234567Q")
@@ -53,7 +53,7 @@ _REPEAT = re.compile(r"\{\d+(?:,\d*)?\}")
 
 
 def required(regex: str) -> str | None:
-    """The longest text that every match of `regex` holds, None where none of at least six characters is certain.
+    """The longest text that every match of `regex` contains; None if no text of at least six characters is certain.
 
     Looks outside of groups only, at plain and escaped characters.
     """
@@ -74,7 +74,7 @@ def required(regex: str) -> str | None:
         if depth == 0 and kind == "other":
             repeat = _REPEAT.match("".join(rest for _, rest in tokens[index - 1 :])) if text == "{" else None
             if text in "?*" or repeat is not None:
-                # What is repeated may be absent.
+                # A quantifier may make it optional.
                 found[-1] = found[-1][:-1]
                 index += repeat.end() - 1 if repeat is not None else 0
             elif text not in "+.":

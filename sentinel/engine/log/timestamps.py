@@ -9,7 +9,7 @@ from sentinel.engine.log.claims import Recalled
 from sentinel.engine.log.extractor import Match
 from sentinel.model.reading import ClaimedLines, LogLines
 
-#: A machine has a few logs; one that makes a new one for each start is not remembered for ever.
+#: A machine has a few logs; a machine that makes a new one for each start must not grow this for ever.
 _MOST = 256
 
 
@@ -21,15 +21,15 @@ class _Clock:
 
 
 class Stamps:
-    """Remembers for each log how far its stamps have come: those of the next run begin anew, up to a second before anybody has
-    seen its process, and counted from the start of the run before they would lie as long ago as that run lasted.
+    """Remembers for each log its last stamp: the stamps of the next run start again at zero, up to a second before its process is
+    seen, and counted from the start of the previous run they would date back by that run's whole duration.
     """
 
     def __init__(self) -> None:
         self._clocks: dict[str, _Clock] = {}
 
     def time_of(self, reading: LogLines | ClaimedLines, match: Match | Recalled) -> float:
-        """Seconds since the epoch; never later than the reading. To be asked once for each line, in their order."""
+        """Seconds since the epoch; never later than the reading. Call it once for each line, in order."""
         if match.wall is not None:
             return min(match.wall, reading.at)
         if match.elapsed is None or reading.elapsed_base is None:
@@ -49,5 +49,5 @@ class Stamps:
         return [(log, clock.base, clock.elapsed, clock.stale) for log, clock in self._clocks.items()]
 
     def load(self, rows: Iterable[tuple[str, float, float, bool]]) -> None:
-        """Take back what `dump` gave."""
+        """Restore what `dump` returned."""
         self._clocks = {log: _Clock(base, elapsed, stale) for log, base, elapsed, stale in rows}

@@ -1,4 +1,4 @@
-"""Taking an expression of CEL apart, as text: the library has no syntax tree to give."""
+"""Splits CEL expressions as text: the library exposes no syntax tree."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 STRING = re.compile(r"""r?("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""")
 _HIDDEN = re.compile(STRING.pattern + r"|(?P<comment>//[^\n]*)")
 _COMPARISON = re.compile(r"==|!=|<=|>=|<|>|(?<![\w.])in(?!\w)")
-#: what names a variable of its own, or asks whether a name is known: what is in their brackets is no expression by itself
+#: macros that declare a variable, or ask whether a name is known: their arguments are not expressions by themselves
 _MACRO = re.compile(r"(?:\b(?:map|filter|all|exists|exists_one|has))\s*$")
 _BRACKET = re.compile(r"[(\[]")
 _BLANKS = re.compile(r"\s+")
 
 
 def masked(source: str) -> str:
-    """The expression without its texts and comments, of the same length: places in the one are places in the other."""
+    """The expression with string literals and comments blanked, of the same length, so that offsets stay valid."""
     return _HIDDEN.sub(lambda m: (" " if m["comment"] else '"') * len(m[0]), source)
 
 
@@ -32,7 +32,7 @@ def disjuncts(source: str) -> tuple[str, ...]:
 
 
 def choice(source: str) -> tuple[str, str, str] | None:
-    """The three operands of ``condition ? this : that``, None if the expression is no such choice."""
+    """The three operands of ``condition ? this : that``; None if the expression is not a conditional."""
     if "?" not in source:
         return None
     marks = [(at, c) for at, c in _outer(masked(source)) if c in "?:"]
@@ -48,7 +48,7 @@ def choice(source: str) -> tuple[str, str, str] | None:
 
 
 def comparison(source: str) -> tuple[str, str, str] | None:
-    """Left side, operator and right side of an expression that is a comparison and nothing around it."""
+    """Left side, operator and right side of an expression that is just a comparison."""
     if _COMPARISON.search(source) is None:
         return None
     outer = [" "] * len(source)
@@ -62,7 +62,7 @@ def comparison(source: str) -> tuple[str, str, str] | None:
 
 
 def bracketed(source: str) -> Iterator[str]:
-    """What is in the outermost round and square brackets, at each comma apart."""
+    """The contents of the outermost round and square brackets, split at commas."""
     bare = masked(source) if _BRACKET.search(source) else ""
     depth = begin = 0
     skipped = False
@@ -80,7 +80,7 @@ def bracketed(source: str) -> Iterator[str]:
 
 
 def plain(source: str) -> str:
-    """The expression in one way of writing: without needless blanks and brackets around all of it."""
+    """The expression in a canonical form: without needless blanks and without brackets around all of it."""
     source = source.strip()
     while source.startswith("(") and source.endswith(")") and all(c == "(" for _, c in _outer(masked(source)[:-1])):
         source = source[1:-1].strip()
@@ -92,7 +92,7 @@ def plain(source: str) -> str:
 
 
 def _tight(code: str) -> str:
-    """Without blanks, but where two words would become one."""
+    """Without blanks, except where two words would join."""
     return re.sub(r"(?<!\w) | (?!\w)", "", _BLANKS.sub(" ", code))
 
 
@@ -110,7 +110,7 @@ def _split(source: str, operator: str) -> tuple[str, ...]:
 
 
 def _outer(bare: str) -> Iterator[tuple[int, str]]:
-    """Places and characters outside of all brackets, and the brackets that open there."""
+    """Offsets and characters outside of all brackets, and the brackets that open there."""
     depth = 0
     for at, character in enumerate(bare):
         if character in ")]}":

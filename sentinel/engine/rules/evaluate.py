@@ -1,4 +1,4 @@
-"""A rule's verdict for one entity at one time, and, when it is to be told, the text with cause, fixes and evidence."""
+"""A rule's verdict for one entity at one time, and for a notification the text with cause, fixes and evidence."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sentinel.model.rule import WindowDef
 
 
 class World(Protocol):
-    """What evaluation may ask. Every question names its time."""
+    """What evaluation reads. Every query names its time."""
 
     def fact(self, entity: Entity, signal: str, at: float) -> Fact | None:
         """A fresh fact, or None."""
 
     def facts_of(self, entity: Entity) -> Mapping[str, Fact]:
-        """All facts, those too old to believe included."""
+        """All facts, including expired ones."""
 
     def why_missing(self, entity: Entity, signal: str, at: float) -> Unknown:
-        """Why there is none and what would provide it."""
+        """Why there is no value, and what would provide it."""
 
     def window(self, entity: Entity, window: WindowDef, at: float) -> float | None:
         """A window reduced to a number."""
@@ -40,28 +40,28 @@ class World(Protocol):
         """When the server's present run began."""
 
     def observed(self, entity: Entity, event: str) -> Unknown | None:
-        """None if the absence of this event means something, else why it does not."""
+        """None if the absence of this event is meaningful, else why it is not."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """What a rule reads of one entity at one time."""
+    """The values that a rule reads for one entity at one time."""
 
     compiled: CompiledRule
     entity: Entity
     at: float
     world: World
-    #: what is known; what is not there is not known
+    #: known values; a missing name is unknown
     known: dict[str, Any]
-    #: outcomes of the rule's values and checks, as far as they were worked out; None is unknown
+    #: results of the rule's values and checks, as far as they were evaluated; None is unknown
     outcomes: dict[str, Any] = field(default_factory=dict)
 
     def ask(self, condition: Condition) -> Any:
-        """The outcome of an expression, None where it is unknown. Raises ExpressionError for a type mistake."""
+        """The result of an expression; None if unknown. Raises ExpressionError for a type mistake."""
         return condition.recall(self.known, self._prepare)
 
     def work_out(self, steps: Iterable[tuple[str, Condition]]) -> None:
-        """Ask values and checks in their order; each outcome is a name that later expressions can read."""
+        """Evaluate values and checks in order; each result is a name that later expressions can read."""
         for name, condition in steps:
             if name in self.outcomes:
                 continue
@@ -70,7 +70,7 @@ class Scene:
                 self.known[name] = value
 
     def _prepare(self, names: Iterable[str]) -> Any:
-        """Some of what is known as CEL takes it: tables within tables."""
+        """Some of the known values as CEL takes them: nested tables."""
         tables: dict[str, Any] = {scope: {} for scope in SCOPES}
         for name in names:
             if name in self.known:
@@ -86,7 +86,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A verdict with everything it rests on."""
+    """A verdict with everything it is based on."""
 
     verdict: Verdict
     clear: bool | None
@@ -96,19 +96,19 @@ class Finding:
 
     @property
     def checks(self) -> tuple[CheckResult, ...]:
-        """Each check with what it read. Why something is missing is told as of now: ask before the next reading."""
+        """Each check with the values it read. Reasons of missing values are as of now: read this before the next reading."""
         gaps = _gaps(self.scene)
         return tuple(_result(name, condition, value, self.scene.known, gaps) for name, condition, value in self._results)
 
     @property
     def missing(self) -> dict[str, Unknown]:
-        """What is not known, and why."""
+        """The unknown values, and why they are unknown."""
         return {name: why for c in self.checks if c.value is None for name, why in c.missing.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What to tell a person."""
+    """The text of a notification."""
 
     summary: str
     cause: Cause | None
@@ -117,7 +117,7 @@ class Conclusion:
 
 
 def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | None:
-    """The same as `evaluate` where the rule matches, else None, as early as that is certain: the most frequent answer."""
+    """As `evaluate` if the rule matches, else None as early as that is certain: the most frequent answer."""
     scene, event_at = _scene(compiled, entity, at, world)
     for premise in compiled.premises:
         scene.work_out(premise.steps)
@@ -125,7 +125,7 @@ def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) ->
             if scene.ask(premise.condition) is False:
                 return None
         except ExpressionError:
-            # Another operand may still make the whole false; `when` itself says.
+            # Another operand may still make the whole false; `when` itself decides.
             continue
     return _finding(scene, event_at) if _verdict(scene.ask(compiled.when)) is Verdict.MATCH else None
 
@@ -154,7 +154,7 @@ def _verdict(value: object) -> Verdict:
 
 
 def _scene(compiled: CompiledRule, entity: Entity, at: float, world: World) -> tuple[Scene, float | None]:
-    """What is known, and when the newest event that the rule reads happened."""
+    """The known values, and the time of the newest event that the rule reads."""
     known: dict[str, Any] = {f"{entity.scope}.name": entity.name}
     mine, hosts = world.facts_of(entity), world.facts_of(HOST)
     for signal, believed_for, on_host in compiled.reads:
@@ -181,7 +181,7 @@ def _scene(compiled: CompiledRule, entity: Entity, at: float, world: World) -> t
 
 
 def _gaps(scene: Scene) -> dict[str, dict[str, Unknown]]:
-    """By name, what is missing underneath it, and why. Put in words when somebody asks: hardly ever (measured)."""
+    """By name, the missing inputs and why they are missing. The text is made on demand: hardly ever (measured)."""
     compiled, entity, world, known = scene.compiled, scene.entity, scene.world, scene.known
     gaps: dict[str, dict[str, Unknown]] = {}
     for signal, _, on_host in compiled.reads:
@@ -208,18 +208,18 @@ def _result(
 
 
 def _roots(path: str, gaps: Mapping[str, dict[str, Unknown]]) -> Mapping[str, Unknown]:
-    """What is missing underneath a name: the signal itself, the event, or what a value was to be computed from."""
+    """The missing inputs of a name: the signal itself, the event, or the inputs of a computed value."""
     return gaps.get(path) or gaps.get(path.partition(".")[0]) or {}
 
 
 def find(known: Mapping[str, Any], path: str) -> Any:
-    """The value of a dotted name, None if it is not known. Tables as such are not values."""
+    """The value of a dotted name; None if unknown. Tables are not values."""
     value = known.get(path)
     return None if isinstance(value, Mapping) else value
 
 
 def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: World) -> Conclusion:
-    """Summary, first cause that is true, its fixes that fit this build and machine, and the evidence."""
+    """Summary, first true cause, its fixes that fit this build and machine, and the evidence."""
     scene = finding.scene
 
     def look_up(name: str) -> Any:
@@ -241,13 +241,13 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
         _, last = world.happened(entity, binding.event, since)
         if last is not None and last.line:
             lines[(last.source, last.n, last.line)] = LineEvidence(last.line, last.source, last.n)
-    # What is not known supports nothing; `why` shows it.
+    # An unknown value is no evidence; `why` shows it.
     known = tuple(c for c in finding.checks if c.value is not None)
     return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
 
 
 def _builds(entity: Entity, world: World) -> BuildRange:
-    """The builds of which the server must be one."""
+    """The range of builds that the server's build lies in."""
     forever = float("-inf")
     if entity.scope != "server":
         return ANY

@@ -22,7 +22,7 @@ def _load_cel() -> ModuleType:
     """Import the extension module of `cel` without the package's own `__init__`.
 
     `cel/__init__.py` imports its command line, which pulls in prompt_toolkit, pygments and rich: 15 MB of PSS and 90 ms
-    that a daemon has no use for (measured). Where the layout is another one, the plain import does.
+    that a daemon has no use for (measured). If the layout is different, use the plain import.
     """
     if "cel" in sys.modules:
         return sys.modules["cel"]
@@ -48,7 +48,7 @@ _WORDS = frozenset({"true", "false", "null", "in"})
 _COMPLAINT = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 _UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
 _EXPECTING = re.compile(r",? expecting \{.*")
-#: what people write who know another language, and how CEL has it
+#: operators of other languages, and how CEL writes them
 _MEANT = (
     (re.compile(r"(?<![=!<>])=(?!=)"), "; write == to compare"),
     (re.compile(r"(?<!&)&(?!&)|\band\b"), "; write && for and"),
@@ -58,14 +58,14 @@ _MEANT = (
 )
 
 #: Characters. A chain of 20,000 operands overflows the stack of the library, which ends the process (found by fuzz/run.py);
-#: the longest expression that is shipped has 409.
+#: the longest shipped expression has 409.
 MAX_SOURCE = 2000
-#: What goes over a list: within each other, six of them over ten elements take a minute.
+#: Macros that iterate over a list: six of them nested, over ten elements, take a minute.
 _LOOP = re.compile(r"\b(?:map|filter|all|exists|exists_one)\s*\(")
 
-#: Outcomes that a condition remembers: what it reads is mostly settings and states, which take few values.
+#: Results that a condition caches: it mostly reads settings and states, which take few values.
 _REMEMBERED = 32
-#: Longer texts (a chat template, a path) are not kept for that. Characters.
+#: Longer texts (a chat template, a path) are not cached. Characters.
 _LONG_TEXT = 200
 
 
@@ -106,9 +106,9 @@ class Condition:
         self._memory: dict[tuple[Any, ...], Any] = {}
 
     def remember(self, tables: Iterable[str], events: Iterable[str]) -> None:
-        """Let `recall` answer from memory: `tables` hold values by one key, `events` have ``count``, ``age`` and ``fields``.
+        """Enable the cache of `recall`: `tables` hold values by one key, `events` have ``count``, ``age`` and ``fields``.
 
-        An expression that reads a table as a whole is left alone: its values do not say all that it reads.
+        An expression that reads a table as a whole is not cached: its key would not cover all that it reads.
         """
         tables, events = frozenset(tables), frozenset(events)
         reads = dict.fromkeys(self.paths)
@@ -116,7 +116,7 @@ class Condition:
             root, *rest = path.split(".")
             if root in events:
                 if rest[:1] == ["fields"] and len(rest) == 2:
-                    # An absent field of what is known is not the same as one of what is not.
+                    # An absent field of a known event is not the same as a field of an unknown one.
                     reads[f"{root}.count"] = None
                 elif rest not in (["count"], ["age"]):
                     return
@@ -125,10 +125,10 @@ class Condition:
         self._reads = tuple(reads)
 
     def recall(self, known: Mapping[str, Any], prepare: Callable[[Iterable[str]], object]) -> Any:
-        """As `evaluate`, remembered: the same values under the dotted names that it reads give the same outcome.
+        """As `evaluate`, cached: equal values under the dotted names that it reads give an equal result.
 
-        `known` holds what is known by dotted name; `prepare` gives a context of some of these names, where one is needed
-        after all. To prepare all that the largest rule reads takes 50 us, what one expression reads 8 us, to remember 1 us
+        `known` holds the known values by dotted name; `prepare` builds a context of some of these names if one is needed
+        after all. Preparing all that the largest rule reads takes 50 us, what one expression reads 8 us, a cache hit 1 us
         (measured).
         """
         if self._reads is None:
@@ -147,7 +147,7 @@ class Condition:
         return value
 
     def evaluate(self, context: object) -> Any:
-        """The value, or None where a name that it needs is not known, a list has no such place, or the numbers divide by zero
+        """The value; None if a name that it needs is unknown, a list index is out of range, or the numbers divide by zero
         or overflow 64 bits.
 
         Raises ExpressionError for a type mistake.
@@ -155,7 +155,7 @@ class Condition:
         try:
             return self._program.execute(context)
         except (LookupError, ArithmeticError):
-            # Numbers come from strangers' files: one that overflows must silence its rule, not end the daemon.
+            # Numbers come from untrusted files: an overflow must silence its rule, not end the daemon.
             return None
         except RuntimeError as error:
             if "Undefined variable" in str(error):
@@ -169,7 +169,7 @@ class Condition:
             raise ExpressionError(f"{self.source}: CEL gave up on it: {error}") from error
 
     def missing_function(self, context: object) -> str | None:
-        """The function that CEL does not have for values of these types, None if it has all. The outcome is never known then."""
+        """The function that CEL lacks for values of these types; None if it has all. Such a result is never known."""
         try:
             self._program.execute(context)
         except RuntimeError as error:
@@ -177,21 +177,21 @@ class Condition:
             if name and re.search(rf"\b{name[1]}\s*\(", masked(self.source)):
                 return name[1]
         except Exception:
-            return None  # what `evaluate` tells
+            return None  # `evaluate` reports it
         return None
 
 
 def _is_panic(error: BaseException) -> bool:
-    """A panic of Rust: PyO3 makes it a BaseException, and its class cannot be imported."""
+    """A Rust panic: PyO3 raises it as a BaseException, and its class cannot be imported."""
     return type(error).__name__ == "PanicException"
 
 
 def context(variables: Mapping[str, Any]) -> Any:
-    """A prepared context: build it once for all the expressions of a rule."""
+    """A prepared context: build it once for all expressions of a rule."""
     try:
         return _cel.Context(dict(variables))
     except ValueError:
-        # Half of a surrogate pair, as a path has where it is no UTF-8, is no text for CEL: one such value would end the rule.
+        # Half of a surrogate pair, from a path that is not UTF-8, is not text for CEL: one such value would end the rule.
         return _cel.Context(_encodable(dict(variables)))
 
 
@@ -215,7 +215,7 @@ def _paths(source: str) -> tuple[str, ...]:
 
 
 def _syntax(source: str, text: str) -> ExpressionError:
-    """The parser's complaint in short, with what was probably meant."""
+    """The parser's message, shortened, with what was probably meant."""
     bare = STRING.sub(lambda quoted: "_" * len(quoted[0]), source)
     match = _COMPLAINT.search(text)
     row, what = (int(match[1]), match[3]) if match else (1, text.partition("\n")[0])

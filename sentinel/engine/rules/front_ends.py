@@ -1,6 +1,6 @@
-"""Where a flag of llama-server is set by somebody who never types its command line: Ollama, Jan, Lemonade, llama-swap. Pure.
+"""Where to set a flag of llama-server if a front end writes its command line: Ollama, Jan, Lemonade, llama-swap. Pure.
 
-Ollama makes the command line itself and overwrites it at each load: `-c` there is advice that nobody can follow. Its names are
+Ollama writes the command line itself and overwrites it at each load: `-c` there is advice that nobody can follow. Its names are
 from its own documentation (docs/faq, docs/modelfile: num_ctx, num_gpu, num_batch, use_mmap; envconfig/config.go: variables).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-#: Flag -> what Ollama calls it, given its value. Parameters belong to a model or a request, variables to the service.
+#: Flag -> Ollama's name for it, with its value. Parameters belong to a model or a request, variables to the service.
 _OLLAMA: Mapping[str, Callable[[str], str]] = {
     "-c": lambda value: f"num_ctx {value}, or OLLAMA_CONTEXT_LENGTH={value} for all models",
     "-np": lambda value: f"OLLAMA_NUM_PARALLEL={value}",
@@ -39,7 +39,7 @@ _JAN: Mapping[str, str] = {
 
 
 def placed(flags: str, front_end: str) -> str | None:
-    """How `flags` are set in that front end, as the text behind a fix; None where it has no way to set one of them."""
+    """How to set `flags` in that front end, as the text after a fix; None if it has no way to set one of them."""
     given = _pairs(flags)
     if front_end == "ollama":
         if any(flag not in _OLLAMA for flag, _ in given):

@@ -26,9 +26,9 @@ T = TypeVar("T")
 
 
 class Deferred(Generic[T]):
-    """Made when somebody asks, and kept: causes and fixes are needed only while their rule fires.
+    """Computed on first use and cached: causes and fixes are needed only while their rule fires.
 
-    Those of all shipped rules, ready at once, were 2 MB of a daemon at rest (measured).
+    Computing those of all shipped rules in advance took 2 MB in an idle daemon (measured).
     """
 
     __slots__ = ("_made", "_make")
@@ -38,7 +38,7 @@ class Deferred(Generic[T]):
         self._made: list[T] = []
 
     def get(self) -> T:
-        """The same each time."""
+        """The same object each time."""
         if not self._made:
             self._made.append(self._make())
         return self._made[0]
@@ -46,7 +46,7 @@ class Deferred(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class CompiledFix:
-    """A fix with its condition and texts ready."""
+    """A fix with its condition and texts compiled."""
 
     fix: FixDef
     when: Condition | None
@@ -56,15 +56,15 @@ class CompiledFix:
     verify: Template
     flags: Template
     settings: Mapping[str, Template]
-    #: builds that know the flags of `verify`
+    #: builds that accept the flags of `verify`
     verify_builds: BuildRange | None
-    #: the same for a unit of a user's own systemd, where it names the unit
+    #: the same for a unit of a user's own systemd, if it names the unit
     of_user: CompiledFix | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledCause:
-    """A cause with its condition and text ready."""
+    """A cause with its condition and text compiled."""
 
     cause: CauseDef
     when: Condition | None
@@ -73,13 +73,13 @@ class CompiledCause:
 
     @property
     def fixes(self) -> tuple[CompiledFix, ...]:
-        """Its fixes, in the order of the file."""
+        """Its fixes, in file order."""
         return self._fixes.get()
 
 
 @dataclass(frozen=True, slots=True)
 class Premise:
-    """An operand of the outermost `&&` of a rule's `when`, and the values and checks that it rests on, in their order."""
+    """An operand of the outermost `&&` of a rule's `when`, and the values and checks that it reads, in order."""
 
     condition: Condition
     steps: tuple[tuple[str, Condition], ...]
@@ -87,7 +87,7 @@ class Premise:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule ready to be evaluated. `signals` and `events` are all it reads, in any of its parts."""
+    """A compiled rule. `signals` and `events` are all it reads, in any of its parts."""
 
     rule: RuleDef
     values: tuple[tuple[str, Condition], ...]
@@ -101,12 +101,12 @@ class CompiledRule:
     events: frozenset[str]
     windows: Mapping[str, WindowDef]
     bindings: Mapping[str, EventBinding]
-    #: each signal with how long it is believed (seconds, None for ever) and whether it is the host's
+    #: each signal with its max age (seconds, None for no limit) and whether it is the host's
     reads: tuple[tuple[str, float | None, bool], ...]
 
     @property
     def causes(self) -> tuple[CompiledCause, ...]:
-        """Its causes, in the order of the file."""
+        """Its causes, in file order."""
         return self._causes.get()
 
     def fingerprint(self, entity: Entity) -> str:
@@ -115,7 +115,7 @@ class CompiledRule:
 
     @property
     def depends_on_time(self) -> bool:
-        """A window or an event that ages out can change the verdict without any new reading."""
+        """A window or an event that ages out can change the verdict without a new reading."""
         return bool(self.windows) or any(b.over is not None for b in self.bindings.values())
 
 
@@ -127,7 +127,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     premises = tuple(_premise(Condition(source), values + checks) for source in conjuncts(rule.when))
     clear = Condition(rule.clear) if rule.clear else None
     events = frozenset(b.name for b in rule.events)
-    # Compiled once to see that they can be, and what they read; then again when they are needed.
+    # Compiled once to validate them and to find what they read; then again when they are needed.
     causes = _causes(rule, events)
     summary = Template.parse(rule.summary)
     conditions = [c for _, c in values + checks] + [when]
@@ -138,7 +138,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     texts += [t for f in fixes for t in (f.do, f.command, f.risk, f.verify, f.flags, *f.settings.values())]
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
     if any(f.fix.flags or f.settings or f.fix.restart or f.fix.stop for f in fixes):
-        # how that is done depends on what starts the server
+        # how to do that depends on what starts the server
         paths |= set(READS)
     if any(f.of_user is not None for f in fixes):
         paths.add("server.user_unit")
@@ -165,7 +165,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
 
 def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> Premise:
     needed = set(condition.paths)
-    # From the last: a step reads only what stands before it.
+    # Backwards: a step reads only steps before it.
     for name, step in reversed(steps):
         if name in needed:
             needed |= set(step.paths)
@@ -202,7 +202,7 @@ def _fix(fix: FixDef, events: frozenset[str]) -> CompiledFix:
 
 
 def _of_user(text: str) -> str:
-    """What is said to the system's systemd about the server's unit, said to its user's own. Nothing else is touched."""
+    """Commands for the system's systemd about the server's unit, rewritten for the user's systemd. Other text is unchanged."""
     if "{server.unit}" not in text:
         return text
     for system, own in _OF_USER:
@@ -235,7 +235,7 @@ class RuleSet:
     events: Mapping[str, EventDef]
     by_signal: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     by_event: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: the events compiled, by source
+    #: the compiled events, by source
     extractors: Mapping[str, Extractor] = field(default_factory=dict)
     overrides: tuple[OverrideDef, ...] = ()
 
@@ -247,9 +247,9 @@ class RuleSet:
         extractors: Mapping[str, Extractor] | None = None,
         overrides: Iterable[OverrideDef] = (),
     ) -> RuleSet:
-        """Index rules by signal and event. `extractors` are those of another set with the same events, so compiled already.
+        """Index rules by signal and event. `extractors` come from another set with the same events, so already compiled.
 
-        Not those with which the events were checked: RE2 remembers what their examples needed, 10 MB (measured).
+        Not those with which the events were checked: RE2 keeps the memory that their examples needed, 10 MB (measured).
         """
         by_name = {e.name: e for e in events}
         if extractors is None:

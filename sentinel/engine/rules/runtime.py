@@ -1,5 +1,4 @@
-"""How a server is started anew, and where its flags and settings are written down: by its unit, its container, what manages it,
-or a person.
+"""How a server is restarted, and where its flags and settings are written: its unit, its container, its manager, or a person.
 
 The one place that turns what a fix says for every server (`flags`, `restart`, `unit`) into words and commands for this one.
 """
@@ -14,7 +13,7 @@ from typing import Any, Literal
 from sentinel.engine.rules import front_ends
 from sentinel.llama.flags import OPTION, same_as, spelled
 
-#: What this reads of a server.
+#: Signals that this reads.
 READS = (
     "server.unit",
     "server.user_unit",
@@ -24,36 +23,36 @@ READS = (
     "server.front_end",
     "server.preset",
 )
-#: Programs that write the command line of llama-server themselves: what front_ends.py calls them, and what people do.
+#: Programs that write llama-server's command line themselves: their name in front_ends.py, and what people do.
 _MANAGERS = {"ollama": "Ollama", "llama-swap": "llama-swap", "jan": "Jan", "lemonade": "Lemonade", "llama-server": "the router"}
 Look = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a server runs in: a unit, a container, nothing of that kind, or it is not known."""
+    """What a server runs in: a unit, a container, neither, or unknown."""
 
     kind: Literal["unit", "container", "hand", "unknown"]
-    #: of the unit or the container, ready for a shell
+    #: name of the unit or the container, quoted for a shell
     name: str = ""
     of_user: bool = False
-    #: the command of the container's engine; empty where that is not known
+    #: the command of the container's engine; empty if unknown
     engine: str = ""
-    #: the process that started it, where it is known
+    #: the process that started it, if known
     started_by: str = ""
-    #: what writes its command line, empty where a person does
+    #: the program that writes its command line; empty if a person does
     front_end: str = ""
     #: the section of a router's preset that it is started from
     preset: str = ""
 
     @property
     def systemctl(self) -> str:
-        """The command for its systemd."""
+        """The systemctl command for its systemd."""
         return "systemctl --user" if self.of_user else "sudo systemctl"
 
     @property
     def manager(self) -> str:
-        """That as people call it."""
+        """The name of that systemd in text."""
         return _MANAGERS.get(self.front_end, self.front_end)
 
 
@@ -62,7 +61,7 @@ def runtime_of(look_up: Look) -> Runtime:
     unit, container = look_up("server.unit"), look_up("server.container")
     by, engine, front_end = look_up("server.started_by"), look_up("server.container_engine"), look_up("server.front_end")
     by = by if isinstance(by, str) else ""
-    # A router's child has a llama-server for its parent.
+    # The parent of a router's child is a llama-server.
     front_end = front_end or (by if by in _MANAGERS else "")
     preset = look_up("server.preset") or ""
     if unit:
@@ -75,7 +74,7 @@ def runtime_of(look_up: Look) -> Runtime:
 
 
 def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> tuple[str, str]:
-    """What is added to a fix that restarts or stops the server, and its command with what does so at its end."""
+    """The text added to a fix that restarts or stops the server, and its command with the restart or stop appended."""
     done = ""
     if where.kind == "unit":
         done = f"{where.systemctl} {verb} {where.name}"
@@ -92,9 +91,9 @@ def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> t
 
 
 def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
-    """How flags get onto a command line: by hand, in the unit, or in what writes the line; None where that cannot say them.
+    """How flags get onto a command line: by hand, in the unit, or in the front end; None if that cannot express them.
 
-    A drop-in cannot add to ExecStart=, it can only write it anew (systemd.service(5)); of two equal flags the last one wins
+    A drop-in cannot add to ExecStart=, only replace it (systemd.service(5)); of two equal flags the last one wins
     (common/arg.cpp), so that the old command line may stay as it is.
     """
     if not flags:
@@ -114,7 +113,7 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
         )
         return f" (add `{flags}` at the end of the command line of llama-server in {_plain(where.name)})", _edit(where, lines)
     if where.kind == "unit":
-        # The unit starts something else, a script say: what its ExecStart= is given may never reach llama-server.
+        # The unit starts something else, for example a script: flags added to its ExecStart= may never reach llama-server.
         look = f"systemctl {'--user ' * where.of_user}cat {where.name}"
         return (
             f" (add `{flags}` to the command line of llama-server, which `{where.started_by}` in {_plain(where.name)} starts)",
@@ -126,7 +125,7 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
 
 
 def preset_keys(flags: str) -> list[str]:
-    """Flags as a router's preset spells them (`ctx-size = 8192`): the long name without dashes; none where that is not sure."""
+    """Flags as a router's preset writes them (`ctx-size = 8192`): the long name without dashes; empty if that is uncertain."""
     out: list[str] = []
     words = flags.split()
     while words:
@@ -142,9 +141,9 @@ def preset_keys(flags: str) -> list[str]:
 
 
 def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str]:
-    """How something that is no flag is set where the server is started: `unit`, `container` and `shell` say it for each place.
+    """How to set something that is not a flag where the server is started: `unit`, `container` and `shell` say it for each place.
 
-    `env` and `unset` are a variable of the environment, which every place knows how to set and to remove.
+    `env` and `unset` name an environment variable, which every place can set and remove.
     """
     said = dict(settings)
     run = f"{where.engine or 'docker'} run"

@@ -28,7 +28,7 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed text. Raises TemplateError when a format is unknown or braces do not pair."""
+    """A parsed text. Raises TemplateError for an unknown format or unpaired braces."""
 
     source: str
     #: sections in order: (optional, ((literal, name, format), ...)); the last of a section has an empty name
@@ -65,12 +65,12 @@ class Template:
         return "".join(out)
 
     def complete(self, lookup: Lookup) -> bool:
-        """Every value that the text must show is known and not empty."""
+        """Every required value is known and not empty."""
         return all(lookup(name) not in (None, "") for name in self.needed)
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Names without whose values there is no text."""
+        """Names whose values the text requires."""
         return tuple(name for optional, parts in self.sections if not optional for _, name, _ in parts if name)
 
 
@@ -97,7 +97,7 @@ def _literal(text: str) -> str:
 
 
 def show(value: Any, form: str = "") -> str:
-    """A value as a person reads it."""
+    """A value formatted for people."""
     if value is None:
         return "unknown"
     if isinstance(value, bool):
@@ -123,7 +123,7 @@ def show(value: Any, form: str = "") -> str:
 
 
 def age(seconds: float) -> str:
-    """A duration in the unit that fits: 12 s, 5 min, 3.5 h, 2 days."""
+    """A duration in a fitting unit: 12 s, 5 min, 3.5 h, 2 days."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
