@@ -1,7 +1,7 @@
-"""Reads the header of a GGUF file, v1 to v3, either byte order: what the model is, and in which types its weights are.
+"""Reads the header of a GGUF file, v1 to v3, either byte order: what the model is, and the types of its weights.
 
-Files are strangers': every length is checked against the file before it is believed, memory stays at one window whatever the
-file says, and no mapping is made (a mapped file that is cut short kills the reader).
+Files are untrusted: every length is checked against the file before it is used, memory stays at one window whatever the file
+says, and the file is not mapped (truncating a mapped file kills the reader).
 Format: ggml/docs/gguf.md. Tested against the reference package.
 """
 
@@ -25,12 +25,12 @@ _MAX_KEYS = 1 << 16
 _MAX_TENSORS = 1 << 17
 _MAX_SPLITS = 1024
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf\Z")
-#: experts of one layer in one tensor, or (Mixtral of early 2024) one tensor an expert
+#: experts of one layer in one tensor, or (Mixtral of early 2024) one tensor per expert
 _EXPERTS = re.compile(r"_exps\.weight\Z|\.ffn_(?:gate|up|down)\.\d+\.weight\Z")
 _ABOUT = (
     "bytes", "arch", "ctx_train", "layers", "experts", "experts_used", "bpw", "expert_bpw", "expert_types", "label"
 )  # fmt: skip
-#: hyper-parameters of the architecture, and what is needed of the general keys; the vocabulary is passed over
+#: hyper-parameters of the architecture, and the general keys that are needed; the vocabulary is skipped
 _KEYS = re.compile(r"general\.(?:architecture|file_type|alignment)\Z|(?!general\.|tokenizer\.)[\w-]{1,40}\.[\w.-]{1,80}\Z")
 #: more tensors than any model has; of a file with more only the sums are kept
 _MAX_LISTED = 1 << 14
@@ -52,15 +52,15 @@ class GgufHeader:
     expert_types: Mapping[str, int] = field(default_factory=dict)
     weights_bytes: int = 0
     expert_bytes: int = 0
-    #: why the sums are not whole, empty when they are
+    #: why the sums are incomplete; empty if they are complete
     incomplete: str = ""
-    #: every tensor, empty where there are more than any model has
+    #: every tensor; empty if there are more than any model has
     tensors: tuple[Tensor, ...] = ()
-    #: sizes of the files, one a split
+    #: file sizes, one per split
     files: tuple[int, ...] = ()
-    #: why the file is shorter than its header says, empty when it is not
+    #: why the file is shorter than its header says; empty if it is not
     truncated: str = ""
-    #: a split that could not be read: how; None where all were
+    #: how a split could not be read; None if all were read
     split_fault: Kind | None = None
 
     @property
@@ -68,7 +68,7 @@ class GgufHeader:
         return str(self.metadata.get("general.architecture", ""))
 
     def of_arch(self, key: str) -> int | None:
-        """An integer of the architecture's own keys, for example ``block_count``."""
+        """An integer under the architecture's own keys, for example ``block_count``."""
         value = self.metadata.get(f"{self.arch}.{key}")
         return value if isinstance(value, int) else None
 
@@ -153,7 +153,7 @@ def read_model(path: str) -> GgufHeader:
 
 
 def model_of(header: GgufHeader) -> Model | Unknown:
-    """What the arithmetic of memory needs; Unknown where a split is missing or a tensor type is not known."""
+    """The model for the memory calculation; Unknown if a split is missing or a tensor type is not known."""
     if header.incomplete:
         return Unknown(header.incomplete)
     if not header.tensors:
@@ -229,7 +229,7 @@ def _parse(reader: Reader) -> GgufHeader:
 
 
 def _data_start(reader: Reader, metadata: _Metadata) -> int:
-    """Where the tensors begin (ggml/src/gguf.cpp: aligned, to 32 bytes where the file does not say)."""
+    """Where the tensors begin (ggml/src/gguf.cpp: aligned, to 32 bytes if the file does not say)."""
     asked = metadata.get("general.alignment", _ALIGNMENT)
     if not isinstance(asked, int) or asked < 1 or asked & (asked - 1) or asked > 1 << 20:
         raise reader.fail(f"its alignment {asked!s:.20} is no power of two")
@@ -237,7 +237,7 @@ def _data_start(reader: Reader, metadata: _Metadata) -> int:
 
 
 def _tensor(reader: Reader) -> tuple[Tensor, int, int]:
-    """One entry, the number of its type, its number of weights. The offset is still from where the tensors begin."""
+    """One entry, the number of its type, its number of weights. The offset is still relative to the start of the tensors."""
     name = reader.string(_MAX_NAME - 1).decode("utf-8", "replace")
     count = reader.number("I")
     # ggml allows four (ggml.h)

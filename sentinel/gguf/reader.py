@@ -1,7 +1,7 @@
-"""Bytes of a GGUF file through one window, with bounds: numbers, strings and values of the metadata.
+"""Reads a GGUF file through one window, with bounds: numbers, strings and values of the metadata.
 
-Files are strangers': every length is checked against the file before it is believed, memory stays at one window whatever the
-file says, and no mapping is made (a mapped file that is cut short kills the reader).
+Files are untrusted: every length is checked against the file before it is used, memory stays at one window whatever the file
+says, and the file is not mapped (truncating a mapped file kills the reader).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _MAX_STRING = 16 << 20
 _MAX_STRINGS = 1 << 22
 #: GGUF value types with a fixed size (gguf.md); 8 is a string, 9 an array
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-#: more layers than any model has; a longer array of a wanted key is passed over
+#: more layers than any model has; a longer array under a wanted key is skipped
 _MAX_LAYERS = 4096
-#: a longer text is none that the arithmetic asks for
+#: the calculation needs no longer text
 _MAX_TEXT = 256
 #: numbers kept of all arrays together
 _MAX_KEPT = 1 << 16
 
 
-#: `missing`: it cannot be opened; `damaged`: cut off, or no GGUF file; `unread`: anything else that stops the reading
+#: `missing`: cannot be opened; `damaged`: truncated, or not GGUF; `unread`: anything else that stops the reading
 Kind = Literal["missing", "damaged", "unread"]
 
 
@@ -38,7 +38,7 @@ class GgufError(Exception):
 
 
 class Reader:
-    """A position in a file. `order` and `wide` are set by whoever reads the version."""
+    """A position in a file. `order` and `wide` are set by the caller that reads the version."""
 
     def __init__(self, descriptor: int, size: int, path: str) -> None:
         self.descriptor, self.size, self.path = descriptor, size, path
@@ -81,7 +81,7 @@ class Reader:
         return self.take(length)
 
     def skip_strings(self, count: int) -> None:
-        """The vocabulary: one loop without a call a string, 0.06 s for 256k of them."""
+        """The vocabulary: one loop without a call per string, 0.06 s for 256k of them."""
         width = struct.calcsize(self.wide)
         unpack = struct.Struct(self.order + self.wide).unpack_from
         for _ in range(count):
@@ -105,7 +105,7 @@ class Reader:
 
 
 def read_value(reader: Reader, kind: int, *, wanted: bool) -> int | float | str | tuple[int, ...] | None:
-    """One value, None when it is not wanted. Arrays are passed over, but for wanted ones of a number a layer."""
+    """One value; None if not wanted. Arrays are skipped, except wanted ones with one number per layer."""
     code = _SCALARS.get(kind)
     if code is not None:
         raw = reader.take(struct.calcsize("<" + code))

@@ -42,7 +42,7 @@ TENSOR_TYPES: Mapping[int, tuple[str, int, int]] = {
     41: ("Q1_0", 128, 18),
 }
 
-#: general.file_type -> label; what the file was meant to be, not what is in it
+#: general.file_type -> label; what the file was meant to be, not what it contains
 FILE_LABELS: Mapping[int, str] = {
     0: "F32",
     1: "F16",

@@ -1,7 +1,7 @@
-"""How each architecture keeps what it has read: which layers have a KV cache, a sliding window, a recurrent state.
+"""How each architecture caches its context: which layers have a KV cache, a sliding window, a recurrent state.
 
 Facts from src/models/*.cpp (load_arch_hparams) and src/llama-model.cpp (create_memory) of b11434. An architecture that is not
-here is unknown: nothing is guessed.
+listed is unknown: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sentinel.llama.flags import NEWEST
 from sentinel.llama.model import Model
 from sentinel.model.entity import Unknown
 
-#: Every layer has a cache of its own, all of one kind.
+#: Every layer has its own cache, all of one kind.
 PLAIN = frozenset(
     {
         "apertus", "arcee", "arctic", "baichuan", "bailingmoe", "bailingmoe2", "bitnet", "bloom", "chameleon", "chatglm",
@@ -45,7 +45,7 @@ _INDEXED = frozenset({"deepseek32", "glm-dsa"})
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A sliding window in all but every `pattern`-th layer. `size` 0: as the file says; without it no window, or Unknown."""
+    """A sliding window in all but every `pattern`-th layer. `size` 0: from the file; without it no window, or Unknown."""
 
     pattern: int
     dense_first: bool = False
@@ -76,7 +76,7 @@ _WINDOWS: Mapping[str, _Window] = {
 }
 #: with rules of their own below
 _OWN = frozenset({"exaone4", "falcon-h1", "llama4", "nemotron_h", "nemotron_h_moe", "smallthinker"})
-#: Of b11434 and b11549: how they keep what they have read is not worked out here. The last line serves nothing by itself.
+#: Of b11434 and b11549: their caches are not computed here. The architectures in the last line cannot be served by themselves.
 NOT_COMPUTED = frozenset(
     {
         "bailingmoe3", "deepseek4", "dots3note", "gemma-embedding2", "glm5-next", "gptj", "graniteswitch", "hrm_text", "hy_v3",
@@ -84,20 +84,20 @@ NOT_COMPUTED = frozenset(
         "clef", "clip", "dflash", "eagle3", "gemma4-assistant", "pockettts", "qwen3tts", "t5encoder",
     }
 )  # fmt: skip
-#: All that is computed here.
+#: All architectures that are computed here.
 COMPUTED = PLAIN | WITHOUT_CACHE | RECURRENT | _BY_HEADS | _BY_INTERVAL | _INDEXED | frozenset(_WINDOWS) | _OWN
 
 
 @dataclass(frozen=True, slots=True)
 class LayerCache:
-    """What one layer keeps: elements a token of K and V, and bytes a sequence of recurrent state."""
+    """The cache of one layer: elements per token of K and V, and bytes per sequence of recurrent state."""
 
     attends: bool = False
     k: int = 0
     v: int = 0
     windowed: bool = False
     recurrent_bytes: int = 0
-    #: keys of the indexer, elements a token
+    #: keys of the indexer, elements per token
     index: int = 0
     #: it predicts further tokens (nextn): whether it has a cache depends on the build
     further: bool = False
@@ -105,7 +105,7 @@ class LayerCache:
 
 @dataclass(frozen=True, slots=True)
 class Caches:
-    """`window` in tokens, 0 for none. `widest_v`: V of layers differ, and without flash attention all take this one; else 0."""
+    """`window` in tokens, 0 for none. `widest_v`: if V differs by layer, all use this one without flash attention; else 0."""
 
     layers: tuple[LayerCache, ...]
     window: int = 0
@@ -117,7 +117,7 @@ class Caches:
 
 
 def caches(model: Model) -> Caches | Unknown:
-    """The caches of a model by layer, or why they are not known."""
+    """The caches of a model by layer, or why they are unknown."""
     arch, count = model.arch, model.layers
     if not 1 <= count <= 4096:
         return Unknown("the model file does not say how many layers there are")
@@ -170,7 +170,7 @@ def _why_not(arch: str) -> str:
 
 
 def _window(model: Model) -> tuple[int, tuple[bool, ...]] | Unknown:
-    """The window in tokens, and which layers have it."""
+    """The window in tokens, and the layers that have it."""
     count, trunk = model.layers, model.layers - model.nextn
     none = 0, (False,) * count
     given = model.number("attention.sliding_window")
@@ -230,7 +230,7 @@ def _recurrent(model: Model, heads_kv: tuple[int, ...]) -> tuple[bool, ...] | Un
 
 
 def _attends(model: Model, heads_kv: tuple[int, ...], recurrent: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Layers with a KV cache of their own."""
+    """Layers with their own KV cache."""
     count = model.layers
     trunk = model.layers - model.nextn
     if model.arch in RECURRENT:
@@ -240,7 +240,7 @@ def _attends(model: Model, heads_kv: tuple[int, ...], recurrent: tuple[bool, ...
     if model.arch in {"nemotron_h", "nemotron_h_moe"}:
         forward = model.per_layer("feed_forward_length")
         return tuple(il < trunk and not recurrent[il] and not forward[il] for il in range(count))
-    # mixed architectures and indexers leave out the layers that predict further tokens
+    # hybrid architectures and indexers leave out the layers that predict further tokens
     own = trunk if model.arch in _BY_INTERVAL or model.arch in _INDEXED else count
     if model.arch == "gemma3n":
         # models/gemma3n.cpp, n_layer_kv_from_start: later layers read the caches of these
@@ -251,7 +251,7 @@ def _attends(model: Model, heads_kv: tuple[int, ...], recurrent: tuple[bool, ...
 
 
 def _state_bytes(model: Model, heads: tuple[int, ...]) -> int | Unknown:
-    """Bytes of recurrent state of a layer and sequence, in F32 (src/llama-hparams.cpp, n_embd_r and n_embd_s)."""
+    """Bytes of recurrent state per layer and sequence, in F32 (src/llama-hparams.cpp, n_embd_r and n_embd_s)."""
     embed = model.number("embedding_length")
     if wkv := model.number("wkv.head_size"):
         shift = model.number("token_shift_count", 2)

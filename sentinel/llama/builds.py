@@ -1,4 +1,4 @@
-"""Build numbers of llama.cpp: which numbers are one, and the builds at which something changed that the arithmetic depends on."""
+"""Build numbers of llama.cpp: which are valid, and the builds at which something changed that the calculation depends on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _LEAST, _MOST = 1000, 99_999
 #: "6448 (24a6734d)"; since August 2026 "0.1.0 (build 10434, commit 7e4c0a9)" (common/build-info.cpp.in); /props: "b10434-7e4c0a9"
 _VERSION = re.compile(r"b?(\d{1,9})(?= \(|-|\Z)|.{1,80}?\(build (\d{1,9}),")
 
-#: Where a server listens that was not told where; b11434 announces 9931 for a later build.
+#: The default address of a server; b11434 announces 9931 for a later build.
 DEFAULT_PORT = 8080
-#: --fit is there and on by default; before, what was not given was taken as it is
+#: --fit exists and is on by default; before, missing flags had fixed defaults
 FIT_SINCE = 7407
-#: flash attention is chosen by the build where it is not asked for; before, it was off
+#: flash attention is chosen by the build if not given; before, it was off
 FLASH_AUTO_SINCE = 6325
 #: the first build seen to reserve logits for the slots instead of for every token of a batch
 FEW_LOGITS_SINCE = 10434
@@ -22,12 +22,12 @@ FURTHER_KEPT_UNTIL, FURTHER_LEFT_SINCE = 10434, 11434
 
 
 def is_build(number: int) -> bool:
-    """Whether a number can be a build of llama.cpp; another one says nothing of what it does."""
+    """Whether a number can be a build of llama.cpp; any other number says nothing about its features."""
     return _LEAST <= number <= _MOST
 
 
 def build_of(version: str) -> int | None:
-    """The build of a version as ``--version`` and /props print it; None where it is no number of llama.cpp."""
+    """The build of a version as ``--version`` and /props print it; None if it is not a build number of llama.cpp."""
     match = _VERSION.match(version)
     number = 0 if match is None else int(match[1] or match[2])
     return number if is_build(number) else None

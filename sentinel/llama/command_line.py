@@ -1,7 +1,7 @@
-"""What a llama-server was asked for: its command line and its LLAMA_ARG_* environment, as common/arg.cpp reads them.
+"""Parses a llama-server's command line and its LLAMA_ARG_* environment, as common/arg.cpp reads them.
 
 The environment is read first and the command line overrides it; of two equal flags the last one wins (except
---override-tensor, which adds up). A word that cannot be understood never stops the reading.
+--override-tensor, which adds up). A word that is not understood never stops the parsing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sentinel.model.text import clean
 
 #: std::stoi: leading blanks, a sign, digits; what follows is ignored
 _NUMBER = re.compile(r"\s*([+-]?\d{1,18})")
-#: Variables of the GPU runtimes that leave devices out. The word "all" hides every AMD GPU.
+#: Variables of the GPU runtimes that hide devices. The word "all" hides every AMD GPU.
 _HIDING_VARIABLES = (
     "HIP_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
@@ -31,7 +31,7 @@ _HIDING_VARIABLES = (
     "ZE_AFFINITY_MASK",
     "ONEAPI_DEVICE_SELECTOR",
 )
-#: signal -> settings of which one settles it; without any of them it could still be set in the environment
+#: signal -> settings that each settle it; without any of them the environment could still set it
 _SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.host": ("host",),
     "server.port": ("port",),
@@ -75,7 +75,7 @@ _COMMAND_LINE_ONLY = frozenset({"server.unknown_flags"})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value as asked for, word for word, and the flag or variable that asked."""
+    """A value as given, word for word, and the flag or variable that set it."""
 
     text: str
     source: str
@@ -104,12 +104,12 @@ class Requested:
         return self.on(name, default=False)
 
     def on(self, name: str, *, default: bool) -> bool:
-        """A setting that is on or off, as given or by default."""
+        """An on/off setting, as given or by default."""
         return self.text(name, "on" if default else "off").lower() in TRUE
 
     @property
     def is_router(self) -> bool:
-        """No model by any name: the process only starts children that serve one (tools/server, router mode).
+        """No model is named in any way: the process only starts children that serve one (tools/server, router mode).
 
         Builds older than the router end at once without a model, so they are never seen in this state for long.
         """
@@ -127,9 +127,9 @@ class Requested:
         return int(match[1])
 
     def signals(self, env_unreadable: str = "") -> dict[str, Value | Unknown]:
-        """Signals of the catalogue, every one of them, defaults included.
+        """Every signal of the catalogue, including defaults.
 
-        `env_unreadable` says why the environment could not be read: then only what the command line gives is known.
+        `env_unreadable` is why the environment could not be read: then only what the command line gives is known.
         """
         layers = self.settings.get("gpu_layers")
         values: dict[str, Value | Unknown] = {
@@ -182,12 +182,12 @@ class Requested:
         return {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
 
     def gpu_layers(self) -> int | Unknown:
-        """-ngl as asked: -1 auto or absent, -2 all."""
+        """-ngl as given: -1 auto or absent, -2 all."""
         word = self.text("gpu_layers", "auto")
         return {"auto": -1, "all": -2}.get(word) or self.number("gpu_layers", -1)
 
     def _draft_asked(self) -> bool:
-        """A draft model, or drafts by the model's own layers (MTP); drafts from n-grams compute nothing on the GPU."""
+        """A draft model, or drafts by the model's own layers (MTP); n-gram drafts compute nothing on the GPU."""
         kind = self.text("spec_type")
         return "draft_model" in self.settings or kind.startswith("draft") or kind == "mtp"
 
@@ -195,7 +195,7 @@ class Requested:
         count = self.number("n_cpu_moe", 0)
         if self.flag("cpu_moe") or (isinstance(count, int) and count > 0):
             return True
-        # -ot REGEX=BUFFER,...: the regex is a stranger's, so it is not run against tensor names; experts are
+        # -ot REGEX=BUFFER,...: the regex is untrusted, so it is not run against tensor names; experts are
         # ffn_{gate,up,down}_exps in every architecture (gguf constants).
         for part in self.text("override_tensor").split(","):
             pattern, _, buffer = part.rpartition("=")
@@ -205,7 +205,7 @@ class Requested:
 
 
 def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
-    """Read a command line (``argv[0]`` is the program) and an environment. Never raises."""
+    """Parse a command line (``argv[0]`` is the program) and an environment. Never raises."""
     settings: dict[str, Setting] = {}
     unknown: list[str] = []
     by_preset = exits = False
@@ -230,9 +230,9 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     )
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
-    # ggml-cuda.cu asks whether it is set, not to what
+    # ggml-cuda.cu checks whether it is set, not its value
     unified = "GGML_CUDA_ENABLE_UNIFIED_MEMORY" in env
-    # ggml-vulkan.cpp too
+    # ggml-vulkan.cpp does the same
     vidmem_hidden = "GGML_VK_DISABLE_HOST_VISIBLE_VIDMEM" in env
     return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, by_preset, exits)
 
@@ -267,7 +267,7 @@ def _put(settings: dict[str, Setting], name: str, setting: Setting) -> None:
 def _hides_all(name: str, value: str) -> bool:
     """The first entry of such a list that names no device ends it (HIP and CUDA guides, environment variables).
 
-    An index that is merely too large hides as much, but how many cards there are is not known here; ``0`` is a harmless habit.
+    An index that is merely too large hides as much, but the number of GPUs is unknown here; ``0`` is a harmless habit.
     """
     if name == "GGML_DISABLE_VULKAN":
         # Its presence is what counts (ggml-vulkan.cpp).
@@ -276,7 +276,7 @@ def _hides_all(name: str, value: str) -> bool:
 
 
 def _behind_rocr(env: Mapping[str, str]) -> frozenset[str]:
-    """ROCR_VISIBLE_DEVICES filters first and what it leaves is numbered anew: a number beyond that hides all (HIP's guide)."""
+    """ROCR_VISIBLE_DEVICES filters first and renumbers the rest: a number beyond that hides all (HIP's guide)."""
     left = [entry for entry in env.get("ROCR_VISIBLE_DEVICES", "").split(",") if entry.strip()]
     behind = {
         name

@@ -1,19 +1,19 @@
 """Flags of llama-server, one option a line: its names, the words it takes, its variables, the builds that take it.
 
-After ``/`` stand the names that turn it off. A figure is how many words follow, with ``@`` and a range where that changed.
-``@`` before a range, alone or behind a name: the builds that take it, else all of them. ``!``: a build that was seen to refuse
-it before the next list of flags. A range begins with the first build known to have the flag and ends with the last one; what
-was there in b3950 has no beginning.
+Names after ``/`` turn it off. A figure is the number of words that follow, with ``@`` and a range if that changed.
+``@`` before a range, alone or after a name: the builds that take it, else all of them. ``!``: a build that was seen to refuse
+it before the next list of flags. A range begins with the first build known to have the flag and ends with the last one; flags
+that were there in b3950 have no beginning.
 
 From every state of common/arg.cpp from b3950 (October 2024) to b10068, from ``--help`` of b10092 and b10434, from arg.cpp of
-b11434 and from the names in the library of b11549. b10867 is the last build looked at with ``--mlock``, b10878 the first without.
+b11434 and from the names in the library of b11549. b10867 is the last build checked with ``--mlock``, b10878 the first without.
 """
 
 from __future__ import annotations
 
 from sentinel.model.builds import BuildRange
 
-#: Builds of which all flags are known. In one between them that the table says nothing of, a flag is unknown.
+#: Builds of which all flags are known. For a build between them that the table does not cover, a flag is unknown.
 LOOKED_AT = (BuildRange(3950, 10068), *(BuildRange(one, one) for one in (10092, 10434, 11434, 11549)))
 
 TABLE = """

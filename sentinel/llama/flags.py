@@ -1,4 +1,4 @@
-"""What llama-server takes on its command line: every flag with its other names, its words, its variables and its builds."""
+"""llama-server's flags, with their aliases, words, variables and builds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEWEST = LOOKED_AT[-1].high or 0
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option by all its names. `builds` has the builds of each name, `words` the numbers of words that follow, with theirs."""
+    """An option with all its names. `builds` has the builds of each name, `words` the builds of each number of words."""
 
     names: tuple[str, ...]
     negated: frozenset[str]
@@ -31,12 +31,12 @@ class Option:
 
     @property
     def has_changed(self) -> bool:
-        """It takes another number of words than it did once."""
+        """The number of words it takes changed at some build."""
         return len(self.words) > 1
 
     @property
     def off_variables(self) -> frozenset[str]:
-        """``LLAMA_ARG_NO_X`` turns off what has a name for that, whatever it holds (common/arg.cpp, get_value_from_env)."""
+        """``LLAMA_ARG_NO_X`` turns an option with a negated name off, whatever its value (common/arg.cpp, get_value_from_env)."""
         if not self.negated:
             return frozenset()
         positive = (name.replace("LLAMA_ARG_", "LLAMA_ARG_NO_") for name in self.variables if "_NO_" not in name)
@@ -68,7 +68,7 @@ def _read(line: str) -> Option:
 
 
 def _lines() -> Iterator[str]:
-    """An option that fills its line goes on in the next, behind blanks."""
+    """An option that fills its line continues on the next one, which is indented."""
     for line in TABLE.replace("\n  ", "  ").splitlines():
         if line and not line.startswith("#"):
             yield line
@@ -78,17 +78,17 @@ OPTIONS = tuple(map(_read, _lines()))
 #: every name -> its option
 OPTION: Mapping[str, Option] = {name: option for option in OPTIONS for name in option.names}
 
-#: Switches that name a model by themselves, presets that download.
+#: Switches that imply a model: presets that download.
 MODEL_SWITCHES = frozenset(name for name in OPTION if name.endswith(("-default", "-spec")) and name != "--spec-default")
 #: Flags that print something and end the process.
 PRINT_AND_EXIT = frozenset(
     {"-h", "--help", "--usage", "--version", "-cl", "--cache-list", "--completion-bash", "--list-devices", "--license"}
 )
-#: Flags whose reading writes a file or connects somewhere. Each takes one value.
+#: Flags whose parsing writes a file or connects somewhere. Each takes one value.
 WITH_EFFECT = frozenset({"--log-file", "--rpc", "--logdir", "-ld", "--log-prompts-dir"})
-#: Taken and without effect in builds since 2025-02 ("deprecated" in their help).
+#: Accepted and without effect in builds since 2025-02 ("deprecated" in their help).
 NO_EFFECT = frozenset({"-dt", "--defrag-thold"})
-#: flag of the past -> words of today for it; empty: it can go
+#: old flag -> its present replacement; empty: drop it
 TODAY: Mapping[str, tuple[str, ...]] = {
     "--mmap": (),
     "--no-mmap": ("--load-mode", "none"),
@@ -98,12 +98,12 @@ TODAY: Mapping[str, tuple[str, ...]] = {
     "-ndio": (),
     "--no-direct-io": (),
 }
-#: Flags that are still read only to end the start -> the name that today's builds want.
+#: Flags that are still read only to end the start -> the name that present builds take.
 RENAMED: Mapping[str, str] = {
     **dict.fromkeys(("--draft", "--draft-n", "--draft-max"), "--spec-draft-n-max"),
     **dict.fromkeys(("--draft-min", "--draft-n-min"), "--spec-draft-n-min"),
 }
-#: option of cmake that current trees ignore without a word, so that a build for the CPU comes out -> what to write instead
+#: cmake option that current trees ignore silently, so that the result is a CPU build -> its replacement
 #: (docs/build.md; the first two were names until about b4000, the others until 2024-06)
 DEAD_CMAKE: Mapping[str, str] = {
     "GGML_HIPBLAS": "GGML_HIP",
@@ -121,13 +121,13 @@ def spelled(word: str) -> str:
 
 
 def same_as(flag: str) -> tuple[str, ...]:
-    """All names of the flag's option that do the same, as `--no-mmap` does not."""
+    """All names of the flag's option with the same effect; `--no-mmap` has another."""
     option = OPTION[flag]
     return tuple(name for name in option.names if (name in option.negated) == (flag in option.negated))
 
 
 def accepted(flag: str, words: int | None = None) -> BuildRange | None:
-    """The builds that take a flag, with so many words behind it where that changed; None where none is known to."""
+    """The builds that take a flag, with so many words after it if that changed; None if none is known to."""
     option = OPTION.get(flag)
     if option is None:
         return None
@@ -138,7 +138,7 @@ def accepted(flag: str, words: int | None = None) -> BuildRange | None:
 
 
 def possible(flag: str, words: int | None = None) -> BuildRange | None:
-    """The builds that are not known to refuse it: those that accept it and what lies between two lists that differ."""
+    """The builds that are not known to refuse it: those that accept it and those between two lists that differ."""
     builds = accepted(flag, words)
     if builds is None:
         return None
@@ -152,7 +152,7 @@ def possible(flag: str, words: int | None = None) -> BuildRange | None:
 
 
 def takes(flag: str, build: int, words: int | None = None) -> bool | None:
-    """Whether a build takes a flag; None where that is not known: in a newer build, and between two lists that differ."""
+    """Whether a build takes a flag; None if unknown: in a newer build, and between two lists that differ."""
     sure, perhaps = accepted(flag, words), possible(flag, words)
     if sure is None or perhaps is None or build > NEWEST:
         return None
@@ -160,9 +160,9 @@ def takes(flag: str, build: int, words: int | None = None) -> bool | None:
 
 
 def nearest(flag: str) -> str:
-    """The flag of llama-server that is meant by one that no build has; empty if none is near.
+    """The flag of llama-server that was probably meant by one that no build has; empty if none is near.
 
-    What was remembered in another order or in part comes before what was mistyped: --draft-model is --model-draft, and
+    Names with the words in another order or incomplete come before misspelled ones: --draft-model is --model-draft, and
     --draft-n-max is --spec-draft-n-max. The newest build has it.
     """
     if not flag.startswith("--"):

@@ -1,4 +1,4 @@
-"""Holds advice against the table of flags: what a fix tells people to type must be accepted where the fix is shown."""
+"""Checks advice against the flag table: a fix must only name flags that the builds it is shown to accept."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import FixDef
 
-#: What stands between backticks, and whose command line it is said to be for.
+#: Text between backticks, and the program whose command line it is.
 _QUOTED = re.compile(r"`([^`]*)`(?: (?:to|at the end of) the (?:command line of )?([\w-]+))?")
-#: A flag in running prose. Preceded by a blank, so that words with hyphens are none.
+#: A flag in running prose. Preceded by a blank, so that hyphenated words do not match.
 _IN_PROSE = re.compile(r"(?:(?<=\s)|(?<=[('/])|^)(--?[A-Za-z][\w-]*)((?: (?:\d+|\{[^}]*\}|on|off|auto)\b)?)")
 _CMAKE = re.compile(r"-D([A-Z_]+)")
 _PROGRAM = re.compile(r"(?:^|[\s/])llama-server$")
-#: Words after which a command of the shell ends.
+#: Words that end a shell command.
 _ENDS = re.compile(r"\s*(?:&&|\|\||[;|])\s*|\s+#\s*")
 
 
 def problems(fix: FixDef) -> list[str]:
-    """What is wrong with the flags that a fix mentions, one sentence each; nothing for a fix without any."""
+    """What is wrong with the flags that a fix mentions, one sentence each; empty for a fix without flags."""
     found = []
     offered = fix.builds or ANY
     for flag in dict.fromkeys(flag for flag, _ in (*_mentioned(fix), *_of_commands(fix.verify))):
@@ -40,12 +40,12 @@ def problems(fix: FixDef) -> list[str]:
 
 
 def builds(fix: FixDef) -> BuildRange | None:
-    """The builds that accept every flag the fix tells to type; None where that is every build, or none."""
+    """The builds that accept every flag in the fix; None if that is every build, or none."""
     return _common(_mentioned(fix))
 
 
 def builds_of(command: str) -> BuildRange | None:
-    """The same for the calls of llama-server in a line of the shell."""
+    """The same for the calls of llama-server in a shell command line."""
     return _common(_of_commands(command))
 
 

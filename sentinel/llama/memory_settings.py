@@ -1,4 +1,4 @@
-"""What a command line asks for, as the arithmetic of `memory/` takes it. A value that llama-server would refuse is Unknown."""
+"""Converts a command line to the settings of the memory calculation. A value that llama-server would refuse is Unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 
 _OFF = frozenset({"off", "disabled", "false", "0"})
-#: What common.h of b11434 sets where nothing is given.
+#: Defaults in common.h of b11434.
 _DEFAULTS: Mapping[str, int] = {
     "slots": -1, "ctx_per_slot": 0, "n_cpu_moe": 0, "n_cpu_ffn": 0, "batch": 2048, "ubatch": 512, "main_gpu": 0,
     "fit_target": 1024, "fit_ctx": 4096,
@@ -21,28 +21,28 @@ _DEFAULTS: Mapping[str, int] = {
 
 
 class Takes(Protocol):
-    """What is known of the build. `number` is None where it is not."""
+    """What is known of the build. `number` is None if unknown."""
 
     @property
     def number(self) -> int | None:
-        """Of llama.cpp."""
+        """llama.cpp's build number."""
 
     def accepts(self, flag: str) -> bool | None:
-        """Whether it takes the flag; None: cannot be told."""
+        """Whether it takes the flag; None: unknown."""
 
 
 class AnyBuild:
-    """Nothing is known of the build."""
+    """An unknown build."""
 
     number = None
 
     def accepts(self, _flag: str) -> bool | None:
-        """Cannot be told."""
+        """Unknown."""
         return None
 
 
 def settings_of(asked: Requested, build: Takes, projector_bytes: int = 0) -> Settings | Unknown:
-    """The settings, or the first value that cannot be understood. `projector_bytes`: size of the --mmproj file, 0 without one."""
+    """The settings, or the first value that is not understood. `projector_bytes`: size of the --mmproj file, 0 without one."""
     numbers: dict[str, int] = {}
     for name, default in {**_DEFAULTS, **_defaults(build)}.items():
         value = asked.number(name, default)
@@ -50,13 +50,13 @@ def settings_of(asked: Requested, build: Takes, projector_bytes: int = 0) -> Set
             return value
         numbers[name] = value
     if numbers["ctx_per_slot"] > 0 and "ctx" not in asked.settings:
-        # tools/server/server.cpp of b11434: the pool has so much for each slot
+        # tools/server/server.cpp of b11434: the pool has this much for each slot
         numbers["ctx"] = numbers["ctx_per_slot"] * (numbers["slots"] if numbers["slots"] > 0 else AUTO_SLOTS)
     layers = asked.gpu_layers()
     if isinstance(layers, Unknown):
         return layers
     if "gpu_layers" not in asked.settings and not _has(build, "--fit"):
-        # until --fit came, nothing was offloaded unless it was asked for (common.h, n_gpu_layers)
+        # before --fit, nothing was offloaded by default (common.h, n_gpu_layers)
         layers = 0
     split = _floats(asked.text("tensor_split"))
     if isinstance(split, Unknown):
@@ -101,7 +101,7 @@ def settings_of(asked: Requested, build: Takes, projector_bytes: int = 0) -> Set
 
 
 def overrides(text: str) -> tuple[tuple[str, str], ...]:
-    """Decode ``-ot REGEX=BUFFER,...``: the regular expression may hold ``=``, the buffer's name does not."""
+    """Parse ``-ot REGEX=BUFFER,...``: the regular expression may contain ``=``, the buffer's name does not."""
     pairs = (part.rpartition("=") for part in text.split(",") if "=" in part)
     return tuple((pattern, buffer.strip()) for pattern, _, buffer in pairs)
 
@@ -113,7 +113,7 @@ def flash_attention(asked: Requested, build: Takes) -> str:
 
 
 def load_mode(asked: Requested, build: Takes) -> str:
-    """The mode by its name of today; older flags are translated as the build of the time took them."""
+    """The mode by its present name; older flags are translated as the builds of their time took them."""
     given = asked.settings.get("load_mode")
     newest = {name: asked.settings.get(name) for name in ("mmap", "mlock")}
     if given is not None and all(one is None or one.source == given.source for one in newest.values()):
@@ -126,7 +126,7 @@ def load_mode(asked: Requested, build: Takes) -> str:
 
 
 def _has(build: Takes, flag: str) -> bool:
-    """Whether the build has a flag of today; one that is not known is taken for a present one."""
+    """Whether the build has a present flag; an unknown build counts as a present one."""
     known = build.accepts(flag)
     if known is None:
         return build.number is None or build.number >= FIT_SINCE
@@ -134,7 +134,7 @@ def _has(build: Takes, flag: str) -> bool:
 
 
 def _defaults(build: Takes) -> dict[str, int]:
-    """Those that depend on the build. Without -c it is the training context (0), but 4096 in builds of 2025 before --fit."""
+    """Defaults that depend on the build. Without -c it is the training context (0), but 4096 in builds of 2025 before --fit."""
     return {
         "ctx": 0 if _has(build, "--fit") else 4096,
         "cache_ram": 8192 if _has(build, "--cache-ram") else 0,
@@ -143,7 +143,7 @@ def _defaults(build: Takes) -> dict[str, int]:
 
 
 def _floats(text: str) -> tuple[float, ...] | Unknown:
-    """Decode -ts: ``3,1`` or ``3/1``."""
+    """Parse -ts: ``3,1`` or ``3/1``."""
     try:
         return tuple(float(word) for word in re.split(r"[,/]", text) if word.strip())
     except ValueError:

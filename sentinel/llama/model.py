@@ -1,4 +1,4 @@
-"""What a model file says, as the arithmetic of memory reads it: hyper-parameters and every tensor."""
+"""A model file as the memory calculation reads it: hyper-parameters and every tensor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model file, or all of its splits. `file_bytes` has one entry a file."""
+    """A model file, or all of its splits. `file_bytes` has one entry per file."""
 
     arch: str
     metadata: Metadata = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Model:
     file_bytes: tuple[int, ...] = ()
 
     def number(self, key: str, default: int = 0) -> int:
-        """An integer of the architecture's own keys, for example ``block_count``. Of an array the first one."""
+        """An integer under the architecture's own keys, for example ``block_count``. The first one of an array."""
         value = self.metadata.get(f"{self.arch}.{key}")
         if isinstance(value, tuple):
             value = value[0] if value else None
@@ -42,7 +42,7 @@ class Model:
         return f"{self.arch}.{key}" in self.metadata
 
     def per_layer(self, key: str, default: int = 0) -> tuple[int, ...]:
-        """One integer a layer, where the file gives one for all or one for each. Empty: an array of another length."""
+        """One integer per layer, if the file gives one for all or one for each. Empty: an array of another length."""
         value = self.metadata.get(f"{self.arch}.{key}")
         layers = self.layers
         if isinstance(value, tuple):
@@ -51,7 +51,7 @@ class Model:
 
     @property
     def layers(self) -> int:
-        """Blocks, those for predicting further tokens (nextn) included."""
+        """Blocks, including those that predict further tokens (nextn)."""
         return self.number("block_count")
 
     @property

@@ -1,4 +1,4 @@
-"""Which setting each flag and each variable is about."""
+"""Which setting each flag and each variable sets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _VALUED: Mapping[str, tuple[str, ...]] = {
     "rope": ("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"),
 }
 
-#: one name of a switch -> setting, what it sets it to, and what its negated names do
+#: one name of a switch -> setting, the value it sets, and the value its negated names set
 _SWITCHES: Mapping[str, tuple[str, str, str]] = {
     "--cpu-moe": ("cpu_moe", "on", ""),
     "--mlock": ("mlock", "on", ""),
@@ -82,7 +82,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 #: flag -> the setting whose value it carries
 BY_FLAG: Mapping[str, str] = {flag: setting for setting, flags in SETTINGS.items() for flag in flags}
 
-#: switch -> setting and what it sets it to
+#: switch -> setting and the value it sets
 BY_SWITCH: Mapping[str, tuple[str, str]] = {
     flag: (setting, off if flag in OPTION[name].negated else on)
     for name, (setting, on, off) in _SWITCHES.items()
@@ -94,14 +94,14 @@ BY_SWITCH: Mapping[str, tuple[str, str]] = {
 BY_VARIABLE: Mapping[str, str] = {
     variable: setting for setting, names in _VALUED.items() for name in names for variable in reversed(OPTION[name].variables)
 }
-#: variable that is on or off -> setting, what it sets it to, what its opposite is set to (empty: nothing)
+#: on/off variable -> setting, the value it sets, the value its opposite sets (empty: nothing)
 BY_SWITCH_VARIABLE: Mapping[str, tuple[str, str, str]] = {
     variable: effect
     for name, effect in _SWITCHES.items()
     for variable in OPTION[name].variables
     if variable not in OPTION[name].off_variables
 }
-#: variable that turns a setting off whatever it holds -> setting, and what that is
+#: variable that turns a setting off whatever its value -> setting, and the value it sets
 OFF_VARIABLES: Mapping[str, tuple[str, str]] = {
     variable: (setting, off) for name, (setting, _, off) in _SWITCHES.items() if off for variable in OPTION[name].off_variables
 }

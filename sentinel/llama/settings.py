@@ -1,6 +1,6 @@
-"""What is asked of a server, and on which devices, as far as it changes the memory it takes.
+"""A server's settings and devices, as far as they change its memory use.
 
-Defaults are those of today's builds (common/common.h and common/arg.cpp of b11434).
+Defaults are those of present builds (common/common.h and common/arg.cpp of b11434).
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ ALL_LAYERS = -2
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device of llama.cpp by its own name, ``Vulkan0``, ``ROCm0``. None: not known."""
+    """A device by llama.cpp's name, ``Vulkan0``, ``ROCm0``. None: unknown."""
 
     name: str
     free_bytes: int | None = None
     total_bytes: int | None = None
-    #: processor graphics: used only where there is no card
+    #: integrated graphics: used only if there is no discrete GPU
     integrated: bool = False
-    #: a renderer on the processor, which llama.cpp takes for a card
+    #: a software renderer on the CPU, which llama.cpp takes for a GPU
     software: bool = False
-    #: a card for which the backend takes the host's memory, as HIP does with GGML_CUDA_ENABLE_UNIFIED_MEMORY
+    #: a GPU for which the backend uses host memory, as HIP does with GGML_CUDA_ENABLE_UNIFIED_MEMORY
     managed: bool = False
 
     @property
     def in_host_memory(self) -> bool:
-        """What it takes, it takes from the host."""
+        """Its allocations come from host memory."""
         return self.integrated or self.software or self.managed
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Bytes of one kind in one place. `low` and `high` are equal to `bytes` where that is certain.
+    """Bytes of one kind in one place. `low` and `high` equal `bytes` if that is certain.
 
     `mapped`: pages of the model file, which the kernel drops and reads again unless they are `locked`; `bytes` then counts the
     tensors that are used there, `high` the range of the file that the buffer spans.
@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Flags of llama-server. Sizes in tokens where not said otherwise."""
+    """Flags of llama-server. Sizes in tokens unless stated otherwise."""
 
     #: -ngl: AUTO_LAYERS as without the flag, ALL_LAYERS
     gpu_layers: int = AUTO_LAYERS
@@ -72,12 +72,12 @@ class Settings:
     device_none: bool = False
     #: --device: names in order; empty for all
     devices: tuple[str, ...] = ()
-    #: -c; 0 for the context of the model
+    #: -c; 0 for the model's context
     ctx: int = 0
     ctx_given: bool = False
     #: -np; -1 auto
     parallel: int = -1
-    #: --kv-unified; None as -np decides
+    #: --kv-unified; None: -np decides
     kv_unified: bool | None = None
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
@@ -86,7 +86,7 @@ class Settings:
     ubatch: int = 512
     kv_offload: bool = True
     op_offload: bool = True
-    #: mmap, mmap+mlock, mlock, none, dio; auto as the build decides
+    #: mmap, mmap+mlock, mlock, none, dio; auto: the build decides
     load_mode: str = "auto"
     #: --cache-ram; -1 for no limit, 0 for none
     cache_ram_mib: int = 8192
@@ -95,7 +95,7 @@ class Settings:
     fit: bool = True
     #: --fit-target, kept free on each device
     fit_target_mib: int = 1024
-    #: --fit-ctx, the least context that --fit chooses
+    #: --fit-ctx, the smallest context that --fit chooses
     fit_ctx: int = 4096
     #: size of the --mmproj file in bytes, and whether it goes to the first device
     mmproj_bytes: int = 0
@@ -103,5 +103,5 @@ class Settings:
     #: --no-repack, --no-host
     repack: bool = True
     no_host: bool = False
-    #: a second model (--model-draft) is not counted, only told
+    #: a second model (--model-draft) is not counted, only reported
     draft_model: bool = False

@@ -1,4 +1,4 @@
-"""A command line taken apart into flags and their values, as common/arg.cpp does it: the one place that does."""
+"""Splits a command line into flags and their values as common/arg.cpp does: the only tokenizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentinel.llama.flags import OPTION, spelled
 
 TRUE = frozenset({"on", "enabled", "true", "1"})
 FALSE = frozenset({"off", "disabled", "false", "0"})
-#: What may follow a flag that stood alone once.
+#: Values that may follow a flag that once took none.
 _CHOICES = TRUE | FALSE | {"auto", "always", "never"}
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]*\Z")
 _ASSIGNED = re.compile(r"(--[A-Za-z][\w.-]*)=(.*)\Z", re.DOTALL)
@@ -18,7 +18,7 @@ _ASSIGNED = re.compile(r"(--[A-Za-z][\w.-]*)=(.*)\Z", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A flag as it stands in a command line: where, by its name in the table, and the words that belong to it."""
+    """A flag in a command line: its position, its name in the table, and the words that belong to it."""
 
     at: int
     flag: str
@@ -26,7 +26,7 @@ class Word:
 
     @property
     def is_flag(self) -> bool:
-        """Not a word that follows no flag; llama-server refuses such a word."""
+        """False for a word that follows no flag; llama-server refuses such a word."""
         return _FLAG.match(self.flag) is not None
 
     @property
@@ -42,7 +42,7 @@ def is_flag(word: str) -> bool:
 
 
 def words(argv: Sequence[str], shown: Mapping[str, bool] | None = None) -> Iterator[Word]:
-    """The words behind the program. `shown`: flags of the build's own help with whether a value follows, where it is known."""
+    """The words after the program. `shown`: flags of the build's own help and whether a value follows, if known."""
     at = 1
     while at < len(argv):
         flag = spelled(argv[at])
@@ -52,7 +52,7 @@ def words(argv: Sequence[str], shown: Mapping[str, bool] | None = None) -> Itera
 
 
 def flags(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Flags with their values, as they are meant: ``--name=value`` too, which llama-server refuses."""
+    """Flags with their values, as meant: ``--name=value`` too, which llama-server refuses."""
     for word in words(argv):
         if word.assigned is not None:
             yield word.assigned
@@ -61,11 +61,11 @@ def flags(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 
 def _count(flag: str, following: Sequence[str], shown: Mapping[str, bool]) -> int:
-    """How many words after the flag are its own."""
+    """How many words after the flag belong to it."""
     free = next((i for i, word in enumerate(following) if is_flag(word)), len(following))
     option = OPTION.get(flag)
     if option is not None and option.may_stand_alone:
-        # bare in old builds; what a newer one would swallow by mistake is a flag of its own here
+        # took none in old builds; a word that a newer one would swallow by mistake counts as a flag of its own here
         return int(bool(following) and following[0].lower() in _CHOICES)
     if option is not None and option.has_changed:
         return min(max(free, min(option.words)), max(option.words))
@@ -75,5 +75,5 @@ def _count(flag: str, following: Sequence[str], shown: Mapping[str, bool]) -> in
         return int(shown[flag])
     if option is not None:
         return max(option.words)
-    # a flag that nobody knows takes the word after it with it, unless that is a flag
+    # an unknown flag takes the next word with it, unless that is a flag
     return min(free, 1) if is_flag(flag) else 0

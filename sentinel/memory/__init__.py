@@ -1,1 +1,1 @@
-"""How much memory a model needs, computed from its header and its flags. Pure: numbers in, numbers or a reason out."""
+"""How much memory a model needs, computed from its header and flags. Pure: returns figures, or the reason why not."""

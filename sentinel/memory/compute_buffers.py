@@ -1,4 +1,4 @@
-"""How large the buffers for computing are, as an interval.
+"""The size of the compute buffers, as an interval.
 
 The scheduler reserves them for the largest graph it can meet (src/llama-context.cpp, sched_reserve): a full micro-batch against
 a full cache. What lives at one time decides: the masks all along, and the widest step of a layer, which is the feed-forward
@@ -29,7 +29,7 @@ _PIPELINE = 4
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Bytes: a best guess between two bounds."""
+    """Bytes: the expected value between two bounds."""
 
     bytes: int
     low: int
@@ -38,26 +38,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What the steps of the largest graph take, in bytes."""
+    """The steps of the largest graph, in bytes."""
 
-    #: one vector of the embeddings' width for every token
+    #: one embedding vector for every token
     row: int
-    #: masks, and what else is put in as large
+    #: masks, and other inputs of their size
     masks: int
-    #: the widest step as it mostly comes out, and at least; the one that writes all scores down
+    #: the widest step: expected, and at least; the step that writes all scores
     widest: int
     narrow: int
     scores: int
     #: queries of all heads
     queries: int
-    #: what the feed-forward makes of one token's vector
+    #: the feed-forward's intermediate for one token
     forward: int
-    #: scores of the sparse attention's indexer, where no fused operation spares them
+    #: scores of the sparse attention's indexer, unless a fused operation avoids them
     indexer: int
     logits: int
     #: recurrent layers, whose steps differ by backend
     mixed: bool
-    #: what one layer hands over where a device leaves an operation to the host: the scan, or latent attention of several streams
+    #: what one layer hands over if a device leaves an operation to the host: the scan, or latent attention of several streams
     handed: int
 
 
@@ -85,7 +85,7 @@ def graph(model: Model, ctx: Context, shape: Caches, *, flash: bool, blocks: Col
     if not used or model.number("leading_dense_block_count") or model.arch == "jamba":
         expert = max(expert, dense)
     queries = heads * model.number("attention.key_length") if attends else 0
-    # gate, up and their product; with experts also what each of them answers, twice; attention with its queries and its answer
+    # gate, up and their product; with experts also the output of each, twice; attention with its queries and its output
     widths = [3 * expert, 2 * used * embed, 2 * queries + 2 * max((layer.k for layer in attends), default=0)]
     narrow = used * embed if used else 2 * expert
     latent = model.number("attention.key_length") if model.given("attention.key_length_mla") else 0
@@ -98,10 +98,10 @@ def graph(model: Model, ctx: Context, shape: Caches, *, flash: bool, blocks: Col
         widths.append(4 * convolved + 2 * inner if groups else 5 * inner)
     scores = 0
     if not flash and attends:
-        # beside them the queries, and what comes out
+        # plus the queries and the output
         scores = unit * (heads * cells + (max(wide, 0) if latent else 2 * queries))
         if latent:
-            # V is written down as well, out of a cache that has none
+            # V is written as well, from a cache that has none
             scores = max(scores, unit * heads * cells + 2 * ctx.streams * cells * model.number("attention.value_length"))
     handed = unit * max(widths) // 2 if shape.recurrent else 0
     if latent and ctx.streams > 1:
@@ -141,8 +141,8 @@ def compute(
 ) -> dict[str, Span]:
     """Compute buffers by place.
 
-    `trunk`: blocks that are computed, without those for further tokens. `host_cache`: what a device copies of the caches on the
-    host to compute with them. `all_logits`: the build reserves logits for every token (older ones do), None: not known.
+    `trunk`: computed blocks, without those for further tokens. `host_cache`: what a device copies of the host's caches
+    to compute with them. `all_logits`: the build reserves logits for every token (older ones do), None: unknown.
     """
     whole = graph(model, ctx, shape, flash=flash, blocks=range(trunk))
     alone = whole.masks + 4 * whole.row + max(whole.widest, whole.scores)
@@ -152,12 +152,12 @@ def compute(
     computes = HOST in places[:-1] or on_host.computed > 0
     borrows = computes and settings.op_offload and ctx.ubatch >= _OFFLOAD_TOKENS
     pipeline = len(devices) > 1 and HOST not in places and settings.kv_offload and not _overridden(settings)
-    # several batches at once keep what passes between two places for each layer, in as many copies
+    # several batches in flight keep the transfers between two places for each layer, in as many copies
     handed = whole.handed if pipeline else 0
     spans: dict[str, Span] = {}
     for name in devices:
         blocks = [at for at, place in enumerate(places[:trunk]) if place == name]
-        # the first that can takes what the host would compute (ggml-backend.cpp, ggml_backend_sched_backend_id_from_cur)
+        # the first device that can takes the host's operations (ggml-backend.cpp, ggml_backend_sched_backend_id_from_cur)
         helps = borrows and name == devices[0]
         if helps:
             blocks = list(range(trunk))
@@ -185,10 +185,10 @@ def compute(
             # the last layer computes its feed-forward for the last token alone
             least = masks // 2 + row
             guess = guess if helps else masks + 3 * row + sizes.scores + copies
-        # without flash attention a device that cannot take the scores leaves them to the host
+        # without flash attention a device that cannot hold the scores leaves them to the host
         least = min(least, guess) - sizes.scores - sizes.indexer
         if not settings.kv_offload:
-            # attention is where its cache is
+            # attention runs where its cache is
             least -= masks
         spans[name] = _span(guess, least, most, sizes, all_logits if places[-1] == name else False)
     inputs = whole.masks + 2 * whole.row
@@ -204,7 +204,7 @@ def compute(
 
 
 def _overridden(settings: Settings) -> bool:
-    """Any tensor was placed by hand, which ends the pipeline (src/llama-context.cpp, has_tensor_overrides)."""
+    """Any tensor was placed by hand, which disables the pipeline (src/llama-context.cpp, has_tensor_overrides)."""
     return bool(settings.overrides or settings.cpu_moe or settings.n_cpu_moe or settings.n_cpu_ffn)
 
 

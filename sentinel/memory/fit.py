@@ -1,7 +1,7 @@
-"""Whether a footprint fits what there is, and how it fails if not. Pure: bytes in, a verdict with its reasons out.
+"""Whether a footprint fits the available memory, and how it fails if not. Pure: bytes in, a verdict with its reasons out.
 
-Intervals decide: it fails only if its low bound does not fit, it fits only if its high bound does, between them it is tight.
-What is not known makes no verdict better than unknown, but what fails for certain fails all the same.
+Intervals decide: the verdict is `fails` only if the low bound does not fit, `fits` only if the high bound does, else tight.
+An unknown figure makes the verdict at best unknown, but a certain failure stays a failure.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from sentinel.memory.requirement import unlocked, unreclaimable
 Effect = Literal["fails", "tight", "unknown", "note"]
 Verdict = Literal["fits", "tight", "fails", "unknown"]
 
-#: Video memory that generation needs beside all buffers: pools of the runtime that grow with the context in use. llama.cpp's own
-#: --fit keeps 1 GiB free on a device; the machine of the article held with 1.5 GB left and failed above 2K of context with 1.05.
+#: GPU memory that generation needs besides all buffers: pools of the runtime that grow with the context in use. llama.cpp's
+#: --fit keeps 1 GiB free on a device; the article's machine held with 1.5 GB left and failed above 2K of context with 1.05.
 HEADROOM_BYTES = 1280 << 20
-#: The same for a small card, as a share of it: its models are smaller, too.
+#: The same for a small GPU, as a share of its memory: its models are smaller, too.
 _HEADROOM_SHARE = 16
-#: Swap and dropped pages are disk: a host with less than this left after all that is needed is one program away from both.
+#: Swap and dropped pages are disk: a host with less than this left is one program away from both.
 _HOST_MARGIN_SHARE = 50
-#: Of its overhead a server has at most this before the weights are loaded (14 MiB of anonymous memory at a kill, measured).
+#: A server's overhead before the weights are loaded is at most this (14 MiB of anonymous memory at a kill, measured).
 _BEFORE_WEIGHTS = 16 << 20
-#: Part of what is free that suggestions leave alone.
+#: Part of the free memory that suggestions do not use.
 _SLACK_SHARE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """One reason. `at_share` is the share of the load at which it happens, None where that has no meaning."""
+    """One reason. `at_share` is the share of the load at which it happens; None if that is meaningless."""
 
     id: str
     text: str
     effect: Effect
     at_share: float | None = None
-    #: what stands in the way, where no flag mends it: the model's file, or the way to the GPU
+    #: the obstacle if no flag removes it: the model's file, or the GPU backend
     about: Literal["model", "gpu", ""] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What there is, in bytes. `host` is None where it is not known; `lock_limit` -1: no limit, None: not known.
+    """Available memory, in bytes. `host` is None if unknown; `lock_limit` -1: no limit, None: unknown.
 
     `where` says whose limit `host` is, `most` is the largest single allocation that the kernel grants (memory and swap of the
     whole machine, mm/util.c, __vm_enough_memory).
@@ -72,13 +72,13 @@ _ORDER: tuple[Effect, ...] = ("fails", "unknown", "tight", "note")
 
 
 def verdict_of(whys: Iterable[Why]) -> Verdict:
-    """What all reasons together come to."""
+    """The verdict that follows from all reasons."""
     effects = {why.effect for why in whys}
     return "fails" if "fails" in effects else "unknown" if "unknown" in effects else "tight" if "tight" in effects else "fits"
 
 
 def is_expected_to_start(footprint: Footprint, budget: Budget) -> bool:
-    """Whether it starts by the expected figures, between the bounds: a suggestion that is tight must at least do that."""
+    """Whether it starts by the expected figures, between the bounds: a tight suggestion must at least do that."""
     shared = {device.name for device in budget.devices if device.in_host_memory}
     for device in budget.devices:
         there = sum(item.bytes for item in footprint.items if item.place == device.name)
@@ -95,7 +95,7 @@ def is_expected_to_start(footprint: Footprint, budget: Budget) -> bool:
 
 
 def with_slack(budget: Budget) -> Budget:
-    """A little less of everything: what is free changes between the look and the start, and a suggestion must outlast that."""
+    """A budget with a margin: free memory changes between the check and the start, and a suggestion must survive that."""
     devices = tuple(
         device if device.free_bytes is None else replace(device, free_bytes=device.free_bytes - device.free_bytes // _SLACK_SHARE)
         for device in budget.devices
@@ -131,7 +131,7 @@ def _device(items: Sequence[Item], device: Device) -> list[Why]:
     free, (low, high) = device.free_bytes, needed(items)
     there = f"{device.name} has {gib(free)} free"
     if device.in_host_memory:
-        # what it says it has is no limit: llvmpipe names 2 GiB and takes 3.4 (measured), processor graphics overflow
+        # its reported size is no limit: llvmpipe reports 2 GiB and takes 3.4 (measured), integrated graphics overflow
         if high <= free:
             return []
         text = f"{device.name} shares the machine's memory and needs {between(low, high)}, and {there} as it says"
@@ -172,7 +172,7 @@ def _first_that_fails(items: Sequence[Item], device: Device, there: str) -> Why:
 
 
 def _host(footprint: Footprint, budget: Budget) -> list[Why]:
-    # what a GPU without memory of its own holds is the machine's
+    # a GPU without its own memory uses the host's
     shared = {device.name for device in budget.devices if device.in_host_memory}
     items = [item for item in footprint.items if item.place == "host" or item.place in shared]
     whys, items = _locking(items, budget)
@@ -212,7 +212,7 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
 
 
 def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Item]]:
-    """What is to be locked, held against the limit. What is refused is not locked, and mapped pages can then be dropped."""
+    """Checks locked memory against the limit. If locking is refused, mapped pages can be dropped."""
     locked = needed(item for item in items if item.locked)
     if not locked[1]:
         return [], list(items)
@@ -229,7 +229,7 @@ def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Ite
 
 
 def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
-    """Weights come first, the cache is written with zeros after them. The share is that of the model, at the low bound."""
+    """Weights come first, then the cache, which is zeroed. The share is that of the model, at the low bound."""
     assert budget.host is not None
     weights = needed(item for item in lasting if item.kind == "weights")[0]
     before = min(needed(item for item in lasting if item.kind == "overhead")[0], _BEFORE_WEIGHTS)
@@ -254,12 +254,12 @@ _KINDS = {"cache": "prompts kept in RAM (--cache-ram) and checkpoints", "compute
 
 
 def gib(size: int) -> str:
-    """Bytes for people."""
+    """Bytes formatted for people."""
     if size >= 10 << 30:
         return f"{size / (1 << 30):.1f} GiB"
     return f"{size / (1 << 30):.2f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
 
 
 def between(low: int, high: int) -> str:
-    """An interval for people."""
+    """An interval formatted for people."""
     return gib(low) if gib(low) == gib(high) else f"{gib(low)} to {gib(high)}"

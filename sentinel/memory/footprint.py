@@ -1,7 +1,7 @@
-"""Memory that a llama-server will take, by place and kind, before it is started.
+"""The memory that a llama-server will take, by place and kind, before it is started.
 
-Every figure is an interval: `low` is certain, `high` is not passed, `bytes` is what to expect. What is not known is named in
-`missing` and counts as nothing.
+Every figure is an interval: at least `low`, at most `high`, `bytes` is expected. Unknown parts are named in `missing` and count
+as zero.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Footprint:
     missing: tuple[str, ...] = ()
 
     def at(self, place: str) -> tuple[int, int, int]:
-        """Bytes in one place: expected, least, most."""
+        """Bytes in one place: expected, at least, at most."""
         items = [item for item in self.items if item.place == place]
         return sum(i.bytes for i in items), sum(i.low for i in items), sum(i.high for i in items)
 
@@ -96,7 +96,7 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
     if len(devices) > 1 and settings.split_mode in {"row", "tensor"}:
         missing.append(f"how --split-mode {settings.split_mode} spreads matrices over the devices: they are counted by layer")
     flash = settings.flash_attn != "off"
-    # a buffer of a device on the host comes first where there is one, and is not rearranged (make_cpu_buft_list)
+    # a device's host buffer comes first if there is one, and is not repacked (make_cpu_buft_list)
     repack = settings.repack and (not devices or settings.no_host)
     found = weights(model, settings, places, repack=repack)
     if isinstance(found, Unknown):
@@ -123,7 +123,7 @@ def _with(model: Model, settings: Settings, devices: Sequence[Device], gpu_layer
         around = (model, shape, settings, ctx, places, here, names)
         spans = compute(*around, flash=flash, trunk=trunk, host_cache=host_cache, all_logits=all_logits)
         if settings.flash_attn == "auto" and names and not settings.kv_offload:
-            # a cache on the host can turn flash attention off (llama-context.cpp, resolve_fused_ops)
+            # a cache on the host can disable flash attention (llama-context.cpp, resolve_fused_ops)
             others = compute(*around, flash=False, trunk=trunk, host_cache=host_cache, all_logits=all_logits)
             spans = {place: Span(s.bytes, min(s.low, others[place].low), others[place].high) for place, s in spans.items()}
         for place, span in sorted(spans.items()):
@@ -181,11 +181,11 @@ def _cache_items(kept: CacheBytes, settings: Settings, ctx: Context, build: Buil
 
 
 def _overhead(items: Sequence[Item], devices: Sequence[Device], words: int) -> list[Item]:
-    """Page tables (eight bytes for each page of 4096), the program with its vocabulary, and what a driver takes for itself.
+    """Page tables (eight bytes per page of 4096), the program with its vocabulary, and the driver's own memory.
 
-    A driver's share is not llama.cpp's to print. CUDA and ROCm keep a context of some hundred MiB, Vulkan a few tens; on the
-    host each maps its libraries. At least: 14 MiB of anonymous memory were measured for a vocabulary of 286 words, 61 for one of
-    262,144.
+    llama.cpp does not print the driver's share. CUDA and ROCm keep a context of some hundred MiB, Vulkan a few tens; on the
+    host each maps its libraries. Lower bound: 14 MiB of anonymous memory were measured for a vocabulary of 286 words, 61 for one
+    of 262,144.
     """
     here = [item for item in items if item.place == HOST and item.kind != "cache"]
     most = sum(item.high for item in here)

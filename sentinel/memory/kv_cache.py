@@ -1,4 +1,4 @@
-"""How long the context is, and what its caches take in bytes (src/llama-context.cpp, src/llama-kv-cache*.cpp)."""
+"""The length of the context, and the size of its caches in bytes (src/llama-context.cpp, src/llama-kv-cache*.cpp)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE_TYPES: Mapping[str, tuple[int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Tokens. `streams` caches of `per_stream` tokens each: one for all slots, or one a slot."""
+    """Tokens. `streams` caches of `per_stream` tokens each: one for all slots, or one per slot."""
 
     total: int
     per_stream: int
@@ -34,7 +34,7 @@ class Context:
 
 
 def context(settings: Settings, trained: int) -> Context | Unknown:
-    """What the flags come to (src/llama-context.cpp, the constructor)."""
+    """The context that the flags result in (src/llama-context.cpp, the constructor)."""
     asked = settings.ctx if settings.ctx > 0 else trained
     if asked <= 0:
         return Unknown("neither -c nor the model file gives a context")
@@ -55,14 +55,14 @@ def pad(number: int, to: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CacheBytes:
-    """By place. `further`: what layers that predict further tokens take where a build keeps a cache for them."""
+    """By place. `further`: for layers that predict further tokens, if a build keeps a cache for them."""
 
     kv: dict[str, int]
     recurrent: dict[str, int]
     further: dict[str, int]
-    #: what a checkpoint of one slot holds at most
+    #: a checkpoint of one slot, at most
     checkpoint_bytes: int = 0
-    #: what a device copies of the caches on the host, where it computes with them: one layer's, and half of the next
+    #: what a device copies of the host's caches to compute with them: one layer's, and half of the next
     host_layers_bytes: int = 0
 
 

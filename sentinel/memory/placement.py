@@ -14,10 +14,10 @@ from sentinel.model.entity import Unknown
 _BLOCK = re.compile(r"blk\.(\d{1,5})\.")
 #: llama-arch.cpp: tensors of the input layer, always on the CPU; all others without a block belong to the output layer
 _INPUT = ("token_embd", "position_embd", "token_types", "per_layer_token_embd")
-#: given once in the file, created once for each kind of buffer that has a layer which reads them
+#: once in the file, created once per kind of buffer that has a layer which reads them
 _SHARED = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
-#: types that no CPU rearranges, and those that one with AVX2 does in rows of eight (ggml/src/ggml-cpu/repack.cpp)
+#: types that no CPU repacks, and those that a CPU with AVX2 repacks in rows of eight (ggml/src/ggml-cpu/repack.cpp)
 _KEPT = frozenset({"F32", "F16", "BF16", "F64"})
 _AVX2 = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
 
@@ -28,12 +28,12 @@ class Weights:
 
     bytes: int = 0
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
-    #: matrices that the CPU backend rearranges into memory of their own: on a processor with AVX2, and on any at most
+    #: matrices that the CPU backend repacks into separate memory: on a CPU with AVX2, and on any CPU at most
     repacked: int = 0
     repackable: int = 0
-    #: of the blocks and the output, not what is only looked up
+    #: of the blocks and the output, without tables that are only looked up
     computed: int = 0
-    #: the largest of these: what a device copies, two at a time, to compute with weights of the host
+    #: the largest of these: a device copies them, two at a time, to compute with weights on the host
     largest: int = 0
 
     @property
@@ -42,12 +42,12 @@ class Weights:
 
     @property
     def lock_bytes(self) -> int:
-        """A lock reaches from the beginning of the file (llama-model-loader.cpp, lmlock->grow_to)."""
+        """A lock reaches from the start of the file (llama-model-loader.cpp, lmlock->grow_to)."""
         return sum(end for _, end in self.spans.values())
 
 
 def used_devices(settings: Settings, devices: Sequence[Device]) -> tuple[Device, ...]:
-    """The devices that take layers, in order (src/llama.cpp: integrated ones only where there is no other)."""
+    """The devices that take layers, in order (src/llama.cpp: integrated ones only if there is no other)."""
     if settings.device_none:
         return ()
     if settings.devices:
@@ -61,7 +61,7 @@ def used_devices(settings: Settings, devices: Sequence[Device]) -> tuple[Device,
 
 
 def layer_places(model: Model, settings: Settings, devices: Sequence[Device], gpu_layers: int) -> tuple[str, ...] | Unknown:
-    """The place of every block, and last that of the output layer."""
+    """The place of every block, and at the end that of the output layer."""
     count = model.layers
     asked = count + 1 if gpu_layers == ALL_LAYERS else min(max(gpu_layers, 0), count + 1)
     if not devices or not asked:
@@ -92,7 +92,7 @@ def layer_places(model: Model, settings: Settings, devices: Sequence[Device], gp
 
 
 def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: bool) -> dict[str, Weights] | Unknown:
-    """Weights by place. `repack`: the CPU may rearrange what it computes with."""
+    """Weights by place. `repack`: the CPU may repack weights that it computes with."""
     over = overrides(settings, model.layers)
     if isinstance(over, Unknown):
         return over
@@ -109,7 +109,7 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
         at.computed += 0 if looked_up else tensor.bytes
         at.largest = at.largest if block is None else max(at.largest, tensor.bytes)
         if not (repack and avx2 and place == HOST):
-            # what is rearranged is copied out of the mapped file
+            # repacking copies out of the mapped file
             start, end = at.spans.get(tensor.file, (tensor.offset, tensor.offset))
             at.spans[tensor.file] = min(start, tensor.offset), max(end, tensor.offset + tensor.bytes)
 
@@ -120,7 +120,7 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
         found = _BLOCK.match(tensor.name)
         block = int(found[1]) if found is not None else None
         if block is not None and block >= trunk:
-            # layers that predict further tokens are left in the file (TENSOR_SKIP), unless they are asked for
+            # layers that predict further tokens stay in the file (TENSOR_SKIP), unless requested
             continue
         asked = over.place(tensor.name, block)
         has_output = has_output or tensor.name == "output.weight"
@@ -136,7 +136,7 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
             add(tensor, asked or HOST, None, looked_up=True)
         else:
             add(tensor, asked or output, None)
-    # the output layer reads the embeddings: a copy where it is, or where it is rearranged
+    # the output layer reads the embeddings: a copy where it is, or where it is repacked
     if not has_output and tied is not None and (output != HOST or (repack and tied.type in _AVX2)):
         add(tied, output, None)
     return {place: at.weights() for place, at in sums.items()}
@@ -144,7 +144,7 @@ def weights(model: Model, settings: Settings, places: Sequence[str], *, repack: 
 
 @dataclass(slots=True)
 class _Sum:
-    """Weights in the making."""
+    """Accumulates weights."""
 
     bytes: int = 0
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -158,6 +158,6 @@ class _Sum:
 
 
 def _scanned(model: Model, tensor: Tensor) -> bool:
-    """A tensor whose operation Vulkan does not know: the scan of Mamba but for states of 128 and 256 (ggml-vulkan.cpp)."""
+    """A tensor whose operation Vulkan lacks: Mamba's scan, except for states of 128 and 256 (ggml-vulkan.cpp)."""
     scan = tensor.name.endswith(".ssm_a") and len(tensor.dims) > 1
     return scan and not (tensor.dims[0] == 1 and model.number("ssm.state_size") in {128, 256})

@@ -1,8 +1,8 @@
-"""What a server will at least hold in host memory that the kernel cannot drop, once its model is loaded.
+"""The unreclaimable host memory that a server will hold at least, once its model is loaded.
 
-The low bounds of its footprint, as the verdict of a preflight takes them, with what is not known of the build and of the GPUs
-taken for the least that any has. What is not certain counts as nothing, so that a shortage that follows from it is certain:
-mapped weights that are not locked, for the kernel drops and reads them again; prompt cache, projector, draft model.
+The low bounds of its footprint, as a preflight's verdict uses them; unknown builds and GPUs count as the ones that need least.
+Uncertain parts count as zero, so that a shortage is certain: mapped weights that are not locked, since the kernel drops and reads
+them again; prompt cache, projector, draft model.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from sentinel.model.entity import Unknown
 
 #: tokens; llama.cpp makes a context a multiple of this
 _STEP = 256
-#: One device that takes all it may: which of several a layer goes to makes no difference to the host.
+#: One device without a limit: which of several a layer goes to makes no difference to the host.
 _ELSEWHERE = (Device("elsewhere"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes, at least. `locked_bytes` is the part of the weights that swap cannot take."""
+    """Bytes, at least. `locked_bytes` is the part of the weights that cannot be swapped out."""
 
     weights_bytes: int
     locked_bytes: int
     #: KV cache and recurrent states of `ctx` tokens
     cache_bytes: int
     ctx: int
-    #: bytes of cache on the host for a further token of context; Unknown where the cache is not counted
+    #: host cache bytes per further token of context; Unknown if the cache is not counted
     cache_token_bytes: int | Unknown
     #: the program itself with its vocabulary
     program_bytes: int
-    #: buffers for computing on the host: reserved with the context and written only by full batches, so no part of the total
+    #: compute buffers on the host: reserved with the context and written only by full batches, so not part of the total
     compute_bytes: int
-    #: what the sum leaves out although the server will have it, empty when nothing is known to be
+    #: what the sum leaves out although the server will have it; empty if nothing is known to be
     left_out: str = ""
 
     @property
@@ -46,33 +46,33 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What is known of the machine. `lock_limit_bytes` is what the process may lock, -1 for any number."""
+    """What is known of the machine. `lock_limit_bytes`: how much the process may lock, -1 for no limit."""
 
     #: layers may go to a GPU or to another machine (--rpc)
     elsewhere: bool
     lock_limit_bytes: int | Unknown
-    #: video memory of all cards together; None: not known
+    #: memory of all GPUs together; None: unknown
     vram_bytes: int | None = None
 
 
 def need(model: Model, settings: Settings, around: Around, load_modes: Sequence[str]) -> Need:
-    """The lower bound for this model, these flags, this machine. `load_modes`: what the flags may come to, by the build."""
+    """The lower bound for this model, these flags, this machine. `load_modes`: the modes that the flags may mean, by build."""
     base = _at_least(settings, model.number("context_length"))
     return min((_need(model, replace(base, load_mode=mode), around) for mode in load_modes), key=lambda found: found.total)
 
 
 def unreclaimable(items: Iterable[Item]) -> list[Item]:
-    """Of the items on the host, what the kernel cannot drop."""
+    """The unreclaimable part of the items on the host."""
     return [_touched(item) for item in items if item.locked or not item.mapped]
 
 
 def unlocked(items: Iterable[Item]) -> list[Item]:
-    """The same where the lock is refused: what is mapped can be dropped then."""
+    """The same if the lock is refused: mapped pages can be dropped then."""
     return [replace(item, locked=False) if item.locked else item for item in items]
 
 
 def _touched(item: Item) -> Item:
-    """Buffers for computing are allocated whole and take memory only where something is written: of 512 MiB that a server had
+    """Compute buffers are allocated whole and become resident only where they are written: of 512 MiB that a server had
     reserved for logits, 8 were resident after a long prompt; of 699 MiB of scores none after the load (measured)."""
     return replace(item, low=0) if item.kind in ("compute", "output") else item
 
@@ -83,7 +83,7 @@ def _need(model: Model, settings: Settings, around: Around) -> Need:
     host = [item for item in found.items if item.place == HOST]
     if settings.gpu_layers == AUTO_LAYERS and around.elsewhere and around.vram_bytes is not None:
         host += _beyond(found, around.vram_bytes)
-    # a lock that may be refused on the way holds nothing for certain: it reaches as far as the tensors before it do
+    # a lock that may be refused on the way guarantees nothing: it reaches as far as the tensors before the failure
     limit, most = around.lock_limit_bytes, sum(item.high for item in host if item.locked)
     if isinstance(limit, Unknown) or 0 <= limit < most:
         host = unlocked(host)
@@ -106,7 +106,7 @@ def _sum(items: Iterable[Item], *kinds: str) -> int:
 
 
 def _beyond(found: Footprint, vram_bytes: int) -> list[Item]:
-    """Where the build chooses, what all video memory together cannot take stays here."""
+    """If the build chooses, the part that exceeds all GPU memory together stays on the host."""
     weights = [item for item in found.items if item.kind == "weights"]
     here = [item for item in weights if item.place == HOST]
     left = sum(item.bytes for item in weights if item.place != HOST) - vram_bytes
@@ -114,7 +114,7 @@ def _beyond(found: Footprint, vram_bytes: int) -> list[Item]:
 
 
 def _token(model: Model, settings: Settings, devices: Sequence[Device], found: Footprint, cache: int) -> int | Unknown:
-    """By which the cache grows from here on; below, a sliding window may make it grow by more."""
+    """Growth of the cache per token from here on; below, a sliding window may make it grow by more."""
     if found.missing and not any(item.kind in ("kv", "recurrent") for item in found.items):
         return Unknown(found.missing[0])
     if not found.ctx:
@@ -124,9 +124,9 @@ def _token(model: Model, settings: Settings, devices: Sequence[Device], found: F
 
 
 def _at_least(settings: Settings, trained: int) -> Settings:
-    """The same flags where any build may read them and any device may be there, so that the least comes out."""
+    """The same flags for any build and any device, chosen so that the result is the least."""
     if settings.ctx > 0:
-        # of what is asked for the newer builds take the next multiple, older ones no less than it
+        # newer builds round the requested size up to a multiple, older ones use no less than it
         ctx = settings.ctx // _STEP * _STEP
     elif settings.fit:
         ctx = min(trained, settings.fit_ctx if settings.fit_ctx > 0 else _STEP)
@@ -136,7 +136,7 @@ def _at_least(settings: Settings, trained: int) -> Settings:
     return replace(
         settings,
         ctx=max(ctx, _STEP) if settings.ctx > 0 or trained > 0 else 0,
-        # one slot where none are asked for, and one cache for all of them: four slots by default came late
+        # one slot if none are requested, and one cache for all of them: four slots by default came late
         parallel=max(settings.parallel, 1),
         kv_unified=True,
         flash_attn="off" if settings.flash_attn == "off" else "on",
@@ -147,6 +147,6 @@ def _at_least(settings: Settings, trained: int) -> Settings:
         split_mode="layer",
         tensor_split=(),
         mmproj_bytes=0,
-        # what is rearranged for a processor is copied, and what is not is locked or copied all the same
+        # repacked weights are copied, and the others are locked or copied all the same
         repack=False,
     )

@@ -1,7 +1,7 @@
-"""Which tensors flags put elsewhere: -ot, --cpu-moe, --n-cpu-moe, --n-cpu-ffn. The first pattern that matches wins.
+"""Tensors that flags place elsewhere: -ot, --cpu-moe, --n-cpu-moe, --n-cpu-ffn. The first pattern that matches wins.
 
-Patterns are strangers' and run in RE2, in linear time; what std::regex takes and RE2 does not (look-ahead, back references)
-is refused and told.
+Patterns are untrusted and run in RE2, in linear time; std::regex syntax that RE2 lacks (look-ahead, back references)
+is refused with a reason.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _MAX_PATTERN = 4096
 
 
 class Overrides:
-    """Places by tensor name; None where no flag says one."""
+    """Places by tensor name; None if no flag names one."""
 
     def __init__(self, rules: Sequence[tuple[Any, str]], experts: int, dense: int) -> None:
         self._rules, self._experts, self._dense = tuple(rules), experts, dense
         self._kinds = [(re2.compile(kind), count) for kind, count in ((_EXPERTS, experts), (_DENSE, dense)) if count]
 
     def place(self, tensor: str, block: int | None) -> str | None:
-        """The place that flags say for a tensor of this block, None for one without a block."""
+        """The place that flags name for a tensor of this block, None for one without a block."""
         for pattern, place in self._rules:
             if pattern.search(tensor):
                 return place
@@ -39,7 +39,7 @@ class Overrides:
 
 
 def overrides(settings: Settings, layers: int) -> Overrides | Unknown:
-    """Compile the flags. Unknown, with the pattern, where one cannot be read."""
+    """Compile the flags. Unknown, with the pattern, if one cannot be read."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
@@ -49,7 +49,7 @@ def overrides(settings: Settings, layers: int) -> Overrides | Unknown:
             compiled = re2.compile(pattern[:_MAX_PATTERN], options)
         except re2.error:
             return Unknown(f"the pattern {pattern[:60]!r} of --override-tensor cannot be read by sentinel")
-        # buffers of a device on the host: CUDA_Host, Vulkan_Host
+        # host buffers of a device: CUDA_Host, Vulkan_Host
         on_host = place == "CPU" or place.endswith("_Host") or place.startswith("CPU_")
         rules.append((compiled, HOST if on_host else place))
     return Overrides(rules, layers if settings.cpu_moe else settings.n_cpu_moe, settings.n_cpu_ffn)

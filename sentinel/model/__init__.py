@@ -1,1 +1,1 @@
-"""Frozen data that every other part speaks in. Standard library only."""
+"""Frozen data types that all other parts share. Standard library only."""

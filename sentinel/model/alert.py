@@ -13,7 +13,7 @@ from sentinel.model.entity import Entity, Unknown, Value
 Severity = Literal["critical", "warning", "info"]
 State = Literal["inactive", "pending", "firing", "resolved"]
 
-#: Why a state changed, as transitions say it.
+#: Why a state changed, as given in transitions.
 Reason = Literal[
     "condition-met",
     "hold-elapsed",
@@ -62,7 +62,7 @@ class LineEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Advice. A fix is text: nothing runs it. Values of the machine inside `command` are shell-quoted."""
+    """Advice. A fix is text: sentinel never runs it. Values of the machine inside `command` are shell-quoted."""
 
     do: str
     command: str = ""
@@ -72,7 +72,7 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why it happens, as far as the evidence goes."""
+    """Why it happens, as far as the evidence shows."""
 
     id: str
     text: str
@@ -101,11 +101,11 @@ class Transition:
     #: process id of the server concerned, 0 if not known
     pid: int = 0
     documentation: str = ""
-    #: id of the silence because of which people are not told
+    #: id of the silence that suppressed the notification
     silenced: str | None = None
-    #: the rule whose firing alert is the reason for this one
+    #: the rule whose firing alert inhibits this one
     explained_by: str | None = None
-    #: it came and went; nothing more is told until it was steady
+    #: flapping: no further notifications until it was steady
     flapping: bool = False
 
 

@@ -1,4 +1,4 @@
-"""Ranges of llama.cpp builds, and what can be said of them."""
+"""Ranges of llama.cpp builds, and operations on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BuildRange:
 
     @classmethod
     def of(cls, build: int | None) -> BuildRange:
-        """One build; any where it is not known."""
+        """The range of one build; any if it is unknown."""
         return cls(build, build)
 
     def __str__(self) -> str:
@@ -56,13 +56,13 @@ class BuildRange:
         return (self.low is None or self.low <= build) and (self.high is None or build <= self.high)
 
     def __and__(self, other: BuildRange) -> BuildRange:
-        """The builds of both; empty where they have none in common."""
+        """The builds in both; empty if they have none in common."""
         lows = [end for end in (self.low, other.low) if end is not None]
         highs = [end for end in (self.high, other.high) if end is not None]
         return BuildRange(max(lows, default=None), min(highs, default=None))
 
     def overlaps(self, other: BuildRange) -> bool:
-        """No end of one is beyond the other's: they share a build, where both have one."""
+        """Neither range ends before the other begins: they share a build, unless one is empty."""
         beyond = self.high is not None and other.low is not None and other.low > self.high
         return not beyond and not (self.low is not None and other.high is not None and other.high < self.low)
 

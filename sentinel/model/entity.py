@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 Scope = Literal["server", "gpu", "host"]
 
-#: What a signal or an event field can hold. `None` never appears here: a value that is not known is absent or `Unknown`.
+#: The values of a signal or an event field. `None` never appears here: an unknown value is absent or `Unknown`.
 Value = bool | int | float | str
 
 
@@ -15,7 +15,7 @@ class Entity(NamedTuple):
     """One llama-server, one GPU (by PCI address, for example ``0000:03:00.0``), or the host.
 
     A server is named by its systemd unit, else its container, else ``host:port``, so that the name survives restarts.
-    A named tuple, for it is the key of all that is believed: the hash of a dataclass is a call of Python code.
+    A named tuple, because it is the key of the whole state: the hash of a dataclass is a call of Python code.
     """
 
     scope: Scope
@@ -30,7 +30,7 @@ HOST = Entity("host", "host")
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that is not known. `why`: what was tried and what failed; `remedy`: what would provide it, if anything."""
+    """An unknown value. `why`: what was tried and what failed; `remedy`: what would provide it, if anything."""
 
     why: str
     remedy: str = ""

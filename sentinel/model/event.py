@@ -15,7 +15,7 @@ FieldType = Literal["text", "int", "float", "flag", "MiB", "GiB", "kB"]
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One wording. `regex` is RE2, searched in the line after its envelope (container, colour, time, level) is removed."""
+    """One pattern. `regex` is RE2, searched in the line after its envelope (container, colour, time, level) is removed."""
 
     regex: str
     example: str
@@ -28,7 +28,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class EventDef:
-    """A named event of one log source and every wording it has had, newest first."""
+    """A named event of one log source and all its patterns, newest first."""
 
     name: str
     source: str
@@ -41,13 +41,13 @@ class EventDef:
     const: Mapping[str, Value] = field(default_factory=dict)
     #: signal -> captured number that is added to what the signal already holds in this run of the server
     adds: Mapping[str, str] = field(default_factory=dict)
-    #: signals that this event makes void, for example buffers that are given back when the server falls asleep
+    #: signals that this event makes unknown, for example buffers that are freed when the server falls asleep
     forgets: tuple[str, ...] = ()
-    #: the first line of a run of the server: facts learned from the log of an earlier run are forgotten
+    #: the first line of a run of the server: facts learned from the log of an earlier run are dropped
     starts_run: bool = False
     #: what it means, for the generated catalogue
     help: str = ""
     #: the file it was read from, as given
     path: str = ""
-    #: only further wordings (and fields that they alone have) for the event of this name, which another file defines
+    #: only further patterns (and fields that they alone have) for the event of this name, which another file defines
     extends: bool = False

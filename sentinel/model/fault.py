@@ -1,4 +1,4 @@
-"""What failed in the world, with what to do about it, apart from each other until somebody is told."""
+"""A failure of the outside world and its remedy, kept apart until they are shown."""
 
 from __future__ import annotations
 

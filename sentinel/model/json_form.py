@@ -1,7 +1,7 @@
-"""How a transition is written down: as JSON for people and programs, as a record for storage, as one line of text.
+"""The forms of a transition: JSON for people and programs, a record for storage, one line of text.
 
-The JSON form is a contract (docs: "A transition as JSON"): keys are added, never renamed. Everything a transition holds may
-come from a log line, a file name or a process name, so text is escaped here, once, for all who show it.
+The JSON form is a contract (docs: "A transition as JSON"): keys are added, never renamed. Everything in a transition may
+come from a log line, a file name or a process name, so text is escaped here, once, for every output.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sentinel.model.text import SURROGATE, UNSAFE, escape, escaped
 
 
 def iso(at: float | None) -> str | None:
-    """Seconds since the epoch as ``2026-11-23T16:05:12.345Z``; None for None and for what no calendar can show."""
+    """Seconds since the epoch as ``2026-11-23T16:05:12.345Z``; None for None and for dates outside the calendar's range."""
     if at is None or not math.isfinite(at):
         return None
     try:
@@ -50,7 +50,7 @@ def _finite(value: object) -> object:
 def transition_to_dict(transition: Transition) -> dict[str, Any]:
     """The contract's JSON form, as plain dicts and lists. `at` is ISO-8601 in UTC with milliseconds, or None if undated.
 
-    `silenced` (the silence's id), `explained_by` (a rule id) and `flapping` (true) are there where they are so.
+    `silenced` (the silence's id), `explained_by` (a rule id) and `flapping` (true) are present only if they apply.
     """
     cause = transition.cause
     marks = {
@@ -88,7 +88,7 @@ def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
 
 
 def transition_to_record(transition: Transition) -> dict[str, Any]:
-    """Everything a transition holds, for storage: `transition_from_record` gives it back."""
+    """Everything in a transition, for storage: `transition_from_record` restores it."""
     return transition_to_dict(transition) | {
         "at": transition.at,
         "message_id": transition.message_id,
@@ -119,7 +119,7 @@ def _check(piece: Mapping[str, Any]) -> CheckResult:
 
 
 def is_news(transition: Transition) -> bool:
-    """Whether people are told: an alert fires, or one that fired is over. What was pending or silenced stays in the history."""
+    """Whether it notifies: an alert fires, or one that fired is over. Pending and silenced ones are only in the history."""
     if transition.silenced is not None:
         return False
     return transition.state == "firing" or (transition.state == "resolved" and transition.previous == "firing")

@@ -1,4 +1,4 @@
-"""A mistake in what an operator wrote: where, what, and what to write instead."""
+"""A mistake in an operator's file: where, what, and what to write instead."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal
 
 from sentinel.model.text import escape
 
-#: The way to a part of a TOML file: names of keys, and numbers, from 0, of what stands in arrays.
+#: Path to a part of a TOML file: names of keys, and indexes in arrays, from 0.
 Keys = tuple[str | int, ...]
 
-#: Characters of a sentence that are shown: it may quote what stands in a file.
+#: Characters of a sentence that are shown: it may quote the file.
 _LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding of a checker. `where` is what people call the part of the file, empty for the file as a whole.
+    """One finding of a checker. `where` is the name of the part for people, empty for the whole file.
 
-    `keys` leads to the same part, `line` is where it stands, counted from 1; 0 where there is no line to show.
+    `keys` leads to the same part, `line` is its line, counted from 1; 0 if there is no line to show.
     """
 
     file: str
@@ -57,9 +57,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def quoted(value: object) -> str:
-    """A value of a file in a message, cut short."""
+    """A value of a file for a message, shortened."""
     try:
         return f"{value!r:.60}"
     except ValueError:
-        # Python writes no whole number of more than 4300 digits, and reads one if it is hexadecimal.
+        # Python refuses to print an integer of more than 4300 digits, but reads one in hexadecimal.
         return "a very large number"

@@ -1,4 +1,4 @@
-"""Readings: everything that enters the engine. The engine learns of time, files and the machine through these alone."""
+"""Readings: everything that enters the engine, its only source of time, files and the machine's state."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class LogLines:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What was made of a line that an event pattern claimed: all that is kept of it. `text` is the matched part.
+    """What a pattern extracted from a line: all that is kept of it. `text` is the matched part.
 
-    `line_index` counts from 0 within the batch, `pattern_index` within the event's wordings; `elapsed` and `wall` are the
+    `line_index` counts from 0 within the batch, `pattern_index` within the event's patterns; `elapsed` and `wall` are the
     line's own times (seconds since the process began, since the epoch) and `port` the router's child that printed it.
     """
 
@@ -50,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedLines:
-    """A `LogLines` without its lines: how many there were, and what was made of those that an event pattern claimed."""
+    """A `LogLines` without its lines: their number, and the claims of those that a pattern matched."""
 
     at: float
     source: str
@@ -103,7 +103,7 @@ class ServerFound:
 
 @dataclass(frozen=True, slots=True)
 class ServerGone:
-    """The process of a server is no longer there."""
+    """A server's process has ended."""
 
     at: float
     source: str
@@ -113,7 +113,7 @@ class ServerGone:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed. Timers run out at ticks; nothing in the engine reads a clock."""
+    """Time passed. Timers fire at ticks; nothing in the engine reads a clock."""
 
     at: float
 

@@ -27,7 +27,7 @@ class WindowDef:
 
 @dataclass(frozen=True, slots=True)
 class EventBinding:
-    """Did an event happen: within the last `over` seconds, or since the server's present run began (`over` is None)."""
+    """Whether an event happened: within the last `over` seconds, or since the server's present run began (`over` is None)."""
 
     name: str
     event: str
@@ -44,12 +44,12 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class FixDef:
-    """One piece of advice; shown where `when` is not false and the server's build may lie in `builds`.
+    """One piece of advice; shown unless `when` is false, if the server's build may lie in `builds`.
 
-    `flags` go to the end of the server's command line: how, is added to `do` and `command` by what starts the server.
-    `restart` and `stop` end its command with what does that to this server, or say that a person has to. `unit`, `container` and
-    `shell` are a setting as it is written in each of these places, `env` and `unset` a variable that is set or removed in any.
-    An `otherwise` fix is shown where none of the cause's other fixes is: because of what is not known, or of the build.
+    `flags` are appended to the server's command line: the server's runtime decides how, which is added to `do` and `command`.
+    `restart` and `stop` append that action for this server to the command, or say that a person has to do it. `unit`, `container`
+    and `shell` are a setting as written in each of these places, `env` and `unset` a variable that is set or removed in any.
+    An `otherwise` fix is shown if none of the cause's other fixes is: because something is unknown, or because of the build.
     """
 
     do: str
@@ -70,7 +70,7 @@ class FixDef:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What is to be set where the server is started, by the place or the kind of setting."""
+        """The settings to change where the server is started, by place or kind."""
         each = {"unit": self.unit, "container": self.container, "shell": self.shell, "env": self.env, "unset": self.unset}
         return {place: text for place, text in each.items() if text}
 
@@ -84,7 +84,7 @@ class CauseDef:
     confidence: Confidence
     when: str = ""
     fixes: tuple[FixDef, ...] = ()
-    #: where it is told, instead of the rule's
+    #: replaces the rule's severity for this cause
     severity: Severity | None = None
 
 
@@ -95,9 +95,9 @@ class ExpectDef:
     state: Literal["firing", "quiet", "pending", "unknown", "resolved"]
     cause: str = ""
     summary_contains: str = ""
-    #: each of these stands in one of the fixes told
+    #: each of these occurs in one of the fixes shown
     fix_contains: tuple[str, ...] = ()
-    #: none of these stands in any
+    #: none of these occurs in any
     fix_lacks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     #: of the last change, as in a transition: ``hold-elapsed``, ``cleared``, ``server-gone``
@@ -113,30 +113,30 @@ class CaseDef:
     expect: ExpectDef
     given: Mapping[str, Value] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
-    #: values that change while the test runs: from when on, and which
+    #: values that change during the test: from when on, and which
     later: tuple[tuple[float, Mapping[str, Value]], ...] = ()
-    #: values over time, one a step: a value, that it cannot be read, or None: nobody reads it
+    #: values over time, one per step: a value, Unknown if it cannot be read, or None if it is not read
     series: Mapping[str, tuple[Value | Unknown | None, ...]] = field(default_factory=dict)
-    #: how long a step of the series is, seconds
+    #: seconds per step of the series
     step: float = 1.0
     log: tuple[tuple[float, str], ...] = ()
     kernel: tuple[tuple[float, str], ...] = ()
-    #: what systemd and other daemons say of the unit
+    #: lines of systemd and other daemons about the unit
     systemd: tuple[tuple[float, str], ...] = ()
-    #: when the server's process ends, seconds; None: it lives on
+    #: when the server's process ends, seconds; None: never
     gone: float | None = None
     #: when a new process of the same server is found, seconds; None: never
     restart: float | None = None
-    #: when sentinel itself is started anew, from its checkpoint, seconds
+    #: when sentinel itself restarts from its checkpoint, seconds
     sentinel_restarts: tuple[float, ...] = ()
-    #: when udev tells that the card is taken off the bus, seconds; None: never
+    #: when udev reports that the GPU is removed from the bus, seconds; None: never
     unplugged: float | None = None
-    #: what is expected before the end, and when, seconds, in the order of time
+    #: expectations before the end with their times, seconds, in order of time
     earlier: tuple[tuple[float, ExpectDef], ...] = ()
 
     @property
     def expectations(self) -> tuple[tuple[float, ExpectDef], ...]:
-        """All that is expected, the end last."""
+        """All expectations, the end last."""
         return (*self.earlier, (self.at, self.expect))
 
 
@@ -155,9 +155,9 @@ class RuleDef:
     clear: str = ""
     clear_after: float | None = None
     keep: float = 0.0
-    #: the alert stays when the process it is about has ended (a kill is about exactly that)
+    #: the alert outlives the process that it is about (a kill is about exactly that)
     outlives_server: bool = False
-    #: while its alert is open, answers are slower than the configuration makes them: no baseline is learned from them
+    #: while its alert is open, generation is slower than the configuration allows: no baseline is learned
     slows_generation: bool = False
     basis: tuple[Basis, ...] = ()
     references: tuple[str, ...] = ()
@@ -175,7 +175,7 @@ class RuleDef:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def severity_of(self, cause: Cause | None) -> Severity:
-        """How bad it is, for the cause that is told."""
+        """The severity, given the reported cause."""
         own = (c.severity for c in self.causes if cause is not None and c.id == cause.id)
         return next(own, None) or self.severity
 
@@ -188,10 +188,10 @@ class OverrideDef:
     path: str
     #: what it replaces, as `lint` names it: ``alert.for``, ``check.ready``, ``cause 'no-gpu'.text``
     fields: tuple[str, ...]
-    #: the rule as it is without any override
+    #: the rule without any override
     base: RuleDef
-    #: digest of the rule that it was written against, as the file says; empty if it does not
+    #: digest of the rule that it was written against, as given in the file; empty if the file has none
     against: str = ""
     enabled: bool = True
-    #: changes with every byte of the file: whoever saves it has looked at it
+    #: changes with every byte of the file: a person who saves it has reviewed it
     digest: str = ""

@@ -1,4 +1,4 @@
-"""Text from outside made safe to show and to encode, and counts in words."""
+"""Makes text from outside safe to show and to encode; counts in words."""
 
 from __future__ import annotations
 
