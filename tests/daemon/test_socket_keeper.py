@@ -54,7 +54,7 @@ def test_a_socket_whose_folder_was_removed_is_made_again(tmp_path: Path, capsys:
         assert not socket.exists()
 
     asyncio.run(story())
-    assert capsys.readouterr().out.count("was removed by somebody") == 1
+    assert capsys.readouterr().out.count("was removed; sentinel listens on it again") == 1
 
 
 def test_a_socket_that_another_daemon_took_over_is_left_to_it_and_told(tmp_path: Path) -> None:

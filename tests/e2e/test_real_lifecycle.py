@@ -231,7 +231,7 @@ class TestCommands:
             name = sentinel.name_of(fallen_back.process.pid)
             sentinel.await_alert("cpu-fallback", name)
             sentinel.end(signal.SIGKILL)
-            wait_for(lambda: "the daemon has ended" in err.read_text(), "watch says that it waits", 20.0)
+            wait_for(lambda: "the daemon stopped" in err.read_text(), "watch says that it waits", 20.0)
             sentinel.start()
             wait_for(lambda: "the daemon is back" in err.read_text(), "watch goes on", 20.0)
             assert sentinel.cli("status").returncode == 2
@@ -272,7 +272,7 @@ class TestCommands:
             done = as_user(65534, command)
 
         assert done.returncode == 3, done.stderr
-        assert done.stdout == f"may not open {path}: join the group sentinel (sudo usermod -aG sentinel $USER) and log in again\n"
+        assert done.stdout == f"may not open {path}; join the group sentinel (sudo usermod -aG sentinel $USER) and log in again\n"
 
 
 class TestMistakes:
