@@ -1,1 +1,1 @@
-"""The command line: one module a verb, imported when it is asked for."""
+"""The command line: one module per verb, imported on use."""

@@ -15,7 +15,7 @@ from sentinel.sinks.journald import journal_query
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print them; the exit code is that of the worst open one that is not silenced."""
+    """Print the alerts; the exit code is that of the worst open alert that is not silenced."""
     try:
         if arguments.all or arguments.since:
             since = _since(arguments.since, time.time()) if arguments.since else 0.0
@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _history(arguments: argparse.Namespace, query: str) -> dict[str, Any]:
-    """All pages, as one."""
+    """Fetch all pages and join them."""
     answer = ask(arguments, f"/v1/history{query}")
     found = [answer["transitions"]]
     while answer["earlier"] is not None:

@@ -1,4 +1,4 @@
-"""`sentinel diagnose`: log files, offline."""
+"""`sentinel diagnose`: evaluates log files offline."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from sentinel.sinks.render import render_finding
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
-#: Starts that did not come to serving, shown one by one; a service that is restarted for ever has thousands.
+#: Failed starts shown one by one; a service in a restart loop has thousands.
 _MOST_STARTS = 3
-#: Rules that say themselves how a load came to its end.
+#: Rules that report themselves how a load ended.
 _KILLS = frozenset({"load-oom", "server-crashed", "restart-loop"})
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Judge the files; the exit code tells the worst that was found."""
+    """Evaluate the files; the exit code is that of the worst finding."""
     ruleset = for_judging(arguments.rules)
     return CRITICAL if ruleset is None else judge(ruleset, arguments)
 
 
 def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
-    """The same by rules that are loaded: an evaluation of many logs loads them once."""
+    """The same with rules already loaded: an evaluation of many logs loads them once."""
     if arguments.why and arguments.why not in ruleset.rules:
         known = f"{did_you_mean(arguments.why, ruleset.rules)}; `sentinel rules list` shows all"
         return _mistake(f"there is no rule '{escape(arguments.why)}'{known}")
@@ -61,7 +61,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     argv = arguments.argv
     redactor = Redactor(_own_names()) if arguments.share else None
     if redactor is not None:
-        # Before it is judged: what was never read cannot be quoted, wrapped or not.
+        # Before the evaluation: what was redacted cannot be quoted, wrapped or not.
         logs, kernel = ([(_base(n), redactor.text(d.decode()).encode()) for n, d in given] for given in (logs, kernel))
         argv = None if argv is None else redactor.line(argv)
     pasted = [(name, unpack(data)) for name, data in logs]
@@ -92,7 +92,7 @@ def _mistake(sentence: str) -> int:
 
 
 def _code(found: Diagnosis, logs: Sequence[object]) -> int:
-    """The worst that was found."""
+    """The exit code of the worst finding."""
     fired = [t.severity for t in found.transitions if t.state == "firing"]
     if found.starts:
         return max(WARNING, exit_code(fired))
@@ -111,11 +111,11 @@ def _emit(found: Diagnosis) -> None:
 
 
 def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value | Unknown], str]:
-    """What was asked for, and the command line in words: of --argv, else of what was pasted. Raises ValueError."""
+    """The requested settings and the command line: from --argv, else from the pasted files. Raises ValueError."""
     if argv is not None:
         words = shlex.split(argv)
         return dict(asked_for(words).signals()) | _program(words), argv
-    # Where several files say it, one that says nothing else (a unit, a compose file) counts.
+    # If several files have a command line, one that has nothing else (a unit, a compose file) takes precedence.
     said = sorted((one for one in pasted if one.words or one.environment), key=lambda one: bool(one.log))
     if not said:
         return {}, ""
@@ -124,7 +124,7 @@ def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value 
 
 
 def _own_names() -> list[str]:
-    """What this machine and its user are called."""
+    """The names of this machine and its user."""
     names = [platform.node(), platform.node().partition(".")[0], Path.home().name]
     return [*names, *(os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER"))]
 
@@ -134,10 +134,10 @@ def _base(name: str) -> str:
 
 
 def _share(text: str, output: str) -> int:
-    """Write the bundle; 0 where that worked."""
+    """Write the bundle; 0 on success."""
     if output:
         try:
-            # New, and for its owner alone until that one has read it.
+            # A new file with mode 0600: its owner should read it before anybody else does.
             with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
         except FileExistsError:
@@ -152,20 +152,20 @@ def _share(text: str, output: str) -> int:
 
 
 def _program(words: list[str]) -> dict[str, Value | Unknown]:
-    """The executable, where it is named with its path: an image of llama.cpp has it in /app."""
+    """The executable, if it has a path: llama.cpp's images have it in /app."""
     at, _ = split(words)
     return {"server.binary": clean(words[at])} if at is not None and words[at].startswith("/") else {}
 
 
 def asked_for(words: list[str]) -> Requested:
-    """A command line, also behind variables or another program (``A=1 llama-server``, ``env``, ``sudo``), or flags alone."""
+    """Parse a command line, also after variables or another program (``A=1 llama-server``, ``env``, ``sudo``), or only flags."""
     at, assigned = split(words)
     argv = [] if at is None else words[at:]
     return decode(["llama-server", *argv] if argv and argv[0].startswith("-") else argv, assigned)
 
 
 def _read(name: str) -> bytes:
-    """A whole file as clean lines: any encoding, any line end, long lines cut."""
+    """Read a whole file as clean lines: any encoding, any line end, long lines cut."""
     splitter = LineSplitter(_LINE_LIMIT)
     parts = []
     try:
@@ -173,7 +173,7 @@ def _read(name: str) -> bytes:
             while chunk := stream.read(_CHUNK):
                 parts.append(splitter.feed(chunk))
     except OSError as error:
-        # Opening says which file it was, reading does not.
+        # An error of open names the file, one of read does not.
         raise OSError(error.errno, error.strerror, "standard input" if name == "-" else name) from error
     parts.append(splitter.flush())
     return b"".join(parts)
@@ -204,14 +204,14 @@ def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         say(line)
     if found.unknown:
         say()
-        # Evaluations cut the answer here: what follows claims nothing.
+        # Evaluations cut the answer here: what follows states no finding.
         say("What the files cannot tell:")
         for remedy, rules, more in settling(found.unknown):
             say(f"  {remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}")
 
 
 def _refusals(found: Diagnosis) -> Iterator[str]:
-    """Requests that did not fit, where that is no alert: their client got an error and knows, who reads the log may wonder."""
+    """Requests that did not fit, if too few for an alert: the client got the error, but a reader of the log may wonder."""
     if any(t.rule == "context-collapse" for t in found.transitions if t.state == "firing"):
         return
     for times, last in found.refused:
@@ -221,7 +221,7 @@ def _refusals(found: Diagnosis) -> Iterator[str]:
 
 
 def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
-    """Starts that did not come to serving, in the server's own words. No rule has to know why for that to be told."""
+    """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
     told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
     for start in found.starts[-_MOST_STARTS:]:
         if start.kind in ("ended", "loading") and told & _KILLS:

@@ -33,7 +33,7 @@ Prints a script for a shell, to be kept where that looks for it:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every verb with its options."""
+    """The parser, with every verb and its options."""
     top = argparse.ArgumentParser(
         prog="sentinel",
         description="Detects llama-server failures and explains their cause and fix.",
@@ -240,15 +240,15 @@ def _asking(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
 
 
 def _speak_what_it_can(stream: TextIO, environ: Mapping[str, str]) -> None:
-    """Characters that a stream cannot show are shown by their numbers, instead of ending in a traceback.
+    """Escape characters that a stream cannot encode, instead of ending in a traceback.
 
-    In the C locale Python speaks UTF-8 (PEP 540), whatever the terminal makes of it; there ASCII is what is sure to be read.
+    In the C locale Python writes UTF-8 (PEP 540), whatever the terminal shows; only ASCII is safe there.
     """
     if not isinstance(stream, io.TextIOWrapper):
         return
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
     if locale == "C.UTF-8" and not environ.get("LC_ALL"):
-        # Python itself sets LC_CTYPE so where nothing was set (PEP 538).
+        # Python sets LC_CTYPE to this if no locale is set (PEP 538).
         locale = environ.get("LANG") or "C"
     chosen = environ.get("PYTHONUTF8") or environ.get("PYTHONIOENCODING")
     plain = locale in ("C", "POSIX") and not chosen and stream.isatty()
@@ -265,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = verb.main(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough (| head); Python would complain once more while closing the stream.
+        # The reader closed the pipe (| head); Python would report it once more while closing the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""`sentinel status --nagios`: one line as the Monitoring Plugins' guidelines want it, a sentence, a bar, performance data.
+"""`sentinel status --nagios`: one line in the Monitoring Plugins' format: a sentence, a bar, performance data.
 
 www.monitoring-plugins.org/doc/guidelines.html: exit code 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; performance data is
-'label'=value[unit];[warning];[critical];[least];[most]. A bar in the sentence would end it, so there is none.
+'label'=value[unit];[warning];[critical];[least];[most]. A bar would end the sentence, so it may not contain one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST = 20
 
 
 def line(answer: Mapping[str, Any], code: int) -> str:
-    """The line for an answer of /v1/status and the exit code that goes with it."""
+    """The line for an answer of /v1/status and its exit code."""
     told = [alert for alert in answer["alerts"] if not alert.get("silenced")]
     running = sum(bool(server["running"]) for server in answer["servers"])
     if told:
@@ -43,7 +43,7 @@ def sentence(code: int, what: str) -> str:
 def _data(answer: Mapping[str, Any], running: int) -> Iterator[str]:
     open_alerts = [alert for alert in answer["alerts"] if not alert.get("silenced")]
     counts = {severity: sum(a["severity"] == severity for a in open_alerts) for severity in ("critical", "warning", "info")}
-    # A range of 0 alone: anything else is beyond it.
+    # A range of 0 only: any other value is outside.
     yield f"critical={counts['critical']};;0;0"
     yield f"warning={counts['warning']};0;;0"
     yield f"info={counts['info']};;;0"
@@ -62,7 +62,7 @@ def _data(answer: Mapping[str, Any], running: int) -> Iterator[str]:
 
 
 def _bytes(label: str, value: object, most: object) -> Iterable[str]:
-    """Nothing where it is not known: U is allowed, and few graphs know it."""
+    """Nothing for an unknown value: U is allowed, but few graphing tools support it."""
     if not isinstance(value, int):
         return ()
     return (f"{_label(label)}={value}B;;;0;{most if isinstance(most, int) else ''}".rstrip(";"),)

@@ -1,4 +1,4 @@
-"""What the verbs share: asking the daemon, printing, exit codes."""
+"""Shared by the verbs: requests to the daemon, printing, exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sentinel.sinks.render import Style, render_advice, render_alert, style_for,
 
 
 class NoAnswer(Exception):
-    """The daemon did not give what was asked; the text is for the person, the code for the shell, `error` what it answered."""
+    """The daemon refused or did not answer. The text is for the user, the code for the shell, `error` is the daemon's answer."""
 
     def __init__(self, message: str, code: int, error: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ def ask(arguments: argparse.Namespace, path: str) -> dict[str, Any]:
 
 
 def change(arguments: argparse.Namespace, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The daemon's answer to a change: POST with a body, DELETE without one. Raises NoAnswer."""
+    """Send a change: POST with a body, DELETE without one. Returns the daemon's answer. Raises NoAnswer."""
     if body is None:
         return _answer(arguments, lambda sockets: client.delete(path, sockets))
     return _answer(arguments, lambda sockets: client.post(path, body, sockets))
@@ -52,18 +52,18 @@ def _answer(arguments: argparse.Namespace, call: Callable[[list[Path] | None], t
 
 
 def complain(error: NoAnswer) -> int:
-    """One sentence on standard error; the exit code."""
+    """Print the error to standard error; returns the exit code."""
     warn(str(error))
     return error.code
 
 
 def say(line: str = "") -> None:
-    """A line for people. What names, paths and log lines hold cannot draw on the terminal, nor begin another line."""
+    """Print a line for people. Control characters and newlines from names, paths and log lines are escaped."""
     print(escape(line), flush=True)
 
 
 def say_wrapped(line: str) -> None:
-    """A line for people, wrapped on a terminal, hanging; elsewhere it stays whole, for tools that look for it."""
+    """Print a line for people: wrapped with a hanging indent on a terminal, else whole, so that tools can search for it."""
     if not sys.stdout.isatty():
         say(line)
         return
@@ -73,43 +73,43 @@ def say_wrapped(line: str) -> None:
 
 
 def warn(sentence: str) -> None:
-    """A sentence for people on standard error, safe in the same way."""
+    """Print a sentence for people to standard error, escaped in the same way."""
     print(f"sentinel: {escape(sentence)}", file=sys.stderr, flush=True)
 
 
 def emit(value: Mapping[str, Any]) -> None:
-    """A JSON document for programs, indented for eyes."""
+    """Print a JSON document for programs, indented for people."""
     print(json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=True))
 
 
 def emit_line(value: Mapping[str, Any]) -> None:
-    """One JSON object a line."""
+    """Print one JSON object per line."""
     print(to_json(value), flush=True)
 
 
 def exit_code(severities: Iterable[str]) -> int:
-    """0 ok, 1 warning, 2 critical; an info alone is ok."""
+    """0 ok, 1 warning, 2 critical; info counts as ok."""
     found = set(severities)
     return CRITICAL if "critical" in found else WARNING if "warning" in found else OK
 
 
 def style() -> Style:
-    """How standard output wants to be drawn."""
+    """The style for standard output."""
     return style_for(sys.stdout)
 
 
 def show_alert(alert: Mapping[str, Any]) -> str:
-    """An alert or a transition from the wire, as people read it."""
+    """Render an alert or a transition of the JSON form for people."""
     return render_alert(transition_of(alert), style())
 
 
 def show_advice(alert: Mapping[str, Any]) -> str:
-    """The cause of an alert and its fixes, as people read them."""
+    """Render an alert's cause and fixes for people."""
     return render_advice(transition_of(alert), style())
 
 
 def transition_of(wire: Mapping[str, Any]) -> Transition:
-    """A transition from its JSON form."""
+    """Decode a transition from its JSON form."""
     return Transition(
         at=_seconds(wire.get("at")),
         rule=wire["rule"],
@@ -132,7 +132,7 @@ def transition_of(wire: Mapping[str, Any]) -> Transition:
 
 
 def marks(alert: Mapping[str, Any]) -> str:
-    """Why an open alert does not notify, in a few words; empty if it does."""
+    """Why an open alert does not notify, in a few words; empty if it notifies."""
     words = []
     if alert.get("silenced"):
         words.append(f"silenced, {alert['silenced']}")
@@ -144,14 +144,14 @@ def marks(alert: Mapping[str, Any]) -> str:
 
 
 def show_silences(silences: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """One line each."""
+    """One line per silence."""
     for one in silences:
         what = f"{one['rule'] or 'all rules'} on {one['entity'] or 'everything'}"
         yield f"  {one['id']}  {what} until {local(one['until'])}, by {one['author']}: {one['reason']}"
 
 
 def local(stamp: str | None) -> str:
-    """A time of the wire as the machine's own time."""
+    """A time of the JSON form in the machine's local time."""
     seconds = _seconds(stamp)
     return "?" if seconds is None else f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
@@ -163,7 +163,7 @@ def _seconds(stamp: str | None) -> float | None:
 
 
 def shown(value: object) -> str:
-    """A value in a table."""
+    """A value for a table."""
     if value is None:
         return "?"
     if isinstance(value, bool):
@@ -174,7 +174,7 @@ def shown(value: object) -> str:
 
 
 def size(value: object) -> str:
-    """Bytes as GiB or MiB; a question mark where it is not known."""
+    """Bytes as GiB or MiB; a question mark if unknown."""
     if not isinstance(value, int | float):
         return "?"
     if value < 0:

@@ -42,12 +42,12 @@ _KINDS = {
     "cache": "prompt cache",
     "overhead": "overhead",
 }
-#: Seconds between two lines of progress where standard error is no terminal, and where it is one.
+#: Seconds between progress lines if standard error is not a terminal, and if it is one.
 _EVERY, _EVERY_ON_TERMINAL = 30.0, 0.5
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Judge one command; the exit code is the verdict."""
+    """Evaluate one command; the exit code is the verdict."""
     try:
         command = _command(arguments)
         extra = _verified(command, arguments.verify) if arguments.verify is not None else []
@@ -75,7 +75,7 @@ def _command(arguments: argparse.Namespace) -> Command:
 
 
 def _verified(command: Command, given: str) -> list[Why]:
-    """Checksums of the model's files, with progress on standard error: 220 GB take minutes."""
+    """Verify the checksums of the model's files, with progress on standard error: 220 GB take minutes."""
     digest = parse_given(given) if given else ""
     named = command.requested.text("model")
     if not named:
@@ -98,7 +98,7 @@ def _verified(command: Command, given: str) -> list[Why]:
 
 
 def render(report: Report, pid: int | None = None) -> Iterator[str]:
-    """The report for people, from the same struct as the JSON. `pid`: the process that was judged."""
+    """The report for people, from the same struct as the JSON. `pid`: the evaluated process."""
     headline = _HEADLINES[report.verdict]
     yield f"{_COLOURS[report.verdict]}{headline}\x1b[0m" if style().colour else headline
     if pid is not None:
@@ -113,7 +113,7 @@ def render(report: Report, pid: int | None = None) -> Iterator[str]:
 
 
 def _memory(report: Report) -> Iterator[str]:
-    """One block a place: what goes there, and what the limits leave."""
+    """One block per memory pool: what is allocated there, and what the limits leave."""
     places = list(dict.fromkeys([item.place for item in report.memory] + [limit.place for limit in report.limits]))
     for place in places:
         items = [item for item in report.memory if item.place == place]

@@ -1,4 +1,4 @@
-"""`sentinel record`: the flight recorder's content, or a recording that was kept around an alert, as a file."""
+"""`sentinel record`: saves the flight recorder's content, or a recording kept around an alert, to a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sentinel.model.text import escape
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Fetch it; an existing file is never written over."""
+    """Fetch the recording; never overwrites a file."""
     if arguments.list:
         return _list(arguments)
     name = arguments.name
@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _save(arguments: argparse.Namespace, path: str, out: Path) -> int:
     try:
-        # It says what runs on this machine: for its owner until they pass it on.
+        # It describes what runs on this machine, so only its owner may read it.
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         print(f"sentinel: {escape(str(out))} exists and is left as it is; choose another with --out", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`sentinel reload`: the daemon reads its rule files anew, and says what is wrong with them."""
+"""`sentinel reload`: makes the daemon reload its rule files, and prints their problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sentinel.model.text import counted
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Exit code 0, 2 where there are mistakes (the old rules stay in force) or it may not be, 3 without a daemon."""
+    """Exit code 0; 2 for mistakes (the old rules stay in force) or if not permitted; 3 without a daemon."""
     try:
         answer = change(arguments, "/v1/reload", {})
     except NoAnswer as error:
@@ -37,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _tell(problems: Iterable[Mapping[str, Any]]) -> None:
     if to_journal():
-        # `systemctl reload sentinel`: the daemon has written them there itself
+        # `systemctl reload sentinel`: the daemon has already logged them there
         return
     for one in problems:
         problem = Problem(one["file"], one["where"], one["what"], one["level"], line=one["line"] or 0)

@@ -1,4 +1,4 @@
-"""`sentinel replay`: a recording judged again, by today's rules, or by two sets of rules side by side."""
+"""`sentinel replay`: evaluates a recording again, with today's rules or with two rule sets side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sentinel.sinks.render import render_alert
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what was told then, or what would be told otherwise; the exit code tells the worst that fired."""
+    """Print the recorded alerts, or how they would differ; the exit code is that of the worst alert that fired."""
     name = arguments.file
     if arguments.diff and name == "-":
         print("sentinel: --diff reads the recording twice; give a file instead of -", file=sys.stderr)
@@ -60,7 +60,7 @@ def _show(found: Replay, *, as_json: bool) -> int:
 
 
 def _about(found: Replay) -> Iterator[str]:
-    """What a person must know to read the rest rightly."""
+    """What the reader must know to interpret the rest."""
     yield f"{found.readings} readings from {iso(found.begin) or '?'} to {iso(found.end) or '?'}"
     for transition in found.standing:
         yield f"open when it begins: {transition.severity} {transition.rule}: {escape(transition.summary)}"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, cast
 
-# First of all: what it keeps out would else be loaded by the imports below.
+# This must be first: the imports below would load what it keeps out.
 from sentinel.daemon.lean_imports import asyncio, structlog
 
 # isort: split
@@ -28,7 +28,7 @@ from sentinel.rulefiles.files import Loaded, RuleFiles
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Load configuration and rules, then watch until told to stop."""
+    """Load the configuration and the rules, then watch until stopped."""
     one_arena()
     _log(verbose=arguments.verbose)
     try:
@@ -50,12 +50,12 @@ async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
         return CRITICAL
     while True:
         daemon = Daemon(config, files, loaded)
-        # The first rules must not stay in memory when others have taken their place: 6 MB (measured).
+        # The first rule set must not stay in memory once another has replaced it: 6 MB (measured).
         del loaded
         code = await daemon.run()
         if code != AGAIN:
             return code
-        # Rules may have been saved since the start.
+        # Rule files may have changed since the start.
         again = files.load_good()
         loaded = daemon.loaded if again.ruleset is None else again
 
@@ -65,21 +65,21 @@ def _complain(text: str) -> None:
 
 
 def _log(*, verbose: bool) -> None:
-    """sentinel's own log on standard error: one line an event; under systemd with its priority and without a time."""
+    """Set up sentinel's own log on standard error: one line per event; under systemd with a priority and without a time."""
     structlog.configure(
         processors=[structlog.processors.add_log_level, _journal_line if to_journal() else _plain_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log(sys.stderr))),
         cache_logger_on_first_use=True,
     )
-    # What a scheduled call raises ends the daemon; the scheduler's own report of it would be a second one.
+    # An exception of a scheduled call ends the daemon; the scheduler's own report would be a second one.
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
 
 
 class _Log:
-    """Standard error that may go away: a closed terminal or a broken pipe takes sentinel's own log with it, nothing else.
+    """A standard error that may fail: a closed terminal or a broken pipe loses sentinel's own log, and nothing else.
 
-    What does not work is in `sentinel status` as well, so nobody loses more than these lines.
+    Faults are in `sentinel status` as well, so only these lines are lost.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -95,7 +95,7 @@ class _Log:
             self._stream.flush()
 
 
-#: sd-daemon(3): a line that begins with <N> gets that priority in the journal.
+#: sd-daemon(3): a line starting with <N> gets that priority in the journal.
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 

@@ -10,7 +10,7 @@ from sentinel.cli.output import NoAnswer, change, complain, emit, local, say, wa
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Set one or end one. Exit code 0, 2 for a mistake or where it may not be, 3 without a daemon."""
+    """Set or expire a silence. Exit code 0; 2 for a mistake or if not permitted; 3 without a daemon."""
     try:
         if arguments.verb == "unsilence":
             answer = change(arguments, f"/v1/silences/{quote(arguments.id, safe='')}", None)

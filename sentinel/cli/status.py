@@ -49,7 +49,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         if server["process_seen"]:
             yield from _wrapped(f"  {server['name']}: not running (last state: {shown(server['state'])})", width)
         else:
-            # Known by the log that the configuration names: whether it runs, nobody looked.
+            # Known only from a configured log: whether it runs is unknown.
             said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
             yield from _wrapped(f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})", width)
     if not answer["servers"]:
@@ -113,12 +113,12 @@ def _override(one: Mapping[str, Any]) -> str:
     return f"{one['rule']}: {does} by {one['file']}{changed}"
 
 
-#: What cannot be judged of one server, in lines: the rest is for `sentinel why` and --json.
+#: Lines of blind spots per server: the rest is in `sentinel why` and --json.
 _MOST_SPOTS = 4
 
 
 def _blind_spots(spots: Iterable[Mapping[str, Any]], width: int) -> Iterator[str]:
-    """By server, what unlocks most rules first; what to do before what is missing."""
+    """Blind spots by server, those that block most rules first; the remedy before what is missing."""
     by_entity: dict[str, list[Mapping[str, Any]]] = {}
     for spot in spots:
         by_entity.setdefault(spot["entity"], []).append(spot)
@@ -158,6 +158,6 @@ def _server(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The lines of a row; what does not fit goes on four columns further in."""
+    """The lines of a row, with a hanging indent of four columns."""
     plain = escape(text.lstrip(" "))
     return wrap(plain, max(width, 40), " " * (len(text) - len(text.lstrip(" "))), "    ")

@@ -1,4 +1,4 @@
-"""`sentinel watch`: alerts as they happen. A daemon that is restarted is waited for, and what it told meanwhile is shown then."""
+"""`sentinel watch`: alerts as they happen. Waits while the daemon restarts, then shows the alerts that it missed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sentinel.api import client
 from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import emit_line, show_alert, warn
 
-#: Between two looks for a daemon that went.
+#: Between two tries to reconnect.
 _AGAIN_SECONDS = 1.0
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Follow until interrupted. 3 where there is no daemon to begin with."""
+    """Follow until interrupted. Exit code 3 if no daemon runs at the start."""
     sockets = [Path(arguments.socket)] if arguments.socket else None
     events = client.Stream(sockets)
     waiting, greeted = False, arguments.json
@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
         try:
             for name, data in events:
                 if not greeted:
-                    # only now is it certain that there is a daemon
+                    # only now is it certain that a daemon runs
                     greeted = True
                     warn("watching; end with Ctrl-C")
                 if waiting:

@@ -1,4 +1,4 @@
-"""`sentinel why`: each check of a rule with its present value."""
+"""`sentinel why`: every check of a rule with its present value."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def _print(subject: Mapping[str, Any]) -> None:
             told = _origin(read)
             value = "not known" if read["value"] is None else shown(read["value"])
             say_wrapped(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
-    # Other rules' fixes point here for what to do.
+    # Other rules' fixes refer the user here.
     if subject["alert"] is not None:
         print(show_advice(subject["alert"]), end="")
 
 
 def _moment(subject: Mapping[str, Any]) -> str:
-    """Which time of a log is meant; nothing where it is the present."""
+    """The moment of a log that is explained; empty for the present."""
     what = {"fired": "when it fired", "stopped": "before the server was asked to stop", "end": "when the log ends"}.get(
         subject.get("moment", "")
     )
@@ -78,7 +78,7 @@ def _moment(subject: Mapping[str, Any]) -> str:
 
 
 def _origin(read: Mapping[str, Any]) -> str:
-    """How old a value is and where it is from, or why it is not known and what would provide it."""
+    """The age and source of a value, or why it is unknown and what would provide it."""
     parts = [f"{age(read['age'])} old"] if "age" in read else []
     if "source" in read:
         parts.append(read["source"] if read.get("of") is not None or not parts else f"from {read['source']}")
@@ -90,7 +90,7 @@ def _origin(read: Mapping[str, Any]) -> str:
 
 
 def _silent(why: Mapping[str, Any]) -> Iterator[str]:
-    """Why it does not notify, or not again."""
+    """Why an alert does not notify, or not again."""
     if "explained_by" in why:
         cause = why["explained_by"]
         yield f"inhibited by {cause['rule']} of {cause['entity']} since {local(cause['since'])}"

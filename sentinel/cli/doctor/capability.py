@@ -1,4 +1,4 @@
-"""One row of `sentinel doctor`: something that this machine lets sentinel see, or not, and what to do about it."""
+"""One row of `sentinel doctor`: whether sentinel can read something on this machine, and the remedy if not."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sentinel.sources.processes.discover import ServerProcess
 
 INSTALL = "sudo make install && sudo systemctl enable --now sentinel"
 JOURNAL_GROUP = "sudo usermod -aG systemd-journal $USER, then log in again; or run sentinel as a service"
-#: How long a streaming source may be silent before that is taken for its answer.
+#: How long a streaming source may be silent before it counts as quiet.
 LISTEN_SECONDS = 2.0
 
-#: `absent`: there is nothing to see here, or it is not needed, and that is fine.
+#: `absent`: not present on this machine, or not needed, which is no fault.
 State = Literal["works", "fails", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """`why` says what was found, in any state; `fix` is what to do about it, empty where there is nothing to do."""
+    """`why` says what was found, in any state; `fix` is the remedy, empty where there is nothing to do."""
 
     id: str
     state: State
@@ -36,7 +36,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the probes look at. `servers` are the llama-servers that run now."""
+    """The input of the probes. `servers` are the running llama-servers."""
 
     config: Config
     roots: Roots
@@ -44,12 +44,12 @@ class Machine:
     now: float
 
 
-#: Looks, changes nothing, and answers with one row or several.
+#: Reads, changes nothing, and returns one or more rows.
 Probe = Callable[[Machine], Sequence[Capability]]
 
 
 class Running:
-    """A probe at work on a thread of its own: a read of a hanging driver cannot be interrupted, only left behind."""
+    """A probe running on its own thread: a read from a hung driver cannot be interrupted, only abandoned."""
 
     def __init__(self, name: str, work: Callable[[], Sequence[Capability]]) -> None:
         self._name = name
@@ -59,7 +59,7 @@ class Running:
     def _run(self, work: Callable[[], Sequence[Capability]]) -> None:
         try:
             self._answer.put(work())
-        except Exception as error:  # of any kind: it is carried over to the thread that asks, and raised there
+        except Exception as error:  # any: it is passed to the thread that waits, and raised there
             self._answer.put(error)
 
     def result(self, seconds: float) -> Sequence[Capability]:
@@ -75,9 +75,9 @@ class Running:
 
 
 def first_words(source: Streaming, now: float, seconds: float) -> str:
-    """Run a streaming source until it tells something, at most so long. Returns its name for itself, empty when it was silent.
+    """Run a streaming source until its first reading or for `seconds`. Returns its own name, empty if it was silent.
 
-    Silence is no fault: a quiet machine says nothing. Raises SourceFault and NotHere as the source does.
+    Silence is no fault: a quiet machine logs nothing. Raises SourceFault and NotHere as the source does.
     """
 
     async def listen() -> str:
@@ -91,7 +91,7 @@ def first_words(source: Streaming, now: float, seconds: float) -> str:
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
             running = group.create_task(source.run(put, lambda: now))
             await told.wait()
-            # One more turn: a source may tell what it can and then give up on the rest.
+            # One more turn of the loop: a source may put what it has and then fail.
             await asyncio.sleep(0)
             running.cancel()
         return source.name if heard else ""

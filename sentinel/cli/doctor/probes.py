@@ -1,4 +1,4 @@
-"""Probes of what sentinel itself needs: its files, its daemon, the llama-servers it watches and their logs."""
+"""Probes of what sentinel needs: its files, its daemon, the llama-servers it watches and their logs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from sentinel.sources.logs.journal import JournalUnit
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.log_location import CURE
 
-#: Other users' processes that are tried; one that can be looked into is enough.
+#: Other users' processes that are tried; one readable process is enough.
 _TRIES = 50
 
-#: What the service sees by each of its capabilities alone (systemd/sentinel.service).
+#: What each of the service's capabilities lets it read (systemd/sentinel.service).
 _RIGHTS = {
     "cap_sys_ptrace": "environment, open files and libraries of other users' servers are not seen, so neither where their "
     "logs go nor what they hold on a GPU",
@@ -40,7 +40,7 @@ _GIVE_BACK = (
 
 
 def rules(machine: Machine) -> Sequence[Capability]:
-    """Every rule file loads, the user's own included."""
+    """Whether every rule file loads, the user's own included."""
     found = of_config(machine.config).load()
     mistakes = [str(p) for p in found.errors]
     if found.ruleset is None:
@@ -52,7 +52,7 @@ def rules(machine: Machine) -> Sequence[Capability]:
 
 
 def state(machine: Machine) -> Sequence[Capability]:
-    """The folder for history and positions can be written, or made."""
+    """Whether the folder for history and positions is writable, or can be created."""
     folder = machine.config.state_dir
     near = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if os.access(near, os.W_OK | os.X_OK) and near.is_dir():
@@ -63,7 +63,7 @@ def state(machine: Machine) -> Sequence[Capability]:
 
 
 def daemon(machine: Machine) -> Sequence[Capability]:
-    """A daemon answers. None that runs is no fault: nothing here needs one."""
+    """Whether a daemon answers. No running daemon is no fault: nothing here needs one."""
     own = machine.config.socket
     paths = (own,) if machine.config.file is not None else tuple(dict.fromkeys((*client.default_socket_paths(), own)))
     try:
@@ -81,7 +81,7 @@ def daemon(machine: Machine) -> Sequence[Capability]:
 
 
 def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Capability]:
-    """What the daemon itself cannot do: its rights are others than those of whoever runs doctor."""
+    """What the daemon cannot read: its permissions differ from those of the user who runs doctor."""
     for source in answer.get("sources", ()):
         if source["health"] == "failed":
             why, remedy = _apart(source, "why")
@@ -94,13 +94,13 @@ def _of_daemon(answer: Mapping[str, Any]) -> Iterator[Capability]:
 
 
 def _apart(row: Mapping[str, Any], key: str) -> tuple[str, str]:
-    """What failed, and what to do about it; the table has a column for each. A daemon of an earlier version has one sentence."""
+    """What failed and the remedy, for separate columns. A daemon of an earlier version has one sentence for both."""
     remedy = str(row.get("remedy", ""))
     return str(row[key]).removesuffix(f"; {remedy}") if remedy else str(row[key]), remedy
 
 
 def service(machine: Machine) -> Sequence[Capability]:
-    """The systemd unit is installed and runs."""
+    """Whether the systemd unit is installed and runs."""
     if not is_booted(machine.roots.proc.parent):
         return [Capability("service", "absent", "systemd does not run this machine", "sentinel run")]
     command = ["systemctl", "show", "sentinel.service", "--property=LoadState,ActiveState,UnitFileState,AmbientCapabilities"]
@@ -125,7 +125,7 @@ def service(machine: Machine) -> Sequence[Capability]:
 
 
 def processes(machine: Machine) -> Sequence[Capability]:
-    """Open files and environment of every llama-server; of other users' processes where none of theirs runs."""
+    """Open files and environment of every llama-server; of other users' processes if they run no llama-server."""
     hidden = []
     for server in machine.servers:
         nodes = usage.open_nodes(machine.roots, server.pid)
@@ -202,6 +202,6 @@ def _unit(machine: Machine, name: str, unit: str, uid: int | None, *, runs: bool
     told = f"journal of {escape(unit)}"
     if heard or not runs:
         return Capability(name, "works", told + ("" if heard else ", silent so far"))
-    # systemd itself writes an entry when it starts a unit
+    # systemd writes an entry when it starts a unit
     why = f"{told}: it has no entry of it, although the server runs; a container may have a journal of its own"
     return Capability(name, "fails", why, "run sentinel in that container, or start llama-server with --log-file FILE")

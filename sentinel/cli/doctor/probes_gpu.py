@@ -1,4 +1,4 @@
-"""Probes of the GPUs: what the machine has, what their drivers tell, who may open them."""
+"""Probes of the GPUs: which ones the machine has, what their drivers expose, who may open them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def amdgpu(machine: Machine) -> Sequence[Capability]:
 
 
 def kfd(machine: Machine) -> Sequence[Capability]:
-    """ROCm's side of the driver: which GPUs it can use, and how much memory each process holds."""
+    """ROCm's driver interface: which GPUs it can use, and how much memory each process holds."""
     if not any(gpu.vendor == "amd" for gpu in _gpus(machine)):
         return [Capability("kfd", "absent", "no AMD GPU in this machine")]
     versions = gfx_versions(machine.roots)
@@ -97,7 +97,7 @@ def _users(machine: Machine) -> Iterator[tuple[int, frozenset[int]]]:
         try:
             yield credentials(read_text(machine.roots.proc / str(server.pid) / "status"))
         except OSError:
-            # it has ended since
+            # it has exited since
             continue
     if not machine.servers:
         yield os.geteuid(), frozenset((os.getegid(), *os.getgroups()))
@@ -157,5 +157,5 @@ def _gpus(machine: Machine) -> list[Gpu]:
     try:
         return from_sysfs(machine.roots)
     except SourceFault:
-        # told by the row about the bus
+        # reported by the row about the bus
         return []

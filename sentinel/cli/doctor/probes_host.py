@@ -35,13 +35,13 @@ def kernel_log(machine: Machine) -> Sequence[Capability]:
         why = f"{escape(fault.why)}: OOM kills and GPU resets would go unseen"
         return [Capability("kernel-log", "fails", why, JOURNAL_GROUP)]
     if not heard and isinstance(source, KernelJournal):
-        # The log of a boot is never empty, and what there is comes first.
+        # The log of a boot is never empty, and its old messages come first.
         return [Capability("kernel-log", "fails", f"{where}: not one came within {LISTEN_SECONDS:g} s", JOURNAL_GROUP)]
     return [Capability("kernel-log", "works", where + ("" if heard else ", silent so far"))]
 
 
 def journald(machine: Machine) -> Sequence[Capability]:
-    """The socket alerts are sent to. Connecting a datagram socket sends nothing."""
+    """The socket that alerts are sent to. Connecting a datagram socket sends nothing."""
     path = machine.config.journal_socket
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as probe:
@@ -79,7 +79,7 @@ def journal(machine: Machine) -> Sequence[Capability]:
 
 
 def host(machine: Machine) -> Sequence[Capability]:
-    """Memory, and how long programs wait for it."""
+    """Memory and memory pressure."""
     values: dict[str, Value | Unknown] = {}
     for reading in Host(machine.roots).poll(machine.now):
         if isinstance(reading, Samples):
@@ -102,7 +102,7 @@ def host(machine: Machine) -> Sequence[Capability]:
 
 
 def cgroups(machine: Machine) -> Sequence[Capability]:
-    """The memory limit above a process, tried on this one."""
+    """The memory limit of a process, tried on this one."""
     path = machine.roots.proc / "self/cgroup"
     try:
         member = cgroup.parse(read_text(path))
@@ -119,7 +119,7 @@ def cgroups(machine: Machine) -> Sequence[Capability]:
 
 
 def inotify(machine: Machine) -> Sequence[Capability]:
-    """Being woken when a log grows, and the kernel's limits of it."""
+    """Wake-ups when a log grows, and the kernel's limits of inotify."""
     wakes = Wakes()
     try:
         wakes.start()
@@ -134,7 +134,7 @@ def inotify(machine: Machine) -> Sequence[Capability]:
 
 
 def udev(machine: Machine) -> Sequence[Capability]:
-    """Being told of GPUs that come and go."""
+    """Events of GPUs that come and go."""
     try:
         first_words(Udev(machine.roots), machine.now, LISTEN_SECONDS)
     except NotHere as absent:

@@ -1,4 +1,4 @@
-"""`sentinel doctor`: what sentinel can read on this machine, and how to enable the rest. Needs no daemon, changes nothing."""
+"""`sentinel doctor`: what sentinel can read on this machine and how to enable the rest. Needs no daemon, changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sentinel.sinks.render import wrap
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess, Servers
 
-#: All probes run at once; together they take no longer. The slowest, rocm-smi, gives up by itself after 10 seconds.
+#: The limit for all probes together: they run concurrently. The slowest, rocm-smi, times out after 10 seconds.
 _SECONDS = 15.0
 
 #: In the order of the table.
@@ -45,13 +45,13 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("rocm-smi", probes_gpu.rocm_smi),
     ("nvidia", probes_gpu.nvidia),
 )
-#: Columns that the sentences of the table need beside the names.
+#: Columns that the table's sentences need beside the names.
 _NARROWEST = 30
 _WORDS = {"works": "works", "fails": "does not", "absent": "not here"}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Look at everything; 0 when everything here works, 1 when something does not."""
+    """Run every probe; 0 if all that is present works, 1 if something does not."""
     found = list(examine(Path(arguments.config) if arguments.config else None))
     failed = sum(row.state == "fails" for row in found)
     if arguments.json:
@@ -68,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def examine(file: Path | None) -> Iterator[Capability]:
-    """Every row of the table. A configuration that cannot be used is one row; the rest is then tried with the defaults."""
+    """Every row of the table. An invalid configuration is one row; the other probes then use the defaults."""
     config, about = configuration(file)
     yield about
     now = time.time()
@@ -90,7 +90,7 @@ def examine(file: Path | None) -> Iterator[Capability]:
 
 
 def configuration(file: Path | None) -> tuple[Config, Capability]:
-    """The configuration, or the defaults and what is wrong with it."""
+    """The configuration, or the defaults, with a row that says what is wrong."""
     try:
         config = load(file, os.environ)
     except ConfigError as error:
@@ -111,7 +111,7 @@ def _user() -> str:
 def _table(found: Sequence[Capability], columns: int) -> Iterator[str]:
     width = max(len(escape(row.id)) for row in found)
     pad = " " * (width + 14)
-    # On a narrow terminal the sentence begins below its name.
+    # On a narrow terminal the sentence starts below its name.
     narrow = columns < len(pad) + _NARROWEST
     for row in found:
         name, word = escape(row.id), _WORDS[row.state]
@@ -120,5 +120,5 @@ def _table(found: Sequence[Capability], columns: int) -> Iterator[str]:
         yield head if narrow else head + lines.pop(0).removeprefix(pad)
         yield from lines
         if row.fix:
-            # never wrapped, so that commands can be copied
+            # not wrapped, so that commands can be copied
             yield f"{'      ' if narrow else pad}do: {escape(row.fix)}"

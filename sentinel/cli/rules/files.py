@@ -1,4 +1,4 @@
-"""Which rules a verb judges by: those that are named, else those that a daemon of this user has."""
+"""Which rules a verb uses: the named ones, else those of this user's daemon."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sentinel.rulefiles.files import Loaded, RuleFiles, load_given
 
 
 def of_config(config: Config, given: Sequence[str] = ()) -> RuleFiles:
-    """The shipped rules with those of a daemon: drop-in folders and `rules` of the configuration, or instead those given."""
+    """The shipped rules and a daemon's own: drop-in folders and the configuration's `rules`, or `given` instead."""
     if given:
         return RuleFiles(paths=[Path(path) for path in given])
     return RuleFiles(drop_in_folders(os.environ), config.rules)
 
 
 def of_machine() -> RuleFiles:
-    """The same for the configuration that a daemon of this user would read. One that cannot be used is told and left out."""
+    """The same for the configuration of this user's daemon. An invalid configuration is reported and ignored."""
     try:
         config = load(None, os.environ)
     except ConfigError as error:
@@ -32,13 +32,13 @@ def of_machine() -> RuleFiles:
 
 
 def loaded(paths: Sequence[str]) -> Loaded:
-    """The rules named by their paths, else those of the machine; with every mistake."""
+    """Load the rules at the given paths, else those of the machine; with every mistake."""
     return load_given([Path(path) for path in paths]) if paths else of_machine().load(tests=True)
 
 
 def for_judging(paths: Sequence[str]) -> RuleSet | None:
-    """The rules to judge a log by. A mistake in what is named ends it (None); a mistake in what lies in a folder is told and
-    the rest is used, as the daemon does."""
+    """The rules to evaluate a log with. A mistake in a named file is fatal (None); one in a drop-in folder is reported and the
+    rest is used, as in the daemon."""
     found = load_given([Path(path) for path in paths], tests=False) if paths else of_machine().load_good()
     complain(found.errors)
     if found.left_out and found.ruleset is not None:
@@ -47,6 +47,6 @@ def for_judging(paths: Sequence[str]) -> RuleSet | None:
 
 
 def complain(problems: Sequence[Problem]) -> None:
-    """One sentence each."""
+    """Print one sentence per problem."""
     for problem in problems:
         print(f"sentinel: {problem}", file=sys.stderr)

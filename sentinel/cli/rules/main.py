@@ -21,17 +21,17 @@ from sentinel.rulefiles.testing.coverage import coverage
 from sentinel.rulefiles.testing.readings import Failure
 from sentinel.rulefiles.testing.runner import run_tests, trials
 
-#: (rule, test, what was not as expected)
+#: (rule, test, what differed from the expectation)
 Result = tuple[str, str, Failure | None]
-#: Fewer tests than this are over before another process has started.
+#: Fewer tests than this finish before another process has started.
 _FEW_TESTS = 40
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Act on rule files; needs no daemon."""
+    """Run an action on rule files; needs no daemon."""
     paths = [*arguments.paths, *arguments.rules]
     found = loaded(paths)
-    # What is named is looked at alone; the rules that it stands among serve to look at it.
+    # Only the named files are checked; the machine's other rules are loaded because they may refer to them.
     mine = _mine(found) if paths else found.ruleset
     if arguments.action == "lint":
         return _lint(mine, list(found.problems), as_json=arguments.json)
@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _mine(found: Loaded) -> RuleSet | None:
-    """Rules of the files that were named, and rules that they override, with all events."""
+    """The rules of the named files and those that they override, with all events."""
     if found.ruleset is None:
         return None
     overridden = {one.rule for one in found.ruleset.overrides if one.path in found.files}
@@ -92,7 +92,7 @@ def _lint(ruleset: RuleSet | None, problems: list[Problem], *, as_json: bool) ->
     if as_json:
         emit({"problems": [_row(p) for p in problems]})
         return CRITICAL if errors else OK
-    # The place first, as compilers do, so that editors find it; warnings after all errors.
+    # The position first, as compilers print it, so that editors find it; warnings after all errors.
     for problem in sorted(problems, key=lambda p: p.level):
         print(problem)
     if errors:
@@ -107,7 +107,7 @@ def _lint(ruleset: RuleSet | None, problems: list[Problem], *, as_json: bool) ->
 
 
 def _row(problem: Problem) -> dict[str, str | int | None]:
-    """A finding for programs; `line` is null where the file as a whole is meant."""
+    """A problem for programs; `line` is null if it concerns the whole file."""
     return {
         "file": problem.file,
         "line": problem.line or None,
@@ -151,9 +151,9 @@ def _test(ruleset: RuleSet, *, as_json: bool) -> int:
 
 
 def _outcomes(ruleset: RuleSet) -> list[Result]:
-    """What came of every test, in the order of rules. No test knows of another, so that each processor takes rules.
+    """The result of every test, in the order of the rules. Tests are independent, so they run on all processors.
 
-    The shipped tests take 2.6 s of one processor. Forked, for compiled rules cannot be sent to another process.
+    The shipped tests take 2.6 s on one processor. The workers are forked, because compiled rules cannot be pickled.
     """
     processors = len(os.sched_getaffinity(0))
     if processors < 2 or sum(len(one.rule.tests) for one in ruleset.rules.values()) < _FEW_TESTS:
@@ -163,7 +163,7 @@ def _outcomes(ruleset: RuleSet) -> list[Result]:
 
 
 class _Worker:
-    """One of the processes that run tests, with the rules that it was forked with."""
+    """A process that runs tests, with the rules it was forked with."""
 
     ruleset: RuleSet
 

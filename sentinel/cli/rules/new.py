@@ -1,4 +1,4 @@
-"""`sentinel rules new`: a rule to begin with, which is well formed and passes its tests before a word of it is changed."""
+"""`sentinel rules new`: writes a template of a rule, which is valid and passes its tests as it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentinel.cli.main import CRITICAL, OK
 from sentinel.model.text import escape
 from sentinel.rulefiles.decode import RULE_ID
 
-#: By scope, what to begin with: a check and its condition, the summary, and values of its signal where it is true and where not.
+#: By scope: a check and its condition, the summary, and values of its signal for which it is true and false.
 _SUBJECTS = {
     "server": (
         "slow",
@@ -75,7 +75,7 @@ expect = {{ state = "unknown" }}
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the file; one that is there stays as it is."""
+    """Write the file; never overwrites one."""
     rule_id = arguments.id
     if not RULE_ID.match(rule_id):
         return _refuse(f"'{escape(rule_id):.60}' is not a rule id; write lower-case words joined by '-'")
@@ -98,7 +98,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def skeleton(rule_id: str, scope: str) -> str:
-    """The file of a new rule."""
+    """The text of a new rule's file."""
     check, signal, limit, summary, bad, good = _SUBJECTS[scope]
     return _RULE.format(
         id=rule_id,

@@ -1,4 +1,4 @@
-"""`sentinel rules override`: an override to begin with: present values, and the digest of the rule it is written against."""
+"""`sentinel rules override`: prints a template of an override: present values, and the digest of the rule it overrides."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sentinel.rulefiles.toml.writer import fixes, value
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the file; the fields that are named are in it, the others are comments."""
-    # A shell makes the file that this is written to, empty, before sentinel starts: files with mistakes are no matter here.
+    """Print the file; the named fields are set, the others are comments."""
+    # The shell creates the target of the redirection, empty, before sentinel starts: mistakes in rule files are ignored here.
     found = loaded(arguments.rules) if arguments.rules else of_machine().load_good()
     if found.ruleset is None:
         complain(found.errors)
@@ -43,7 +43,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def spelled(field: str) -> str:
-    """``cause 'no-gpu'.text``, as `lint` has it, without what a shell takes amiss: ``cause.no-gpu.text``."""
+    """A field's name without quotes and blanks, for the shell: ``cause 'no-gpu'.text`` of `lint` as ``cause.no-gpu.text``."""
     return field.replace("cause '", "cause.").replace("'", "")
 
 
@@ -52,7 +52,7 @@ def _replaceable(name: str) -> bool:
 
 
 def lines_of(rule: RuleDef, digest: str, there: Sequence[tuple[str, Any]], wanted: set[str]) -> Iterator[str]:
-    """The file with the fields of a rule (name, value) of which those that are wanted are no comments."""
+    """The file with all fields of a rule (name, value); those not wanted are commented out."""
     yield f"# Replaces fields of the rule '{rule.id}'. Save it in /etc/sentinel/rules.d (or ~/.config/sentinel/rules.d for a"
     yield f"# daemon of your own) as {rule.id}.toml; what is not named here stays as it is. An expression is replaced as a whole."
     yield "schema = 1"

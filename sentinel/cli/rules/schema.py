@@ -1,4 +1,4 @@
-"""`sentinel rules schema`: the JSON Schema of a kind of rule file, with the names of the rules and events that there are here."""
+"""`sentinel rules schema`: the JSON Schema of a kind of rule file, with the names of this machine's rules and events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentinel.rulefiles.json_schema import as_text, schemas
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print it."""
+    """Print the schema."""
     ruleset = for_judging([])
     if ruleset is None:
         return CRITICAL

@@ -1,4 +1,4 @@
-"""`sentinel rules show`: a rule as it is in force, and which file says what of it."""
+"""`sentinel rules show`: a rule as it is in force, and which file sets each of its fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sentinel.rulefiles.toml.writer import fixes, value
 
 
 def show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:
-    """Print it. A rule that an override switches off is shown as it would be."""
+    """Print the rule. One that an override disables is shown as if enabled."""
     over = [one for one in ruleset.overrides if one.rule == rule_id]
     compiled = ruleset.rules.get(rule_id)
     if compiled is None and not over:
@@ -57,7 +57,7 @@ def show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:
 
 
 def unknown(ruleset: RuleSet, rule_id: str) -> int:
-    """There is no such rule."""
+    """Report that there is no such rule."""
     print(
         f"sentinel: there is no rule '{escape(rule_id):.60}'{did_you_mean(rule_id, ruleset.rules)}; "
         "`sentinel rules list` shows all",
