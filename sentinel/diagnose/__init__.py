@@ -1,1 +1,1 @@
-"""Log files of somebody else, judged offline."""
+"""Offline evaluation of saved log files."""

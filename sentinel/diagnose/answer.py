@@ -1,4 +1,4 @@
-"""What a person is answered about a log: a verdict in one sentence, what is wrong by weight, what would settle the rest. Pure."""
+"""The answer about a log: a one-sentence verdict, findings by severity, and what would resolve the rest. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_NAMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An alert, the run of its server in which it fired, of how many, and whether it was over when the log ended."""
+    """An alert, the run of its server in which it fired, the number of runs, and whether it was resolved when the log ended."""
 
     alert: Transition
     run: int
@@ -28,12 +28,12 @@ class Finding:
 
     @property
     def earlier(self) -> bool:
-        """A later run of the server came after it, and ended it."""
+        """Whether a later run of the server followed and ended it."""
         return self.over and self.run < self.runs
 
 
 def findings(found: Diagnosis) -> list[Finding]:
-    """What fired, each alert once: of the last run first, then by weight."""
+    """What fired, each alert once: those of the last run first, then by severity."""
     last: dict[str, Transition] = {}
     for told in as_it_ended(found):
         if told.state == "firing":
@@ -46,7 +46,7 @@ def findings(found: Diagnosis) -> list[Finding]:
 
 
 def verdict(found: Diagnosis) -> str:
-    """One sentence."""
+    """The verdict, in one sentence."""
     told = findings(found)
     loud = [one for one in told if one.alert.severity != "info"]
     last = next((start for start in reversed(found.starts) if start.last), None)
@@ -69,7 +69,7 @@ def verdict(found: Diagnosis) -> str:
 
 
 def ends(start: Start) -> str:
-    """What a start came to."""
+    """How a start ended."""
     who = start.who or "llama-server"
     far = f", at {start.percent} % of it at least" if start.percent else ""
     return {
@@ -83,12 +83,12 @@ def ends(start: Start) -> str:
 
 
 def earlier(start: Start) -> str:
-    """The same of a start that others followed."""
+    """The same for a start that was followed by others."""
     return ends(start) if start.last else f"an earlier start: {ends(start)}"
 
 
 def settling(unknown: Mapping[str, Mapping[str, Unknown]]) -> list[tuple[str, list[str], int]]:
-    """What would tell most of what the files leave open: a thing, some rules that it would let judge, and how many more."""
+    """What would resolve most of the unknowns: an input, some rules that it would unblock, and how many more."""
     out = []
     for remedy in REMEDIES:
         rules = [rule for rule, missing in unknown.items() if any(gap.remedy == remedy for gap in missing.values())]

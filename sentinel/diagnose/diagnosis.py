@@ -1,4 +1,4 @@
-"""Somebody's log files as readings: no process, no clock, only what was printed and what the command line says."""
+"""Evaluates saved log files: no process and no clock, only the lines and the command line."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news, iso
 from sentinel.model.reading import LogLines, Samples, Tick
 
-#: how the catalogue says that a signal is printed at a higher verbosity
+#: the catalogue's phrase for a signal that is printed only at a higher verbosity
 _VERBOSE = "start llama-server with -lv 4"
-#: Where undated logs begin on the engine's clock; the year 2001 is recognisably not a date of the log.
+#: Start of undated logs on the engine's clock; the year 2001 is recognisably not a date from the log.
 _UNDATED = 1_000_000_000.0
-#: What a server is called of which nothing else is known.
+#: The name of a server of which nothing else is known.
 _SERVER = "llama-server"
-#: Lines at the beginning of a log in which a date is looked for.
+#: Lines at the start of a log that are searched for a date.
 _HEAD = 50
 
 
-#: Refusals that the client is told of.
+#: Refusals that the client gets as an error.
 _REFUSED = ("request_overflow", "batch_overflow")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Transitions in order, for each rule that could not judge what it misses, and starts that did not come to serving."""
+    """Transitions in order, the missing signals of each rule that could not evaluate, and failed starts."""
 
     transitions: tuple[Transition, ...]
-    #: alerts that are open when the logs end, by fingerprint, as they stand then: they were told at their first sight
+    #: alerts open when the logs end, by fingerprint, as they are then; their transitions are as of when they fired
     standing: Mapping[str, Transition]
     unknown: Mapping[str, Mapping[str, Unknown]]
     starts: tuple[Start, ...]
     lines: int
     events: int
-    #: the rule that was asked about, explained: when it fired last, and as it was when the logs ended
+    #: the explanation of the requested rule: as it last fired, and as it was when the logs ended
     why: Mapping[str, Any] | None = None
-    #: how many runs each server of the logs had
+    #: number of runs of each server
     runs: Mapping[str, int] = field(default_factory=dict)
-    #: in which run of its server an alert fired, by fingerprint; counted from 1
+    #: the run of its server in which an alert fired, by fingerprint; counted from 1
     run_of: Mapping[str, int] = field(default_factory=dict)
-    #: requests that were refused for their size, how many and the last: few of them are their senders' affair and no alert
+    #: requests refused for their size: the count and the last one. A few are the client's problem and no alert
     refused: tuple[tuple[int, LineEvidence], ...] = ()
 
 
@@ -65,7 +65,7 @@ def diagnose(
     values: Mapping[str, Value | Unknown],
     why: str = "",
 ) -> Diagnosis:
-    """Judge logs (name, content with lines ended by LF) of one machine; `values` is what its server's command line asked for.
+    """Evaluate logs (name, content with LF line ends) of one machine; `values` are the signals of its server's command line.
 
     `why` is the id of a rule to explain.
     """
@@ -80,13 +80,13 @@ class _Judge:
         self._engine = Engine(ruleset)
         self._transitions: list[Transition] = []
         self._unknown: dict[str, dict[str, Unknown]] = {}
-        #: servers in the order in which they were met, with how many runs each had
+        #: servers in the order of their first line, with the number of runs of each
         self._runs: dict[Entity, int] = {}
         self._run_of: dict[str, int] = {}
         self._starts: dict[Entity, Starts] = {}
         self._logs = False
         self._asked: _Asked | None = None
-        #: the last thing that was seen is the beginning of a shutdown
+        #: whether the last step was the start of a shutdown
         self._stopped = False
 
     def judge(self, logs: Sequence[tuple[str, bytes]], kernel_logs: Sequence[tuple[str, bytes]]) -> Diagnosis:
@@ -114,7 +114,7 @@ class _Judge:
         beside = [(name, line) for name, data in kernel_logs for line in _as_kernel(lines(data))]
         if local := next((line.local for _, own in read for line in own if line.local is not None), None):
             clock.starts_at(local)
-        # Where both logs tell the time alike, a kill comes before what the next run printed.
+        # With comparable times in both logs, an OOM kill comes before the lines of the next run.
         alike = bool(read) and all(clock.comparable(line) for _, line in beside if line.text.strip())
         if alike:
             times = [(clock.of_other(line), name, line) for name, line in beside if line.kind == "kernel"]
@@ -140,7 +140,7 @@ class _Judge:
         return self._answer(at, asked, dated=clock.dated)
 
     def _speaks(self, own: Sequence[Line]) -> set[str]:
-        """Voices in which llama-server is recognised."""
+        """The voices in which llama-server is recognised."""
         extractor = self._ruleset.extractors.get(_SERVER)
         texts: dict[str, list[bytes]] = {}
         for line in own:
@@ -163,7 +163,7 @@ class _Judge:
         return [(entity, units.get(entity, "")) for entity in found]
 
     def _meet(self, server: Entity, at: float, more: Mapping[str, Value | Unknown]) -> None:
-        """A server is known of; a log that lost its beginning does not say so."""
+        """Register a server; a log without its beginning has no line of the start."""
         self._runs.setdefault(server, 1)
         if self._logs:
             self._engine.state.runs.setdefault(server, Run(at))
@@ -174,7 +174,7 @@ class _Judge:
         if not isinstance(step, RunBegins):
             self._stopped = isinstance(step, RunEnds) or (self._stopped and not isinstance(step, LogLines))
         if isinstance(step, RunEnds):
-            # A server that is stopped ends the observation, not the condition: what was held back counts.
+            # A stopped server ends the observation, not the condition: pending alerts count.
             self._keep(_run_out(self._engine, step.at))
             self._unknown = self._missing(step.at)
             if self._asked is not None:
@@ -182,7 +182,7 @@ class _Judge:
             clock.shift(_longest(self._engine))
         elif isinstance(step, RunBegins):
             if not self._stopped:
-                # It ended without a word: what was held back counts here as well.
+                # It ended without a shutdown in the log: pending alerts count here as well.
                 self._keep(_run_out(self._engine, step.at))
             self._runs[step.server] = self._runs.get(step.server, 0) + 1
         elif isinstance(step, ChildBegins):
@@ -249,7 +249,7 @@ class _Judge:
                     yield times, LineEvidence(last.line, last.source, last.n)
 
     def _missing(self, at: float) -> dict[str, dict[str, Unknown]]:
-        """What each rule would need to judge; of a router that of its children, which own the models."""
+        """The missing signals of each rule; for a router, those of its children, which own the models."""
         known = list(self._runs)
         children = [server for server in known if any(server.name.startswith(f"{other.name}[") for other in known)]
         out: dict[str, dict[str, Unknown]] = {}
@@ -260,7 +260,7 @@ class _Judge:
 
 
 def _named(found: Sequence[Server], first: Entity | None) -> tuple[dict[str, Entity], dict[str, Entity]]:
-    """Whose each voice is, and whose each unit. `first`: the server of the logs before, which goes on in this one."""
+    """Map voices and units to servers. `first`: the server of the previous logs, which continues in this one."""
     entities: dict[str, Entity] = {}
     units: dict[str, Entity] = {}
     programs = [server.name.partition("[")[0] for server in found]
@@ -281,7 +281,7 @@ def _kept_by(logs: Iterable[tuple[str, bytes]]) -> str | None:
 
 
 def _end_of_process(text: bytes) -> str:
-    """What systemd says of the end of a unit's process that nobody asked for; empty for any other line."""
+    """systemd's message about the unrequested end of a unit's process; empty for any other line."""
     message = strip(text.decode("utf-8", "replace")).message if text.startswith(b"{") else text.decode("utf-8", "replace")
     message = message.partition(": ")[2]
     if message.startswith("A process of this unit has been killed") or "systemd-oomd killed" in message:
@@ -292,13 +292,13 @@ def _end_of_process(text: bytes) -> str:
 
 
 def _as_kernel(own: Iterable[Line]) -> Iterable[Line]:
-    """A file that was given as the kernel's log: what names no sender is the kernel's as well."""
+    """The lines of a file given as the kernel log: those without a sender are the kernel's as well."""
     for line in own:
         yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")
 
 
 class _Asked:
-    """Explains one rule: at the moment when its alert was told last, and when the server stopped or the logs end."""
+    """Explains one rule: when its alert last fired, and when the server stopped or the logs end."""
 
     def __init__(self, engine: Engine, rule: str, server: Entity, *, logs: bool, dated: bool) -> None:
         self._engine = engine
@@ -309,7 +309,7 @@ class _Asked:
         self._moments: dict[str, dict[str, Any]] = {}
 
     def heard(self, transitions: list[Transition]) -> list[Transition]:
-        """Look at what was told; given back as it is."""
+        """Explain the rule if it fired; returns the transitions unchanged."""
         for told in transitions:
             if told.rule == self._rule and told.state == "firing" and told.at is not None:
                 self._look("fired", told.at)
@@ -320,7 +320,7 @@ class _Asked:
         self._look("stopped", at)
 
     def ends(self, at: float) -> None:
-        """The logs end. What a server that was told to stop is then, says nothing of how it was: the moment before does."""
+        """The logs end. For a server that was stopped, the explanation from just before the stop is kept instead."""
         state = self._engine.state.facts.last(self._server, "server.state")
         if state is None or state.value != "stopping" or "stopped" not in self._moments:
             self._moments.pop("stopped", None)
@@ -334,7 +334,7 @@ class _Asked:
             self._moments[moment] = found
 
     def answer(self) -> Mapping[str, Any] | None:
-        """As `sentinel why` answers, a subject for each moment; an alert that is still open is told as of when it fired."""
+        """The answer in the form of `sentinel why`, a subject per moment; an open alert is explained as of when it fired."""
         if not self._moments:
             return None
         fired = self._moments.get("fired")
@@ -346,7 +346,7 @@ class _Asked:
 
 
 def as_it_ended(found: Diagnosis) -> list[Transition]:
-    """What people are told: an alert that is open when the logs end is told once, as it stands then."""
+    """The transitions to report: an alert that is open when the logs end is reported once, as it is then."""
     out: list[Transition] = []
     standing = dict(found.standing)
     for transition in reversed(found.transitions):
@@ -356,7 +356,7 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
         if end is None:
             out.append(transition)
         elif transition.previous != "firing":
-            # The beginning of the episode that is still open; what came before it is told as it was.
+            # The start of the episode that is still open; earlier episodes are reported as they were.
             told = {key: getattr(end, key) for key in ("severity", "summary", "cause", "fixes", "evidence")}
             out.append(replace(transition, **told))
             del standing[transition.fingerprint]
@@ -365,7 +365,7 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
 
 
 def _not_in_a_log() -> dict[str, Value | Unknown]:
-    """What a log never tells, each with how else to provide it."""
+    """Signals that no log contains, each with another way to provide it."""
     asked = set(decode([], {}).signals())
     return {
         name: gaps.ARGV if name in asked else gaps.LIVE
@@ -375,7 +375,7 @@ def _not_in_a_log() -> dict[str, Value | Unknown]:
 
 
 def _run_out(engine: Engine, at: float) -> list[Transition]:
-    """Let hold times run out: the log ended, the condition did not. Quiet times do not: nobody knows what came after."""
+    """Let hold times elapse: the log ended, the condition did not. Quiet times do not: what came after is unknown."""
     out: list[Transition] = []
     for second in range(1, int(_longest(engine)) + 1):
         out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
@@ -383,7 +383,7 @@ def _run_out(engine: Engine, at: float) -> list[Transition]:
 
 
 def _longest(engine: Engine) -> float:
-    """Seconds after which no rule holds anything back any more."""
+    """Seconds after which no alert is pending any more."""
     return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.inhibition.longest) + 1.0
 
 
@@ -402,10 +402,10 @@ def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[s
 
 
 def _reason(engine: Engine, server: Entity, name: str, unknown: Unknown, *, logs: bool) -> Unknown:
-    """Why something is not known, for somebody who has files and no machine to look at."""
+    """Why a signal is unknown, for a user who has only the files and not the machine."""
     signal = CATALOGUE.get(name)
     if signal is None:
-        # An event: that the kernel's log is missing was said by us, of the server's the engine speaks as in a daemon.
+        # An event: we set the reason for a missing kernel log; the engine's reason for the server's log is worded for a daemon.
         return unknown if logs or unknown == gaps.NO_KERNEL_LOG else gaps.NO_LOG
     if name in engine.state.facts.unknowns(HOST if signal.scope == "host" else server):
         return unknown

@@ -1,4 +1,4 @@
-"""How each start that a server's log tells of came out. Pure: for logs of servers that nobody can look at any more."""
+"""The outcome of each start in a server's log. Pure: for saved logs, without the process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sentinel.engine.log.extractor import SPAN_LIMIT, Extractor, Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
 
-#: Events whose line says why a load failed; "failed to load model", which follows them, says only that it did.
+#: Events whose line names why a load failed; "failed to load model", which follows them, does not.
 _TELLING = frozenset(
     {
         "model_rejected",
@@ -26,18 +26,18 @@ _TELLING = frozenset(
     }
 )
 _DOTS = "load_dots"
-#: A router starts a child, and tells of its end.
+#: A router starts a child, and reports its end.
 _CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
-#: Errors that say only that something failed before.
+#: Errors that only report an earlier failure.
 _ECHO = re.compile(
     r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
     r"|unable to load model|stop: cancel task"
 )
-#: Words of an error in the logs of builds that print no level.
+#: Words of an error, for builds that print no level.
 _ERROR = re.compile(
     r"\b(?:error|failed|cannot|can't|unable|couldn't|could not|invalid|unsupported|unknown|missing)\b", re.IGNORECASE
 )
-#: With these a program is at its end, whoever prints them: the runtime of C++, a driver, ggml, the loader, a shell, Docker.
+#: Messages of a program's death: from the C++ runtime, a driver, ggml, the dynamic loader, a shell or Docker.
 _FATAL = re.compile(
     r"terminate called|^ *what\(\):|GGML_ASSERT|core dumped|Segmentation fault|^Aborted\b|Illegal instruction|Bus error"
     r"|No compatible code objects|[Mm]emory (?:access|critical) (?:fault|error)|(?:CUDA|ROCm|HIP|SYCL) error\b|ErrorDeviceLost"
@@ -45,38 +45,38 @@ _FATAL = re.compile(
     r"|exited with code [1-9]\d*$|HSA_STATUS_ERROR"
 )
 _FATAL_BYTES = re.compile(_FATAL.pattern.encode())
-#: Lines after the last event of a run in which its end is looked for.
+#: Lines after the last event of a run that are searched for its end.
 _LAST_LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start that did not come to serving, or one that served and then died.
+    """A start that failed before serving, or one that served and then died.
 
-    `failed`: it gave up. `ended`: something else says that it ended while the model was loaded. `loading`: nothing more was
-    printed while the model was loaded. `crashed`: it had served.
+    `failed`: the server reported it. `ended`: something else reports that it ended while loading the model. `loading`: the log
+    stops while the model was loading. `crashed`: it had served.
     """
 
     kind: Literal["failed", "ended", "loading", "crashed"]
-    #: the line that tells most of it
+    #: the most informative line
     line: LineEvidence
-    #: percent of the model that were loaded at least, by the progress dots of old builds; 0 where there are none
+    #: the minimum percentage of the model that was loaded, by the progress dots of old builds; 0 without dots
     percent: int = 0
-    #: it is the last one in the logs
+    #: whether it is the last one in the logs
     last: bool = True
-    #: whose start it is
+    #: the server that started
     who: str = ""
 
 
 @dataclass(slots=True)
 class _Run:
-    """The run that is being read."""
+    """The current run."""
 
     state: str = ""
     served: bool = False
     failed: LineEvidence | None = None
     telling: LineEvidence | None = None
-    #: what systemd, a shell or a driver says of its end
+    #: the message of systemd, a shell or a driver about its end
     ended: LineEvidence | None = None
     began: LineEvidence | None = None
     percent: int = 0
@@ -96,20 +96,20 @@ class _Run:
 
 @dataclass(slots=True)
 class Starts:
-    """Reads the logs of one server in their order; the children of a router are told apart by their ports."""
+    """Reads the logs of one server in order; a router's children are distinguished by their ports."""
 
     ruleset: RuleSet
     who: str = "llama-server"
-    #: the ports on which a router started its models, by name
+    #: the ports of a router's children, by model name
     _ports: dict[str, int] = field(default_factory=dict)
     _runs: dict[int | None, _Run] = field(default_factory=dict)
     _earlier: list[Start] = field(default_factory=list)
 
     def read(self, name: str, data: bytes, numbers: Sequence[int] | None = None, ends: Iterable[tuple[int, str]] = ()) -> None:
-        """One more log; a server may go on in the next file of a rotated log.
+        """Read the next log; a server may continue in the next file of a rotated log.
 
-        `numbers`: the number of each line in its file where lines of others were left out. `ends`: lines of others, by their
-        number, that say that the server's process ended.
+        `numbers`: each line's number in its file, if other senders' lines were filtered out. `ends`: other senders' lines, by
+        number, that report the end of the server's process.
         """
         wanted = [
             event
@@ -120,7 +120,7 @@ class Starts:
         lines = data.split(b"\n")
         numbers = range(1, len(lines) + 1) if numbers is None else numbers
         pending = sorted(ends, reverse=True)
-        #: where the lines after the last event of each run begin
+        #: index of the first line after the last event of each run
         beyond: dict[int | None, int] = {}
         for match in Extractor(wanted).events(data):
             line = LineEvidence(match.text, name, numbers[match.line_index])
@@ -141,14 +141,14 @@ class Starts:
         while pending:
             self._ended(name, *pending.pop())
         if not self._runs:
-            # The loader of programs, or a shell, said that there is no server: nothing of it was printed.
+            # The dynamic loader or a shell reported that the server could not run: it printed nothing itself.
             none = _Run("started")
             self._look_beyond(none, None, name, lines, numbers, 0, len(lines))
             if none.failed is not None:
                 self._runs[None] = none
 
     def unfinished(self) -> list[Start]:
-        """Starts that did not come to serving or died, in their order; of the last run of each process the last."""
+        """Starts that failed or died, in order; the last run of each process comes last."""
         ends = [replace(end, who=self._name(port)) for port, run in self._runs.items() if (end := run.outcome()) is not None]
         return [*self._earlier, *ends]
 
@@ -161,7 +161,7 @@ class Starts:
         return self.who if port is None else f"the child for model '{name}'" if name else f"{self.who}[{port}]"
 
     def _child(self, match: Match, line: LineEvidence) -> None:
-        """What a router says of its children."""
+        """Handle a router's line about its children."""
         fields = match.fields
         name = str(fields.get("name", ""))
         port = fields.get("port", self._ports.get(name))
@@ -186,7 +186,7 @@ class Starts:
     def _look_beyond(
         self, run: _Run, port: int | None, name: str, lines: Sequence[bytes], numbers: Sequence[int], begin: int | None, end: int
     ) -> None:
-        """Lines that no event knows: the first error of a load that failed, and the last words of a program that died."""
+        """Search lines that match no event: for the first error of a failed load, and the last message of a dead program."""
         if begin is None:
             return
         if run.failed is not None and run.telling is None and run.began is not None and not run.served:
@@ -250,14 +250,14 @@ def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
     if match.event.name == _DOTS:
         run.percent = min(100, len(str(match.fields["dots"])))
     elif match.event.name in _TELLING:
-        # Of a server that serves such a line is about one request.
+        # While the server serves, such a line concerns one request.
         run.telling = run.telling if run.served else line
     elif state == "failed":
         run.state, run.failed = state, run.failed or line
     elif state == "ready":
         run.state, run.served, run.failed, run.telling, run.ended = state, True, None, None, None
     elif state == "loading":
-        # Loaded anew after sleep, or after a first attempt that failed.
+        # Loaded again after sleep, or after a failed first attempt.
         run.state, run.failed, run.began, run.percent = state, None, line, 0
     elif state:
         run.state = state

@@ -1,6 +1,6 @@
-"""What people paste: an issue with a log in code fences, a compose file or a unit beside it, a command line. Pure.
+"""Unpacks pasted text: an issue with a log in code fences, with a compose file, a unit or a command line. Pure.
 
-Lines keep their numbers: what is no log is emptied, not taken out.
+Lines keep their numbers: what is not part of a log becomes an empty line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _FENCE = re.compile(r"\s{0,3}(?:>\s?)?(```+|~~~+)")
-#: A line of a log, seen outside every fence: then the fences are a prompt's, and the file is a log.
+#: A log line outside every fence: then the fences belong to a prompt, and the file is a log.
 _LIKE_A_LOG = re.compile(
     r"\d+\.\d\d\.\d{3}\.\d{3} |srv  |slot  |llama_|ggml_|load_tensors: |main: |[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
 )
@@ -31,7 +31,7 @@ _MOST_COMMANDS = 50
 
 @dataclass(frozen=True, slots=True)
 class Pasted:
-    """A file, taken apart. `log` is empty where the file only says how the server is started."""
+    """An unpacked file. `log` is empty if the file only has the server's command line."""
 
     log: bytes
     words: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Pasted:
 
 
 def unpack(data: bytes) -> Pasted:
-    """Take a file apart."""
+    """Unpack a file."""
     text = data.decode("utf-8", "replace")
     config = _config(text)
     if config is not None and not _like_a_log(text):
@@ -69,7 +69,7 @@ def _is_issue(lines: Sequence[str]) -> bool:
 
 
 def _issue(lines: Sequence[str]) -> Pasted:
-    """Blocks in fences are logs, but for those that say how the server is started."""
+    """Fenced blocks are logs, except those with the server's command line."""
     out = [""] * len(lines)
     words: tuple[str, ...] = ()
     environment: dict[str, str] = {}
@@ -98,7 +98,7 @@ def _issue(lines: Sequence[str]) -> Pasted:
 
 
 def _commands(lines: Sequence[str]) -> list[tuple[str, ...]]:
-    """Command lines of llama-server, as typed at a prompt or as Ollama tells them."""
+    """Command lines of llama-server, as typed at a prompt or as logged by Ollama."""
     found: list[tuple[str, ...]] = []
     at = 0
     while at < len(lines) and len(found) < _MOST_COMMANDS:
@@ -138,7 +138,7 @@ def _words(line: str) -> tuple[str, ...]:
 
 
 def _config(text: str) -> Pasted | None:
-    """What a compose file or a unit starts; None for anything else."""
+    """The command line in a compose file or a unit; None for any other text."""
     if _UNIT.search(text) and "ExecStart=" in text:
         joined = re.sub(r"\\\n\s*", " ", text)
         start = re.findall(r"(?m)^ExecStart=[-@:+!]*(\S.*)$", joined)
@@ -173,7 +173,7 @@ def _compose(text: str) -> Pasted:
 
 
 def _of_key(block: Sequence[str], key: str) -> tuple[str, ...]:
-    """The words of a key of YAML in its usual forms: a line, a folded text, a list in brackets or below it."""
+    """The words of a YAML key in its usual forms: a line, a folded scalar, a flow list or a block list."""
     for number, line in enumerate(block):
         if not line.strip().startswith(f"{key}:"):
             continue

@@ -1,6 +1,6 @@
-"""Saved logs as readings, in the order of their lines: of servers, of a router's children, of systemd, of the kernel.
+"""Turns saved logs into readings, in the order of their lines: of servers, a router's children, systemd and the kernel.
 
-Time passes as the lines say: by a wall clock in front of them, else by llama-server's own stamps. Pure.
+Time comes from the lines: from a wall-clock prefix, else from llama-server's own timestamps. Pure.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.reading import LogLines, Tick
 
-#: Lines fed together; their times lie within a moment, so that windows and holds see time pass.
+#: The most lines in one reading; their times are close together, so that windows and holds see time pass.
 _BATCH = 2000
-#: Seconds without a line, and between the first and the last line fed together. A step of the engine costs as much as 20 lines.
+#: The longest gap, and the longest span, of the lines in one reading. Seconds. A step of the engine costs as much as 20 lines.
 _GAP, _SPAN = 1.0, 5.0
 _STAMP = re.compile(rb"(?:\[ {0,4}(\d{1,5})\] )?(?:\x1b\[[\d;]*m)*(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3})[ \x1b]")
-#: Lines of 2024 that carry the time within.
+#: Lines of 2024's builds, with the time inside the line.
 _DATED_WITHIN = (b"{", b"INFO", b"WARN", b" ERR", b"time=", b"ERR")
 _SPAWN = re.compile(rb"srv +load: spawning server instance with name=(?P<name>.+) on port (?P<port>\d{1,5})\s*$")
 _ARGUMENT = re.compile(rb"srv +load:   (?P<word>\S.*?)\s*$")
-#: A router's child has some dozens of words.
+#: The command line of a router's child has some dozens of words.
 _MOST_WORDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class RunBegins:
-    """Not a reading: the next line is the first of another run of this server."""
+    """Not a reading: the next line is the first of a new run of this server."""
 
     at: float
     server: Entity
@@ -59,17 +59,17 @@ class ChildBegins:
 Step = LogLines | Tick | RunBegins | RunEnds | ChildBegins
 
 
-#: What backends say at the start of a process, as a rule before the line that counts as its first; and how far before.
+#: Messages of backends at the start of a process, usually before the line that marks its start; and how many lines before.
 _BACKENDS = frozenset(
     {"backend_init_failed", "backend_load_failed", "backend_loaded", "gpu_device", "no_vulkan_device", "software_vulkan"}
 )
 _PREAMBLE = 60
-#: Between two runs of a log without times: more than the seconds by which a run may have begun before its first line.
+#: Seconds between two runs of a log without times: more than a run may have started before its first line.
 _BETWEEN_RUNS = 6.0
 
 
 class Marks:
-    """Finds the lines with which runs begin, and those with which a server that served begins to stop."""
+    """Finds the first line of each run, and the first line of each shutdown."""
 
     def __init__(self, ruleset: RuleSet) -> None:
         wanted = [
@@ -80,7 +80,7 @@ class Marks:
         self._extractor = Extractor(wanted)
 
     def of(self, lines: Sequence[Line]) -> tuple[frozenset[int], frozenset[int]]:
-        """The numbers of first lines of later runs, and of first lines of a shutdown."""
+        """The line numbers at which later runs start, and at which shutdowns start."""
         begins, stops = set(), set()
         seen: set[int | None] = set()
         fresh: dict[int | None, bool] = {}
@@ -88,7 +88,7 @@ class Marks:
         for match in self._extractor.events(b"\n".join(line.text for line in lines)):
             number = lines[match.line_index].number
             if match.event.name in _BACKENDS:
-                # A process starts its backends once, in older builds after its first line.
+                # A process initialises its backends once, in older builds after its first line.
                 backends.setdefault(match.port, number)
                 continue
             if match.event.starts_run:
@@ -107,27 +107,27 @@ class Marks:
 
 @dataclass(slots=True)
 class Clock:
-    """The moment of a line on the engine's clock. It never goes back."""
+    """Maps lines to the engine's clock. Monotonic."""
 
-    #: where time begins that has no date
+    #: the start of undated time
     base: float
     dated: bool
     at: float = 0.0
     _origin: float | None = None
-    #: of each process: where its stamps count from, and the last one
+    #: of each process: the origin of its timestamps, and the last one
     _stamps: dict[tuple[str, int | None], tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.at = self.base
 
     def shift(self, seconds: float) -> None:
-        """What has no date goes on that much later."""
+        """Move undated time forward."""
         self.base += seconds
         if not self.dated:
             self.at += seconds
 
     def of(self, line: Line, who: str) -> float:
-        """When it was printed."""
+        """The time of a line."""
         now = self._wall(line)
         if now is None:
             now = self._elapsed(line.text, who) if line.kind == "llama-server" else None
@@ -135,16 +135,16 @@ class Clock:
         return self.at
 
     def comparable(self, line: Line) -> bool:
-        """Its time can be held against those of the other lines."""
+        """Whether the line's time is comparable with those of the other lines."""
         return line.epoch is not None if self.dated else line.local is not None and self._origin is not None
 
     def of_other(self, line: Line) -> float:
-        """The moment of a line of another log, without moving on."""
+        """The time of a line of another log, without advancing the clock."""
         now = self._wall(line)
         return self.at if now is None else now
 
     def starts_at(self, local: float) -> None:
-        """The first time of day that has no date."""
+        """Set the origin: the first local time without a zone."""
         self._origin = local if self._origin is None else self._origin
 
     def _wall(self, line: Line) -> float | None:
@@ -167,7 +167,7 @@ class Clock:
         process = who, None if match[1] is None else int(match[1])
         offset, last = self._stamps.get(process, (0.0, 0.0))
         if process[1] is not None and (process not in self._stamps or elapsed < last):
-            # A child's stamps count from its own start, which is now.
+            # A child's timestamps count from its own start, which is now.
             offset = self.at - self.base - elapsed
         elif elapsed < last:
             offset += last
@@ -176,7 +176,7 @@ class Clock:
 
 
 def begins(lines: Iterable[Line]) -> float | None:
-    """The first absolute time; None where only the machine knew its zone, or nobody."""
+    """The first absolute time; None if no line has a time with a zone."""
     for line in lines:
         if line.local is not None:
             return None
@@ -190,19 +190,19 @@ def begins(lines: Iterable[Line]) -> float | None:
 
 @dataclass(slots=True)
 class Later:
-    """Lines of a log that was given beside the server's, by their time."""
+    """Lines of a log given in addition to the server's, by time."""
 
     lines: deque[tuple[float, str, Line]] = field(default_factory=deque)
 
     def until(self, at: float) -> Iterator[LogLines]:
-        """What was printed before that."""
+        """The lines from before `at`."""
         while self.lines and self.lines[0][0] < at:
             moment, name, line = self.lines.popleft()
             yield LogLines(moment, name, HOST, line.text, kind="kernel", first=line.number)
 
 
 class Reader:
-    """Reads logs of one machine, one after the other, on one clock."""
+    """Reads the logs of one machine one after the other, on one clock."""
 
     def __init__(self, ruleset: RuleSet, clock: Clock, kernel: Later) -> None:
         self._marks = Marks(ruleset)
@@ -212,7 +212,7 @@ class Reader:
     def read(
         self, name: str, lines: Sequence[Line], entities: Mapping[str, Entity], units: Mapping[str, Entity]
     ) -> Iterator[Step]:
-        """`entities`: whose a voice is; lines of other voices are nobody's. `units`: whose a unit is."""
+        """Read a log. `entities`: server by voice; lines of other voices are ignored. `units`: server by unit."""
         clock = self._clock
         starts: set[tuple[Entity, int]] = set()
         stops: set[int] = set()
@@ -253,10 +253,10 @@ class Reader:
                 yield RunEnds(at)
                 at = max(at, clock.at)
             if begins_run:
-                # Without a date every line has one moment; what a run before printed is not of this one.
+                # Without dates all lines have the same time; an earlier run's lines must not count for this one.
                 clock.shift(_BETWEEN_RUNS)
                 yield RunBegins(max(at, clock.of(line, entity.name)), entity)
-                # Whoever took it may have shifted the clock as well.
+                # The consumer of the step may have shifted the clock.
                 now = clock.of(line, entity.name)
             if not batch:
                 key, first, began = of, line.number, now
@@ -281,14 +281,14 @@ class Reader:
 
 @dataclass(slots=True)
 class _Spawn:
-    """Gathers the command line of a child, which a router prints a word a line."""
+    """Collects the command line of a child, which a router prints one word per line."""
 
     port: int = 0
     name: str = ""
     words: list[str] = field(default_factory=list)
 
     def take(self, text: bytes) -> tuple[int, str, tuple[str, ...]] | None:
-        """One more line; a child whose command line is complete with the line before."""
+        """Take the next line. Returns the child whose command line ended with the previous line."""
         if b"load: " not in text and b"load:  " not in text:
             return self.done()
         found = _SPAWN.search(text)
@@ -303,7 +303,7 @@ class _Spawn:
         return None if b"with args:" in text else self.done()
 
     def done(self) -> tuple[int, str, tuple[str, ...]] | None:
-        """The child, if there is one."""
+        """Returns the pending child, if there is one."""
         if not self.port:
             return None
         found = self.port, self.name, tuple(self.words)

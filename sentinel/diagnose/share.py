@@ -1,6 +1,6 @@
-"""A log for a public issue, without what names a person, a machine, a place or a secret. Pure.
+"""Redacts a log for a public issue: names of people and machines, addresses, paths and secrets. Pure.
 
-The same is replaced by the same. Lines that may quote a prompt or an answer are left out.
+Equal values get equal placeholders. Lines that may quote a prompt or an answer are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 
 from sentinel.engine.log.envelope import strip
 
-#: Replaced with nothing of them left, in this order. The group `keep` stays in front of what is replaced.
+#: Replaced completely, in this order. The group `keep` stays in front of the placeholder.
 _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("key", re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)", re.DOTALL)),
     (
@@ -46,9 +46,9 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("uuid", re.compile(r"\b(?:GPU-)?[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b")),
     ("id", re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{32,64}\b")),
 )
-#: Addresses that name nobody.
+#: Addresses that identify nobody.
 _HARMLESS = re.compile(r"(?:127\.\d+\.\d+\.\d+|0\.0\.0\.0|::1|::)\Z")
-#: Sites whose addresses are llama.cpp's own words.
+#: Sites whose URLs are printed by llama.cpp itself.
 _KNOWN_URL = re.compile(
     r"https?://(?:github\.com/(?:ggml-org|ggerganov)/llama\.cpp|(?:127\.0\.0\.1|0\.0\.0\.0|localhost)(?::\d+)?)(?:[/?#][\w/.#-]*)?\Z"
 )
@@ -57,9 +57,9 @@ _HOST = re.compile(
     r"|(?:[^\W\d_]{2,12}\.? )?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?: [A-Z]{3,5})? )"
     r"(?P<host>[\w.-]+)(?= [^\s:\[\]|]{1,64}(?:\[\d+\])?: )"
 )
-#: A user's home, with the name in it.
+#: A user's home, with the user's name.
 _HOME = re.compile(r"(?P<keep>(?:/home/|/Users/|/var/home/|[A-Za-z]:\\+Users\\+))(?P<name>[^/\\\s\"':]+)")
-#: A path: its folders are replaced, the name of its file says which model it is and stays.
+#: A path: its folders are replaced; the file name stays, because it names the model.
 _PATH = re.compile(
     r"(?<![\w./\\:-])(?P<folders>(?:~|[A-Za-z]:)?(?:[/\\]+[^/\\\s\"'`<>|:,;()\]]+)*[/\\]+)(?P<file>[^/\\\s\"'`<>|:,;()\]]+)"
 )
@@ -67,7 +67,7 @@ _SYSTEM = re.compile(
     r"/(?:dev|proc|sys|usr|lib|lib64|opt/rocm|etc|bin|sbin|app|system\.slice|user\.slice)(?:/|\Z)"
     r"|C:\\+(?:Windows|Program Files)\\+"
 )
-#: What quotes prompts and answers, beside what the envelope knows to be private.
+#: Lines that quote prompts and answers, in addition to those that the envelope marks as private.
 _QUOTES = re.compile(
     r"\"(?:prompt|content|messages|input|text|system|response)\"\s*:|[Pp]rompt: |prompt = '|generated: "
     r"|<\|?(?:im_start|user|assistant|system)\|?>|\[INST\]"
@@ -81,9 +81,9 @@ _LEFT_OUT = "[left out: it may quote a prompt or an answer]"
 
 @dataclass(slots=True)
 class Redactor:
-    """Replaces consistently: one value has one stand-in in all files of a bundle."""
+    """Replaces consistently: a value has the same placeholder in all files of a bundle."""
 
-    #: words that the person wants replaced as well: user and host name of this machine
+    #: additional words to replace: user and host name of this machine
     words: Iterable[str] = ()
     _stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Redactor:
         )
 
     def text(self, text: str) -> str:
-        """Lines as they may be published."""
+        """Redact several lines."""
         out, secret = [], False
         for line in text.split("\n"):
             begins, ends = "-----BEGIN " in line and "PRIVATE KEY" in line, "-----END " in line and "PRIVATE KEY" in line
@@ -106,7 +106,7 @@ class Redactor:
         return "\n".join(out)
 
     def line(self, line: str) -> str:
-        """One line."""
+        """Redact one line."""
         envelope = strip(line)
         if envelope.private or _QUOTES.search(line):
             cut = len(line) - len(envelope.message) if line.endswith(envelope.message) else 0
@@ -144,17 +144,17 @@ class Redactor:
         if key not in self._stand_ins:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             name = f"{kind}-{self._counts[kind]}"
-            # What stands for a name has its form, so that the lines still parse as what they are.
+            # The placeholder has the form of the name, so that the lines still parse.
             self._stand_ins[key] = name if kind in _NAMES else f"<{name}>"
         return self._stand_ins[key]
 
     def replaced(self) -> Mapping[str, int]:
-        """How many of each kind."""
+        """The number of replacements of each kind."""
         return dict(self._counts)
 
 
 def bundle(answer: str, command_line: str, files: Iterable[tuple[str, str]], replaced: Mapping[str, int]) -> str:
-    """The whole in Markdown, short enough for an issue. Everything in it is redacted already."""
+    """The bundle in Markdown, short enough for an issue. All input is already redacted."""
     kinds = ", ".join(f"{kind}: {number}" for kind, number in sorted(replaced.items()))
     parts = [f"### What `sentinel diagnose` says\n\n{_fenced(answer)}"]
     if command_line:
@@ -174,7 +174,7 @@ def _fenced(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The beginning says what was started, the end how it ended."""
+    """Keep the beginning, which shows what was started, and the end, which shows how it ended."""
     lines = [line[:_WIDEST] for line in text.rstrip("\n").split("\n")]
     if len(lines) <= _HEAD + _TAIL:
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Whose lines they are: a log that somebody saved may hold several servers, systemd and the kernel. Pure."""
+"""Attributes lines to senders: a saved log may contain several servers, systemd and the kernel. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sentinel.engine.log.envelope import strip
 
 Kind = Literal["llama-server", "systemd", "kernel"]
 
-#: Signs of a quotation in front of a line: a mail, Markdown, a table's rule.
+#: Quote markers in front of a line: of a mail, of Markdown, a table's border.
 _QUOTE = re.compile(rb"(?: {0,3}> ?)+(?=\S)|\| (?=\S)")
-#: The words that may not be taken for "host ident:" (llama-server's own, and drivers').
+#: Words that must not be taken for "host ident:" (llama-server's own, and drivers').
 _NOT_A_HOST = rb"(?!srv |slot |cmn |que |spec |amdgpu |NVRM)"
 _SENDER = _NOT_A_HOST + rb"(?:(?P<host>[\w.-]+) )?(?P<ident>[^\s:\[\]|]{1,64})(?:\[(?P<pid>\d{1,10})\])?: ?(?P<rest>.*)$"
 #: journalctl's short forms and syslog's, with months of any language (`févr. 12`, `7月 24`).
@@ -28,11 +28,11 @@ _ISO = re.compile(
     rb"(?:Z|[+-]\d\d:?\d\d)?)(?: [A-Z]{3,5})? (?=[\w.-]+ [^\s:\[\]|]{1,64}(?:\[\d+\])?: )" + _SENDER
 )
 _COMPOSE = re.compile(rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*\| ?")
-#: What docker compose itself says of a service, without the bar.
+#: docker compose's own messages about a service, without the bar.
 _COMPOSE_END = re.compile(
     rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*exited with code \d+"
 )
-#: dmesg with seconds since the boot or with a date in any language, /dev/kmsg, and the kernel's name alone.
+#: dmesg with seconds since boot or with a date in any language, /dev/kmsg, and only the kernel's name.
 _KERNEL = re.compile(
     rb"(?:<\d{1,3}>)?\[ *\+?\d+\.\d+\] |(?:<\d{1,3}>)?\[[^\s\]\d]{2,12} [^\s\]]{2,12} +\d{1,2} \d\d:\d\d:\d\d \d{4}\] "
     rb"|\d+,\d+,\d+,[-+c][^;]*;|kernel: "
@@ -48,22 +48,22 @@ _DAYS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
 
 class Line(NamedTuple):
-    """One line and whose it is."""
+    """One line and its sender."""
 
     number: int
     kind: Kind
-    #: program and process, a service of compose, a unit; empty where the line does not say
+    #: program and process, a compose service, or a unit; empty if the line names none
     voice: str
-    #: seconds since the epoch, where the line says its zone
+    #: seconds since the epoch, if the line has a time zone
     epoch: float | None
-    #: seconds since the year began, where it does not
+    #: seconds since the start of the year, if it has none
     local: float | None
     text: bytes
 
 
 @dataclass(slots=True)
 class Server:
-    """One server of a log: its voices, which for restarts follow each other, and its unit where systemd names one."""
+    """One server of a log: its voices, one after the other for restarts, and its unit if systemd names one."""
 
     name: str
     voices: set[str] = field(default_factory=set)
@@ -71,7 +71,7 @@ class Server:
 
 
 def lines(data: bytes) -> Iterator[Line]:
-    """Every line, without the quotation and the prefix that told whose it is."""
+    """Every line, without quote markers and without the prefix that names its sender."""
     number = 0
     begin = 0
     while begin < len(data):
@@ -123,7 +123,7 @@ def _line(number: int, text: bytes) -> Line:
 
 
 def _prefixed(text: bytes) -> tuple[float | None, float | None]:
-    """The time of a line of a container, which names no sender."""
+    """The time of a container's line, which names no sender."""
     if not text[:4].isdigit():
         return None, None
     found = re.match(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?", text)
@@ -146,7 +146,7 @@ def _since_new_year(sent: re.Match[bytes]) -> float:
     if word[:1].isdigit():
         month = int(re.match(rb"\d+", word)[0])  # type: ignore[index]
     else:
-        # A month that is not English is one month as good as another: excerpts lie within one.
+        # A month that is not English counts as January: excerpts lie within one month.
         month = next((n for n, name in enumerate(_MONTHS, 1) if word.startswith(name)), 1)
     return _seconds(month, int(sent["day"]), int(sent["hour"]), int(sent["minute"]), int(sent["second"]), sent["part"])
 
@@ -176,7 +176,7 @@ def _exported(number: int, text: bytes) -> Line:
 
 
 def unit_of(line: Line) -> str:
-    """The unit that a manager's line is about; empty for none."""
+    """The unit that a systemd line is about; empty for none."""
     if line.kind != "systemd":
         return ""
     text = line.text
@@ -189,9 +189,9 @@ def unit_of(line: Line) -> str:
 
 
 def servers(all_lines: Sequence[Line], speaks: Iterable[str]) -> list[Server]:
-    """The servers of a log, the one that speaks first at first. `speaks`: voices in which llama-server was recognised.
+    """The servers of a log, in the order of their first line. `speaks`: voices in which llama-server was recognised.
 
-    Processes of one program that follow each other are starts of one server; those whose lines alternate are several.
+    Consecutive processes of one program are starts of one server; processes whose lines alternate are several servers.
     """
     spans: dict[str, tuple[int, int]] = {}
     wanted = set(speaks)
@@ -214,7 +214,7 @@ def servers(all_lines: Sequence[Line], speaks: Iterable[str]) -> list[Server]:
 
 
 def _name_units(all_lines: Sequence[Line], found: Sequence[Server]) -> None:
-    """Which unit is whose: by the only one there is, by the name, or by the line that follows its start."""
+    """Assign units to servers: the only one, by name, or by the line that follows the unit's start."""
     units = dict.fromkeys(unit for line in all_lines if (unit := unit_of(line)))
     for server in found:
         programs = {voice.partition("[")[0] for voice in server.voices}
@@ -237,7 +237,7 @@ def _alike(program: str, unit: str) -> bool:
 
 
 def _started_before(all_lines: Sequence[Line], server: Server, units: Iterable[str]) -> str:
-    """The unit whose start is the last that was told before the server's first line, and nothing else in between."""
+    """The unit whose start is reported directly before the server's first line."""
     before: Line | None = None
     known = set(units)
     for line in all_lines:
