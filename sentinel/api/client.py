@@ -1,4 +1,4 @@
-"""Asks a running daemon: a small synchronous client for the command line, on http.client alone."""
+"""Client of a running daemon: small and synchronous, for the command line, on http.client only."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Any
 from sentinel.model.fault import Fault
 
 SERVICE_SOCKET = Path("/run/sentinel/sentinel.sock")
-#: An answer takes milliseconds; a daemon that needs longer than this is stuck, and saying so helps more than waiting.
+#: An answer takes milliseconds; a daemon that takes longer than this hangs, and an error helps more than waiting.
 _ANSWER_SECONDS = 10.0
-#: Rules are loaded in one second of a processor that has nothing else to do.
+#: Loading the rules takes one second on an idle processor.
 _CHANGE_SECONDS = 60.0
-#: The server sends something every 15 seconds: two that are missing mean that nobody is there any more.
+#: The server sends a keep-alive every 15 seconds: two missing ones mean that it is gone.
 _STREAM_SECONDS = 40.0
 _PIECE_BYTES = 64 * 1024
 
 
 class DaemonUnreachable(Fault):
-    """No answer."""
+    """The daemon did not answer."""
 
 
 def default_socket_paths(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """Where a daemon may be, in the order to try: SENTINEL_SOCKET alone if it is set; else the user's own, then the service's.
+    """Socket paths in the order to try: only SENTINEL_SOCKET if it is set; else the user's own, then the service's.
 
-    A user's own daemon listens in XDG_RUNTIME_DIR, and without that (a login by su or cron) in its state folder.
+    A user's own daemon listens in XDG_RUNTIME_DIR, or without it (a login by su or cron) in its state folder.
     """
     if named := environ.get("SENTINEL_SOCKET"):
         return (Path(named),)
@@ -50,14 +50,14 @@ def post(path: str, body: Mapping[str, Any] | None = None, sockets: Sequence[Pat
 
 
 def delete(path: str, sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
-    """Status code and JSON object after an end such as of ``/v1/silences/3``. Raises DaemonUnreachable."""
+    """Status code and JSON object after a deletion such as of ``/v1/silences/3``. Raises DaemonUnreachable."""
     return _ask("DELETE", path, sockets)
 
 
 def fetch(path: str, write: Callable[[bytes], object], sockets: Sequence[Path] | None = None) -> tuple[int, dict[str, Any]]:
-    """Status code and, when that is not 200, the JSON object. An answer of bytes goes to `write` in pieces as it comes.
+    """Status code and, if that is not 200, the JSON object. A binary answer is passed to `write` in chunks.
 
-    Raises DaemonUnreachable, also where the daemon ends in the middle; what `write` raises goes through.
+    Raises DaemonUnreachable, also if the connection ends in the middle; exceptions of `write` propagate.
     """
     connection = _connect(sockets, _ANSWER_SECONDS)
     try:
@@ -84,7 +84,7 @@ def fetch(path: str, write: Callable[[bytes], object], sockets: Sequence[Path] |
 
 
 class Stream:
-    """Events as they happen. With the `last_event_id` of one Stream the next goes on where that ended, and misses nothing."""
+    """Events as they happen. A new Stream with the `last_event_id` of an ended one resumes there without loss."""
 
     def __init__(self, sockets: Sequence[Path] | None = None, last_event_id: str = "", path: str = "/v1/events") -> None:
         self.last_event_id = last_event_id
@@ -92,7 +92,7 @@ class Stream:
         self._path = path
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Event names with their JSON objects, until the daemon ends the stream. Raises DaemonUnreachable."""
+        """Event names and their JSON objects, until the daemon ends the stream. Raises DaemonUnreachable."""
         for event, data, number in _stream(self._path, self._sockets, self.last_event_id):
             self.last_event_id = number or self.last_event_id
             yield event, data
@@ -112,7 +112,7 @@ def _stream(path: str, sockets: Sequence[Path] | None, last_event_id: str) -> It
 
 
 def _refused(socket_path: Path, path: str, response: http.client.HTTPResponse) -> str:
-    """With the daemon's own words, which say what to do."""
+    """The message of a refusal, with the daemon's own sentence, which names the remedy."""
     try:
         said = str(json.loads(response.read())["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -152,7 +152,7 @@ class _UnixConnection(http.client.HTTPConnection):
         return self.getresponse()
 
 
-#: OSError covers the socket, HTTPException what is no HTTP, ValueError what is no JSON or no usable path.
+#: OSError: the socket; HTTPException: not HTTP; ValueError: not JSON, or not a usable path.
 _TROUBLE = (OSError, http.client.HTTPException, ValueError)
 
 
@@ -173,7 +173,7 @@ def _ask(
 
 
 def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
-    """The first socket that somebody listens on. The first failure that is not a missing or dead daemon is the one raised."""
+    """Connect to the first socket with a listener. Raises the first error other than a missing or dead daemon."""
     paths = default_socket_paths() if sockets is None else sockets
     told: DaemonUnreachable | None = None
     tried: list[str] = []

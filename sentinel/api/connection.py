@@ -1,6 +1,6 @@
-"""One client's bytes: HTTP/1.1 through h11, with a limit for everything a client can make long or slow.
+"""One client's connection: HTTP/1.1 through h11, with limits on size and time.
 
-Larger than 64 KiB: 431 for the head, 413 for the body. Not there in time: 408. Not taken in time: the connection is cut.
+Larger than 64 KiB: 431 for the head, 413 for the body. Not received in time: 408. Not read in time: the connection is closed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sentinel.api.routes import ApiError
 
 #: Bytes of the head, and of the body. The longest real request, a silence with its reason, is under 2 KiB.
 MOST_BYTES = 64 * 1024
-#: Read at once: h11 measures a head only while it is incomplete, so a head may exceed the limit by this much and no more.
+#: Bytes per read: h11 measures a head only while it is incomplete, so a head may exceed the limit by at most this much.
 _READ_BYTES = 16 * 1024
-#: Written at once: a client that takes less than this in `write_seconds` does not read.
+#: Bytes per write: a client that reads less than this in `write_seconds` is too slow.
 _PART_BYTES = 64 * 1024
-#: A client that got `Connection: close` goes at once; one that does not is not waited for.
+#: A client that got `Connection: close` should close at once; this is how long the server waits for it.
 _LINGER_SECONDS = 1.0
 
 
@@ -28,22 +28,22 @@ _TOO_LARGE = f"the request's body is larger than {MOST_BYTES} bytes"
 
 
 class Hangup(Exception):
-    """The client went, was too slow to take its answer, or speaks another protocol: nobody is left to answer."""
+    """The client disconnected, read too slowly, or speaks another protocol: no answer is possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A whole request."""
+    """A complete request."""
 
     method: bytes
     target: bytes
     body: bytes
-    #: what a client of the event stream had last (HTML standard, 9.2.4), else empty
+    #: the Last-Event-ID of an event stream's client (HTML standard, 9.2.4), else empty
     last_event_id: str = ""
 
 
 class Connection:
-    """Reads requests and writes answers, one after the other, on one connection."""
+    """Reads requests and writes answers on one connection, one after the other."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request_seconds: float, write_seconds: float
@@ -56,7 +56,7 @@ class Connection:
         self._head_only = False
 
     async def receive(self) -> Received | None:
-        """The next request; None when the client has no more. Raises ApiError for a bad one, Hangup."""
+        """The next request; None if the client sends no more. Raises ApiError for an invalid one, and Hangup."""
         deadline = time.monotonic() + self._request_seconds
         head: h11.Request | None = None
         body = bytearray()
@@ -79,7 +79,7 @@ class Connection:
 
     @staticmethod
     def _refuse_large(head: h11.Request) -> None:
-        # h11 has seen to it that there is one at most, and that it is a number.
+        # h11 guarantees at most one, and that it is a number.
         length = next((value for name, value in head.headers if name == b"content-length"), b"0")
         if int(length) > MOST_BYTES:
             raise ApiError(413, _TOO_LARGE)
@@ -100,14 +100,14 @@ class Connection:
             except TimeoutError as error:
                 if begun:
                     raise ApiError(408, f"the request was not complete after {self._request_seconds:g} seconds") from error
-                # A client that keeps its connection and asks nothing is let go without a word.
+                # An idle connection without a request is closed without an answer.
                 raise Hangup from error
             except OSError as error:
                 raise Hangup from error
             self._http.receive_data(data)
 
     async def send(self, code: int, content_type: str, *pieces: bytes, allow: Sequence[str] = ()) -> None:
-        """A whole answer, the pieces of its body one after the other. `allow` is said with 405. Raises Hangup."""
+        """Send a complete answer, its body in pieces. `allow`: the methods for a 405. Raises Hangup."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             raise Hangup
         headers = [
@@ -119,17 +119,17 @@ class Connection:
         if allow:
             headers.append(("Allow", ", ".join(allow)))
         if self._http.their_state is not h11.DONE:
-            # The rest of a request that was refused half-way is not read: the connection ends with the answer.
+            # The rest of a request that was refused half-way is not read: the connection closes after the answer.
             headers.append(("Connection", "close"))
         await self._send(h11.Response(status_code=code, headers=headers))
-        # An answer to HEAD has the length of the body and not the body.
+        # An answer to HEAD has the body's length but no body.
         for piece in () if self._head_only else pieces:
             for start in range(0, len(piece), _PART_BYTES):
                 await self._send(h11.Data(data=piece[start : start + _PART_BYTES]))
         await self._send(h11.EndOfMessage())
 
     async def again(self) -> bool:
-        """Whether another request may come on this connection; if not, what was sent is brought to its end."""
+        """Whether another request may follow on this connection; if not, it is closed gracefully."""
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             return True
@@ -137,21 +137,21 @@ class Connection:
         return False
 
     async def begin_stream(self, content_type: str) -> None:
-        """The head of an answer without a known end. Raises Hangup."""
+        """Send the head of an answer of unknown length. Raises Hangup."""
         headers = [("Content-Type", content_type), ("Cache-Control", "no-store"), ("Connection", "close")]
         await self._send(h11.Response(status_code=200, headers=headers))
 
     async def send_part(self, data: bytes) -> None:
-        """A part of a stream. Raises Hangup when the client does not take it in time."""
+        """Send a part of a stream. Raises Hangup if the client does not read it in time."""
         await self._send(h11.Data(data=data))
 
     async def end_stream(self) -> None:
-        """The end of a stream."""
+        """End a stream."""
         await self._send(h11.EndOfMessage())
         await self.finish()
 
     async def left(self) -> None:
-        """Return when the client closes its side. What it sends meanwhile is not read as a request."""
+        """Return when the client closes its side. What it sends meanwhile is not parsed as a request."""
         try:
             while await self._reader.read(_PART_BYTES):
                 pass
@@ -162,7 +162,7 @@ class Connection:
         try:
             data = self._http.send(event)
         except h11.LocalProtocolError as error:
-            # What this client asked cannot be answered as HTTP has it: that costs it the connection and nobody else anything.
+            # HTTP has no answer to this client's request: it loses its connection, and nobody else is affected.
             raise Hangup from error
         await self._write(data)
 
@@ -176,8 +176,8 @@ class Connection:
             raise Hangup from error
 
     async def finish(self) -> None:
-        """End our side, then read away what the client still sends: closing over unread bytes breaks its next write, and a
-        client that meets a broken pipe never reads why its request was refused."""
+        """Close our side, then drain what the client still sends: closing with unread bytes breaks its next write, and a client
+        that gets a broken pipe never reads why its request was refused."""
         try:
             if self._writer.can_write_eof():
                 self._writer.write_eof()

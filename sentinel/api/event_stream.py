@@ -1,9 +1,9 @@
-"""Server-sent events: everything that is published goes to each client that listens, or the client goes.
+"""Server-sent events: each client gets every published event, or is disconnected.
 
-A client that does not read is dropped when its queue is full; it never makes the daemon wait and never costs more than the
-queue. It connects again and gets what it missed: with the Last-Event-ID that the HTML standard has it send (9.2.4), read from the
-history, also across a restart of the daemon. An event ``gap`` reports what is no longer stored. Frames are `id`, `event` and one
-line of `data`.
+A client that does not read is dropped when its queue is full, so it never blocks the daemon and never costs more than the
+queue. After reconnecting it gets the events it missed from the history, by the Last-Event-ID that the HTML standard has it send
+(9.2.4), also across a restart of the daemon. An event ``gap`` reports what is no longer stored. Frames are `id`, `event` and
+one line of `data`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from sentinel.api.routes import API_VERSION
 from sentinel.model.json_form import to_json
 
-#: Frames one client may be behind. The alerts of a bad day fit.
+#: Frames that a client may be behind. The alerts of a bad day fit.
 QUEUE = 256
-#: Events read from the history at once, for a client that comes back: some 4 ms.
+#: Events per read from the history, for a client that reconnects: some 4 ms.
 _PAGE = 50
 
 Published = tuple[int, Mapping[str, Any]]
@@ -30,9 +30,9 @@ def _nothing(_number: int, _limit: int) -> Sequence[Published]:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was published, by rising number. `following(number, limit)` gives that one, if it is kept, and those after it.
+    """Published events by ascending number. `following(number, limit)` returns that one, if it is kept, and those after it.
 
-    `epoch` names the row of numbers: letters and digits.
+    `epoch` identifies the sequence of numbers: letters and digits.
     """
 
     epoch: str = "0"
@@ -41,17 +41,17 @@ class Past:
 
 
 class Subscription:
-    """One client's queue. `next` waits for a frame; None: dropped, or the daemon stops."""
+    """One client's queue. `next` waits for a frame; None: the client was dropped, or the daemon stops."""
 
     def __init__(self, size: int, missed: Iterator[bytes]) -> None:
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue(size + 1)
         self._size = size
-        #: frames from before the queue begins, read as they are taken
+        #: earlier frames from the history, read lazily
         self.missed = missed
         self.dropped = False
 
     def offer(self, frame: bytes) -> bool:
-        """Queue a frame. Returns False, and drops the client, when the queue is full."""
+        """Queue a frame. Returns False, and drops the client, if the queue is full."""
         if self._frames.qsize() >= self._size:
             self.drop()
             return False
@@ -59,7 +59,7 @@ class Subscription:
         return True
 
     def drop(self) -> None:
-        """End the subscription: what is still queued is not worth sending to a client that does not read."""
+        """End the subscription and discard its queue: the client does not read."""
         self.dropped = True
         while not self._frames.empty():
             self._frames.get_nowait()
@@ -67,7 +67,7 @@ class Subscription:
 
     @property
     def waiting(self) -> int:
-        """Frames that the client has not taken yet."""
+        """Frames that the client has not read yet."""
         return self._frames.qsize()
 
     async def next(self) -> bytes | None:
@@ -85,29 +85,29 @@ class Broadcaster:
         self._last = self._past.last
 
     def publish(self, event: str, data: Mapping[str, Any], number: int) -> None:
-        """Send to every client. `event` is a name of ours, `data` a JSON object (for a transition: the contract's form)."""
+        """Send to every client. `event` is a name of ours, `data` a JSON object (for a transition: its documented form)."""
         self._last = number
         sent = frame(event, data, self._id(number))
         self._subscriptions = {one for one in self._subscriptions if one.offer(sent)}
 
     def subscribe(self, last_event_id: str = "") -> Subscription:
-        """A new client; its first frame is ``hello`` with the api_version. `last_event_id`: the last that it had, else empty."""
+        """Add a client; its first frame is ``hello`` with the api_version. `last_event_id`: the last it received, else empty."""
         subscription = Subscription(self._queue, self._missed(last_event_id))
         self._subscriptions.add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """The client went."""
+        """Remove a client that disconnected."""
         self._subscriptions.discard(subscription)
 
     def close(self) -> None:
-        """The daemon stops: every client's stream ends."""
+        """End every client's stream: the daemon stops."""
         for subscription in self._subscriptions:
             subscription.drop()
         self._subscriptions.clear()
 
     def idle(self) -> bool:
-        """Whether every client has taken everything."""
+        """Whether every client has read everything."""
         return all(one.waiting == 0 for one in self._subscriptions)
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class Broadcaster:
         return f"{self._past.epoch}-{number}"
 
     def _missed(self, last_event_id: str) -> Iterator[bytes]:
-        """What comes before the live events. Up to which is settled now, when the queue begins, and not when it is taken."""
+        """The events before the live ones. Where they end is fixed now, when the queue starts, not when they are read."""
         upto = self._last
         hello = {"api_version": API_VERSION}
         if not last_event_id:
@@ -125,7 +125,7 @@ class Broadcaster:
         return self._resumed(last_event_id, upto, frame("hello", hello))
 
     def _resumed(self, last_event_id: str, upto: int, hello: bytes) -> Iterator[bytes]:
-        # Without an id of its own: a client that goes here once more still asks from where it was.
+        # Without an id: a client that disconnects here resumes from its earlier id.
         yield hello
         number = self._number(last_event_id)
         if number is None or number > upto:
@@ -143,7 +143,7 @@ class Broadcaster:
 
     def _number(self, last_event_id: str) -> int | None:
         epoch, _, number = last_event_id.rpartition("-")
-        # 18 digits: what SQLite can compare.
+        # 18 digits: SQLite's integers can hold them.
         if epoch != self._past.epoch or not (number.isascii() and number.isdigit() and len(number) <= 18):
             return None
         return int(number)
@@ -154,6 +154,6 @@ def _gap(why: str, number: str) -> bytes:
 
 
 def frame(event: str, data: Mapping[str, Any], number: str = "") -> bytes:
-    """One server-sent event. JSON on one line, so a newline in a value cannot begin another field."""
+    """One server-sent event. The JSON is on one line, so a newline in a value cannot start another field."""
     head = f"id: {number}\n" if number else ""
     return f"{head}event: {event}\ndata: {to_json(data)}\n\n".encode()

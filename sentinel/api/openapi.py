@@ -1,7 +1,7 @@
-"""The description of the API in OpenAPI 3.1, made from the routes and the types of their answers.
+"""The description of the API in OpenAPI 3.1, generated from the routes and the types of their answers.
 
-`GET /v1/openapi.json` on the socket; `python -m sentinel.api.openapi FILE [--check]` writes docs/openapi.json. Sentences are the
-docstrings of what answers.
+`GET /v1/openapi.json` on the socket; `python -m sentinel.api.openapi FILE [--check]` writes docs/openapi.json. Its descriptions
+are the docstrings of the methods that answer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ peer. HEAD is answered wherever GET is. Requests of more than 64 KiB, or that ta
 _EVENTS = """\
 Server-sent events as they happen: `hello` once, then a `transition` with each change of an alert. With the header Last-Event-ID \
 it goes on where the client was, also after a restart of the daemon; `gap`: something that followed is not kept any more."""
-#: What any request may be answered with. 405 is for another method, 408 and 413 for what is slow or large.
+#: Error answers of any request. 405: another method; 408 and 413: too slow or too large.
 _OF_ALL = {
     400: "The request, or a field of it, is wrong.",
     405: "The path does not take this method; the header Allow says which it takes.",
@@ -46,7 +46,7 @@ _OF_SOME = {
 
 
 class Description:
-    """Answers the route of the description itself."""
+    """Serves the description itself."""
 
     def openapi(self, _request: Request) -> Mapping[str, Any]:
         """This description, in OpenAPI 3.1."""
@@ -57,10 +57,10 @@ class Description:
         return bound(_OWN, self)
 
 
-#: JSON whose form is said elsewhere.
+#: JSON whose form is described elsewhere.
 _ANY = "application/json"
 _OWN = (Route("GET", "/v1/openapi.json", "openapi", _ANY),)
-#: Every route that the daemon serves, except the event stream, with the class that answers it.
+#: Every route of the daemon, except the event stream, with the class that serves it.
 ROUTES: tuple[tuple[Route, type], ...] = (
     *((route, handlers.Queries) for route in handlers.ROUTES),
     *((route, silence_handlers.Silencing) for route in silence_handlers.ROUTES),
@@ -69,8 +69,8 @@ ROUTES: tuple[tuple[Route, type], ...] = (
 
 
 def document() -> dict[str, Any]:
-    """The whole description, as plain data."""
-    # The types are for this alone: who never asks does not pay for them.
+    """The description as plain data."""
+    # Only this needs the types, so they are imported here: without a request they cost nothing.
     from sentinel.api import schema
 
     named = {route.answer for route, _ in ROUTES if "/" not in route.answer} | {"Refusal"}
@@ -78,7 +78,7 @@ def document() -> dict[str, Any]:
     types = [getattr(schema, name) for name in sorted(named)]
     _, schemas = msgspec.json.schema_components([*types, *bodies], ref_template=_REF)
     for name in named:
-        # Each answer carries it beside what is its own.
+        # Every answer has it in addition to its own keys.
         schemas[name]["properties"] = {"api_version": {"const": API_VERSION}, **schemas[name]["properties"]}
         schemas[name]["required"] = ["api_version", *schemas[name].get("required", ())]
     schemas["AskedSilence"] |= silence_handlers.ONE_RULE_OR_ALL
@@ -158,7 +158,7 @@ def _sentence(doc: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the file, or with --check say whether it is stale."""
+    """Write the file, or with --check report whether it is stale."""
     options = argparse.ArgumentParser(prog="python -m sentinel.api.openapi", description="Makes the description of the API.")
     options.add_argument("file", type=Path)
     options.add_argument("--check", action="store_true", help="write nothing; fail when the file is stale")

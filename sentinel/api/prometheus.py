@@ -1,8 +1,8 @@
-"""Families of metrics as Prometheus text, by prometheus_client. Imported at the first request: who never asks does not pay.
+"""Metric families as Prometheus text, by prometheus_client. Imported at the first request: without one it costs nothing.
 
-prometheus_client can also serve over TLS and push, and imports what that needs: OpenSSL, urllib, wsgiref. The daemon keeps
-OpenSSL out (daemon/lean_imports.py), without which that import fails, and needs none of it. So these modules are stood in for
-while prometheus_client is imported: 0.6 MB instead of 2.4 MB and OpenSSL's 5 MB.
+prometheus_client can also serve over TLS and push, and imports OpenSSL, urllib and wsgiref for that. The daemon needs none of
+them, and blocks OpenSSL (daemon/lean_imports.py), without which the import fails. So these modules are replaced by stubs while
+prometheus_client is imported: 0.6 MB instead of 2.4 MB and OpenSSL's 5 MB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sentinel.engine.inspect.metrics import Family
 
 
 class _StandIn(ModuleType):
-    """A module of which every name is a class of its own, so that it can be inherited from and named in annotations."""
+    """A stub module: every name in it is a class of its own, for use as a base class and in annotations."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
@@ -41,7 +41,7 @@ CONTENT_TYPE = exposition.CONTENT_TYPE_PLAIN_0_0_4
 
 
 class _Families(Collector):
-    """What a registry asks for metrics."""
+    """The collector for a registry."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families
@@ -58,7 +58,7 @@ class _Families(Collector):
 
 
 def text(families: Iterable[Family]) -> str:
-    """The families, and CPU, memory and open files of this process. node_exporter has a ``process_*`` of its own."""
+    """The families, with CPU, memory and open files of this process. node_exporter has its own ``process_*``."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(families))
     ProcessCollector("sentinel", registry=registry)

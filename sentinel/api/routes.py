@@ -1,4 +1,4 @@
-"""Which query answers a request: routes like ``/v1/why/{rule}``, path parts decoded, query string parsed. Pure."""
+"""Maps requests to queries: routes like ``/v1/why/{rule}``, with path parts decoded and the query string parsed. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from sentinel.model.problem import did_you_mean
 from sentinel.model.text import escape
 
 API_VERSION = 1
-#: More is a mistake or an attack; parse_qsl refuses it before it builds the list.
+#: More fields are a mistake or an attack; parse_qsl refuses them before it builds the list.
 _MOST_QUERY_FIELDS = 32
 _WHOLE = re.compile("[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
-#: What a float prints has at most 24 characters.
+#: A printed float has at most 24 characters.
 _LONGEST_NUMBER = 32
 
 
 class ApiError(Exception):
-    """The answer is an error: an HTTP status code, one sentence for the person who asked, and `more` that belongs to it.
+    """An error answer: an HTTP status code, one sentence for the user, and additional keys in `more`.
 
-    405 has the methods there are.
+    A 405 lists the allowed methods.
     """
 
     def __init__(self, code: int, message: str, allow: Sequence[str] = (), more: Mapping[str, Any] | None = None) -> None:
@@ -36,7 +36,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a query gets: parts of the path by their name in the route, fields of the query string, the body, who asks."""
+    """The input of a query: path parts by their name in the route, fields of the query string, the body, and the peer."""
 
     params: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """An answer that is not JSON, for example Prometheus text. Its `content_type` says what it is."""
+    """An answer that is not JSON, for example Prometheus text, with its `content_type`."""
 
     body: str
     content_type: str = "text/plain; charset=utf-8"
@@ -54,13 +54,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """An answer of bytes, in pieces as they are kept."""
+    """A binary answer, in chunks."""
 
     pieces: Sequence[bytes]
     content_type: str = "application/octet-stream"
 
 
-#: What a field of the query string may be.
+#: The types of query-string fields.
 FieldKind = Literal["text", "number", "whole", "flag"]
 
 
@@ -77,11 +77,11 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path and what it takes and gives; the description of the API is made from these.
+    """A path with its input and output; the description of the API is generated from the routes.
 
-    `call` is the method that answers it, whose docstring says what it does. `answer` is the JSON it gives, by its name in
-    api/schema.py (the daemon has no use for the types, which take 0.7 MB), or the content type of what is none. `parts` say
-    what the ``{names}`` in the path are.
+    `call` is the method that serves it; its docstring is the description. `answer` is the JSON's type, by its name in
+    api/schema.py (the daemon does not import the types, which take 0.7 MB), or the content type of another answer. `parts`
+    describe the ``{names}`` in the path.
     """
 
     method: str
@@ -91,17 +91,17 @@ class Route:
     parts: Mapping[str, str] = field(default_factory=dict)
     fields: tuple[Field, ...] = ()
     body: type | None = None
-    #: status codes that it has beyond those that every path may have
+    #: its status codes in addition to those of every path
     refuses: tuple[int, ...] = ()
 
 
 Answer = Mapping[str, Any] | Text | Blob
-#: Raises ApiError for an answer that is an error. Runs on the daemon's loop: it must not block.
+#: Raises ApiError for an error answer. Runs on the daemon's event loop, so it must not block.
 Query = Callable[[Request], Answer | Awaitable[Answer]]
 
 
 def bound(routes: Iterable[Route], owner: object) -> dict[tuple[str, str], Query]:
-    """The queries of an object, by method and path; each refuses a query string that its route does not have."""
+    """The queries of an object, by method and path; each refuses query-string fields that its route does not define."""
     return {(route.method, route.path): _checked(route, getattr(owner, route.call)) for route in routes}
 
 
@@ -135,14 +135,14 @@ def _check(one: Field, value: str) -> None:
 
 
 def _number(text: str, *, whole: bool) -> float | None:
-    """A number as JSON has it: Python's own functions also take underscores, blanks, other scripts' digits, nan and inf."""
+    """Parse a number in JSON's syntax: Python's functions also accept underscores, blanks, non-ASCII digits, nan and inf."""
     if len(text) > _LONGEST_NUMBER or not (_WHOLE if whole else _DECIMAL).fullmatch(text):
         return None
     return float(text)
 
 
 def split_target(target: bytes) -> tuple[str, dict[str, str]]:
-    """The path as sent and the decoded query string. Raises ApiError 400 for what is no path."""
+    """The path as sent and the decoded query string. Raises ApiError 400 if the target is not a path."""
     try:
         parts = urlsplit(target.decode("ascii"))
         fields = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_QUERY_FIELDS, errors="strict"))
@@ -154,7 +154,7 @@ def split_target(target: bytes) -> tuple[str, dict[str, str]]:
 
 
 def match(route: str, path: str) -> dict[str, str] | None:
-    """The values of the route's ``{names}``, or None if the path is another one. A value may hold an encoded slash."""
+    """The values of the route's ``{names}``, or None if the path does not match. A value may contain an encoded slash."""
     wanted, given = route.split("/"), path.split("/")
     if len(wanted) != len(given):
         return None
@@ -168,7 +168,7 @@ def match(route: str, path: str) -> dict[str, str] | None:
 
 
 def find(queries: Mapping[tuple[str, str], Query], method: str, path: str) -> tuple[Query, dict[str, str]]:
-    """The query for a request. Raises ApiError 404 for an unknown path, 405 for a method the path does not have."""
+    """The query for a request. Raises ApiError 404 for an unknown path, 405 for a method that the path does not allow."""
     allowed = []
     for (wanted, route), query in queries.items():
         params = match(route, path)

@@ -1,4 +1,4 @@
-"""What the queries read of the running daemon, and nothing else of it."""
+"""The part of the running daemon that queries may read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sentinel.sinks import Outbox
 
 
 class SourceHealth(Protocol):
-    """How one source is doing."""
+    """The state of a source."""
 
     @property
     def name(self) -> str: ...
@@ -31,7 +31,7 @@ class SourceHealth(Protocol):
 
 
 class Queue(Protocol):
-    """The inbox: how many readings wait, how many samples were dropped."""
+    """The inbox: the number of waiting readings and of dropped samples."""
 
     def __len__(self) -> int: ...
     @property
@@ -39,7 +39,7 @@ class Queue(Protocol):
 
 
 class Running(Protocol):
-    """A daemon, as far as it is shown."""
+    """A daemon, as queries see it."""
 
     @property
     def engine(self) -> Engine: ...

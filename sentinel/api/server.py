@@ -1,7 +1,7 @@
-"""Serves the API on a unix socket: who may connect, how many, and what becomes of each of their requests.
+"""Serves the API on a unix socket: access control, connection limits, and the dispatch of requests.
 
-Peer credentials decide (SO_PEERCRED, unix(7)): whoever can open the socket may read, only root and the daemon's own user may
-change. The queries are injected; this package knows no alert. Nothing a client sends or withholds makes the daemon wait.
+Permissions are by peer credentials (SO_PEERCRED, unix(7)): every user who can open the socket may read; only root and the
+daemon's own user may change. The queries are injected; this package knows no alerts. No client can block the daemon.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
 from sentinel.model.json_form import to_json
 
-#: Connections at once; four more are kept for root and the daemon's user, so that a stuck script cannot lock them out.
+#: Concurrent connections; four more are reserved for root and the daemon's user, so that a stuck script cannot lock them out.
 MOST_CLIENTS = 32
 _KEPT_CLIENTS = 4
-#: Event streams at once, counted apart from the connections above; one user gets half of them.
+#: Concurrent event streams, not counted among the connections above; one user gets half of them.
 MOST_STREAMS = 32
-#: The longest answers have a few megabytes; the unit gives the daemon 128, of which it uses 35.
+#: The largest answers have a few megabytes; the unit limits the daemon to 128, of which it uses 35.
 MOST_WAITING_BYTES = 8 << 20
 EVENTS_PATH = "/v1/events"
 _READS = frozenset({"GET"})
 _ON_FULL = "see who they are with `ss -xp | grep sentinel.sock`, end those that hang, and ask again"
-#: A comment frame this often finds clients that went without a word, and keeps proxies from cutting the stream.
+#: A comment frame at this interval detects dead clients, and keeps proxies from closing the stream.
 _KEEPALIVE_SECONDS = 15.0
 
 #: Content type and body.
@@ -41,20 +41,20 @@ Encoded = tuple[str, Sequence[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: for a request to arrive, for a client to take a part of the answer."""
+    """Timeouts in seconds: for a request to arrive, and for a client to read a part of the answer."""
 
     request_seconds: float = 10.0
     write_seconds: float = 10.0
     clients: int = MOST_CLIENTS
     streams: int = MOST_STREAMS
-    #: streams of one user
+    #: event streams per user
     own: int = MOST_STREAMS // 2
-    #: bytes of answers that the clients of one user have not taken yet
+    #: bytes of answers that one user's clients have not read yet
     waiting: int = MOST_WAITING_BYTES
 
 
 class ApiServer:
-    """Serves until closed. A query that raises anything but ApiError is a bug: it answers 500 and goes to `on_bug`."""
+    """Serves until closed. Any exception of a query but ApiError is a bug: the answer is 500, and `on_bug` gets it."""
 
     def __init__(
         self,
@@ -71,21 +71,21 @@ class ApiServer:
         self._limits = Limits() if limits is None else limits
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
         self._clients: set[asyncio.Task[None]] = set()
-        #: event streams, each with its user's id
+        #: event streams, with the user id of each
         self._streams: dict[asyncio.Task[None], int] = {}
-        #: bytes of answers under way, by user
+        #: bytes of answers in flight, by user
         self._waiting: dict[int, int] = {}
         self._turn = asyncio.Lock()
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
-        """Begin to accept on a listening unix socket (from `listen` or from systemd), whose file stays with who made it."""
-        # From Python 3.13 on asyncio would remove the file at the end, also one that systemd goes on listening on.
+        """Accept connections on a listening unix socket (from `listen` or systemd); its creator removes the file."""
+        # Since Python 3.13 asyncio would remove the file at the end, even if systemd still listens on it.
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await asyncio.start_unix_server(self._accept, sock=listener, **kept)
 
     def stop_accepting(self) -> None:
-        """Take no further clients, until `start`; those that are there stay."""
+        """Accept no new clients until `start`; connected clients stay."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -101,7 +101,7 @@ class ApiServer:
 
     @property
     def clients(self) -> int:
-        """Connections open now."""
+        """Number of open connections."""
         return len(self._clients) + len(self._streams)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,7 +112,7 @@ class ApiServer:
             await self._serve(Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds), _uid(writer))
         except Hangup:
             pass
-        # asyncio's own callback for this task logs a cancellation as an error; the close above is the only one who cancels.
+        # asyncio's own callback for this task logs a cancellation as an error; only `close` above cancels it.
         except asyncio.CancelledError:
             pass
         finally:
@@ -134,7 +134,7 @@ class ApiServer:
                     return
                 path, query = split_target(request.target)
                 method = request.method.decode("ascii")
-                # HEAD is GET whose body is not sent (RFC 9110, 9.3.2).
+                # HEAD is GET without sending the body (RFC 9110, 9.3.2).
                 method = "GET" if method == "HEAD" else method
                 if request.method == b"GET" and path == EVENTS_PATH:
                     await self._stream(connection, uid, request.last_event_id)
@@ -168,7 +168,7 @@ class ApiServer:
 
     async def _ask(self, query: Query, request: Request) -> Encoded:
         try:
-            # One at a time: however many ask, the engine's turn comes after each answer.
+            # One at a time: however many requests wait, the engine runs after each answer.
             async with self._turn:
                 self._has_room(request.uid)
                 answer = query(request)
@@ -177,7 +177,7 @@ class ApiServer:
             return _encoded(await given) if inspect.isawaitable(given) else given
         except ApiError:
             raise
-        # A mistake in one view must not stop the watching: the person who asked gets 500, the daemon's log the trace.
+        # A bug in one view must not stop the daemon: the client gets 500, and the daemon's log the traceback.
         except Exception as error:
             self._on_bug(error)
             raise ApiError(500, f"a bug in sentinel ({type(error).__name__}); its log has the details") from error
@@ -199,7 +199,7 @@ class ApiServer:
         task = asyncio.current_task()
         assert task is not None
         self._streams[task] = uid
-        # What follows the events for hours is counted apart, so that a plain request always finds room.
+        # Long-lived event streams are counted separately, so that they never use up the connections for requests.
         self._clients.discard(task)
         try:
             await self._follow(connection, last_event_id)
@@ -213,7 +213,7 @@ class ApiServer:
             await connection.begin_stream("text/event-stream")
             for missed in subscription.missed:
                 await connection.send_part(missed)
-                # A client that reads fast never makes the write wait; the engine's turn must come all the same.
+                # With a fast client the write never waits; the engine must run all the same.
                 await asyncio.sleep(0)
             while not left.done():
                 frame = asyncio.ensure_future(subscription.next())

@@ -1,7 +1,7 @@
-"""The socket file: whose it is, who may open it, and what to do with one that is already there.
+"""The socket file: its owner, its mode, and how to handle an existing one.
 
-A lock beside the socket decides whether another daemon lives: it goes with its process, also on kill -9, while a socket file
-stays. Without it two daemons that start together could each take the other's fresh socket for a stale one.
+A lock file beside the socket shows whether another daemon runs: the lock is released when its process exits, also on kill -9,
+while a socket file stays. Without it two daemons starting together could each take the other's new socket for a stale one.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Connections the kernel holds until they are accepted.
+#: The backlog: connections that the kernel queues until they are accepted.
 BACKLOG = 64
 #: sun_path of unix(7), less the final zero byte.
 _LONGEST_PATH = 107
 
-#: As a service: the socket's group may read. For a user's own daemon: the user alone.
+#: As a service: the socket's group may read. For a user's own daemon: only the user.
 MODE_SERVICE = 0o660
 MODE_USER = 0o600
 
 
 class SocketInUse(Exception):
-    """The path is somebody else's, or no path for a socket. The text is one sentence: where, why, and what to do about it."""
+    """The path is in use, or not usable for a socket. The text is one sentence: where, why, and the remedy."""
 
 
 @dataclass(slots=True)
 class Listener:
-    """A listening socket. `close` removes its file, unless systemd made it (`path` is None then)."""
+    """A listening socket. `close` removes its file, unless systemd created it (`path` is None then)."""
 
     socket: socket.socket
     path: Path | None = None
@@ -39,7 +39,7 @@ class Listener:
     identity: tuple[int, int] = (0, 0)
 
     def is_there(self) -> bool:
-        """Whether whoever connects to the path reaches this socket."""
+        """Whether a client that connects to the path reaches this socket."""
         if self.path is None:
             return True
         try:
@@ -49,7 +49,7 @@ class Listener:
         return (status.st_dev, status.st_ino) == self.identity
 
     def close(self) -> None:
-        """Stop listening and take the file away if it is still ours."""
+        """Stop listening and remove the file if it is still ours."""
         if self.path is not None and self.is_there():
             with contextlib.suppress(OSError):
                 self.path.unlink()
@@ -60,9 +60,9 @@ class Listener:
 
 
 def listen(path: Path, mode: int = MODE_USER) -> Listener:
-    """Listen on `path`, replacing the file of a daemon that died.
+    """Listen on `path`, replacing the file of a dead daemon.
 
-    Raises SocketInUse, and OSError where this user may not write: a daemon without a socket still has alerts to deliver.
+    Raises SocketInUse, and OSError if this user may not write there: a daemon without a socket can still deliver alerts.
     """
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise SocketInUse(f"the socket path {path} is longer than {_LONGEST_PATH} bytes; choose a shorter one")
@@ -95,7 +95,7 @@ def _bind(path: Path, mode: int) -> socket.socket:
             raise _in_use(path)
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    # The mask is set before bind, so that there is no moment at which a stranger could connect.
+    # The umask is set before bind, so that no other user can connect in between.
     before = os.umask(0o777 & ~mode)
     try:
         sock.bind(str(path))
@@ -113,7 +113,7 @@ def _answers(path: Path) -> bool:
         try:
             probe.connect(str(path))
         except BlockingIOError:
-            # EAGAIN: somebody listens, the backlog is full.
+            # EAGAIN: a process listens, but its backlog is full.
             return True
         except (ConnectionRefusedError, FileNotFoundError):
             return False

@@ -1,7 +1,7 @@
-"""The journal's message catalog, made from the rule files: `python -m sentinel.generate.journal_catalog FILE [--check]`.
+"""Generates the journal's message catalog from the rule files: `python -m sentinel.generate.journal_catalog FILE [--check]`.
 
-With it `journalctl -x` prints below an alert its cause, evidence and fixes: journalctl replaces ``@FIELD@`` by the entry's own
-value (systemd.io/CATALOG). The same rules give the same bytes.
+With it `journalctl -x` prints an alert's cause, evidence and fixes below it: journalctl replaces ``@FIELD@`` by the entry's
+value (systemd.io/CATALOG). The output is deterministic.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sentinel.rulefiles.files import load_paths, shipped
 
 _HEAD = "# Made by `make docs` from rules/: change those, not this. For journalctl -x; systemd.io/CATALOG."
 
-# Names of fields in letters and underscores only, and never two side by side: @@ stands for one @ (replace-var.c).
+# Field names have only letters and underscores, and two never touch: @@ stands for one @ (replace-var.c).
 _TEXT = """\
 @SENTINEL_ENTITY@: @SENTINEL_STATE@ (@SENTINEL_SEVERITY@)
 
@@ -35,20 +35,20 @@ How each check stands now: sentinel why {rule}
 
 
 def catalog(ruleset: RuleSet) -> str:
-    """One entry a rule, by its MESSAGE_ID."""
+    """One entry per rule, by its MESSAGE_ID."""
     rules = (ruleset.rules[name].rule for name in sorted(ruleset.rules))
     return "\n".join([_HEAD, *(f"\n{_entry(rule)}" for rule in rules)])
 
 
 def _entry(rule: RuleDef) -> str:
     head = [f"-- {rule.message_id}", f"Subject: {rule.title.replace('@', '@@')}", "Defined-By: sentinel"]
-    # Addresses as they are: a person clicks on them.
+    # URLs stay as they are, so that they can be clicked.
     head += [f"Documentation: {reference}" for reference in ("man:sentinel(1)", *rule.references[:1])]
     return "\n".join([*head, "", _TEXT.format(rule=rule.id)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the file, or with --check say whether it is stale. 1: it is; 2: the rules cannot be loaded."""
+    """Write the file, or with --check report whether it is stale. 1: it is stale; 2: the rules cannot be loaded."""
     parser = argparse.ArgumentParser(
         prog="python -m sentinel.generate.journal_catalog", description="Makes the journal's catalog."
     )

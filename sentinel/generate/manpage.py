@@ -1,4 +1,4 @@
-"""The manual page sentinel(1), made from the command line's own parser: `python -m sentinel.generate.manpage FILE [--check]`."""
+"""Generates the manual page sentinel(1) from the command line's parser: `python -m sentinel.generate.manpage FILE [--check]`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SEE = ("journalctl(1)", "systemd.journal-fields(7)")
 
 
 def page() -> str:
-    """The page in man(7)'s language. It carries no date, so that the same parser gives the same bytes."""
+    """The page in man(7)'s language. It has no date, so that the output is deterministic."""
     top = parser()
     lines = [f'.TH SENTINEL 1 "" "sentinel {sentinel.__version__}" "User Commands"', ".SH NAME"]
     lines += ["sentinel \\- detect llama\\-server failures and explain how to fix them"]
@@ -81,13 +81,13 @@ def _sentence(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that groff prints as it is: a backslash, a minus, and a dot or quote that would begin a request."""
+    """Escape text for groff: a backslash, a minus, and a dot or quote that would start a request."""
     plain = text.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{plain}" if plain.startswith((".", "'")) else plain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the page, or with --check say whether it is stale."""
+    """Write the page, or with --check report whether it is stale."""
     options = argparse.ArgumentParser(prog="python -m sentinel.generate.manpage", description="Makes the manual page.")
     options.add_argument("file", type=Path)
     options.add_argument("--check", action="store_true", help="write nothing; fail when the page is stale")

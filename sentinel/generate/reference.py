@@ -1,6 +1,6 @@
-"""The reference in docs/, from the rule files and the signal catalogue: `python -m sentinel.generate.reference FOLDER [--check]`.
+"""Generates docs/ from the rule files and the signal catalogue: `python -m sentinel.generate.reference FOLDER [--check]`.
 
-One page a rule, one of all signals, one of all events, one of all metrics. The same rules give the same bytes.
+One page per rule, one of all signals, one of all events, one of all metrics. The output is deterministic.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ORIGINS = {
 }
 _SOURCES = {"llama-server": "llama-server's log", "kernel": "The kernel's log", "systemd": "What systemd says about a unit"}
 _GROUP = re.compile(r"\(\?P<(\w+)>")
-#: an underscore inside a word is one to Markdown too
+#: Markdown takes an underscore inside a word literally
 _MARKS = re.compile(r"[<*]|\b_|_\b")
 _NAMES = re.compile(r"(\{[\w.:]+\})")
 
@@ -153,7 +153,7 @@ def _cause(cause: CauseDef) -> Iterator[str]:
 
 
 def _set(fix: FixDef) -> str:
-    """What is set or done where the server is started, in all places where that may be."""
+    """What to set or do where the server is started, for every way of starting it."""
     said = dict(fix.settings)
     if name := said.pop("unset", ""):
         return f" (remove {name} from the environment of its unit, its container or the shell that starts it)"
@@ -231,7 +231,7 @@ def _event(event: EventDef, users: Sequence[str]) -> Iterator[str]:
     yield ""
     groups = dict.fromkeys(name for pattern in event.patterns for name in _GROUP.findall(pattern.regex))
     if not event.patterns:
-        # made by the engine of other events
+        # derived by the engine from other events
         groups = dict.fromkeys(event.fields)
     if groups:
         yield "- fields: " + ", ".join(f"`{name}` ({event.fields.get(name, 'text')})" for name in groups)
@@ -309,7 +309,7 @@ def _one_line(expression: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Text that Markdown shows as it is; the names of values in it as code, without the marks of parts that may be left out."""
+    """Escape text for Markdown; names of values become code, and the marks of optional parts are removed."""
     parts = re.split(r"(`[^`]*`)", text.replace("[?", "").replace("?]", ""))
     return "".join(part if part.startswith("`") else _NAMES.sub(r"`\1`", _MARKS.sub(r"\\\g<0>", part)) for part in parts)
 
@@ -318,7 +318,7 @@ def _prose(text: str) -> str:
 
 
 def stale(folder: Path, made: Mapping[str, str]) -> list[str]:
-    """Pages that are missing, differ, or that no rule makes any more."""
+    """Pages that are missing, differ, or belong to no rule any more."""
     wrong = [name for name, text in made.items() if not _same(folder / name, text)]
     left = {path.relative_to(folder).as_posix() for path in (folder / "rules").glob("*.md")} - made.keys()
     return sorted([*wrong, *left])
@@ -332,7 +332,7 @@ def _same(path: Path, text: str) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the pages, or with --check say which are stale. 1: some are; 2: the rules cannot be loaded."""
+    """Write the pages, or with --check report which are stale. 1: some are stale; 2: the rules cannot be loaded."""
     parser = argparse.ArgumentParser(prog="python -m sentinel.generate.reference", description="Makes the reference in docs/.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; list the pages that are stale")

@@ -1,4 +1,4 @@
-"""What happened, kept over restarts: transitions, what each sink still has to get, and where every reader stood."""
+"""State kept across restarts: transitions, what each sink is still owed, and every reader's position."""
 
 from __future__ import annotations
 

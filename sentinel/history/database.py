@@ -1,11 +1,11 @@
 """The SQLite file: transitions, checkpoints and each sink's mark, written in one transaction.
 
 WAL with synchronous=NORMAL: a killed process loses nothing that was committed; a power cut may lose the last transactions but
-leaves the file whole (sqlite.org/pragma.html#pragma_synchronous). What people are told must not be lost: after transitions, and
-after deliveries, the log is brought to the disk (`sync`). A checkpoint alone may be lost: what it took is read again.
+does not corrupt the file (sqlite.org/pragma.html#pragma_synchronous). Alerts must not be lost: after transitions, and after
+deliveries, the WAL is synced to disk (`sync`). A checkpoint without transitions may be lost: its input is read again.
 
-Errors of the disk become HistoryFault; a file that is damaged, or was written by a newer sentinel, is set aside and replaced,
-because a daemon must not stay down for its memories.
+Disk errors become HistoryFault; a file that is corrupt, or was written by a newer sentinel, is set aside and replaced, because
+a daemon must not stay down for its history.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sentinel.model.alert import Transition
 from sentinel.model.fault import Fault
 from sentinel.model.json_form import is_news, transition_from_record, transition_to_record
 
-#: Steps of the schema; `user_version` counts those that were taken. Steps are added at the end, never changed.
+#: Schema migrations; `user_version` counts those applied. Migrations are appended, never changed.
 MIGRATIONS = (
     """
     CREATE TABLE transitions (
@@ -45,25 +45,25 @@ KEEP_DAYS = 90
 #: About 200 MB at 2 kB a transition; a machine that reaches it in 90 days has an alert that flaps every minute.
 KEEP_ROWS = 100_000
 
-#: Bytes of the write-ahead log that are kept when all of it is in the database; a large transaction makes it larger for a while.
+#: Size to which the WAL is truncated after a checkpoint; a large transaction makes it larger for a while. Bytes.
 _WAL_KEPT = 4 << 20
-#: Files that were set aside are kept for whoever wants to look, but a disk that damages them again and again is not filled.
+#: Files that were set aside are kept for inspection, but limited, lest a disk that corrupts them repeatedly fills up.
 _MOST_ASIDE = 3
 
-#: Another process that only reads never blocks a writer in WAL; a backup tool that locks the file may, for a moment.
+#: A reader never blocks a writer in WAL mode; a backup tool that locks the file may, for a moment.
 _BUSY_SECONDS = 2.0
 
 Rows = list[tuple[int, Transition]]
-#: Usual speeds by configuration and class of depth: when, and the answers it was learned from; None: forgotten.
+#: Baselines by configuration and depth class: the time, and the answers each was learned from; None: deleted.
 Baselines = Mapping[tuple[str, int], tuple[float, str] | None]
 
 
 class HistoryFault(Fault):
-    """The history cannot be read or written."""
+    """The history is not readable or writable."""
 
 
 class _Unusable(Exception):
-    """The file is no database that this version can use; `word` goes into the name under which it is set aside."""
+    """The file is not a database that this version can use; `word` becomes part of the name under which it is set aside."""
 
     def __init__(self, word: str, why: str) -> None:
         super().__init__(why)
@@ -74,7 +74,7 @@ class Database:
     """One open file. `message` says what was set aside when it was opened, else it is empty."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create. Raises HistoryFault when the place cannot be written."""
+        """Open or create. Raises HistoryFault if the path is not writable."""
         self.path = path
         self.message = ""
         with self._faults("open"):
@@ -110,9 +110,9 @@ class Database:
             self.sync()
 
     def sync(self) -> None:
-        """Bring what was committed to the disk itself, so that not even a power cut loses it. Raises HistoryFault.
+        """Sync what was committed to disk, so that not even a power cut loses it. Raises HistoryFault.
 
-        A descriptor of our own: SQLite locks other files than the log, so that closing this one lets none of its locks go.
+        This uses its own descriptor: SQLite's locks are not on the WAL file, so that closing it releases none of them.
         """
         with self._faults("write to"), contextlib.suppress(FileNotFoundError):
             log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -130,7 +130,7 @@ class Database:
             return int(row[0])
 
     def marks(self) -> dict[str, int]:
-        """Each known sink with the id up to which it has had everything."""
+        """Each known sink with the id up to which everything was delivered."""
         with self._faults("read"):
             return dict(self._db.execute("SELECT sink, last_id FROM marks"))
 
@@ -141,12 +141,12 @@ class Database:
             return None if row is None else bytes(row[0])
 
     def baselines(self) -> list[tuple[str, int, float, str]]:
-        """Every usual speed: configuration, class of depth, when, and the answers it was learned from."""
+        """Every baseline: configuration, depth class, time, and the answers it was learned from."""
         with self._faults("read"):
             return self._db.execute("SELECT configuration, depth, at, samples FROM baselines ORDER BY at").fetchall()
 
     def news(self, after: int, limit: int) -> Rows:
-        """Transitions that people are told of, oldest first, with ids above `after`."""
+        """Transitions that notify, oldest first, with ids above `after`."""
         return self._rows("SELECT id, json FROM transitions WHERE news AND id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def following(self, number: int, limit: int) -> Rows:
@@ -161,7 +161,7 @@ class Database:
         return self._rows(f"SELECT id, json FROM transitions WHERE {where} ORDER BY id DESC LIMIT ?", values)[::-1]  # noqa: S608
 
     def prune(self, now: float, days: float, rows: int) -> int:
-        """Forget what is older than `days` or beyond the newest `rows`. Returns how many transitions went."""
+        """Delete what is older than `days` or beyond the newest `rows`. Returns the number of deleted transitions."""
         with self._faults("write to"), self._db:
             gone = self._db.execute(
                 "DELETE FROM transitions WHERE at < ? OR id <= (SELECT coalesce(max(id), 0) FROM transitions) - ?",
@@ -174,7 +174,7 @@ class Database:
             found = self._db.execute(query, values).fetchall()
         rows: Rows = []
         for number, text in found:
-            # One row edited by hand must not hide the others, nor hold back what a sink is owed.
+            # One row edited by hand must not hide the others, nor block deliveries.
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 rows.append((number, transition_from_record(json.loads(text))))
         return rows
@@ -199,9 +199,9 @@ def _row(row: tuple[int, Transition]) -> tuple[object, ...]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # systemd makes its StateDirectory; the folder of somebody who starts sentinel for the first time is not there yet.
+    # systemd creates its StateDirectory; at a user's first start the folder does not exist yet.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Evidence quotes log lines: the file is its owner's alone. SQLite gives -wal and -shm the mode of the database.
+    # Evidence quotes log lines, so only the owner may read the file. SQLite gives -wal and -shm the database's mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS)
     try:
@@ -233,7 +233,7 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 
 def _check_shape(db: sqlite3.Connection) -> None:
-    """A file of another program can carry any user_version."""
+    """Check the tables: another program's file can have any user_version."""
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"transitions", "checkpoints", "marks", "baselines"} <= tables:
         raise _Unusable("corrupt", "a database that is not sentinel's")
@@ -254,7 +254,7 @@ def _set_aside(path: Path, word: str) -> Path:
 
 
 def _advice(error: sqlite3.Error | OSError) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+    """What is wrong, and the remedy."""
     text = str(error)
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:

@@ -1,7 +1,7 @@
-"""The daemon's memory of what happened: on disk where it can be, in memory while it cannot.
+"""The history: on disk if possible, else in memory until it is.
 
-Nothing here raises once it is built. A full disk or a read-only folder turns `fault` into a sentence and keeps what could not
-be written, in order and with the ids it was given, until the disk takes it again. The newest checkpoint wins.
+Nothing here raises after construction. On a full disk or a read-only folder `fault` becomes a sentence, and what could not be
+written is kept, in order and with its ids, until the disk is writable again. The newest checkpoint wins.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _BEYOND = 2**63 - 1
 
 T = TypeVar("T")
 
-#: Transitions kept while the disk takes none: some 20 MB at most. The oldest go first.
+#: Transitions kept while the disk fails: some 20 MB at most. The oldest are dropped first.
 MOST_IN_MEMORY = 10_000
 
 
 class History:
-    """Transitions by id, each sink's mark and named checkpoints. `path` None: in memory only, nothing outlives the process."""
+    """Transitions by id, each sink's mark, and named checkpoints. `path` None: in memory only, lost with the process."""
 
     def __init__(self, path: Path | None) -> None:
         self.fault = ""
-        #: what to do about the fault
+        #: the remedy for the fault
         self.remedy = ""
         self.message = ""
         self._path = path
@@ -50,7 +50,7 @@ class History:
         checkpoint: Mapping[str, bytes] | None = None,
         baselines: Baselines | None = None,
     ) -> list[int]:
-        """Keep transitions, checkpoint and usual speeds together, all or nothing. Returns the id of each transition."""
+        """Store transitions, checkpoint and baselines atomically. Returns the id of each transition."""
         ids = list(range(self._last_id + 1, self._last_id + 1 + len(transitions)))
         self._last_id += len(transitions)
         self._unwritten.extend(zip(ids, transitions, strict=True))
@@ -66,19 +66,19 @@ class History:
         return self._read(lambda database: database.checkpoint(key), None)
 
     def baselines(self) -> list[tuple[str, int, float, str]]:
-        """Usual speeds that an earlier run kept: configuration, class of depth, when, and the answers, oldest first."""
+        """Baselines of earlier runs: configuration, depth class, time, and the answers, oldest first."""
         none: list[tuple[str, int, float, str]] = []
         return self._read(lambda database: database.baselines(), none)
 
     def register(self, sink: str) -> None:
-        """Begin to owe transitions to `sink`; one that was never named before is owed none of the past."""
+        """Start to owe transitions to `sink`; a new sink is owed none of the past."""
         if sink not in self._marks:
             self._marks[sink] = self._last_id
             self._stale_marks.add(sink)
             self._write()
 
     def undelivered(self, sink: str, after: int = 0, limit: int = 1_000) -> list[tuple[int, Transition]]:
-        """What `sink` is still owed, oldest first, with ids above `after`."""
+        """Transitions that `sink` is still owed, oldest first, with ids above `after`."""
         floor = max(after, self._marks.get(sink, self._last_id))
         none: Rows = []
         written = self._read(lambda database: database.news(floor, limit), none)
@@ -86,21 +86,21 @@ class History:
         return (written + waiting)[:limit]
 
     def mark_delivered(self, sink: str, transition_id: int) -> None:
-        """`sink` has had everything up to and including `transition_id`."""
+        """Everything up to and including `transition_id` was delivered to `sink`."""
         self._marks[sink] = max(self._marks.get(sink, 0), transition_id)
         self._stale_marks.add(sink)
-        # While the disk takes nothing, the mark goes with the next commit: a try for each of thousands would be for nothing.
+        # While the disk fails, the mark is written with the next commit: a try for each of thousands would be in vain.
         if not self.fault:
             self._write()
 
     @property
     def last_id(self) -> int:
-        """The id that was given out last, 0 if none was."""
+        """The id that was assigned last, 0 if none was."""
         return self._last_id
 
     @property
     def epoch(self) -> str:
-        """Names this history, so that an id of another one (that was set aside, or lost) is not taken for one of this."""
+        """Identifies this history, so that ids of another one (set aside, or lost) are not mistaken for its own."""
         known = self.checkpoint("epoch")
         if known is None:
             known = os.urandom(4).hex().encode()
@@ -114,7 +114,7 @@ class History:
         return (written + [row for row in self._unwritten if row[0] >= number])[:limit]
 
     def settle(self) -> None:
-        """What was marked as delivered is so after a power cut too."""
+        """Sync the marks of deliveries to disk, so that a power cut does not lose them."""
         if self._database is not None and not self.fault:
             try:
                 self._database.sync()
@@ -126,7 +126,7 @@ class History:
         return [transition for _, transition in self.page(since, limit)]
 
     def page(self, since: float | None = None, limit: int = 1_000, before: int = _BEYOND) -> Rows:
-        """The same with their ids, of those below `before`: the id of a page's first leads to the page before it."""
+        """The same with ids, only those below `before`: the first id of a page leads to the previous page."""
         none: Rows = []
         written = self._read(lambda database: database.transitions(since, before, limit), none)
         waiting = [
@@ -137,16 +137,16 @@ class History:
         return (written + waiting)[-limit:] if limit > 0 else []
 
     def prune(self, now: float, days: float = KEEP_DAYS, rows: int = KEEP_ROWS) -> int:
-        """Forget what is older than `days` or beyond the newest `rows`, told or not. Returns how many went."""
+        """Delete what is older than `days` or beyond the newest `rows`, delivered or not. Returns the number deleted."""
         return self._read(lambda database: database.prune(now, days, rows), 0)
 
     def retry(self) -> bool:
-        """Try again what could not be written, or to open the file. Returns whether everything is on disk now."""
+        """Retry to open the file or to write what is pending. Returns whether everything is on disk now."""
         self._write()
         return self._database is not None and not self.fault
 
     def close(self) -> None:
-        """Write what is left, if the disk takes it, and close the file."""
+        """Write what is pending, if possible, and close the file."""
         self._write()
         if self._database is not None:
             self._database.close()
@@ -161,8 +161,8 @@ class History:
             marks, last_id = database.marks(), database.last_id()
         except HistoryFault as fault:
             self.fault, self.remedy = f"{fault}; until then the history is kept in memory", fault.remedy
-            # Ids given out now are kept when the file can be opened later, so they must lie above every id in it. A count of
-            # microseconds does: ids in the file are counts from 1, or such a number from an earlier time.
+            # Ids assigned now stay valid when the file can be opened later, so they must be above every id in it. Microseconds
+            # since the epoch are: ids in the file count from 1, or from such a number of an earlier time.
             self._last_id = self._last_id or time.time_ns() // 1000
             return
         self._database, self.message = database, database.message

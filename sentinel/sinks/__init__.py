@@ -1,4 +1,4 @@
-"""Sinks deliver transitions to people: the journal first, a terminal where there is none."""
+"""Sinks deliver transitions to people: to the journal, or without one to a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentinel.sinks.console import ConsoleSink
 from sentinel.sinks.journald import JournaldSink
 from sentinel.sinks.outbox import Outbox
 
-#: Every sink there is, by the name that configuration and status use.
+#: Every sink, by its name in the configuration and the status.
 SINKS: Mapping[str, type[Sink]] = MappingProxyType({JournaldSink.name: JournaldSink, ConsoleSink.name: ConsoleSink})
 
 __all__ = ["SINKS", "ConsoleSink", "JournaldSink", "Outbox", "Sink", "SinkDown", "Store"]

@@ -1,7 +1,7 @@
-"""What a sink is, and the one way in which it fails.
+"""The protocol of a sink, and its only error.
 
-A sink delivers one transition or raises SinkDown. It waits a moment at most, keeps no queue and never retries: the outbox
-does.
+A sink delivers one transition or raises SinkDown. It waits a tenth of a second at most, has no queue and never retries: that
+is the outbox's task.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from sentinel.model.alert import Transition
 
 
 class SinkDown(Exception):
-    """The sink cannot take anything now. The text is one sentence: what failed, where, and what to do about it."""
+    """The sink cannot deliver now. The text is one sentence: what failed, where, and the remedy."""
 
 
 class Sink(Protocol):
-    """A place where people learn of alerts."""
+    """A destination of notifications."""
 
     name: str
 
     def deliver(self, transition: Transition, key: str) -> None:
-        """Hand over one transition, in a tenth of a second at most. Raises SinkDown; nothing was delivered then.
+        """Deliver one transition, within a tenth of a second. Raises SinkDown if nothing was delivered.
 
-        `key` names the transition, the same after a restart and in no other history.
+        `key` identifies the transition: stable across restarts, and unique among histories.
         """
         ...
 
     def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
-        """Those of `keys` that an earlier run handed over, at `since` (seconds since the epoch) or later, if that is known."""
+        """Those of `keys` that an earlier run delivered, at `since` (seconds since the epoch) or later, as far as known."""
         ...
 
 
 class Store(Protocol):
-    """Where transitions are kept until every sink has had them. `History` is one."""
+    """Keeps transitions until they are delivered to every sink. `History` is one."""
 
     @property
     def epoch(self) -> str:
-        """Names this history among all others."""
+        """Identifies this history among all others."""
         ...
 
     def register(self, sink: str) -> None:
-        """Begin to owe transitions to `sink`; what happened before a sink was first named is not owed to it."""
+        """Start to owe transitions to `sink`; a new sink is owed none of the past."""
         ...
 
     def undelivered(self, sink: str, after: int, limit: int) -> Sequence[tuple[int, Transition]]:
@@ -50,9 +50,9 @@ class Store(Protocol):
         ...
 
     def mark_delivered(self, sink: str, transition_id: int) -> None:
-        """`sink` has had everything up to and including `transition_id`."""
+        """Everything up to and including `transition_id` was delivered to `sink`."""
         ...
 
     def settle(self) -> None:
-        """Several deliveries were marked: bring that to the disk."""
+        """Sync the marks of several deliveries to disk."""
         ...

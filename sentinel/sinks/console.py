@@ -1,4 +1,4 @@
-"""Alerts on a terminal or any text stream: what people see where no journal is."""
+"""Alerts on a terminal or any text stream, for machines without a journal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sentinel.sinks.render import Style, render_alert, style_for
 
 
 class ConsoleSink:
-    """Prints alerts on `stream`. `because` is the reason why the terminal stands in for the journal; it is printed once, first.
+    """Prints alerts on `stream`. `because` is why the terminal is used instead of the journal; it is printed once, first.
 
-    A pipe that broke or a terminal that went away turns the sink down and leaves the daemon running.
+    After a broken pipe or a closed terminal the sink is down, and the daemon keeps running.
     """
 
     name = "console"
@@ -25,18 +25,18 @@ class ConsoleSink:
         self._notice = f"sentinel: {because}; alerts are printed here\n\n" if because else ""
 
     def deliver(self, transition: Transition, key: str = "") -> None:
-        """Print one alert. Raises SinkDown when the stream takes nothing any more."""
+        """Print one alert. Raises SinkDown if the stream is closed or broken."""
         try:
             style = style_for(self._stream) if self._style is None else self._style
             text = self._notice + render_alert(transition, style) + "\n"
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()
-        # ValueError: Python's own word for a stream that was closed.
+        # Python raises ValueError for a closed stream.
         except (OSError, ValueError) as error:
             raise SinkDown(f"cannot print alerts: {error}; give sentinel a terminal or a file as standard error") from error
         self._notice = ""
 
     def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
-        """None: what was on a terminal is not there to be asked."""
+        """Returns none: a terminal cannot be queried."""
         return frozenset()

@@ -1,7 +1,7 @@
 """Alerts as entries of the systemd journal, in its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-The datagram is written by hand because sd_journal_sendv(3), and with it every binding, returns success when the journal's
-socket does not exist (systemd 252; shown with cysystemd 2.0.5, which returned 0 there): an alert would be lost without a word.
+The datagram is built by hand because sd_journal_sendv(3), and with it every binding, returns success if the journal's socket
+does not exist (systemd 252; verified with cysystemd 2.0.5, which returned 0): an alert would be lost silently.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ PRIORITY_RESOLVED = 5
 # journald refuses a whole entry with more than 1024 fields (ENTRY_FIELD_COUNT_MAX, journald-native.c), so lists are cut.
 _MOST_REPEATS = 64
 
-# The catalog replaces @FIELD@ by one value of the field, and by the field's name where name and value are longer than 4096 bytes
-# (REPLACE_VAR_MAX, sd-journal.c) or the field is not there. So what repeats is told once more as one text of many lines, cut.
+# The catalog replaces @FIELD@ by one value of the field, and by the field's name if name and value exceed 4096 bytes
+# (REPLACE_VAR_MAX, sd-journal.c) or the field is missing. So repeated fields are also sent as one multi-line text, cut to fit.
 _MOST_TEXT_BYTES = 4000
 
-# journald drops what a service says beyond its limit (RateLimitBurst=, by default 10,000 entries in 30 s for each rank of
-# priorities), and the sender never learns of it. Two windows of ours may fall into one of its; the rest is for our own log.
+# journald drops a service's entries above its limit (RateLimitBurst=, by default 10,000 entries in 30 s for each rank of
+# priorities), without an error for the sender. Two of our windows may fall into one of its; the rest is for our own log.
 PACE_ENTRIES = 4000
 PACE_SECONDS = 30.0
 
-#: systemd.unit(5): a service by its name.
+#: systemd.unit(5): the name of a service.
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
 
-# journald's queue holds as few as ten datagrams (net.unix.max_dgram_qlen), so a burst meets a full one while journald is well:
-# without patience 300 alerts that had waited for journald went out 11 at a time, with a pause after each.
+# journald's queue may hold only ten datagrams (net.unix.max_dgram_qlen), so a burst fills it even if journald is healthy:
+# without a timeout, 300 pending alerts were sent 11 at a time, with a pause after each batch.
 _PATIENCE_MICROSECONDS = 100_000
 
-#: The journal finds entries by a field in an index; a slow disk must not hold up the start.
+#: Searching the journal by field uses an index; this limits the delay of the start by a slow disk.
 _ASKING_SECONDS = 5.0
 
 _MESSAGE_ID = re.compile(r"[0-9a-f]{32}")
@@ -58,9 +58,9 @@ _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_
 def fields(transition: Transition, key: str = "") -> Iterator[tuple[str, str]]:
     """The entry's fields in order; SENTINEL_FIX, SENTINEL_COMMAND and SENTINEL_EVIDENCE repeat.
 
-    `journalctl -u SERVER` shows what the unit said itself, and of others only what user id 0 sent with OBJECT_SYSTEMD_UNIT (which
-    journald makes of OBJECT_PID, for root alone). From another user both are ordinary fields, found by `journal_query`.
-    USER_UNIT is what `journalctl --user -u SERVER` looks for in entries of the same user. Read SENTINEL_JSON with
+    `journalctl -u SERVER` shows the unit's own entries, and of others only those that user id 0 sent with OBJECT_SYSTEMD_UNIT
+    (which journald derives from OBJECT_PID, only for root). From another user both are ordinary fields, found by
+    `journal_query`. `journalctl --user -u SERVER` searches USER_UNIT in entries of the same user. Read SENTINEL_JSON with
     ``journalctl --all``: without it ``-o json`` shows null for values above 4096 bytes.
     """
     yield "MESSAGE", message(transition)
@@ -102,7 +102,7 @@ def fields(transition: Transition, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def journal_query(entity: str) -> str:
-    """The command that shows a server's own lines and the alerts about it together; empty where no unit runs it."""
+    """The command that shows a server's log together with its alerts; empty if no unit runs it."""
     if not _UNIT.fullmatch(entity):
         return ""
     return f"journalctl -x {shlex.quote(f'_SYSTEMD_UNIT={entity}')} + {shlex.quote(f'OBJECT_SYSTEMD_UNIT={entity}')}"
@@ -111,14 +111,14 @@ def journal_query(entity: str) -> str:
 def _fix_lines(fixes: Iterable[Fix]) -> Iterator[str]:
     for number, fix in enumerate(fixes, start=1):
         yield f"{number}. {escape(fix.do)}"
-        # Told whole or not at all: half a command is none.
+        # A truncated command is useless, so it is sent whole or not at all.
         yield from (f"   $ {line}" for line in fix.command.splitlines())
         if fix.risk:
             yield f"   risk: {escape(fix.risk)}"
 
 
 def _cut(lines: Iterable[str]) -> str:
-    """Whole lines, as many as the catalog can show."""
+    """As many whole lines as the catalog can show."""
     kept: list[str] = []
     left = _MOST_TEXT_BYTES
     for line in lines:
@@ -131,16 +131,16 @@ def _cut(lines: Iterable[str]) -> str:
 
 
 def _journalctl(words: Sequence[str]) -> str:
-    """The entries that match, as JSON. Any one of several values of a field matches (journalctl(1))."""
+    """The matching entries, as JSON. Several values of one field are alternatives (journalctl(1))."""
     command = ["journalctl", "--quiet", "--no-pager", "--output=json", "--output-fields=SENTINEL_TRANSITION", *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_ASKING_SECONDS, check=True)
     return done.stdout.decode("utf-8", "replace")
 
 
 def encode(name: str, value: str) -> bytes:
-    """One field. A value with a newline goes in the length-prefixed form, so that it cannot begin another field.
+    """Encode one field. A value with a newline uses the length-prefixed form, so that it cannot start another field.
 
-    Other control characters are shown escaped: journalctl prints a value that holds one as ``[12B blob data]``.
+    Other control characters are escaped: journalctl prints a value that contains one as ``[12B blob data]``.
     """
     data = "\n".join(escape(line) for line in value.split("\n")).encode()
     if b"\n" in data:
@@ -149,10 +149,10 @@ def encode(name: str, value: str) -> bytes:
 
 
 class JournaldSink:
-    """Sends each transition as one datagram, or as one sealed memory file when it is larger than a datagram may be.
+    """Sends each transition as one datagram, or as one sealed memfd if it is too large for a datagram.
 
-    The socket is made once, so that delivery needs no free file descriptor; the journal's address is looked up at each send, so
-    that a restarted journald is found again.
+    The socket is created once, so that delivery needs no free file descriptor; the journal's address is resolved at each send,
+    so that a restarted journald is found again.
     """
 
     name = "journald"
@@ -165,26 +165,26 @@ class JournaldSink:
         ask: Callable[[Sequence[str]], str] | None = None,
     ) -> None:
         self._address = str(address)
-        # What stands in for journald has no files that journalctl reads.
+        # A substitute for journald, as in tests, has no files for journalctl to read.
         self._ask = ask or (_journalctl if address == SOCKET else None)
-        #: entries in so many seconds
+        #: the rate limit: entries per number of seconds
         self._pace = pace
         self._clock = clock
         self._window = float("-inf")
         self._sent = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        # The kernel's own time limit: an unconnected datagram socket polls as writable although the receiver's queue is full.
+        # The kernel's send timeout: an unconnected datagram socket polls as writable although the receiver's queue is full.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, _PATIENCE_MICROSECONDS))
 
     def deliver(self, transition: Transition, key: str = "") -> None:
-        """Hand over one entry. Raises SinkDown when journald is not there, is full for a tenth of a second, or would drop it."""
+        """Send one entry. Raises SinkDown if journald does not run, its queue is full for 0.1 s, or it would drop the entry."""
         self._keep_pace()
         entry = b"".join(encode(name, value) for name, value in fields(transition, key))
         try:
             try:
                 self._socket.sendto(entry, self._address)
             except OSError as error:
-                # ENOBUFS is what Linux answers for a datagram above the socket's buffer, EMSGSIZE above the protocol's.
+                # Linux returns ENOBUFS for a datagram above the socket's buffer size, EMSGSIZE above the protocol's limit.
                 if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
                     raise
                 self._send_memfd(entry)
@@ -193,7 +193,7 @@ class JournaldSink:
         self._sent += 1
 
     def delivered(self, keys: Collection[str], since: float | None) -> frozenset[str]:
-        """Those of `keys` that the journal holds. None where it cannot be read: told twice is better than not at all."""
+        """Those of `keys` that are in the journal. None if it is unreadable: a duplicate is better than a lost alert."""
         if self._ask is None or not keys:
             return frozenset()
         words = [f"SENTINEL_TRANSITION={key}" for key in keys]
@@ -215,7 +215,7 @@ class JournaldSink:
             )
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()
 
     def _send_memfd(self, entry: bytes) -> None:
@@ -223,7 +223,7 @@ class JournaldSink:
         with os.fdopen(memory, "wb") as file:
             file.write(entry)
             file.flush()
-            # journald maps the file; it accepts one from another user only when nobody can change it any more.
+            # journald maps the file; from another user it accepts only a sealed one.
             fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", memory))
             self._socket.sendmsg([], [rights], 0, self._address)

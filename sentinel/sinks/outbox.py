@@ -1,9 +1,9 @@
-"""Which transitions each sink still has to get: in order, none lost, each sink at its own pace.
+"""Pending deliveries: to each sink in order, without loss, at its own pace.
 
-A transition is first committed to the history, then put here; a sink's mark in the history moves on after delivery. So a
-daemon that is killed loses none, and what it may have told without having marked it is asked of the sink at the next start: the
-one that it was telling, after a power cut those of a whole flush. Memory is bounded: what does not fit waits in the history.
-Time is an argument; the daemon calls `flush` when something was put and when `next_flush` has come.
+A transition is first committed to the history, then put here; a sink's mark in the history advances after delivery. So a killed
+daemon loses none. Transitions that it may have delivered without marking them are looked up in the sink at the next start: one
+after a kill, those of a whole flush after a power cut. Memory is bounded: what does not fit waits in the history. Time is an
+argument; the daemon calls `flush` after a put and when `next_flush` is due.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from sentinel.model.alert import Transition
 from sentinel.model.json_form import is_news
 from sentinel.sinks.base import Sink, SinkDown, Store
 
-#: Transitions in memory for each sink: some 20 MB at most, and far more than a night without journald produces.
+#: Transitions in memory per sink: some 20 MB at most, and far more than a night without journald produces.
 LIMIT = 10_000
-#: Read back at once from the history.
+#: Transitions per read from the history.
 _REFILL = 1_000
-#: Delivered to one sink in one `flush`: 256 journal entries take about 20 ms, which the daemon's loop can spare.
+#: Deliveries to one sink per `flush`: 256 journal entries take about 20 ms, short enough for the daemon's event loop.
 _MOST_AT_ONCE = 256
 _CLOCKS_SECONDS = 3600.0
 _FIRST_PAUSE_SECONDS = 0.5
-#: journald restarts in well under a second, so that a long first pause would only delay; a minute bounds the wait at the end.
+#: journald restarts in well under a second, so a long first pause would only delay; a minute is the longest pause.
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -35,7 +35,7 @@ def next_pause(failures: int) -> float:
 
 @dataclass(slots=True)
 class _Lane:
-    """What one sink still has to get. `last` is the newest id that was in memory; `spilled`: the history holds more."""
+    """The pending deliveries of one sink. `last` is the newest id that was in memory; `spilled`: the history has more."""
 
     sink: Sink
     waiting: deque[tuple[int, Transition]] = field(default_factory=deque)
@@ -47,7 +47,7 @@ class _Lane:
 
 
 class Outbox:
-    """Delivers to every sink what it is owed, beginning with what an earlier run of the daemon left undelivered."""
+    """Delivers to every sink what it is owed, starting with what an earlier run left undelivered."""
 
     def __init__(self, sinks: Sequence[Sink], store: Store, limit: int = LIMIT) -> None:
         self._store = store
@@ -59,7 +59,7 @@ class Outbox:
             self._own_up(sink)
 
     def put(self, transition_id: int, transition: Transition) -> None:
-        """Owe a transition that the history has just committed under `transition_id` to every sink."""
+        """Queue a transition for every sink; the history has just committed it under `transition_id`."""
         if not is_news(transition):
             return
         for lane in self._lanes:
@@ -70,11 +70,11 @@ class Outbox:
                 lane.last = transition_id
 
     def _own_up(self, sink: Sink) -> None:
-        """Mark what an earlier run told and could not mark any more. In order, as it was told."""
+        """Mark what an earlier run delivered but did not mark. Deliveries are in order, so the last one found is enough."""
         owed = self._store.undelivered(sink.name, 0, _MOST_AT_ONCE)
         if not owed:
             return
-        # A clock that was set back between the two must not hide what was told.
+        # A clock set back in between must not hide what was delivered.
         times = [transition.at - _CLOCKS_SECONDS for _, transition in owed if transition.at is not None]
         told = sink.delivered([self._key(number) for number, _ in owed], min(times, default=None))
         last = max((number for number, _ in owed if self._key(number) in told), default=0)
@@ -86,31 +86,31 @@ class Outbox:
         return f"{self._epoch}-{transition_id}"
 
     def flush(self, now: float) -> None:
-        """Deliver what is due. A sink that fails pauses, longer each time; the others go on."""
+        """Deliver what is due. A sink that fails backs off, longer each time; the others continue."""
         delivered = [self._flush(lane, now) for lane in self._lanes if now >= lane.not_before]
         if any(delivered):
             self._store.settle()
 
     def next_flush(self) -> float | None:
-        """When `flush` should be called again, in the time it is given; None while nothing waits."""
+        """When to call `flush` again, on the clock of its `now`; None if nothing is pending."""
         times = [lane.not_before for lane in self._lanes if lane.waiting or lane.spilled]
         return min(times, default=None)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The sinks, in the order in which they were given."""
+        """The names of the sinks, in their given order."""
         return tuple(lane.sink.name for lane in self._lanes)
 
     def waiting(self, sink: str) -> int:
-        """How many transitions wait in memory for `sink`."""
+        """The number of transitions pending in memory for `sink`."""
         return sum(len(lane.waiting) for lane in self._lanes if lane.sink.name == sink)
 
     def down(self) -> dict[str, str]:
-        """The sinks that failed at their last try, each with the reason."""
+        """The sinks whose last delivery failed, each with the reason."""
         return {lane.sink.name: lane.reason for lane in self._lanes if lane.reason}
 
     def _flush(self, lane: _Lane, now: float) -> int:
-        """Returns how many were delivered."""
+        """Returns the number of deliveries."""
         for count in range(_MOST_AT_ONCE):
             if not lane.waiting and not self._refill(lane):
                 return count
@@ -128,7 +128,7 @@ class Outbox:
         return _MOST_AT_ONCE
 
     def _refill(self, lane: _Lane) -> bool:
-        """Read on from the history. Returns whether there is something to deliver now."""
+        """Read more from the history. Returns whether there is something to deliver now."""
         if not lane.spilled:
             return False
         count = min(_REFILL, self._limit)

@@ -1,7 +1,7 @@
-"""How an alert looks on a terminal: what happened, why, how that is known, what to do, how to check that it worked.
+"""Renders an alert for a terminal: what happened, the cause, the evidence, the fix, and how to verify it.
 
-One renderer for the console sink and for every command that shows an alert. Text from outside is escaped; commands are never
-wrapped, so that they can be copied; colour carries nothing that the words do not say.
+The console sink and every command that shows an alert use it. Text from outside is escaped; commands are never wrapped, so that
+they can be copied; colour adds no information.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sentinel.model.json_form import show_value
 from sentinel.model.text import escape
 
 _NARROWEST, _WIDEST = 40, 100
-#: Evidence beyond this is in the JSON form; a screen that scrolls away hides the fix, which is what is looked for.
+#: More evidence is only in the JSON form: on a screen it would push the fix, which the reader wants, out of view.
 _MOST_EVIDENCE = 8
-#: Lines of a log that show a finding.
+#: Log lines shown as evidence of a finding.
 _MOST_PRINTED = 4
 _LONGEST_LINE = 400
 
-#: Why an alert that is not new notifies.
+#: Why an alert notifies again.
 _WHY_NOW = {"cause-ended": "its cause has ended, it has not", "silence-ended": "its silence has ended, it has not"}
 
 _RESET, _BOLD, _DIM, _CYAN, _GREEN = "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[1;32m"
@@ -34,7 +34,7 @@ _BY_SEVERITY = {"critical": "\x1b[1;31m", "warning": "\x1b[1;33m", "info": "\x1b
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How to draw: columns, whether colour and characters beyond ASCII may be used, and the time zone (None: the machine's)."""
+    """Output style: columns, whether colour and non-ASCII characters may be used, and the time zone (None: the machine's)."""
 
     width: int = 80
     colour: bool = False
@@ -43,7 +43,7 @@ class Style:
 
 
 def style_for(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Style:
-    """The style a stream can show: colour only on a terminal and without NO_COLOR (no-color.org), its width, its encoding."""
+    """The style for a stream: its width and encoding, colour only on a terminal and without NO_COLOR (no-color.org)."""
     try:
         terminal = stream.isatty()
     except ValueError:
@@ -67,7 +67,7 @@ def render_alert(transition: Transition, style: Style | None = None) -> str:
 
 
 def render_finding(transition: Transition, style: Style, *, summary: bool = True) -> str:
-    """An alert of a log that is over: why, what to do, and the lines that show it. Signals are in the JSON form."""
+    """An alert from a saved log: the cause, the fixes, and the log lines as evidence. Signals are in the JSON form."""
     lines = list(_header(transition, style))
     if summary:
         lines += ["", *wrap(escape(transition.summary), style.width, "  ")]
@@ -79,7 +79,7 @@ def render_finding(transition: Transition, style: Style, *, summary: bool = True
 
 
 def render_advice(transition: Transition, style: Style) -> str:
-    """Its cause and what to do about it, for where the rest stands already."""
+    """Only the cause and the fixes, where the rest is already shown."""
     return "\n".join((*_cause(transition, style), *_fixes(transition, style))) + "\n"
 
 
@@ -143,7 +143,7 @@ def _evidence(transition: Transition, style: Style) -> Iterator[str]:
 
 
 def _weight(piece: CheckResult | LineEvidence) -> int:
-    """What was printed proves most, then what is so; what is not so only rounds the picture and may stay unseen."""
+    """The order of evidence: log lines first, then true checks; false ones add little and may be cut."""
     return 0 if isinstance(piece, LineEvidence) else 1 if piece.value else 2
 
 
@@ -167,7 +167,7 @@ def _fix(fix: Fix, number: int, count: int, style: Style) -> Iterator[str]:
     label = "Fix" if count == 1 else f"Fix {number}/{count}"
     yield from _labelled(label, escape(fix.do), style, _BOLD)
     pad = " " * _LABEL_WIDTH
-    # One prompt for the whole command: a newline inside a quoted value must not look like the beginning of another command.
+    # One prompt for the whole command: a newline inside a quoted value must not look like the start of another command.
     for row, line in enumerate(fix.command.split("\n") if fix.command else ()):
         yield f"{pad}{_paint(' ' if row else '$', _DIM, style)} {_paint(escape(line), _CYAN, style)}"
     if fix.risk:
@@ -187,9 +187,9 @@ def _labelled(label: str, text: str, style: Style, code: str = "") -> Iterator[s
 
 
 def wrap(text: str, width: int, indent: str = "", hanging: str = "") -> list[str]:
-    """Lines of at most `width` columns; a word that does not fit (a path) keeps a line of its own and stays whole.
+    """Wrap to lines of at most `width` columns; a word that does not fit (a path) stays whole on a line of its own.
 
-    `indent` is before each line, `hanging` besides before each but the first.
+    `indent` precedes each line; `hanging` is added on each but the first.
     """
     lines: list[str] = []
     line, cells = "", 0
@@ -206,7 +206,7 @@ def wrap(text: str, width: int, indent: str = "", hanging: str = "") -> list[str
 
 
 def _cells(text: str) -> int:
-    """Columns a terminal uses: two for wide East Asian characters and emoji, none for combining ones."""
+    """The width in terminal columns: two for wide East Asian characters and emoji, none for combining ones."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
@@ -225,7 +225,7 @@ def _clock(at: float, style: Style) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """``45 s``, ``3 min``, ``5 h``, ``12 d``: two steps of precision are not worth their width."""
+    """``45 s``, ``3 min``, ``5 h``, ``12 d``: a second unit is not worth its width."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds // size:.0f} {unit}"
