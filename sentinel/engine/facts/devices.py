@@ -35,6 +35,8 @@ _INTEGRATED = re.compile(
 )
 #: Mesa also gives the bare name to discrete GPUs that it does not know yet; the chip name distinguishes them.
 _CARD = re.compile(r"NAVI|gfx(?:10[13][0-4]|110[0-2]|12\d\d)\b", re.IGNORECASE)
+#: Vulkan drivers that are the processor, and give all of the RAM as their memory.
+_SOFTWARE = re.compile(r"llvmpipe|SwiftShader", re.IGNORECASE)
 #: Below this a device holds a context and no layers. Bytes.
 _HOLDS = 64 << 20
 #: A GPU with less than a quarter of the largest one's memory, and less than this, slows the others more than it helps.
@@ -142,9 +144,10 @@ def _size(value: Value | None) -> int:
 
 def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
     """The signals that rules read, from the table."""
-    holding = {name: device for name, device in table.items() if device.weights >= _HOLDS}
+    gpus = {name: device for name, device in table.items() if not _SOFTWARE.search(device.description)}
+    holding = {name: device for name, device in gpus.items() if device.weights >= _HOLDS}
     real = {name: device for name, device in holding.items() if not device.integrated}
-    largest = max((device.memory for device in table.values() if not device.integrated), default=0)
+    largest = max((device.memory for device in gpus.values() if not device.integrated), default=0)
     small = {
         name: device
         for name, device in real.items()

@@ -72,6 +72,16 @@ def test_the_drivers_word_on_shared_memory_outranks_the_name() -> None:
     assert (values["server.gpu_wanted"], values["server.gpu_wanted_numbers"]) == ("Vulkan0", "0")
 
 
+@pytest.mark.parametrize("software", ["llvmpipe (LLVM 15.0.6, 256 bits)", "SwiftShader Device (LLVM 10.0.0)"])
+@pytest.mark.parametrize("gpu", [("AMD Radeon 780M Graphics", 16000), ("NVIDIA GeForce GTX 1650", 4096)])
+def test_no_gpu_is_worse_than_a_software_renderer(software: str, gpu: tuple[str, int]) -> None:
+    values = learned(
+        listed("Vulkan0", *gpu), listed("Vulkan1", software, 31809), weights("Vulkan0", 900), weights("Vulkan1", 900)
+    )
+    assert values["server.gpu_unwanted"] == ""
+    assert "Vulkan1" not in str(values["server.gpu_wanted"])
+
+
 def test_a_list_of_the_cpu_alone_says_that_there_is_no_gpu() -> None:
     assert learned(listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 0
     assert learned(listed("CUDA0", "NVIDIA"), listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 1
