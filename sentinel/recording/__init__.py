@@ -1,8 +1,8 @@
-"""Readings as lines of JSON and back: what the engine was fed can be kept and fed again. Versioned; the form is an interface.
+"""Readings as lines of JSON and back: the engine's input can be stored and replayed. Versioned; the format is an interface.
 
 A recording is a header, the engine's state where it begins, a line for each reading, and an end. Version 1 had neither state nor
-end, and whole log lines; it is still read. Everything in a recording may have been made by a stranger: types are checked, sizes
-are bounded, and what is wrong is told with its line.
+end, and whole log lines; it is still read. A recording may come from a stranger: types are checked, sizes are bounded, and errors
+are reported with their line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Recordings as files: kept around alerts in a folder that cannot grow without end, and read back line by line.
+"""Recordings as files: stored around alerts in a folder of bounded size, and read back line by line.
 
-A file is gzip, made of members one after the other (RFC 1952), so that what was compressed in memory is written as it is.
-Nothing here raises for what the disk does while recording: `fault` holds the sentence, and the next alert tries again.
+A file is gzip, made of concatenated members (RFC 1952), so that data compressed in memory is written as it is.
+Nothing here raises on disk errors while recording: `fault` holds the sentence, and the next alert tries again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sentinel.recording import MOST_LINE, RecordingError
 #: Files and bytes that are kept; the oldest go first. A file is at most some 4 MB.
 KEEP_FILES = 20
 KEEP_BYTES = 32 << 20
-#: Bytes that a recording may unpack to: a week of readings; a bomb of a few kB would unpack to as much as anybody wants.
+#: Bytes that a recording may unpack to: a week of readings; a gzip bomb of a few kB would unpack to any size.
 _MOST_UNPACKED = 1 << 30
 _ENDING = ".jsonl.gz"
 _PART = ".part"
@@ -33,7 +33,7 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file of the folder. `name` says when it was begun (UTC) and which rule fired; `written` is seconds since the epoch."""
+    """A file of the folder. `name` has the start time (UTC) and which rule fired; `written` is seconds since the epoch."""
 
     name: str
     size: int
@@ -45,7 +45,7 @@ class Recordings:
 
     def __init__(self, folder: Path, files: int = KEEP_FILES, size: int = KEEP_BYTES) -> None:
         self.folder = folder
-        #: why recordings are not kept; empty when they are
+        #: why recordings are not stored; empty if they are
         self.fault = ""
         self._files = files
         self._size = size
@@ -53,7 +53,7 @@ class Recordings:
         self._stream: BinaryIO | None = None
 
     def adopt(self) -> None:
-        """Keep what an earlier run had begun: it was killed, and may have been killed by what it was recording."""
+        """Keep the unfinished file of an earlier run: it was killed, perhaps by what it was recording."""
         try:
             for path in sorted(self.folder.glob(f"*{_PART}")):
                 path.rename(path.with_suffix(""))
@@ -62,7 +62,7 @@ class Recordings:
             self._failed(error)
 
     def begin(self, at: float, rule: str) -> bool:
-        """Open a new file. False, with the reason in `fault`, where the disk does not let it."""
+        """Open a new file. False, with the reason in `fault`, if the disk refuses."""
         self.abandon()
         stamp = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
         name = f"{stamp}-{re.sub('[^a-z0-9-]', '-', rule)[:80]}"
@@ -74,7 +74,7 @@ class Recordings:
                     break
                 path = self.folder / f"{name}-{number}{_ENDING}"
             writing = path.with_name(path.name + _PART)
-            # What is in it is for the daemon's user, and for whoever may ask the daemon.
+            # Readable by the daemon's user, and through the daemon's socket.
             self._stream = os.fdopen(os.open(writing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb", 0)
         except OSError as error:
             return self._failed(error)
@@ -82,7 +82,7 @@ class Recordings:
         return True
 
     def write(self, data: bytes) -> bool:
-        """Add to the open file; False, and the file is given up, where the disk does not take it."""
+        """Append to the open file; if the disk refuses, abandon the file and return False."""
         if self._stream is None:
             return False
         try:
@@ -96,7 +96,7 @@ class Recordings:
         return True
 
     def finish(self) -> None:
-        """The open file is whole: it gets its name, and the oldest files beyond the limits go."""
+        """Complete the open file: give it its name, and delete the oldest files beyond the limits."""
         if self._stream is None or self._writing is None:
             return
         try:
@@ -109,7 +109,7 @@ class Recordings:
         self._stream = self._writing = None
 
     def abandon(self) -> None:
-        """Give up the open file, if there is one: half of it on a full disk helps nobody."""
+        """Abandon the open file, if there is one: half a recording on a full disk helps nobody."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 self._stream.close()
@@ -119,7 +119,7 @@ class Recordings:
         self._stream = self._writing = None
 
     def kept(self) -> list[Kept]:
-        """Whole files, the oldest first."""
+        """Complete files, the oldest first."""
         out = []
         try:
             for path in sorted(self.folder.iterdir()):
@@ -133,7 +133,7 @@ class Recordings:
         return out
 
     def read(self, name: str) -> bytes | None:
-        """A whole file as it is on disk; None if there is none of that name. Raises OSError."""
+        """A complete file as it is on disk; None if there is none of that name. Raises OSError."""
         if not _NAME.match(name):
             return None
         try:
@@ -157,7 +157,7 @@ class Recordings:
 def lines(name: str) -> Iterator[bytes]:
     """The lines of a recording, packed or not; ``-`` is standard input. Raises RecordingError, with the line's number.
 
-    A packed file that ends too early ends here as if it were whole: its recording lacks its end, which the reader sees.
+    A packed file that is cut short ends here as if it were complete: its recording lacks its end line, which the reader notices.
     """
     number = 0
     try:

@@ -1,7 +1,7 @@
 """The flight recorder: the last readings in memory, packed and bounded, written to disk around an alert.
 
-The ring is made of parts; each begins with the engine's state, so that the oldest can be dropped and what is left still replays
-exactly. Log lines are kept as `ClaimedLines`: of what no event pattern claims only the number remains.
+The ring is made of parts; each begins with the engine's state, so that the oldest can be dropped and the rest still replays
+exactly. Log lines are kept as `ClaimedLines`: of lines that no event pattern matches only the number remains.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from sentinel.rulefiles.digest import event_digests, rule_digests
 
 #: Bytes of the ring, packed. Keeping a reading costs some 15 us (measured).
 LIMIT = 1 << 20
-#: A part is begun anew after this share of the ring, or after so many readings (an hour or two of a daemon at rest).
+#: A new part starts after this share of the ring, or after so many readings (an hour or two of an idle daemon).
 _PARTS = 4
 STRETCH = 20_000
-#: Seconds after an alert that its recording goes on, and at most with further alerts; bytes of one recording on disk.
+#: Seconds that a recording continues after an alert, and at most with further alerts; bytes of one recording on disk.
 AFTER = 60.0
 _LONGEST = 600.0
 _LARGEST = 3 << 20
-#: An alert that comes and goes is recorded once in this many seconds, so that it does not push out all the others.
+#: A flapping alert is recorded once in this many seconds, so that it does not push out all others.
 _AGAIN = 3600.0
-#: What waits in the packer is written at least this often while an alert is recorded. Seconds.
+#: The packer's buffer is written at least this often while an alert is recorded. Seconds.
 _FLUSH = 5.0
 
 
 @dataclass(slots=True)
 class _Part:
-    """A stretch of readings with the state at its beginning. `data` is whole gzip members but for what the packer holds."""
+    """A stretch of readings with the state at its beginning. `data` is whole gzip members, without the packer's buffer."""
 
     header: bytes
     state: bytes
@@ -56,7 +56,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Spill:
-    """A recording that is being written: until when, and what of it is on disk."""
+    """A recording in progress: its end time, and how much of it is on disk."""
 
     begin: float
     until: float
@@ -66,11 +66,11 @@ class _Spill:
 
 
 class FlightRecorder:
-    """Keeps what the engine is fed. `before` and `after` stand around each step; nothing here makes a step fail."""
+    """Keeps the engine's readings. `before` and `after` surround each step; nothing here makes a step fail."""
 
     def __init__(self, kept: Recordings, limit: int = LIMIT, stretch: int = STRETCH) -> None:
         self.kept = kept
-        #: why nothing is recorded at present; empty when it is
+        #: why nothing is recorded at present; empty if it is
         self.fault = ""
         self._limit = limit
         self._stretch = stretch
@@ -84,21 +84,21 @@ class FlightRecorder:
 
     @property
     def size(self) -> int:
-        """Bytes in memory, but for what is not packed yet."""
+        """Bytes in memory, without the packer's buffer."""
         return sum(part.size for part in self._parts)
 
     @property
     def begin(self) -> float | None:
-        """Time of the oldest reading that is kept, seconds since the epoch."""
+        """Time of the oldest reading kept, seconds since the epoch."""
         return self._parts[0].begin if self._parts else None
 
     @property
     def readings(self) -> int:
-        """How many are kept."""
+        """The number of readings kept."""
         return sum(part.readings for part in self._parts)
 
     def before(self, engine: Engine, at: float) -> None:
-        """The engine is about to take a reading: remember its state where a part begins."""
+        """The engine is about to take a reading: store its state where a part begins."""
         self._claims = []
         if not self._parts:
             if at >= self._retry:
@@ -132,18 +132,18 @@ class FlightRecorder:
         self._watch(reading.at, transitions)
 
     def rules_changed(self, ruleset: RuleSet, at: float) -> None:
-        """Rules were loaded; what was recorded under the old ones stays."""
+        """Rules were loaded; readings recorded under the old ones stay."""
         self._digests = None
         if self._parts:
             self._add(recording.rules_changed(at, rule_digests(ruleset)))
 
     def silence_changed(self, silence: Silence, engine: Engine, at: float) -> None:
-        """A silence was set or ended; the engine holds by now what is in force."""
+        """A silence was added or expired early; the engine holds the active ones by now."""
         if self._parts:
             self._add(recording.silence_changed(at, asdict(silence), engine.silences.dump()))
 
     def content(self) -> Iterator[bytes]:
-        """All that is kept as one recording: gzip members. Ask before the next reading."""
+        """The whole ring as one recording: gzip members. Call it before the next reading."""
         if not self._parts:
             return
         self._flush()
@@ -154,11 +154,11 @@ class FlightRecorder:
         yield gzip.compress(recording.end(self.readings), 6, mtime=0)
 
     def close(self) -> None:
-        """Finish what is being written."""
+        """Finish the recording in progress."""
         self._finish()
 
     def claim(self, match: Match) -> None:
-        """A line that the engine takes now was claimed by a pattern."""
+        """A pattern matched a line that the engine takes now."""
         self._claims.append(claim_of(match))
 
     def _add(self, line: bytes) -> None:
@@ -167,7 +167,7 @@ class FlightRecorder:
             self._keep(packed)
 
     def _flush(self) -> None:
-        """Let the packer give what it holds; what follows is a new member."""
+        """Flush the packer; what follows is a new member."""
         packed = self._packer.flush()
         self._packer = _packer()
         self._keep(packed)
@@ -201,7 +201,7 @@ class FlightRecorder:
         return self._digests[1]
 
     def _lose(self, at: float, why: str) -> None:
-        """Without one reading the rest would not replay as it was: begin anew a little later."""
+        """Without this reading the rest would not replay exactly: start again a little later."""
         self._finish()
         self._parts.clear()
         self._packer = _packer()
@@ -258,5 +258,5 @@ class FlightRecorder:
 
 
 def _packer() -> zlib._Compress:
-    """Makes a gzip member. Level 6 packs readings to a third of what level 3 does, for half a microsecond a line (measured)."""
+    """Makes a gzip member. Level 6 packs readings to a third of level 3's size, for half a microsecond a line (measured)."""
     return zlib.compressobj(6, zlib.DEFLATED, 31)

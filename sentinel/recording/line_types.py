@@ -13,7 +13,7 @@ VERSION = 2
 
 
 class FormError(ValueError):
-    """A line, or the state, is not of the form. The text says what and where in it."""
+    """A line, or the state, is malformed. The text says what and where in it."""
 
 
 Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
@@ -31,7 +31,7 @@ Fields = dict[str, bool | int | float | str]
 
 
 class Header(msgspec.Struct, frozen=True):
-    """The first line. `rules` and `events` are digests by id, as they were where the recording begins."""
+    """The first line. `rules` and `events` are digests by id, as of the start of the recording."""
 
     sentinel_recording: int
     #: version of the sentinel that wrote it
@@ -99,7 +99,7 @@ class ServerGoneRow(Row):
 
 
 class RulesChanged(Row):
-    """Other rules came into force, or the same ones were loaded anew."""
+    """Other rules came into force, or the same ones were reloaded."""
 
     rules: dict[str, str]
 
@@ -121,7 +121,7 @@ class _Silences(msgspec.Struct):
 
 
 class SilenceChanged(Row):
-    """Somebody set or ended a silence: which, and those in force from then on."""
+    """A silence was added or expired early: which, and the active ones from then on."""
 
     silence: _Silence
     silences: _Silences
@@ -234,7 +234,7 @@ class _Requests(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Snapshot(msgspec.Struct):
-    """The form of a state that `Engine.resume` may be given; keys that are not named here are left to it."""
+    """The form of a state that `Engine.resume` may receive; keys that are not named here are left to it."""
 
     version: int
     facts: list[tuple[Scope, str, str, bool | int | float | str, Number, str]]
@@ -263,12 +263,12 @@ _HEADER = msgspec.json.Decoder(Header)
 
 
 def encode(line: Header | AnyRow) -> bytes:
-    """One line, ended by a newline. Raises ValueError for text that is no text (half a surrogate pair)."""
+    """One line, ended by a newline. Raises ValueError for text that is not Unicode (half a surrogate pair)."""
     return msgspec.json.encode(line) + b"\n"
 
 
 def silence_changed(at: float, silence: Mapping[str, Any], silences: Mapping[str, Any]) -> SilenceChanged:
-    """The row of a silence that was set or ended."""
+    """The row of a silence that was added or expired early."""
     return SilenceChanged(at, _Silence(**silence), msgspec.convert(silences, _Silences))
 
 
@@ -296,7 +296,7 @@ def decode(line: bytes) -> AnyRow:
 
 
 def check_state(state: Mapping[str, Any]) -> int:
-    """How many entities the state knows. Raises FormError where its parts are not of the types that the engine takes."""
+    """How many entities the state knows. Raises FormError if its parts are not of the types that the engine takes."""
     try:
         return len(msgspec.convert(state, _Snapshot).entities)
     except msgspec.ValidationError as error:

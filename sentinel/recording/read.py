@@ -1,4 +1,4 @@
-"""The lines of a recording as readings. Whoever wrote them, nothing that is not of the form gets past here."""
+"""The lines of a recording as readings. Whoever wrote them, nothing malformed gets past this module."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from sentinel.recording.line_types import (
 )
 
 READS = (1, 2)
-#: Bytes. A batch of log lines was at most 1 MiB in version 1, which kept them whole; the state is cut into parts far below this.
+#: Bytes. A batch of log lines was at most 1 MiB in version 1, which kept them whole; the state is split into far smaller parts.
 MOST_LINE = 8 << 20
 #: Bytes of state; a busy machine's is some 2 MB.
 _MOST_STATE = 64 << 20
-#: Servers and cards together, and changes of rules and silences: what each costs the engine is not bounded by the file's size.
+#: Servers and GPUs together, and changes of rules and silences: their cost to the engine is not bounded by the file's size.
 _MOST_ENTITIES = 2_000
 _MOST_CHANGES = 1_000
 
 
 class RecordingError(Exception):
-    """The text is no recording, is damaged, or is of a version that this sentinel does not read. One sentence, with its line."""
+    """The text is not a recording, is damaged, or is of a version that this sentinel cannot read. One sentence, with its line."""
 
 
 class Recording:
-    """A recording as it is read: the header and the state at once, the readings one by one.
+    """A recording while it is read: the header and the state at once, the readings one by one.
 
     Raises RecordingError, at the beginning and while it is read. `complete` is known at the end.
     """
@@ -57,11 +57,11 @@ class Recording:
         self._changes = 0
         #: readings given so far
         self.readings = 0
-        #: the end was there, and all that it counts
+        #: the end line was there, and everything that it counts
         self.complete = False
         self.header = self._header()
         self._first: Any = None
-        #: the engine's state where it begins; None: it begins with nothing known
+        #: the engine's state at the start; None: an empty state
         self.state = self._state()
 
     def __iter__(self) -> Iterator[Reading | RulesChanged | SilenceChanged]:
@@ -85,7 +85,7 @@ class Recording:
                 self.readings += 1
                 yield self._reading(found)
             self._first = self._next()
-        # Version 1 had no end to miss.
+        # Version 1 had no end line.
         self.complete = self.header.sentinel_recording == 1
 
     @property
@@ -150,7 +150,7 @@ class Recording:
             return decode(line)
         except FormError as error:
             if not line.endswith(b"\n") and self.header.sentinel_recording > 1:
-                # The file was cut in this line; without its end the recording is not complete.
+                # The file was truncated in this line; without its end line the recording is incomplete.
                 return None
             raise self._wrong(f"not a reading ({error})") from error
 
@@ -185,14 +185,14 @@ class Recording:
         return ServerGone(at, found.source, entity, found.pid)
 
     def _values_in(self, values: Values) -> dict[str, Value | Unknown]:
-        """Values of signals that there still are; what an older or newer sentinel knew beyond them has no rule to read it."""
+        """Values of signals that still exist; no rule reads the others, from an older or newer sentinel."""
         out: dict[str, Value | Unknown] = {}
         for name, value in values.items():
             signal = CATALOGUE.get(name)
             if signal is None:
                 continue
             if value is None:
-                # How JSON writes a number that is none.
+                # JSON's form of a non-finite number.
                 out[name] = Unknown("not a finite number")
             elif isinstance(value, Unread):
                 out[name] = Unknown(value.unknown, value.remedy)

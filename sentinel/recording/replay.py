@@ -1,4 +1,4 @@
-"""A recording on the engine: the same readings on the same rules give the same transitions, byte for byte; on others, theirs."""
+"""Replays a recording on the engine: the same rules give the same transitions, byte for byte; other rules, theirs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sentinel.model.reading import Claim, ClaimedLines, Reading
 from sentinel.recording import Recording, RecordingError, RulesChanged, SilenceChanged, builtins
 from sentinel.rulefiles.digest import event_digests, rule_digests
 
-#: A day of an alert that flaps each second; what a hostile recording may cost beyond that is not memory.
+#: A day of an alert that flaps each second; bounds the memory that a hostile recording can use.
 MOST_TRANSITIONS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What the rules made of a recording."""
+    """The result of a replay."""
 
     transitions: tuple[Transition, ...]
-    #: alerts that were open when the recording begins, as they stood
+    #: alerts that were open when the recording begins, as they were
     standing: tuple[Transition, ...]
     #: times of the first and the last reading, seconds since the epoch; None: there is none
     begin: float | None
     end: float | None
     readings: int
-    #: the end is missing: the file was cut short
+    #: the end line is missing: the file was truncated
     complete: bool
-    #: rules that are others than when the recording began, or were not there; None: the recording does not tell
+    #: rules that changed or were added since the recording began; None: the recording has no digests
     changed: tuple[str, ...] | None
     #: times at which the daemon loaded rules
     reloads: tuple[float, ...]
@@ -59,7 +59,7 @@ def replay(recording: Recording, ruleset: RuleSet) -> Replay:
     for found in recording:
         if isinstance(found, RulesChanged):
             reloads.append(found.at)
-            # What the daemon did then: everything is judged anew.
+            # As the daemon did then: everything is evaluated again.
             transitions += engine.use(ruleset, found.at)
             continue
         if isinstance(found, SilenceChanged):
@@ -76,7 +76,7 @@ def replay(recording: Recording, ruleset: RuleSet) -> Replay:
 
 
 class _Reread:
-    """Events whose definition is another one now are looked for again, in the part of the line that was kept."""
+    """Matches events whose definition has changed again, in the part of the line that was kept."""
 
     def __init__(self, recording: Recording, ruleset: RuleSet) -> None:
         then = recording.header.events
@@ -87,7 +87,7 @@ class _Reread:
         self._extractors = {s: Extractor([e for e in others if e.source == s]) for s in sorted({e.source for e in others})}
 
     def of(self, reading: Reading) -> Reading:
-        """The reading as the present definitions would have made it, as far as what was kept allows."""
+        """The reading as the present definitions would have produced it, as far as the kept parts allow."""
         if not isinstance(reading, ClaimedLines) or not (self._others or self._gone):
             return reading
         extractor = self._extractors.get(reading.kind)
@@ -122,7 +122,7 @@ class Difference:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What is not the same, by the names of the JSON form; empty unless changed."""
+        """The keys that differ, by the names of the JSON form; empty unless changed."""
         if self.before is None or self.after is None:
             return ()
         old, new = transition_to_dict(self.before), transition_to_dict(self.after)
@@ -130,7 +130,7 @@ class Difference:
 
 
 def difference(before: Replay, after: Replay) -> list[Difference]:
-    """What the second rules would have told otherwise, in the order of time."""
+    """Transitions that differ under the second rules, in order of time."""
     old, new = _by_alert(before), _by_alert(after)
     out: list[Difference] = []
     for key in sorted(old.keys() | new.keys()):
@@ -147,7 +147,7 @@ def _by_alert(found: Replay) -> dict[tuple[str, str, str, str], list[Transition]
 
 
 def _pair(old: list[Transition], new: list[Transition]) -> Iterator[Difference]:
-    """Those at the same time belong together; of the rest the first of one with the first of the other."""
+    """Pair transitions at the same time; then the rest in order."""
     waiting: dict[float | None, list[Transition]] = {}
     for transition in new:
         waiting.setdefault(transition.at, []).append(transition)

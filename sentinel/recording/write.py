@@ -1,4 +1,4 @@
-"""Readings and the engine's state as the lines of a recording."""
+"""Writes readings and the engine's state as the lines of a recording."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ def state(snapshot: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def rules_changed(at: float, rules: Mapping[str, str]) -> bytes:
-    """The line that says that rules were loaded."""
+    """The line for rules that were loaded."""
     return encode(RulesChanged(at, dict(rules)))
 
 
 def silence_changed(at: float, silence: Mapping[str, Any], silences: Mapping[str, Any]) -> bytes:
-    """The line that says that a silence was set or ended."""
+    """The line for a silence that was added or expired early."""
     return encode(line_types.silence_changed(at, silence, silences))
 
 
 def end(readings: int) -> bytes:
-    """The last line; a recording without it was cut short."""
+    """The last line; a recording without it was truncated."""
     return encode(EndRow(readings))
 
 
 def row(reading: Reading) -> bytes:
-    """The line of a reading. Raises ValueError for what JSON cannot hold (half a surrogate pair)."""
+    """The line of a reading. Raises ValueError for values that JSON cannot hold (half a surrogate pair)."""
     return encode(_row(reading))
 
 
 def dump(readings: Iterable[Reading]) -> Iterator[bytes]:
-    """A recording from the beginning of time: no state, and no rules to compare."""
+    """A recording without state and without rules to compare."""
     yield header("", {}, {})
     count = 0
     for reading in readings:

@@ -1,4 +1,4 @@
-"""What may stand in rule files and event files."""
+"""The valid content of rule files and event files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sentinel.rulefiles.testing.decode import case_def
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-#: Keys of a fix that say what is to be set where the server is started.
+#: Keys of a fix that change a setting where the server is started.
 SETTINGS = ("unit", "container", "shell", "env", "unset")
 SOURCES = ("llama-server", "kernel", "systemd")
 RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
@@ -66,7 +66,7 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
             else:
                 fields[field_name] = kind
         if extends:
-            # What it teaches stands where it is defined: further wordings say the same thing.
+            # The facts it sets are defined with the event: further patterns mean the same.
             defs.append(EventDef(name, source, tuple(patterns), fields, path=findings.file, extends=True))
             table.done()
             continue
@@ -91,9 +91,9 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
 
 
 def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDef, list[Problem]]:
-    """The rule of one file, or, where there are problems, what of it could be decoded: good for finding more of them.
+    """The rule of one file; with problems, the part that could be decoded, which serves to find more of them.
 
-    What it shares, its named fixes and bases, was looked at and put in already (`library`).
+    Shared parts, named fixes and bases, were checked and inserted already (`library`).
     """
     findings = Findings(file, left_out=decoded.left_out)
     top = Table(decoded.table, (), findings)
@@ -185,7 +185,7 @@ def _bindings(top: Table) -> tuple[EventBinding, ...]:
 
 
 def expressions(top: Table, key: str) -> tuple[Named, ...]:
-    """Named expressions, in their order."""
+    """Named expressions, in order."""
     out = []
     for name, raw in top.named(key).items():
         if isinstance(raw, str) and raw.strip():
@@ -230,12 +230,12 @@ def fix_def(row: Table) -> FixDef:
         row.findings.error(row.at("otherwise"), "is for where nothing else fits: it goes with neither 'when' nor 'builds'")
     _check_one_command(fix, row)
     row.done()
-    # What a fix says without a range is for the builds that accept its flags.
+    # A fix without a range is for the builds that accept its flags.
     return replace(fix, builds=fix.builds or builds(fix))
 
 
 def _check_one_command(fix: FixDef, row: Table) -> None:
-    """One fix is one thing to do: its command is written, or made of one of the keys that make one."""
+    """One fix is one action: its command is written out, or made from one of the keys that make one."""
     made = ["flags"] * bool(fix.flags) + list(fix.settings)
     if made and fix.command:
         row.findings.error(row.at(made[0]), f"makes its own command; write either '{made[0]}' or 'command'")

@@ -1,4 +1,4 @@
-"""What a rule or an event definition says, as a short text that changes when it does: to tell what was changed since."""
+"""Digests of rules and event definitions: short texts that change with their content, to detect changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.event import EventDef
 from sentinel.model.rule import RuleDef
 
-#: Parts that change no verdict and no text.
+#: Parts that change neither verdict nor text.
 _BESIDE = frozenset({"path", "origins", "tests", "help", "example"})
 _PARTS = ("title", "severity", "scope", "message_id", "basis", "references", "false_positives", "explains")
 #: keys of [alert] with their attributes
@@ -28,7 +28,7 @@ _ALERT = {
 
 
 def rule_digests(ruleset: RuleSet) -> dict[str, str]:
-    """Sixteen hex digits for each rule, by id. Where a rule is kept and how it is tested are left out."""
+    """Sixteen hex digits for each rule, by id. The rule's file and its tests do not count."""
     return {rule_id: _digest(compiled.rule) for rule_id, compiled in sorted(ruleset.rules.items())}
 
 
@@ -38,7 +38,7 @@ def rule_digest(rule: RuleDef) -> str:
 
 
 def parts(rule: RuleDef) -> dict[str, Any]:
-    """Each part of a rule by the name that an override has for it (and `lint`); parts that are empty are left out."""
+    """Each part of a rule by the name that overrides and `lint` use; empty parts are left out."""
     found: dict[str, Any] = {key: getattr(rule, key) for key in _PARTS}
     found |= {f"alert.{key}": getattr(rule, name) for key, name in _ALERT.items()}
     for kind, named in (("window", rule.windows), ("event", rule.events), ("value", rule.values), ("check", rule.checks)):
@@ -50,7 +50,7 @@ def parts(rule: RuleDef) -> dict[str, Any]:
 
 
 def part_digests(rule: RuleDef) -> dict[str, str]:
-    """A digest for each of them, and of the order of the causes."""
+    """A digest for each of them, and for the order of the causes."""
     return {name: _digest(said) for name, said in {**parts(rule), "cause": [cause.id for cause in rule.causes]}.items()}
 
 
@@ -60,7 +60,7 @@ def content_digest(data: bytes) -> str:
 
 
 def changes(old: RuleSet, new: RuleSet) -> dict[str, list[str]]:
-    """Ids of rules that came, that went and that say something else."""
+    """Ids of rules that were added, removed and changed."""
     before, after = rule_digests(old), rule_digests(new)
     return {
         "added": sorted(after.keys() - before.keys()),
@@ -70,7 +70,7 @@ def changes(old: RuleSet, new: RuleSet) -> dict[str, list[str]]:
 
 
 def event_digest(event: EventDef) -> str:
-    """Sixteen hex digits for an event definition. Examples and help are left out."""
+    """Sixteen hex digits for an event definition. Examples and help do not count."""
     return _digest(event)
 
 
@@ -85,9 +85,9 @@ def _digest(said: Any) -> str:
 
 
 def _said(value: Any) -> Any:
-    """Without what is empty, so that a key which a later sentinel adds does not change the rules that do not use it."""
+    """Without empty values, so that a key which a later sentinel adds does not change rules that do not use it."""
     if is_dataclass(value):
-        # dataclasses.asdict copies the tests as well, which are then left out: ten times as long for all rules (measured).
+        # dataclasses.asdict also copies the tests, which are then left out: ten times as long for all rules (measured).
         value = {one.name: getattr(value, one.name) for one in fields(value)}
     if isinstance(value, dict):
         return {str(k): _said(v) for k, v in value.items() if k not in _BESIDE and v not in (None, "", (), {}, False, [])}

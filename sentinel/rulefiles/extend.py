@@ -1,4 +1,4 @@
-"""Further wordings of events that another file defines: llama.cpp rewords its log faster than sentinel is released."""
+"""Further patterns for events that another file defines: llama.cpp changes its messages faster than sentinel is released."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _Found = Iterator[tuple[Keys, str, Literal["error", "warning"]]]
 def extended(
     events: Mapping[str, EventDef], extensions: Iterable[tuple[EventDef, Keys]], problems: list[Problem]
 ) -> dict[str, EventDef]:
-    """The events with the wordings of `extensions` (each with its keys) after their own.
+    """The events with the patterns of `extensions` (each with its keys) after their own.
 
-    What is wrong with one is noted, and what has an error left out. After their own: a wording of somebody's changes nothing of
-    what is understood without it.
+    Mistakes are noted, and extensions with an error left out. After their own: a user's pattern never changes the match of a line
+    that is recognised without it.
     """
     out = dict(events)
     for one, keys in extensions:
@@ -61,7 +61,7 @@ def _check(one: EventDef, target: EventDef | None, events: Mapping[str, EventDef
 
 
 def _wording(one: EventDef, index: int, target: EventDef, events: Mapping[str, EventDef]) -> _Found:
-    """One of them among all events of the source."""
+    """Checks one extension against all events of the source."""
     pattern = one.patterns[index]
     trial = replace(target, patterns=(*target.patterns, pattern), fields={**target.fields, **one.fields})
     others = [e for e in events.values() if e.source == one.source and e.name != one.name and not compiles(e)[0]]

@@ -1,4 +1,4 @@
-"""Where rule files are, and reading them: the shipped ones, and a user's own on top of them."""
+"""Finds and reads rule files: the shipped ones, and a user's own on top of them."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from sentinel.rulefiles.load import load
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES
 
 Files = dict[str, bytes]
-#: Path, time of the last change, size and inode of each file and folder that was looked at.
+#: Path, modification time, size and inode of each file and folder that was scanned.
 Signature = frozenset[tuple[str, int, int, int]]
 
-#: A table of events makes an event file; in a rule `event` is no list.
+#: A table of events makes an event file; in a rule `event` is not an array.
 _EVENTS = re.compile(rb"(?m)^[ \t]*\[\[[ \t]*event[ \t]*\]\]")
-#: where the first table begins: before it stand the keys of the file itself
+#: the start of the first table: keys of the file itself are before it
 _TABLE = re.compile(rb"(?m)^[ \t]*\[")
 _ID = re.compile(rb"(?m)^id\s*=\s*[\"']([^\"'\n]*)[\"']")
 _NAME = re.compile(rb"(?m)^name\s*=\s*[\"']([^\"'\n]*)[\"']")
-#: Files may change while they are read: then they are read again, so often at most.
+#: Files may change while they are read: then they are read again, at most this often.
 _TRIES = 3
-#: Rule files below one folder. 17 are shipped; more than this is a folder that was not meant.
+#: Rule files below one folder. 17 are shipped; more than this is a wrong folder.
 MAX_FILES = 500
-#: Names looked at to find them: `rules lint /` must not walk through the whole machine.
+#: Names scanned to find them: `rules lint /` must not walk the whole machine.
 MAX_NAMES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What came of reading rule files."""
+    """The result of reading rule files."""
 
-    #: None: there are mistakes
+    #: None: there are errors
     ruleset: RuleSet | None
     problems: tuple[Problem, ...]
-    #: the user's own files that were read
+    #: the user's files that were read
     files: frozenset[str]
     signature: Signature = frozenset()
-    #: files that are not in force, because of their mistakes
+    #: files that are not in force because of their errors
     left_out: tuple[str, ...] = ()
 
     @property
     def errors(self) -> list[Problem]:
-        """The mistakes, without the warnings."""
+        """The errors, without the warnings."""
         return [p for p in self.problems if p.level == "error"]
 
 
 def shipped() -> Path:
-    """The rules that came with sentinel: beside the package in a checkout, inside it where it is installed."""
+    """The shipped rules: beside the package in a checkout, inside it in an installation."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "shipped"
     return installed if installed.is_dir() else package.parent / "rules"
 
 
 def read(paths: Iterable[Path], *, tests: bool = True) -> tuple[Files, Files, list[Problem]]:
-    """Rule files and event files below the paths, with what could not be read. Without `tests`, those of tests are empty."""
+    """Rule files and event files below the paths, and what could not be read. Without `tests`, test files come back empty."""
     rules: Files = {}
     events: Files = {}
     problems: list[Problem] = []
@@ -71,12 +71,12 @@ def read(paths: Iterable[Path], *, tests: bool = True) -> tuple[Files, Files, li
             problems.append(Problem(str(path), "", "is not there; give a rule file or a folder of rule files"))
             continue
         except (OSError, ValueError) as error:
-            # A circle of links, a name that is too long, a folder that may not be entered, a zero byte.
+            # A symlink loop, a name that is too long, a folder without permission, a null byte.
             why = error.strerror if isinstance(error, OSError) else error
             problems.append(Problem(str(path), "", f"cannot be read: {why}"))
             continue
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-            # A pipe would be waited for, for ever.
+            # Reading a pipe would block for ever.
             problems.append(Problem(str(path), "", "is no regular file; save it as a file first"))
             continue
         found = list(_below(path, problems)) if path.is_dir() else [path]
@@ -97,7 +97,7 @@ def read(paths: Iterable[Path], *, tests: bool = True) -> tuple[Files, Files, li
 
 
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
-    """The rule files in a folder and those in it. Hidden ones are an editor's."""
+    """The rule files in a folder and its subfolders. Hidden ones are an editor's."""
 
     def refused(error: OSError) -> None:
         problems.append(Problem(str(error.filename), "", f"cannot be read: {error.strerror}"))
@@ -114,7 +114,7 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
             )
             return
     for file in sorted(found):
-        # A pipe would be waited for, for ever.
+        # Reading a pipe would block for ever.
         if file.exists() and not file.is_file():
             problems.append(Problem(str(file), "", "is no regular file"))
         else:
@@ -122,7 +122,7 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
 
 
 def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
-    """The rule set of these files and folders alone; where they hold no event files, the shipped ones serve."""
+    """The rule set of these files and folders alone; without event files among them, with the shipped ones."""
     rules, events, problems = read(paths)
     if not events:
         _, events, more = read([shipped()])
@@ -133,9 +133,9 @@ def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
 
 
 def load_given(paths: Sequence[Path], *, tests: bool = True) -> Loaded:
-    """Files that somebody names: a rule takes the place of the shipped one with its id, anything else is added.
+    """Files that a person names: a rule replaces the shipped one with its id, anything else is added.
 
-    A copy of the shipped folder (it defines an event that is shipped) is a whole set and stands alone.
+    A copy of the shipped folder (it defines an event that is shipped) is a whole set and is used alone.
     """
     rules, events, problems = read(_with_company(paths), tests=tests)
     files = frozenset({*rules, *events})
@@ -153,7 +153,7 @@ def load_given(paths: Sequence[Path], *, tests: bool = True) -> Loaded:
 
 
 def _with_company(paths: Iterable[Path]) -> list[Path]:
-    """Each file with the one beside it: a rule with its tests, tests with their rule."""
+    """Each file with its companion: a rule with its tests, tests with their rule."""
     out: dict[Path, None] = {}
     for path in paths:
         out[path] = None
@@ -164,12 +164,12 @@ def _with_company(paths: Iterable[Path]) -> list[Path]:
 
 
 def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
-    """Values of a key, found without decoding: good enough to tell a copy from a file of one's own."""
+    """Values of a key, found without decoding: good enough to tell a copy from a user's own file."""
     return {name for data in files.values() for name in key.findall(data if key is _NAME else _TABLE.split(data, 1)[0])}
 
 
 class RuleFiles:
-    """The shipped rules with the user's own: drop-in folders, which need not be there, and paths from the configuration."""
+    """The shipped rules with the user's: drop-in folders, which need not exist, and paths from the configuration."""
 
     def __init__(self, folders: Sequence[Path] = (), paths: Sequence[Path] = (), base: Path | None = None) -> None:
         self.base = shipped() if base is None else base
@@ -178,13 +178,13 @@ class RuleFiles:
 
     @property
     def watched(self) -> tuple[Path, ...]:
-        """Where a change matters."""
+        """Paths to watch for changes."""
         return (self.base, *self.folders, *self.paths)
 
     def load(self, without: Collection[str] = (), *, checked: bool = False, tests: bool = False) -> Loaded:
-        """All of them, as they are at one moment, but those of `without`, files and paths; `checked` as in `rules.load`.
+        """All files as they are at one moment, except `without` (files and paths); `checked` as in `rules.load`.
 
-        `tests`: with their tests, which nobody needs who judges by them.
+        `tests`: with their tests, which evaluation does not need.
         """
         for _ in range(_TRIES):
             before = self.signature()
@@ -194,12 +194,12 @@ class RuleFiles:
         return loaded
 
     def load_good(self) -> Loaded:
-        """The same without files that have mistakes, so that one of them blinds nobody. Its problems are those of all files."""
+        """The same without files that have errors, so that one bad file blinds nobody. The problems are those of all files."""
         first = loaded = self.load()
         without: set[str] = set()
         while loaded.ruleset is None:
             bad = {p.file for p in loaded.errors if not self._is_shipped(p.file)} - without
-            # A mistake that only shows in a shipped file is one of all files of the user.
+            # An error that only shows in a shipped file counts for all files of the user.
             bad = bad or set(loaded.files) - without
             if not bad:
                 return loaded
@@ -223,7 +223,7 @@ class RuleFiles:
         return Path(file).is_relative_to(self.base)
 
     def signature(self) -> Signature:
-        """Changes when a file is written, comes or goes."""
+        """Changes when a file is written, added or removed."""
         return frozenset(found for path in self.watched for found in _stats(path))
 
     def subfolders(self) -> set[Path]:
@@ -232,7 +232,7 @@ class RuleFiles:
 
 
 def _any(folder: Path) -> bool:
-    """There is something in it, or it cannot be looked into, which is to be told."""
+    """It is not empty, or cannot be read, which must be reported."""
     try:
         return next(folder.iterdir(), None) is not None
     except OSError:
@@ -245,7 +245,7 @@ def _stats(path: Path) -> Iterator[tuple[str, int, int, int]]:
     except OSError:
         return
     if not stat.S_ISDIR(info.st_mode) and of_tests(str(path)):
-        # That it is there is all that matters.
+        # Only its existence matters.
         yield (str(path), 0, 0, 0)
         return
     if not stat.S_ISDIR(info.st_mode):

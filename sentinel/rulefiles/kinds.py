@@ -1,4 +1,4 @@
-"""Which file is of which kind, and what belongs together: a rule with its tests beside it, and with what all rules share."""
+"""Sorts files by kind and joins what belongs together: a rule with its tests beside it, and with the shared library."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ BASES = "bases.toml"
 
 
 def of_tests(file: str) -> bool:
-    """Nothing in this file says anything of a rule that is in force."""
+    """Nothing in this file is part of a rule that is in force."""
     return file.endswith(TESTS) or file == BASES or file.endswith(f"/{BASES}")
 
 
 def beside(file: str) -> str:
-    """The file with the tests of a rule file, or the rule file of a file of tests."""
+    """The test file of a rule file, or the rule file of a test file."""
     return f"{file.removesuffix(TESTS)}.toml" if file.endswith(TESTS) else f"{file.removesuffix('.toml')}{TESTS}"
 
 
 @dataclass
 class SortedOut:
-    """Files by kind, decoded, each rule and override with its tests and with the fixes that it names put in."""
+    """Files by kind, decoded, each rule and override with its tests, and with its named fixes inserted."""
 
     library: Library = field(default_factory=Library)
     rules: dict[str, Decoded] = field(default_factory=dict)
     overrides: dict[str, Decoded] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    #: tests are read; else their number is what the rule's own file says
+    #: tests are decoded; else only those in the rule's own file are counted
     tests: bool = True
-    #: by file of a rule, how many tests stand in it, and where the others do
+    #: by rule file, how many tests it contains, and where the others are
     beside: dict[str, tuple[int, str]] = field(default_factory=dict)
-    #: by file, the values that fixes brought, and where these are used
+    #: by file, the values that fixes brought, and where they are used
     brought: dict[str, dict[Keys, Keys]] = field(default_factory=dict)
-    #: by file, named things of its own beside those of the library
+    #: by file, its own named things on top of the library
     own: dict[str, Library] = field(default_factory=dict)
 
     def placed(self, problem: Problem) -> Problem:
-        """A problem of a rule with its tests, told of the file and the place where people wrote that."""
+        """A problem of a rule with its tests, reported for the file and the place where it was written."""
         keys = problem.keys
         own, file = self.beside.get(problem.file, (0, ""))
         if file and len(keys) > 1 and keys[0] == "test" and isinstance(keys[1], int) and keys[1] >= own:
@@ -53,14 +53,14 @@ class SortedOut:
         return replace(problem, keys=used) if used is not None else problem
 
     def states(self, files: Iterable[str], decoded: Decoded) -> frozenset[str] | None:
-        """The states that the tests of a rule expect, as far as that is known without reading them; None: they were read."""
+        """The states that the tests of a rule expect, as far as known without decoding them; None: they were decoded."""
         if self.tests:
             return None
         return frozenset(STATES) if any(file in self.beside for file in files) else states_of(decoded.table)
 
 
 def sorted_out(files: Mapping[str, bytes], *, tests: bool) -> SortedOut:
-    """Every file that could be read, with every mistake of what it shares with others."""
+    """Every readable file, with every mistake in shared parts."""
     out = SortedOut(tests=tests)
     decoded: dict[str, Decoded] = {}
     for file, data in files.items():
@@ -79,7 +79,7 @@ def sorted_out(files: Mapping[str, bytes], *, tests: bool) -> SortedOut:
         found += [*more, findings]
         kind = out.overrides if "override" in one.table else out.rules
         if kind is out.rules:
-            # Those of an override are put in when it is laid over its rule.
+            # Those of an override are inserted when it is merged with its rule.
             one, out.brought[file] = with_fixes(one, out.own[file], findings)
         if not tests and beside(file) in files:
             out.beside[file] = (0, "")
@@ -116,6 +116,6 @@ def _joined(file: str, rule: Decoded, there: Decoded, out: SortedOut) -> Decoded
         ("test", len(own) + keys[1], *keys[2:]) if len(keys) > 1 and keys[0] == "test" and isinstance(keys[1], int) else keys
         for keys in there.left_out
     ]
-    # What a file that is no TOML would have tried is not told to be untried.
+    # Tests in a file that is not TOML must not be reported as missing.
     left_out = (*rule.left_out, *shifted, *([("test",)] if there.problems else []))
     return replace(rule, table={**rule.table, "test": [*own, *more]}, left_out=left_out)

@@ -1,6 +1,6 @@
-"""What rule files share: named fixes, ``[fix.NAME]``, and bases of tests, ``[base.NAME]``; and putting them where they are used.
+"""What rule files share: named fixes, ``[fix.NAME]``, and bases of tests, ``[base.NAME]``; and how they are inserted.
 
-Both are put in before a rule is decoded: what is in force was checked as one rule, and the engine knows of neither.
+Both are inserted before a rule is decoded: the result is checked as one rule, and the engine sees neither.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sentinel.rulefiles.testing.decode import case_def, flat
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-#: Lists of a test that go on where those of its base end.
+#: Lists of a test that are appended to those of its base.
 _GOES_ON = ("log", "kernel", "systemd", "sentinel_restarts")
 #: Tables of a test that hold signals.
 _SIGNALS = ("given", "series")
@@ -23,15 +23,15 @@ _SIGNALS = ("given", "series")
 
 @dataclass
 class Library:
-    """Named fixes and bases as they are written, by name; those of a rule's own file go before those of all."""
+    """Named fixes and bases as written, by name; those of a rule's own file take precedence."""
 
     fixes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     bases: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    #: names with mistakes of their own: told where they stand, and not again where they are used
+    #: names with mistakes of their own: reported where they are defined, and not again where they are used
     broken: frozenset[str] = frozenset()
 
     def with_own_of(self, *files: tuple[str, Decoded]) -> tuple[Library, list[Findings]]:
-        """This library and what some files (name, content) add for themselves, with the mistakes in that."""
+        """This library with the private additions of some files (name, content), and the mistakes in them."""
         mine, found = replace(self, fixes=dict(self.fixes), bases=dict(self.bases)), []
         for file, decoded in files:
             findings = Findings(file, left_out=decoded.left_out)
@@ -41,7 +41,7 @@ class Library:
 
 
 def is_library(table: Mapping[str, Any]) -> bool:
-    """A file of named things alone."""
+    """A file of named things only."""
     return not {"id", "override"} & table.keys() and bool({"fix", "base"} & table.keys())
 
 
@@ -68,7 +68,7 @@ def gathered(files: Iterable[tuple[str, Decoded]]) -> tuple[Library, list[Findin
 
 
 def _add(library: Library, table: Mapping[str, Any], findings: Findings) -> None:
-    """The named things of a file, each looked at by itself."""
+    """Adds the named things of a file, each checked by itself."""
     top = Table(table, (), findings)
     broken = set(library.broken)
     for kind, known in (("fix", library.fixes), ("base", library.bases)):
@@ -95,7 +95,7 @@ def _add(library: Library, table: Mapping[str, Any], findings: Findings) -> None
 
 
 def _check_fix(said: Mapping[str, Any], keys: Keys, findings: Findings) -> None:
-    """A named fix may leave to whoever uses it what to do, and brings values that its texts read."""
+    """A named fix may leave `do` to its user, and may bring values that its texts read."""
     row = Table({"do": "-", **said}, keys, findings)
     expressions(row, "value")
     fix_def(row)
@@ -114,7 +114,7 @@ def _check_base(said: Mapping[str, Any], keys: Keys, findings: Findings) -> None
 
 
 def with_fixes(decoded: Decoded, library: Library, findings: Findings) -> tuple[Decoded, dict[Keys, Keys]]:
-    """A rule with each ``use`` replaced by the fix that it names, and for each value that a fix brought, where it is used.
+    """A rule with each ``use`` replaced by the fix that it names; and for each value that a fix brought, where it is used.
 
     ``{rule}`` in a text of a named fix is the id of the rule that uses it.
     """
@@ -167,7 +167,7 @@ def with_fixes(decoded: Decoded, library: Library, findings: Findings) -> tuple[
 
 
 def _laid_over(named: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """A named fix with what its user says instead. Of two that exclude each other the user's counts."""
+    """A named fix merged with its user's own keys. Of two keys that exclude each other the user's wins."""
     for mine, not_theirs in (
         ("command", ("flags", *SETTINGS)),
         ("flags", ("command", "restart", "stop", *SETTINGS)),
@@ -185,7 +185,7 @@ def _laid_over(named: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_bases(decoded: Decoded, library: Library, findings: Findings) -> Decoded:
-    """A file with each of its tests laid over the bases that it names."""
+    """A file with each of its tests merged with the bases that it names."""
     rows = decoded.table.get("test")
     if not isinstance(rows, list):
         return decoded
@@ -211,7 +211,7 @@ def with_bases(decoded: Decoded, library: Library, findings: Findings) -> Decode
 def _based(
     row: Mapping[str, Any], keys: Keys, bases: Mapping[str, Mapping[str, Any]], findings: Findings, under: tuple[str, ...]
 ) -> dict[str, Any]:
-    """A test, or a base, on top of what it stands on. `under` are the bases that are on their way to this one."""
+    """A test, or a base, merged with its bases. `under` are the bases being resolved, to detect a cycle."""
     ground: dict[str, Any] = {}
     for name in Table(row, keys, findings).texts_or_text("base"):
         if name not in bases:
@@ -233,7 +233,7 @@ def _based(
 
 
 def _all_under(row: Mapping[str, Any], bases: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Every base that something stands on."""
+    """Every base below a test or base."""
     found: set[str] = set()
     ahead = [row]
     while ahead:
@@ -246,7 +246,7 @@ def _all_under(row: Mapping[str, Any], bases: Mapping[str, Mapping[str, Any]]) -
 
 
 def _put_on(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """What a test says on top of its base: of a signal the test has the last word, lines of a log go on."""
+    """A test merged with its base: the test's signals win, log lines are appended."""
     out = dict(under)
     given = {kind: flat(_table_of(over, kind)) for kind in _SIGNALS}
     unknown = _list_of(over, "unknown")

@@ -1,4 +1,4 @@
-"""From the bytes of rule files and event files to a rule set, with every mistake of every file."""
+"""Builds a rule set from the bytes of rule files and event files, with every mistake of every file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sentinel.rulefiles.override import Overridden, lint
 from sentinel.rulefiles.toml.document import Decoded, decode, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-#: events that the engine makes of others, so that no wording is theirs
+#: events that the engine derives from others, so no pattern defines them
 DERIVED = (INCIDENT, WORK_ENDED, *OF_REQUESTS)
 #: tables of a rule file whose keys are names for its expressions
 _NAMING = ("window", "event", "value", "check")
@@ -66,13 +66,13 @@ def load_rules(
 ) -> tuple[list[CompiledRule], list[OverrideDef], list[Problem]]:
     """Compiled rules and overrides from file name -> content; a file with an error yields none.
 
-    Without `tests` those of the rules are left out, and files of tests count by their names alone.
+    Without `tests` the rules' tests are left out, and test files count by their names alone.
     """
     given = sorted_out(files, tests=tests and not checked)
     problems = given.problems
     rules: list[RuleDef] = []
     written: dict[str, Decoded] = {}
-    #: by file, what of a rule could be decoded only in part: what there is of it is checked as well
+    #: by file, rules that were only partly decoded: the decoded part is checked as well
     broken: dict[str, Undecoded] = {}
     for file, decoded in given.rules.items():
         rule, bad = rule_def(decoded, file, tests=tests and not checked)
@@ -85,13 +85,13 @@ def load_rules(
             names = {name for kind in _NAMING if isinstance(table.get(kind), dict) for name in table[kind]}
             names |= {str(keys[1]) for keys in decoded.left_out if len(keys) > 1 and keys[0] in _NAMING}
             if any(p.keys == ("scope",) for p in bad):
-                # Which signals it may read is not known.
+                # The signals it may read are unknown.
                 names |= set(SCOPES)
             broken[file] = Undecoded(names, decoded.left_out)
     rules.sort(key=lambda rule: rule.path)
     problems += _duplicates(rules)
     ids = {r.id for r in rules}
-    #: by the id of their rule, in the order of the files: the last has the last word
+    #: by rule id, in file order: the last one wins
     layers: dict[str, list[tuple[str, Decoded]]] = {}
     for file, decoded in given.overrides.items():
         findings = Findings(file, left_out=decoded.left_out)
@@ -139,10 +139,10 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
 def load(
     rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes], *, checked: bool = False, tests: bool = True
 ) -> tuple[RuleSet | None, list[Problem]]:
-    """A rule set, or None if there is any error; warnings do not stop it. Each problem comes with its line.
+    """A rule set, or None if there is any error; warnings do not prevent it. Each problem comes with its line.
 
-    Of two overrides of one field that of the later file has the last word, in the order in which the files are given. `checked`:
-    these very bytes were found to be without error; nothing is checked but what must be decoded, and tests are left out.
+    Of two overrides of one field the one in the later file wins, in the order in which the files are given. `checked`: these very
+    bytes were found to be without error before; only what decoding needs is checked, and tests are left out.
     """
     events, problems = load_events(event_files, checked=checked)
     events |= {made.name: made for made in DERIVED}

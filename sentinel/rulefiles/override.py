@@ -1,7 +1,7 @@
 """Overrides: files that replace named fields of a rule by its id. Nothing is ever appended to an expression.
 
-An override is merged with the rule's own table before it is decoded, so that what is in force was checked as one rule. A problem
-is told of the file that wrote the field.
+An override is merged with the rule's own table before it is decoded, so that the result is checked as one rule. A problem is
+reported for the file that wrote the field.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from sentinel.rulefiles.lint.rule import Undecoded, check_rule
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-#: Fields that stand for themselves: a list is replaced as a whole.
+#: Fields that are replaced as a whole, lists too.
 SINGLE = ("title", "severity", "basis", "references", "false_positives", "explains")
 #: Tables whose entries are replaced by name.
 NAMED = ("window", "event", "value", "check")
-#: Keys of an override that are no fields of a rule.
+#: Keys of an override that are not fields of a rule.
 OWN = ("schema", "override", "against", "enabled", "fix", "base")
-#: What the rest of the world knows a rule by.
+#: A rule's public identity.
 _FIXED = ("id", "message_id", "scope")
-#: Names shown where none is near to what was written.
+#: Names listed if none is near to the one written.
 _MOST_NAMES = 12
 _EXAMPLE = 'write for example severity = "info", [alert] with for = "1m", or enabled = false'
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field that an override replaces: its keys in the rule as merged, and in the file of the override."""
+    """A replaced field: its keys in the merged rule, and in the override's file."""
 
     name: str
     merged: Keys
@@ -55,7 +55,7 @@ class _Layer:
 class Overridden:
     """A rule with its overrides (file, content), the later ones winning; without any, the rule itself.
 
-    `undecoded` is what could not be decoded of the rule itself, `given` all that was read.
+    `undecoded` is the part of the rule itself that could not be decoded, `given` all that was read.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Overridden:
         self._base = base
         self._undecoded = undecoded
         self._layers: list[_Layer] = []
-        #: what tests expect, where they were not read
+        #: states that tests expect, if the tests were not decoded
         self._states = given.states([base.path, *(file for file, _ in overrides)], written)
         if not overrides:
             return
@@ -93,11 +93,11 @@ class Overridden:
 
     @property
     def enabled(self) -> bool:
-        """No override switches it off."""
+        """No override disables it."""
         return all(layer.enabled for layer in self._layers)
 
     def definitions(self, digests: Mapping[str, str]) -> list[OverrideDef]:
-        """Each override beside the rule as it is without them; `digests` are those of the files."""
+        """Each override with the rule as it is without overrides; `digests` are those of the files."""
         return [
             OverrideDef(
                 self._base.id,
@@ -112,7 +112,7 @@ class Overridden:
         ]
 
     def check(self, events: Mapping[str, EventDef], ids: Collection[str]) -> tuple[CompiledRule | None, list[Problem]]:
-        """As `check_rule`, with what is wrong told of the file that wrote it."""
+        """As `check_rule`, with mistakes reported for the file that wrote the field."""
         ready, found = check_rule(self.rule, events, ids, self._undecoded, self._states)
         if not self._layers:
             return ready, found
@@ -134,7 +134,7 @@ class Overridden:
         return _Layer(file, fields, against, enabled)
 
     def _attributed(self, problem: Problem) -> Problem:
-        """A problem of the merged rule, told of the override that made it."""
+        """A problem of the merged rule, reported for the override that caused it."""
         for layer in reversed(self._layers):
             for field in layer.fields:
                 length = min(len(field.merged), len(problem.keys))
@@ -146,7 +146,7 @@ class Overridden:
 
 
 def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Findings) -> list[Field]:
-    """Put what the override says into the table of the rule; what was replaced."""
+    """Apply the override to the rule's table; returns the replaced fields."""
     rule = str(table.get("id", ""))
     replaced: list[Field] = []
     for key, value in override.items():
@@ -198,7 +198,7 @@ def _rows(value: Any, key: str, findings: Findings) -> list[dict[str, Any]]:
 
 
 def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) -> list[Field]:
-    """Fields of causes by the cause's id; `fix` is replaced as a whole, for fixes have no names."""
+    """Fields of causes by the cause's id; `fix` is replaced as a whole, because fixes have no names."""
     replaced: list[Field] = []
     found = table.get("cause")
     there: list[Any] = list(found) if isinstance(found, list) else []
@@ -223,7 +223,7 @@ def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) ->
 
 
 def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Field]:
-    """Tests of the override's own; one with the name of a test of the rule takes its place."""
+    """The override's tests; one with the name of a test of the rule replaces it."""
     rows = _rows(value, "test", findings)
     found = table.get("test")
     there: list[Any] = list(found) if isinstance(found, list) else []
@@ -232,7 +232,7 @@ def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Field]
     for own, row in enumerate(rows):
         name = row.get("name")
         at = names.index(name) if name is not None and name in names else len(there)
-        # Others keep their places, by which what is wrong with them is found.
+        # Others keep their positions, by which their mistakes are located.
         there[at : at + 1] = [row]
         if isinstance(name, str):
             replaced.append(Field(f"test '{name}'", ("test", at), ("test", own)))
@@ -241,19 +241,19 @@ def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Field]
 
 
 def stale(override: OverrideDef) -> bool:
-    """The rule is another one than the override says that it was written against."""
+    """The rule differs from the one that the override was written against."""
     return bool(override.against) and override.against != rule_digest(override.base)
 
 
 def changed_parts(override: OverrideDef, then: Mapping[str, str]) -> tuple[str, ...]:
-    """Parts of the rule that are others than `then`, a memory of `part_digests`; those that the override replaces come first."""
+    """Parts of the rule that differ from `then`, an earlier `part_digests`; those that the override replaces come first."""
     now = part_digests(override.base)
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     return tuple(sorted(names, key=lambda name: (name not in override.fields, name)))
 
 
 def lint(overrides: Iterable[OverrideDef]) -> list[Problem]:
-    """What is no mistake and should be known of overrides whose rule changed, or that cannot tell."""
+    """Warnings about overrides whose rule changed, or whose base is unknown."""
     out = []
     for one in overrides:
         digest = rule_digest(one.base)
@@ -269,7 +269,7 @@ def lint(overrides: Iterable[OverrideDef]) -> list[Problem]:
 
 
 def sentence(one: Mapping[str, Any]) -> str:
-    """What is said of an override whose rule changed under it."""
+    """The warning for an override whose rule changed under it."""
     mine = [name for name in one["changed"] if name in one["fields"]]
     what = f"; {', '.join(mine)}, which it replaces, too" if mine else ""
     others = [name for name in one["changed"] if name not in one["fields"] and name != "rule"]

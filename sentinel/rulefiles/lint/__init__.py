@@ -1,1 +1,1 @@
-"""Checks of rule files, beyond their form."""
+"""Checks of rule files beyond their syntax."""

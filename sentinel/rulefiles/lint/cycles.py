@@ -1,4 +1,4 @@
-"""Checks of what explains what, over all rules: an explanation that goes in a circle would hide every alert in it."""
+"""Checks `explains` over all rules: in a cycle every alert would inhibit itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sentinel.model.rule import RuleDef
 
 
 def check_explains(rules: Iterable[RuleDef]) -> list[Problem]:
-    """A problem for each rule that explains itself over others."""
+    """A problem for each rule that explains itself through others."""
     known = {rule.id: rule for rule in rules}
     problems = []
     for rule in known.values():
@@ -20,7 +20,7 @@ def check_explains(rules: Iterable[RuleDef]) -> list[Problem]:
 
 
 def _way_back(start: str, known: dict[str, RuleDef]) -> list[str]:
-    """The shortest way from a rule over `explains` to itself; empty if there is none."""
+    """The shortest path from a rule through `explains` back to itself; empty if there is none."""
     ways = [[start]]
     seen: set[str] = set()
     for way in ways:

@@ -1,4 +1,4 @@
-"""Checks of event definitions: what they set against the catalogue, their patterns against their examples and each other."""
+"""Checks event definitions: the signals they set against the catalogue, their patterns against their examples and each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sentinel.model.problem import Keys, Problem, did_you_mean, quoted, spoken
 from sentinel.model.signal import SignalType
 from sentinel.rulefiles.toml.tables import Findings
 
-#: what a captured field is when it is read
+#: the type of a captured field when it is read
 _READ_AS: dict[FieldType, SignalType] = {
     "text": "text",
     "int": "int",
@@ -25,7 +25,7 @@ _NUMBERS = ("int", "float")
 
 
 def check_event(event: EventDef, keys: Keys, findings: Findings) -> None:
-    """Note what is wrong with an event by itself; `keys` lead to its table."""
+    """Note the mistakes of a single event; `keys` lead to its table."""
     bad, captured = compiles(event)
     for index, why in bad:
         findings.error((*keys, "pattern", index, "regex"), f"is no pattern of RE2: {why}")
@@ -80,9 +80,9 @@ def fits(kind: SignalType, value: object) -> bool:
 
 
 def check_wordings(events: Mapping[str, EventDef], places: Mapping[str, Keys]) -> list[Problem]:
-    """What the examples of the events of one source say of all their patterns.
+    """Checks the examples of the events of one source against all their patterns.
 
-    `places` has the keys of each event by its name. An event with a pattern that RE2 refuses is left out.
+    `places` has the keys of each event by its name. An event with a pattern that RE2 rejects is left out.
     """
     sound = [event for event in events.values() if not compiles(event)[0]]
     try:

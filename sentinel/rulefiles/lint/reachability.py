@@ -1,4 +1,4 @@
-"""Causes that can never be told: an earlier one always comes first, or their condition is never true."""
+"""Finds causes that can never be reported: an earlier one always wins, or their condition is never true."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _NAME = re.compile(r"[\w.]+")
 
 
 def check_reach(rule: RuleDef, findings: Findings) -> None:
-    """Note each cause that no values can reach. The first cause whose condition is true is the one that is told."""
-    #: what must be true together for an earlier cause, with the id of that cause; nothing: always
+    """Note each cause that no values can reach. The first cause whose condition is true is reported."""
+    #: conditions that together select an earlier cause, with the id of that cause; empty: always
     earlier: list[tuple[frozenset[str], str]] = []
     for i, cause in enumerate(rule.causes):
         keys = ("cause", i, "when") if cause.when else ("cause", i)
@@ -28,7 +28,7 @@ def check_reach(rule: RuleDef, findings: Findings) -> None:
 
 
 def _parts(condition: str) -> frozenset[str]:
-    """Everything that must be true for a condition to be, each in one way of writing."""
+    """Every operand that must be true for a condition to be true, each in canonical form."""
     if not condition:
         return frozenset()
     whole = plain(condition)

@@ -1,4 +1,4 @@
-"""Checks of a rule against the signal catalogue, the event definitions and the other rules."""
+"""Checks a rule against the signal catalogue, the event definitions and the other rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KINDS = ("firing", "quiet", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Undecoded:
-    """What a rule's file has beside what could be decoded of it: names that it declares, and parts that were left out."""
+    """The parts of a rule's file that could not be decoded: names that it declares, and parts that were left out."""
 
     names: Collection[str]
     keys: Collection[Keys] = ()
@@ -38,10 +38,10 @@ def check_rule(
     undecoded: Undecoded | None = None,
     states: Collection[str] | None = None,
 ) -> tuple[CompiledRule | None, list[Problem]]:
-    """All mistakes of one rule; the compiled rule if it can be used.
+    """All mistakes of one rule; the compiled rule if it is usable.
 
-    `undecoded` is given for a rule of which only a part could be decoded, which is never used: what could not be decoded is not
-    told a second time, as an unknown name or as missing. `states` are those that its tests expect, where these were not read.
+    `undecoded` is given for a rule that was only partly decoded, which is never used: its undecoded parts are not reported a
+    second time, as unknown names or as missing. `states` are those that its tests expect, if the tests were not decoded.
     """
     findings = Findings(rule.path, left_out=undecoded.keys if undecoded is not None else (), names=_called(rule))
     names = Names(rule, events, findings, undecoded.names if undecoded is not None else ())
@@ -72,13 +72,13 @@ def check_rule(
 
 
 def _check_advice(rule: RuleDef, findings: Findings) -> None:
-    """An alert without a single fix helps nobody: whatever else is not known, each cause must have one to tell."""
+    """An alert without a fix helps nobody: whatever else is unknown, each cause must have a fix to show."""
     for i, cause in enumerate(rule.causes):
-        # What its own condition reads is known where the cause is told.
+        # The inputs of the cause's condition are known when the cause is reported.
         known = {f"{rule.scope}.name", *(Condition(cause.when).paths if cause.when else ())}
         sure = [fix.builds for fix in cause.fixes if not fix.when and _shows(fix, known)]
         every = any(b is None or (b.low is None and b.high is None) for b in sure)
-        # Offered to every build by two fixes, one up to some build and one from there on.
+        # Two fixes together cover every build, one up to some build and one from there on.
         every = every or ({None} <= {b.low for b in sure if b} and {None} <= {b.high for b in sure if b})
         if cause.fixes and not every:
             what = "has only fixes with conditions: where those are not known it gives no advice"
@@ -86,7 +86,7 @@ def _check_advice(rule: RuleDef, findings: Findings) -> None:
 
 
 def _shows(fix: FixDef, known: Collection[str]) -> bool:
-    """Every value that its texts must show is known."""
+    """Every required value of its texts is known."""
     texts = (Template.parse(text) for text in (fix.do, fix.command, fix.verify, fix.flags, *fix.settings.values()))
     return all(name in known for text in texts for name in text.needed)
 
@@ -135,7 +135,7 @@ def _check_given(keys: Keys, values: Iterable[tuple[str, Value | None]], finding
 
 
 def _called(rule: RuleDef) -> dict[Keys, str]:
-    """What people call the parts of a rule."""
+    """Names of a rule's parts for people."""
     names: dict[Keys, str] = {("cause", i): f"cause '{cause.id:.60}'" for i, cause in enumerate(rule.causes) if cause.id}
     return names | {("test", i): f"test '{test.name:.120}'" for i, test in enumerate(rule.tests) if test.name}
 

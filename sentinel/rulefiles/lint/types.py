@@ -1,6 +1,6 @@
-"""Type and unit mistakes of an expression, found by evaluating it and every part of it on values of the right types.
+"""Type check of expressions: evaluates an expression and each of its parts on sample values of the right types.
 
-Of ``a && b`` alone only ``a`` would be proved where the sample makes it false: each operand is evaluated by itself.
+Evaluating ``a && b`` as a whole checks only ``a`` if the sample makes it false: each operand is evaluated by itself.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from sentinel.model.problem import Keys
 from sentinel.rulefiles.lint.names import Names
 from sentinel.rulefiles.toml.tables import Findings
 
-#: Characters that an expression may make of texts of one character each.
+#: Characters that an expression may produce from texts of one character each.
 _LONGEST_TEXT = 1000
 #: Characters of a part that a message shows.
 _SHOWN = 80
 _ORDERED = ("<", "<=", ">", ">=")
 _PATH = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+"
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
-#: a name or a number: nothing in it can be mixed
+#: a single name or number cannot mix units
 _SIMPLE = re.compile(r"[\w.]+")
 _CONVERTED = re.compile(rf"\b(?:double|int)\(\s*({_PATH})\s*\)")
-#: Two names side by side, of which neither is first multiplied, divided or called.
+#: Two adjacent names, neither of them multiplied, divided or called.
 _SIDE_BY_SIDE = re.compile(rf"(?<![\w.])({_PATH})\s*(==|!=|<=|>=|<|>|\+|-)\s*(?=({_PATH})(?![\w.])(?!\s*[(*/%\[]))")
 _FACTOR_BEFORE = re.compile(r"[*/%]\s*$")
-#: Units of measure. The others of the catalogue are counts (slots, layers), of which some may rightly be set against each other.
+#: Units of measure. The catalogue's other units are counts (slots, layers), some of which may be compared with each other.
 _MEASURES = frozenset({"bytes", "MiB", "bytes/s", "s", "epoch s", "ratio", "%", "celsius", "W", "Hz", "GT/s", "tokens/s", "1/s"})
-#: A time and a duration make a time.
+#: A time plus a duration is a time.
 _ADDED = frozenset({"s", "epoch s"})
 
 
 def check_expression(keys: Keys, expression: str, names: Names, findings: Findings) -> None:
-    """Note what is wrong with one expression; what a value gives becomes the sample of its name."""
+    """Note the mistakes of one expression; the result of a value becomes the sample of its name."""
     try:
         condition = Condition(expression)
     except ExpressionError as error:
         findings.error(keys, f"is not CEL: {error}", error.row)
         return
-    # Every name is checked, not only up to the first that is wrong.
+    # Check every name, not only up to the first wrong one.
     if sum(not names.check(path, keys) for path in condition.paths):
         return
     proof = _Proof(context(names.of(condition.paths)))
@@ -65,21 +65,21 @@ def check_expression(keys: Keys, expression: str, names: Names, findings: Findin
 
 
 class _Proof:
-    """An expression and its parts, each compiled once, on one sample of every name."""
+    """An expression and its parts, each compiled once, evaluated on one sample of every name."""
 
     def __init__(self, known: object) -> None:
         self._known = known
         self._compiled: dict[str, Condition | None] = {}
 
     def sample(self, expression: str) -> Any:
-        """A value as the expression gives it, None where none can be worked out; of a choice, from whichever side has one."""
+        """The result of an expression, None if it has none; of a conditional, from whichever side has one."""
         value = self._evaluated(expression)
         if value is None and (parts := choice(expression)) is not None:
             return next((v for part in parts[1:] if (v := self.sample(part)) is not None), None)
         return value
 
     def mistakes(self, source: str) -> Iterator[str]:
-        """What is wrong with an expression; of a part with a mistake no whole is told as well."""
+        """The mistakes of an expression; a whole is not reported for a mistake in its part."""
         if _SIMPLE.fullmatch(source) or (condition := self._condition(source)) is None:
             return
         yield from (found := [*self._of_parts(source)])
@@ -94,7 +94,7 @@ class _Proof:
                 yield f"{_shown(source)}: CEL has no function '{name}' for values of these types"
 
     def _condition(self, source: str) -> Condition | None:
-        """None for what was taken apart wrongly: the whole was compiled."""
+        """None for a part that was split wrongly: the whole compiled."""
         if source not in self._compiled:
             try:
                 self._compiled[source] = Condition(source)
@@ -135,7 +135,7 @@ class _Proof:
     def _operands(self, parts: Iterable[str]) -> Iterator[str]:
         for part in parts:
             for mistake in self.mistakes(part):
-                # A sample is no number written out: int('x') under a condition that asks for digits is right.
+                # A sample text holds no digits: int('x') under a condition that checks for digits is right.
                 if "Function '" not in mistake or "regex" in mistake:
                     yield mistake
 
@@ -171,7 +171,7 @@ def _shown(source: str) -> str:
 
 
 def _units(source: str) -> Iterator[str]:
-    """Two signals of different units that are compared, added or subtracted as they are: the certain case only."""
+    """Two signals of different units that are compared, added or subtracted directly: the certain case only."""
     bare = _CONVERTED.sub(r"\1", masked(source))
     for match in _SIDE_BY_SIDE.finditer(bare):
         left, operator, right = match.groups()

@@ -1,1 +1,1 @@
-"""The inline tests of rules: decoded, run on the engine, drawn as time lines."""
+"""The inline tests of rules: decoded, run on the engine, drawn as timelines."""

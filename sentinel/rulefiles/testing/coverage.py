@@ -1,4 +1,4 @@
-"""What the inline tests and the examples of rule files try, and what nobody has tried yet."""
+"""Which rules, causes and patterns the inline tests and the examples exercise, and which they do not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sentinel.model.event import EventDef
 from sentinel.model.rule import CaseDef
 from sentinel.rulefiles.testing.readings import Outcome, compare
 
-#: One inline test with what came of it.
+#: One inline test with its outcome.
 Trial = tuple[CompiledRule, CaseDef, Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A rule, a cause or a wording that nothing tries: in which file, where in it, and what would try it."""
+    """A rule, a cause or a pattern that nothing tests: its file, its position, and what would test it."""
 
     file: str
     where: str
@@ -29,7 +29,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How many of each kind are tried, of how many, and the gaps in the order of files."""
+    """How many of each kind are tested, of how many, and the gaps in file order."""
 
     tried: Mapping[str, int]
     there: Mapping[str, int]
@@ -37,11 +37,11 @@ class Coverage:
 
 
 def coverage(ruleset: RuleSet, trials: Iterable[Trial], files: Collection[str]) -> Coverage:
-    """What is tried of the rules and wordings in `files`.
+    """The tested rules and patterns in `files`.
 
-    A rule is tried by a passing test in which it fires, a cause by a passing test that expects it by name: a test that does
-    not say which cause it expects would not notice another one. A wording is tried by a line of a passing test, or by its own
-    example where that was recorded or stands in llama.cpp's source or a report; an example that the author of the pattern
+    A rule counts with a passing test in which it fires, a cause with a passing test that expects it by name: a test that does
+    not name its cause would not notice another one. A pattern counts with a line of a passing test, or with its own
+    example if that was recorded or is from llama.cpp's source or a report; an example that the author of the pattern
     composed proves nothing.
     """
     fired: set[str] = set()
@@ -88,7 +88,7 @@ def _untried(event: EventDef, wordings: Collection[tuple[str, int]]) -> Iterator
 
 
 def _seen(case: CaseDef, extractors: Mapping[str, Extractor]) -> Iterator[tuple[str, int]]:
-    """Event and wording of each line of a test that is an event."""
+    """Event and pattern of each line of a test that is an event."""
     for kind, lines in (("llama-server", case.log), ("kernel", case.kernel), ("systemd", case.systemd)):
         if kind in extractors:
             data = "".join(line.replace("\n", " ") + "\n" for _, line in lines)

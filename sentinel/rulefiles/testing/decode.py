@@ -1,4 +1,4 @@
-"""How inline tests are written: the decoder of a rule file's [[test]] tables."""
+"""Decodes inline tests: a rule file's [[test]] tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sentinel.rulefiles.toml.tables import Table, parse_duration
 STATES = ("firing", "quiet", "pending", "unknown", "resolved")
 _TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)
 _DEFAULT_AT = 60.0
-#: A test's virtual clock runs no longer, seconds: each second of it costs a step of the engine.
+#: The longest virtual time of a test, seconds: each second of it costs a step of the engine.
 LONGEST = 6 * 3600.0
 
 
@@ -64,7 +64,7 @@ def case_def(table: Table) -> CaseDef:
 
 
 def states_of(table: Mapping[str, Any]) -> frozenset[str]:
-    """The states that the tests of a rule's file expect, of tests that nobody decodes."""
+    """The states that the tests in a rule file expect, without decoding the tests."""
     rows = table.get("test")
     expected = [row.get("expect") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     each = [one for some in expected for one in (some if isinstance(some, list) else [some]) if isinstance(one, dict)]
@@ -72,7 +72,7 @@ def states_of(table: Mapping[str, Any]) -> frozenset[str]:
 
 
 def flat(signals: Mapping[str, Any]) -> dict[str, Any]:
-    """Signals by their names; TOML makes tables of a name without quotes, ``server.state = "ready"``."""
+    """Signals by name; TOML nests unquoted names, ``server.state = "ready"``."""
     out: dict[str, Any] = {}
     for key, value in signals.items():
         if isinstance(value, dict) and value:
@@ -83,7 +83,7 @@ def flat(signals: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _expectations(table: Table) -> list[tuple[float, ExpectDef]]:
-    """What is expected and when, in the order of time: ``expect = { ... }``, or an [[test.expect]] for each time."""
+    """Expectations with their times, in order: ``expect = { ... }``, or an [[test.expect]] for each time."""
     if table.holds("expect", list):
         at = _at(table, None)
         out = []

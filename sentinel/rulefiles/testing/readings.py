@@ -1,4 +1,4 @@
-"""The inline tests of rule files, as readings on a virtual clock. The engine that serves the daemon judges them."""
+"""The inline tests of rule files, as readings on a virtual clock. The daemon's engine evaluates them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ EPOCH = 1_000_000_000.0
 _PID = 4242
 #: Sampled facts are confirmed this often, as sources would. Seconds.
 _RESAMPLE = 5.0
-#: For so long after anything happened time passes second by second, as it does for the daemon. Seconds.
+#: For this long after any reading, time passes second by second, as for the daemon. Seconds.
 _BUSY = 60.0
-#: What a machine that sentinel sees well provides without being given.
+#: Signals that every test gets: a machine on which all sources can be read.
 _GIVEN_TO_SERVER: dict[str, Value] = {"server.log_readable": True}
 _GIVEN: dict[str, Value] = {**_GIVEN_TO_SERVER, "host.kernel_log_readable": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the engine said at a time of a test."""
+    """The engine's output at a time of a test."""
 
     state: str
     cause: str
@@ -34,31 +34,31 @@ class Outcome:
     fixes: tuple[str, ...]
     missing: tuple[str, ...]
     transitions: tuple[Transition, ...] = ()
-    #: what was so at the times at which something was expected before
+    #: the outcomes at the times of earlier expectations
     earlier: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A test that did not come out as expected."""
+    """A test whose outcome was not as expected."""
 
     rule: str
     case: str
     what: tuple[str, ...]
     timeline: tuple[str, ...] = field(default=())
-    #: the override because of which it comes out otherwise: no mistake then
+    #: the override that causes the difference: then it is not a mistake
     override: str = ""
 
 
 def subject(rule: RuleDef) -> Entity:
-    """The entity that a rule's tests are about."""
+    """The entity of a rule's tests."""
     if rule.scope == "host":
         return HOST
     return Entity(rule.scope, "llama.service" if rule.scope == "server" else "0000:03:00.0")
 
 
 def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
-    """The readings of a test in the order of their times, with a tick a second while anything happens."""
+    """The readings of a test in order of time, with a tick a second while anything happens."""
     server = subject(rule) if rule.scope == "server" else Entity("server", "llama.service")
     gpu = subject(rule) if rule.scope == "gpu" else Entity("gpu", "0000:03:00.0")
     owners = {"server": server, "gpu": gpu, "host": HOST}
@@ -80,7 +80,7 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
         at = 0.0
         while at <= case.at:
             if entity == server and gone is not None and at >= gone:
-                # A new process brings its own values: those given are of the first.
+                # A new process brings its own values: the given ones are the first one's.
                 break
             now = {signal: _as_of(case, signal, at, value) for signal, value in sampled.items()}
             queue.append((at, 1, Samples(EPOCH + at, "test", entity, now)))
@@ -119,14 +119,14 @@ def _samples(at: float, entity: Entity, changed: Mapping[str, Value], owners: Ma
 
 
 def _over_time(case: CaseDef) -> Iterator[tuple[str, float, Value | Unknown]]:
-    """Signal, time and value of each reading of the series. What is polled is read again between steps and after the last."""
+    """Signal, time and value of each reading of the series. Polled signals are read again between steps and after the last."""
     for signal, steps in case.series.items():
         polled = CATALOGUE[signal].origin != "log" and CATALOGUE[signal].stale_after is not None
         for i, step in enumerate(steps):
             at = i * case.step
             end = case.at + 1.0 if i == len(steps) - 1 else (i + 1) * case.step
             while step is not None and at < end and at <= case.at:
-                # A process that is gone has nothing to read.
+                # A process that is gone has no values.
                 if (
                     case.gone is None
                     or CATALOGUE[signal].scope != "server"
@@ -140,7 +140,7 @@ def _over_time(case: CaseDef) -> Iterator[tuple[str, float, Value | Unknown]]:
 
 
 def _ticks(case: CaseDef, happens: Iterable[float]) -> list[float]:
-    """Each second for a minute after anything happens, each five seconds where nothing does, and when something is expected."""
+    """Each second for a minute after any reading, else each five seconds; and at the times of expectations."""
     wanted = {at for at, _ in case.expectations}
     recent = sorted({0.0, *happens, *wanted})
     last = 0.0
@@ -155,7 +155,7 @@ def _ticks(case: CaseDef, happens: Iterable[float]) -> list[float]:
 
 
 def _as_of(case: CaseDef, signal: str, at: float, value: Value | Unknown) -> Value | Unknown:
-    """What the test says of a signal at a time."""
+    """The test's value of a signal at a time."""
     for when, changed in case.later:
         if when <= at and signal in changed:
             value = changed[signal]
@@ -163,7 +163,7 @@ def _as_of(case: CaseDef, signal: str, at: float, value: Value | Unknown) -> Val
 
 
 def compare(rule: RuleDef, case: CaseDef, outcome: Outcome) -> Failure | None:
-    """None if the outcome is what the test expects, at each of the times at which it does."""
+    """None if the outcome is as the test expects, at each of its times."""
     wrong: list[str] = []
     for (at, expect), came in zip(case.expectations, (*outcome.earlier, outcome), strict=True):
         when = f"at {at:g}s: " if case.earlier else ""
@@ -197,7 +197,7 @@ def outcome_of(
     finding: Finding,
     conclude: Callable[[], Conclusion],
 ) -> Outcome:
-    """Reduce what the engine said to what a test can expect."""
+    """Reduce the engine's output to what a test can expect."""
     mine = [t for t in transitions if t.rule == rule.id and t.entity == subject(rule)]
     state: str = mine[-1].state if mine else "quiet"
     if state == "resolved" and mine[-1].previous == "pending":

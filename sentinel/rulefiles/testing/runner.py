@@ -1,4 +1,4 @@
-"""Running the inline tests of rules on the real engine."""
+"""Runs the inline tests of rules on the real engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sentinel.rulefiles.testing.timeline import Moment, timeline
 
 
 class _Run:
-    """One test on a fresh engine that holds this rule alone (and every event definition)."""
+    """One test on a fresh engine with this rule alone (and every event definition)."""
 
     def __init__(self, compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> None:
         self._compiled = compiled
@@ -29,7 +29,7 @@ class _Run:
         self.transitions: list[Transition] = []
 
     def go(self, after: Callable[[Reading], None] | None = None) -> Outcome:
-        """Feed every reading; `after` each of them, tell so."""
+        """Feed every reading; call `after` following each of them."""
         outcomes: list[Outcome] = []
         restarts = list(self._case.sentinel_restarts)
         expected = [at for at, _ in self._case.earlier]
@@ -49,7 +49,7 @@ class _Run:
         return replace(self._outcome(EPOCH + self._case.at), earlier=tuple(outcomes))
 
     def _restart(self, at: float) -> None:
-        """Sentinel ends and starts anew: what its checkpoint holds goes on, and the process is found once more."""
+        """Restart sentinel: a new engine from its checkpoint, and the process is found again."""
         saved = json.loads(json.dumps(self.engine.dump()))
         self.engine = Engine(self._alone)
         self.engine.load(saved)
@@ -65,12 +65,12 @@ class _Run:
 
 
 def run_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> Outcome:
-    """What comes of one test."""
+    """The outcome of one test."""
     return _Run(compiled, case, ruleset).go()
 
 
 def watch_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> list[str]:
-    """How one test goes over time, for people: each check, the alert, and what was made of each line."""
+    """The course of one test, for people: each check, the alert, and the events of each line."""
     run = _Run(compiled, case, ruleset)
     moments: list[Moment] = []
     notes = [(at, "sentinel is started anew") for at in case.sentinel_restarts]
@@ -104,14 +104,14 @@ def _made_of(reading: LogLines, engine: Engine) -> str:
 
 
 def trials(ruleset: RuleSet) -> Iterator[tuple[CompiledRule, CaseDef, Outcome]]:
-    """Every inline test with what came of it."""
+    """Every inline test with its outcome."""
     for _, compiled in sorted(ruleset.rules.items()):
         for case in compiled.rule.tests:
             yield compiled, case, run_case(compiled, case, ruleset)
 
 
 def run_tests(ruleset: RuleSet) -> Iterator[tuple[str, str, Failure | None]]:
-    """(rule id, test name, failure or None) for every inline test. Only of one that fails the course is kept, in a second run.
+    """(rule id, test name, failure or None) for every inline test. A failing test runs twice, to record its course.
 
     A test of a rule that passes without its overrides and fails under them has their files in `Failure.override`.
     """
@@ -120,7 +120,7 @@ def run_tests(ruleset: RuleSet) -> Iterator[tuple[str, str, Failure | None]]:
         rule = compiled.rule
         failure = compare(rule, case, outcome)
         if failure is not None and rule.origins and f"test '{case.name}'" not in rule.origins:
-            # A test of the rule itself says what the rule did: that an override makes it do otherwise is what it is for.
+            # A test of the rule itself states the rule's behaviour: changing that is an override's purpose.
             base = bases[rule.id]
             if compare(base.rule, case, run_case(base, case, ruleset)) is None:
                 failure = replace(failure, override=", ".join(dict.fromkeys(rule.origins.values())))

@@ -15,7 +15,7 @@ import re
 
 from sentinel.model.entity import Unknown, Value
 
-#: One step: a value, that it cannot be read, or None: nobody reads it.
+#: One step: a value, Unknown if it cannot be read, or None if it is not read.
 Step = Value | Unknown | None
 
 #: Steps of one series; an hour of seconds.
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 
 
 class SeriesError(ValueError):
-    """The text is no series; the message says where, and what to write."""
+    """The text is not a series; the message says where, and what to write."""
 
 
 def parse_series(text: str) -> tuple[Step, ...]:

@@ -1,4 +1,4 @@
-"""How an inline test went: which check had which value when, drawn small enough for a terminal."""
+"""Draws the course of an inline test: the value of each check over time, small enough for a terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from sentinel.engine.rules.template import age
 from sentinel.model.alert import CheckResult, Transition
 
-#: columns of time; the names stand to their left
+#: columns of time; the names are to their left
 _COLUMNS = 60
 _CHECK = {True: "#", False: ".", None: "?"}
 _STATE = {"inactive": "-", "pending": "p", "firing": "F", "resolved": "r"}
 _LEGEND = "# true   . false   ? unknown      alert: - quiet   p pending   F firing   r resolved"
-#: Changes that are told word for word; a test in which more happens is told by its beginning and its end.
+#: Changes that are listed one by one; of a test with more, the beginning and the end.
 _MOST = 24
 
 

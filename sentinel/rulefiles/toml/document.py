@@ -1,4 +1,4 @@
-"""From the bytes of a rule or event file to TOML tables; what of a file is not TOML is left out, and told with its line."""
+"""Parses the bytes of a rule or event file into TOML tables; what is not TOML is left out and reported by line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sentinel.model.problem import Keys, Problem, quoted, spoken
 
 #: A rule file larger than this is not a rule file.
 MAX_FILE_BYTES = 1 << 20
-#: So many places of one file that are not TOML are told; a file that is something else has more.
+#: Reported syntax errors per file; a file that is something else has more.
 _MOST_FLAWS = 20
-#: Dots outside of texts on one line; no key of a rule file has more than three parts, no line more than a dozen numbers.
+#: Dots outside of strings on one line; no key of a rule file has more than three parts, no line more than a dozen numbers.
 _MOST_DOTS = 1000
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -22,18 +22,18 @@ _LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The tables of a file as far as they could be read, what is wrong, and the keys of the parts that were left out."""
+    """The tables of a file as far as they could be read, its problems, and the keys of the parts that were left out."""
 
     table: Mapping[str, Any]
     problems: tuple[Problem, ...] = ()
     left_out: tuple[Keys, ...] = ()
-    #: there is something to go on with
+    #: there is enough to continue with
     usable: bool = True
 
 
 @dataclass
 class Salvage:
-    """A text of which each statement that is not TOML was made blank lines."""
+    """A text in which each statement that is not TOML was blanked."""
 
     text: str
     table: Mapping[str, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Salvage:
 
 
 def decode(data: bytes, file: str) -> Decoded:
-    """The tables of a rule or event file; the sentence that says why it is none where it is none."""
+    """The tables of a rule or event file, or the sentence why it is not one."""
     if len(data) > MAX_FILE_BYTES:
         return _nothing(file, f"is larger than {MAX_FILE_BYTES} bytes, and no rule file is")
     if not data.strip():
@@ -70,7 +70,7 @@ def decode(data: bytes, file: str) -> Decoded:
     except RecursionError:
         return _nothing(file, "is nested too deeply to be a rule file")
     except ValueError as error:
-        # A whole number of thousands of digits: Python refuses it, tomllib does not say where it is.
+        # An integer of thousands of digits: Python rejects it, tomllib does not say where it is.
         return _nothing(file, f"is not TOML: {error}")
     schema = table.get("schema")
     if type(schema) is not int or schema != 1:
@@ -90,7 +90,7 @@ def _nothing(file: str, what: str, line: int = 0) -> Decoded:
 
 
 def _long_key(text: str) -> int:
-    """The line of a key of very many parts; 0 if there is none. tomllib takes minutes for one of 100,000 (measured)."""
+    """The line of a key with very many parts; 0 if there is none. tomllib takes minutes for one of 100,000 (measured)."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > _MOST_DOTS and _QUOTED.sub("", line).count(".") > _MOST_DOTS:
             return number
@@ -98,7 +98,7 @@ def _long_key(text: str) -> int:
 
 
 def salvage(text: str) -> Salvage:
-    """What can be read of a text that is not TOML: the same text gives the same."""
+    """The readable parts of a text that is not TOML. Deterministic."""
     from sentinel.rulefiles.toml.positions import blanked, outline
 
     saved = Salvage(text)
@@ -113,7 +113,7 @@ def salvage(text: str) -> Salvage:
         else:
             saved.usable = bool(saved.table)
             if not saved.usable:
-                # Nothing in it is TOML: it is something else, and its first line says as much as all.
+                # Nothing in it is TOML: it is something else, and its first error is enough.
                 del saved.flaws[1:]
             return saved
         there = outline(saved.text)
@@ -131,7 +131,7 @@ def salvage(text: str) -> Salvage:
             return saved
         bad = [statement]
         if statement.header:
-            # What stands under a header that cannot be read would count to the table before it.
+            # Keys under a header that cannot be read would be added to the table before it.
             after = there.statements[there.statements.index(statement) + 1 :]
             for follower in after:
                 if follower.header:

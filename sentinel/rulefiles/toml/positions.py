@@ -1,6 +1,6 @@
-"""On which line of a TOML file each key stands. tomllib says it only of what it refuses; this reads on after any mistake.
+"""The line of each key of a TOML file. tomllib gives it only for a syntax error; this continues after any mistake.
 
-Nothing is decoded here: keys and where they are, no values. Imported only where there is something to say of a file.
+Nothing is decoded here: keys and their positions, no values. Imported only if there is a problem to report.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
 _ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
 #: Bare keys and names only: a quoted one, or a number in brackets, may be a value.
 _STARTS_STATEMENT = re.compile(r"[ \t]*(?:[A-Za-z0-9_.-]+[ \t]*=[^=]|\[{1,2}[A-Za-z][\w. -]*\]{1,2}[ \t\r]*(?:#.*)?(?:\n|\Z))")
-#: Deeper values have no places of their own, they are found under what they are in.
+#: Deeper values have no positions of their own, they are found through their parent.
 _DEEPEST = 32
 
 
 class _LostError(Exception):
-    """Not TOML from here on."""
+    """The rest is not TOML."""
 
 
 @dataclass(slots=True)
 class Statement:
-    """A header or a ``key = value`` with the lines that it takes, counted from 1."""
+    """A header or a ``key = value`` with its lines, counted from 1."""
 
     keys: Keys
     first: int
@@ -48,18 +48,18 @@ class Statement:
 
 @dataclass(slots=True)
 class Outline:
-    """Where things are, and what is wrong with the file's form, each with line, keys and sentence."""
+    """The positions of keys, and the file's syntax errors, each with line, keys and sentence."""
 
     lines: dict[Keys, int] = field(default_factory=dict)
-    #: where the text of a value in three quotes begins: a line feed right behind the quotes is not part of it
+    #: the start of a triple-quoted value's text: a line feed right after the quotes is not part of it
     texts: dict[Keys, int] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
     flaws: list[tuple[int, Keys, str]] = field(default_factory=list)
 
     def line(self, keys: Keys, row: int = 1) -> int:
-        """The line of a key, or of the nearest table or value that it would be in; 0 for the file as a whole.
+        """The line of a key, or of the nearest table or value that would contain it; 0 for the whole file.
 
-        `row` counts, from 1, the lines of a text in three quotes.
+        `row` counts, from 1, the lines of a triple-quoted text.
         """
         if row > 1 and keys in self.texts:
             return self.texts[keys] + row - 1
@@ -75,7 +75,7 @@ class Outline:
 
 
 def outline(text: str) -> Outline:
-    """Where the keys of a TOML text are; never raises."""
+    """The positions of the keys of a TOML text; never raises."""
     return _Scanner(text).run()
 
 
@@ -87,7 +87,7 @@ class _Scanner:
         self._out = Outline()
         #: how many tables an array of tables has so far
         self._arrays: dict[Keys, int] = {}
-        #: header and key of each value so far, to find what is there twice
+        #: header and key of each value so far, to find duplicates
         self._said: dict[Keys, int] = {}
 
     def run(self) -> Outline:
@@ -185,7 +185,7 @@ class _Scanner:
         line = self._line()
         for length in range(len(prefix) + 1, len(keys) + 1):
             self._out.lines.setdefault(keys[:length], line)
-        # A signal's name with its dots, quoted or not, is one key to whoever reads it.
+        # A signal's name with its dots, quoted or not, is one key for the readers.
         self._out.lines.setdefault((*prefix, ".".join(map(str, keys[len(prefix) :]))), line)
 
     def _equals(self, keys: Keys) -> None:
@@ -243,7 +243,7 @@ class _Scanner:
                 self._unfinished(line, keys, "]")
 
     def _between(self, line: int, keys: Keys, close: str) -> bool:
-        """At the end of an array; what looks like the next statement of the file means that the end was forgotten."""
+        """At the end of an array; something like the next statement of the file means that the closing bracket is missing."""
         before = self._at
         self._skip(_GAP)
         if self._take(close):
@@ -309,7 +309,7 @@ def _bad_escape(text: str) -> str:
 
 
 def _hint(value: str) -> str:
-    """What somebody meant who wrote this without quotes; empty for what may be a value."""
+    """The probable meaning of a value written without quotes; empty if it may be a value."""
     lower = value.lower()
     if value in ("true", "false") or lower.lstrip("+-") in ("inf", "nan"):
         return ""
@@ -323,7 +323,7 @@ def _hint(value: str) -> str:
 
 
 def blanked(text: str, statements: Iterable[Statement]) -> str:
-    """The text with these statements made empty lines, so that all others keep their places."""
+    """The text with these statements blanked, so that all others keep their lines."""
     lines = text.split("\n")
     for statement in statements:
         for number in range(statement.first, statement.last + 1):

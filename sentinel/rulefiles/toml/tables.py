@@ -1,4 +1,4 @@
-"""Small decoders that collect every mistake instead of stopping at the first: for rule files and event files."""
+"""Small decoders that collect every mistake instead of stopping at the first, for rule files and event files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float:
 
 @dataclass
 class Findings:
-    """Problems of one file, collected while it is decoded. What was left out of the file is not told to be missing."""
+    """Problems of one file, collected while it is decoded. Parts that were left out are not reported as missing."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
     left_out: Iterable[Keys] = ()
-    #: what people call a part of the file: ``("cause", 2)`` is ``cause 'no-gpu'``
+    #: names of the file's parts for people: ``("cause", 2)`` is ``cause 'no-gpu'``
     names: dict[Keys, str] = field(default_factory=dict)
 
     def error(self, keys: Keys, what: str, row: int = 1) -> None:
@@ -31,7 +31,7 @@ class Findings:
         self._note(keys, what, "error", row)
 
     def warning(self, keys: Keys, what: str) -> None:
-        """Note something that is allowed and probably not meant."""
+        """Note something that is valid and probably unintended."""
         self._note(keys, what, "warning", 1)
 
     def _note(self, keys: Keys, what: str, level: Literal["error", "warning"], row: int) -> None:
@@ -40,7 +40,7 @@ class Findings:
 
 
 class Table:
-    """A TOML table being read: every key must be asked for, what is left over at the end is a mistake."""
+    """A TOML table being read: every key must be read, a key left over at the end is a mistake."""
 
     def __init__(self, data: Mapping[str, Any], keys: Keys, findings: Findings) -> None:
         self._data = dict(data)
@@ -49,11 +49,11 @@ class Table:
         self.findings = findings
 
     def at(self, *keys: str | int) -> Keys:
-        """The way to a key of this table."""
+        """The path to a key of this table."""
         return (*self.keys, *keys)
 
     def call(self, name: str) -> None:
-        """What people call this table."""
+        """Set this table's name for people."""
         self.findings.names[self.keys] = name
 
     def get(self, key: str, kind: type, default: Any, *, required: bool = False) -> Any:
@@ -102,17 +102,17 @@ class Table:
         self._asked.update(keys)
 
     def holds(self, key: str, kind: type) -> bool:
-        """There is such a key, with a value of that type."""
+        """The key exists, with a value of that type."""
         return isinstance(self._data.get(key), kind)
 
     def texts_or_text(self, key: str) -> tuple[str, ...]:
-        """A list of texts, or one by itself."""
+        """A list of texts, or a single one."""
         if self.holds(key, list):
             return self.texts(key)
         return (one,) if (one := self.text(key)) else ()
 
     def joined(self, key: str) -> str:
-        """A required text, or its parts in a list, put together with nothing between them."""
+        """A required text, or its parts in a list, concatenated."""
         if not self.holds(key, list):
             return self.text(key, required=True)
         return "".join(self.texts(key))
@@ -171,13 +171,13 @@ class Table:
         return dict(self.get(key, dict, {}))
 
     def done(self) -> None:
-        """Note every key that nobody asked for."""
+        """Note every key that was not read."""
         for key in self._data:
             if key not in self._asked:
                 self.findings.error(self.at(key), f"unknown key{did_you_mean(key, self._asked)}")
 
 
 def parse_duration(raw: str) -> float | None:
-    """Seconds, or None if it is no duration."""
+    """Seconds; None if it is not a duration."""
     match = _DURATION.match(raw.strip())
     return float(match.group(1)) * _UNITS[match.group(2)] if match else None

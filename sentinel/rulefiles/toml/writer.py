@@ -1,4 +1,4 @@
-"""Parts of a rule as they are written in a rule file: values as TOML, durations with their unit."""
+"""Writes parts of a rule in the rule format: values as TOML, durations with their unit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from sentinel.model.builds import BuildRange
 from sentinel.model.rule import EventBinding, FixDef, Named, WindowDef
 
-#: Parts that are seconds.
+#: Parts in seconds.
 _DURATIONS = ("alert.for", "alert.clear_after", "alert.keep")
 
 
@@ -45,7 +45,7 @@ def fixes(said: Sequence[FixDef]) -> list[str]:
 
 
 def text(said: str) -> str:
-    """A string: literal where it has quotes, backslashes or lines that would have to be escaped."""
+    """A string: literal if it has quotes, backslashes or newlines that would need escapes."""
     plain = all(char.isprintable() or char == "\n" for char in said)
     if plain and ("\n" in said or "\\" in said or '"' in said) and "'''" not in said and not said.endswith("'"):
         return f"'''{said}'''" if not said.startswith("\n") else f"'''\n{said}'''"
