@@ -4,9 +4,9 @@
 |---|---|
 | ``0.4`` ``7`` ``true`` ``'ready'`` | that value |
 | ``1..100`` | a ramp with both ends; ``1..100x20`` has 20 steps |
-| ``?`` | whoever reads it says that it cannot be read |
-| ``_`` | nobody reads it: what was read last grows old |
-| ``x20`` behind any of them | so many steps of it |
+| ``?`` | the reader reports that it cannot be read |
+| ``_`` | not read: the last value ages |
+| ``x20`` after any of them | that many steps of it |
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def _changes(moments: Sequence[Moment]) -> Iterator[tuple[float, str]]:
             before = said.get(check.check)
             if before is None or before.value is not check.value:
                 value = "unknown" if check.value is None else str(check.value).lower()
-                # What it read that was the same before is not told again.
+                # Values that did not change are not listed again.
                 news = {name: read for name, read in check.reads.items() if before is None or before.reads.get(name) != read}
                 reads = ", ".join(f"{name} = {'unknown' if read is None else repr(read)[:60]}" for name, read in news.items())
                 yield moment.at, f"{check.check} is {value}" + (f"   ({reads})" if reads else "")
