@@ -26,6 +26,8 @@ _TELLING = frozenset(
     }
 )
 _DOTS = "load_dots"
+#: The library prints this in every load. It counts only where no line of llama-server itself reports the load.
+_LIBRARY_LOADS = "library_loading"
 #: A router starts a child, and reports its end.
 _CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
 #: Errors that only report an earlier failure.
@@ -80,6 +82,8 @@ class _Run:
     ended: LineEvidence | None = None
     began: LineEvidence | None = None
     percent: int = 0
+    #: llama-server's own lines say when it loads
+    own: bool = False
 
     def outcome(self) -> Start | None:
         if self.served:
@@ -252,6 +256,8 @@ def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
     elif match.event.name in _TELLING:
         # While the server serves, such a line concerns one request.
         run.telling = run.telling if run.served else line
+    elif match.event.name == _LIBRARY_LOADS and run.own:
+        return
     elif state == "failed":
         run.state, run.failed = state, run.failed or line
     elif state == "ready":
@@ -259,5 +265,6 @@ def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
     elif state == "loading":
         # Loaded again after sleep, or after a failed first attempt.
         run.state, run.failed, run.began, run.percent = state, None, line, 0
+        run.own = match.event.name != _LIBRARY_LOADS
     elif state:
         run.state = state

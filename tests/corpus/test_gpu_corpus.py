@@ -111,7 +111,7 @@ KERNEL: dict[str, dict[str, int]] = {
     "nvidia-xid.log": {"nvidia_xid": 6},
     "old-format-ring-timeout-5.x.dmesg.log": {"gpu_ring_timeout": 3, "gpu_hang_process": 2, "gpu_reset_begin": 1},
     "oom-global-host.journal.log": {"oom_invoked": 1, "oom_context": 1, "oom_killed": 1},
-    "oom-global-llama-server.dmesg.log": {"oom_context": 1, "oom_killed": 1},
+    "oom-global-llama-server.dmesg.log": {"oom_context": 1, "oom_killed": 1, "gpu_memory_refused": 2},
     "oom-memcg-llama-server.composed.dmesg.log": {
         "oom_invoked": 1, "oom_limit": 1, "oom_task": 1, "oom_context": 1, "oom_killed": 1,
     },

@@ -78,6 +78,7 @@ TAKEN = frozenset(
         "generation_progress",
         # not about requests: a server that loads, sleeps or wakes begins none
         "model_loading",
+        "library_loading",
         "slots_initialized",
         "server_woke",
     }
@@ -160,7 +161,7 @@ class Requests:
             out += _failed(server, name, fields, at)
         elif name == "request_cancelled":
             out += _cancelled(server, _number(fields, "task"), at)
-        elif name in ("model_loading", "slots_initialized", "server_woke"):
+        elif name in ("model_loading", "library_loading", "slots_initialized", "server_woke"):
             server.busy.clear()
         else:
             out += _worked(server, name, fields)

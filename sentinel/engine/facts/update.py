@@ -17,6 +17,8 @@ from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGo
 from sentinel.model.signal import SignalOrigin
 
 _LAST_WORDS = ("stopping", "failed")
+#: The library prints this in every load, llama-server's own too: draft models, and builds whose ready line is hidden.
+_LIBRARY_LOADS = "library_loading"
 #: A server's name and supervisor, which its next process shares with the last.
 _LASTING = frozenset(
     {
@@ -68,6 +70,8 @@ class Updater:
             if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
                 # Its process is known to have ended; the last lines of its log are read after that.
                 del values["server.state"]
+            if definition.name == _LIBRARY_LOADS and not self._only_the_library_says(entity):
+                del values["server.state"]
         if definition.sets or definition.adds:
             fields = match.fields
             for signal, name in definition.sets.items():
@@ -96,6 +100,11 @@ class Updater:
             )
         if values:
             self.values(entity, values, reading.at, reading.source)
+
+    def _only_the_library_says(self, entity: Entity) -> bool:
+        """No line of llama-server itself told the state in this run. Ollama's own runner prints none, load after load."""
+        last = self._last(entity, ("server.state", "server.front_end"))
+        return "server.state" not in last or last.get("server.front_end") == "ollama"
 
     def _last(self, entity: Entity, signals: tuple[str, ...]) -> dict[str, Value]:
         """The values learned before, however old."""
