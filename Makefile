@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-wild eval-preflight faults install uninstall clean setup setup-real
+.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -17,6 +17,7 @@ help:
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make eval-wild  what is said of public reports (eval/wild): rule, cause, fix; WILD="--folder F NAME"'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
+	@echo 'make attacks    what a local user can do to it: a table of attacks on the real daemon (root); ATTACKS="--short --only NAME"'
 	@echo 'make properties  every property test with twenty times the examples, and others each time'
 	@echo 'make fuzz       20,000 mutated rule files and 50,000 mutated log lines; FUZZ="--seed N --rules N --lines N"'
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
@@ -74,6 +75,9 @@ fuzz: setup
 
 faults: setup-real
 	@$(BIN)/python faults/run.py $(FAULTS)
+
+attacks: setup
+	@$(BIN)/python attacks/run.py $(ATTACKS)
 
 # The claims that `make test` tries a few hundred times, always with the same examples: here with others each time, and more.
 # SENTINEL_EXAMPLES is a factor. What it finds is kept as an explicit example of the test.
