@@ -22,6 +22,7 @@ from sentinel.daemon import systemd, wiring
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.config import Config
 from sentinel.daemon.consumer import Consumer
+from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.housekeeping import Housekeeping
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.kernel_watch import KernelWatch
@@ -67,7 +68,7 @@ class Daemon:
         self._executor = Workers()
         self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
         self.wakes = Wakes()
-        self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes)
+        self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes, FileReads(self._executor))
         self.outbox = Outbox(wiring.sinks(config, self.supervisor), self.history)
         self.recorder = FlightRecorder(Recordings(config.state_dir / "recordings")) if config.recorder else None
         self.consumer = Consumer(

@@ -11,6 +11,7 @@ from typing import Any
 
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.config import Config, ServerConfig
+from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.model.entity import Entity, Unknown, Value
@@ -30,6 +31,8 @@ _LINGER = 600.0
 #: A server without a journal entry after this long does not log to the journal: journalctl prints what exists within a second,
 #: and a server logs within seconds of its start. Seconds.
 _UNHEARD = 20.0
+#: The pause after a turn in which a log gave bytes but no line: what has no line end is read at 20 MB/s at most. Seconds.
+_NO_LINE_PAUSE = 0.05
 
 
 class _Follower:
@@ -46,12 +49,22 @@ class _Follower:
         #: start time of the process whose timestamps are in the file
         self.base: float | None = None
         self.unwanted_since: float | None = None
+        #: the file is read by one call at a time
+        self.reading = asyncio.Lock()
+        #: user whose process named the file; None for the configuration
+        self.owner: int | None = None
+        #: a read is in progress, which may outlive the task
+        self.busy = False
+        #: nothing more is read: the file is closed when no read is in progress
+        self.ended = False
 
 
 class Logs:
     """Opens and closes followers as servers come and go. `positions` and `cursors` cover what the engine has processed."""
 
-    def __init__(self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes) -> None:
+    def __init__(
+        self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes, reads: FileReads
+    ) -> None:
         self.positions: dict[str, dict[str, Any]] = {}
         self.cursors: dict[str, str] = {}
         #: logs whose last read the engine has only partly processed
@@ -62,6 +75,7 @@ class Logs:
         self._supervisor = supervisor
         self._clock = clock
         self._wakes = wakes
+        self._reads = reads
         self._followers: dict[str, _Follower] = {}
         self._spawned: set[asyncio.Task[None]] = set()
 
@@ -123,7 +137,7 @@ class Logs:
             elif follower.unwanted_since is None:
                 follower.unwanted_since = now
                 if follower.file is not None:
-                    self._spawn(self._last_words(key, follower.file))
+                    self._spawn(self._last_words(follower, follower.file))
             elif now - follower.unwanted_since > _LINGER or key.startswith(f"file:{self._config.proc}"):
                 follower.task.cancel()
                 self._supervisor.forget(key)
@@ -176,17 +190,18 @@ class Logs:
         return ""
 
     def _follow_file(self, key: str, path: Path, entity: Entity, base: float | None, reader: Reader | None = None) -> None:
-        follower = self._followers.get(key)
-        if follower is not None:
-            if follower.file is not None and base != follower.base:
-                follower.file.elapsed_base = follower.base = base
-                if follower.entity == entity:
-                    follower.file.reader = reader
+        known = self._followers.get(key)
+        if known is not None:
+            if known.file is not None and base != known.base:
+                known.file.elapsed_base = known.base = base
+                if known.entity == entity:
+                    known.file.reader = reader
             return
         start = self.restored.pop(key, None)
         file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"), reader=reader)
-        follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(key, file)), self._clock.now())
+        follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(follower, file)), self._clock.now())
         follower.file, follower.base = file, base
+        follower.owner = None if reader is None else reader.user
         self._followers[key] = follower
 
     def _keep(self, key: str, entity: Entity, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
@@ -195,9 +210,10 @@ class Logs:
 
         return asyncio.create_task(self._supervisor.keep(key, work, died), name=key)
 
-    async def _read(self, key: str, file: LogFile) -> None:
+    async def _read(self, follower: _Follower, file: LogFile) -> None:
         woken = asyncio.Event()
         loop = asyncio.get_running_loop()
+        follower.ended = False
 
         def wake() -> None:
             loop.call_soon_threadsafe(woken.set)
@@ -212,8 +228,10 @@ class Logs:
             )
         try:
             while True:
-                await self._read_once(key, file)
+                lines = await self._read_once(follower, file)
                 if file.more:
+                    if not lines:
+                        await asyncio.sleep(_NO_LINE_PAUSE)
                     continue
                 try:
                     async with asyncio.timeout(_RECHECK):
@@ -223,13 +241,16 @@ class Logs:
                 woken.clear()
         finally:
             self._wakes.unwatch(file.path)
-            file.close()
+            follower.ended = True
+            if not follower.busy:
+                file.close()
 
-    async def _last_words(self, key: str, file: LogFile) -> None:
+    async def _last_words(self, follower: _Follower, file: LogFile) -> None:
         """Read the last lines of a writer that has exited, with or without a line end."""
         base = file.elapsed_base
-        await self._read_once(key, file)
-        await self._put_all(key, file.flush(self._clock.now()), asdict(file.position()))
+        await self._read_once(follower, file)
+        async with follower.reading:
+            await self._put_all(follower.key, file.flush(self._clock.now()), asdict(file.position()))
         if file.elapsed_base == base:
             # What follows is another process's, which may exit before it is found.
             file.elapsed_base = None
@@ -239,21 +260,37 @@ class Logs:
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
 
-    async def _read_once(self, key: str, file: LogFile) -> None:
-        state = self._supervisor.state(key)
-        now = self._clock.now()
-        if now < state.retry_at and state.health == "failed":
-            return
-        try:
-            found = file.poll(now)
-        except SourceFault as fault:
-            self._supervisor.note(key, "failed", str(fault), fault.remedy)
-            self._tell(file.entity, {"server.log_readable": False, "server.log_where": str(fault)})
-            return
-        if state.health != "up":
-            self._supervisor.note(key, "up")
-            self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
-        await self._put_all(key, found, asdict(file.position()))
+    async def _read_once(self, follower: _Follower, file: LogFile) -> bool:
+        """One turn; whether it gave lines."""
+        key, state = follower.key, self._supervisor.state(follower.key)
+        async with follower.reading:
+            now = self._clock.now()
+            if now < state.retry_at and state.health == "failed":
+                return False
+
+            def failed(why: str, remedy: str = "") -> None:
+                self._supervisor.note(key, "failed", why, remedy)
+                self._tell(file.entity, {"server.log_readable": False, "server.log_where": why})
+
+            def hangs(why: str) -> None:
+                failed(f"{file.name}: {why}")
+
+            def ended() -> None:
+                follower.busy = False
+                if follower.ended:
+                    file.close()
+
+            follower.busy = True
+            try:
+                found = await self._reads.run(follower.owner, lambda: file.poll(now), hangs, ended)
+            except SourceFault as fault:
+                failed(str(fault), fault.remedy)
+                return False
+            if state.health != "up":
+                self._supervisor.note(key, "up")
+                self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
+            await self._put_all(key, found, asdict(file.position()))
+            return bool(found)
 
     async def _put_all(self, key: str, found: Sequence[LogLines], position: dict[str, Any]) -> None:
         """Put all parts. The position is valid once the engine has processed the last; until then no checkpoint may be made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,13 +15,16 @@ import pytest
 
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.config import Config
+from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.supervisor import Supervisor
+from sentinel.daemon.threads import Workers
 from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines, Samples
 from sentinel.sources.logs.file import LogFile
+from sentinel.sources.logs.permission import Reader
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.discover import ServerProcess
@@ -60,9 +64,10 @@ class Followed:
         self.now = 1000.0
         clock = Clock(wall=lambda: self.now, since_boot=lambda: self.now)
         self.inbox = Inbox(100)
-        supervisor = Supervisor(self.inbox, clock, ThreadPoolExecutor(1))
+        executor = ThreadPoolExecutor(4)
+        supervisor = Supervisor(self.inbox, clock, executor)
         config = Config(None, folder, folder / "socket")
-        self.logs = Logs(config, self.inbox, supervisor, clock, Wakes())
+        self.logs = Logs(config, self.inbox, supervisor, clock, Wakes(), FileReads(executor))
 
     async def lines(self) -> LogLines:
         """The first lines that come."""
@@ -167,18 +172,14 @@ def test_a_log_that_no_file_can_be_is_a_blind_spot_and_the_next_log_is_still_rea
 def test_a_follower_that_dies_of_a_bug_is_told_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         followed = Followed(tmp_path, monkeypatch, [])
-        monkeypatch.setattr("sentinel.daemon.supervisor._FIRST_PAUSE", 0.01)
+        monkeypatch.setattr("sentinel.daemon.supervisor._LONGEST_PAUSE", 0.0)
         process = logging_to(tmp_path / "s.log", "s")
         (tmp_path / "s.log").write_text("one\n")
         polls: list[float] = []
         poll = LogFile.poll
 
-        def later() -> None:
-            followed.now += 100
-
         def broken(file: LogFile, at: float) -> Sequence[LogLines]:
             polls.append(at)
-            asyncio.get_running_loop().call_soon(later)
             if len(polls) < 3:
                 raise KeyError("no such thing")
             return poll(file, at)
@@ -195,3 +196,71 @@ def test_a_follower_that_dies_of_a_bug_is_told_and_started_again(tmp_path: Path,
         await followed.logs.close()
 
     asyncio.run(story())
+
+
+def test_a_log_on_a_file_system_that_hangs_stalls_itself_alone_and_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        monkeypatch.setattr(followed.logs, "_reads", FileReads(Workers(), patience=0.05))
+        answers, poll = threading.Event(), LogFile.poll
+
+        def slow(file: LogFile, at: float) -> Sequence[LogLines]:
+            if "hung" in file.name:
+                answers.wait()
+            return poll(file, at)
+
+        monkeypatch.setattr(LogFile, "poll", slow)
+        # More of them than may hang at a time: the others wait for those, and nobody else does.
+        hung = [replace(logging_to(tmp_path / f"hung-{n}.log", f"hung-{n}"), pid=1) for n in range(12)]
+        monkeypatch.setattr(Reader, "of", lambda _, pid: Reader(Path("/proc"), 7 if pid == 1 else 8, frozenset()))
+        monkeypatch.setattr(Reader, "may_read", lambda *_: True)
+        followed.logs.update(hung)
+        well = logging_to(tmp_path / "well.log", "well")
+        (tmp_path / "well.log").write_text("one\n")
+        (tmp_path / "hung-3.log").write_text("late\n")
+        blind: set[str] = set()
+
+        def one_more(reading: object) -> bool:
+            if isinstance(reading, Samples) and reading.values["server.log_readable"] is False:
+                blind.add(reading.entity.name)
+            return len(blind) == len(hung)
+
+        await until(followed, one_more)
+        followed.logs.update([*hung, well])
+        lines = await until(followed, lambda reading: isinstance(reading, LogLines))
+        assert isinstance(lines, LogLines)
+        assert lines.data == b"one\n"
+        assert not any(followed.logs.reads(one) for one in hung)
+        answers.set()
+        late = await until(followed, lambda reading: isinstance(reading, LogLines))
+        assert isinstance(late, LogLines)
+        assert late.data == b"late\n"
+        await followed.logs.close()
+
+    asyncio.run(story())
+
+
+def test_a_log_that_never_ends_a_line_leaves_the_loop_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        endless = tmp_path / "endless.log"
+        endless.write_text("one\n")
+        followed.logs.update([logging_to(endless, "endless")])
+        await until(followed, lambda reading: isinstance(reading, LogLines))
+        os.truncate(endless, 200 << 30)
+        other = tmp_path / "other.log"
+        other.write_text("two\n")
+        followed.logs.update([logging_to(endless, "endless"), logging_to(other, "other")])
+        lines = await until(followed, lambda reading: isinstance(reading, LogLines))
+        assert isinstance(lines, LogLines)
+        assert lines.data == b"two\n"
+        with endless.open("ab") as log:
+            log.write(b"behind the hole\n")
+        behind = await until(followed, lambda reading: isinstance(reading, LogLines))
+        assert isinstance(behind, LogLines)
+        assert behind.data == b"behind the hole\n"
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))

@@ -8,6 +8,7 @@ by logrotate it keeps writing to the renamed file indefinitely.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from sentinel.sources.logs.tail import (
 
 #: Bytes read per poll: a backlog of gigabytes must not starve the other sources.
 BUDGET = 8 * CHUNK
+#: Seconds per poll, likewise; reached where the disk is slow or the lines are hard to split.
+SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class LogFile:
     """
 
     interval = 1.0
-    blocking = False
+    blocking = True
 
     def __init__(
         self,
@@ -122,10 +125,10 @@ class LogFile:
         """Read new lines. Raises SourceFault if the file cannot be read; lines read before the fault are returned first."""
         found: list[LogLines] = []
         self.more = False
-        end = self._bytes + BUDGET
+        end, late = self._bytes + BUDGET, time.monotonic() + SECONDS
         try:
             while not self.more and self._advance(at, found):
-                self.more = self._bytes >= end
+                self.more = self._bytes >= end or time.monotonic() > late
         except OSError as error:
             if not found:
                 self._forget()

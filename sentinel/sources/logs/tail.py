@@ -107,6 +107,19 @@ def last_line_start(fd: int, size: int) -> int:
     return 0 if start == 0 else size
 
 
+def _next_data(fd: int, offset: int) -> int | None:
+    """Where the next bytes begin that were written, at `offset` or behind it; None if only a hole follows. Raises OSError."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            # a file system without holes
+            return offset
+        if error.errno != errno.ENXIO:
+            raise
+        return None
+
+
 class Tail:
     """Reads one open file. Takes ownership of `fd`; `close` closes it."""
 
@@ -142,13 +155,8 @@ class Tail:
         old offset after copytruncate: the file then begins with a hole of up to gigabytes of NUL, which is skipped.
         """
         self._begin(0, 1, b"")
-        try:
-            start = os.lseek(self.fd, 0, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno not in (errno.ENXIO, errno.EINVAL):
-                raise
-            return
-        self.offset = self.consumed = start
+        if (start := _next_data(self.fd, 0)) is not None:
+            self.offset = self.consumed = start
 
     def mark(self) -> str:
         """Fingerprint of the last bytes before `consumed`."""
@@ -178,7 +186,28 @@ class Tail:
         if len(raw) == overlap:
             self._at_end = state
             return None
+        if raw.count(b"\0", overlap) == len(raw) - overlap:
+            # Nothing of a line has been read: these bytes belong to none.
+            self._in_hole = self._in_hole or self.consumed == self.offset
+            if self._skip_hole(status.st_size):
+                return b"", self.line
         return self._take(raw, overlap)
+
+    def _skip_hole(self, size: int) -> bool:
+        """Continue behind the hole at the offset; False if what stands there was written.
+
+        A file of 200 GB that takes no block on the disk (`truncate -s +200G`) is skipped in one step.
+        """
+        data = _next_data(self.fd, self.offset)
+        data = size if data is None else data
+        if data <= self.offset:
+            return False
+        if self.consumed == self.offset:
+            self.consumed = data
+            self._consumed_before = bytes_before(self.fd, data)
+        self.offset = data
+        self._read_before = bytes_before(self.fd, data)
+        return True
 
     def _take(self, raw: bytes, overlap: int) -> tuple[bytes, int]:
         # A lone \r ends a line too, as in LineSplitter.
@@ -192,6 +221,8 @@ class Tail:
         if self._in_hole:
             news = news.lstrip(b"\0")
             self._in_hole = not news
+            if self._in_hole:
+                self.consumed, self._consumed_before = self.offset, self._read_before
         return self._numbered(self._splitter.feed(news))
 
     def rest(self) -> tuple[bytes, int] | None:
