@@ -165,15 +165,26 @@ def test_apscheduler_is_imported_in_one_file() -> None:
 
 
 def classes_with(folder: str, methods: set[str]) -> set[str]:
-    """Stems of the files below a folder with a class that has one of these methods; protocols in base.py left out."""
-    found = set()
-    for path in (ROOT / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and path.stem != "base":
-                own = {m.name for m in node.body if isinstance(m, ast.FunctionDef | ast.AsyncFunctionDef)}
-                if own & methods:
-                    found.add(path.relative_to(ROOT / folder).with_suffix("").as_posix())
-    return found
+    """Stems of the files below a folder with a class that has one of these methods, its own or of an abstract class that it
+    completes; the abstract ones and the protocols in base.py left out."""
+    classes = [
+        (path.relative_to(ROOT / folder).with_suffix("").as_posix(), node)
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and path.stem != "base"
+    ]
+
+    def bases(node: ast.ClassDef) -> set[str]:
+        return {ast.unparse(base).partition("[")[0] for base in node.bases}
+
+    having = {
+        (name, node.name): bases(node)
+        for name, node in classes
+        if methods & {m.name for m in node.body if isinstance(m, ast.FunctionDef | ast.AsyncFunctionDef)}
+    }
+    abstract = {name for (_, name), parents in having.items() if "ABC" in parents}
+    completed = {name for name, node in classes if bases(node) & abstract}
+    return {name for (name, _), parents in having.items() if "ABC" not in parents} | completed
 
 
 def test_every_source_is_in_the_table() -> None:

@@ -22,6 +22,7 @@ from sentinel.preflight.report import Report, limits_of
 from sentinel.preflight.settings import settings_of
 from sentinel.preflight.suggest import Search, Suggestion, Trial, put
 from sentinel.sources.fs import Roots, read_text
+from sentinel.sources.meminfo import meminfo
 
 #: What one flag fixes: the reason, the setting, and the flag with its value.
 _MENDED = (("split-mode-unsupported", "split_mode", "-sm", "layer"), ("main-gpu-missing", "main_gpu", "-mg", "0"))
@@ -182,10 +183,9 @@ def _largest_allocation(machine: Machine, roots: Roots) -> int | None:
     try:
         if read_text(roots.proc / "sys/vm/overcommit_memory", 16) != "0":
             return None
-        lines = read_text(roots.proc / "meminfo").splitlines()
+        swap = meminfo(roots, ("SwapTotal",)).get("SwapTotal", 0)
     except OSError:
         return None
-    swap = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("SwapTotal:")), 0)
     return machine.total_bytes + swap if machine.total_bytes else None
 
 

@@ -13,6 +13,7 @@ from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
 from sentinel.preflight.machine import Gpu as Device
 from sentinel.preflight.machine import Machine
+from sentinel.sources import gpu_nodes
 from sentinel.sources.base import SourceFault
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.gpu import kfd, usage
@@ -75,8 +76,9 @@ def _refused(command: Command, roots: Roots) -> str | Unknown:
     found = usage.refused(roots, command.place.user, command.place.groups)
     if isinstance(found, str) or command.place.user != os.geteuid():
         return found
-    nodes = [roots.dev / "kfd", *sorted((roots.dev / "dri").glob("renderD*"))]
-    return ",".join(clean(str(node)) for node in nodes if node.exists() and not os.access(node, os.R_OK | os.W_OK))
+    return ",".join(
+        clean(str(node)) for node in gpu_nodes.amd_nodes(roots) if node.exists() and not os.access(node, os.R_OK | os.W_OK)
+    )
 
 
 def _needs(refused: str, build: Build) -> bool:
@@ -124,9 +126,9 @@ def _amd(gpus: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None:
     if all(gpu.driver != "amdgpu" for gpu in gpus):
         drivers = ", ".join(gpu.driver or "none" for gpu in gpus)
         return "gpu-not-driven", f"amdgpu runs none of the AMD GPUs (driver: {drivers}): `journalctl -k -b -g amdgpu` says why"
-    if not any(roots.dev.glob("dri/renderD*")):
+    if not gpu_nodes.render_nodes(roots):
         return "gpu-no-render-node", "/dev/dri has no render node: pass --device /dev/dri into the container"
-    if "hip" in build.backends and not ((roots.dev / "kfd").exists() and kfd.nodes(roots)):
+    if "hip" in build.backends and not (gpu_nodes.kfd_node(roots).exists() and kfd.nodes(roots)):
         return (
             "gpu-no-kfd",
             "/dev/kfd is not there or lists no GPU: ROCm cannot use the GPU; pass --device /dev/kfd into the container",

@@ -14,6 +14,8 @@ from sentinel.preflight.command import Command, held_firmly
 from sentinel.sources.fs import Roots, read_number, read_text
 from sentinel.sources.gpu import kfd, usage
 from sentinel.sources.gpu.amdgpu import AmdDevice, amd_gpus, hwmon, is_apu
+from sentinel.sources.gpu_nodes import any_node
+from sentinel.sources.meminfo import meminfo
 from sentinel.sources.processes.headroom import Room, room
 
 #: llama.cpp's device names by backend (ggml-cuda.cu, ggml-vulkan.cpp): a number follows
@@ -74,7 +76,7 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
     """
     roots = Roots() if roots is None else roots
     gpus, disagreements = devices(command, build, roots)
-    lock, total = command.place.lock_limit, _mem_total(roots)
+    lock, total = command.place.lock_limit, meminfo(roots, ("MemTotal",)).get("MemTotal", 0)
     own = held_firmly(roots, command.pid) if command.pid else 0
     if not command.pid and not command.place.unit:
         mine = held_firmly(roots, os.getpid())
@@ -123,9 +125,8 @@ def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ..
 
 def _no_gpu(command: Command, build: Build, roots: Roots) -> bool:
     """No device file gives access to a GPU, or the build has no backend for one. A software renderer is not a GPU."""
-    nodes = any(path for pattern in ("kfd", "nvidia[0-9]*", "dri/renderD*", "dxg") for path in roots.dev.glob(pattern))
     by_software = "vulkan" in build.backends and "GGML_VK_VISIBLE_DEVICES" in command.env
-    return (not nodes or (build.is_split and not build.backends)) and not by_software
+    return (not any_node(roots) or (build.is_split and not build.backends)) and not by_software
 
 
 def _matching(listed: Listed, amd: Sequence[AmdDevice], roots: Roots) -> AmdDevice | None:
@@ -199,10 +200,3 @@ def _name(roots: Roots, pid: int) -> str:
         return clean(read_text(roots.proc / str(pid) / "comm", 64))
     except OSError:
         return "?"
-
-
-def _mem_total(roots: Roots) -> int:
-    for line in read_text(roots.proc / "meminfo").splitlines():
-        if line.startswith("MemTotal:"):
-            return int(line.split()[1]) * 1024
-    return 0

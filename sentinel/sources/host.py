@@ -9,6 +9,8 @@ from pathlib import Path
 from sentinel.model.entity import HOST, Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots, read_text, unread
+from sentinel.sources.gpu_nodes import amd_nodes, kfd_node, nvidia_nodes, render_nodes, uvm_node
+from sentinel.sources.meminfo import meminfo
 
 #: line of /proc/meminfo -> signal; psutil lacks Mlocked, PageTables and Hugetlb
 _MEMINFO = {
@@ -47,9 +49,10 @@ class Host:
     def _meminfo(self) -> dict[str, Value | Unknown]:
         path = self._roots.proc / "meminfo"
         try:
-            return parse_meminfo(read_text(path))
+            found = meminfo(self._roots, _MEMINFO)
         except OSError as error:
             return dict.fromkeys(_MEMINFO.values(), unread(path, error))
+        return {signal: found.get(key, Unknown(f"/proc/meminfo has no {key} line")) for key, signal in _MEMINFO.items()}
 
     def _vmstat(self, at: float) -> dict[str, Value | Unknown]:
         path = self._roots.proc / "vmstat"
@@ -100,17 +103,16 @@ class Host:
 
     def _gpu_files(self) -> dict[str, Value | Unknown]:
         values: dict[str, Value | Unknown] = {
-            "host.kfd_present": (self._roots.dev / "kfd").exists(),
+            "host.kfd_present": kfd_node(self._roots).exists(),
             "host.dxg_present": (self._roots.dev / "dxg").exists(),
         }
         try:
-            values["host.render_nodes"] = sum(1 for _ in (self._roots.dev / "dri").glob("renderD*"))
+            values["host.render_nodes"] = len(render_nodes(self._roots))
         except OSError as error:
             values["host.render_nodes"] = unread(self._roots.dev / "dri", error)
-        values["host.gpu_nodes_since"] = _since([self._roots.dev / "kfd", *(self._roots.dev / "dri").glob("renderD*")])
-        # CUDA needs both. nvidia-uvm is created by its first user or by a service, often after other programs have started.
-        values["host.nvidia_nodes_since"] = _since([*self._roots.dev.glob("nvidia[0-9]*"), self._roots.dev / "nvidia-uvm"])
-        values["host.nvidia_uvm_present"] = (self._roots.dev / "nvidia-uvm").exists()
+        values["host.gpu_nodes_since"] = _since(amd_nodes(self._roots))
+        values["host.nvidia_nodes_since"] = _since(nvidia_nodes(self._roots))
+        values["host.nvidia_uvm_present"] = uvm_node(self._roots).exists()
         module = self._roots.sys / "module/amdgpu"
         try:
             values["host.amdgpu_loaded"] = read_text(module / "initstate", 64) == "live"
@@ -132,17 +134,6 @@ def _since(nodes: Iterable[Path]) -> float | Unknown:
         except OSError:
             continue
     return newest or Unknown("there is no such device file")
-
-
-def parse_meminfo(text: str) -> dict[str, Value | Unknown]:
-    """Bytes by signal; the kernel writes kB and means 1024. A missing line is Unknown."""
-    values: dict[str, Value | Unknown] = {signal: Unknown(f"/proc/meminfo has no {key} line") for key, signal in _MEMINFO.items()}
-    for line in text.splitlines():
-        key, _, rest = line.partition(":")
-        signal, words = _MEMINFO.get(key), rest.split()
-        if signal is not None and words and words[0].isdigit():
-            values[signal] = int(words[0]) * 1024
-    return values
 
 
 def parse_pressure(text: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Samples
 from sentinel.sources.base import Polled
 from sentinel.sources.fs import Roots
-from sentinel.sources.host import Host, parse_meminfo
+from sentinel.sources.host import Host
 
 FIXTURES = TESTS / "fixtures"
 
@@ -57,13 +57,14 @@ def test_the_fault_rate_is_a_difference_and_a_counter_that_falls_gives_none(root
 def test_what_the_kernel_does_not_offer_is_unknown_with_the_cure(roots: Roots) -> None:
     shutil.rmtree(roots.proc / "pressure")
     (roots.proc / "vmstat").write_text("pgmajfault 1\n")
+    (roots.proc / "meminfo").write_text("MemTotal: 4 kB\n")
     values = read(Host(roots))
     pressure = values["host.psi_memory_full_avg10"]
     assert isinstance(pressure, Unknown)
     assert "psi=1" in pressure.why
     assert isinstance(values["host.oom_kills"], Unknown)
-    assert isinstance(parse_meminfo("MemTotal: 4 kB")["host.locked_bytes"], Unknown)
-    assert parse_meminfo("MemTotal: 4 kB")["host.mem_total_bytes"] == 4096
+    assert isinstance(values["host.locked_bytes"], Unknown)
+    assert values["host.mem_total_bytes"] == 4096
 
 
 def test_gpu_files_are_seen(roots: Roots) -> None:

@@ -18,6 +18,7 @@ from sentinel.sources.gpu.kfd import gfx_versions
 from sentinel.sources.gpu.nvml import Nvml
 from sentinel.sources.gpu.rocm_smi import RocmSmi
 from sentinel.sources.gpu.usage import refused
+from sentinel.sources.gpu_nodes import amd_nodes
 from sentinel.sources.processes.procfs import credentials
 
 _DRIVER = "sudo modprobe amdgpu; journalctl -k -g amdgpu -b says why if that fails"
@@ -70,11 +71,10 @@ def kfd(machine: Machine) -> Sequence[Capability]:
 
 def nodes(machine: Machine) -> Sequence[Capability]:
     """The GPU's device files, and whether the users of the llama-servers may open them."""
-    dev = machine.roots.dev
-    there = [path.name for path in (dev / "dri").glob("renderD*")] + ["kfd"] * (dev / "kfd").exists()
+    there = [path.name for path in amd_nodes(machine.roots) if path.exists()]
     if not there:
         if _gpus(machine):
-            why = f"there is a GPU, but no render node in {dev}/dri"
+            why = f"there is a GPU, but no render node in {machine.roots.dev}/dri"
             return [Capability("gpu-nodes", "fails", why, "load its driver; in a container pass it in: --device /dev/dri")]
         return [Capability("gpu-nodes", "absent", "no GPU, so no device files")]
     closed = []

@@ -17,6 +17,7 @@ from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.gpu import amd_smi
 from sentinel.sources.gpu.amdgpu import AmdDevice, amd_gpus
 from sentinel.sources.gpu.smi_tool import address, ask, document, number
+from sentinel.sources.gpu_nodes import kfd_node
 
 _ARGUMENTS = ("--showbus", "--showid", "--showuse", "--showpower", "--showmeminfo", "vram", "gtt", "--json")
 _CARD = re.compile(r"card\d+\Z")
@@ -86,7 +87,7 @@ class RocmSmi:
     def poll(self, at: float) -> Sequence[Reading]:
         """Run it once; nothing if the last run is recent or a GPU is suspended. Raises NotHere, SourceFault."""
         known = amd_gpus(self._roots)
-        if not known and not (self._roots.dev / "kfd").exists():
+        if not known and not kfd_node(self._roots).exists():
             raise NotHere("no GPU is run by the amdgpu driver, so there is nothing to ask rocm-smi for")
         rocm, amd = shutil.which(self._binary), shutil.which(self._other)
         if rocm is None and amd is None:

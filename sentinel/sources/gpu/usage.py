@@ -7,7 +7,6 @@ client statistics in fdinfo (docs.kernel.org/gpu/drm-usage-stats.html). Both may
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, link, read_text, unread
 from sentinel.sources.gpu import kfd
 from sentinel.sources.gpu.nvml_gpu import Holding
+from sentinel.sources.gpu_nodes import amd_nodes, node_kind
 
 _UNITS = {"": 1, "B": 1, "kB": 1024, "KiB": 1024, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -50,17 +50,6 @@ def open_nodes(roots: Roots, pid: int) -> OpenNodes | Unknown:
         if kind:
             nodes[int(name)] = kind
     return OpenNodes(nodes)
-
-
-def node_kind(path: str) -> str:
-    """kfd, render, card, nvidia or dxg for a GPU device file, else the empty string."""
-    if path in ("/dev/kfd", "/dev/dxg"):
-        # dxg: the GPU of Windows in WSL 2, for CUDA, ROCm and Vulkan (drivers/hv/dxgkrnl)
-        return path.removeprefix("/dev/")
-    if path.startswith("/dev/dri/"):
-        return "render" if "renderD" in path else "card"
-    # nvidiactl is opened to detect a GPU; nvidia0 and nvidia-uvm are held by a process that uses one
-    return "nvidia" if re.match(r"/dev/nvidia(?:\d+|-uvm)\Z", path) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +223,7 @@ def refused(roots: Roots, user: int, groups: frozenset[int]) -> str | Unknown:
     if user < 0:
         return Unknown("the user of the process is not known")
     closed = []
-    for path in [roots.dev / "kfd", *sorted((roots.dev / "dri").glob("renderD*"))]:
+    for path in amd_nodes(roots):
         try:
             status = path.stat()
             listed = "system.posix_acl_access" in os.listxattr(path)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sentinel.memory.requirement import Need
 from sentinel.model.entity import Unknown, Value
+from sentinel.sources import gpu_nodes
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes import requirement
 from sentinel.sources.processes.discover import ServerProcess
@@ -41,7 +42,7 @@ class Outlook:
         limit = memlock if isinstance(memlock, int | Unknown) else Unknown("its limits cannot be read")
         self.lock_limit = requirement.lock_limit(roots, server.pid, limit)
         self.need = found = requirement.needed(roots, server.requested, server.model, self.lock_limit, unreadable)
-        self._gpu = requirement.has_gpu_nodes(roots)
+        self._gpu = gpu_nodes.any_node(roots)
         values: dict[str, Value | Unknown] = {"server.lock_limit_bytes": self.lock_limit}
         if isinstance(found, Unknown):
             return values | {f"server.{name}": found for name in _NEED}

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sentinel.model.entity import Unknown, Value
-from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.gpu import backends, usage
 from sentinel.sources.gpu.amdgpu import hwmon, is_apu
 from sentinel.sources.gpu.nvml_gpu import Holding
 from sentinel.sources.processes.discover import ServerProcess
-from sentinel.sources.processes.procfs import credentials, read_stat
-from sentinel.sources.processes.sample import Cadence
+from sentinel.sources.processes.per_server import Cadence, PerServer, State
+from sentinel.sources.processes.procfs import Stat, credentials
 
-_NODES = Cadence(5.0, 10.0)
-_MAPS = Cadence(5.0, 30.0)
-_REFUSED = Cadence(60.0, 120.0)
+_CADENCES = (("nodes", Cadence(5.0, 10.0)), ("maps", Cadence(5.0, 30.0)), ("refused", Cadence(60.0, 120.0)))
 _CARD = ("server.gpu_vram_total_bytes", "server.gpu_vram_free_bytes", "server.gpu_on_apu", "server.gpu_visible_bytes")
 
 
 @dataclass(slots=True)
-class _State:
-    ticks: int
-    last: dict[str, float] = field(default_factory=dict)
+class _State(State):
     nodes: usage.OpenNodes | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
     bytes: int = 0
 
 
-class ServerGpus:
-    """Polled; reads nodes, memory and libraries of the processes in `servers`, each at its own interval."""
+class ServerGpus(PerServer[_State]):
+    """Device nodes, memory and libraries of the processes."""
 
     name = "process_gpu"
-    interval = 1.0
-    blocking = True
 
     def __init__(
         self,
@@ -42,45 +35,18 @@ class ServerGpus:
         roots: Roots | None = None,
         nvidia: Callable[[int], Holding | None] = lambda _pid: None,
     ) -> None:
-        self._servers = servers
+        super().__init__(servers, roots, _State)
         self._nvidia = nvidia
-        self._roots = Roots() if roots is None else roots
-        self._states: dict[int, _State] = {}
 
     def bytes_of(self, pid: int) -> int:
         """GPU memory of a process as last read, including host memory mapped by the GPU; 0 when unknown. Any thread."""
         state = self._states.get(pid)
         return state.bytes if state is not None else 0
 
-    def poll(self, at: float) -> Sequence[Reading]:
-        """Samples of the servers that are due."""
-        servers = self._servers()
-        for pid in self._states.keys() - {server.pid for server in servers}:
-            del self._states[pid]
-        readings = []
-        for server in servers:
-            state = self._states.get(server.pid)
-            if state is None or state.ticks != server.ticks:
-                state = self._states[server.pid] = _State(server.ticks)
-            values = self._sample(server, state, at)
-            if values:
-                readings.append(Samples(at, self.name, server.entity, values))
-        return readings
+    def _cadences(self, state: _State) -> Sequence[tuple[str, Cadence]]:
+        return _CADENCES
 
-    def _sample(self, server: ServerProcess, state: _State, at: float) -> dict[str, Value | Unknown]:
-        age = at - server.start_time
-        due = {
-            name
-            for name, cadence in (("nodes", _NODES), ("maps", _MAPS), ("refused", _REFUSED))
-            if cadence.due(state.last.get(name), at, age)
-        }
-        if not due:
-            return {}
-        stat = read_stat(self._roots, server.pid)
-        if isinstance(stat, Unknown) or stat.start_ticks != server.ticks:
-            # gone; discovery reports it
-            return {}
-        state.last.update(dict.fromkeys(due, at))
+    def _sample(self, server: ServerProcess, state: _State, stat: Stat, due: set[str], at: float) -> dict[str, Value | Unknown]:
         values: dict[str, Value | Unknown] = {}
         if "nodes" in due:
             values |= self._memory(server, state)

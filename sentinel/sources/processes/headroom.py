@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sentinel.model.entity import Unknown
 from sentinel.sources.fs import Roots, read_number, read_text, unread
+from sentinel.sources.meminfo import meminfo
 from sentinel.sources.processes.cgroup import Membership, groups, path_of, read_limit
 
 #: lines of memory.stat that count what the kernel reclaims first; on v1 those of the whole subtree begin with total_
@@ -74,15 +75,9 @@ def room(roots: Roots, member: Membership) -> Room | Unknown:
 def _host(roots: Roots) -> tuple[int, int] | Unknown:
     path = roots.proc / "meminfo"
     try:
-        lines = read_text(path).splitlines()
+        numbers = meminfo(roots, ("MemAvailable", "SwapFree"))
     except OSError as error:
         return unread(path, error)
-    numbers = {}
-    for line in lines:
-        key, _, rest = line.partition(":")
-        words = rest.split()
-        if key in ("MemAvailable", "SwapFree") and words and words[0].isdigit():
-            numbers[key] = int(words[0]) * 1024
     if "MemAvailable" not in numbers:
         return Unknown(f"{path} has no MemAvailable line")
     return numbers["MemAvailable"], numbers.get("SwapFree", 0)

@@ -9,6 +9,7 @@ from grp import getgrgid
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, link, read_bytes, read_text, unread
+from sentinel.sources.meminfo import sizes
 
 #: line of /proc/PID/status -> signal; the kernel writes kB and means 1024 bytes
 _MEMORY = {
@@ -59,17 +60,8 @@ def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
 
 def memory_signals(text: str) -> dict[str, Value | Unknown]:
     """Decode the memory lines of /proc/PID/status into bytes. A line that is missing (a zombie has none) is Unknown."""
-    values: dict[str, Value | Unknown] = {
-        signal: Unknown(f"/proc/PID/status has no {key} line") for key, signal in _MEMORY.items()
-    }
-    for line in text.splitlines():
-        key, _, rest = line.partition(":")
-        signal = _MEMORY.get(key)
-        if signal is not None:
-            number = rest.split()[:1]
-            if number and number[0].isdigit():
-                values[signal] = int(number[0]) * 1024
-    return values
+    found = sizes(text, _MEMORY)
+    return {signal: found.get(key, Unknown(f"/proc/PID/status has no {key} line")) for key, signal in _MEMORY.items()}
 
 
 def credentials(text: str) -> tuple[int, frozenset[int]]:

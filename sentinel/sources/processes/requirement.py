@@ -10,12 +10,12 @@ from sentinel.llama.memory_settings import AnyBuild, settings_of
 from sentinel.llama.settings import Settings
 from sentinel.memory.requirement import Around, Need, need
 from sentinel.model.entity import Unknown
+from sentinel.sources import gpu_nodes
 from sentinel.sources.fs import Roots, read_number, read_text
 from sentinel.sources.gpu.amdgpu import hwmon, is_apu
 
 #: CAP_IPC_LOCK lifts RLIMIT_MEMLOCK (mm/mlock.c, do_mlock); include/uapi/linux/capability.h
 _CAP_IPC_LOCK = 14
-_NODES = ("kfd", "dxg", "nvidia[0-9]*", "nvidiactl", "dri/renderD*", "accel/accel*")
 
 
 def needed(
@@ -38,7 +38,7 @@ def needed(
     if isinstance(settings, Unknown):
         return settings
     far = "rpc" in requested.settings
-    elsewhere = far or not (settings.device_none or not has_gpu_nodes(roots))
+    elsewhere = far or not (settings.device_none or not gpu_nodes.any_node(roots))
     around = Around(elsewhere, lock_limit, None if far or requested.unified_memory else vram_total(roots))
     return need(whole, settings, around, _load_modes(requested, settings))
 
@@ -49,11 +49,6 @@ def _load_modes(requested: Requested, settings: Settings) -> tuple[str, ...]:
     if asked is None or not requested.flag("mlock") or asked == requested.settings.get("load_mode"):
         return (settings.load_mode,)
     return ("mmap+mlock", "mlock") if requested.on("mmap", default=True) else ("mlock",)
-
-
-def has_gpu_nodes(roots: Roots) -> bool:
-    """A device file exists through which a GPU could be used, whoever may open it."""
-    return any(next(iter(roots.dev.glob(pattern)), None) is not None for pattern in _NODES)
 
 
 def vram_total(roots: Roots) -> int | None:
@@ -70,9 +65,8 @@ def vram_total(roots: Roots) -> int | None:
         if isinstance(size, Unknown) or is_apu(hwmon(path.parent)) is True:
             return None
         total, reporting = total + size, reporting + 1
-    usable = sum(1 for _ in roots.dev.glob("dri/renderD*"))
-    others = any(True for pattern in _NODES[1:4] for _ in roots.dev.glob(pattern))
-    return total if reporting and reporting == usable and not others else None
+    usable = len(gpu_nodes.render_nodes(roots))
+    return total if reporting and reporting == usable and not gpu_nodes.any_beside_drm(roots) else None
 
 
 def lock_limit(roots: Roots, pid: int, memlock_limit: int | Unknown) -> int | Unknown:

@@ -7,29 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sentinel.model.entity import Unknown, Value
-from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.processes import cgroup
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.forecast import Outlook
-from sentinel.sources.processes.procfs import Stat, memory_signals, read_stat
+from sentinel.sources.processes.per_server import Cadence, PerServer, State
+from sentinel.sources.processes.procfs import Stat, memory_signals
 from sentinel.sources.processes.refaults import Refaults
-
-#: A server is young while it may still load its model: everything is then read often, because a load can take seconds.
-_YOUNG_SECONDS = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cadence:
-    """Seconds between two readings of the same kind, for a young server and for an old one."""
-
-    young: float
-    old: float
-
-    def due(self, last: float | None, at: float, age: float) -> bool:
-        # half a tick of slack: timers fire a little early as well as late
-        return last is None or at - last >= (self.young if age < _YOUNG_SECONDS else self.old) - 0.25
-
 
 _CHEAP = Cadence(2.0, 5.0)
 _GROUP = Cadence(5.0, 15.0)
@@ -38,23 +22,19 @@ _ROOM_LOADING, _ROOM = Cadence(1.0, 2.0), Cadence(2.0, 15.0)
 
 
 @dataclass(slots=True)
-class _State:
-    """The last readings of one process, and their times; CPU is the difference of two readings."""
+class _State(State):
+    """The last readings of one process; CPU is the difference of two."""
 
-    ticks: int
-    last: dict[str, float] = field(default_factory=dict)
     cpu: tuple[float, int] | None = None
     share: float = 0.0
     outlook: Outlook = field(default_factory=Outlook)
     refaults: Refaults = field(default_factory=Refaults)
 
 
-class ServerSampler:
-    """Polled; reads the processes in `servers`, each kind of file at its own interval. smaps is never read."""
+class ServerSampler(PerServer[_State]):
+    """State, CPU, memory and limits: 0.1 % of a core for one idle server. smaps is never read."""
 
     name = "process_sample"
-    interval = 1.0
-    blocking = True
 
     def __init__(
         self,
@@ -62,45 +42,20 @@ class ServerSampler:
         roots: Roots | None = None,
         gpu_bytes: Callable[[int], int] = lambda _pid: 0,
     ) -> None:
-        self._servers = servers
+        super().__init__(servers, roots, _State)
         self._gpu_bytes = gpu_bytes
-        self._roots = Roots() if roots is None else roots
-        self._states: dict[int, _State] = {}
         self._tick = float(os.sysconf("SC_CLK_TCK"))
 
-    def poll(self, at: float) -> Sequence[Reading]:
-        """Samples of the servers that are due. 0.1 % of a core for one idle server."""
-        servers = self._servers()
-        for pid in self._states.keys() - {server.pid for server in servers}:
-            del self._states[pid]
-        readings = []
-        for server in servers:
-            state = self._states.get(server.pid)
-            if state is None or state.ticks != server.ticks:
-                state = self._states[server.pid] = _State(server.ticks)
-            values = self._sample(server, state, at)
-            if values:
-                readings.append(Samples(at, self.name, server.entity, values))
-        return readings
+    def _cadences(self, state: _State) -> Sequence[tuple[str, Cadence]]:
+        return ("cheap", _CHEAP), ("group", _GROUP), ("room", _ROOM_LOADING if state.outlook.unfinished else _ROOM)
 
-    def _sample(self, server: ServerProcess, state: _State, at: float) -> dict[str, Value | Unknown]:
-        age = at - server.start_time
-        left = _ROOM_LOADING if state.outlook.unfinished else _ROOM
-        cadences = (("cheap", _CHEAP), ("group", _GROUP), ("room", left))
-        due = {name for name, cadence in cadences if cadence.due(state.last.get(name), at, age)}
-        if not due:
-            return {}
-        stat = read_stat(self._roots, server.pid)
-        if isinstance(stat, Unknown) or stat.start_ticks != server.ticks:
-            # gone; discovery reports it
-            return {}
-        state.last.update(dict.fromkeys(due, at))
+    def _sample(self, server: ServerProcess, state: _State, stat: Stat, due: set[str], at: float) -> dict[str, Value | Unknown]:
         values = state.outlook.requirement(self._roots, server)
         room = state.outlook.room(self._roots, server) if "room" in due else None
         if "cheap" in due or room is not None:
             values |= self._cheap(server, state, stat, at)
         if room is not None:
-            values |= state.outlook.held(room, values, age)
+            values |= state.outlook.held(room, values, at - server.start_time)
             values |= state.refaults.look(self._roots, server.member, server.pid, at)
         if "group" in due:
             values |= cgroup.limits(self._roots, server.member)

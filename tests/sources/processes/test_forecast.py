@@ -18,11 +18,12 @@ from sentinel.preflight.build import unasked
 from sentinel.preflight.command import Command, Place
 from sentinel.preflight.settings import settings_of
 from sentinel.sources.fs import Roots
+from sentinel.sources.gpu_nodes import any_node
 from sentinel.sources.processes.cgroup import parse
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.forecast import Outlook, unreclaimable_bytes
 from sentinel.sources.processes.log_location import LogSource, find_log
-from sentinel.sources.processes.requirement import has_gpu_nodes, lock_limit, needed, vram_total
+from sentinel.sources.processes.requirement import lock_limit, needed, vram_total
 
 pytest.importorskip("gguf")
 
@@ -97,7 +98,7 @@ def test_flags_decide_what_cannot_be_dropped(roots: Roots, model: GgufHeader) ->
 def test_a_gpu_takes_what_it_may_take_and_no_more(roots: Roots, model: GgufHeader) -> None:
     (roots.dev / "dri").mkdir()
     (roots.dev / "dri/renderD128").touch()
-    assert has_gpu_nodes(roots)
+    assert any_node(roots)
     assert need_of(roots, model, "--no-mmap", "-ngl", "99").weights_bytes == embeddings(model)
     kept = embeddings(model) + model.expert_bytes
     assert need_of(roots, model, "--no-mmap", "-ngl", "99", "--cpu-moe").weights_bytes == kept
