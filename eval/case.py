@@ -16,8 +16,9 @@ from typing import Any
 from sentinel.llama.command_line import decode as decode_argv
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.problem import Keys, Problem
+from sentinel.model.text import parse_duration
 from sentinel.rulefiles.toml.document import decode
-from sentinel.rulefiles.toml.tables import Findings, Table, parse_duration
+from sentinel.rulefiles.toml.tables import Findings, Table
 
 CASES = Path(__file__).resolve().parent / "cases"
 #: Builds by their generation of log: October 2024, August 2025, spring 2026 (the last before logs grew quiet), August and

@@ -13,8 +13,7 @@ from sentinel.engine.alerts.silences import LONGEST, LONGEST_NAME, LONGEST_REASO
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import status
 from sentinel.model.problem import did_you_mean
-from sentinel.model.text import escape
-from sentinel.rulefiles.toml.tables import parse_duration
+from sentinel.model.text import escape, parse_duration
 
 _EXAMPLE = '{"rule": "cpu-fallback", "server": "llama.service", "for": "2h", "reason": "new driver"}'
 #: Names shown in a refusal.

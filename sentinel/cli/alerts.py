@@ -10,7 +10,7 @@ from typing import Any
 
 from sentinel.cli.main import CRITICAL
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, say, show_alert, show_silences, warn
-from sentinel.rulefiles.toml.tables import parse_duration
+from sentinel.model.text import parse_duration
 from sentinel.sinks.journald import journal_query
 
 

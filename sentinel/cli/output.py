@@ -15,7 +15,7 @@ from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
 from sentinel.model.entity import Entity
 from sentinel.model.json_form import to_json
-from sentinel.model.text import escape
+from sentinel.model.text import escape, size
 from sentinel.sinks.render import Style, render_advice, render_alert, style_for, wrap
 
 
@@ -173,12 +173,10 @@ def shown(value: object) -> str:
     return escape(str(value))
 
 
-def size(value: object) -> str:
-    """Bytes as GiB or MiB; a question mark if unknown."""
+def shown_size(value: object) -> str:
+    """Bytes for a table; a question mark if unknown."""
     if not isinstance(value, int | float):
         return "?"
     if value < 0:
         return "no limit"
-    if value >= 1 << 30:
-        return f"{value / (1 << 30):.1f} GiB"
-    return f"{value / (1 << 20):.0f} MiB"
+    return size(value)

@@ -14,8 +14,8 @@ from sentinel.cli.output import emit, style
 from sentinel.daemon.config import default_state_dir
 from sentinel.gguf.header import GgufError
 from sentinel.llama.settings import Item
-from sentinel.memory.fit import Why, between, gib, needed
-from sentinel.model.text import escape
+from sentinel.memory.fit import Why, needed
+from sentinel.model.text import escape, size, size_range
 from sentinel.preflight.checksum import parse_given, verify
 from sentinel.preflight.command import Command, NoCommand, from_process, from_words
 from sentinel.preflight.examine import examine
@@ -90,7 +90,7 @@ def _verified(command: Command, given: str) -> list[Why]:
             return
         last = now
         rate = done / max(now - started, 1e-3)
-        line = f"sha256 {gib(done)} of {gib(total)} ({done / max(total, 1):.0%}), {rate / 1e6:.0f} MB/s"
+        line = f"sha256 {size(done)} of {size(total)} ({done / max(total, 1):.0%}), {rate / 1e6:.0f} MB/s"
         line += f", {(total - done) / rate:.0f} s left" if done < total else ""
         print(line, file=sys.stderr, end="\r\x1b[K" if sys.stderr.isatty() and done < total else "\n", flush=True)
 
@@ -119,18 +119,18 @@ def _memory(report: Report) -> Iterator[str]:
         items = [item for item in report.memory if item.place == place]
         yield ""
         low, high = needed(items)
-        yield f"{escape(place)}: needs {between(low, high)}" if items else escape(place)
+        yield f"{escape(place)}: needs {size_range(low, high)}" if items else escape(place)
         for item in items:
-            yield f"  {_KINDS.get(item.kind, item.kind):<18}{between(item.low, item.high):>24}{_how(item)}"
+            yield f"  {_KINDS.get(item.kind, item.kind):<18}{size_range(item.low, item.high):>24}{_how(item)}"
         for limit in report.limits:
             if limit.place == place:
-                yield f"  left: {escape(limit.what):<12}{gib(limit.bytes):>24}"
+                yield f"  left: {escape(limit.what):<12}{size(limit.bytes):>24}"
 
 
 def _places(memory: Iterable[Item]) -> Iterator[tuple[str, str]]:
     items = list(memory)
     for place in dict.fromkeys(item.place for item in items):
-        yield escape(place), between(*needed(item for item in items if item.place == place))
+        yield escape(place), size_range(*needed(item for item in items if item.place == place))
 
 
 def _how(item: Item) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, size
+from sentinel.cli.output import NoAnswer, ask, complain, emit, shown_size
 from sentinel.model.text import escape
 
 
@@ -90,7 +90,7 @@ def _list(arguments: argparse.Namespace) -> int:
         emit(answer)
         return OK
     for row in answer["recordings"]:
-        print(f"{escape(row['name']):<60} {size(row['bytes']):>10}")
+        print(f"{escape(row['name']):<60} {shown_size(row['bytes']):>10}")
     if not answer["recordings"]:
         print("none yet: one is kept around each alert; `sentinel record` saves the present")
     return OK

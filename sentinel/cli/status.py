@@ -8,7 +8,7 @@ from typing import Any
 
 from sentinel.cli import nagios
 from sentinel.cli.main import UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, say, show_silences, shown, size, style
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, say, show_silences, shown, shown_size, style
 from sentinel.model.text import escape
 from sentinel.sinks.render import wrap
 
@@ -59,8 +59,8 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         yield "GPUs"
         for gpu in answer["gpus"]:
             yield from _wrapped(
-                f"  {gpu['address']} {shown(gpu.get('name'))}: {size(gpu.get('vram_used_bytes'))} of "
-                f"{size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
+                f"  {gpu['address']} {shown(gpu.get('name'))}: {shown_size(gpu.get('vram_used_bytes'))} of "
+                f"{shown_size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
                 f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C",
                 width,
             )
@@ -68,7 +68,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         count = answer["host"].get("gpu_count")
         yield "GPUs: " + ("none in this machine" if count == 0 else "none that can be read")
     host = answer["host"]
-    yield f"Host: {size(host.get('mem_available_bytes'))} of {size(host.get('mem_total_bytes'))} memory available"
+    yield f"Host: {shown_size(host.get('mem_available_bytes'))} of {shown_size(host.get('mem_total_bytes'))} memory available"
     yield ""
     yield f"Alerts ({len(answer['alerts'])} open)"
     for alert in answer["alerts"]:
@@ -139,20 +139,20 @@ def _server(server: Mapping[str, Any]) -> Iterator[str]:
         yield f"    log      {shown(server['log_where'])}"
         return
     yield f"  {server['name']}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
-    yield f"    model    {shown(server['model_path'])} ({size(server['model_bytes'])})"
+    yield f"    model    {shown(server['model_path'])} ({shown_size(server['model_bytes'])})"
     if server.get("preflight") is not None:
         why = f": {shown(server['preflight_why'])}" if server.get("preflight_why") else ""
         yield f"    fits?    {shown(server['preflight'])} when it started{why}"
     layers = server["gpu_layers_asked"]
     asked = "? GPU layers asked for" if layers is None else f"-ngl {layers}"
-    yield f"    GPU      {asked}, holds {size(server['gpu_memory_bytes'])} of GPU memory"
+    yield f"    GPU      {asked}, holds {shown_size(server['gpu_memory_bytes'])} of GPU memory"
     context = server["ctx_requested"]
     wanted = "?" if context is None else str(context) if context else "the model's own"
     yield f"    context  {wanted} asked for, {shown(server['slots'])} slots of {shown(server['ctx_per_slot'])}"
     speed = f"{server['generation_tps']:.1f} tokens/s, " if server["generation_tps"] is not None else ""
     yield (
-        f"    now      {speed}{shown(server['cpu_cores'])} cores, {size(server['rss_bytes'])} resident, "
-        f"{size(server['locked_bytes'])} locked"
+        f"    now      {speed}{shown(server['cpu_cores'])} cores, {shown_size(server['rss_bytes'])} resident, "
+        f"{shown_size(server['locked_bytes'])} locked"
     )
     yield f"    log      {shown(server['log_where'])}"
 

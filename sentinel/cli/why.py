@@ -10,8 +10,7 @@ from urllib.parse import quote
 from sentinel.cli.main import OK, UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, say_wrapped, show_advice, shown
 from sentinel.engine.alerts.flapping import LIMITS
-from sentinel.engine.rules.template import age
-from sentinel.model.text import counted
+from sentinel.model.text import counted, duration
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
 
@@ -47,7 +46,7 @@ def _print(subject: Mapping[str, Any]) -> None:
     verdict = {"match": "true", "no-match": "false", "unknown": "unknown"}[subject["verdict"]]
     state = f", alert {subject['state']}" if subject["state"] != "inactive" else ""
     if "fires_in" in subject:
-        state += f", fires in {age(subject['fires_in'])} if it stays so"
+        state += f", fires in {duration(subject['fires_in'])} if it stays so"
     say()
     say_wrapped(f"{subject['entity']}: {verdict}{state}{_moment(subject)}")
     for line in _silent(subject["silent"]):
@@ -79,7 +78,7 @@ def _moment(subject: Mapping[str, Any]) -> str:
 
 def _origin(read: Mapping[str, Any]) -> str:
     """The age and source of a value, or why it is unknown and what would provide it."""
-    parts = [f"{age(read['age'])} old"] if "age" in read else []
+    parts = [f"{duration(read['age'])} old"] if "age" in read else []
     if "source" in read:
         parts.append(read["source"] if read.get("of") is not None or not parts else f"from {read['source']}")
     if "samples" in read:
@@ -101,7 +100,7 @@ def _silent(why: Mapping[str, Any]) -> Iterator[str]:
         end = f"`sentinel unsilence {one['id']}` ends it"
         yield f"silenced until {local(one['until'])} by {one['author']}: {one['reason']} ({end})"
     if "flapping_since" in why:
-        yield f"flapping since {local(why['flapping_since'])}: silent until it is stable for {age(LIMITS.steady)}"
+        yield f"flapping since {local(why['flapping_since'])}: silent until it is stable for {duration(LIMITS.steady)}"
     if "clear_since" in why:
         yield f"cleared at {local(why['clear_since'])}; stays open for its keep time"
     if "cleared_at" in why:

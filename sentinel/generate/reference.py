@@ -15,10 +15,10 @@ from sentinel.engine.alerts.inhibition import SETTLE
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect.metrics import DESCRIBED, MOST_ENTITIES, Described, of_signal
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
-from sentinel.engine.rules.template import age
 from sentinel.model.event import EventDef
 from sentinel.model.rule import CaseDef, CauseDef, FixDef, RuleDef
 from sentinel.model.signal import Signal
+from sentinel.model.text import duration
 from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.rulefiles.json_schema import as_text, schemas
 
@@ -107,11 +107,11 @@ def _rule_page(compiled: CompiledRule, events: Mapping[str, EventDef], rules: Se
 def _when(rule: RuleDef) -> Iterator[str]:
     yield from _fence(rule.when, "cel")
     yield ""
-    yield f"for {age(rule.hold)} without a break." if rule.hold else "at once."
+    yield f"for {duration(rule.hold)} without a break." if rule.hold else "at once."
     if rule.clear:
-        yield f"It ends when `{_one_line(rule.clear)}`." + (f" It is held {age(rule.keep)} longer." if rule.keep else "")
+        yield f"It ends when `{_one_line(rule.clear)}`." + (f" It is held {duration(rule.keep)} longer." if rule.keep else "")
     if rule.clear_after is not None:
-        yield f"It ends {age(rule.clear_after)} after it was last so."
+        yield f"It ends {duration(rule.clear_after)} after it was last so."
     yield "It stays open when the server ends." if rule.outlives_server else "It ends with the server's process."
 
 
@@ -120,7 +120,7 @@ def _not_beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
         yield f"While it fires, {_links(rule.explains)} of the same server, GPU or machine is inhibited."
     causes = [r.rule for r in rules if rule.id in r.rule.explains]
     if causes:
-        wait = age(max(rule.hold, max(c.hold for c in causes) + SETTLE))
+        wait = duration(max(rule.hold, max(c.hold for c in causes) + SETTLE))
         yield f"It is inhibited by {_links(c.id for c in causes)}; if none of them fires, it notifies {wait} after it began."
 
 
@@ -172,9 +172,9 @@ def _reads(compiled: CompiledRule, events: Mapping[str, EventDef]) -> Iterator[s
     yield from _table(("signal", "is", "if it is not known"), rows)
     yield ""
     for window in compiled.rule.windows:
-        yield f"- `{window.name}`: {window.take} of `{window.signal}` over {age(window.over)}"
+        yield f"- `{window.name}`: {window.take} of `{window.signal}` over {duration(window.over)}"
     for binding in compiled.rule.events:
-        span = "since the server started" if binding.over is None else f"in the last {age(binding.over)}"
+        span = "since the server started" if binding.over is None else f"in the last {duration(binding.over)}"
         yield f"- `{binding.name}`: [{binding.event}](../events.md#{binding.event}) {span}. {_prose(events[binding.event].help)}"
 
 
@@ -202,7 +202,7 @@ def _signals_page(signals: Iterable[Signal], rules: Sequence[CompiledRule]) -> s
         for s in found:
             users = [f"[{r.rule.id}](rules/{r.rule.id}.md)" for r in rules if s.name in r.signals]
             kind = f"{s.type}, {s.unit}" if s.unit else s.type
-            lasts = "until its source restarts" if s.stale_after is None else age(s.stale_after)
+            lasts = "until its source restarts" if s.stale_after is None else duration(s.stale_after)
             rows.append((f"`{s.name}`", kind, _prose(s.help), _ORIGINS[s.origin], lasts, _prose(s.provide), ", ".join(users)))
         lines += [*_table(("signal", "type", "is", "from", "max age", "if unknown", "read by"), rows), ""]
     return _page(lines)

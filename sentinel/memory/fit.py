@@ -13,6 +13,7 @@ from typing import Literal
 from sentinel.llama.settings import HOST, Device, Item
 from sentinel.memory.footprint import Footprint
 from sentinel.memory.requirement import unlocked, unreclaimable
+from sentinel.model.text import size, size_range
 
 Effect = Literal["fails", "tight", "unknown", "note"]
 Verdict = Literal["fits", "tight", "fails", "unknown"]
@@ -129,22 +130,22 @@ def _device(items: Sequence[Item], device: Device) -> list[Why]:
     if device.free_bytes is None:
         return [Why("vram-unknown", f"how much memory of {device.name} is free is not known", "unknown")]
     free, (low, high) = device.free_bytes, needed(items)
-    there = f"{device.name} has {gib(free)} free"
+    there = f"{device.name} has {size(free)} free"
     if device.in_host_memory:
         # its reported size is no limit: llvmpipe reports 2 GiB and takes 3.4 (measured), integrated graphics overflow
         if high <= free:
             return []
-        text = f"{device.name} shares the machine's memory and needs {between(low, high)}, and {there} as it says"
+        text = f"{device.name} shares the machine's memory and needs {size_range(low, high)}, and {there} as it says"
         return [Why("vram-may-not-suffice", text, "tight")]
     if low > free:
         return [_first_that_fails(items, device, there)]
     if high > free:
-        text = f"{device.name} needs {between(low, high)}, and {there}: whether the last buffers can be allocated is open"
+        text = f"{device.name} needs {size_range(low, high)}, and {there}: whether the last buffers can be allocated is open"
         return [Why("vram-may-not-suffice", text, "tight")]
     left = free - sum(item.bytes for item in items)
     if left < headroom(device):
         text = (
-            f"{gib(left)} stay free on {device.name} after the load; generation needs about {gib(headroom(device))}"
+            f"{size(left)} stay free on {device.name} after the load; generation needs about {size(headroom(device))}"
             " beside the buffers, more as the context fills"
         )
         return [Why("vram-headroom-small", text, "tight")]
@@ -156,18 +157,17 @@ def _first_that_fails(items: Sequence[Item], device: Device, there: str) -> Why:
     assert device.free_bytes is not None
     so_far = needed(item for item in items if item.kind in ("weights", "overhead", "projector"))[0]
     if so_far > device.free_bytes:
-        text = f"the weights for {device.name} take {gib(so_far)}, and {there}: the allocation fails at the start of the load"
+        text = f"the weights for {device.name} take {size(so_far)}, and {there}: the allocation fails at the start of the load"
         return Why("vram-allocation-fails-at-start", text, "fails", 0.0)
     cache = needed(item for item in items if item.kind in ("kv", "recurrent"))[0]
     if so_far + cache > device.free_bytes:
-        text = f"the cache of {gib(cache)} comes on {device.name} after {gib(so_far)} of weights, and {there}"
+        text = f"the cache of {size(cache)} comes on {device.name} after {size(so_far)} of weights, and {there}"
         return Why(
             "kv-cannot-be-allocated", f"{text}: the server ends with 'failed to allocate buffer for kv cache'", "fails", 1.0
         )
     rest = needed(items)[0] - so_far - cache
-    text = (
-        f"the compute buffers of {gib(rest)} come on {device.name} after {gib(so_far + cache)} of weights and cache, and {there}"
-    )
+    before = f"{size(so_far + cache)} of weights and cache"
+    text = f"the compute buffers of {size(rest)} come on {device.name} after {before}, and {there}"
     return Why("vram-allocation-fails-at-start", text, "fails", 1.0)
 
 
@@ -181,33 +181,35 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
     lasting = unreclaimable(items)
     low, high = needed(lasting)
     locked = needed(item for item in items if item.locked)[0]
-    there = f"{budget.where} can give {gib(budget.host)}"
+    there = f"{budget.where} can give {size(budget.host)}"
     kept = [item for item in items if item.mapped and not item.locked]
     largest = max((item for item in lasting if item.kind == "kv"), key=lambda item: item.low, default=None)
     if budget.most is not None and largest is not None and largest.low > budget.most:
-        text = f"the KV cache of {gib(largest.low)} is larger than memory and swap of the machine ({gib(budget.most)})"
+        text = f"the KV cache of {size(largest.low)} is larger than memory and swap of the machine ({size(budget.most)})"
         return [*whys, Why("kv-cannot-be-allocated", f"{text}: the kernel refuses it at once", "fails", 1.0)]
     if low > budget.host + budget.swap or locked > budget.host:
         return [*whys, _kill(lasting, low, budget, there)]
     if low > budget.host:
-        text = f"{gib(low)} cannot be dropped and {there}: {gib(low - budget.host)} go to swap and are read again for each token"
+        text = (
+            f"{size(low)} cannot be dropped and {there}: {size(low - budget.host)} go to swap and are read again for each token"
+        )
         return [*whys, Why("will-thrash", text, "fails")]
     mapped = needed(kept)[0]
     if low + mapped > budget.host:
         text = (
-            f"{gib(mapped)} of mapped weights stay on the host beside {gib(low)} that cannot be dropped, and {there}: it starts,"
-            f" but {gib(low + mapped - budget.host)} are dropped and read from the disk again and again"
+            f"{size(mapped)} of mapped weights stay on the host beside {size(low)} that cannot be dropped, and {there}: it"
+            f" starts, but {size(low + mapped - budget.host)} are dropped and read from the disk again and again"
         )
         return [*whys, Why("will-thrash", text, "fails")]
     if budget.memory_high is not None and low > budget.memory_high:
-        limit = f"{budget.memory_high_where} is slowed down above memory.high, which leaves {gib(budget.memory_high)}"
-        text = f"{limit}; {gib(low)} are unreclaimable"
+        limit = f"{budget.memory_high_where} is slowed down above memory.high, which leaves {size(budget.memory_high)}"
+        text = f"{limit}; {size(low)} are unreclaimable"
         return [*whys, Why("will-thrash", text, "fails")]
     if high + needed(kept)[1] > budget.host:
         return [*whys, _may_outgrow(lasting, high + needed(kept)[1], there)]
     if budget.host - high - needed(kept)[1] < budget.host // _HOST_MARGIN_SHARE:
         left = budget.host - high - needed(kept)[1]
-        return [*whys, Why("memory-headroom-small", f"{gib(left)} of memory stay free, and {there}", "tight")]
+        return [*whys, Why("memory-headroom-small", f"{size(left)} of memory stay free, and {there}", "tight")]
     return whys
 
 
@@ -221,7 +223,7 @@ def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Ite
     if budget.lock_limit < 0 or locked[1] <= budget.lock_limit:
         return [], list(items)
     text = (
-        f"{gib(locked[0])} are to be locked in memory, and the limit (memlock) is {gib(budget.lock_limit)}: the lock is"
+        f"{size(locked[0])} are to be locked in memory, and the limit (memlock) is {size(budget.lock_limit)}: the lock is"
         " refused on the way, the server goes on without it and says so in one line"
     )
     share = min(budget.lock_limit / locked[0], 1.0) if locked[0] else 0.0
@@ -234,9 +236,9 @@ def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
     weights = needed(item for item in lasting if item.kind == "weights")[0]
     before = min(needed(item for item in lasting if item.kind == "overhead")[0], _BEFORE_WEIGHTS)
     capacity = budget.host + (0 if any(item.locked for item in lasting) else budget.swap)
-    need = f"{gib(low)} cannot be dropped ({gib(weights)} of weights), and {there}"
+    need = f"{size(low)} cannot be dropped ({size(weights)} of weights), and {there}"
     if budget.swap:
-        need += f" and {gib(budget.swap)} of swap"
+        need += f" and {size(budget.swap)} of swap"
     if weights and before + weights > capacity:
         share = max(capacity - before, 0) / weights
         return Why("killed-while-loading", f"{need}: killed at about {share:.0%} of the load", "fails", round(share, 2))
@@ -246,20 +248,8 @@ def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
 def _may_outgrow(lasting: Sequence[Item], high: int, there: str) -> Why:
     grows = max(lasting, key=lambda item: item.high - item.low, default=None)
     what = f", mostly for {_KINDS.get(grows.kind, grows.kind)}" if grows is not None and grows.high > grows.low else ""
-    text = f"it may grow to {gib(high)}{what}, and {there}"
+    text = f"it may grow to {size(high)}{what}, and {there}"
     return Why("memory-may-not-suffice", text, "tight")
 
 
 _KINDS = {"cache": "prompts kept in RAM (--cache-ram) and checkpoints", "compute": "compute buffers", "overhead": "overhead"}
-
-
-def gib(size: int) -> str:
-    """Bytes formatted for people."""
-    if size >= 10 << 30:
-        return f"{size / (1 << 30):.1f} GiB"
-    return f"{size / (1 << 30):.2f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
-
-
-def between(low: int, high: int) -> str:
-    """An interval formatted for people."""
-    return gib(low) if gib(low) == gib(high) else f"{gib(low)} to {gib(high)}"

@@ -1,4 +1,4 @@
-"""Makes text from outside safe to show and to encode; counts in words."""
+"""Makes text from outside safe to show and to encode; sizes, durations and counts as people read them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _UNSAFE_CLASS = (
 UNSAFE = re.compile(f"[{_UNSAFE_CLASS}]")
 #: what UTF-8 cannot encode
 SURROGATE = re.compile("[\ud800-\udfff]")
+#: a duration as people write it: ``90s``, ``1.5h``
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -52,3 +55,40 @@ def clean(text: str) -> str:
 def counted(number: int, what: str) -> str:
     """``1 line``, ``3 lines``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def size(count: float) -> str:
+    """Bytes in a fitting unit: ``512 MiB``, ``3.25 GiB``, ``24.0 GiB``."""
+    if count >= 10 << 30:
+        return f"{count / (1 << 30):.1f} GiB"
+    return f"{count / (1 << 30):.2f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"
+
+
+def size_range(low: float, high: float) -> str:
+    """An interval of bytes."""
+    return size(low) if size(low) == size(high) else f"{size(low)} to {size(high)}"
+
+
+def duration(seconds: float) -> str:
+    """In a fitting unit: ``12 s``, ``5 min``, ``3.5 h``, ``2 days``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172800:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def exact_duration(seconds: float) -> str:
+    """As `parse_duration` reads it: ``90s``, ``5m``, ``2h``, in the largest unit that needs no fraction."""
+    for unit in ("d", "h", "m"):
+        if seconds and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
+
+
+def parse_duration(raw: str) -> float | None:
+    """Seconds; None if it is not a duration."""
+    match = _DURATION.match(raw.strip())
+    return float(match.group(1)) * _SECONDS[match.group(2)] if match else None

@@ -9,10 +9,10 @@ from typing import Any
 from sentinel.gguf.header import GgufHeader, model_of
 from sentinel.llama.model import Model
 from sentinel.llama.settings import Device, Settings
-from sentinel.memory.fit import Budget, Verdict, Why, gib, is_expected_to_start, judge, verdict_of, with_slack
+from sentinel.memory.fit import Budget, Verdict, Why, is_expected_to_start, judge, verdict_of, with_slack
 from sentinel.memory.footprint import Footprint, footprint
 from sentinel.model.entity import Unknown
-from sentinel.model.text import clean
+from sentinel.model.text import clean, size
 from sentinel.preflight import build as builds
 from sentinel.preflight import fit_params, flag_check, gpu_check, model_check
 from sentinel.preflight.build import Build
@@ -226,5 +226,5 @@ def _held_by_others(machine: Machine, reasons: tuple[Why, ...]) -> Iterator[Why]
         return
     for one in machine.gpus:
         if one.holders:
-            names = ", ".join(f"{holder.name} (pid {holder.pid}) {gib(holder.bytes)}" for holder in one.holders[:5])
+            names = ", ".join(f"{holder.name} (pid {holder.pid}) {size(holder.bytes)}" for holder in one.holders[:5])
             yield Why("vram-held-by-others", f"{one.name} is held by {names}", "note")

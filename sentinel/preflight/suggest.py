@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from sentinel.llama.setting_flags import BY_SWITCH, SETTINGS
 from sentinel.llama.settings import Item, Settings
-from sentinel.memory.fit import Verdict, gib
+from sentinel.memory.fit import Verdict
 from sentinel.memory.footprint import Footprint
+from sentinel.model.text import size
 from sentinel.preflight.build import Build
 from sentinel.preflight.flag_check import words_of
 
@@ -185,7 +186,7 @@ class Search:
         parts = []
         if self.devices:
             layers = min(max(trial.footprint.gpu_layers, 0), self.layers + 1)
-            parts.append(f"{layers} of {self.layers + 1} layers and {gib(trial.on_gpu)} of weights on the GPU")
+            parts.append(f"{layers} of {self.layers + 1} layers and {size(trial.on_gpu)} of weights on the GPU")
             if trial.settings.n_cpu_moe:
                 parts.append(f"the experts of {trial.settings.n_cpu_moe} blocks on the CPU")
         context = f"{trial.footprint.ctx} tokens of context"

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from sentinel.model.alert import CheckResult, Fix, LineEvidence, Transition
 from sentinel.model.json_form import show_value
-from sentinel.model.text import escape
+from sentinel.model.text import duration, escape
 
 _NARROWEST, _WIDEST = 40, 100
 #: More evidence is only in the JSON form: on a screen it would push the fix, which the reader wants, out of view.
@@ -101,9 +101,9 @@ def _header(transition: Transition, style: Style) -> Iterator[str]:
         about.append(_clock(transition.at, style))
         if transition.since is not None and transition.at - transition.since >= 1:
             about.append(
-                f"after {_duration(transition.at - transition.since)}"
+                f"after {duration(transition.at - transition.since)}"
                 if resolved
-                else f"began {_duration(transition.at - transition.since)} earlier"
+                else f"began {duration(transition.at - transition.since)} earlier"
             )
     if resolved and transition.reason:
         about.append(transition.reason)
@@ -222,11 +222,3 @@ def _clock(at: float, style: Style) -> str:
         return f"{datetime.fromtimestamp(at, UTC).astimezone(style.zone):%Y-%m-%d %H:%M:%S %Z}"
     except (OverflowError, ValueError, OSError):
         return "at an impossible time"
-
-
-def _duration(seconds: float) -> str:
-    """``45 s``, ``3 min``, ``5 h``, ``12 d``: a second unit is not worth its width."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{seconds:.0f} s"

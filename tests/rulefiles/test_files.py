@@ -12,10 +12,10 @@ from sentinel.engine.rules.expression import Condition, ExpressionError, context
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.engine.rules.template import Template, TemplateError
 from sentinel.model.problem import Problem
+from sentinel.model.text import parse_duration
 from sentinel.rulefiles.files import load_paths, read, shipped
 from sentinel.rulefiles.load import load_events, load_rules
 from sentinel.rulefiles.testing.runner import run_tests
-from sentinel.rulefiles.toml.tables import parse_duration
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,10 @@ from sentinel.engine.inspect.status import entities_of, silence
 from sentinel.engine.rules.evaluate import Finding, conclude, find
 from sentinel.engine.rules.expression import Condition, ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
-from sentinel.engine.rules.template import age
 from sentinel.model.alert import CheckResult, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.json_form import iso, transition_to_dict
-from sentinel.model.text import escape
+from sentinel.model.text import duration, escape
 
 #: Rewords why a signal is unknown; takes its name and the engine's reason.
 Reword = Callable[[str, Unknown], Unknown]
@@ -137,7 +136,7 @@ class _Subject:
         if path in compiled.windows:
             window = compiled.windows[path]
             reason = self._reason(window.signal, state.why_missing(self._entity, window.signal, self._at))
-            return f"no {window.signal} in the last {age(window.over)}: {reason}"
+            return f"no {window.signal} in the last {duration(window.over)}: {reason}"
         if root in compiled.bindings:
             unread = state.observed(self._entity, compiled.bindings[root].event)
             return "it did not happen" if unread is None else self._reason(f"event {compiled.bindings[root].event}", unread)
@@ -153,13 +152,16 @@ class _Subject:
         if path in compiled.windows:
             window = compiled.windows[path]
             count, newest = state.samples(self._entity, window, self._at)
-            row: dict[str, Any] = {"source": f"{window.take} of {window.signal} in the last {age(window.over)}", "samples": count}
+            row: dict[str, Any] = {
+                "source": f"{window.take} of {window.signal} in the last {duration(window.over)}",
+                "samples": count,
+            }
             return row if newest is None else row | {"age": max(0.0, self._at - newest)}
         if root in compiled.bindings:
             binding = compiled.bindings[root]
             start = state.run_start(self._entity) if binding.over is None else self._at - binding.over
             _, last = state.happened(self._entity, binding.event, start)
-            span = "since the server started" if binding.over is None else f"in the last {age(binding.over)}"
+            span = "since the server started" if binding.over is None else f"in the last {duration(binding.over)}"
             if last is None:
                 return {"source": f"event {binding.event} {span}"}
             where = f"{last.source}:{last.n}" if last.n else last.source

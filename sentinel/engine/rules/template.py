@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sentinel.model.text import duration
+
 _FIELD = re.compile(r"\{([A-Za-z_][\w.]*)(?::([^{}]*))?\}")
 _OPTIONAL = re.compile(r"\[\?(.*?)\?\]", re.DOTALL)
 _NUMBER = re.compile(r"^(?:,|\.\d{1,2}f|d)$")
@@ -114,20 +116,9 @@ def show(value: Any, form: str = "") -> str:
     if form == "times":
         return "once" if value == 1 else f"{value} times"
     if form == "age":
-        return age(float(value))
+        return duration(float(value))
     if form:
         return format(int(value) if form == "d" else value, form)
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
-
-
-def age(seconds: float) -> str:
-    """A duration in a fitting unit: 12 s, 5 min, 3.5 h, 2 days."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172800:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.0f} days"

@@ -11,8 +11,9 @@ from sentinel.model.alert import REASONS
 from sentinel.model.entity import Value
 from sentinel.model.problem import Keys, quoted
 from sentinel.model.rule import CaseDef, ExpectDef
+from sentinel.model.text import parse_duration
 from sentinel.rulefiles.testing.series import SeriesError, parse_series
-from sentinel.rulefiles.toml.tables import Table, parse_duration
+from sentinel.rulefiles.toml.tables import Table
 
 STATES = ("firing", "quiet", "pending", "unknown", "resolved")
 _TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)

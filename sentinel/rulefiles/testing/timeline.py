@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sentinel.engine.rules.template import age
 from sentinel.model.alert import CheckResult, Transition
+from sentinel.model.text import duration
 
 #: columns of time; the names are to their left
 _COLUMNS = 60
@@ -50,7 +50,7 @@ def _strips(moments: Sequence[Moment]) -> Iterator[str]:
     picked = [_as_of(moments, last * (i + 1) / columns) for i in range(columns)]
     names = [check.check for check in moments[0].checks]
     width = max(len(name) for name in (*names, "alert"))
-    yield f"{'':<{width}}  0 s{age(last):>{max(1, columns - 3)}}"
+    yield f"{'':<{width}}  0 s{duration(last):>{max(1, columns - 3)}}"
     for i, name in enumerate(names):
         yield f"{name:<{width}}  " + "".join(_CHECK[moment.checks[i].value] for moment in picked)
     yield f"{'alert':<{width}}  " + "".join(_STATE.get(moment.state, "-") for moment in picked)

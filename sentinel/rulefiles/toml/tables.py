@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from sentinel.model.builds import BuildRange
 from sentinel.model.problem import Keys, Problem, did_you_mean, quoted, spoken
+from sentinel.model.text import parse_duration
 
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,63}$")
 _TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", list: "a list", dict: "a table"}
 
@@ -175,9 +174,3 @@ class Table:
         for key in self._data:
             if key not in self._asked:
                 self.findings.error(self.at(key), f"unknown key{did_you_mean(key, self._asked)}")
-
-
-def parse_duration(raw: str) -> float | None:
-    """Seconds; None if it is not a duration."""
-    match = _DURATION.match(raw.strip())
-    return float(match.group(1)) * _UNITS[match.group(2)] if match else None

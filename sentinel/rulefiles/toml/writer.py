@@ -9,6 +9,7 @@ from typing import Any
 
 from sentinel.model.builds import BuildRange
 from sentinel.model.rule import EventBinding, FixDef, Named, WindowDef
+from sentinel.model.text import exact_duration
 
 #: Parts in seconds.
 _DURATIONS = ("alert.for", "alert.clear_after", "alert.keep")
@@ -17,15 +18,15 @@ _DURATIONS = ("alert.for", "alert.clear_after", "alert.keep")
 def value(name: str, said: Any) -> str:
     """The value of a part, as TOML. Fixes are tables of their own, see `fixes`."""
     if name in _DURATIONS:
-        return text(duration(said))
+        return text(exact_duration(said))
     if isinstance(said, bool):
         return "true" if said else "false"
     if isinstance(said, Named):
         return text(said.expression)
     if isinstance(said, WindowDef):
-        return f"{{ signal = {text(said.signal)}, over = {text(duration(said.over))}, take = {text(said.take)} }}"
+        return f"{{ signal = {text(said.signal)}, over = {text(exact_duration(said.over))}, take = {text(said.take)} }}"
     if isinstance(said, EventBinding):
-        span = 'since = "server.start"' if said.over is None else f"over = {text(duration(said.over))}"
+        span = 'since = "server.start"' if said.over is None else f"over = {text(exact_duration(said.over))}"
         return f"{{ name = {text(said.event)}, {span} }}"
     if isinstance(said, list | tuple):
         return f"[{', '.join(text(str(one)) for one in said)}]"
@@ -50,11 +51,3 @@ def text(said: str) -> str:
     if plain and ("\n" in said or "\\" in said or '"' in said) and "'''" not in said and not said.endswith("'"):
         return f"'''{said}'''" if not said.startswith("\n") else f"'''\n{said}'''"
     return json.dumps(said).replace("\x7f", "\\u007f")
-
-
-def duration(seconds: float) -> str:
-    """``90s``, ``5m``, ``2h``: the largest unit that needs no fraction."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds and seconds % size == 0:
-            return f"{seconds / size:g}{unit}"
-    return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
