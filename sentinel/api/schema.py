@@ -66,15 +66,19 @@ class TransitionForm(TypedDict):
     fixes: list[FixForm]
     evidence: list[EvidenceForm]
     silenced: NotRequired[str]
+    inhibited_by: NotRequired[str]
+    #: the old name of `inhibited_by`
     explained_by: NotRequired[str]
     flapping: NotRequired[bool]
 
 
 class EffectForm(TypedDict):
-    """An alert that another one explains."""
+    """An alert that another one inhibits."""
 
     rule: str
     entity: str
+    notified: bool
+    #: the old name of `notified`
     told: bool
 
 
@@ -305,7 +309,7 @@ class OperandForm(TypedDict):
 
 
 class ReasonForm(TypedDict):
-    """The alert that explains another."""
+    """The alert that inhibits another."""
 
     rule: str
     entity: str
@@ -315,6 +319,8 @@ class ReasonForm(TypedDict):
 class SilentForm(TypedDict):
     """Why an alert does not notify, or not again."""
 
+    inhibited_by: NotRequired[ReasonForm]
+    #: the old name of `inhibited_by`
     explained_by: NotRequired[ReasonForm]
     held_until: NotRequired[str | None]
     silenced: NotRequired[SilenceForm]

@@ -56,8 +56,10 @@ def _history(arguments: argparse.Namespace, query: str) -> dict[str, Any]:
 
 
 def _shown(alert: Mapping[str, Any]) -> str:
-    hidden = sorted({f"{effect['rule']} ({effect['entity']})" for effect in alert.get("effects", ()) if not effect["told"]})
-    return show_alert(alert) + (f"\n  Explains    {', '.join(hidden)}\n" if hidden else "")
+    inhibited = sorted(
+        {f"{effect['rule']} ({effect['entity']})" for effect in alert.get("effects", ()) if not effect["notified"]}
+    )
+    return show_alert(alert) + (f"\n  Inhibits    {', '.join(inhibited)}\n" if inhibited else "")
 
 
 def _since(text: str, now: float) -> float | None:

@@ -126,7 +126,7 @@ def transition_of(wire: Mapping[str, Any]) -> Transition:
         title=wire.get("title", ""),
         since=_seconds(wire.get("since")),
         silenced=wire.get("silenced"),
-        explained_by=wire.get("explained_by"),
+        inhibited_by=wire.get("inhibited_by", wire.get("explained_by")),
         flapping=bool(wire.get("flapping")),
     )
 
@@ -138,8 +138,8 @@ def marks(alert: Mapping[str, Any]) -> str:
         words.append(f"silenced, {alert['silenced']}")
     if alert.get("flapping"):
         words.append("flapping")
-    if alert.get("explained_by"):
-        words.append(f"inhibited by {alert['explained_by']}")
+    if alert.get("inhibited_by"):
+        words.append(f"inhibited by {alert['inhibited_by']}")
     return f" ({'; '.join(words)})" if words else ""
 
 

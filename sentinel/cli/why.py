@@ -90,8 +90,8 @@ def _origin(read: Mapping[str, Any]) -> str:
 
 def _silent(why: Mapping[str, Any]) -> Iterator[str]:
     """Why an alert does not notify, or not again."""
-    if "explained_by" in why:
-        cause = why["explained_by"]
+    if "inhibited_by" in why:
+        cause = why["inhibited_by"]
         yield f"inhibited by {cause['rule']} of {cause['entity']} since {local(cause['since'])}"
     if "held_until" in why:
         yield f"held until {local(why['held_until'])}: rules that could inhibit it are evaluated first"
@@ -102,7 +102,7 @@ def _silent(why: Mapping[str, Any]) -> Iterator[str]:
     if "flapping_since" in why:
         yield f"flapping since {local(why['flapping_since'])}: silent until it is stable for {duration(LIMITS.steady)}"
     if "clear_since" in why:
-        yield f"cleared at {local(why['clear_since'])}; stays open for its keep time"
+        yield f"cleared at {local(why['clear_since'])}; stays open for its keep_firing_for"
     if "cleared_at" in why:
         yield f"cleared at {local(why['cleared_at'])} ({why['cleared_why']})"
 

@@ -126,6 +126,6 @@ class Pipeline:
             since=None if over else record.life.since,
             pid=notice.pid,
             documentation=rule.references[0] if rule.references else _DOCS,
-            explained_by=None if over or cause is None else cause.rule,
+            inhibited_by=None if over or cause is None else cause.rule,
             flapping=record.flaps.since is not None,
         )

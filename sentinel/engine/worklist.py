@@ -18,7 +18,7 @@ from sentinel.model.entity import HOST, Entity, Scope
 def timing(compiled: CompiledRule, record: Record) -> Timing:
     """The rule's times; longer while the alert flaps."""
     rule = compiled.rule
-    return flapping.stretched(Timing(rule.hold, rule.keep, rule.clear_after), record.flaps)
+    return flapping.stretched(Timing(rule.hold, rule.keep_firing_for, rule.clear_after), record.flaps)
 
 
 class Worklist:

@@ -109,16 +109,18 @@ def _when(rule: RuleDef) -> Iterator[str]:
     yield ""
     yield f"for {duration(rule.hold)} without a break." if rule.hold else "at once."
     if rule.clear:
-        yield f"It ends when `{_one_line(rule.clear)}`." + (f" It is held {duration(rule.keep)} longer." if rule.keep else "")
+        yield f"It ends when `{_one_line(rule.clear)}`." + (
+            f" It keeps firing for {duration(rule.keep_firing_for)} longer." if rule.keep_firing_for else ""
+        )
     if rule.clear_after is not None:
         yield f"It ends {duration(rule.clear_after)} after it was last so."
     yield "It stays open when the server ends." if rule.outlives_server else "It ends with the server's process."
 
 
 def _not_beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
-    if rule.explains:
-        yield f"While it fires, {_links(rule.explains)} of the same server, GPU or machine is inhibited."
-    causes = [r.rule for r in rules if rule.id in r.rule.explains]
+    if rule.inhibits:
+        yield f"While it fires, {_links(rule.inhibits)} of the same server, GPU or machine is inhibited."
+    causes = [r.rule for r in rules if rule.id in r.rule.inhibits]
     if causes:
         wait = duration(max(rule.hold, max(c.hold for c in causes) + SETTLE))
         yield f"It is inhibited by {_links(c.id for c in causes)}; if none of them fires, it notifies {wait} after it began."

@@ -104,8 +104,8 @@ class Transition:
     #: id of the silence that suppressed the notification
     silenced: str | None = None
     #: the rule whose firing alert inhibits this one
-    explained_by: str | None = None
-    #: flapping: no further notifications until it was steady
+    inhibited_by: str | None = None
+    #: flapping: no further notifications until it is stable
     flapping: bool = False
 
 

@@ -50,14 +50,16 @@ def _finite(value: object) -> object:
 def transition_to_dict(transition: Transition) -> dict[str, Any]:
     """The contract's JSON form, as plain dicts and lists. `at` is ISO-8601 in UTC with milliseconds, or None if undated.
 
-    `silenced` (the silence's id), `explained_by` (a rule id) and `flapping` (true) are present only if they apply.
+    `silenced` (the silence's id), `inhibited_by` (a rule id) and `flapping` (true) are present only if they apply.
+    `explained_by` is the old name of `inhibited_by`, and stays.
     """
     cause = transition.cause
     marks = {
         name: value
         for name, value in (
             ("silenced", transition.silenced),
-            ("explained_by", transition.explained_by),
+            ("inhibited_by", transition.inhibited_by),
+            ("explained_by", transition.inhibited_by),
             ("flapping", transition.flapping),
         )
         if value
@@ -89,7 +91,10 @@ def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
 
 def transition_to_record(transition: Transition) -> dict[str, Any]:
     """Everything in a transition, for storage: `transition_from_record` restores it."""
-    return transition_to_dict(transition) | {
+    said = transition_to_dict(transition)
+    # An older sentinel reads the same file, and knows `explained_by` only.
+    said.pop("inhibited_by", None)
+    return said | {
         "at": transition.at,
         "message_id": transition.message_id,
         "title": transition.title,
@@ -102,9 +107,11 @@ def transition_to_record(transition: Transition) -> dict[str, Any]:
 def transition_from_record(record: Mapping[str, Any]) -> Transition:
     """A stored transition. Raises KeyError or TypeError when the record was not written by `transition_to_record`."""
     fields = dict(record)
+    inhibited_by = fields.pop("explained_by", None)
     return Transition(
         **fields
         | {
+            "inhibited_by": inhibited_by,
             "entity": Entity(**fields["entity"]),
             "cause": None if fields["cause"] is None else Cause(**fields["cause"]),
             "fixes": tuple(Fix(**fix) for fix in fields["fixes"]),

@@ -154,7 +154,7 @@ class RuleDef:
     hold: float = 0.0
     clear: str = ""
     clear_after: float | None = None
-    keep: float = 0.0
+    keep_firing_for: float = 0.0
     #: the alert outlives the process that it is about (a kill is about exactly that)
     outlives_server: bool = False
     #: while its alert is open, generation is slower than the configuration allows: no baseline is learned
@@ -162,7 +162,8 @@ class RuleDef:
     basis: tuple[Basis, ...] = ()
     references: tuple[str, ...] = ()
     false_positives: tuple[str, ...] = ()
-    explains: tuple[str, ...] = ()
+    #: rules of which an alert is an effect of this one: they wait while it fires
+    inhibits: tuple[str, ...] = ()
     windows: tuple[WindowDef, ...] = ()
     events: tuple[EventBinding, ...] = ()
     values: tuple[Named, ...] = ()

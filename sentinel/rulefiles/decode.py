@@ -118,7 +118,7 @@ def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDe
         basis=top.texts("basis", one_of=get_args(Basis)),  # type: ignore[arg-type]
         references=top.texts("references"),
         false_positives=top.texts("false_positives"),
-        explains=top.texts("explains"),
+        inhibits=top.texts("inhibits"),
         windows=_windows(top),
         events=_bindings(top),
         values=expressions(top, "value"),
@@ -128,7 +128,7 @@ def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDe
         hold=alert.duration("for", 0.0) or 0.0,
         clear=clear,
         clear_after=clear_after,
-        keep=alert.duration("keep", 0.0) or 0.0,
+        keep_firing_for=alert.duration("keep_firing_for", 0.0) or 0.0,
         outlives_server=alert.get("outlives_server", bool, False),
         slows_generation=alert.get("slows_generation", bool, False),
         causes=tuple(_cause(t) for t in top.tables("cause")),

@@ -10,17 +10,18 @@ from typing import Any
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.event import EventDef
 from sentinel.model.rule import RuleDef
+from sentinel.rulefiles.deprecated import IN_DIGESTS
 
 #: Parts that change neither verdict nor text.
 _BESIDE = frozenset({"path", "origins", "tests", "help", "example"})
-_PARTS = ("title", "severity", "scope", "message_id", "basis", "references", "false_positives", "explains")
+_PARTS = ("title", "severity", "scope", "message_id", "basis", "references", "false_positives", "inhibits")
 #: keys of [alert] with their attributes
 _ALERT = {
     "when": "when",
     "for": "hold",
     "clear": "clear",
     "clear_after": "clear_after",
-    "keep": "keep",
+    "keep_firing_for": "keep_firing_for",
     "summary": "summary",
     "outlives_server": "outlives_server",
     "slows_generation": "slows_generation",
@@ -88,7 +89,7 @@ def _said(value: Any) -> Any:
     """Without empty values, so that a key which a later sentinel adds does not change rules that do not use it."""
     if is_dataclass(value):
         # dataclasses.asdict also copies the tests, which are then left out: ten times as long for all rules (measured).
-        value = {one.name: getattr(value, one.name) for one in fields(value)}
+        value = {IN_DIGESTS.get(one.name, one.name): getattr(value, one.name) for one in fields(value)}
     if isinstance(value, dict):
         return {str(k): _said(v) for k, v in value.items() if k not in _BESIDE and v not in (None, "", (), {}, False, [])}
     if isinstance(value, list | tuple):

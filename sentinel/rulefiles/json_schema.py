@@ -97,7 +97,10 @@ def _parts(rules: list[str], events: list[str]) -> dict[str, Schema]:
         "basis": array(one_of(get_args(Basis), "seed, source, thread or measured"), "where the knowledge comes from"),
         "references": array({"type": "string"}, "addresses to read more"),
         "false_positives": array({"type": "string"}, "what looks like it and is not"),
-        "explains": array(offered(rules, "a rule"), "rules that are effects of this one: not told beside it"),
+        "inhibits": array(
+            offered(rules, "a rule"), "rules whose alerts are effects of this one: they do not notify while it fires"
+        ),
+        "explains": array({"type": "string"}, "deprecated: write 'inhibits'") | {"deprecated": True},
         "window": named(table(window, "numbers over time", ["signal", "over", "take"]), "numbers over time, by name"),
         "event": named(
             binding | {"oneOf": [{"required": ["since"]}, {"required": ["over"]}]}, "events that it reads, by a name of its own"
@@ -113,7 +116,8 @@ def _alert() -> Schema:
         "for": duration("for so long without a break before it fires"),
         "clear": text(f"ends when this is true: {_CEL}"),
         "clear_after": duration("ends so long after it was last so, for what only happens"),
-        "keep": duration("held so long after it cleared, against flapping"),
+        "keep_firing_for": duration("goes on firing for so long after it cleared, against flapping"),
+        "keep": duration("deprecated: write 'keep_firing_for'") | {"deprecated": True},
         "summary": filled(f"one sentence with its values: {_SHOWN}"),
         "outlives_server": flag("stays open when the server's process has ended"),
         "slows_generation": flag("makes answers slow: while it is open, no usual speed is learned from this server's answers"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sentinel.model.problem import Keys, Problem
+from sentinel.model.problem import Keys, Problem, spoken
+from sentinel.rulefiles.deprecated import as_written, with_new_keys
 from sentinel.rulefiles.library import Library, gathered, is_library, with_bases, with_fixes
 from sentinel.rulefiles.testing.decode import STATES, states_of
 from sentinel.rulefiles.toml.document import Decoded, decode
@@ -40,6 +41,8 @@ class SortedOut:
     beside: dict[str, tuple[int, str]] = field(default_factory=dict)
     #: by file, the values that fixes brought, and where they are used
     brought: dict[str, dict[Keys, Keys]] = field(default_factory=dict)
+    #: by file, the deprecated keys that were written, by their new names
+    deprecated: dict[str, dict[Keys, Keys]] = field(default_factory=dict)
     #: by file, its own named things on top of the library
     own: dict[str, Library] = field(default_factory=dict)
 
@@ -49,6 +52,9 @@ class SortedOut:
         own, file = self.beside.get(problem.file, (0, ""))
         if file and len(keys) > 1 and keys[0] == "test" and isinstance(keys[1], int) and keys[1] >= own:
             return replace(problem, file=file, keys=("test", keys[1] - own, *keys[2:]))
+        old = as_written(keys, self.deprecated.get(problem.file, {}))
+        if old != keys:
+            return replace(problem, where=spoken(old), keys=old)
         used = self.brought.get(problem.file, {}).get(keys)
         return replace(problem, keys=used) if used is not None else problem
 
@@ -77,6 +83,7 @@ def sorted_out(files: Mapping[str, bytes], *, tests: bool) -> SortedOut:
         out.own[file], more = out.library.with_own_of((file, one), *([(beside(file), there)] if there is not None else []))
         findings = Findings(file, left_out=one.left_out)
         found += [*more, findings]
+        one, out.deprecated[file] = with_new_keys(one, findings)
         kind = out.overrides if "override" in one.table else out.rules
         if kind is out.rules:
             # Those of an override are inserted when it is merged with its rule.

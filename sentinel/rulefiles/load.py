@@ -15,7 +15,7 @@ from sentinel.rulefiles.decode import SOURCES, event_defs, rule_def
 from sentinel.rulefiles.digest import content_digest
 from sentinel.rulefiles.extend import extended
 from sentinel.rulefiles.kinds import sorted_out
-from sentinel.rulefiles.lint.cycles import check_explains
+from sentinel.rulefiles.lint.cycles import check_inhibits
 from sentinel.rulefiles.lint.events import check_event, check_wordings
 from sentinel.rulefiles.lint.rule import Undecoded
 from sentinel.rulefiles.override import Overridden, lint
@@ -111,7 +111,7 @@ def load_rules(
             effective.append(over)
     if checked:
         return [compile_rule(replace(over.rule, tests=())) for over in effective], overrides, problems
-    problems += check_explains([over.rule for over in effective])
+    problems += check_inhibits([over.rule for over in effective])
     for over in effective:
         ready, bad = over.check(events, ids)
         problems += bad

@@ -15,6 +15,7 @@ from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean, quoted
 from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rulefiles.decode import rule_def
+from sentinel.rulefiles.deprecated import new_part
 from sentinel.rulefiles.digest import part_digests, rule_digest
 from sentinel.rulefiles.kinds import SortedOut
 from sentinel.rulefiles.library import with_fixes
@@ -23,7 +24,7 @@ from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
 #: Fields that are replaced as a whole, lists too.
-SINGLE = ("title", "severity", "basis", "references", "false_positives", "explains")
+SINGLE = ("title", "severity", "basis", "references", "false_positives", "inhibits")
 #: Tables whose entries are replaced by name.
 NAMED = ("window", "event", "value", "check")
 #: Keys of an override that are not fields of a rule.
@@ -247,7 +248,7 @@ def stale(override: OverrideDef) -> bool:
 
 def changed_parts(override: OverrideDef, then: Mapping[str, str]) -> tuple[str, ...]:
     """Parts of the rule that differ from `then`, an earlier `part_digests`; those that the override replaces come first."""
-    now = part_digests(override.base)
+    now, then = part_digests(override.base), {new_part(name): digest for name, digest in then.items()}
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     return tuple(sorted(names, key=lambda name: (name not in override.fields, name)))
 

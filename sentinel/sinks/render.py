@@ -115,8 +115,8 @@ def _marks(transition: Transition) -> Iterator[str]:
         yield "flapping: no further notification until it is stable"
     if transition.silenced is not None:
         yield f"silenced ({transition.silenced})"
-    if transition.explained_by is not None:
-        yield f"inhibited by {transition.explained_by}"
+    if transition.inhibited_by is not None:
+        yield f"inhibited by {transition.inhibited_by}"
     if transition.reason in _WHY_NOW:
         yield _WHY_NOW[transition.reason]
 

@@ -113,7 +113,7 @@ def of(text: str) -> RuleSet:
 
 def test_a_changed_rule_keeps_the_alert_and_when_it_began() -> None:
     story = firing()
-    assert use(story, rules(ON._replace(title="other words", keep="9s")), 6) == []
+    assert use(story, rules(ON._replace(title="other words", keep_firing_for="9s")), 6) == []
     (record,) = story.engine.book.open()
     assert (record.state, record.life.since) == ("firing", EPOCH + 3)
 
@@ -143,11 +143,11 @@ def test_an_alert_that_only_the_old_condition_made_ends_with_it() -> None:
 
 
 def test_an_alert_that_is_kept_after_its_condition_ended_is_not_cut_short_by_a_change() -> None:
-    story = Story(ON._replace(keep="30s"))
+    story = Story(ON._replace(keep_firing_for="30s"))
     story.turn(0, on=True)
     story.until(1, 5)
     story.turn(6, on=False)
-    assert use(story, rules(ON._replace(keep="30s", title="other words")), 7) == []
+    assert use(story, rules(ON._replace(keep_firing_for="30s", title="other words")), 7) == []
     assert [record.state for record in story.engine.book.open()] == ["firing"]
 
 

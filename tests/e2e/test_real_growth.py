@@ -26,7 +26,7 @@ _SHORTER = {
     "prompt-cache-growth": """
 [alert]
 for = "1s"
-keep = "1s"
+keep_firing_for = "1s"
 [window]
 grown = { signal = "server.firm_bytes", over = "2m", take = "delta" }
 pace = { signal = "server.firm_bytes", over = "2m", take = "rate" }
@@ -36,7 +36,7 @@ settled = "(ready.count == 0 || ready.age > 3.0) && (loaded.count == 0 || loaded
 """,
     "restart-loop": """
 [alert]
-keep = "1s"
+keep_firing_for = "1s"
 [event]
 refused = { name = "argument_rejected", over = "20s" }
 """,

@@ -147,8 +147,8 @@ def test_news_is_what_fired() -> None:
 
 def test_marks_are_keys_only_where_they_say_something() -> None:
     """The contract's form is the same for every alert that is as usual."""
-    marked = replace(FIRING, silenced="1", explained_by="gpu-reset", flapping=True)
-    more = {"silenced": "1", "explained_by": "gpu-reset", "flapping": True}
+    marked = replace(FIRING, silenced="1", inhibited_by="gpu-reset", flapping=True)
+    more = {"silenced": "1", "inhibited_by": "gpu-reset", "explained_by": "gpu-reset", "flapping": True}
 
     assert transition_to_dict(marked) == transition_to_dict(FIRING) | more
     assert not more.keys() & transition_to_dict(FIRING).keys()

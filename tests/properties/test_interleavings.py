@@ -18,16 +18,16 @@ from sentinel.model.json_form import is_news
 from sentinel.model.reading import Samples, Tick
 from sentinel.rulefiles.testing.readings import EPOCH
 
-CAUSE = Switch("cause", "server.ctx_requested", hold="3s", keep="2s", explains=("effect",))
-EFFECT = Switch("effect", "server.slots_requested", hold="4s", explains=())
-ALONE = Switch("alone", "server.gpu_layers_requested", keep="3s")
+CAUSE = Switch("cause", "server.ctx_requested", hold="3s", keep_firing_for="2s", inhibits=("effect",))
+EFFECT = Switch("effect", "server.slots_requested", hold="4s", inhibits=())
+ALONE = Switch("alone", "server.gpu_layers_requested", keep_firing_for="3s")
 SWITCHES = {s.id: s for s in (CAUSE, EFFECT, ALONE)}
 FULL = rules(CAUSE, EFFECT, ALONE)
 #: The same rules reworded: alerts keep state and timers.
 REWORDED = rules(*(s._replace(title="other words") for s in SWITCHES.values()))
 WITHOUT_CAUSE = rules(EFFECT, ALONE)
 #: Other times: they count from when an alert began.
-SLOWER = rules(CAUSE._replace(hold="6s"), EFFECT._replace(hold="2s"), ALONE._replace(hold="5s", keep="0s"))
+SLOWER = rules(CAUSE._replace(hold="6s"), EFFECT._replace(hold="2s"), ALONE._replace(hold="5s", keep_firing_for="0s"))
 #: A condition that no switch fulfils: what only the old one made ends.
 NARROWER = narrowed("alone", SWITCHES.values(), "server.gpu_layers_requested > 5")
 #: The same rules, switched off and changed by overrides.

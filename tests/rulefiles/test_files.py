@@ -84,7 +84,7 @@ def test_a_good_rule_has_no_findings_and_passes(events: dict[str, bytes], tmp_pa
         ('_tps" = 0.4', '_tps" = "x"', "test 'slow'.given.server.generation_tps", "which is float"),
         ('generation_tps" = 0.4', 'tps" = 0.4', "test 'slow'.given.server.tps", "gives unknown signal 'server.tps'"),
         ('state = "unknown", missing = ["server.generation_tps"]', 'state = "quiet"', "test", "expects state = 'unknown'"),
-        ('scope = "server"', 'scope = "server"\nexplains = ["cpu-fall"]', "explains[1]", "there is no rule 'cpu-fall'"),
+        ('scope = "server"', 'scope = "server"\ninhibits = ["cpu-fall"]', "inhibits[1]", "there is no rule 'cpu-fall'"),
         ('do = "look"', 'do = "look"\nbuilds = "5000-"', "cause 'other'.fix[1].builds", "is not a range of builds"),
         ('do = "look"', 'do = "look"\nbuilds = "b9-b5"', "cause 'other'.fix[1].builds", "is empty"),
     ],

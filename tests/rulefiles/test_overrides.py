@@ -101,7 +101,7 @@ def test_of_two_overrides_the_later_file_has_the_last_word_and_says_so() -> None
 
 
 def test_a_rule_that_is_switched_off_judges_nothing_and_may_still_be_named_by_others() -> None:
-    other = text_of(Switch("other", "server.slots_requested", explains=("base",)))
+    other = text_of(Switch("other", "server.slots_requested", inhibits=("base",)))
     off = 'schema = 1\noverride = "base"\nenabled = false\n'
     ruleset, problems = load({"base.toml": BASE.encode(), "o.toml": other.encode(), "x.toml": off.encode()}, {})
     assert ruleset is not None, problems
@@ -147,7 +147,7 @@ def test_lint_tells_when_the_rule_is_not_the_one_that_the_override_was_written_a
     digest = rule_digest(ruleset.overrides[0].base)
     against = OVER.replace("[alert]", f'against = "{digest}"\n[alert]', 1)
     assert loaded(against)[1] == []
-    upgraded = BASE.replace('keep = "0s"', 'keep = "7s"')
+    upgraded = BASE.replace('keep_firing_for = "0s"', 'keep_firing_for = "7s"')
     told = [str(p) for p in loaded(against, base=upgraded)[1]]
     assert len(told) == 1
     assert told[0].startswith("over1.toml:5: warning: against: rule 'base' changed since this override was written; compare with")
@@ -165,18 +165,18 @@ def changed(upgrades: Upgrades, base: str, override: str = OVER) -> list[Any]:
 
 def test_the_daemon_remembers_what_each_override_was_written_beside_also_over_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    upgraded = BASE.replace('for = "3s"', 'for = "4s"').replace('keep = "0s"', 'keep = "7s"')
+    upgraded = BASE.replace('for = "3s"', 'for = "4s"').replace('keep_firing_for = "0s"', 'keep_firing_for = "7s"')
     history = History(path)
     assert changed(Upgrades(history), BASE) == [[]]
     assert changed(Upgrades(history), BASE) == [[]]
     history.close()
     history = History(path)
     # What the override replaces comes first. It is told until somebody has looked.
-    assert changed(Upgrades(history), upgraded) == [["alert.for", "alert.keep"]]
-    assert changed(Upgrades(history), upgraded) == [["alert.for", "alert.keep"]]
+    assert changed(Upgrades(history), upgraded) == [["alert.for", "alert.keep_firing_for"]]
+    assert changed(Upgrades(history), upgraded) == [["alert.for", "alert.keep_firing_for"]]
     looked = OVER + "# looked at it\n"
     assert changed(Upgrades(history), upgraded, looked) == [[]]
-    assert changed(Upgrades(history), BASE, looked) == [["alert.for", "alert.keep"]]
+    assert changed(Upgrades(history), BASE, looked) == [["alert.for", "alert.keep_firing_for"]]
     history.close()
 
 
@@ -250,7 +250,7 @@ def test_at_the_start_files_with_mistakes_are_left_out_and_the_others_serve(mach
     folder.mkdir()
     (folder / "good.toml").write_text(OVER)
     (folder / "bad.toml").write_text(text_of(Switch("bad", "server.slots_requestd")))
-    (folder / "leans.toml").write_text(text_of(Switch("leans", "server.slots_requested", explains=("bad",))))
+    (folder / "leans.toml").write_text(text_of(Switch("leans", "server.slots_requested", inhibits=("bad",))))
     found = files.load_good()
     assert found.ruleset is not None
     assert found.left_out == (str(folder / "bad.toml"), str(folder / "leans.toml"))
@@ -286,7 +286,7 @@ def test_a_named_rule_stands_among_the_shipped_ones_and_takes_the_place_of_its_n
     mine = (shipped() / "cpu-fallback.toml").read_text().replace('severity = "critical"', 'severity = "info"')
     (tmp_path / "my-copy.toml").write_text(mine)
     shutil.copy(shipped() / "cpu-fallback.test.toml", tmp_path / "my-copy.test.toml")
-    (tmp_path / "new.toml").write_text(text_of(Switch("new", "server.slots_requested", explains=("cpu-fallback",))))
+    (tmp_path / "new.toml").write_text(text_of(Switch("new", "server.slots_requested", inhibits=("cpu-fallback",))))
     found = load_given([tmp_path])
     assert found.ruleset is not None, told(found)
     assert found.ruleset.rules.keys() == {*ruleset.rules, "new"}
@@ -308,7 +308,7 @@ def test_rules_show_tells_the_file_of_each_field(tmp_path: Path, capsys: pytest.
     assert main(["rules", "show", "cpu-fallback", str(over), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["fields"]["alert.for"] == {"value": '"1m"', "file": str(over), "instead_of": '"5s"'}
-    assert shown["fields"]["alert.keep"]["file"] == str(shipped() / "cpu-fallback.toml")
+    assert shown["fields"]["alert.keep_firing_for"]["file"] == str(shipped() / "cpu-fallback.toml")
     assert shown["overrides"][0]["changed_since"] is True
     assert main(["rules", "show", "cpu-fallback", str(over)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -68,7 +68,7 @@ def test_a_resolved_alert_is_short() -> None:
     [
         (replace(FIRING, flapping=True), "flapping: no further notification until it is stable"),
         (replace(FIRING, silenced="3"), "silenced (3)"),
-        (replace(FIRING, explained_by="gpu-reset"), "inhibited by gpu-reset"),
+        (replace(FIRING, inhibited_by="gpu-reset"), "inhibited by gpu-reset"),
         (replace(FIRING, reason="cause-ended"), "its cause has ended, it has not"),
         (replace(FIRING, reason="silence-ended"), "its silence has ended, it has not"),
     ],

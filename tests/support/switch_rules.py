@@ -26,8 +26,8 @@ class Switch(NamedTuple):
     id: str
     signal: str
     hold: str = "0s"
-    keep: str = "0s"
-    explains: tuple[str, ...] = ()
+    keep_firing_for: str = "0s"
+    inhibits: tuple[str, ...] = ()
     title: str = "a switch"
 
 
@@ -52,14 +52,14 @@ scope = "{scope}"
 basis = ["measured"]
 references = ["https://example.org"]
 false_positives = ["none"]
-explains = {list(switch.explains)!r}
+inhibits = {list(switch.inhibits)!r}
 [check]
 on = "{switch.signal} > 0"
 [alert]
 when = "on"
 for = "{switch.hold}"
 clear = "!on"
-keep = "{switch.keep}"
+keep_firing_for = "{switch.keep_firing_for}"
 summary = "{{{switch.signal}}} is on"
 [[cause]]
 id = "switched"

@@ -13,6 +13,7 @@ from sentinel.cli.rules.show import unknown
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import RuleDef
 from sentinel.model.text import escape
+from sentinel.rulefiles.deprecated import new_part
 from sentinel.rulefiles.digest import parts, rule_digest
 from sentinel.rulefiles.override import NAMED, SINGLE
 from sentinel.rulefiles.toml.writer import fixes, value
@@ -44,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def spelled(field: str) -> str:
     """A field's name without quotes and blanks, for the shell: ``cause 'no-gpu'.text`` of `lint` as ``cause.no-gpu.text``."""
-    return field.replace("cause '", "cause.").replace("'", "")
+    return new_part(field).replace("cause '", "cause.").replace("'", "")
 
 
 def _replaceable(name: str) -> bool:

@@ -12,6 +12,7 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.model.text import escape
+from sentinel.rulefiles.deprecated import old_part
 from sentinel.rulefiles.digest import parts, rule_digest
 from sentinel.rulefiles.override import stale
 from sentinel.rulefiles.toml.writer import fixes, value
@@ -45,7 +46,7 @@ def show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:
                     {"file": one.path, "fields": list(one.fields), "against": one.against, "changed_since": stale(one)}
                     for one in over
                 ],
-                "fields": {name: _field(name, said, rule, base) for name, said in parts(rule).items()},
+                "fields": _fields(rule, base),
             }
         )
         return OK
@@ -64,6 +65,12 @@ def unknown(ruleset: RuleSet, rule_id: str) -> int:
         file=sys.stderr,
     )
     return CRITICAL
+
+
+def _fields(rule: RuleDef, base: RuleDef) -> dict[str, Mapping[str, Any]]:
+    """Each field by its name, and by its deprecated one if it has one."""
+    rows = {name: _field(name, said, rule, base) for name, said in parts(rule).items()}
+    return rows | {old: row for name, row in rows.items() if (old := old_part(name)) is not None}
 
 
 def _field(name: str, said: Any, rule: RuleDef, base: RuleDef) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Damps an alert that comes and goes: one notification, then none until it was steady. Pure, time is an argument.
 
-A flapping alert is kept open over its short gaps, as `keep` does for every rule, only longer: what would have been notified as
-resolved and firing again is one alert that goes on.
+A flapping alert is kept open over its short gaps, as `keep_firing_for` does for every rule, only longer: what would have notified
+as resolved and firing again is one alert that goes on.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Limits)
 
 
 def stretched(timing: Timing, flaps: Flaps, limits: Limits = LIMITS) -> Timing:
-    """The rule's own times, with a longer `keep` while the alert flaps."""
-    return timing if flaps.since is None else replace(timing, keep=max(timing.keep, limits.steady))
+    """The rule's own times, with a longer `keep_firing_for` while the alert flaps."""
+    return timing if flaps.since is None else replace(timing, keep_firing_for=max(timing.keep_firing_for, limits.steady))
 
 
 def _recent(flaps: Flaps, at: float, limits: Limits) -> tuple[float, ...]:

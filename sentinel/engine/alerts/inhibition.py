@@ -1,6 +1,6 @@
 """One incident, one alert: a firing alert inhibits its effects. Pure, time is an argument.
 
-A rule's `explains` names its effects. An effect stays pending until every rule that could inhibit it has had its own hold time
+A rule's `inhibits` names its effects. An effect stays pending until every rule that could inhibit it has had its own hold time
 plus `SETTLE` seconds, and while one of them is pending; then only the cause notifies, in whatever order the readings came.
 While the cause fires the effect stays pending: if it ends in that time, no end is notified; if the cause ends and the effect
 does not, the effect notifies as firing `SETTLE` seconds later.
@@ -39,7 +39,7 @@ class Inhibition:
     def use(self, rules: Iterable[RuleDef]) -> None:
         """Switch to another rule set."""
         known = {rule.id: rule for rule in rules}
-        self._effects = {r.id: tuple(e for e in r.explains if e in known) for r in known.values() if r.explains}
+        self._effects = {r.id: tuple(e for e in r.inhibits if e in known) for r in known.values() if r.inhibits}
         causes: dict[str, list[str]] = {}
         for cause, effects in sorted(self._effects.items()):
             for effect in effects:

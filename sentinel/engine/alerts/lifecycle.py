@@ -17,10 +17,11 @@ LifeState = Literal["inactive", "pending", "firing"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Hold before firing, keep after clearing, and the quiet time after which an alert on events alone is over; seconds."""
+    """Seconds: hold before firing, how long it keeps firing after clearing, and how long without a new event an alert on events
+    alone stays open."""
 
     hold: float
-    keep: float
+    keep_firing_for: float
     clear_after: float | None
 
 
@@ -93,7 +94,7 @@ def _firing(life: Life, verdict: Verdict, seen: Observation, timing: Timing) -> 
     elif verdict is Verdict.MATCH:
         life = replace(life, matched_at=seen.at)
     reason: Reason | None = None
-    keep = timing.keep
+    keep = timing.keep_firing_for
     if seen.gone:
         reason = "server-gone"
     elif seen.clear:
@@ -118,7 +119,7 @@ def deadline(life: Life, timing: Timing) -> float | None:
     if life.state == "firing":
         candidates = []
         if life.clear_since is not None:
-            candidates.append(life.clear_since + timing.keep)
+            candidates.append(life.clear_since + timing.keep_firing_for)
         if timing.clear_after is not None:
             candidates.append(life.matched_at + timing.clear_after)
         return min(candidates) if candidates else None

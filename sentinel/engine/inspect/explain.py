@@ -178,7 +178,12 @@ def _silent(engine: Engine, record: Record, at: float) -> dict[str, Any]:
     out: dict[str, Any] = {}
     cause = engine.inhibition.reason_for(record)
     if record.life.state != "inactive" and cause is not None:
-        out["explained_by"] = {"rule": cause.rule, "entity": escape(cause.entity.name), "since": iso(cause.life.since)}
+        # `explained_by` is its old name, and stays.
+        out["inhibited_by"] = out["explained_by"] = {
+            "rule": cause.rule,
+            "entity": escape(cause.entity.name),
+            "since": iso(cause.life.since),
+        }
     due = engine.inhibition.due(record)
     if due is not None and due > at:
         out["held_until"] = iso(due)

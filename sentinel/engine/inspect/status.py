@@ -85,7 +85,10 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
         standing |= {"since": iso(record.life.since), "title": compiled.rule.title}
         if record.state == "firing":
             effects = (r for r in engine.inhibition.effects_of(record) if r.life.state == "firing")
-            standing["effects"] = [{"rule": r.rule, "entity": escape(r.entity.name), "told": r.gate.open} for r in effects]
+            # `told` is the old name of `notified`, and stays.
+            standing["effects"] = [
+                {"rule": r.rule, "entity": escape(r.entity.name), "notified": r.gate.open, "told": r.gate.open} for r in effects
+            ]
         out.append(standing)
     return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
 

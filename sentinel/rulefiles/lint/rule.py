@@ -53,9 +53,9 @@ def check_rule(
                 names.check(name, keys)
         except TemplateError as error:
             findings.error(keys, str(error))
-    for i, other in enumerate(rule.explains):
+    for i, other in enumerate(rule.inhibits):
         if other not in rule_ids:
-            findings.error(("explains", i), f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
+            findings.error(("inhibits", i), f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
     _check_shape(rule, findings, states)
     for i, cause in enumerate(rule.causes):
         for j, fix in enumerate(cause.fixes):

@@ -13,7 +13,7 @@ from sentinel.model.entity import Entity
 from sentinel.model.reading import Samples, ServerFound, ServerGone
 from sentinel.rulefiles.testing.readings import EPOCH
 
-CAUSE = Switch("cause", "server.ctx_requested", hold="2s", explains=("effect",))
+CAUSE = Switch("cause", "server.ctx_requested", hold="2s", inhibits=("effect",))
 EFFECT = Switch("effect", "server.slots_requested", hold="1s")
 #: From the beginning of the effect until it may be told.
 WAIT = 2.0 + SETTLE
@@ -150,8 +150,8 @@ def test_an_effect_that_was_told_before_its_cause_is_told_as_over() -> None:
 
 
 def test_a_chain_of_effects_is_one_alert() -> None:
-    middle = Switch("middle", "server.gpu_layers_requested", explains=("effect",))
-    cause = CAUSE._replace(explains=("middle",))
+    middle = Switch("middle", "server.gpu_layers_requested", inhibits=("effect",))
+    cause = CAUSE._replace(inhibits=("middle",))
     story = Story(cause, middle, EFFECT)
     story.turn(0, effect=True)
     story.turn(1, middle=True)
@@ -234,6 +234,6 @@ def test_a_checkpoint_of_a_version_that_told_everything_is_taken_as_told() -> No
 
 def test_what_explains_each_other_in_a_circle_is_a_mistake() -> None:
     with pytest.raises(AssertionError, match="in a circle"):
-        rules(CAUSE, EFFECT._replace(explains=("cause",)))
+        rules(CAUSE, EFFECT._replace(inhibits=("cause",)))
     with pytest.raises(AssertionError, match="in a circle"):
-        rules(CAUSE._replace(explains=("cause",)), EFFECT)
+        rules(CAUSE._replace(inhibits=("cause",)), EFFECT)

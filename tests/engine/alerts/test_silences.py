@@ -74,7 +74,7 @@ def test_what_came_and_went_within_a_silence_is_never_told() -> None:
 
 
 def test_what_has_cleared_and_is_only_kept_is_not_told_when_its_silence_ends() -> None:
-    story = Story(ONE._replace(keep="30s"))
+    story = Story(ONE._replace(keep_firing_for="30s"))
     silence(story, 0, 60)
     story.turn(1, one=True)
     story.turn(50, one=False)
@@ -129,7 +129,7 @@ def test_under_two_silences_it_is_quiet_until_the_last_has_ended() -> None:
 
 
 def test_a_silenced_cause_still_hides_its_effect() -> None:
-    story = Story(ONE._replace(explains=("two",)), TWO)
+    story = Story(ONE._replace(inhibits=("two",)), TWO)
     silence(story, 0, 3600)
     story.turn(1, one=True, two=True)
     story.until(2, 100)
@@ -256,7 +256,7 @@ def test_to_end_what_is_not_there_is_a_mistake(silence_id: str) -> None:
 
 
 def test_why_says_why_nothing_is_told() -> None:
-    story = Story(ONE._replace(explains=("two",)), TWO)
+    story = Story(ONE._replace(inhibits=("two",)), TWO)
 
     def silent(rule: str, at: float) -> Any:
         return explain.why(story.engine, rule, SERVER.name, EPOCH + at)["subjects"][0]["silent"]
@@ -265,9 +265,9 @@ def test_why_says_why_nothing_is_told() -> None:
     assert silent("one", 0) == {}
     assert silent("two", 1) == {"held_until": "2001-09-09T01:46:45.000Z"}
     story.turn(2, one=True)
-    assert silent("two", 3)["explained_by"] == {"rule": "one", "entity": SERVER.name, "since": "2001-09-09T01:46:42.000Z"}
+    assert silent("two", 3)["inhibited_by"] == {"rule": "one", "entity": SERVER.name, "since": "2001-09-09T01:46:42.000Z"}
     (alert,) = status.alerts(story.engine, EPOCH + 3)
-    assert alert["effects"] == [{"rule": "two", "entity": SERVER.name, "told": False}]
+    assert alert["effects"] == [{"rule": "two", "entity": SERVER.name, "notified": False, "told": False}]
     made = silence(story, 4, 60)
     assert silent("one", 5) == {"silenced": status.silence(made)}
     story.turn(6, two=False)

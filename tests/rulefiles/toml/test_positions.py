@@ -87,7 +87,7 @@ def test_what_is_missing_is_told_where_it_would_stand() -> None:
         ('do = "look"', 'do = "{sped}"', "r.toml:29: cause 'other'.fix[1].do: unknown name 'sped'; did you mean 'speed'"),
         ('when = "slow"', "when = '''\nslow\n  &&'''", "r.toml:19: alert.when: is not CEL: in its line 2"),
         ('state = "quiet"', 'state = "quite"', "r.toml:39: test 'fast'.expect.state: 'quite' is none of"),
-        ('"server"\n', '"server"\nexplains = [\n "a",\n "b",\n]\n', "r.toml:10: explains[2]: there is no rule 'b'"),
+        ('"server"\n', '"server"\ninhibits = [\n "a",\n "b",\n]\n', "r.toml:10: inhibits[2]: there is no rule 'b'"),
         ('text = "not known"', "", "r.toml:25: cause 'other'.text: is missing"),
     ],
 )  # fmt: skip
