@@ -175,7 +175,7 @@ def test_they_know_the_keys_that_the_decoder_reads_no_more_and_no_less(
     # What is shared was put in before a rule is decoded.
     shared = {("cause", "*", "fix", "*"): {"use"}, ("test", "*"): {"base", "without"}}
     # So were the new names of deprecated keys.
-    shared |= {old[:-1]: {old[-1]} for old in RENAMED}
+    shared |= {tuple(map(str, old[:-1])): {str(old[-1])} for old in RENAMED}
     assert {way: asked[way] ^ known[way] for way in asked if asked[way] != known[way]} in (
         shared,
         shared | {("test", "*", "expect"): {"at"}},
