@@ -19,7 +19,7 @@ from sentinel.engine.facts.gpu_incidents import INCIDENT, GpuIncidents
 from sentinel.engine.facts.requests import DERIVED, TAKEN, Requests
 from sentinel.engine.facts.state import EngineState
 from sentinel.engine.facts.update import Updater
-from sentinel.engine.log.claims import Recalled, recall
+from sentinel.engine.log.claims import Matched, recall
 from sentinel.engine.log.extractor import Match
 from sentinel.engine.log.timestamps import Stamps
 from sentinel.engine.pipeline import Pipeline
@@ -29,6 +29,7 @@ from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Reason, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Value
+from sentinel.model.event import EventDef
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
 #: Every rule is evaluated again this often even if nothing it reads changed, because facts expire. Seconds.
@@ -162,7 +163,9 @@ class Engine:
 
     # --- readings ---
 
-    def _matches(self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None) -> Iterator[Match | Recalled]:
+    def _matches(
+        self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None
+    ) -> Iterator[tuple[EventDef, Matched]]:
         if isinstance(reading, ClaimedLines):
             yield from recall(reading.claims, self.ruleset.events)
             return
@@ -172,7 +175,7 @@ class Engine:
         for match in extractor.events(reading.data):
             if claimed is not None:
                 claimed(match)
-            yield match
+            yield match.event, match
 
     def _lines(self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None) -> list[Transition]:
         self.lines_read += lines_of(reading)
@@ -182,14 +185,13 @@ class Engine:
             self.worklist.mark_entity(owner)
         out: list[Transition] = []
         by_event = self.ruleset.by_event
-        for match in self._matches(reading, claimed):
-            definition = match.event
+        for definition, match in self._matches(reading, claimed):
             entity = self._attribution.of_child(reading.entity, match.port)
             if entity is not reading.entity and (entity, reading.kind) not in self.state.heard:
                 # A router prints its children's lines: their logs come with its own.
                 self.state.heard.add((entity, reading.kind))
                 self.worklist.mark_entity(entity)
-            happened = self._stamps.time_of(reading, match)
+            happened = self._stamps.time_of(reading, match, starts_run=definition.starts_run)
             if definition.starts_run:
                 self.starts_heard += not reading.backlog
                 # Evaluate the previous run before its facts are dropped; within a run the end of the batch is soon enough.
@@ -198,7 +200,7 @@ class Engine:
                 self._requests.renewed(entity)
             if reading.kind == "llama-server":
                 self._doubt(entity, happened, happened if definition.starts_run else None)
-            self._updater.line(match, entity, reading)
+            self._updater.line(definition, match, entity, reading)
             completed: Iterable[tuple[str, dict[str, Value]]] = ()
             if self._joins and definition.name in TAKEN and entity.scope == "server":
                 # A busy server prints thousands of these: the line becomes an event only where it completes one.

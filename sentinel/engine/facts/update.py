@@ -9,10 +9,11 @@ from sentinel.engine.facts.attribution import Attribution
 from sentinel.engine.facts.baselines import EVENTS as SPEED_EVENTS
 from sentinel.engine.facts.baselines import Baselines
 from sentinel.engine.facts.state import EngineState, Run
-from sentinel.engine.log.claims import Recalled
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.claims import Matched
 from sentinel.llama.flags import accepted, nearest, spelled
+from sentinel.model.builds import BuildRange
 from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.event import EventDef
 from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGone
 from sentinel.model.signal import SignalOrigin
 
@@ -55,9 +56,8 @@ class Updater:
         self._renewed = renewed
         self._renamed = renamed
 
-    def line(self, match: Match | Recalled, entity: Entity, reading: LogLines | ClaimedLines) -> None:
+    def line(self, definition: EventDef, match: Matched, entity: Entity, reading: LogLines | ClaimedLines) -> None:
         """Store the facts that a pattern sets. A fact dates from its reading, not from the line: it was known from then on."""
-        definition = match.event
         if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
             return
         for signal in definition.forgets:
@@ -86,7 +86,7 @@ class Updater:
                         # A larger number is not usable in a rule.
                         values[signal] = base + more
         if entity.scope == "server" and definition.source == "llama-server":
-            self._narrow(entity, match, values)
+            self._narrow(entity, definition.patterns[match.pattern_index].builds, values)
             if definition.name in devices.TAKEN:
                 values |= devices.learn(definition.name, match.fields, self._last(entity, (devices.TABLE, devices.BACKENDS)))
         if definition.name == "argument_rejected":
@@ -125,9 +125,8 @@ class Updater:
                     self._touched(signal, earlier)
         self.values(child, of, reading.at, reading.source)
 
-    def _narrow(self, entity: Entity, match: Match | Recalled, values: dict[str, Value | Unknown]) -> None:
+    def _narrow(self, entity: Entity, builds: BuildRange, values: dict[str, Value | Unknown]) -> None:
         """Each pattern was seen in a range of builds; together they bound the server's build."""
-        builds = match.event.patterns[match.pattern_index].builds
         if builds.low is not None:
             low = self._state.facts.last(entity, "server.build_low")
             if low is None or int(low.value) < builds.low:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
 
 from sentinel.engine.log.extractor import Match
-from sentinel.model.entity import Value
 from sentinel.model.event import EventDef, FieldType
 from sentinel.model.reading import Claim
 
+#: what stands for a line that a pattern matched: read now, or kept without its line
+Matched = Match | Claim
 _PYTHON: Mapping[FieldType, type] = {
     "text": str, "int": int, "float": float, "flag": bool, "MiB": int, "GiB": int, "kB": int,
 }  # fmt: skip
-
-
-class Recalled(NamedTuple):
-    """Stands where a `Match` stood."""
-
-    line_index: int
-    event: EventDef
-    pattern_index: int
-    elapsed: float | None
-    wall: float | None
-    port: int | None
-    fields: Mapping[str, Value]
-    text: str
 
 
 def claim_of(match: Match) -> Claim:
@@ -43,23 +31,15 @@ def claim_of(match: Match) -> Claim:
     )
 
 
-def recall(claims: Iterable[Claim], events: Mapping[str, EventDef]) -> Iterator[Recalled]:
-    """The matches that the claims were made from; claims of events that are no longer defined are skipped."""
+def recall(claims: Iterable[Claim], events: Mapping[str, EventDef]) -> Iterator[tuple[EventDef, Claim]]:
+    """Claims with their events; those of events that are no longer defined are skipped.
+
+    Of their fields only those remain that the event's patterns could have captured: a claim may come from an untrusted file.
+    """
     for claim in claims:
         event = events.get(claim.event)
         if event is not None and 0 <= claim.pattern_index < len(event.patterns):
-            yield Recalled(
-                claim.line_index,
-                event,
-                claim.pattern_index,
-                claim.elapsed,
-                claim.wall,
-                claim.port,
-                _of_type(event, claim.fields),
-                claim.text,
-            )
-
-
-def _of_type(event: EventDef, fields: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Fields as the event's patterns could have captured them: a claim may come from an untrusted file."""
-    return {name: value for name, value in fields.items() if type(value) is _PYTHON[event.fields.get(name, "text")]}
+            wrong = {n for n, value in claim.fields.items() if type(value) is not _PYTHON[event.fields.get(n, "text")]}
+            if wrong:
+                claim = replace(claim, fields={n: value for n, value in claim.fields.items() if n not in wrong})
+            yield event, claim

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sentinel.engine.log.claims import Recalled
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.claims import Matched
 from sentinel.model.reading import ClaimedLines, LogLines
 
 #: A machine has a few logs; a machine that makes a new one for each start must not grow this for ever.
@@ -28,7 +27,7 @@ class Stamps:
     def __init__(self) -> None:
         self._clocks: dict[str, _Clock] = {}
 
-    def time_of(self, reading: LogLines | ClaimedLines, match: Match | Recalled) -> float:
+    def time_of(self, reading: LogLines | ClaimedLines, match: Matched, *, starts_run: bool) -> float:
         """Seconds since the epoch; never later than the reading. Call it once for each line, in order."""
         if match.wall is not None:
             return min(match.wall, reading.at)
@@ -39,7 +38,7 @@ class Stamps:
             if len(self._clocks) >= _MOST:
                 self._clocks.clear()
             clock = self._clocks[reading.source] = _Clock(reading.elapsed_base, match.elapsed)
-        elif match.event.starts_run and match.elapsed < clock.elapsed and not reading.backlog:
+        elif starts_run and match.elapsed < clock.elapsed and not reading.backlog:
             clock.stale = True
         clock.elapsed = match.elapsed
         return reading.at if clock.stale else min(clock.base + match.elapsed, reading.at)
