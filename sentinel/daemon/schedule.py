@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.executors.asyncio import AsyncIOExecutor
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sentinel.daemon.lean_imports import without_plugins
+
+with without_plugins():
+    from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+    from apscheduler.executors.asyncio import AsyncIOExecutor
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+    from apscheduler.triggers.interval import IntervalTrigger
 
 #: A log full of starts must not cause a listing of all processes for each of them.
 _HURRIED_APART = timedelta(seconds=0.25)
@@ -38,7 +42,7 @@ class Schedule:
 
     def every(self, seconds: float, call: Callable[[], Awaitable[None]], name: str) -> None:
         """Run a call every so many seconds. The first run is after one interval; a caller that wants one now makes it itself."""
-        self._scheduler.add_job(call, "interval", seconds=seconds, id=name, name=name)
+        self._scheduler.add_job(call, IntervalTrigger(seconds=seconds, timezone=UTC), id=name, name=name)
 
     def soon(self, name: str) -> None:
         """Run a call now, at most four times a second; then at its usual interval."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -173,4 +172,6 @@ def nearest(flag: str) -> str:
         held = [name for name in today if words <= frozenset(name.strip("-").split("-"))]
         if held:
             return min(held, key=lambda name: (len(name), name))
+    import difflib  # for a mistake only: the daemon rarely needs it
+
     return next(iter(difflib.get_close_matches(flag, sorted(today), n=1, cutoff=0.75)), "")

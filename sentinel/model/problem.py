@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -52,6 +51,8 @@ def spoken(keys: Keys, names: Mapping[Keys, str] | None = None) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'`` for the nearest known word, or the empty string."""
+    import difflib  # for a mistake only: the daemon rarely needs it
+
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'" if near else ""
 

@@ -36,7 +36,10 @@ def loaded() -> set[str]:
     return set(json.loads(_python(_LOADED)))
 
 
-_HEAVY = ["ssl", "_ssl", "_hashlib", "rich", "cel.cli", "http.client", "prompt_toolkit", "pygments", "prometheus_client"]
+_HEAVY = [
+    *("ssl", "_ssl", "_hashlib", "rich", "cel.cli", "http.client", "prompt_toolkit", "pygments", "prometheus_client"),
+    *("email", "importlib.metadata", "multiprocessing", "difflib"),
+]
 
 
 @pytest.mark.parametrize("module", _HEAVY)
