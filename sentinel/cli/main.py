@@ -133,6 +133,11 @@ def parser() -> argparse.ArgumentParser:
         const="",
         help="read the whole model and compare its checksum with this one, or with the one stored for the same file",
     )
+    preflight.add_argument(
+        "--ask-build",
+        action="store_true",
+        help="run the llama-server to ask it for its flags and devices even if others than root and you could have written it",
+    )
     _json_option(preflight)
     preflight.set_defaults(call="sentinel.cli.preflight")
 
@@ -258,6 +263,8 @@ def _speak_what_it_can(stream: TextIO, environ: Mapping[str, str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point. Returns the exit code."""
     arguments = parser().parse_args(argv)
+    # An empty or relative part is the current folder, where anybody may have put a `systemctl`.
+    os.environ["PATH"] = ":".join(part for part in os.environ.get("PATH", os.defpath).split(":") if part.startswith("/"))
     for stream in (sys.stdout, sys.stderr):
         _speak_what_it_can(stream, os.environ)
     verb = importlib.import_module(arguments.call)

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, style
@@ -50,6 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Evaluate one command; the exit code is the verdict."""
     try:
         command = _command(arguments)
+        command = replace(command, ask_anyway=arguments.ask_build)
         extra = _verified(command, arguments.verify) if arguments.verify is not None else []
     except (NoCommand, GgufError) as error:
         print(f"sentinel: {escape(str(error))}", file=sys.stderr)

@@ -1,31 +1,32 @@
 """A command line's llama-server: its version, the flags it accepts, its devices, the models that it can read.
 
-The program itself is run if that is safe (`Command.may_ask`): with ``--version`` appended it parses every flag and then
-exits, which shows exactly what it accepts; ``--help`` and ``--list-devices`` provide the rest. Each call has a time limit and a
-bounded output. Its libraries are searched for the names of architectures and types, which they store as plain text.
+The program itself is run if that is safe (`safe_program`): with ``--version`` appended it parses every flag and then
+exits, which shows exactly what it accepts; ``--help`` and ``--list-devices`` provide the rest.
+Its libraries are searched for the names of architectures and types, which they store as plain text.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sentinel.llama.builds import build_of
-from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, WITH_EFFECT, takes
+from sentinel.llama.flags import OPTION, OPTIONS, PRINT_AND_EXIT, WITH_EFFECT, takes
 from sentinel.llama.words import words
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.command import Command
+from sentinel.preflight.run_program import run
+from sentinel.preflight.safe_program import Program, Unsafe, open_anyway, open_program
 
-#: Seconds for one call. A GPU driver takes up to two to start; a call that hangs is abandoned.
-_PATIENCE = 8.0
-_MOST_OUTPUT = 1 << 20
 _VARIABLES_WITH_EFFECT = frozenset(variable for flag in WITH_EFFECT for variable in OPTION[flag].variables)
+_FILE_VARIABLES = frozenset(
+    variable for option in OPTIONS if any(name.endswith("-file") for name in option.names) for variable in option.variables
+)
 #: Refused flags found in one command line at most.
 _MOST_REFUSALS = 8
 _DEVICE = re.compile(r"^ {2}([A-Za-z]+\d+): (.{0,200}?) \((\d+) MiB, (\d+) MiB free\)$", re.MULTILINE)
@@ -83,24 +84,34 @@ def ask(command: Command) -> Build:
     """Run the program of the command line. One that must not be run is identified by its files alone."""
     if not command.may_ask or command.binary is None:
         return unasked(command)
+    env = _absolute(quiet(command.env), command.folder)
+    try:
+        with (open_anyway if command.ask_anyway else open_program)(command.binary, env) as program:
+            return _asked(command, program)
+    except Unsafe as why:
+        return unasked(command, str(why))
+
+
+def _asked(command: Command, program: Program) -> Build:
+    assert command.binary is not None
     backends = backends_beside(command.binary)
-    program, env = str(command.binary), quiet(command.env)
-    given = _harmless(command.argv)
-    asked = [
-        (program, *(word for _, word in given), "--version"),
-        (program, "--help"),
-        (program, "--list-devices"),
-        (program, "--version"),
-    ]
+    name = str(command.binary)
+    given = _harmless(command.argv, command.folder)
     # a variable that it refuses would end the other three as well
-    bare = {name: value for name, value in env.items() if not name.startswith("LLAMA_")}
+    bare = replace(program, env={name: value for name, value in program.env.items() if not name.startswith("LLAMA_")})
+    asked: list[tuple[Program, list[str]]] = [
+        (program, [*(word for _, word in given), "--version"]),
+        (bare, ["--help"]),
+        (bare, ["--list-devices"]),
+        (bare, ["--version"]),
+    ]
     with ThreadPoolExecutor(len(asked)) as pool:
-        whole, usage, listed, said = pool.map(lambda one: run(one, env if one is asked[0] else bare, command.folder), asked)
+        whole, usage, listed, said = pool.map(lambda one: run(one[0], one[1], name), asked)
     if isinstance(said, Unknown):
         return Build(said, None, said, devices=said, backends=backends)
     version = _VERSION.search(said[1])
     if version is None:
-        why = Unknown(f"{clean(program)} does not answer --version as llama-server does")
+        why = Unknown(f"{clean(name)} does not answer --version as llama-server does")
         return Build(why, None, why, devices=why, backends=backends)
     flags, deprecated = parse_help(usage[1]) if not isinstance(usage, Unknown) else (usage, frozenset[str]())
     return Build(
@@ -110,14 +121,14 @@ def ask(command: Command) -> Build:
         deprecated,
         parse_devices(listed[1]) if not isinstance(listed, Unknown) else listed,
         backends,
-        _refusals(command, given, whole, flags),
+        _refusals(program, name, given, whole, flags),
         _is_split(command.binary),
     )
 
 
-def unasked(command: Command) -> Build:
-    """What the program's files alone show."""
-    why = Unknown(_not_asked(command))
+def unasked(command: Command, unsafe: str = "") -> Build:
+    """What the program's files alone show. `unsafe`: why it must not be run."""
+    why = Unknown(_not_asked(command, unsafe))
     return Build(why, None, why, devices=why, backends=backends_beside(command.binary), is_split=_is_split(command.binary))
 
 
@@ -157,10 +168,14 @@ def parse_help(text: str) -> tuple[Mapping[str, bool], frozenset[str]]:
 
 
 def _refusals(
-    command: Command, given: list[tuple[int, str]], first: tuple[int, str] | Unknown, flags: Mapping[str, bool] | Unknown
+    program: Program,
+    name: str,
+    given: list[tuple[int, str]],
+    first: tuple[int, str] | Unknown,
+    flags: Mapping[str, bool] | Unknown,
 ) -> tuple[Refusal, ...]:
     """Every flag that the program refuses, with its own message: it parses them all, then exits at --version."""
-    env, found, said = quiet(command.env), list[Refusal](), first
+    env, found, said = dict(program.env), list[Refusal](), first
     while not isinstance(said, Unknown) and said[0] != 0 and len(found) < _MOST_REFUSALS:
         one = _refusal(said[1], given)
         if one is None:
@@ -170,7 +185,7 @@ def _refusals(
             env.pop(one.flag, None)
         else:
             given = _less(given, one, flags)
-        said = run([str(command.binary), *(word for _, word in given), "--version"], env, command.folder)
+        said = run(replace(program, env=env), [*(word for _, word in given), "--version"], name)
     return tuple(found)
 
 
@@ -199,13 +214,25 @@ def _refusal(text: str, given: Sequence[tuple[int, str]]) -> Refusal | None:
     return Refusal(clean(flag)[:80], clean(said)[:200], spelled[-1 if match.re is _HANDLING else 0]) if spelled else None
 
 
-def _harmless(argv: Sequence[str]) -> list[tuple[int, str]]:
-    """The words after the program with their indices, without those whose parsing has side effects."""
+def _harmless(argv: Sequence[str], folder: Path) -> list[tuple[int, str]]:
+    """The words after the program with their indices, without those whose parsing has side effects. Files are named in full: it
+    is not run in the command's folder.
+    """
     kept = []
     for word in words(argv):
         if word.flag not in WITH_EFFECT | PRINT_AND_EXIT:
-            kept += list(enumerate((argv[word.at], *word.values), word.at))
+            values = tuple(str(folder / value) for value in word.values) if _reads_file(word.flag) else word.values
+            kept += list(enumerate((argv[word.at], *values), word.at))
     return kept
+
+
+def _reads_file(flag: str) -> bool:
+    option = OPTION.get(flag)
+    return option is not None and any(name.endswith("-file") for name in option.names)
+
+
+def _absolute(env: Mapping[str, str], folder: Path) -> dict[str, str]:
+    return {name: str(folder / value) if name in _FILE_VARIABLES else value for name, value in env.items()}
 
 
 def quiet(env: Mapping[str, str]) -> dict[str, str]:
@@ -213,34 +240,15 @@ def quiet(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in _VARIABLES_WITH_EFFECT}
 
 
-def _not_asked(command: Command) -> str:
+def _not_asked(command: Command, unsafe: str) -> str:
     name = clean(command.argv[0]) if command.argv else "llama-server"
     if command.binary is None:
         return (
             f"{name} is not installed here or cannot be found in PATH: which flags it takes and which devices it has is not known"
         )
-    if command.pid:
-        return (
-            f"a program of another user, or in a container, is not run: as its owner `sentinel preflight -- {name} ...` asks it"
-        )
-    return f"{clean(str(command.binary))} was not asked: it is a script, or others than root and you could have written it"
-
-
-def run(words: Sequence[str], env: Mapping[str, str], folder: Path) -> tuple[int, str] | Unknown:
-    """Exit code and output (both streams) of a program that has no input, a time limit and a session of its own."""
-    name = clean(words[0])
-    try:
-        done = subprocess.run(
-            words, env=dict(env), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=_PATIENCE, check=False, start_new_session=True,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Unknown(f"{name} {words[-1]} gave no answer within {_PATIENCE:g} s: a GPU driver that hangs does that")
-    except (OSError, ValueError) as error:
-        return Unknown(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}")
-    if done.returncode < 0:
-        return Unknown(f"{name} {words[-1]} ended with signal {-done.returncode}")
-    return done.returncode, done.stdout[:_MOST_OUTPUT].decode("utf-8", "replace")
+    if unsafe:
+        return f"{clean(str(command.binary))} was not asked: {unsafe}; --ask-build asks it all the same"
+    return f"a program of another user, or in a container, is not run: as its owner `sentinel preflight -- {name} ...` asks it"
 
 
 def backends_beside(binary: Path | None) -> frozenset[str]:

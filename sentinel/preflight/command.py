@@ -23,8 +23,6 @@ from sentinel.sources.processes.log_location import absolute, inside
 from sentinel.sources.processes.procfs import credentials, memlock_limit, memory_signals
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
-#: Variables that make a program load files from elsewhere (ld.so(8); ggml-backend-reg.cpp)
-_LOADED_FROM = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GGML_BACKEND_PATH")
 #: Enough for any command line; the kernel allows 128 KiB a word and 2 MiB in all.
 _MOST_WORDS = 4096
 
@@ -52,7 +50,7 @@ class Place:
 class Command:
     """A command line and its environment. `argv[0]` is the program as written; `pid` is 0 unless it is running.
 
-    `may_ask`: the program can safely be run to query it, because whoever wrote it gains nothing by that.
+    `may_ask`: the program may be run to query it, if that is safe (`safe_program`), and with `ask_anyway` even if not.
     """
 
     argv: tuple[str, ...]
@@ -63,6 +61,7 @@ class Command:
     pid: int = 0
     env_unreadable: str = ""
     may_ask: bool = False
+    ask_anyway: bool = False
     #: a running process was started with these words and accepted all of them
     runs: bool = False
     #: what precedes the program and is not examined: numactl, sudo, docker run
@@ -100,7 +99,7 @@ def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None
         Path.cwd(),
         binary,
         _own_place(roots),
-        may_ask=binary is not None and is_trusted(binary, whole),
+        may_ask=binary is not None,
         wrapper=tuple(word for word in words[:at] if word not in assigned and _ASSIGNMENT.match(word) is None),
         assigned=assigned,
     )
@@ -143,7 +142,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
         pid=pid,
         env_unreadable=unreadable,
         runs=True,
-        may_ask=_same_root(roots, pid) and user == os.geteuid() and binary is not None and is_trusted(binary, env),
+        may_ask=_same_root(roots, pid) and user == os.geteuid() and binary is not None,
     )
 
 
@@ -176,31 +175,6 @@ def _executable(word: str, env: Mapping[str, str]) -> Path | None:
     except ValueError:
         return None
     return None if found is None else Path(found).absolute()
-
-
-def is_trusted(binary: Path, env: Mapping[str, str]) -> bool:
-    """A binary, not a script, that only root or we could have written, as well as the libraries it loads."""
-    try:
-        with binary.open("rb") as file:
-            if file.read(4) != b"\x7fELF":
-                return False
-    except (OSError, ValueError):
-        return False
-    libraries = [Path(one) for name in _LOADED_FROM for one in re.split(r"[: ]", env.get(name, "")) if one]
-    return all(_is_ours(path) for path in (binary, *libraries))
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        real = path.resolve(strict=True)
-        for one in (real, *real.parents):
-            status = one.stat()
-            sticky = one != real and bool(status.st_mode & 0o1000)
-            if status.st_uid not in (0, os.geteuid()) or (status.st_mode & 0o022 and not sticky):
-                return False
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _own_place(roots: Roots) -> Place:

@@ -14,8 +14,10 @@ from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH
 from sentinel.llama.settings import HOST, Item, Settings
 from sentinel.memory.fit import Why
 from sentinel.model.entity import Unknown
-from sentinel.preflight.build import quiet, run
-from sentinel.preflight.command import Command, is_trusted
+from sentinel.preflight.build import quiet
+from sentinel.preflight.command import Command
+from sentinel.preflight.run_program import run
+from sentinel.preflight.safe_program import Unsafe, open_anyway, open_program
 
 NAME = "llama-fit-params"
 _ABOUT_MEMORY = frozenset(
@@ -53,12 +55,23 @@ def words_for(words: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
 def ask(command: Command, words: Sequence[str]) -> tuple[Estimate, ...] | Unknown | None:
     """Its figures; None if the build lacks it or it must not be run, Unknown if it returns none."""
     tool = None if command.binary is None or not command.may_ask else command.binary.resolve().parent / NAME
-    if tool is None or not tool.is_file() or not is_trusted(tool, command.env):
+    if tool is None or not tool.is_file():
         return None
-    said = run([str(tool), *words, "--fit-print", "on"], quiet(command.env), command.folder)
+    try:
+        with (open_anyway if command.ask_anyway else open_program)(tool, quiet(command.env)) as program:
+            said = run(program, [*_in_full(command, words), "--fit-print", "on"])
+    except Unsafe:
+        # the same folder as the program's, of which it was said
+        return None
     if isinstance(said, Unknown):
         return said
     return parse(said[1]) or Unknown(f"{NAME} gave no figures (exit code {said[0]})")
+
+
+def _in_full(command: Command, words: Sequence[str]) -> list[str]:
+    """The words, with the model's file named in full: it is not run in the command's folder."""
+    model = command.requested.text("model")
+    return [str(command.folder / word) if word == model else word for word in words]
 
 
 def parse(text: str) -> tuple[Estimate, ...]:

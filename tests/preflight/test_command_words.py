@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
 
-from sentinel.preflight.command import NoCommand, from_process, from_words, is_trusted
+from sentinel.preflight.command import NoCommand, from_process, from_words
 
 ELF = b"\x7fELF" + b"\0" * 60
 
@@ -53,29 +52,6 @@ def test_a_program_that_is_not_installed_can_still_be_judged() -> None:
 
     assert command.binary is None
     assert not command.may_ask
-
-
-def test_a_program_that_others_may_write_is_not_run(program: Path) -> None:
-    assert is_trusted(program, {})
-    program.chmod(0o777)
-    assert not is_trusted(program, {})
-
-
-def test_a_folder_that_others_may_write_is_not_trusted_for_libraries(program: Path, tmp_path: Path) -> None:
-    open_to_all = tmp_path / "lib"
-    open_to_all.mkdir()
-    open_to_all.chmod(0o777)
-
-    assert not is_trusted(program, {"LD_LIBRARY_PATH": f"/usr/lib:{open_to_all}"})
-    assert stat.S_IMODE(program.stat().st_mode) == 0o755
-
-
-def test_a_script_is_not_run(tmp_path: Path) -> None:
-    script = tmp_path / "llama-server"
-    script.write_text("#!/bin/sh\nrm -rf everything\n")
-    script.chmod(0o755)
-
-    assert not from_words([str(script), "-m", "x"], os.environ).may_ask
 
 
 def test_a_process_that_is_none_or_no_server_is_one_sentence() -> None:

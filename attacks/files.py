@@ -1,0 +1,194 @@
+"""What an attacker names by path: logs, models, and what stands in their place."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from pathlib import Path
+
+from attacks.ground import ATTACKER, HONEST, Ground, ground
+from attacks.outcome import Attack
+
+_SECRET = "gamma-secret"
+
+
+def _line(text: str) -> bytes:
+    """A line that raises an alert, with a text that must not be seen."""
+    return f"0.00.000.000 E srv  load_model: failed to load model, '/{text}.gguf'\n".encode()
+
+
+def _leak(here: Ground, what: str) -> None:
+    """Whether the text got out: by the API, the journal or the daemon's own log."""
+    places = {target: str(here.daemon.get(target)) for target in ("/v1/signals", "/v1/status", "/v1/alerts")}
+    places["the journal"] = str([vars(entry) for entry in here.daemon.journal.entries])
+    places["its own log"] = here.daemon.said()
+    found = [place for place, text in places.items() if _SECRET in text]
+    here.row.leaked = f"{what}, in {', '.join(found)}" if found else "nothing"
+    here.row.expect(not found, f"{what} leaked in {', '.join(found)}")
+
+
+def _source(here: Ground, path: Path) -> str:
+    return str(here.daemon.source(f"file:{path}").get("why", ""))
+
+
+def sparse_log(*, short: bool) -> Attack:
+    """A log that grows by 200 GB of nothing."""
+    del short
+    with ground("the attacker's log, followed, grows by a hole of 200 GB; then SIGTERM") as here:
+        log = here.file("own.log", b"0.00.000.000 I srv  load_model: loading model\n")
+        here.server("--log-file", str(log), "--port", "18081")
+        time.sleep(2)
+        os.truncate(log, 200 << 30)
+        here.endure(3)
+        begin = time.monotonic()
+        code = here.daemon.stop()
+        took = time.monotonic() - begin
+        here.row.notes.append(f"SIGTERM: ended with {code} after {took:.1f} s")
+        here.row.expect(code == 0 and took < 5, f"SIGTERM: ended with {code} after {took:.1f} s")
+    return here.row
+
+
+def endless_line(*, short: bool) -> Attack:
+    """A log of real bytes without a line end."""
+    size = 64 << 20 if short else 1 << 30
+    with ground(f"the attacker's log, followed, gets {size >> 20} MiB without a line end") as here:
+        log = here.file("own.log", b"0.00.000.000 I srv  load_model: loading model\n")
+        here.server("--log-file", str(log), "--port", "18081")
+        time.sleep(2)
+        with log.open("ab") as file:
+            for _ in range(size >> 20):
+                file.write(b"x" * (1 << 20))
+        here.endure(3)
+    return here.row
+
+
+def links_beside_a_log(*, short: bool) -> Attack:
+    """Hard links that look like rotated logs."""
+    count = 20_000 if short else 100_000
+    with ground(f"{count:,} hard links a.log.N beside the attacker's log, which is renamed again and again") as here:
+        log = here.file("links/a.log", b"0.00.000.000 I srv  load_model: loading model\n")
+        os.chown(log.parent, ATTACKER, ATTACKER)
+        here.server("--log-file", str(log), "--port", "18081")
+        time.sleep(2)
+        for number in range(1, count):
+            # a file of ext4 has 65,000 links at most
+            target = log.with_name(f"b{number // 50_000}")
+            if not target.exists():
+                target.write_bytes(b"x\n")
+            os.link(target, log.with_name(f"a.log.{number}"))
+        for number in range(5):
+            log.rename(log.with_name(f"a.log.{count + number}"))
+            time.sleep(0.6)
+        here.endure(2)
+        here.row.said = here.said("a.log")
+    return here.row
+
+
+def _gguf_bomb(path: Path) -> None:
+    """28 KB on the disk: arrays of four million empty strings each, in a hole."""
+    with path.open("wb") as file:
+        file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 7))
+        for number in range(7):
+            key = b"tokenizer.a%d" % number
+            file.write(struct.pack("<Q", len(key)) + key + struct.pack("<IIQ", 9, 8, 1 << 22))
+            file.seek(8 << 22, os.SEEK_CUR)
+        file.truncate(file.tell())
+    os.chown(path, ATTACKER, ATTACKER)
+
+
+def gguf_bomb(*, short: bool) -> Attack:
+    """Models whose headers take minutes."""
+    count = 20 if short else 100
+    with ground(f"a sparse model file whose header is seven arrays of four million strings, as {count} splits by symlink") as here:
+        bomb = here.folder / f"m-00001-of-{count:05d}.gguf"
+        _gguf_bomb(bomb)
+        for number in range(2, count + 1):
+            bomb.with_name(f"m-{number:05d}-of-{count:05d}.gguf").symlink_to(bomb)
+        for number in range(3):
+            here.server("-m", str(bomb), "--port", str(18081 + number))
+        time.sleep(1)
+        begin = time.monotonic()
+        late = here.server("--port", "18099", user=HONEST)
+        while not here.named(late.pid) and time.monotonic() - begin < 30:
+            time.sleep(0.1)
+        took = time.monotonic() - begin
+        here.row.notes.append(f"another user's new server was seen after {took:.1f} s")
+        here.row.expect(took < 5, f"another user's new server was seen after {took:.1f} s")
+        late.kill()
+        late.wait()
+        begin = time.monotonic()
+        while here.named(late.pid) and time.monotonic() - begin < 30:
+            time.sleep(0.1)
+        here.row.expect(time.monotonic() - begin < 5, f"its end was seen after {time.monotonic() - begin:.1f} s")
+        here.endure(2)
+        here.row.said = str(here.daemon.signals_unknown("server.model_arch"))
+    return here.row
+
+
+def private_log(*, short: bool) -> Attack:
+    """A log below a private home, seen through a mount namespace of the attacker's own."""
+    del short
+    with ground(
+        "a readable log in another user's private folder (0700), named directly, by a symlink, and through a bind mount in a mount "
+        "namespace of the attacker's (unshare -Urm)"
+    ) as here:
+        secret = here.private / "secret.log"
+        secret.write_bytes(_line(_SECRET))
+        secret.chmod(0o644)
+        link = here.folder / "link.log"
+        link.symlink_to(secret)
+        here.server("--log-file", str(secret), "--port", "18081")
+        here.server("--log-file", str(link), "--port", "18082")
+        program = here.program()
+        here.run(
+            "unshare", "-Urm", "sh", "-c",
+            f"mkdir -p {here.folder}/m && mount --rbind {here.home} {here.folder}/m; "
+            f"exec {program} -c 'read never' llama-server --port 18083 --log-file {here.folder}/m/private/secret.log",
+            stdin=here.never,
+        )  # fmt: skip
+        here.endure(4)
+        _leak(here, "a line of a private log")
+        here.row.said = _source(here, secret)
+        here.row.expect("permission" in here.row.said or "may read" in here.row.said, f"of the log was said: {here.row.said!r}")
+    return here.row
+
+
+def private_model(*, short: bool) -> Attack:
+    """The header of a model that only its owner may read."""
+    del short
+    with ground("-m names a model (0600) in another user's private folder, and a file there that does not exist") as here:
+        model = here.private / "model.gguf"
+        arch = _SECRET.encode()
+        key = b"general.architecture"
+        model.write_bytes(
+            b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(arch)) + arch
+        )
+        model.chmod(0o600)
+        os.chown(model, HONEST, HONEST)
+        here.server("-m", str(model), "--port", "18081")
+        here.server("-m", str(model.with_name("absent.gguf")), "--port", "18082")
+        here.endure(4)
+        _leak(here, "the architecture of a private model")
+        there, absent = here.daemon.why_unknown("server.model_arch")[-2:]
+        here.row.said = there
+        same = there.replace("model.gguf", "") == absent.replace("absent.gguf", "")
+        here.row.expect(same, f"whether a private file exists can be told: {there!r}, {absent!r}")
+    return here.row
+
+
+def fifo_model(*, short: bool) -> Attack:
+    """A pipe of another user as a model."""
+    del short
+    with ground("-m names a named pipe into which another user's program writes") as here:
+        pipe = here.home / "pipe"
+        os.mkfifo(pipe, 0o644)
+        os.chown(pipe, HONEST, HONEST)
+        writer = here.run("sh", "-c", f"exec 3<>{pipe}; exec 4>{pipe} 3<&-; while :; do echo x >&4; sleep 0.1; done", user=HONEST)
+        reader = here.run("sh", "-c", f"sleep 1; exec 3<{pipe}; sleep 1000", user=HONEST)
+        here.server("-m", str(pipe), "--log-file", str(pipe), "--port", "18081")
+        here.endure(4)
+        here.row.expect(writer.poll() is None, f"the writer of the pipe ended with {writer.poll()}")
+        here.row.expect(reader.poll() is None, f"the reader of the pipe ended with {reader.poll()}")
+        here.row.said = here.said("pipe")
+    return here.row

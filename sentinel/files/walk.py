@@ -1,0 +1,123 @@
+"""Walks a path component by component, so that each folder and each symbolic link on the way can be judged before it is used.
+
+Every object is opened with O_PATH first: that opens no device, takes no line from a pipe, and what was judged is what is used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+#: As many as the kernel follows (path_resolution(7)).
+_MOST_LINKS = 40
+#: The kernel's PATH_MAX, in components.
+_MOST_STEPS = 4096
+#: statfs(2)
+_PROC_SUPER_MAGIC = 0x9FA0
+_O_OBJECT: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+#: Judges an object by its descriptor (O_PATH) and status; raises OSError to end the walk.
+Judge = Callable[[int, os.stat_result], None]
+
+
+@dataclass(slots=True)
+class Found:
+    """The object at the end of a path: `fd` is it, `folder` the folder that it is really in, `name` its name there. All open."""
+
+    fd: int
+    folder: int
+    name: str
+    status: os.stat_result
+
+    def close(self) -> None:
+        """Close both descriptors."""
+        os.close(self.fd)
+        os.close(self.folder)
+
+
+def walk(path: str, root: int, start: int, folder: Judge, link: Judge) -> Found:
+    """Resolve `path`: absolute from `root`, which ``..`` never leaves, relative from `start`. `folder` judges each folder before
+    anything is looked up in it, `link` each symbolic link before it is followed. Raises OSError.
+    """
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "a NUL in the name", path)
+    # All folders from the root (or the start) down to here: `..` goes back in them, whatever is renamed meanwhile.
+    stack = [os.dup(root if path.startswith("/") else start)]
+    pending, links, steps, name = deque(path.split("/")), 0, 0, "."
+    above = -1
+    try:
+        while pending:
+            word = pending.popleft()
+            steps += 1
+            if steps > _MOST_STEPS:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+            if word in ("", "."):
+                continue
+            here = stack[-1]
+            folder(here, os.fstat(here))
+            if word == "..":
+                _up(stack, root)
+                continue
+            fd = os.open(word, _O_OBJECT, dir_fd=here)
+            stack.append(fd)
+            status = os.fstat(fd)
+            if not stat.S_ISLNK(status.st_mode):
+                name = word
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            link(fd, status)
+            if on_procfs(fd):
+                # /proc/self is whoever looks, and what /proc/PID/fd/N shows is no path.
+                raise OSError(errno.EACCES, "it leads through /proc", path)
+            target = os.readlink("", dir_fd=fd)
+            os.close(stack.pop())
+            if target.startswith("/"):
+                while stack:
+                    os.close(stack.pop())
+                stack.append(os.dup(root))
+            pending.extendleft(reversed(target.split("/")))
+        fd = stack.pop()
+        above = stack.pop() if stack else os.dup(fd)
+        return Found(fd, above, name, os.fstat(fd))
+    finally:
+        while stack:
+            os.close(stack.pop())
+
+
+def _up(stack: list[int], root: int) -> None:
+    if len(stack) > 1:
+        os.close(stack.pop())
+    elif not os.path.sameopenfile(stack[0], root):
+        # above the folder that the walk began in
+        up = os.open("..", _O_OBJECT | os.O_DIRECTORY, dir_fd=stack[0])
+        os.close(stack.pop())
+        stack.append(up)
+
+
+def on_procfs(fd: int) -> bool:
+    """Whether an open file is in a /proc. Raises OSError."""
+    # f_type is the first word of struct statfs on every platform of Linux; the rest is not read.
+    answer = (ctypes.c_long * 32)()
+    if _libc.fstatfs(fd, ctypes.byref(answer)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return answer[0] == _PROC_SUPER_MAGIC
+
+
+def reopen(fd: int) -> int:
+    """The same object, opened for reading. Raises OSError."""
+    return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
+
+def open_root() -> int:
+    """The root folder of our own. Raises OSError."""
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
