@@ -153,8 +153,8 @@ class Ground:
         victim = self.server("--port", str(self.port), "--log-file", str(self._log), user=HONEST, pass_fds=(well,))
         threading.Thread(target=self._answer, daemon=True).start()
         self.daemon.start()
-        wait_for(lambda: self._named(victim.pid), "the honest server is found", _PATIENCE)
-        self.honest = self._named(victim.pid)
+        wait_for(lambda: self.named(victim.pid), "the honest server is found", _PATIENCE)
+        self.honest = self.named(victim.pid)
         wait_for(lambda: self.daemon.source(f"file:{self._log}").get("health") == "up", "its log is followed", _PATIENCE)
         self.tell(
             b"0.00.100.000 I srv  llama_server: loading model\n0.01.000.000 I srv  llama_server: server is listening on http://127.0.0.1:8080\n"
@@ -185,7 +185,8 @@ class Ground:
         with self._log.open("ab") as file:
             file.write(lines)
 
-    def _named(self, pid: int) -> str:
+    def named(self, pid: int) -> str:
+        """The name of the server with this process; empty while it is not known."""
         servers = (self.daemon.get("/v1/status") or {}).get("servers", [])
         return next((str(s["name"]) for s in servers if s.get("pid") == pid), "")
 
@@ -193,11 +194,7 @@ class Ground:
 
     def server(self, *argv: str, user: int = ATTACKER, **popen: Any) -> subprocess.Popen[bytes]:
         """A process that passes for a llama-server with this command line, of the attacker unless `user` says otherwise."""
-        program = (self.folder if user == ATTACKER else self.home) / "bin" / "llama-server"
-        if not program.exists():
-            program.parent.mkdir(exist_ok=True)
-            shutil.copy(os.path.realpath("/bin/sh"), program)
-            program.chmod(0o755)
+        program = self.program(user)
         null = subprocess.DEVNULL
         options: dict[str, Any] = {
             "stdin": self._never[0],
@@ -212,9 +209,18 @@ class Ground:
         self._processes.append(process)
         return process
 
+    def program(self, user: int = ATTACKER) -> Path:
+        """A copy of the shell that passes for a llama-server; ``-c 'read never'`` makes it wait."""
+        program = (self.folder if user == ATTACKER else self.home) / "bin" / "llama-server"
+        if not program.exists():
+            program.parent.mkdir(exist_ok=True)
+            shutil.copy(os.path.realpath("/bin/sh"), program)
+            program.chmod(0o755)
+        return program
+
     def run(self, *command: str, user: int = ATTACKER, **popen: Any) -> subprocess.Popen[bytes]:
         """Any other program of the attacker's; it is ended with the row."""
-        options: dict[str, Any] = {"cwd": self.folder} | popen
+        options: dict[str, Any] = {"cwd": self.folder, "stdin": self._never[0]} | popen
         process: subprocess.Popen[bytes] = subprocess.Popen(command, user=user, group=user, extra_groups=[], **options)
         self._processes.append(process)
         return process

@@ -19,7 +19,7 @@ from typing import Protocol
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from attacks import floods, forgeries
+from attacks import files, floods, forgeries
 from attacks.ground import why_not
 from attacks.outcome import Attack, markdown, table
 from faults.daemon import NotWell
@@ -33,12 +33,19 @@ class Row(Protocol):
 
 #: By name, in the order of ../shared/reference/threats.md's numbers.
 ATTACKS: dict[str, Row] = {
+    "sparse-log": files.sparse_log,
     "port-prefix": forgeries.port_prefix,
     "client-text": forgeries.client_text,
     "long-hosts": floods.long_hosts,
     "unknown-flags": floods.unknown_flags,
     "ports-in-a-log": floods.ports_in_a_log,
     "many-servers": floods.many_servers,
+    "gguf-bomb": files.gguf_bomb,
+    "private-log": files.private_log,
+    "private-model": files.private_model,
+    "fifo-model": files.fifo_model,
+    "links-beside-a-log": files.links_beside_a_log,
+    "endless-line": files.endless_line,
     "name-first": forgeries.name_first,
 }
 _ALONE = "ATTACKS_ALONE"
