@@ -103,9 +103,11 @@ class SilenceForm(TypedDict):
 
 
 class ServerForm(TypedDict):
-    """A llama-server; what is not known is null."""
+    """A llama-server; what is not known is null. `called` is what people call it, `name` its identity."""
 
     name: str
+    called: Value
+    front_end: Value
     pid: Value
     user: Value
     state: Value

@@ -138,7 +138,8 @@ def _server(server: Mapping[str, Any]) -> Iterator[str]:
         yield "    it owns no model: its children do, and are servers of their own here"
         yield f"    log      {shown(server['log_where'])}"
         return
-    yield f"  {server['name']}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
+    called = f" ({server['called']})" if server.get("called") else ""
+    yield f"  {server['name']}{called}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
     yield f"    model    {shown(server['model_path'])} ({shown_size(server['model_bytes'])})"
     if server.get("preflight") is not None:
         why = f": {shown(server['preflight_why'])}" if server.get("preflight_why") else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,15 @@ from sentinel.daemon.supervisor import Supervisor
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples
 from sentinel.sources.base import SourceFault
+from sentinel.sources.logs.docker_local import DockerLocal
 from sentinel.sources.logs.file import LogFile, Position
 from sentinel.sources.logs.journal import JournalEntries, JournalUnit
+from sentinel.sources.logs.llama_swap import LlamaSwapLog
 from sentinel.sources.logs.permission import Reader
 from sentinel.sources.logs.tail import printable
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.log_location import CURE, LogSource
 
 #: inotify events may be lost; size and inode are polled at this interval as well. Seconds.
 _RECHECK = 1.0
@@ -31,6 +35,11 @@ _LINGER = 600.0
 #: A server without a journal entry after this long does not log to the journal: journalctl prints what exists within a second,
 #: and a server logs within seconds of its start. Seconds.
 _UNHEARD = 20.0
+#: What llama.cpp begins its messages with: of the lines of a program that copies them, these are the server's.
+_OF_LLAMA_SERVER = re.compile(
+    rb"(?m)(?:^|[\]) :|])(?:srv  |slot  ?|cmn  |llama_|load_tensors: |print_info: |ggml_|main: |common_|llm_load_|system_info: "
+    rb"|build: \d)"
+)
 #: The pause after a turn in which a log gave bytes but no line: what has no line end is read at 20 MB/s at most. Seconds.
 _NO_LINE_PAUSE = 0.05
 
@@ -43,9 +52,11 @@ class _Follower:
         self.key = key
         self.task = task
         self.since = since
-        self.file: LogFile | None = None
+        self.file: LogFile | DockerLocal | None = None
         #: whether the journal had entries; with a saved cursor, an earlier run has read some
         self.heard = False
+        #: another program is taken to copy the lines there
+        self.copied = False
         #: start time of the process whose timestamps are in the file
         self.base: float | None = None
         self.unwanted_since: float | None = None
@@ -99,7 +110,7 @@ class Logs:
 
     def _heard(self, follower: _Follower) -> bool | None:
         """Whether a log has lines of its server. None: too early to know."""
-        if follower.file is not None or follower.heard:
+        if (follower.file is not None and not follower.copied) or follower.heard:
             return True
         return None if self._clock.now() - follower.since < _UNHEARD else False
 
@@ -128,8 +139,8 @@ class Logs:
                     where = f"in the log of its router {router.entity.name}, with [{port}] in front"
                     self._tell(server.entity, {"server.log_readable": True, "server.log_where": where})
             wanted.add(key)
-            if key.startswith("journal:"):
-                self._tell_of_journal(key, server)
+            if key in self._followers and (key.startswith(("journal:", "http:")) or self._followers[key].copied):
+                self._tell_if_heard(key, server)
         now = self._clock.now()
         for key, follower in list(self._followers.items()):
             if key in wanted:
@@ -143,14 +154,19 @@ class Logs:
                 self._supervisor.forget(key)
                 del self._followers[key]
 
-    def _tell_of_journal(self, key: str, server: ServerProcess) -> None:
+    def _tell_if_heard(self, key: str, server: ServerProcess) -> None:
+        """A journal, and what another program is taken to copy or serve: only a line of the server proves that it is its log."""
         follower, state = self._followers[key], self._supervisor.state(key)
-        where = key.removeprefix("journal:")
+        kind, _, place = key.partition(":")
+        own = kind == "journal" and not server.log.copied
+        where = f"journal of {place}" if own else server.log.where
         if state.health == "failed":
-            self._tell(server.entity, {"server.log_readable": False, "server.log_where": f"journal of {where}: {state.why}"})
+            remedy = f": {state.remedy}" if state.remedy else ""
+            self._tell(server.entity, {"server.log_readable": False, "server.log_where": f"{where}: {state.why}{remedy}"})
         elif (heard := self._heard(follower)) is not None:
-            why = "" if heard else ": the journal has no entry of it; start llama-server with --log-file FILE"
-            self._tell(server.entity, {"server.log_readable": heard, "server.log_where": f"journal of {where}{why}"})
+            none = "the journal has no entry of it" if own else "it has no line of llama-server"
+            why = "" if heard else f": {none}; {server.log.remedy or CURE}"
+            self._tell(server.entity, {"server.log_readable": heard, "server.log_where": f"{where}{why}"})
 
     @staticmethod
     def _configured_key(server: ServerConfig) -> str:
@@ -163,16 +179,24 @@ class Logs:
             uid = os.getuid() if server.user_unit else None
             key = self._configured_key(server)
             source = JournalUnit(server.unit, entity, uid=uid, cursor=self.cursors.get(key), name=key)
-            self._follow_journal(key, source)
+            self._follow_stream(key, source)
 
     def _follow_found(self, server: ServerProcess) -> str:
         source = server.log
         if source.kind == "file":
             key = f"file:{source.path}"
-            # Docker's daemon writes the logs of all containers.
-            reader = None if source.format == "docker-json" else Reader.of(self._config.proc, server.pid)
-            self._follow_file(key, Path(source.path), server.entity, server.start_time, reader)
+            # A container's engine writes the logs of all containers.
+            by_engine = source.writer < 0
+            reader = None if by_engine else Reader.of(self._config.proc, source.writer or server.pid)
+            self._follow_file(key, Path(source.path), server.entity, server.start_time, reader, source)
             return key
+        if source.kind == "http":
+            key = f"http:{source.port}:{server.values.get('server.port')}"
+            port = server.values.get("server.port")
+            if key not in self._followers and isinstance(port, int):
+                swap = LlamaSwapLog(source.port, port, server.entity, name=key, elapsed_base=server.start_time)
+                self._follow_stream(key, swap, copied=True)
+            return key if key in self._followers else ""
         if source.kind == "journal":
             match = dict(source.match)
             unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
@@ -180,16 +204,25 @@ class Logs:
             if key not in self._followers:
                 uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
                 cursor = self.cursors.get(key)
-                self._follow_journal(
+                self._follow_stream(
                     key,
                     JournalUnit(unit, server.entity, uid=uid, cursor=cursor, name=key)
                     if unit
                     else JournalEntries(source.match, server.entity, cursor=cursor, name=key),
+                    copied=source.copied,
                 )
             return key
         return ""
 
-    def _follow_file(self, key: str, path: Path, entity: Entity, base: float | None, reader: Reader | None = None) -> None:
+    def _follow_file(
+        self,
+        key: str,
+        path: Path,
+        entity: Entity,
+        base: float | None,
+        reader: Reader | None = None,
+        source: LogSource | None = None,
+    ) -> None:
         known = self._followers.get(key)
         if known is not None:
             if known.file is not None and base != known.base:
@@ -198,9 +231,16 @@ class Logs:
                     known.file.reader = reader
             return
         start = self.restored.pop(key, None)
-        file = LogFile(path, entity, start=start, elapsed_base=base, name=key.removeprefix("file:"), reader=reader)
+        name = key.removeprefix("file:")
+        file: LogFile | DockerLocal
+        if source is not None and source.format == "docker-local":
+            file = DockerLocal(path, entity, start=start, elapsed_base=base, name=name)
+            file.reader = reader
+        else:
+            file = LogFile(path, entity, start=start, elapsed_base=base, name=name, reader=reader)
         follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(follower, file)), self._clock.now())
         follower.file, follower.base = file, base
+        follower.copied = source is not None and source.copied
         follower.owner = None if reader is None else reader.user
         self._followers[key] = follower
 
@@ -210,7 +250,7 @@ class Logs:
 
         return asyncio.create_task(self._supervisor.keep(key, work, died), name=key)
 
-    async def _read(self, follower: _Follower, file: LogFile) -> None:
+    async def _read(self, follower: _Follower, file: LogFile | DockerLocal) -> None:
         woken = asyncio.Event()
         loop = asyncio.get_running_loop()
         follower.ended = False
@@ -245,7 +285,7 @@ class Logs:
             if not follower.busy:
                 file.close()
 
-    async def _last_words(self, follower: _Follower, file: LogFile) -> None:
+    async def _last_words(self, follower: _Follower, file: LogFile | DockerLocal) -> None:
         """Read the last lines of a writer that has exited, with or without a line end."""
         base = file.elapsed_base
         await self._read_once(follower, file)
@@ -260,7 +300,7 @@ class Logs:
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
 
-    async def _read_once(self, follower: _Follower, file: LogFile) -> bool:
+    async def _read_once(self, follower: _Follower, file: LogFile | DockerLocal) -> bool:
         """One turn; whether it gave lines."""
         key, state = follower.key, self._supervisor.state(follower.key)
         async with follower.reading:
@@ -286,9 +326,12 @@ class Logs:
             except SourceFault as fault:
                 failed(str(fault), fault.remedy)
                 return False
+            if follower.copied and not follower.heard:
+                follower.heard = any(_OF_LLAMA_SERVER.search(lines.data) for lines in found)
             if state.health != "up":
                 self._supervisor.note(key, "up")
-                self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
+                if not follower.copied:
+                    self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
             await self._put_all(key, found, asdict(file.position()))
             return bool(found)
 
@@ -307,7 +350,7 @@ class Logs:
         if found:
             await self._inbox.put(found[-1], last)
 
-    def _follow_journal(self, key: str, source: JournalEntries) -> None:
+    def _follow_stream(self, key: str, source: JournalEntries | LlamaSwapLog, *, copied: bool = False) -> None:
         if key in self._followers:
             return
 
@@ -315,8 +358,10 @@ class Logs:
             if cursor is not None:
                 self.cursors[key] = cursor
 
-        def hear(_: Reading) -> bool:
-            follower.heard = True
+        def hear(reading: Reading) -> bool:
+            if not follower.heard:
+                said = not copied or (isinstance(reading, LogLines) and _OF_LLAMA_SERVER.search(reading.data) is not None)
+                follower.heard = said
             return True
 
         def following() -> Coroutine[Any, Any, None]:
@@ -324,6 +369,7 @@ class Logs:
 
         follower = _Follower(source.entity, key, self._keep(key, source.entity, following), self._clock.now())
         follower.heard = source.cursor is not None
+        follower.copied = copied
         self._followers[key] = follower
 
     def _prints_children(self, router: ServerProcess) -> bool:

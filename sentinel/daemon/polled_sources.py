@@ -52,9 +52,11 @@ def _rocm_smi(roots: Roots, intervals: Intervals) -> Polled:
 SOURCES: tuple[Callable[[Roots, Intervals], Polled], ...] = (_host, _amdgpu, _rocm_smi)
 #: Streaming sources and sources of servers, wired by name.
 WIRED = (
+    "logs/docker_local",
     "logs/file",
     "logs/journal",
     "logs/kernel",
+    "logs/llama_swap",
     "logs/oom_daemons",
     "processes/discover",
     "processes/sample",

@@ -15,9 +15,10 @@ from sentinel.engine.engine import Engine, undated
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.state import Run
 from sentinel.engine.inspect.explain import why as explain
-from sentinel.engine.log.envelope import front_end, strip
+from sentinel.engine.log.envelope import strip
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
+from sentinel.llama.runtimes import writer_of
 from sentinel.model.alert import LineEvidence, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news, iso
@@ -277,7 +278,7 @@ def _named(found: Sequence[Server], first: Entity | None) -> tuple[dict[str, Ent
 def _kept_by(logs: Iterable[tuple[str, bytes]]) -> str | None:
     """The front end whose prefix the lines carry."""
     heads = (line for _, data in logs for line in data[:65536].split(b"\n")[:100])
-    return next((name for line in heads if (name := front_end(line[:160].decode("utf-8", "replace")))), None)
+    return next((name for line in heads if (name := writer_of(line[:160].decode("utf-8", "replace")))), None)
 
 
 def _end_of_process(text: bytes) -> str:

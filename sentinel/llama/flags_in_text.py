@@ -55,19 +55,28 @@ def _common(flags: Iterable[tuple[str, int]]) -> BuildRange | None:
     return None if both == ANY else both
 
 
+def in_text(text: str) -> list[str]:
+    """Flags of llama-server that a text for people mentions, in order."""
+    return [flag for flag, _ in _of_text(text)]
+
+
 def _mentioned(fix: FixDef) -> Iterator[tuple[str, int]]:
     """Flags of llama-server in the flags, the text and the command of a fix, and how many words belong to each."""
     yield from _flags(fix.flags.split())
-    for span, program in _QUOTED.findall(fix.do):
+    yield from _of_text(fix.do)
+    yield from _of_commands(fix.command)
+
+
+def _of_text(text: str) -> Iterator[tuple[str, int]]:
+    for span, program in _QUOTED.findall(text):
         found = span.split()
         if program and program not in ("llama-server", "command"):
             continue
         if found and (is_flag(found[0]) or _PROGRAM.search(found[0])):
             yield from _flags(found)
-    for flag, value in _IN_PROSE.findall(_QUOTED.sub(" ", fix.do)):
+    for flag, value in _IN_PROSE.findall(_QUOTED.sub(" ", text)):
         if not flag.startswith("-D"):
             yield flag, int(bool(value))
-    yield from _of_commands(fix.command)
 
 
 def _of_commands(line: str) -> Iterator[tuple[str, int]]:

@@ -9,6 +9,7 @@ from sentinel.llama.flags import OPTION, same_as
 #: setting -> one name of each option that carries its value
 _VALUED: Mapping[str, tuple[str, ...]] = {
     "model": ("--model",),
+    "alias": ("--alias",),
     "model_url": ("--model-url",),
     "hf_repo": ("--hf-repo",),
     "docker_repo": ("--docker-repo",),

@@ -27,8 +27,10 @@ class Roots:
     proc: Path = field(default_factory=_psutil_proc)
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
-    #: where Docker keeps containers' logs
+    #: where Docker keeps what belongs to containers, if their mounts do not say it
     docker: Path = Path("/var/lib/docker/containers")
+    #: where the kubelet links the logs of its containers
+    pods: Path = Path("/var/log/containers")
 
 
 def read_bytes(path: str | Path, limit: int = _LIMIT) -> bytes:

@@ -16,6 +16,8 @@ from sentinel.model.text import escape
 
 #: Signals of a server that fit one screen, if they are known.
 _SERVER_SHOWN = (
+    "called",
+    "front_end",
     "pid",
     "user",
     "state",

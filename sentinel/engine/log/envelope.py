@@ -92,21 +92,6 @@ _NOT_PLAIN = ("time=", _KERNEL_NAME, _BRACKET_ERROR)
 _FIRST_OF_JSON = "{"
 
 
-#: The writer of a prefix: the front end's own name, or the name of its service before it.
-_WRITTEN_BY = (
-    ("jan", re.compile(r"\[tauri_plugin_llamacpp[:\]]|\]\[app_lib::core.{0,60}llamacpp")),
-    ("lemonade", re.compile(r" \[[A-Z][a-z]{2,8}\] \(Process\) | lemond\[\d+\]: ")),
-    ("llama-swap", re.compile(r"^llama-swap(?:-\d+)? +\| | llama-swap\[\d+\]: ")),
-    ("ollama", re.compile(r" ollama\[\d+\]: |^ollama(?:-\d+)? +\| |^\[GIN\] \d{4}/")),
-)
-
-
-def front_end(line: str) -> str:
-    """The front end that keeps this log; empty if the line does not show one."""
-    head = line[:160]
-    return next((name for name, prefix in _WRITTEN_BY if prefix.search(head)), "")
-
-
 #: The same stamp in bytes. Lines that end in a colour's last letter or a line end are left to `strip`.
 _BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
 _LAST_OF_MORE = (b"m", b"\r", b"\n")

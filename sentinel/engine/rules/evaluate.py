@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
+from sentinel.engine.rules.in_terms import in_terms
 from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
 from sentinel.llama.builds import is_build
@@ -264,30 +265,45 @@ def _builds(entity: Entity, world: World) -> BuildRange:
 def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
         return None
-    of_user = look_up("server.user_unit") is True
-    fix = fix.of_user if of_user and fix.of_user is not None else fix
-    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags, *fix.settings.values())):
+    fix = fix.of_user if look_up("server.user_unit") is True and fix.of_user is not None else fix
+    said = worded(fix, look_up)
+    if said is None:
         return None
-    do, command = fix.do.render(look_up), fix.command.render(look_up, quote=True)
-    risk = fix.risk.render(look_up)
-    how = ""
-    if fix.fix.flags:
-        placed = with_flags(fix.flags.render(look_up, quote=True), runtime_of(look_up))
-        if placed is None:
-            return None
-        how, command = placed
-    elif fix.settings:
-        said = {place: text.render(look_up, quote=True) for place, text in fix.settings.items()}
-        how, command = with_settings(said, runtime_of(look_up))
-    elif fix.fix.restart or fix.fix.stop:
-        how, command = control("restart" if fix.fix.restart else "stop", command, runtime_of(look_up))
-        risk = risk or ("restarts the server" if fix.fix.restart else "it stays down until it is started again")
-    do += how
     wanted = fix.fix.builds
     if wanted is not None:
         if not wanted.overlaps(build):
             return None
         if not wanted.covers(build):
-            do += f" (for llama.cpp {wanted.words}; `llama-server --version` tells yours)"
+            asks = "" if runtime_of(look_up).front_end else "; `llama-server --version` tells yours"
+            said = replace(said, do=f"{said.do} (for llama.cpp {wanted.words}{asks})")
     knows = fix.verify_builds is None or fix.verify_builds.overlaps(build)
-    return Fix(do, command, risk, fix.verify.render(look_up, quote=True) if knows else "")
+    return said if knows else replace(said, verify="")
+
+
+def worded(fix: CompiledFix, look_up: Any) -> Fix | None:
+    """A fix in the terms of what runs the server; None if a value is missing, or there is no way to do it there."""
+    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags, *fix.settings.values())):
+        return None
+    where = runtime_of(look_up)
+    flags = fix.flags.render(look_up, quote=True)
+    said = in_terms(fix.do.render(look_up), fix.command.render(look_up, quote=True), flags, where)
+    if said is None:
+        return None
+    do, command = said
+    risk = fix.risk.render(look_up)
+    how = ""
+    if fix.fix.flags:
+        placed = with_flags(flags, where)
+        if placed is None:
+            return None
+        how, command = placed
+    elif fix.settings:
+        settings = {place: text.render(look_up, quote=True) for place, text in fix.settings.items()}
+        found = with_settings(settings, where)
+        if found is None:
+            return None
+        how, command = found
+    elif fix.fix.restart or fix.fix.stop:
+        how, command = control("restart" if fix.fix.restart else "stop", command, where)
+        risk = risk or ("restarts the server" if fix.fix.restart else "it stays down until it is started again")
+    return Fix(do + how, command, risk, fix.verify.render(look_up, quote=True))

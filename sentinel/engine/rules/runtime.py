@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sentinel.engine.rules import front_ends
 from sentinel.llama.flags import OPTION, same_as, spelled
+from sentinel.llama.runtimes import of_name, of_starter, placed, titled
 
 #: Signals that this reads.
 READS = (
     "server.unit",
     "server.user_unit",
     "server.container",
+    "server.container_name",
     "server.container_engine",
+    "server.compose_service",
     "server.started_by",
     "server.front_end",
     "server.preset",
 )
-#: Programs that write llama-server's command line themselves: their name in front_ends.py, and what people do.
-_MANAGERS = {"ollama": "Ollama", "llama-swap": "llama-swap", "jan": "Jan", "lemonade": "Lemonade", "llama-server": "the router"}
 Look = Callable[[str], Any]
 
 
@@ -44,6 +44,8 @@ class Runtime:
     front_end: str = ""
     #: the section of a router's preset that it is started from
     preset: str = ""
+    #: its service in a compose file, quoted for a shell; empty if it has none, or it is unknown
+    service: str = ""
 
     @property
     def systemctl(self) -> str:
@@ -52,8 +54,8 @@ class Runtime:
 
     @property
     def manager(self) -> str:
-        """The name of that systemd in text."""
-        return _MANAGERS.get(self.front_end, self.front_end)
+        """What people call the program that starts it."""
+        return titled(self.front_end)
 
 
 def runtime_of(look_up: Look) -> Runtime:
@@ -61,15 +63,19 @@ def runtime_of(look_up: Look) -> Runtime:
     unit, container = look_up("server.unit"), look_up("server.container")
     by, engine, front_end = look_up("server.started_by"), look_up("server.container_engine"), look_up("server.front_end")
     by = by if isinstance(by, str) else ""
-    # The parent of a router's child is a llama-server.
-    front_end = front_end or (by if by in _MANAGERS else "")
-    preset = look_up("server.preset") or ""
+    if not front_end and by:
+        # The parent of a router's child is a llama-server.
+        starter = of_starter("", (by,))
+        front_end = "" if starter is None else starter.name
+    front_end, preset = front_end or "", look_up("server.preset") or ""
     if unit:
+        inside = "podman" if container else ""
         name = shlex.quote(unit)
-        return Runtime("unit", name, look_up("server.user_unit") is True, started_by=by, front_end=front_end, preset=preset)
+        return Runtime("unit", name, look_up("server.user_unit") is True, inside, by, front_end, preset)
     if container:
-        name = shlex.quote(container[:12])
-        return Runtime("container", name, engine=engine or "", started_by=by, front_end=front_end, preset=preset)
+        name = shlex.quote(look_up("server.container_name") or container[:12])
+        service = shlex.quote(look_up("server.compose_service") or "") if look_up("server.compose_service") else ""
+        return Runtime("container", name, False, engine or "", by, front_end, preset, service)
     return Runtime("unknown" if unit is None else "hand", started_by=by, front_end=front_end, preset=preset)
 
 
@@ -78,6 +84,10 @@ def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> t
     done = ""
     if where.kind == "unit":
         done = f"{where.systemctl} {verb} {where.name}"
+    elif where.kind == "container" and where.engine == "kubernetes":
+        # kubectl knows pods by name and namespace; a container that ends is started again by the kubelet.
+        after = " (delete its pod, and its controller makes a new one)" if verb == "restart" else " (scale its controller to 0)"
+        return after, command.removesuffix(";")
     elif where.kind == "container":
         done = f"{where.engine or 'docker'} {verb} {where.name}"
     if done:
@@ -105,8 +115,11 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
             "restart", "", where
         )[1]
     if where.front_end:
-        told = front_ends.placed(flags, where.front_end)
+        told = placed(flags, where.front_end)
         return None if told is None else (told, "")
+    if where.kind == "unit" and where.engine:
+        # A container that systemd runs (podman-systemd.unit(5)) has its command line in a file of its own.
+        return f" (add `{flags}` at the end of Exec= in the .container file of {_plain(where.name)})", _look(where)
     if where.kind == "unit" and where.started_by in ("", "systemd"):
         lines = (
             f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
@@ -114,14 +127,24 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
         return f" (add `{flags}` at the end of the command line of llama-server in {_plain(where.name)})", _edit(where, lines)
     if where.kind == "unit":
         # The unit starts something else, for example a script: flags added to its ExecStart= may never reach llama-server.
-        look = f"systemctl {'--user ' * where.of_user}cat {where.name}"
         return (
             f" (add `{flags}` to the command line of llama-server, which `{where.started_by}` in {_plain(where.name)} starts)",
-            look,
+            _look(where),
         )
     if where.kind == "container":
-        return f" (add `{flags}` to the command line of llama-server in its container, and make that anew)", ""
+        return f" (add `{flags}` {_in_container(where)})", ""
     return f" (add `{flags}` to the command line of llama-server)", ""
+
+
+def _in_container(where: Runtime) -> str:
+    """Where the command line of a container's server is written, and how it takes effect."""
+    if where.engine == "kubernetes":
+        return "to args: of llama-server's container in the manifest of its pod, and apply it"
+    if where.service:
+        name = _plain(where.service)
+        return f"to command: of the service {name} in its compose file, and run `{where.engine} compose up -d {where.service}`"
+    run = f"behind the image's name in its {where.engine or 'docker'} run"
+    return f"to the command line of llama-server in its container ({run}, or to command: in a compose file), and make that anew"
 
 
 def preset_keys(flags: str) -> list[str]:
@@ -140,27 +163,54 @@ def preset_keys(flags: str) -> list[str]:
     return out
 
 
-def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str]:
+def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str] | None:
     """How to set something that is not a flag where the server is started: `unit`, `container` and `shell` say it for each place.
 
-    `env` and `unset` name an environment variable, which every place can set and remove.
+    `env` and `unset` name an environment variable, which every place can set and remove. What a manager is given, it passes on
+    to the servers that it starts. None: there is no place for it.
     """
     said = dict(settings)
-    run = f"{where.engine or 'docker'} run"
-    added = "add `{}` to the {} command, and make the container anew"
-    if variable := said.pop("env", ""):
+    manager = of_name(where.front_end)
+    variable, name = said.pop("env", ""), said.pop("unset", "")
+    if manager is not None and manager.variables is None:
+        return None
+    if variable and manager is not None and manager.variables:
+        return f" ({manager.variables.format(variable=_plain(variable))})", ""
+    if variable:
         said = {"unit": f"Environment={variable}", "container": f"-e {variable}", "shell": f"export {variable}"}
-    if name := said.pop("unset", ""):
-        added = "leave `{}` out of the {} command, and make the container anew"
+    if name:
         said = {"unit": f"UnsetEnvironment={name}", "container": f"-e {name}", "shell": f"unset {name}"}
+    if where.kind == "unit" and where.engine:
+        option = said.get("container") or said.get("unit", "")
+        return f" (as PodmanArgs={option} in the .container file of {_plain(where.name)})", _look(where)
     if where.kind == "unit" and "unit" in said:
         return "", _edit(where, f"[Service] {said['unit']}")
     if where.kind == "container" and "container" in said:
-        return f" ({added.format(said['container'], run)})", ""
+        return _for_container(said["container"], variable or name, bool(name), where), ""
     if where.kind == "hand" and "shell" in said:
         return f" (in the shell that starts {where.manager or 'it'}, then start it again)", said["shell"]
+    run = f"{where.engine or 'docker'} run"
     places = {"unit": "`{}` in its unit", "container": f"`{{}}` for `{run}`", "shell": "`{}` in the shell that starts it"}
     return f" ({', '.join(places[place].format(text) for place, text in said.items())})", ""
+
+
+def _for_container(option: str, variable: str, remove: bool, where: Runtime) -> str:
+    """What a container's engine is told of a variable, or of an option of its `run`."""
+    verb, of = ("leave", "out of") if remove else ("add", "to")
+    if where.engine == "kubernetes":
+        if variable:
+            return f" ({verb} `{_plain(variable)}` {of} env: of llama-server's container in its pod's manifest, and apply it)"
+        return f" (what `docker run {option}` does, in the manifest of its pod, and apply it)"
+    run = f"{where.engine or 'docker'} run"
+    if where.service and variable:
+        up = f"`{where.engine} compose up -d {where.service}`"
+        place = f"environment: of the service {_plain(where.service)} in its compose file"
+        return f" ({verb} `{_plain(variable)}` {of} {place}, and run {up})"
+    return f" ({verb} `{option}` {of} the {run} command, and make the container anew)"
+
+
+def _look(where: Runtime) -> str:
+    return f"systemctl {'--user ' * where.of_user}cat {where.name}"
 
 
 def _edit(where: Runtime, lines: str) -> str:

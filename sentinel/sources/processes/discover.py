@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psutil
 
 from sentinel.gguf.header import GgufError, GgufHeader, read_model
 from sentinel.llama.command_line import Requested, decode
+from sentinel.llama.runtimes import Runtime, of_starter, translated
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Reading, ServerFound, ServerGone
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
+from sentinel.sources.processes.ancestry import above as ancestors
+from sentinel.sources.processes.called import called
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
+from sentinel.sources.processes.containers import container_of
 from sentinel.sources.processes.fingerprint import configuration
-from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.identify import Kind, classify, is_server_name, runtime_of
 from sentinel.sources.processes.listening import only_port
 from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
-from sentinel.sources.processes.procfs import identity_signals, read_stat
+from sentinel.sources.processes.procfs import credentials, identity_signals, read_stat
 
 _YOUNG_SECONDS = 5.0
 #: An old process is inspected again after this many polls: its kernel name changes when it becomes another program.
 _ROUNDS = 10
+#: An interpreter that has run this long without a server is inspected less often: reading what it has mapped costs 0.3 ms.
+_SETTLED_SECONDS, _SETTLED_ROUNDS = 120.0, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class Servers:
 
     def _due(self, pids: set[int], at: float, first: bool) -> list[int]:
         """Processes to inspect in this poll."""
-        self._round = (self._round + 1) % _ROUNDS
+        self._round = (self._round + 1) % _SETTLED_ROUNDS
         due = []
         for pid in pids:
             seen = self._seen.get(pid)
@@ -106,9 +112,14 @@ class Servers:
                 # processes older than sentinel are no longer young
                 self._seen[pid] = _Seen(at - _YOUNG_SECONDS if first else at, "")
                 due.append(pid)
-            elif seen.kind is Kind.MAYBE or at - seen.since < _YOUNG_SECONDS or pid % _ROUNDS == self._round:
+            elif seen.kind is Kind.MAYBE or at - seen.since < _YOUNG_SECONDS or self._in_turn(pid, seen, at):
                 due.append(pid)
         return due
+
+    def _in_turn(self, pid: int, seen: _Seen, at: float) -> bool:
+        settled = seen.kind is Kind.LATER and at - seen.since > _SETTLED_SECONDS
+        rounds = _SETTLED_ROUNDS if settled else _ROUNDS
+        return (pid - self._round) % rounds == 0
 
     def _is_server(self, pid: int, at: float) -> bool:
         seen = self._seen[pid]
@@ -143,27 +154,43 @@ class Servers:
             # it has ended in between: the next poll reports it
             return None
         env, env_unreadable = self._environment(pid)
-        requested = decode(words, env)
+        above = ancestors(self.roots, stat.parent)
+        about = identity_signals(self.roots, pid)
+        binary = "" if isinstance(about["server.binary"], Unknown) else str(about["server.binary"])
+        row = runtime_of(self.roots, pid, os.path.basename(binary))  # noqa: PTH119
+        requested = _requested(words, env, row)
+        if row is not None and row.options is not None and not env_unreadable:
+            env_unreadable = f"{row.title} takes most of its settings from elsewhere than a command line of llama-server"
+        container = container_of(self.roots, pid, member)
         in_router = any(other.pid == stat.parent and other.requested.is_router for other in others)
-        log = find_log(self.roots, pid, requested, env, member, in_router=in_router)
+        log = find_log(
+            self.roots, pid, requested, env, member, in_router=in_router, above=above, container=container, user=self._user(pid)
+        )
+        starter = row if row is not None and row.name else of_starter(binary, [name for one in above for name in one.names])
         start = round(self._boot_time + stat.start_ticks / self._tick, 2)
         values: dict[str, Value | Unknown] = {
             "server.pid": pid,
             "server.start_time": start,
             "server.unit": clean(member.unit),
             "server.user_unit": member.is_user_unit,
-            "server.container": member.container,
-            "server.container_engine": member.engine,
+            "server.container": "" if container is None else container.id,
+            "server.container_name": "" if container is None else container.name,
+            "server.container_engine": "" if container is None else container.engine,
+            "server.compose_service": "" if container is None else container.service,
+            "server.front_end": "" if starter is None else starter.name,
             "server.started_by": self._name_of(stat.parent),
             "server.cgroup": member.path,
             "server.argv_readable": not env_unreadable,
-            **identity_signals(self.roots, pid),
+            **about,
             **requested.signals(env_unreadable),
             **log.signals(),
         }
+        if row is not None and row.options is not None:
+            values["server.is_router"] = False
         if "port" not in requested.settings and (port := only_port(self.roots, pid)) is not None:
             # the default changes with the build
             values["server.port"] = port
+        values["server.called"] = called(self.roots, pid, requested, values["server.port"])
         model, about_model = self._model(pid, requested, env_unreadable)
         values |= about_model
         values["server.configuration"] = (
@@ -178,6 +205,12 @@ class Servers:
             return clean(read_text(path, 64).strip())
         except OSError as error:
             return unread(path, error)
+
+    def _user(self, pid: int) -> int:
+        try:
+            return credentials(read_text(f"{self.roots.proc}/{pid}/status"))[0]
+        except OSError:
+            return -1
 
     def _environment(self, pid: int) -> tuple[dict[str, str], str]:
         path = self.roots.proc / str(pid) / "environ"
@@ -207,14 +240,26 @@ class Servers:
         return header, values | header.signals()
 
 
+def _requested(words: Sequence[str], env: Mapping[str, str], row: Runtime | None) -> Requested:
+    """What was asked for. Another program's own options are read as far as they mean the same; it is no router."""
+    if row is not None and row.options is not None:
+        return replace(decode(translated(words, row.options), {}), model_by_preset=True)
+    subcommand = row is not None and bool(row.subcommand)
+    return decode([*words[:1], *words[2:]] if subcommand else words, env)
+
+
 def _name(values: Mapping[str, Value | Unknown], member: Membership, pid: int, others: Sequence[ServerProcess]) -> str:
     """The unit, else the container, else ``host:port``; with the process id behind it when another server has the name."""
     host, port = values["server.host"], values["server.port"]
-    address = f"pid-{pid}" if isinstance(host, Unknown) or isinstance(port, Unknown) else f"{host}:{port}"
+    address = f"{host}:{port}"
+    if isinstance(host, Unknown) or isinstance(port, Unknown):
+        address = f"pid-{pid}" if isinstance(port, Unknown) else f"port-{port}"
     if isinstance(host, str) and host.endswith(".sock"):
         address = host
     taken = {other.entity.name for other in others}
-    for name in (clean(member.unit), member.container[:12], address):
+    # A container may have any name, a unit's too.
+    container = str(values["server.container_name"]) or str(values["server.container"])[:12]
+    for name in (clean(member.unit), "" if container.endswith(".service") else container, address):
         if name and name not in taken:
             return name
     return f"{address}:{pid}"

@@ -6,7 +6,9 @@ import os
 import re
 from enum import Enum
 
+from sentinel.llama.runtimes import Runtime, of_library, of_module, of_program
 from sentinel.sources.fs import Roots, link, read_bytes
+from sentinel.sources.processes.listening import ports
 
 #: llama-server, llama-server-vulkan, llama-cpp-server, llama_cpp_server, llama-avx2-server
 _NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*server(?:[-_.][\w.-]+)?\Z")
@@ -14,7 +16,12 @@ _NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*server(?:[-_.][\w.-]+)?\Z")
 _CUT_NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*serve?r?")
 _NOT_A_SERVER = re.compile(r"rpc|bench|client|test")
 #: Interpreters: a wrapper named llama-server is not the server it is about to start.
-_INTERPRETER = re.compile(r"(?:python|pypy|perl|ruby|node|bun|deno|bash|dash|zsh|fish|sh|busybox|env|lua|tini|sudo)[\d.]*\Z")
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*\Z")
+#: the loader of an Actually Portable Executable: llamafile
+_LOADER = re.compile(r"ape(?:-.*)?\Z|\.ape-[\d.]+\Z")
+#: llamafile and llama-box have these modes too
+_NOT_SERVING = frozenset({b"--cli", b"--version", b"--help", b"-h"})
+_INTERPRETER = re.compile(r"(?:perl|ruby|node|bun|deno|bash|dash|zsh|fish|sh|busybox|env|lua|tini|sudo)[\d.]*\Z")
 #: Flags that no other program built on libllama has.
 _SERVER_FLAGS = frozenset(
     {b"--port", b"--host", b"-np", b"--parallel", b"--metrics", b"--slots", b"--models-dir", b"--embedding", b"--alias"}
@@ -22,10 +29,14 @@ _SERVER_FLAGS = frozenset(
 
 
 class Kind(Enum):
-    """The answer for one process. MAYBE: a wrapper by that name, or something unreadable; check again later."""
+    """The answer for one process. MAYBE: a wrapper by that name, or something unreadable; check again at every poll.
+
+    LATER: an interpreter, which may load a server at any time; check again in turn.
+    """
 
     SERVER = "server"
     MAYBE = "maybe"
+    LATER = "later"
     OTHER = "other"
 
 
@@ -42,22 +53,55 @@ def classify(roots: Roots, pid: int, comm: str) -> Kind:
         # another user's process: only the names are readable
         return Kind.SERVER if named or _first_word_is_server(roots, pid) else Kind.OTHER
     program = os.path.basename(exe)  # noqa: PTH119 - called for each new process; Path would be ten times the work
+    if _PYTHON.match(program):
+        return _in_python(roots, pid, named)
     if _INTERPRETER.match(program):
         return Kind.MAYBE if named else Kind.OTHER
     if is_server_name(program):
         return Kind.SERVER
+    if runtime_of(roots, pid, program) is not None:
+        return Kind.SERVER if _serves(roots, pid, program) else Kind.MAYBE
     maps = _maps(roots, pid)
     if maps is None:
         return Kind.SERVER if named else Kind.OTHER
     if b"libllama-server-impl" in maps:
-        return Kind.SERVER
+        # `llama` links all its subcommands, each in a library of its own (app/CMakeLists.txt)
+        return Kind.OTHER if program == "llama" and not named else Kind.SERVER
     if b"/libllama.so" not in maps and not (program == "server" and b"/libggml" in maps):
         return Kind.MAYBE if named else Kind.OTHER
     if named or program == "server":
         return Kind.SERVER
-    if program.startswith(("llama-", "whisper", "ollama")):
+    if program == "llama" or program.startswith(("llama-", "whisper", "ollama")):
         return Kind.OTHER
     return Kind.SERVER if _SERVER_FLAGS & set(_words(roots, pid)) else Kind.OTHER
+
+
+def runtime_of(roots: Roots, pid: int, program: str) -> Runtime | None:
+    """The row of a server by another name, or inside an interpreter; None for llama-server itself and all other programs."""
+    if _PYTHON.match(program):
+        return of_module(_text(roots, pid)) or of_library(_maps(roots, pid) or b"")
+    if _LOADER.match(program):
+        # an Actually Portable Executable is run by a loader: the loader's file, then its own
+        return next((row for word in _text(roots, pid)[:2] if (row := of_program(os.path.basename(word), ()))), None)  # noqa: PTH119
+    return of_program(program, _text(roots, pid)[:2])
+
+
+def _serves(roots: Roots, pid: int, program: str) -> bool:
+    """A server by another name, not a loader, a client or a mode of the same program that serves nothing."""
+    words = set(_words(roots, pid)[1:])
+    if program.startswith("koboldcpp"):
+        # its one file unpacks itself and starts itself again: the first process serves nothing
+        return b"/koboldcpp_" in (_maps(roots, pid) or b"")
+    return not words & _NOT_SERVING
+
+
+def _in_python(roots: Roots, pid: int, named: bool) -> Kind:
+    words = _text(roots, pid)
+    if of_module(words) is not None:
+        return Kind.SERVER
+    if (maps := _maps(roots, pid)) is not None and of_library(maps) is not None and ports(roots, pid):
+        return Kind.SERVER
+    return Kind.MAYBE if named else Kind.LATER
 
 
 def is_server_name(name: str) -> bool:
@@ -69,6 +113,10 @@ def is_server_name(name: str) -> bool:
 def _first_word_is_server(roots: Roots, pid: int) -> bool:
     words = _words(roots, pid)
     return bool(words) and is_server_name(os.path.basename(os.fsdecode(words[0])))  # noqa: PTH119
+
+
+def _text(roots: Roots, pid: int) -> list[str]:
+    return [os.fsdecode(word) for word in _words(roots, pid)]
 
 
 def _words(roots: Roots, pid: int) -> list[bytes]:

@@ -22,10 +22,6 @@ _MEMORY = {
 }
 
 
-#: Folders of programs that bundle a llama-server and build its command line themselves.
-_FRONT_ENDS = ("ollama", "lemonade", "jan")
-
-
 @dataclass(frozen=True, slots=True)
 class Stat:
     """Of /proc/PID/stat: state, parent, CPU used and start time in clock ticks, threads."""
@@ -91,8 +87,6 @@ def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
         values["server.groups"] = ",".join(sorted(_group_name(group) for group in groups))
     try:
         values["server.binary"] = clean(link(process / "exe").removesuffix(" (deleted)"))
-        if (front_end := _started_by(str(values["server.binary"]))) is not None:
-            values["server.front_end"] = front_end
     except OSError as error:
         values["server.binary"] = unread(process / "exe", error)
     values["server.memlock_limit_bytes"] = memlock_limit(roots, pid)
@@ -126,9 +120,3 @@ def _group_name(group: int) -> str:
         return getgrgid(group).gr_name
     except (KeyError, OverflowError):
         return str(group)
-
-
-def _started_by(program: str) -> str | None:
-    """The front end that bundles and starts this program; None for one started by a person or a unit."""
-    folders = program.lower().split("/")[:-1]
-    return next((name for name in _FRONT_ENDS if name in folders), None)

@@ -66,7 +66,7 @@ def test_it_is_stopped_by_what_runs_it(server: dict[str, Any], note: str, comman
     [
         (UNIT, "at the end of the command line of llama-server in llama.service", "sudo systemctl edit llama.service &&"),
         (MINE, "at the end of the command line of llama-server in llama.service", "systemctl --user edit llama.service &&"),
-        (DOCKER, "to the command line of llama-server in its container, and make that anew", ""),
+        (DOCKER, "in its container (behind the image's name in its docker run, or to command: in a compose", ""),
         (HAND, "(add `-c 4096` to the command line of llama-server)", ""),
         (UNKNOWN, "(add `-c 4096` to the command line of llama-server)", ""),
         (OLLAMA, "in Ollama: num_ctx 4096, or OLLAMA_CONTEXT_LENGTH=4096 for all models", ""),

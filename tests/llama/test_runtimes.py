@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.engine.log.envelope import front_end
-from sentinel.engine.rules.front_ends import placed
+from sentinel.llama.runtimes import placed, writer_of
 
 
 @pytest.mark.parametrize(
@@ -42,4 +41,4 @@ def test_front_ends_that_pass_flags_on_say_where_they_are_written() -> None:
     ],
 )
 def test_a_log_shows_what_keeps_it(line: str, name: str) -> None:
-    assert front_end(line) == name
+    assert writer_of(line) == name
