@@ -149,16 +149,51 @@ LIMIT = {"unit": "LimitMEMLOCK=infinity", "container": "--ulimit memlock=-1:-1",
 def test_a_setting_is_written_where_the_server_is_started(
     settings: dict[str, str], server: dict[str, Any], note: str, command: str
 ) -> None:
-    told, typed = with_settings(settings, runtime_of(server.get))
+    placed = with_settings(settings, runtime_of(server.get))
+    assert placed is not None
+    told, typed = placed
     assert note in told and bool(note) == bool(told)
     assert typed.startswith(command) and bool(typed) == bool(command)
 
 
 def test_names_of_strangers_are_quoted() -> None:
     server = UNIT | {"server.unit": "a b; reboot.service"}
-    for command in (control("restart", "", runtime_of(server.get))[1], with_settings(LIMIT, runtime_of(server.get))[1]):
+    limited = with_settings(LIMIT, runtime_of(server.get))
+    assert limited is not None
+    for command in (control("restart", "", runtime_of(server.get))[1], limited[1]):
         assert "a b; reboot.service" in shlex.split(command, comments=True)
     assert (
         shlex.split(control("stop", "", runtime_of({"server.unit": "", "server.container": "$(reboot)"}.get))[1])[-1]
         == "$(reboot)"
     )
+
+
+@pytest.mark.parametrize(
+    ("server", "flags", "env"),
+    [
+        (
+            DOCKER | {"server.container_name": "t1", "server.compose_service": "llm"},
+            "`docker compose up -d llm`",
+            "environment: of the service llm in its compose file",
+        ),
+        (PODMAN | {"server.unit": "llm.service"}, "at the end of Exec= in the .container file of llm.service", "PodmanArgs=-e A=b"),
+        (DOCKER | {"server.container_engine": "kubernetes"}, "to args: of llama-server's container", "to env: of llama-server's"),
+        (SWAP, "to this model's cmd", "add `A=b` to this model's env in llama-swap's configuration"),
+    ],
+)
+def test_what_is_written_in_a_file_of_its_own_is_changed_there(server: dict[str, Any], flags: str, env: str) -> None:
+    placed, setting = with_flags("-c 4096", runtime_of(server.get)), with_settings({"env": "A=b"}, runtime_of(server.get))
+    assert placed is not None and setting is not None
+    assert flags in placed[0]
+    assert env in setting[0]
+
+
+def test_a_container_is_restarted_by_its_name() -> None:
+    server = DOCKER | {"server.container_name": "t1"}
+    assert control("restart", "", runtime_of(server.get))[1] == "docker restart t1"
+
+
+def test_what_a_manager_takes_from_nobody_is_no_advice() -> None:
+    server = DOCKER | {"server.front_end": "docker-model-runner"}
+    assert with_settings({"env": "A=b"}, runtime_of(server.get)) is None
+    assert with_flags("-ngl 20", runtime_of((HAND | {"server.front_end": "lemonade"}).get)) is None
