@@ -176,7 +176,11 @@ def test_names_of_strangers_are_quoted() -> None:
             "`docker compose up -d llm`",
             "environment: of the service llm in its compose file",
         ),
-        (PODMAN | {"server.unit": "llm.service"}, "at the end of Exec= in the .container file of llm.service", "PodmanArgs=-e A=b"),
+        (
+            PODMAN | {"server.unit": "llm.service"},
+            "at the end of Exec= in the .container file of llm.service",
+            "PodmanArgs=-e A=b",
+        ),
         (DOCKER | {"server.container_engine": "kubernetes"}, "to args: of llama-server's container", "to env: of llama-server's"),
         (SWAP, "to this model's cmd", "add `A=b` to this model's env in llama-swap's configuration"),
     ],
