@@ -138,8 +138,7 @@ def evaluate(compiled: CompiledRule, entity: Entity, at: float, world: World) ->
 
 def _finding(scene: Scene, event_at: float | None) -> Finding:
     compiled = scene.compiled
-    scene.work_out(compiled.values)
-    scene.work_out(compiled.checks)
+    scene.work_out(compiled.steps)
     results = tuple((name, condition, scene.outcomes[name]) for name, condition in compiled.checks)
     verdict = _verdict(scene.ask(compiled.when))
     clear: bool | None = False
@@ -194,8 +193,9 @@ def _gaps(scene: Scene) -> dict[str, dict[str, Unknown]]:
     for name, binding in compiled.bindings.items():
         if f"{name}.count" not in known:
             gaps[name] = {f"event {binding.event}": world.observed(entity, binding.event) or Unknown("not read yet")}
-    for name, condition in compiled.values:
-        if name not in known:
+    values = {name for name, _ in compiled.values}
+    for name, condition in compiled.steps:
+        if name in values and name not in known:
             gaps[name] = {root: why for path in condition.paths for root, why in _roots(path, gaps).items()}
     return gaps
 

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.cel_syntax import conjuncts
+from sentinel.engine.rules.dependencies import in_order
 from sentinel.engine.rules.expression import Condition
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
@@ -92,6 +93,8 @@ class CompiledRule:
     rule: RuleDef
     values: tuple[tuple[str, Condition], ...]
     checks: tuple[tuple[str, Condition], ...]
+    #: values and checks in the order of evaluation
+    steps: tuple[tuple[str, Condition], ...]
     premises: tuple[Premise, ...]
     when: Condition
     clear: Condition | None
@@ -124,7 +127,9 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
     values = tuple((v.name, Condition(v.expression)) for v in rule.values)
     checks = tuple((c.name, Condition(c.expression)) for c in rule.checks)
     when = Condition(rule.when)
-    premises = tuple(_premise(Condition(source), values + checks) for source in conjuncts(rule.when))
+    named = dict(values + checks)
+    steps = tuple((name, named[name]) for name in in_order({name: condition.paths for name, condition in named.items()}))
+    premises = tuple(_premise(Condition(source), steps) for source in conjuncts(rule.when))
     clear = Condition(rule.clear) if rule.clear else None
     events = frozenset(b.name for b in rule.events)
     # Compiled once to validate them and to find what they read; then again when they are needed.
@@ -150,6 +155,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
         rule=rule,
         values=values,
         checks=checks,
+        steps=steps,
         premises=premises,
         when=when,
         clear=clear,

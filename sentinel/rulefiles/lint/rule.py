@@ -14,6 +14,7 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean
 from sentinel.model.rule import CaseDef, FixDef, RuleDef
+from sentinel.rulefiles.lint.cycles import in_order_of_evaluation
 from sentinel.rulefiles.lint.events import fits
 from sentinel.rulefiles.lint.names import Names
 from sentinel.rulefiles.lint.reachability import check_reach
@@ -45,7 +46,7 @@ def check_rule(
     """
     findings = Findings(rule.path, left_out=undecoded.keys if undecoded is not None else (), names=_called(rule))
     names = Names(rule, events, findings, undecoded.names if undecoded is not None else ())
-    for keys, expression in _expressions(rule):
+    for keys, expression in (*in_order_of_evaluation(rule, findings), *_conditions(rule)):
         check_expression(keys, expression, names, findings)
     for keys, text in _texts(rule):
         try:
@@ -140,10 +141,8 @@ def _called(rule: RuleDef) -> dict[Keys, str]:
     return names | {("test", i): f"test '{test.name:.120}'" for i, test in enumerate(rule.tests) if test.name}
 
 
-def _expressions(rule: RuleDef) -> list[tuple[Keys, str]]:
-    out: list[tuple[Keys, str]] = [(("value", v.name), v.expression) for v in rule.values]
-    out += [(("check", c.name), c.expression) for c in rule.checks]
-    out += [(("alert", "when"), rule.when), (("alert", "clear"), rule.clear)]
+def _conditions(rule: RuleDef) -> list[tuple[Keys, str]]:
+    out: list[tuple[Keys, str]] = [(("alert", "when"), rule.when), (("alert", "clear"), rule.clear)]
     for i, cause in enumerate(rule.causes):
         out.append((("cause", i, "when"), cause.when))
         out += [(("cause", i, "fix", j, "when"), f.when) for j, f in enumerate(cause.fixes)]

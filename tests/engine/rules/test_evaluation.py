@@ -97,7 +97,8 @@ def _plainly(compiled: CompiledRule, world: _World) -> tuple[dict[str, Any], Any
         elif not world.observed(SERVER, binding.event):
             known[name] = {"count": 0, "fields": {}}
     checks = {}
-    for name, condition in (*compiled.values, *compiled.checks):
+    # As often as the longest chain is long, so that their order does not matter.
+    for name, condition in (*compiled.values, *compiled.checks) * len(compiled.steps):
         value = condition.evaluate(context(known))
         if value is not None:
             known[name] = value
