@@ -15,6 +15,7 @@ from sentinel.daemon.config import Config, ServerConfig
 from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.supervisor import Supervisor
+from sentinel.files.opener import Reader
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples
 from sentinel.sources.base import SourceFault
@@ -22,7 +23,6 @@ from sentinel.sources.logs.docker_local import DockerLocal
 from sentinel.sources.logs.file import LogFile, Position
 from sentinel.sources.logs.journal import JournalEntries, JournalUnit
 from sentinel.sources.logs.llama_swap import LlamaSwapLog
-from sentinel.sources.logs.permission import Reader
 from sentinel.sources.logs.tail import printable
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.discover import ServerProcess
@@ -227,15 +227,14 @@ class Logs:
         if known is not None:
             if known.file is not None and base != known.base:
                 known.file.elapsed_base = known.base = base
-                if known.entity == entity:
+                if known.entity == entity and reader is not None:
                     known.file.reader = reader
             return
         start = self.restored.pop(key, None)
         name = key.removeprefix("file:")
         file: LogFile | DockerLocal
         if source is not None and source.format == "docker-local":
-            file = DockerLocal(path, entity, start=start, elapsed_base=base, name=name)
-            file.reader = reader
+            file = DockerLocal(path, entity, start=start, elapsed_base=base, name=name, reader=reader)
         else:
             file = LogFile(path, entity, start=start, elapsed_base=base, name=name, reader=reader)
         follower = _Follower(entity, key, self._keep(key, entity, lambda: self._read(follower, file)), self._clock.now())

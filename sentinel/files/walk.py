@@ -23,31 +23,43 @@ _PROC_SUPER_MAGIC = 0x9FA0
 _O_OBJECT: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
-#: Judges an object by its descriptor (O_PATH) and status; raises OSError to end the walk.
-Judge = Callable[[int, os.stat_result], None]
+#: Judges a folder by its descriptor (O_PATH) and status; raises OSError to end the walk.
+JudgeFolder = Callable[[int, os.stat_result], None]
+#: Judges a symbolic link by its descriptor, its status, and that of the folder that it is in.
+JudgeLink = Callable[[int, os.stat_result, os.stat_result], None]
 
 
 @dataclass(slots=True)
 class Found:
-    """The object at the end of a path: `fd` is it, `folder` the folder that it is really in, `name` its name there. All open."""
+    """The object at the end of a path: `fd` is it, -1 if it is not there, `folder` the folder that it is really in, `name` its
+    name there.
+    """
 
     fd: int
     folder: int
     name: str
-    status: os.stat_result
+
+    @property
+    def status(self) -> os.stat_result:
+        """Of the object. Raises FileNotFoundError if it is not there."""
+        if self.fd < 0:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.name)
+        return os.fstat(self.fd)
 
     def close(self) -> None:
         """Close both descriptors."""
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
         os.close(self.folder)
 
 
-def walk(path: str, root: int, start: int, folder: Judge, link: Judge) -> Found:
+def walk(path: str, root: int, start: int, folder: JudgeFolder, link: JudgeLink, *, may_be_missing: bool = False) -> Found:
     """Resolve `path`: absolute from `root`, which ``..`` never leaves, relative from `start`. `folder` judges each folder before
-    anything is looked up in it, `link` each symbolic link before it is followed. Raises OSError.
+    anything is looked up in it, `link` each symbolic link before it is followed. Raises OSError; if `may_be_missing`, not where
+    only the last component is not there. Raises ValueError for what is no name.
     """
     if "\0" in path:
-        raise OSError(errno.EINVAL, "a NUL in the name", path)
+        raise ValueError("embedded null byte")
     # All folders from the root (or the start) down to here: `..` goes back in them, whatever is renamed meanwhile.
     stack = [os.dup(root if path.startswith("/") else start)]
     pending, links, steps, name = deque(path.split("/")), 0, 0, "."
@@ -61,11 +73,17 @@ def walk(path: str, root: int, start: int, folder: Judge, link: Judge) -> Found:
             if word in ("", "."):
                 continue
             here = stack[-1]
-            folder(here, os.fstat(here))
+            around = os.fstat(here)
+            folder(here, around)
             if word == "..":
                 _up(stack, root)
                 continue
-            fd = os.open(word, _O_OBJECT, dir_fd=here)
+            try:
+                fd = os.open(word, _O_OBJECT, dir_fd=here)
+            except FileNotFoundError:
+                if may_be_missing and not any(pending):
+                    return Found(-1, stack.pop(), word)
+                raise
             stack.append(fd)
             status = os.fstat(fd)
             if not stat.S_ISLNK(status.st_mode):
@@ -74,7 +92,7 @@ def walk(path: str, root: int, start: int, folder: Judge, link: Judge) -> Found:
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-            link(fd, status)
+            link(fd, status, around)
             if on_procfs(fd):
                 # /proc/self is whoever looks, and what /proc/PID/fd/N shows is no path.
                 raise OSError(errno.EACCES, "it leads through /proc", path)
@@ -87,7 +105,7 @@ def walk(path: str, root: int, start: int, folder: Judge, link: Judge) -> Found:
             pending.extendleft(reversed(target.split("/")))
         fd = stack.pop()
         above = stack.pop() if stack else os.dup(fd)
-        return Found(fd, above, name, os.fstat(fd))
+        return Found(fd, above, name)
     finally:
         while stack:
             os.close(stack.pop())

@@ -137,12 +137,12 @@ def _safe(path: str) -> int:
     root = open_root()
     try:
         found = walk(path, root, root, _judge, _judge_link)
-    except OSError as error:
-        raise Unsafe(f"{clean(path)} cannot be opened ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise Unsafe(f"{clean(path)} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     finally:
         os.close(root)
     try:
-        _judge(found.fd, found.status)
+        _judge(found.fd, os.fstat(found.fd))
     except BaseException:
         os.close(found.fd)
         raise
@@ -152,14 +152,15 @@ def _safe(path: str) -> int:
 
 
 def _judge(fd: int, status: os.stat_result) -> None:
-    _judge_link(fd, status)
+    _judge_link(fd, status, status)
     by_group = status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)
     if status.st_mode & stat.S_IWOTH or by_group:
         where = clean(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
         raise Unsafe(f"others than root and you may write {where}")
 
 
-def _judge_link(fd: int, status: os.stat_result) -> None:
+def _judge_link(fd: int, status: os.stat_result, folder: os.stat_result) -> None:
+    del folder
     if status.st_uid not in (0, os.geteuid()):
         where = clean(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
         raise Unsafe(f"{where} belongs to another user ({status.st_uid})")

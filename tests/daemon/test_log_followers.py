@@ -20,11 +20,12 @@ from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.daemon.threads import Workers
+from sentinel.files.opener import Reader
+from sentinel.files.rights import Ids, Rights
 from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines, Samples
 from sentinel.sources.logs.file import LogFile
-from sentinel.sources.logs.permission import Reader
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.discover import ServerProcess
@@ -204,6 +205,7 @@ def test_a_log_on_a_file_system_that_hangs_stalls_itself_alone_and_is_reported(
     async def story() -> None:
         followed = Followed(tmp_path, monkeypatch, [])
         monkeypatch.setattr(followed.logs, "_reads", FileReads(Workers(), patience=0.05))
+        all_ids = Ids(((0, 1 << 32),))
         answers, poll = threading.Event(), LogFile.poll
 
         def slow(file: LogFile, at: float) -> Sequence[LogLines]:
@@ -214,8 +216,9 @@ def test_a_log_on_a_file_system_that_hangs_stalls_itself_alone_and_is_reported(
         monkeypatch.setattr(LogFile, "poll", slow)
         # More of them than may hang at a time: the others wait for those, and nobody else does.
         hung = [replace(logging_to(tmp_path / f"hung-{n}.log", f"hung-{n}"), pid=1) for n in range(12)]
-        monkeypatch.setattr(Reader, "of", lambda _, pid: Reader(Path("/proc"), 7 if pid == 1 else 8, frozenset()))
-        monkeypatch.setattr(Reader, "may_read", lambda *_: True)
+        monkeypatch.setattr(
+            Reader, "of", lambda _, pid: Reader(Path("/proc/1"), Rights(7 if pid == 1 else 8, frozenset(), all_ids, all_ids))
+        )
         followed.logs.update(hung)
         well = logging_to(tmp_path / "well.log", "well")
         (tmp_path / "well.log").write_text("one\n")

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sentinel.engine.log.lines import LineSplitter
+from sentinel.files.opener import Denied, NotRegular, Opener
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.file import Position
-from sentinel.sources.logs.permission import Reader
-from sentinel.sources.logs.tail import CHUNK, digest, open_regular, printable, reason
+from sentinel.sources.logs.tail import CHUNK, digest, printable, reason
 
 #: Docker splits a line at 16 KiB; an entry with its attributes is not much larger.
 _MOST_FRAME = 1 << 20
@@ -30,7 +30,7 @@ class DockerLocal:
     """Polled source of the lines of one log of Docker's driver ``local``; used like a `LogFile`."""
 
     interval = 1.0
-    blocking = False
+    blocking = True
 
     def __init__(
         self,
@@ -41,13 +41,14 @@ class DockerLocal:
         elapsed_base: float | None = None,
         name: str | None = None,
         limit: int = 65536,
+        reader: Opener | None = None,
     ) -> None:
         self.path = path
         self.entity = entity
         self.name = name or printable(path)
         self.more = False
         self.elapsed_base = elapsed_base
-        self.reader: Reader | None = None
+        self.reader = Opener() if reader is None else reader
         self._start = start
         self._splitter = LineSplitter(limit)
         self._fd: int | None = None
@@ -74,6 +75,10 @@ class DockerLocal:
                 if self._open():
                     self._backlog_end = 0
                     found = self._read(at)
+        except (Denied, NotRegular) as error:
+            self.close()
+            what = error if isinstance(error, NotRegular) else "no file that the container itself may read"
+            raise SourceFault(f"{self.name} is {what}") from error
         except OSError as error:
             self.close()
             raise SourceFault(reason(self.name, error)) from error
@@ -97,8 +102,9 @@ class DockerLocal:
             self._fd = None
 
     def _open(self) -> bool:
-        self._fd = open_regular(self.path)
-        if self._fd is None:
+        try:
+            self._fd = self.reader.open(str(self.path))
+        except (FileNotFoundError, NotADirectoryError):
             return False
         status = os.fstat(self._fd)
         self._offset, self._line, self._backlog_end = 0, 1, status.st_size
@@ -121,7 +127,7 @@ class DockerLocal:
 
     def _replaced(self) -> bool:
         try:
-            return self._fd is not None and self.path.stat().st_ino != os.fstat(self._fd).st_ino
+            return self._fd is not None and self.reader.status(str(self.path)).st_ino != os.fstat(self._fd).st_ino
         except FileNotFoundError:
             return False
 

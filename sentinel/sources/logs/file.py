@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sentinel.engine.log.lines import LineSplitter
+from sentinel.files.opener import Denied, Folder, NotRegular, Opener, require_regular
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs import rotation
-from sentinel.sources.logs.permission import Reader
 from sentinel.sources.logs.tail import (
     CHUNK,
     Tail,
@@ -27,7 +28,6 @@ from sentinel.sources.logs.tail import (
     digest,
     last_line_start,
     line_start,
-    open_regular,
     printable,
     reason,
 )
@@ -36,6 +36,9 @@ from sentinel.sources.logs.tail import (
 BUDGET = 8 * CHUNK
 #: Seconds per poll, likewise; reached where the disk is slow or the lines are hard to split.
 SECONDS = 0.25
+#: A look at the folder that took this much of a processor (100,000 names take 0.1 s) is followed by a pause of so many times it.
+_LONG, _REST = 0.02, 20.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class LogFile:
         max_backlog: int = 64 << 20,
         elapsed_base: float | None = None,
         limit: int = 65536,
-        reader: Reader | None = None,
+        reader: Opener | None = None,
         name: str | None = None,
     ) -> None:
         self.path = path
@@ -93,8 +96,8 @@ class LogFile:
         self.skipped_bytes = 0
         #: when the server's own clock was at zero; reset when the file restarts, because that means a new process
         self.elapsed_base = elapsed_base
-        #: process that must be able to read the file too, when its path does not come from the configuration
-        self.reader = reader
+        #: opens the file: as the process that named it could, or as we can where the configuration names it
+        self.reader = Opener() if reader is None else reader
         self._kind = kind
         self._max_backlog = max_backlog
         self._from_end = from_end
@@ -108,6 +111,7 @@ class LogFile:
         #: modification time at the last read, to tell a fresh copy of the file from an older one
         self._read_mtime = 0
         self._folder_mtime = 0
+        self._rest_until = 0.0
         #: inode of the truncated file while its copy is being read, else 0
         self._truncated_ino = 0
 
@@ -132,17 +136,24 @@ class LogFile:
         except OSError as error:
             if not found:
                 self._forget()
-                raise SourceFault(reason(self.name, error)) from error
+                raise self._fault(error) from error
+        except NotRegular as error:
+            if not found:
+                remedy = "start llama-server with --log-file and the name of a regular file"
+                raise SourceFault(f"{self.name} is {error}", remedy) from error
         except ValueError as error:
             # a NUL or a lone surrogate in the name
             if not found:
                 raise SourceFault(
                     f"{self.name!r} is no name that a file can have ({error}); give llama-server another"
                 ) from error
-        except SourceFault:
-            if not found:
-                raise
         return found
+
+    def _fault(self, error: OSError) -> SourceFault:
+        if isinstance(error, Denied):
+            why = f"{self.name} is no file that the llama-server itself may read, so it is not read for it"
+            return SourceFault(why, "give it a log of its own")
+        return SourceFault(reason(self.name, error))
 
     def flush(self, at: float) -> Sequence[LogLines]:
         """The last line even if it is unterminated, for example because its writer died."""
@@ -224,23 +235,45 @@ class LogFile:
 
         Logs of the same command begin alike: only a file modified since then can be a copy of this one. Raises _MovedError.
         """
-        if (generations := rotation.settled(self.path)) is None:
+        if time.monotonic() < self._rest_until:
+            raise _MovedError
+        try:
+            return self._in_folder(lambda folder: self._copy_in(folder, offset, mark, written), None)
+        except Denied:
+            # It is open to the process by a descriptor alone.
+            return None
+
+    def _copy_in(self, folder: Folder, offset: int, mark: str, written: int) -> Tail | None:
+        if (generations := rotation.settled(folder)) is None:
             raise _MovedError
         for copy in generations:
             if copy.current or copy.written < written:
                 continue
             try:
-                fd = self._open(copy.file)
-            except (PermissionError, SourceFault):
+                fd = folder.open(copy.name)
+            except (PermissionError, NotRegular):
                 continue
-            if fd is None or os.fstat(fd).st_ino != copy.inode:
-                if fd is not None:
-                    os.close(fd)
+            except FileNotFoundError:
+                raise _MovedError from None
+            if os.fstat(fd).st_ino != copy.inode:
+                os.close(fd)
                 raise _MovedError
             if os.fstat(fd).st_size >= offset and digest(bytes_before(fd, offset)) == mark:
                 return Tail(fd, self._splitter)
             os.close(fd)
         return None
+
+    def _in_folder(self, look: Callable[[Folder], T], otherwise: T) -> T:
+        """What is found in the folder of the log; `otherwise` if there is none."""
+        begun = time.thread_time()
+        try:
+            with self.reader.folder(str(self.path)) as folder:
+                return look(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return otherwise
+        finally:
+            took = time.thread_time() - begun
+            self._rest_until = time.monotonic() + _REST * took if took > _LONG else 0.0
 
     @staticmethod
     def _holds_the_same(fd: int, tail: Tail) -> bool:
@@ -248,16 +281,21 @@ class LogFile:
 
     def _move_on(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
         """At the end of the open file: switch to its successor. False when there is none."""
-        if not self._displaced(tail, at) or not (later := rotation.successors(self.path, tail.ino, self._read_mtime)):
+        if time.monotonic() < self._rest_until or not self._displaced(tail, at):
+            return False
+        return self._in_folder(lambda folder: self._move_on_in(folder, tail, at, found), otherwise=False)
+
+    def _move_on_in(self, folder: Folder, tail: Tail, at: float, found: list[LogLines]) -> bool:
+        later = rotation.successors(folder, tail.ino, self._read_mtime)
+        if not later:
             return False
         self._folder_mtime = 0
         # Its writer has switched to the new file, but may have written to the old one between the EOF we saw and the rename.
         if self._read_quietly(tail, at, found):
             return True
         for following in later:
-            fd = self._open(following.file)
-            if fd is None:
-                return False
+            # One that is gone ends the look: FileNotFoundError.
+            fd = folder.open(following.name)
             if os.fstat(fd).st_ino != following.inode:
                 # The files were renamed again after they were listed.
                 os.close(fd)
@@ -268,10 +306,12 @@ class LogFile:
             os.close(fd)
         else:
             return False
-        self._go_over(tail, fd, at, found, later)
+        self._go_over(folder, tail, fd, at, found, later)
         return True
 
-    def _go_over(self, tail: Tail, fd: int, at: float, found: list[LogLines], later: list[rotation.Generation]) -> None:
+    def _go_over(
+        self, folder: Folder, tail: Tail, fd: int, at: float, found: list[LogLines], later: list[rotation.Generation]
+    ) -> None:
         """Continue in `fd`, unless it was copied and truncated since `later` was listed: then the copy comes first."""
         copied = os.fstat(fd).st_ino == self._truncated_ino and self._holds_the_same(fd, tail)
         if not copied:
@@ -287,7 +327,7 @@ class LogFile:
         self.elapsed_base = None
         news: list[LogLines] = []
         begun = self._read(following, at, news) or copied
-        if begun and rotation.successors(self.path, tail.ino, written) == later:
+        if begun and rotation.successors(folder, tail.ino, written) == later:
             found += news
             tail.close()
             self._tail = following
@@ -299,21 +339,19 @@ class LogFile:
     def _displaced(self, tail: Tail, at: float) -> bool:
         """Whether another file may have succeeded the open one. Cheap: the folder is listed again only when it has changed."""
         try:
-            status = self.path.stat()
+            status = self.reader.status(str(self.path))
             if (status.st_ino, status.st_dev) == (tail.ino, tail.dev):
                 return False
+            require_regular(status)
             if status.st_size:
                 return True
         except (FileNotFoundError, NotADirectoryError):
             pass
-        try:
-            folder = Path(os.path.realpath(self.path)).parent.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        if folder.st_mtime_ns == self._folder_mtime:
+        changed = self._in_folder(lambda folder: folder.changed, 0)
+        if changed in (0, self._folder_mtime):
             return False
         # One timestamp covers several changes within its tick (4 ms, ext4), so a recent one proves nothing yet.
-        self._folder_mtime = folder.st_mtime_ns if at - folder.st_mtime > 1 else 0
+        self._folder_mtime = changed if at - changed / 1e9 > 1 else 0
         return True
 
     def _read_quietly(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
@@ -325,7 +363,7 @@ class LogFile:
     def _open_first(self) -> Tail | None:
         if self._start is not None and (resumed := self._resume(self._start)) is not None:
             return resumed
-        fd = self._open(self.path)
+        fd = self._open()
         if fd is None:
             return None
         tail = Tail(fd, self._splitter)
@@ -356,7 +394,11 @@ class LogFile:
         return tail
 
     def _same_file(self, start: Position) -> Tail | None:
-        if (file := rotation.find(self.path, start.ino)) is None or (fd := self._open(file)) is None:
+        try:
+            fd = self._in_folder(lambda folder: self._opened(folder, rotation.find(folder, start.ino)), None)
+        except Denied:
+            fd = None
+        if fd is None and (fd := self._open()) is None:
             return None
         # ext4 and tmpfs reuse the inode of a deleted file at once: only the content proves that it is the same file.
         same = os.fstat(fd).st_ino == start.ino and os.fstat(fd).st_size >= start.offset
@@ -365,15 +407,16 @@ class LogFile:
         os.close(fd)
         return None
 
-    def _open(self, path: Path) -> int | None:
-        fd = open_regular(path)
-        if fd is not None and self.reader is not None and not self.reader.may_read(fd, path):
-            os.close(fd)
-            where = printable(path)
-            raise SourceFault(
-                f"{where} is no file that the llama-server itself may read, so it is not read for it", "give it a log of its own"
-            )
-        return fd
+    @staticmethod
+    def _opened(folder: Folder, name: str | None) -> int | None:
+        return None if name is None else folder.open(name)
+
+    def _open(self) -> int | None:
+        """The file at the path; None if there is none."""
+        try:
+            return self.reader.open(str(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _forget(self) -> None:
         if self._tail is not None:

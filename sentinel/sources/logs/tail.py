@@ -1,6 +1,6 @@
 """Reads one open log file from an offset to its end: complete lines, line numbers, a fingerprint that detects truncation.
 
-Standard library only and synchronous: a regular file on a local disk answers at once, and nothing here blocks longer.
+Synchronous: it runs on a thread, because the disk or the network file system may take its time.
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 from sentinel.engine.log.lines import LineSplitter
-from sentinel.sources.base import SourceFault
 
 #: Bytes before the offset that are kept to distinguish "grew" from "was truncated and has regrown past the offset".
 FINGERPRINT = 256
@@ -20,14 +18,6 @@ FINGERPRINT = 256
 #: size until they are consumed: 200,000 such lines cost 55 MB with batches of 1 MiB, 13 MB with these (measured).
 CHUNK = 1 << 17
 _SCAN = 1 << 16
-
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a named pipe, and reading it would take the lines away from its reader"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 class TruncatedError(Exception):
@@ -41,24 +31,6 @@ def printable(path: Path) -> str:
     except UnicodeEncodeError:
         # a surrogate that escapes no byte
         return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def open_regular(path: Path) -> int | None:
-    """Open a regular file for reading; None if there is none. Raises SourceFault for any other file type, and OSError.
-
-    Other types are not even opened: the writer of a pipe would see its first reader come and go, and die of SIGPIPE.
-    """
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            if stat.S_ISREG(os.fstat(fd).st_mode):
-                return fd
-            os.close(fd)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    kind = next((text for test, text in _KINDS if test(mode)), "not a regular file")
-    raise SourceFault(f"{printable(path)} is {kind}", "start llama-server with --log-file and the name of a regular file")
 
 
 def reason(name: str, error: OSError) -> str:

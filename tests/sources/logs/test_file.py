@@ -18,6 +18,7 @@ import pytest
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import Polled, SourceFault
+from sentinel.sources.logs import rotation
 from sentinel.sources.logs.file import BUDGET, LogFile, Position
 
 SERVER = Entity("server", "llama-server.service")
@@ -660,3 +661,60 @@ class TestRealServer:
             if starts == 3:
                 break
         assert starts == 3
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_a_log_that_something_else_replaces_is_reported_and_followed_again_when_it_is_back(
+    following: LogFile, log: Path, make: Callable[[Path], object]
+) -> None:
+    log.rename(f"{log}.1")
+    append(Path(f"{log}.1"), "three\n")
+    make(log)
+    assert texts(following.poll(AT)) == ["three"]
+    with pytest.raises(SourceFault, match=r"llama.log is a "):
+        following.poll(AT)
+    log.rmdir() if log.is_dir() else log.unlink()
+    append(log, "four\n")
+    assert texts(following.poll(AT)) == ["four"]
+
+
+def test_of_a_hundred_thousand_links_the_newest_few_are_looked_at(
+    following: LogFile, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[object] = []
+    status = os.stat
+
+    def counted(path: object, **options: object) -> os.stat_result:
+        looked.append(path)
+        return status(path, **options)  # type: ignore[arg-type]
+
+    log.rename(f"{log}.1")
+    append(Path(f"{log}.1"), "three\n")
+    append(log, "four\n")
+    monkeypatch.setattr(rotation, "_MOST_FILES", 20)
+    for number in range(2, 2000):
+        os.link(f"{log}.1", f"{log}.{number}")
+    monkeypatch.setattr(os, "stat", counted)
+    assert texts(following.poll(AT)) == ["three", "four"]
+    assert len(looked) < 200
+
+
+def test_a_hole_of_200_gb_is_skipped_in_one_turn_and_what_is_behind_it_is_read(following: LogFile, log: Path) -> None:
+    os.truncate(log, 200 << 30)
+    turns = 0
+    while following.poll(AT) or following.more:
+        turns += 1
+    assert turns < 5
+    append(log, "three\n")
+    assert texts(following.poll(AT)) == ["three"]
+    saved = following.position()
+    assert saved.offset == log.stat().st_size
+    append(log, "four\n")
+    assert texts(LogFile(log, SERVER, start=saved).poll(AT)) == ["four"]
+
+
+def test_a_turn_ends_within_its_seconds(following: LogFile, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.sources.logs.file.SECONDS", 0.0)
+    append(log, "x" * (1 << 18) + "\n")
+    assert texts(following.poll(AT)) == []
+    assert following.more

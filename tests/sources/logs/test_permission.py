@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.files.opener import Reader
+from sentinel.files.rights import Ids, Rights
 from sentinel.model.entity import Entity
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.file import LogFile
-from sentinel.sources.logs.permission import Reader
 
 USER, GROUP = 54321, 54322
 HERE = Path("/proc")
+EVERYBODY = Ids(((0, 1 << 32),))
 
 
 @pytest.fixture
@@ -56,11 +58,11 @@ def test_owner_and_mode_decide_for_the_file_and_its_folders(
     os.chown(log, owner, group)
     log.chmod(mode)
     log.parent.chmod(folder)
-    assert reads(log, Reader(HERE / "none", USER, frozenset({GROUP}))) is expected
+    assert reads(log, Reader(HERE / "none", Rights(USER, frozenset({GROUP})))) is expected
     link = log.parent.parent / "link.log"
     link.symlink_to(log)
-    assert reads(link, Reader(HERE / "none", USER, frozenset({GROUP}))) is expected
-    assert reads(log, Reader(HERE / "none", 0, frozenset()))
+    assert reads(link, Reader(HERE / "none", Rights(USER, frozenset({GROUP})))) is expected
+    assert reads(log, Reader(HERE / "none", Rights(0, frozenset(), EVERYBODY, EVERYBODY)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
