@@ -19,7 +19,7 @@ from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.json_form import is_news
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.recording.archive import Recordings
+from sentinel.recording.archive import Archive
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.sinks import Outbox
@@ -60,7 +60,7 @@ def day(*, short: bool) -> Outcome:
             return row
         history, sink = History(folder / "history.sqlite"), _Counting()
         outbox, engine = Outbox([sink], history), Engine(ruleset)
-        recorder = FlightRecorder(Recordings(folder / "recordings"))
+        recorder = FlightRecorder(Archive(folder / "recordings"))
         begin = time.monotonic()
         marks: list[tuple[float, int, int]] = []
         told = readings = 0

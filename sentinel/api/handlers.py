@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sentinel
-from sentinel.api.routes import ApiError, Blob, Field, Query, Request, Route, Text, bound
+from sentinel.api.routes import ApiError, Blob, Query, QueryField, Request, Route, Text, bound
 from sentinel.api.running import Running
 from sentinel.engine.inspect import explain, metrics, status
 from sentinel.model.entity import HOST
@@ -22,7 +22,7 @@ _PACKED = "application/gzip"
 
 ROUTES = (
     Route("GET", "/v1/status", "status", "Status"),
-    Route("GET", "/v1/alerts", "alerts", "Alerts", fields=(Field("pending", "flag", "1: those on hold as well"),)),
+    Route("GET", "/v1/alerts", "alerts", "Alerts", fields=(QueryField("pending", "flag", "1: those on hold as well"),)),
     Route("GET", "/v1/alerts/{fingerprint}", "alert", "Alert", {"fingerprint": "of an open alert"}, refuses=(404,)),
     Route(
         "GET",
@@ -30,9 +30,9 @@ ROUTES = (
         "history",
         "Transitions",
         fields=(
-            Field("since", "number", "seconds since the epoch (default: the beginning)"),
-            Field("limit", "whole", "how many, the newest (default: 1000)", 1, 1_000),
-            Field("before", "whole", "only those before this one: `earlier` of the answer that followed them", 1, 2**62),
+            QueryField("since", "number", "seconds since the epoch (default: the beginning)"),
+            QueryField("limit", "whole", "how many, the newest (default: 1000)", 1, 1_000),
+            QueryField("before", "whole", "only those before this one: `earlier` of the answer that followed them", 1, 2**62),
         ),
     ),
     Route("GET", "/v1/signals", "signals", "Signals"),
@@ -43,7 +43,7 @@ ROUTES = (
         "why",
         "Why",
         {"rule": _RULE},
-        (Field("server", "text", "the name or the port of a server (default: all)"),),
+        (QueryField("server", "text", "the name or the port of a server (default: all)"),),
         refuses=(404,),
     ),
     Route("GET", "/v1/recording", "recording", _PACKED, refuses=(404,)),

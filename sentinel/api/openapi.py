@@ -17,7 +17,7 @@ import msgspec
 
 import sentinel
 from sentinel.api import handlers, silence_handlers
-from sentinel.api.routes import API_VERSION, Field, Query, Request, Route, bound
+from sentinel.api.routes import API_VERSION, Query, QueryField, Request, Route, bound
 
 _REF = "#/components/schemas/{name}"
 _ABOUT = """\
@@ -126,7 +126,7 @@ def _part(name: str, text: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string", "minLength": 1}}
 
 
-def _field(one: Field) -> dict[str, Any]:
+def _field(one: QueryField) -> dict[str, Any]:
     kinds: dict[str, dict[str, Any]] = {
         "text": {"type": "string"},
         "number": {"type": "number", "minimum": one.least, "maximum": one.most},

@@ -65,7 +65,7 @@ FieldKind = Literal["text", "number", "whole", "flag"]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class QueryField:
     """A field of the query string. Numbers are from `least` to `most`."""
 
     name: str
@@ -89,7 +89,7 @@ class Route:
     call: str
     answer: str
     parts: Mapping[str, str] = field(default_factory=dict)
-    fields: tuple[Field, ...] = ()
+    fields: tuple[QueryField, ...] = ()
     body: type | None = None
     #: its status codes in addition to those of every path
     refuses: tuple[int, ...] = ()
@@ -119,7 +119,7 @@ def _checked(route: Route, query: Query) -> Query:
     return ask
 
 
-def _check(one: Field, value: str) -> None:
+def _check(one: QueryField, value: str) -> None:
     shown = f"'{escape(value):.60}'"
     match one.kind:
         case "text":

@@ -40,7 +40,7 @@ Encoded = tuple[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """Timeouts in seconds: for a request to arrive, and for a client to read a part of the answer."""
 
     request_seconds: float = 10.0
@@ -62,13 +62,13 @@ class ApiServer:
         events: Broadcaster,
         *,
         on_bug: Callable[[BaseException], None],
-        limits: Limits | None = None,
+        limits: ServerLimits | None = None,
         may_change: frozenset[int] | None = None,
     ) -> None:
         self._queries = {**queries, ("GET", EVENTS_PATH): _no_query}
         self._events = events
         self._on_bug = on_bug
-        self._limits = Limits() if limits is None else limits
+        self._limits = ServerLimits() if limits is None else limits
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
         self._clients: set[asyncio.Task[None]] = set()
         #: event streams, with the user id of each

@@ -13,7 +13,7 @@ import structlog
 
 from sentinel.api.event_stream import Broadcaster
 from sentinel.daemon.clock import Clock
-from sentinel.daemon.inbox import Inbox, Item
+from sentinel.daemon.inbox import Inbox, QueuedReading
 from sentinel.daemon.log_followers import Logs
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.checkpoint_time import SHORT, postpone, rebase, rebase_silences, set_by
@@ -179,7 +179,7 @@ class Consumer:
         if due is not None:
             self._flush_timer = asyncio.get_running_loop().call_later(max(0.05, due - now), self.flush)
 
-    def _step(self, item: Item) -> list[Transition]:
+    def _step(self, item: QueuedReading) -> list[Transition]:
         reading = item.reading
         if self._recorder is not None:
             self._recorder.before(self.engine, reading.at)

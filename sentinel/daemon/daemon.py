@@ -38,7 +38,7 @@ from sentinel.engine.engine import Engine
 from sentinel.history import History
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Tick
-from sentinel.recording.archive import Recordings
+from sentinel.recording.archive import Archive
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.rulefiles.files import Loaded, RuleFiles
 from sentinel.sinks import Outbox
@@ -70,7 +70,7 @@ class Daemon:
         self.wakes = Wakes()
         self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes, FileReads(self._executor))
         self.outbox = Outbox(wiring.sinks(config, self.supervisor), self.history)
-        self.recorder = FlightRecorder(Recordings(config.state_dir / "recordings")) if config.recorder else None
+        self.recorder = FlightRecorder(Archive(config.state_dir / "recordings")) if config.recorder else None
         self.consumer = Consumer(
             loaded.ruleset,
             self.inbox,

@@ -15,7 +15,7 @@ _MOST_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class QueuedReading:
     """A reading, and the callback for when the engine has processed it (it saves a log position or a cursor)."""
 
     reading: Reading
@@ -26,7 +26,7 @@ class Inbox:
     """When full, log sources wait, because the file is their buffer; samples drop the oldest samples, which are counted."""
 
     def __init__(self, size: int = SIZE) -> None:
-        self._items: deque[Item] = deque()
+        self._items: deque[QueuedReading] = deque()
         self._size = size
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
@@ -43,7 +43,7 @@ class Inbox:
             if oldest is not None:
                 del self._items[oldest]
                 self.dropped += 1
-        self._items.append(Item(reading))
+        self._items.append(QueuedReading(reading))
         self._ready.set()
 
     async def put(self, reading: Reading, taken: Callable[[], None] | None = None) -> None:
@@ -51,10 +51,10 @@ class Inbox:
         while len(self._items) >= self._size:
             self._room.clear()
             await self._room.wait()
-        self._items.append(Item(reading, taken))
+        self._items.append(QueuedReading(reading, taken))
         self._ready.set()
 
-    async def take(self) -> list[Item]:
+    async def take(self) -> list[QueuedReading]:
         """The next readings in order, at least one."""
         while not self._items:
             self._ready.clear()

@@ -18,7 +18,7 @@ _MOST_NAMES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AlertInRun:
     """An alert, the run of its server in which it fired, the number of runs, and whether it was resolved when the log ended."""
 
     alert: Transition
@@ -32,14 +32,14 @@ class Finding:
         return self.over and self.run < self.runs
 
 
-def findings(found: Diagnosis) -> list[Finding]:
+def findings(found: Diagnosis) -> list[AlertInRun]:
     """What fired, each alert once: those of the last run first, then by severity."""
     last: dict[str, Transition] = {}
     for told in as_it_ended(found):
         if told.state == "firing":
             last[told.fingerprint] = told
     out = [
-        Finding(told, found.run_of.get(key, 1), found.runs.get(told.entity.name, 1), key not in found.standing)
+        AlertInRun(told, found.run_of.get(key, 1), found.runs.get(told.entity.name, 1), key not in found.standing)
         for key, told in last.items()
     ]
     return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, _WEIGHT[one.alert.severity]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from sentinel.diagnose import gaps
 from sentinel.diagnose.failed_starts import Start, Starts
-from sentinel.diagnose.saved_logs import ChildBegins, Clock, Later, Reader, RunBegins, RunEnds, begins
+from sentinel.diagnose.saved_logs import ChildBegins, Later, LogClock, RunBegins, RunEnds, SavedLogReader, begins
 from sentinel.diagnose.voices import Line, Server, lines, servers, unit_of
 from sentinel.engine.engine import Engine, undated
 from sentinel.engine.facts.catalogue import CATALOGUE
@@ -95,9 +95,9 @@ class _Judge:
         self._logs = bool(logs)
         read = [(name, list(lines(data))) for name, data in logs]
         start = next((at for _, own in read if (at := begins(own[:_HEAD])) is not None), None)
-        clock = Clock(_UNDATED if start is None else start, start is not None)
+        clock = LogClock(_UNDATED if start is None else start, start is not None)
         kernel = Later()
-        reader = Reader(self._ruleset, clock, kernel)
+        reader = SavedLogReader(self._ruleset, clock, kernel)
         main: Entity | None = None
         sorted_logs = []
         for name, own in read:
@@ -171,7 +171,7 @@ class _Judge:
         facts: dict[str, Value | Unknown] = {**_not_in_a_log(), "server.log_readable": self._logs, **self._values, **more}
         self._step(Samples(at, "command line", server, facts))
 
-    def _take(self, step: LogLines | Tick | RunBegins | RunEnds | ChildBegins, clock: Clock) -> None:
+    def _take(self, step: LogLines | Tick | RunBegins | RunEnds | ChildBegins, clock: LogClock) -> None:
         if not isinstance(step, RunBegins):
             self._stopped = isinstance(step, RunEnds) or (self._stopped and not isinstance(step, LogLines))
         if isinstance(step, RunEnds):

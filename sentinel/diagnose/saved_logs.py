@@ -106,7 +106,7 @@ class Marks:
 
 
 @dataclass(slots=True)
-class Clock:
+class LogClock:
     """Maps lines to the engine's clock. Monotonic."""
 
     #: the start of undated time
@@ -201,10 +201,10 @@ class Later:
             yield LogLines(moment, name, HOST, line.text, kind="kernel", first=line.number)
 
 
-class Reader:
+class SavedLogReader:
     """Reads the logs of one machine one after the other, on one clock."""
 
-    def __init__(self, ruleset: RuleSet, clock: Clock, kernel: Later) -> None:
+    def __init__(self, ruleset: RuleSet, clock: LogClock, kernel: Later) -> None:
         self._marks = Marks(ruleset)
         self._clock = clock
         self._kernel = kernel

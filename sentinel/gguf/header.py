@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sentinel.gguf.reader import GgufError, Kind, Reader, read_value
+from sentinel.gguf.reader import GgufError, GgufReader, Kind, read_value
 from sentinel.gguf.tensor_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.llama.model import Model, Tensor
 from sentinel.model.entity import Unknown, Value
@@ -172,14 +172,14 @@ def read_header(path: str) -> GgufHeader:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise GgufError(f"{clean(path)} is not a regular file")
-        return _parse(Reader(descriptor, status.st_size, clean(path)))
+        return _parse(GgufReader(descriptor, status.st_size, clean(path)))
     except OSError as error:
         raise GgufError(f"{clean(path)} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
 
 
-def _parse(reader: Reader) -> GgufHeader:
+def _parse(reader: GgufReader) -> GgufHeader:
     if reader.take(4) != b"GGUF":
         raise GgufError(f"{reader.path} is not a GGUF file: its first four bytes are not 'GGUF'", "damaged")
     version = reader.number("I")
@@ -228,7 +228,7 @@ def _parse(reader: Reader) -> GgufHeader:
     )
 
 
-def _data_start(reader: Reader, metadata: _Metadata) -> int:
+def _data_start(reader: GgufReader, metadata: _Metadata) -> int:
     """Where the tensors begin (ggml/src/gguf.cpp: aligned, to 32 bytes if the file does not say)."""
     asked = metadata.get("general.alignment", _ALIGNMENT)
     if not isinstance(asked, int) or asked < 1 or asked & (asked - 1) or asked > 1 << 20:
@@ -236,7 +236,7 @@ def _data_start(reader: Reader, metadata: _Metadata) -> int:
     return -(-reader.position // asked) * asked
 
 
-def _tensor(reader: Reader) -> tuple[Tensor, int, int]:
+def _tensor(reader: GgufReader) -> tuple[Tensor, int, int]:
     """One entry, the number of its type, its number of weights. The offset is still relative to the start of the tensors."""
     name = reader.string(_MAX_NAME - 1).decode("utf-8", "replace")
     count = reader.number("I")

@@ -37,7 +37,7 @@ class GgufError(Exception):
         self.kind: Kind = kind
 
 
-class Reader:
+class GgufReader:
     """A position in a file. `order` and `wide` are set by the caller that reads the version."""
 
     def __init__(self, descriptor: int, size: int, path: str) -> None:
@@ -104,7 +104,7 @@ class Reader:
             raise self.fail("the file ends inside its header: it is truncated", "damaged")
 
 
-def read_value(reader: Reader, kind: int, *, wanted: bool) -> int | float | str | tuple[int, ...] | None:
+def read_value(reader: GgufReader, kind: int, *, wanted: bool) -> int | float | str | tuple[int, ...] | None:
     """One value; None if not wanted. Arrays are skipped, except wanted ones with one number per layer."""
     code = _SCALARS.get(kind)
     if code is not None:

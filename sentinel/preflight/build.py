@@ -20,6 +20,7 @@ from sentinel.llama.words import words
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.command import Command
+from sentinel.preflight.device import BuildDevice
 from sentinel.preflight.run_program import run
 from sentinel.preflight.safe_program import Program, Unsafe, open_anyway, open_program
 
@@ -39,17 +40,7 @@ _MOST_LIBRARY = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A device as ``--list-devices`` shows it. Bytes, rounded to MiB by llama-server."""
-
-    name: str
-    about: str
-    total_bytes: int
-    free_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedFlag:
     """The build's own error message about a flag (or a variable)."""
 
     flag: str
@@ -66,10 +57,10 @@ class Build:
     number: int | None = None
     flags: Mapping[str, bool] | Unknown = field(default_factory=dict)
     deprecated: frozenset[str] = frozenset()
-    devices: tuple[Listed, ...] | Unknown = ()
+    devices: tuple[BuildDevice, ...] | Unknown = ()
     #: names of GPU backends beside it: hip, cuda, vulkan, ...
     backends: frozenset[str] = frozenset()
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RefusedFlag, ...] = ()
     #: its backends are separate libraries
     is_split: bool = False
 
@@ -139,12 +130,13 @@ def _is_split(binary: Path | None) -> bool:
     )
 
 
-def parse_devices(text: str) -> tuple[Listed, ...] | Unknown:
+def parse_devices(text: str) -> tuple[BuildDevice, ...] | Unknown:
     """Decode the output of ``--list-devices`` (common/arg.cpp)."""
     if "Available devices:" not in text:
         return Unknown("the build does not know --list-devices (it came in January 2025)")
     return tuple(
-        Listed(name, clean(about), int(total) << 20, int(free) << 20) for name, about, total, free in _DEVICE.findall(text)
+        BuildDevice(name, int(free) << 20, int(total) << 20, about=clean(about))
+        for name, about, total, free in _DEVICE.findall(text)
     )
 
 
@@ -173,9 +165,9 @@ def _refusals(
     given: list[tuple[int, str]],
     first: tuple[int, str] | Unknown,
     flags: Mapping[str, bool] | Unknown,
-) -> tuple[Refusal, ...]:
+) -> tuple[RefusedFlag, ...]:
     """Every flag that the program refuses, with its own message: it parses them all, then exits at --version."""
-    env, found, said = dict(program.env), list[Refusal](), first
+    env, found, said = dict(program.env), list[RefusedFlag](), first
     while not isinstance(said, Unknown) and said[0] != 0 and len(found) < _MOST_REFUSALS:
         one = _refusal(said[1], given)
         if one is None:
@@ -189,7 +181,7 @@ def _refusals(
     return tuple(found)
 
 
-def _less(given: list[tuple[int, str]], one: Refusal, flags: Mapping[str, bool] | Unknown) -> list[tuple[int, str]]:
+def _less(given: list[tuple[int, str]], one: RefusedFlag, flags: Mapping[str, bool] | Unknown) -> list[tuple[int, str]]:
     """The words without the refused flag and its value, actual or intended, unless that is itself a flag."""
     index = next(i for i, (at, _) in enumerate(given) if at == one.at)
     after = given[index + 1][1] if index + 1 < len(given) else "-"
@@ -198,7 +190,7 @@ def _less(given: list[tuple[int, str]], one: Refusal, flags: Mapping[str, bool] 
     return given[:index] + given[index + (2 if has_value and after not in known and after != "-" else 1) :]
 
 
-def _refusal(text: str, given: Sequence[tuple[int, str]]) -> Refusal | None:
+def _refusal(text: str, given: Sequence[tuple[int, str]]) -> RefusedFlag | None:
     match = _INVALID.search(text)
     if match is not None:
         flag, said = match[1], "it does not know this argument"
@@ -208,10 +200,10 @@ def _refusal(text: str, given: Sequence[tuple[int, str]]) -> Refusal | None:
             return None
         flag, said = match[2], match[3]
         if match[1] != "argument":
-            return Refusal(clean(flag)[:80], clean(said)[:200])
+            return RefusedFlag(clean(flag)[:80], clean(said)[:200])
     said = {"stoi": "it is no whole number", "stof": "it is no number"}.get(said, said)
     spelled = [at for at, word in given if word == flag or (word.startswith("--") and word.replace("_", "-") == flag)]
-    return Refusal(clean(flag)[:80], clean(said)[:200], spelled[-1 if match.re is _HANDLING else 0]) if spelled else None
+    return RefusedFlag(clean(flag)[:80], clean(said)[:200], spelled[-1 if match.re is _HANDLING else 0]) if spelled else None
 
 
 def _harmless(argv: Sequence[str], folder: Path) -> list[tuple[int, str]]:

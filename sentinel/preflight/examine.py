@@ -157,11 +157,7 @@ def _report(
 
 
 def _devices(machine: Machine) -> tuple[Device, ...]:
-    if isinstance(machine.gpus, Unknown):
-        return ()
-    return tuple(
-        Device(one.name, one.free_bytes, one.total_bytes, one.integrated, one.software, one.managed) for one in machine.gpus
-    )
+    return () if isinstance(machine.gpus, Unknown) else machine.gpus
 
 
 def _budget(machine: Machine, devices: tuple[Device, ...], roots: Roots) -> Budget:

@@ -11,13 +11,13 @@ from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command
-from sentinel.preflight.machine import Gpu as Device
+from sentinel.preflight.device import BuildDevice
 from sentinel.preflight.machine import Machine
 from sentinel.sources import gpu_nodes
 from sentinel.sources.base import SourceFault
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.gpu import kfd, usage
-from sentinel.sources.gpu.hotplug import Gpu, from_sysfs
+from sentinel.sources.gpu.hotplug import PciGpu, from_sysfs
 from sentinel.sources.processes.procfs import user_name
 
 _AFTER = "; it starts all the same and runs on the CPU, without a word"
@@ -59,7 +59,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
         yield Why(step, f"{said} {text}{_AFTER}", "fails", about="gpu")
 
 
-def _split(settings: Settings, found: Sequence[Device]) -> Iterator[Why]:
+def _split(settings: Settings, found: Sequence[BuildDevice]) -> Iterator[Why]:
     """Errors that end the start whenever a device is visible, even with -ngl 0 (src/llama-model.cpp, src/llama.cpp of b10434)."""
     names = settings.devices or tuple(one.name for one in found)
     vulkan = next((name for name in names if name.startswith("Vulkan")), "")
@@ -113,7 +113,7 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
     )
 
 
-def _amd(gpus: list[Gpu], build: Build, roots: Roots) -> tuple[str, str] | None:
+def _amd(gpus: list[PciGpu], build: Build, roots: Roots) -> tuple[str, str] | None:
     """Steps 1 to 4 of ROCm: the module, the GPU's driver, the device files, KFD."""
     if not gpus:
         return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
-from sentinel.preflight.build import Build, Listed
+from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command, held_firmly
+from sentinel.preflight.device import BuildDevice, Holder
 from sentinel.sources.fs import Roots, read_number, read_text
 from sentinel.sources.gpu import kfd, usage
 from sentinel.sources.gpu.amdgpu import AmdDevice, amd_gpus, hwmon, is_apu
@@ -27,35 +28,10 @@ _AGREES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """A process with memory on a GPU, in bytes."""
-
-    pid: int
-    name: str
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A device under llama.cpp's own name. `free_bytes`: free now, plus what the command's own process holds there."""
-
-    name: str
-    about: str
-    free_bytes: int | None
-    total_bytes: int | None
-    integrated: bool = False
-    software: bool = False
-    managed: bool = False
-    #: PCI address if known
-    card: str = ""
-    holders: tuple[Holder, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """All of it, read at one moment. `room_bytes` is the least that a limit leaves, `where` that limit; empty: the machine."""
 
-    gpus: tuple[Gpu, ...] | Unknown
+    gpus: tuple[BuildDevice, ...] | Unknown
     room_bytes: int | Unknown
     where: str = ""
     swap_bytes: int = 0
@@ -106,7 +82,7 @@ def look(command: Command, build: Build, roots: Roots | None = None) -> Machine:
     return Machine(gpus, left, where, found.swap_bytes, tuple(ceilings), lock, total, high, high_where, disagreements)
 
 
-def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ...] | Unknown, tuple[str, ...]]:
+def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[BuildDevice, ...] | Unknown, tuple[str, ...]]:
     """The devices that this build would use, with the driver's figures beside the build's own."""
     amd = amd_gpus(roots)
     if isinstance(build.devices, Unknown):
@@ -114,10 +90,10 @@ def devices(command: Command, build: Build, roots: Roots) -> tuple[tuple[Gpu, ..
         if not amd or not names:
             return (() if _no_gpu(command, build, roots) else build.devices), ()
         prefix = DEVICE_NAMES[names[0]]
-        return tuple(_device(f"{prefix}{at}", None, device, command, roots)[0] for at, device in enumerate(amd)), ()
+        return tuple(_device(BuildDevice(f"{prefix}{at}"), device, command, roots)[0] for at, device in enumerate(amd)), ()
     found, said = [], []
     for listed in build.devices:
-        gpu, disagreement = _device(listed.name, listed, _matching(listed, amd, roots), command, roots)
+        gpu, disagreement = _device(listed, _matching(listed, amd, roots), command, roots)
         found.append(gpu)
         said += [disagreement] if disagreement else []
     return tuple(found), tuple(said)
@@ -129,25 +105,23 @@ def _no_gpu(command: Command, build: Build, roots: Roots) -> bool:
     return (not any_node(roots) or (build.is_split and not build.backends)) and not by_software
 
 
-def _matching(listed: Listed, amd: Sequence[AmdDevice], roots: Roots) -> AmdDevice | None:
+def _matching(listed: BuildDevice, amd: Sequence[AmdDevice], roots: Roots) -> AmdDevice | None:
     """Matches the GPU by its memory, because names and order are the runtime's; None unless exactly one has that size."""
     alike = []
     for device in amd:
         total = read_number(device.device / "mem_info_vram_total")
-        if isinstance(total, int) and abs(total - listed.total_bytes) <= total // 20:
+        if isinstance(total, int) and listed.total_bytes is not None and abs(total - listed.total_bytes) <= total // 20:
             alike.append(device)
     return alike[0] if len(alike) == 1 else None
 
 
-def _device(name: str, listed: Listed | None, device: AmdDevice | None, command: Command, roots: Roots) -> tuple[Gpu, str]:
+def _device(listed: BuildDevice, device: AmdDevice | None, command: Command, roots: Roots) -> tuple[BuildDevice, str]:
     """One device; the smaller of two figures for its free memory counts, and their difference is the second value."""
-    about = listed.about if listed is not None else ""
-    free = listed.free_bytes if listed is not None else None
-    total = listed.total_bytes if listed is not None else None
+    name, free, total = listed.name, listed.free_bytes, listed.total_bytes
     # hipMallocManaged uses host memory, and llama-server then reports the host's as the device's (ggml-cuda.cu)
     managed = name.startswith("ROCm") and command.requested.unified_memory
     if device is None:
-        return Gpu(name, about, free, total, software=_is_software(about), managed=managed), ""
+        return replace(listed, software=_is_software(listed.about), managed=managed), ""
     vram, used = read_number(device.device / "mem_info_vram_total"), read_number(device.device / "mem_info_vram_used")
     apu = is_apu(hwmon(device.device)) is True
     held = holders(roots, device)
@@ -160,9 +134,16 @@ def _device(name: str, listed: Listed | None, device: AmdDevice | None, command:
             said = f"{name}: llama-server sees {free >> 20} MiB free, the driver {left >> 20} MiB; the lesser counts"
         free = left if free is None else min(free, left)
         total = vram if total is None else total
-    return Gpu(
-        name, about, None if free is None else free + own, total, apu, managed=managed, card=device.address, holders=others
-    ), said
+    found = replace(
+        listed,
+        free_bytes=None if free is None else free + own,
+        total_bytes=total,
+        integrated=apu,
+        managed=managed,
+        address=device.address,
+        holders=others,
+    )
+    return found, said
 
 
 def _is_software(about: str) -> bool:

@@ -40,7 +40,7 @@ class Kept:
     written: float
 
 
-class Recordings:
+class Archive:
     """The folder. One recording is written at a time."""
 
     def __init__(self, folder: Path, files: int = KEEP_FILES, size: int = KEEP_BYTES) -> None:

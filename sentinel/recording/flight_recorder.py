@@ -21,7 +21,7 @@ from sentinel.engine.log.extractor import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.reading import Claim, ClaimedLines, LogLines, Reading
-from sentinel.recording.archive import Recordings
+from sentinel.recording.archive import Archive
 from sentinel.rulefiles.digest import event_digests, rule_digests
 
 #: Bytes of the ring, packed. Keeping a reading costs some 15 us (measured).
@@ -68,7 +68,7 @@ class _Spill:
 class FlightRecorder:
     """Keeps the engine's readings. `before` and `after` surround each step; nothing here makes a step fail."""
 
-    def __init__(self, kept: Recordings, limit: int = LIMIT, stretch: int = STRETCH) -> None:
+    def __init__(self, kept: Archive, limit: int = LIMIT, stretch: int = STRETCH) -> None:
         self.kept = kept
         #: why nothing is recorded at present; empty if it is
         self.fault = ""

@@ -37,7 +37,7 @@ _EXAMPLE = 'write for example severity = "info", [alert] with for = "1m", or ena
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ReplacedField:
     """A replaced field: its keys in the merged rule, and in the override's file."""
 
     name: str
@@ -48,7 +48,7 @@ class Field:
 @dataclass(frozen=True, slots=True)
 class _Layer:
     file: str
-    fields: tuple[Field, ...]
+    fields: tuple[ReplacedField, ...]
     against: str
     enabled: bool
 
@@ -146,10 +146,10 @@ class Overridden:
         return replace(problem, file=self._layers[-1].file, what=what, keys=())
 
 
-def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Findings) -> list[Field]:
+def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Findings) -> list[ReplacedField]:
     """Apply the override to the rule's table; returns the replaced fields."""
     rule = str(table.get("id", ""))
-    replaced: list[Field] = []
+    replaced: list[ReplacedField] = []
     for key, value in override.items():
         if key in OWN:
             continue
@@ -157,7 +157,7 @@ def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Finding
             findings.error((key,), "cannot be replaced: alerts, silences and the journal know the rule by it")
         elif key in SINGLE:
             table[key] = value
-            replaced.append(Field(key, (key,), (key,)))
+            replaced.append(ReplacedField(key, (key,), (key,)))
         elif key == "alert" or key in NAMED:
             if not isinstance(value, dict):
                 findings.error((key,), f"must be a table, not {quoted(value)}")
@@ -167,7 +167,7 @@ def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Finding
                 _must_be_there(key, value, there, rule, findings)
                 value = {name: said for name, said in value.items() if name in there}
             table[key] = {**there, **value}
-            replaced += [Field(f"{key}.{name}", (key, name), (key, name)) for name in value]
+            replaced += [ReplacedField(f"{key}.{name}", (key, name), (key, name)) for name in value]
         elif key == "cause":
             replaced += _causes(table, value, rule, findings)
         elif key == "test":
@@ -198,9 +198,9 @@ def _rows(value: Any, key: str, findings: Findings) -> list[dict[str, Any]]:
     return []
 
 
-def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) -> list[Field]:
+def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) -> list[ReplacedField]:
     """Fields of causes by the cause's id; `fix` is replaced as a whole, because fixes have no names."""
-    replaced: list[Field] = []
+    replaced: list[ReplacedField] = []
     found = table.get("cause")
     there: list[Any] = list(found) if isinstance(found, list) else []
     ids = [str(row.get("id", "")) if isinstance(row, dict) else "" for row in there]
@@ -218,12 +218,12 @@ def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) ->
             findings.error(("cause", own), "replaces nothing of this cause; name text, when, confidence, severity or fix")
         at = ids.index(cause)
         there[at] = {**there[at], **said}
-        replaced += [Field(f"cause '{cause}'.{key}", ("cause", at, key), ("cause", own, key)) for key in said]
+        replaced += [ReplacedField(f"cause '{cause}'.{key}", ("cause", at, key), ("cause", own, key)) for key in said]
     table["cause"] = there
     return replaced
 
 
-def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Field]:
+def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[ReplacedField]:
     """The override's tests; one with the name of a test of the rule replaces it."""
     rows = _rows(value, "test", findings)
     found = table.get("test")
@@ -236,7 +236,7 @@ def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Field]
         # Others keep their positions, by which their mistakes are located.
         there[at : at + 1] = [row]
         if isinstance(name, str):
-            replaced.append(Field(f"test '{name}'", ("test", at), ("test", own)))
+            replaced.append(ReplacedField(f"test '{name}'", ("test", at), ("test", own)))
     table["test"] = there
     return replaced
 

@@ -22,7 +22,7 @@ import pytest
 from sentinel.api.client import DaemonUnreachable, Stream, default_socket_paths, fetch, get, post
 from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import ApiError, Blob, Query, Request, Text
-from sentinel.api.server import ApiServer, Limits
+from sentinel.api.server import ApiServer, ServerLimits
 from sentinel.api.socket import MODE_SERVICE, SocketInUse, listen
 from sentinel.daemon.config import default_socket
 
@@ -51,7 +51,7 @@ QUERIES: dict[tuple[str, str], Query] = {
     ("POST", "/v1/reload"): lambda request: {"got": len(request.body)},
 }
 
-ENOUGH = Limits(request_seconds=5.0, write_seconds=5.0)
+ENOUGH = ServerLimits(request_seconds=5.0, write_seconds=5.0)
 
 
 class Running:
@@ -80,7 +80,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(path: Path, limits: Limits = ENOUGH, may_change: frozenset[int] | None = None) -> AsyncIterator[Running]:
+async def running(path: Path, limits: ServerLimits = ENOUGH, may_change: frozenset[int] | None = None) -> AsyncIterator[Running]:
     listener = listen(path)
     events, bugs = Broadcaster(queue=8), list[BaseException]()
     server = ApiServer(QUERIES, events, on_bug=bugs.append, limits=limits, may_change=may_change)
@@ -188,7 +188,7 @@ def test_an_unfinished_request_is_ended_after_its_time(sock: Path) -> None:
     """A client that sends half a request is told 408; one that sends nothing is let go."""
 
     async def claims() -> None:
-        async with running(sock, Limits(request_seconds=0.1, write_seconds=5.0)) as api:
+        async with running(sock, ServerLimits(request_seconds=0.1, write_seconds=5.0)) as api:
             assert (await api.raw(b"GET /v1/sta")).startswith(b"HTTP/1.1 408")
             assert await api.raw(b"") == b""
 
@@ -199,7 +199,7 @@ def test_a_client_that_takes_no_answer_is_cut(sock: Path) -> None:
     """An answer of 8 MB to a client that reads none of it does not stay in memory, and others are served meanwhile."""
 
     async def claims() -> None:
-        async with running(sock, Limits(request_seconds=5.0, write_seconds=0.2)) as api:
+        async with running(sock, ServerLimits(request_seconds=5.0, write_seconds=0.2)) as api:
             with socket.socket(socket.AF_UNIX) as lazy:
                 lazy.connect(str(sock))
                 lazy.sendall(b"GET /v1/large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -216,7 +216,7 @@ def test_who_asks_for_much_and_reads_nothing_gets_no_more(sock: Path, monkeypatc
     monkeypatch.setattr("sentinel.api.server._uid", lambda _writer: asking[0])
 
     async def claims() -> None:
-        async with running(sock, Limits(request_seconds=5.0, write_seconds=1.0, waiting=10_000_000)) as api:
+        async with running(sock, ServerLimits(request_seconds=5.0, write_seconds=1.0, waiting=10_000_000)) as api:
             lazy = []
             for _ in range(6):
                 client = socket.socket(socket.AF_UNIX)
@@ -334,7 +334,7 @@ def test_who_follows_the_events_takes_no_room_from_requests(sock: Path) -> None:
     """Fifty idle followers of one user once made every `sentinel status` fail."""
 
     async def claims() -> None:
-        limits = Limits(request_seconds=30.0, clients=2, streams=8, own=4)
+        limits = ServerLimits(request_seconds=30.0, clients=2, streams=8, own=4)
         async with running(sock, limits, frozenset({65533})) as api:
             following = []
             for _ in range(4):
@@ -367,7 +367,7 @@ def test_too_many_clients_are_told_so(sock: Path) -> None:
     """Beyond the limit the answer is 503; root and the daemon's user find four places more."""
 
     async def claims() -> None:
-        limits = Limits(request_seconds=30.0, clients=2)
+        limits = ServerLimits(request_seconds=30.0, clients=2)
         for may_change, room in ((frozenset({65533}), 2), (frozenset({os.geteuid()}), 6)):
             async with running(sock, limits, may_change) as api:
                 idle = [await asyncio.open_unix_connection(str(sock)) for _ in range(room)]
@@ -404,7 +404,7 @@ def test_a_listener_that_never_reads_is_dropped(sock: Path) -> None:
     """Its queue is bounded; a listener that reads loses nothing meanwhile."""
 
     async def claims() -> None:
-        async with running(sock, Limits(write_seconds=0.2)) as api:
+        async with running(sock, ServerLimits(write_seconds=0.2)) as api:
             with socket.socket(socket.AF_UNIX) as deaf:
                 deaf.connect(str(sock))
                 deaf.sendall(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")

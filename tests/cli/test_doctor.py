@@ -15,7 +15,7 @@ import pytest
 from places import TESTS
 
 from sentinel.cli.doctor import probes, probes_gpu, probes_host, report
-from sentinel.cli.doctor.capability import Capability, Machine, Running
+from sentinel.cli.doctor.capability import Capability, ProbeInput, RunningProbe
 from sentinel.cli.main import main
 from sentinel.daemon.config import Config, ServerConfig
 from sentinel.llama.command_line import Requested
@@ -29,14 +29,14 @@ FIXTURES = TESTS / "fixtures"
 #: a user that no machine has and a process id that no machine gives
 NOBODY, PID = 54321, 99_999_999
 
-Make = Callable[..., Machine]
+Make = Callable[..., ProbeInput]
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Make:
     """Build a machine below a folder: its parts are files that a test writes to proc, sys and dev."""
 
-    def build(*servers: ServerProcess, sys: Path | None = None, given: Sequence[ServerConfig] = ()) -> Machine:
+    def build(*servers: ServerProcess, sys: Path | None = None, given: Sequence[ServerConfig] = ()) -> ProbeInput:
         for name in ("proc", "sys", "dev"):
             (tmp_path / name).mkdir(exist_ok=True)
         config = Config(
@@ -48,7 +48,7 @@ def machine(tmp_path: Path) -> Make:
             journal_socket=tmp_path / "journal",
         )
         roots = Roots(proc=tmp_path / "proc", sys=sys or tmp_path / "sys", dev=tmp_path / "dev", docker=tmp_path / "docker")
-        return Machine(config, roots, servers, 1_000_000_000.0)
+        return ProbeInput(config, roots, servers, 1_000_000_000.0)
 
     return build
 
@@ -324,7 +324,7 @@ def test_without_a_card_nothing_of_a_gpu_is_missed(machine: Make) -> None:
 
 def test_a_probe_that_hangs_is_left_behind() -> None:
     release = threading.Event()
-    stuck = Running("stuck", lambda: [Capability("stuck", "works", str(release.wait()))])
+    stuck = RunningProbe("stuck", lambda: [Capability("stuck", "works", str(release.wait()))])
 
     row = only(stuck.result(0.05))
 
@@ -338,7 +338,7 @@ def test_a_bug_in_a_probe_is_not_taken_for_an_answer() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Running("broken", broken).result(5)
+        RunningProbe("broken", broken).result(5)
 
 
 @pytest.fixture

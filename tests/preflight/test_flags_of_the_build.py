@@ -13,6 +13,7 @@ from sentinel.model.entity import Unknown
 from sentinel.preflight import build as builds
 from sentinel.preflight.build import Build, parse_devices, parse_help, unknown_names
 from sentinel.preflight.command import Command, from_words
+from sentinel.preflight.device import BuildDevice
 from sentinel.preflight.examine import examine
 from sentinel.preflight.flag_check import accepted_form, problems, words_of
 
@@ -171,7 +172,7 @@ def test_devices_are_read_from_its_list() -> None:
     text = "Available devices:\n  ROCm0: AMD Radeon RX 7900 XTX (24560 MiB, 24504 MiB free)\n  CPU stuff\n"
 
     (device,) = parse_devices(text)  # type: ignore[misc]
-    assert (device.name, device.total_bytes >> 20, device.free_bytes >> 20) == ("ROCm0", 24560, 24504)
+    assert device == BuildDevice("ROCm0", 24504 << 20, 24560 << 20, about="AMD Radeon RX 7900 XTX")
     assert parse_devices("Available devices:\n  (none)\n") == ()
     assert isinstance(parse_devices("error: invalid argument: --list-devices"), Unknown)
 

@@ -12,8 +12,9 @@ from make_models import write_moe
 from places import TESTS
 
 from sentinel.model.entity import Unknown
-from sentinel.preflight.build import Build, Listed
+from sentinel.preflight.build import Build
 from sentinel.preflight.command import Command, Place
+from sentinel.preflight.device import BuildDevice
 from sentinel.preflight.examine import examine
 from sentinel.preflight.machine import look
 from sentinel.preflight.report import Report
@@ -57,7 +58,7 @@ _FLAGS = ("-m", "-c", "-ngl", "-ctk", "-ctv", "-fa", "--n-cpu-moe", "--cache-ram
 
 
 def hip(free: int = TOTAL, total: int = TOTAL) -> Build:
-    listed = (Listed("ROCm0", "AMD Radeon RX 7900 XTX", total // MIB * MIB, free // MIB * MIB),)
+    listed = (BuildDevice("ROCm0", free // MIB * MIB, total // MIB * MIB, about="AMD Radeon RX 7900 XTX"),)
     return Build("11434 (abc)", 11434, dict.fromkeys(_FLAGS, True), devices=listed, backends=frozenset({"hip"}))
 
 

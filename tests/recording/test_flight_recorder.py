@@ -20,7 +20,7 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.recording import Recording
-from sentinel.recording.archive import Recordings, lines
+from sentinel.recording.archive import Archive, lines
 from sentinel.recording.flight_recorder import AFTER
 from sentinel.recording.replay import replay
 
@@ -235,7 +235,7 @@ class TestAroundAnAlert:
         run = Run(ruleset, tmp_path)
         run.feed(fallback(0, 40))
         assert not self.kept(tmp_path)
-        Recordings(tmp_path).adopt()
+        Archive(tmp_path).adopt()
         (path,) = self.kept(tmp_path)
         found = replay(Recording(lines(str(path))), ruleset)
         assert not found.complete
@@ -253,7 +253,7 @@ class TestAroundAnAlert:
         assert len(self.kept(tmp_path)) == 2
 
     def test_the_oldest_go_when_there_are_too_many_or_they_are_too_large(self, tmp_path: Path) -> None:
-        kept = Recordings(tmp_path, files=3, size=2_500)
+        kept = Archive(tmp_path, files=3, size=2_500)
         for number in range(5):
             assert kept.begin(EPOCH + number, "load-oom")
             assert kept.write(b"x" * (100 if number < 4 else 2_350))
@@ -262,14 +262,14 @@ class TestAroundAnAlert:
         assert [k.name[9:15] for k in kept.kept()] == ["060003", "060004"]
 
     def test_two_in_one_second_do_not_overwrite_each_other(self, tmp_path: Path) -> None:
-        kept = Recordings(tmp_path)
+        kept = Archive(tmp_path)
         for _ in range(3):
             assert kept.begin(EPOCH, "load-oom")
             kept.finish()
         assert len(kept.kept()) == 3
 
     def test_strangers_files_are_neither_listed_nor_read_nor_removed(self, tmp_path: Path) -> None:
-        kept = Recordings(tmp_path / "r", files=1)
+        kept = Archive(tmp_path / "r", files=1)
         (tmp_path / "r").mkdir()
         (tmp_path / "r" / "notes.txt").write_text("mine")
         (tmp_path / "secret").write_text("secret")

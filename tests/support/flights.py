@@ -12,7 +12,7 @@ from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick
-from sentinel.recording.archive import Recordings
+from sentinel.recording.archive import Archive
 from sentinel.recording.flight_recorder import FlightRecorder
 
 EPOCH = 1_795_500_000.0
@@ -47,7 +47,7 @@ class Run:
 
     def __init__(self, ruleset: RuleSet, folder: Path, limit: int = 1 << 20, stretch: int = 20_000) -> None:
         self.engine = Engine(ruleset)
-        self.recorder = FlightRecorder(Recordings(folder), limit, stretch)
+        self.recorder = FlightRecorder(Archive(folder), limit, stretch)
         self.told: list[list[Transition]] = []
 
     def feed(self, readings: Iterable[Reading]) -> list[Transition]:

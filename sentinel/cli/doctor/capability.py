@@ -35,7 +35,7 @@ class Capability:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class ProbeInput:
     """The input of the probes. `servers` are the running llama-servers."""
 
     config: Config
@@ -45,10 +45,10 @@ class Machine:
 
 
 #: Reads, changes nothing, and returns one or more rows.
-Probe = Callable[[Machine], Sequence[Capability]]
+Probe = Callable[[ProbeInput], Sequence[Capability]]
 
 
-class Running:
+class RunningProbe:
     """A probe running on its own thread: a read from a hung driver cannot be interrupted, only abandoned."""
 
     def __init__(self, name: str, work: Callable[[], Sequence[Capability]]) -> None:

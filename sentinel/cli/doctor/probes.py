@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.api import client
-from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words
+from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, ProbeInput, first_words
 from sentinel.cli.rules.files import of_config
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import HOST, Unknown
@@ -39,7 +39,7 @@ _GIVE_BACK = (
 )
 
 
-def rules(machine: Machine) -> Sequence[Capability]:
+def rules(machine: ProbeInput) -> Sequence[Capability]:
     """Whether every rule file loads, the user's own included."""
     found = of_config(machine.config).load()
     mistakes = [str(p) for p in found.errors]
@@ -51,7 +51,7 @@ def rules(machine: Machine) -> Sequence[Capability]:
     return [Capability("rules", "works", f"{counts} from {shipped()}{own}")]
 
 
-def state(machine: Machine) -> Sequence[Capability]:
+def state(machine: ProbeInput) -> Sequence[Capability]:
     """Whether the folder for history and positions is writable, or can be created."""
     folder = machine.config.state_dir
     near = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -62,7 +62,7 @@ def state(machine: Machine) -> Sequence[Capability]:
     return [Capability("state", "fails", why, "set state_dir in the configuration to a folder of your own")]
 
 
-def daemon(machine: Machine) -> Sequence[Capability]:
+def daemon(machine: ProbeInput) -> Sequence[Capability]:
     """Whether a daemon answers. No running daemon is no fault: nothing here needs one."""
     own = machine.config.socket
     paths = (own,) if machine.config.file is not None else tuple(dict.fromkeys((*client.default_socket_paths(), own)))
@@ -99,7 +99,7 @@ def _apart(row: Mapping[str, Any], key: str) -> tuple[str, str]:
     return str(row[key]).removesuffix(f"; {remedy}") if remedy else str(row[key]), remedy
 
 
-def service(machine: Machine) -> Sequence[Capability]:
+def service(machine: ProbeInput) -> Sequence[Capability]:
     """Whether the systemd unit is installed and runs."""
     if not is_booted(machine.roots.proc.parent):
         return [Capability("service", "absent", "systemd does not run this machine", "sentinel run")]
@@ -124,7 +124,7 @@ def service(machine: Machine) -> Sequence[Capability]:
     return [*rows, Capability("service-rights", "works", "servers, logs and kernel messages of every user can be read")]
 
 
-def processes(machine: Machine) -> Sequence[Capability]:
+def processes(machine: ProbeInput) -> Sequence[Capability]:
     """Open files and environment of every llama-server; of other users' processes if they run no llama-server."""
     hidden = []
     for server in machine.servers:
@@ -144,7 +144,7 @@ def processes(machine: Machine) -> Sequence[Capability]:
     return [Capability("processes", "works" if machine.servers else "absent", why, fix)]
 
 
-def _of_others(machine: Machine) -> Iterator[int]:
+def _of_others(machine: ProbeInput) -> Iterator[int]:
     for path in machine.roots.proc.glob("[0-9]*"):
         try:
             if path.stat().st_uid != os.geteuid():
@@ -153,7 +153,7 @@ def _of_others(machine: Machine) -> Iterator[int]:
             continue
 
 
-def logs(machine: Machine) -> Sequence[Capability]:
+def logs(machine: ProbeInput) -> Sequence[Capability]:
     """The log of each llama-server, opened as the daemon would open it."""
     found = [_log(machine, server) for server in machine.servers]
     for given in machine.config.servers:
@@ -162,7 +162,7 @@ def logs(machine: Machine) -> Sequence[Capability]:
     return found or [Capability("logs", "absent", "no llama-server runs here, so there is no log to read")]
 
 
-def _log(machine: Machine, server: ServerProcess) -> Capability:
+def _log(machine: ProbeInput, server: ServerProcess) -> Capability:
     name, log = f"log:{escape(server.entity.name)}", server.log
     if log.kind == "none":
         by_router = log.where == "its router"
@@ -179,7 +179,7 @@ def _log(machine: Machine, server: ServerProcess) -> Capability:
     return _unit(machine, name, unit, uid, runs=True)
 
 
-def _file(machine: Machine, name: str, path: Path, where: str = "") -> Capability:
+def _file(machine: ProbeInput, name: str, path: Path, where: str = "") -> Capability:
     file = LogFile(path, HOST, from_end=True)
     try:
         file.poll(machine.now)
@@ -194,7 +194,7 @@ def _file(machine: Machine, name: str, path: Path, where: str = "") -> Capabilit
     return Capability(name, "works", told)
 
 
-def _unit(machine: Machine, name: str, unit: str, uid: int | None, *, runs: bool = False) -> Capability:
+def _unit(machine: ProbeInput, name: str, unit: str, uid: int | None, *, runs: bool = False) -> Capability:
     try:
         heard = first_words(JournalUnit(unit, HOST, uid=uid), machine.now, LISTEN_SECONDS)
     except SourceFault as fault:

@@ -6,14 +6,14 @@ import os
 import pwd
 from collections.abc import Iterator, Sequence
 
-from sentinel.cli.doctor.capability import Capability, Machine
+from sentinel.cli.doctor.capability import Capability, ProbeInput
 from sentinel.model.entity import HOST, Unknown
 from sentinel.model.reading import Samples
 from sentinel.model.text import escape
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.fs import read_text
 from sentinel.sources.gpu.amdgpu import AmdGpus
-from sentinel.sources.gpu.hotplug import Gpu, from_sysfs
+from sentinel.sources.gpu.hotplug import PciGpu, from_sysfs
 from sentinel.sources.gpu.kfd import gfx_versions
 from sentinel.sources.gpu.nvml import Nvml
 from sentinel.sources.gpu.rocm_smi import RocmSmi
@@ -24,7 +24,7 @@ from sentinel.sources.processes.procfs import credentials
 _DRIVER = "sudo modprobe amdgpu; journalctl -k -g amdgpu -b says why if that fails"
 
 
-def gpus(machine: Machine) -> Sequence[Capability]:
+def gpus(machine: ProbeInput) -> Sequence[Capability]:
     """The GPUs on the PCI bus."""
     try:
         found = from_sysfs(machine.roots)
@@ -35,7 +35,7 @@ def gpus(machine: Machine) -> Sequence[Capability]:
     return [Capability("gpu", "works", ", ".join(f"{gpu.address} {gpu.vendor} {escape(gpu.name)}" for gpu in found))]
 
 
-def amdgpu(machine: Machine) -> Sequence[Capability]:
+def amdgpu(machine: ProbeInput) -> Sequence[Capability]:
     """Memory, load and temperatures of AMD GPUs, from sysfs."""
     cards = [gpu for gpu in _gpus(machine) if gpu.vendor == "amd"]
     try:
@@ -58,7 +58,7 @@ def amdgpu(machine: Machine) -> Sequence[Capability]:
     return [Capability("amdgpu", "works", f"memory, load, power and temperature of {', '.join(seen)}")]
 
 
-def kfd(machine: Machine) -> Sequence[Capability]:
+def kfd(machine: ProbeInput) -> Sequence[Capability]:
     """ROCm's driver interface: which GPUs it can use, and how much memory each process holds."""
     if not any(gpu.vendor == "amd" for gpu in _gpus(machine)):
         return [Capability("kfd", "absent", "no AMD GPU in this machine")]
@@ -69,7 +69,7 @@ def kfd(machine: Machine) -> Sequence[Capability]:
     return [Capability("kfd", "works", ", ".join(f"{address} {version}" for address, version in sorted(versions.items())))]
 
 
-def nodes(machine: Machine) -> Sequence[Capability]:
+def nodes(machine: ProbeInput) -> Sequence[Capability]:
     """The GPU's device files, and whether the users of the llama-servers may open them."""
     there = [path.name for path in amd_nodes(machine.roots) if path.exists()]
     if not there:
@@ -92,7 +92,7 @@ def nodes(machine: Machine) -> Sequence[Capability]:
     return [Capability("gpu-nodes", "works", f"{whose} may open {', '.join(sorted(there))}")]
 
 
-def _users(machine: Machine) -> Iterator[tuple[int, frozenset[int]]]:
+def _users(machine: ProbeInput) -> Iterator[tuple[int, frozenset[int]]]:
     for server in machine.servers:
         try:
             yield credentials(read_text(machine.roots.proc / str(server.pid) / "status"))
@@ -110,7 +110,7 @@ def _name(user: int) -> str:
         return str(user)
 
 
-def rocm_smi(machine: Machine) -> Sequence[Capability]:
+def rocm_smi(machine: ProbeInput) -> Sequence[Capability]:
     """The slow cross-check of sysfs; run once."""
     try:
         readings = RocmSmi(machine.roots).poll(machine.now)
@@ -122,7 +122,7 @@ def rocm_smi(machine: Machine) -> Sequence[Capability]:
     return [Capability("rocm-smi", "works", f"answers for {len(readings)} GPU{'s' if len(readings) != 1 else ''}")]
 
 
-def nvidia(machine: Machine) -> Sequence[Capability]:
+def nvidia(machine: ProbeInput) -> Sequence[Capability]:
     """NVIDIA GPUs through NVML."""
     if not any(gpu.vendor == "nvidia" for gpu in _gpus(machine)):
         return [Capability("nvidia", "absent", "no NVIDIA GPU in this machine")]
@@ -153,7 +153,7 @@ def nvidia(machine: Machine) -> Sequence[Capability]:
     return [Capability("nvidia", "works", f"memory, load, power and temperature of {', '.join(seen)}")]
 
 
-def _gpus(machine: Machine) -> list[Gpu]:
+def _gpus(machine: ProbeInput) -> list[PciGpu]:
     try:
         return from_sysfs(machine.roots)
     except SourceFault:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentinel.cli.doctor.capability import JOURNAL_GROUP, LISTEN_SECONDS, Capability, Machine, first_words
+from sentinel.cli.doctor.capability import JOURNAL_GROUP, LISTEN_SECONDS, Capability, ProbeInput, first_words
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Samples
@@ -23,7 +23,7 @@ from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes import cgroup
 
 
-def kernel_log(machine: Machine) -> Sequence[Capability]:
+def kernel_log(machine: ProbeInput) -> Sequence[Capability]:
     """/dev/kmsg, or the journal's copy of it."""
     source = kernel_source(backlog=True, path=machine.config.dev / "kmsg")
     where = "the journal's kernel messages" if isinstance(source, KernelJournal) else str(machine.config.dev / "kmsg")
@@ -40,7 +40,7 @@ def kernel_log(machine: Machine) -> Sequence[Capability]:
     return [Capability("kernel-log", "works", where + ("" if heard else ", silent so far"))]
 
 
-def journald(machine: Machine) -> Sequence[Capability]:
+def journald(machine: ProbeInput) -> Sequence[Capability]:
     """The socket that alerts are sent to. Connecting a datagram socket sends nothing."""
     path = machine.config.journal_socket
     try:
@@ -54,7 +54,7 @@ def journald(machine: Machine) -> Sequence[Capability]:
     return [Capability("journald", "works", f"alerts are sent to {path}")]
 
 
-def journal(machine: Machine) -> Sequence[Capability]:
+def journal(machine: ProbeInput) -> Sequence[Capability]:
     """Reading the system's journal with journalctl, for servers that run as units."""
 
     async def one() -> bool:
@@ -78,7 +78,7 @@ def journal(machine: Machine) -> Sequence[Capability]:
     return [Capability("journal", "works", "journalctl reads it" + ("" if heard else ", it is empty so far"))]
 
 
-def host(machine: Machine) -> Sequence[Capability]:
+def host(machine: ProbeInput) -> Sequence[Capability]:
     """Memory and memory pressure."""
     values: dict[str, Value | Unknown] = {}
     for reading in Host(machine.roots).poll(machine.now):
@@ -101,7 +101,7 @@ def host(machine: Machine) -> Sequence[Capability]:
     return rows
 
 
-def cgroups(machine: Machine) -> Sequence[Capability]:
+def cgroups(machine: ProbeInput) -> Sequence[Capability]:
     """The memory limit of a process, tried on this one."""
     path = machine.roots.proc / "self/cgroup"
     try:
@@ -118,7 +118,7 @@ def cgroups(machine: Machine) -> Sequence[Capability]:
     return [Capability("cgroup", "works", f"memory limits are read ({version})")]
 
 
-def inotify(machine: Machine) -> Sequence[Capability]:
+def inotify(machine: ProbeInput) -> Sequence[Capability]:
     """Wake-ups when a log grows, and the kernel's limits of inotify."""
     wakes = Wakes()
     try:
@@ -133,7 +133,7 @@ def inotify(machine: Machine) -> Sequence[Capability]:
     return [Capability("inotify", "works", f"logs are read as they grow{told}")]
 
 
-def udev(machine: Machine) -> Sequence[Capability]:
+def udev(machine: ProbeInput) -> Sequence[Capability]:
     """Events of GPUs that come and go."""
     try:
         first_words(Udev(machine.roots), machine.now, LISTEN_SECONDS)

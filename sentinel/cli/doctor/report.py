@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sentinel
 from sentinel.cli.doctor import probes, probes_gpu, probes_host
-from sentinel.cli.doctor.capability import Capability, Machine, Probe, Running
+from sentinel.cli.doctor.capability import Capability, Probe, ProbeInput, RunningProbe
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style
 from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
@@ -81,9 +81,9 @@ def examine(file: Path | None) -> Iterator[Capability]:
         found.extend(servers.servers)
         return ()
 
-    yield from Running("servers", search).result(_SECONDS)
-    machine = Machine(config, roots, tuple(found), now)
-    running = [Running(name, lambda probe=probe: probe(machine)) for name, probe in PROBES]  # type: ignore[misc]
+    yield from RunningProbe("servers", search).result(_SECONDS)
+    machine = ProbeInput(config, roots, tuple(found), now)
+    running = [RunningProbe(name, lambda probe=probe: probe(machine)) for name, probe in PROBES]  # type: ignore[misc]
     deadline = time.monotonic() + _SECONDS
     for each in running:
         yield from each.result(deadline - time.monotonic())

@@ -12,7 +12,7 @@ from sentinel.engine.alerts.lifecycle import NEVER, Change, Life, Timing
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FlappingLimits:
     """`changes` notifications (firing or resolved) within so many seconds are flapping; `steady` seconds without a change of the
     condition end it."""
 
@@ -21,7 +21,7 @@ class Limits:
     steady: float = 300.0
 
 
-LIMITS = Limits()
+LIMITS = FlappingLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Flaps:
 
 
 def counted(
-    flaps: Flaps, change: Change | None, before: Life, after: Life, at: float, limits: Limits = LIMITS
+    flaps: Flaps, change: Change | None, before: Life, after: Life, at: float, limits: FlappingLimits = LIMITS
 ) -> tuple[Flaps, Change | None]:
     """Counts a change that notifies (None: no change). The change that makes the alert flapping gets that as its reason."""
     if change is not None and change.new == "firing" and change.old != "firing":
@@ -51,7 +51,7 @@ def counted(
     return _watched(flaps, before, after, at, limits), change
 
 
-def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Limits) -> Flaps:
+def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: FlappingLimits) -> Flaps:
     """Notes a change of the condition, and ends the flapping of an alert that was steady for long enough."""
     if flaps.since is None:
         return flaps
@@ -62,10 +62,10 @@ def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Limits)
     return flaps
 
 
-def stretched(timing: Timing, flaps: Flaps, limits: Limits = LIMITS) -> Timing:
+def stretched(timing: Timing, flaps: Flaps, limits: FlappingLimits = LIMITS) -> Timing:
     """The rule's own times, with a longer `keep_firing_for` while the alert flaps."""
     return timing if flaps.since is None else replace(timing, keep_firing_for=max(timing.keep_firing_for, limits.steady))
 
 
-def _recent(flaps: Flaps, at: float, limits: Limits) -> tuple[float, ...]:
+def _recent(flaps: Flaps, at: float, limits: FlappingLimits) -> tuple[float, ...]:
     return (*(t for t in flaps.times[1 - limits.changes :] if at - t <= limits.within), at)

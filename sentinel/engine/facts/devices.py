@@ -44,7 +44,7 @@ _SMALL = 5 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class LoggedDevice:
     """A GPU as far as the log has named it; sizes in bytes, 0 if not printed."""
 
     description: str = ""
@@ -80,26 +80,26 @@ def before_start(last: Mapping[str, Value]) -> frozenset[str]:
     return frozenset({TABLE, BACKENDS}) if table is None or not _used(read(str(table))) else frozenset()
 
 
-def _used(table: Mapping[str, Device]) -> bool:
+def _used(table: Mapping[str, LoggedDevice]) -> bool:
     return any(device.weights for device in table.values())
 
 
-def read(text: str) -> dict[str, Device]:
+def read(text: str) -> dict[str, LoggedDevice]:
     """Parse the stored table; malformed text gives an empty table."""
     try:
         rows = json.loads(text) if text else {}
-        return {str(name): Device(str(row[0]), bool(row[1]), int(row[2]), int(row[3])) for name, row in rows.items()}
+        return {str(name): LoggedDevice(str(row[0]), bool(row[1]), int(row[2]), int(row[3])) for name, row in rows.items()}
     except (ValueError, TypeError, AttributeError, IndexError, KeyError):
         return {}
 
 
-def write(table: Mapping[str, Device]) -> str:
+def write(table: Mapping[str, LoggedDevice]) -> str:
     """The table as one text."""
     rows = {name: [d.description, int(d.integrated), d.memory, d.weights] for name, d in table.items()}
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
-def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> dict[str, Device] | None:
+def _with(table: dict[str, LoggedDevice], event: str, fields: Mapping[str, Value]) -> dict[str, LoggedDevice] | None:
     """The table with what one line says of one device; None if it is not a GPU of this machine."""
     if event == "gpu_device":
         name = f"{_api(fields)}{fields['number']}"
@@ -110,7 +110,7 @@ def _with(table: dict[str, Device], event: str, fields: Mapping[str, Value]) -> 
         return table
     if _NO_GPU.match(name) or not _NAME.match(name) or (name not in table and len(table) >= _MOST):
         return None
-    known = table.get(name, Device())
+    known = table.get(name, LoggedDevice())
     description = str(fields.get("description", "")).strip()[:80]
     code = str(fields.get("code", ""))
     if description and code.startswith("gfx") and code not in description:
@@ -142,7 +142,7 @@ def _size(value: Value | None) -> int:
     return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
 
 
-def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
+def _derived(table: Mapping[str, LoggedDevice]) -> dict[str, Value | Unknown]:
     """The signals that rules read, from the table."""
     gpus = {name: device for name, device in table.items() if not _SOFTWARE.search(device.description)}
     holding = {name: device for name, device in gpus.items() if device.weights >= _HOLDS}
@@ -172,7 +172,7 @@ def _derived(table: Mapping[str, Device]) -> dict[str, Value | Unknown]:
     return values
 
 
-def _blamed(table: Mapping[str, Device], fields: Mapping[str, Value]) -> dict[str, Value | Unknown]:
+def _blamed(table: Mapping[str, LoggedDevice], fields: Mapping[str, Value]) -> dict[str, Value | Unknown]:
     """The device on which the GPU runtime failed; it prints only a number, of one runtime at a time."""
     number = fields.get("device")
     rows = {

@@ -26,7 +26,7 @@ _IDS = ("class", "vendor", "device")
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class PciGpu:
     """A GPU on the PCI bus: address (``0000:03:00.0``), vendor (amd, nvidia, intel), name or PCI id, driver."""
 
     address: str
@@ -36,7 +36,7 @@ class Gpu:
     driver: str = ""
 
 
-def gpu_of(address: str, ids: tuple[int, int, int], name: str = "", driver: str = "") -> Gpu | None:
+def gpu_of(address: str, ids: tuple[int, int, int], name: str = "", driver: str = "") -> PciGpu | None:
     """Classify a PCI device by class (24 bits), vendor and device, as in sysfs; None unless it is a GPU that can compute."""
     pci_class, vendor, device = ids
     maker = _VENDORS.get(vendor)
@@ -46,10 +46,10 @@ def gpu_of(address: str, ids: tuple[int, int, int], name: str = "", driver: str 
     if pci_class >> 16 != _DISPLAY and not accelerator:
         return None
     # names in the hardware database contain commas; the list of names is comma separated
-    return Gpu(address.lower(), maker, clean(name).replace(",", " ") or f"{vendor:04x}:{device:04x}", clean(driver))
+    return PciGpu(address.lower(), maker, clean(name).replace(",", " ") or f"{vendor:04x}:{device:04x}", clean(driver))
 
 
-def signals(gpus: Iterable[Gpu]) -> dict[str, Value]:
+def signals(gpus: Iterable[PciGpu]) -> dict[str, Value]:
     """Signals of the host about its GPUs."""
     found = sorted(gpus, key=lambda gpu: gpu.address)
     return {
@@ -61,7 +61,7 @@ def signals(gpus: Iterable[Gpu]) -> dict[str, Value]:
     }
 
 
-def from_sysfs(roots: Roots) -> list[Gpu]:
+def from_sysfs(roots: Roots) -> list[PciGpu]:
     """Enumerate without libudev. Raises SourceFault if the PCI bus cannot be listed."""
     bus = roots.sys / "bus/pci/devices"
     try:
@@ -127,11 +127,11 @@ class Udev:
         finally:
             loop.remove_reader(monitor.fileno())
 
-    def _enumerate(self, context: Any) -> dict[str, Gpu]:
+    def _enumerate(self, context: Any) -> dict[str, PciGpu]:
         found = (_gpu(device) for device in context.list_devices(subsystem="pci"))
         return {gpu.address: gpu for gpu in found if gpu is not None}
 
-    def _changes(self, context: Any, gpus: dict[str, Gpu], device: Any, at: float) -> list[Reading]:
+    def _changes(self, context: Any, gpus: dict[str, PciGpu], device: Any, at: float) -> list[Reading]:
         """Readings for one device event; updates `gpus`. The bus is authoritative, the event only a hint."""
         if device.subsystem == "drm" and "WEDGED" in device.properties and device.parent is not None:
             # kernel 6.15: amdgpu sends it after a reset; none means recovered (drm-uapi.rst, device wedging)
@@ -169,7 +169,7 @@ def _monitor(context: Any, roots: Roots) -> Any:
     return monitor
 
 
-def _gpu(device: Any) -> Gpu | None:
+def _gpu(device: Any) -> PciGpu | None:
     try:
         pci_class, vendor, number = (int(device.attributes.asstring(name), 16) for name in _IDS)
     except (KeyError, ValueError, UnicodeDecodeError):

@@ -15,7 +15,7 @@ from sentinel.model.reading import Reading, Samples
 from sentinel.model.text import clean
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.fs import Roots, read_text
-from sentinel.sources.gpu.hotplug import Gpu, from_sysfs
+from sentinel.sources.gpu.hotplug import PciGpu, from_sysfs
 from sentinel.sources.gpu.nvml_gpu import LOST, Holding, read_gpu
 
 _IDLE_PAUSE = 60.0
@@ -75,7 +75,7 @@ class Nvml:
             self._let_go()
         return [*readings, Samples(at, self.name, HOST, {"host.nvml_fault": ""})]
 
-    def _sleeps(self, gpu: Gpu) -> bool:
+    def _sleeps(self, gpu: PciGpu) -> bool:
         try:
             state = read_text(self._roots.sys / "bus/pci/devices" / gpu.address / "power/runtime_status", 64)
         except OSError:
@@ -115,5 +115,5 @@ class Nvml:
                 return
 
 
-def _asleep(gpu: Gpu) -> dict[str, Value | Unknown]:
+def _asleep(gpu: PciGpu) -> dict[str, Value | Unknown]:
     return {"gpu.vendor": "nvidia", "gpu.name": gpu.name, "gpu.is_apu": False, "gpu.runtime_status": "suspended"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.gpu.hotplug import Gpu
+from sentinel.sources.gpu.hotplug import PciGpu
 
 #: nvmlClocksEventReasons (nvml.h): only the temperatures; power caps and idle clocks are normal operation
 _THERMAL = {0x20: "software", 0x40: "hardware"}
@@ -36,7 +36,7 @@ class Holding:
     cards: tuple[str, ...]
 
 
-def read_gpu(nvml: Any, gpu: Gpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
+def read_gpu(nvml: Any, gpu: PciGpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
     """Signals of the GPU and the most severe NVML error (0: none); adds what processes hold on it to `held`."""
     codes: list[int] = []
 

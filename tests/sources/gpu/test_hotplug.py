@@ -18,7 +18,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.model.reading import Event, Reading, Samples
 from sentinel.sources.base import Streaming
 from sentinel.sources.fs import Roots
-from sentinel.sources.gpu.hotplug import Gpu, Udev, from_sysfs, gpu_of, signals
+from sentinel.sources.gpu.hotplug import PciGpu, Udev, from_sysfs, gpu_of, signals
 
 MOCK = TESTS / "fixtures/umockdev/7900xtx.umockdev"
 
@@ -155,11 +155,11 @@ def test_a_wedged_card_is_named_by_its_address() -> None:
 class Forgetful(Udev):
     """Believes at first in a card that is not there."""
 
-    def _enumerate(self, context: Any) -> dict[str, Gpu]:
+    def _enumerate(self, context: Any) -> dict[str, PciGpu]:
         found = super()._enumerate(context)
         if self._first:
             self._first = False
-            return {**found, "0000:99:00.0": Gpu("0000:99:00.0", "amd", "a card")}
+            return {**found, "0000:99:00.0": PciGpu("0000:99:00.0", "amd", "a card")}
         return found
 
     _first = True
