@@ -62,6 +62,8 @@ _SYSLOG = re.compile(
     rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|({_ISO})) (?:{_SENDER})?"
     r"(?:(?:stdout|stderr) [FP] )?"
 )
+#: Docker Model Runner's own file for its server (docker/model-runner, pkg/logs).
+_BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\] ")
 _COMPOSE = re.compile(rf"{_COLOUR}*[A-Za-z0-9][\w.-]{{0,63}}+ *+{_COLOUR}*\| {_COLOUR}*")
 _KERNEL_BUFFER = re.compile(
     r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+| *\+\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] "
@@ -139,7 +141,7 @@ def _peel(message: str, wall: float | None, depth: int) -> Envelope:
         slog = _OLLAMA.match(message)
         if slog is not None:
             return _ollama(slog)
-    syslog = _SYSLOG.match(message)
+    syslog = _SYSLOG.match(message) or _BRACKETED_TIME.match(message)
     if syslog is not None:
         wall = _epoch(syslog.group(1)) if syslog.group(1) else wall
         message = message[syslog.end() :]

@@ -86,6 +86,8 @@ def _envelope(
             f' ERR [            update_slots] failed to decode | tid="140" timestamp={int(_AT)} ret=1',
             _envelope("failed to decode | ret=1", wall=_AT, level="E"),
         ),
+        # Docker Model Runner's file
+        (f"[2025-05-02T09:12:40.500000000Z] {_STAMPED}", _envelope(_READY, 0.372203, 1746177160.5, "I")),
         (f"2026-09-10 21:30:10.433 [Info] (Process) {_STAMPED}", _envelope(_READY, 0.372203, None, "I")),
         (
             f"Apr 12 13:01:00 host lemond[314843]: 2026-04-12 13:01:00.409 [Info] (Process) {_STAMPED}",
