@@ -192,10 +192,10 @@ class _OomReport(msgspec.Struct):
 
 class _Attribution(msgspec.Struct):
     pids: list[tuple[int, Scope, str, Number, Number | None]]
-    ports: list[tuple[int, Scope, str]]
     nameless: list[tuple[int, Scope, str]]
     states: list[tuple[Scope, str, str]]
     report: _OomReport
+    children: list[tuple[str, int, str]] | None = None
     guessed: list[tuple[Scope, str, Number]] | None = None
 
 

@@ -33,6 +33,8 @@ _AT_DEATH = {
 }
 #: Lines of a GPU's driver that name no process: attributed to a server only if there is exactly one.
 _OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "nvidia_api_mismatch", "gpu_memory_refused"})
+#: A router has as many children as it has presets; no machine holds more models than this at a time.
+MOST_CHILDREN = 64
 #: Growth in the minute before, as last sampled.
 GROWTH = (
     WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
@@ -74,9 +76,10 @@ class Attribution:
     def __init__(self, state: EngineState) -> None:
         self._state = state
         self._pids: dict[int, _Known] = {}
-        self._ports: dict[int, Entity] = {}
-        #: children of routers whose process is not known yet, by port
-        self._nameless: dict[int, Entity] = {}
+        #: children of routers, by the router and their port, as the kernel has it: the router is the parent of the process
+        self._children: dict[tuple[str, int], Entity] = {}
+        #: children of routers whose process is not known yet
+        self._nameless: dict[tuple[str, int], Entity] = {}
         #: what a server was doing when its process ended
         self._state_before: dict[Entity, str] = {}
         #: kills attributed to a server by exclusion, with their times, until that is confirmed or refuted
@@ -86,9 +89,9 @@ class Attribution:
     def found(self, entity: Entity, pid: int, start: float, values: Mapping[str, Value | Unknown]) -> None:
         """A server's process is known."""
         self._pids[pid] = _Known(entity, start)
-        port = values.get("server.port")
-        if isinstance(port, int):
-            self._ports[port] = entity
+        port, router = values.get("server.port"), values.get("server.router")
+        if isinstance(port, int) and isinstance(router, str):
+            self._children[(router, port)] = entity
 
     def gone(self, entity: Entity, pid: int, at: float) -> None:
         """A server's process has ended; it is remembered for a while."""
@@ -102,19 +105,40 @@ class Attribution:
         for old in [p for p, k in self._pids.items() if k.gone_at is not None and at - k.gone_at > _REMEMBER]:
             del self._pids[old]
 
-    def of_child(self, parent: Entity, port: int | None) -> Entity:
-        """The router's child that printed a line: a router prints its children's lines with their port in front."""
+    def of_child(self, parent: Entity, port: int | None) -> Entity | None:
+        """The child that printed a line: a router prints its children's lines with their port in front.
+
+        Such a prefix counts only for a child of the very server whose log it is in, or anybody could speak for any port. None: it
+        is nobody's line, for the server is no router, or the log names more ports than a router has children.
+        """
         if port is None:
             return parent
-        known = self._ports.get(port)
+        key = (parent.name, port)
+        known = self._children.get(key) or self._nameless.get(key)
         if known is not None:
             return known
-        return self._nameless.setdefault(port, Entity("server", f"{parent.name}[{port}]"))
+        run = self._state.runs.get(parent)
+        if run is not None and run.watched and self._said(parent, "server.is_router") is False:
+            self._state.cuts.add(parent, "lines with a port in front in the log of a server that is no router")
+            return None
+        if sum(name == parent.name for name, _ in self._nameless) >= MOST_CHILDREN:
+            self._state.cuts.add(parent, f"lines with a port in front beyond the first {MOST_CHILDREN} ports of one log")
+            return None
+        child = self._nameless[key] = Entity("server", f"{parent.name}[{port}]")
+        return child
 
     def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
         """The provisional name under which a child's lines came before its process was found, if there is one."""
-        port = values.get("server.port")
-        return self._nameless.pop(port, None) if isinstance(port, int) else None
+        port, router = values.get("server.port"), values.get("server.router")
+        return self._nameless.pop((router, port), None) if isinstance(port, int) and isinstance(router, str) else None
+
+    def forget(self, entity: Entity) -> None:
+        """An entity was dropped."""
+        for table in (self._children, self._nameless):
+            for key in [key for key, child in table.items() if child == entity or key[0] == entity.name]:
+                del table[key]
+        self._state_before.pop(entity, None)
+        self._guessed.pop(entity, None)
 
     def outlived(self, server: Entity, at: float, began: float | None = None) -> Event | None:
         """The kill that was attributed to this server by exclusion, reassigned to a stranger, if the server was seen alive some
@@ -147,8 +171,9 @@ class Attribution:
         if event.name in ("process_trapped", "gpu_work_ended"):
             return event if event.entity.scope == "server" else self._ended(event)
         if event.name == "router_child_exited":
-            known = [e for e in self._state.facts.entities() if e.scope == "server"]
-            children = [e for e in known if self._said(e, "server.preset") == event.fields.get("name")]
+            # A router speaks for its own children only.
+            mine = [e for e in self._state.facts.entities() if self._said(e, "server.router") == event.entity.name]
+            children = [e for e in mine if self._said(e, "server.preset") == event.fields.get("name")]
             return replace(event, entity=children[-1]) if children else event
         if event.name == "oomd_killed" and event.entity.scope == "host":
             owner = self._in_group(event.fields.get("cgroup"))
@@ -264,8 +289,8 @@ class Attribution:
         """Plain data for a checkpoint."""
         return {
             "pids": [[pid, k.entity.scope, k.entity.name, k.start, k.gone_at] for pid, k in self._pids.items()],
-            "ports": [[port, e.scope, e.name] for port, e in self._ports.items()],
-            "nameless": [[port, e.scope, e.name] for port, e in self._nameless.items()],
+            "children": [[router, port, e.name] for (router, port), e in self._children.items()],
+            "nameless": [[port, e.scope, e.name] for (_, port), e in self._nameless.items()],
             "report": self._report.dump(),
             "states": [[e.scope, e.name, state] for e, state in self._state_before.items()],
             "guessed": [[e.scope, e.name, at] for e, at in self._guessed.items()],
@@ -274,9 +299,9 @@ class Attribution:
     def load(self, data: Mapping[str, Any]) -> None:
         """Restore what `dump` returned."""
         self._pids = {pid: _Known(Entity(scope, name), start, gone) for pid, scope, name, start, gone in data["pids"]}
-        self._ports = {port: Entity(scope, name) for port, scope, name in data["ports"]}
-        self._nameless = {port: Entity(scope, name) for port, scope, name in data["nameless"]}
+        self._nameless = {(name.rpartition("[")[0], port): Entity(scope, name) for port, scope, name in data["nameless"]}
         self._state_before = {Entity(scope, name): state for scope, name, state in data["states"]}
         # recordings made before these existed have none
+        self._children = {(router, port): Entity("server", name) for router, port, name in data.get("children") or []}
         self._guessed = {Entity(scope, name): at for scope, name, at in data.get("guessed") or []}
         self._report.load(data["report"])

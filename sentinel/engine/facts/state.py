@@ -28,6 +28,8 @@ class Run:
     pid: int = 0
     #: the process was seen, so `start` is the kernel's own figure
     exact: bool = False
+    #: its process is looked at once a second, so that its end is known without its log
+    watched: bool = False
     gone: bool = False
     #: when the process was last known to run or seen to have ended
     gone_at: float = 0.0
