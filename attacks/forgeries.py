@@ -32,7 +32,7 @@ def port_prefix(*, short: bool) -> Attack:
         ended = [e.state for e in here.daemon.journal.of("fault-1", here.honest)]
         here.row.expect(ended == ["firing"], f"the alert of the honest server was notified as {ended}")
         here.row.expect(not here.told_of(here.honest), f"told of the honest server: {here.told_of(here.honest)}")
-        here.row.said = here.said("prefix")
+        here.row.said = here.said("port in front")
     return here.row
 
 
@@ -55,6 +55,7 @@ def client_text(*, short: bool) -> Attack:
         here.row.expect(not told, f"notified about the healthy server: {', '.join(told)}")
         state = here.daemon.signals(here.honest).get("server.state")
         here.row.expect(state in ("ready", "sleeping"), f"the healthy server is said to be {state}")
+        here.row.said = here.said(here.honest, "lines of its log")
     return here.row
 
 

@@ -289,8 +289,8 @@ class Ground:
         """The first sentence of its log, of a source's state or of the status's notices that holds all of these words."""
         status = self.daemon.get("/v1/status") or {}
         sources = [f"{s['name']}: {s.get('why', '')}" for s in status.get("sources", [])]
-        cut = [str(one) for one in status.get("cut", [])]
-        return next((s for s in (*self.daemon.sentences(*words), *cut, *sources) if all(word in s for word in words)), "")[:300]
+        cut = [f"{one['whose']}: {one['what']} ({one['count']})" for one in status.get("cut", [])]
+        return next((s for s in (*cut, *self.daemon.sentences(*words), *sources) if all(word in s for word in words)), "")[:300]
 
     def close(self) -> None:
         """End every process of the row."""

@@ -88,6 +88,7 @@ class Queries:
                 {"name": name, "waiting": d.outbox.waiting(name), "fault": d.outbox.down().get(name, "")}
                 for name in d.outbox.names
             ],
+            "cut": status.cuts(d.engine),
         }
 
     def _recorder(self) -> Mapping[str, Any]:

@@ -203,6 +203,14 @@ class SinkForm(TypedDict):
     fault: str
 
 
+class CutForm(TypedDict):
+    """What was cut or refused of what a server, a user or a log gave, and how often."""
+
+    whose: str
+    what: str
+    count: int
+
+
 class OverrideForm(TypedDict):
     """A file that replaces fields of a rule, or switches it off; `changed` is what an upgrade changed of the rule since."""
 
@@ -232,6 +240,7 @@ class Status(TypedDict):
     state: StateForm
     recorder: RecorderForm
     sinks: list[SinkForm]
+    cut: list[CutForm]
 
 
 class Alerts(TypedDict):

@@ -98,6 +98,11 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
         yield "Sources that do not work"
         for source in sorted(troubled, key=lambda s: _WORST_FIRST[s["health"]]):
             yield from _wrapped(f"  {source['name']}: {source['health']}: {source['why'] or 'no answer yet'}", width)
+    if cut := answer.get("cut"):
+        yield ""
+        yield "Cut or refused"
+        for one in cut:
+            yield from _wrapped(f"  {one['whose']}: {one['what']} ({one['count']})", width)
     faults = [s for s in answer["sinks"] if s["fault"]]
     for sink in faults:
         yield from _wrapped(f"Alerts wait for {sink['name']} ({sink['waiting']}): {sink['fault']}", width)

@@ -194,6 +194,8 @@ class Daemon:
         self._readiness.looked(self.supervisor.states.values())
         self.inbox.offer(Tick(self.clock.now()))
         self._housekeeping.look(self.clock.now())
+        for sentence in self.engine.state.cuts.fresh():
+            self.supervisor.tell(sentence)
         if self._listening is not None:
             await self._listening.watch()
         if self._kernel is not None:

@@ -14,12 +14,13 @@ from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Change
 from sentinel.engine.alerts.silences import Silence, Silences
 from sentinel.engine.facts.attribution import GROWTH, Attribution
+from sentinel.engine.facts.authorship import NOTHING_SAID, Authorship, Waiting
 from sentinel.engine.facts.baselines import Baselines
 from sentinel.engine.facts.gpu_incidents import INCIDENT, GpuIncidents
 from sentinel.engine.facts.requests import DERIVED, TAKEN, Requests
 from sentinel.engine.facts.state import EngineState
 from sentinel.engine.facts.update import Updater
-from sentinel.engine.log.claims import Matched, recall
+from sentinel.engine.log.claims import Matched, claim_of, recall
 from sentinel.engine.log.extractor import Match
 from sentinel.engine.log.timestamps import Stamps
 from sentinel.engine.pipeline import Pipeline
@@ -30,7 +31,7 @@ from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Reason, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
-from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
+from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
 #: Every rule is evaluated again this often even if nothing it reads changed, because facts expire. Seconds.
 _SWEEP = 10.0
@@ -72,6 +73,7 @@ class Engine:
         self._stopwatch = stopwatch
         self._pipeline = Pipeline(self.state, self.inhibition, self.silences, self.worklist)
         self._attribution = Attribution(self.state)
+        self._authorship = Authorship(self.state)
         self._gpu_incidents = GpuIncidents(self.state)
         self._requests = Requests()
         self._stamps = Stamps()
@@ -150,18 +152,29 @@ class Engine:
                 self._updater.values(reading.entity, reading.values, at, reading.source)
             case Event():
                 self._event(reading)
-            case ServerFound():
-                self._doubt(reading.entity, at, reading.start_time)
-                self._updater.found(reading)
-            case ServerGone():
-                self._updater.gone(reading)
+            case ServerFound() | ServerGone():
+                out += self._process(reading)
             case Tick():
-                self._tick(at)
+                out += self._tick(at)
             case _:
                 assert_never(reading)
         return out + self.evaluate_dirty(at)
 
     # --- readings ---
+
+    def _process(self, reading: ServerFound | ServerGone) -> list[Transition]:
+        """A process appeared or ended: lines about that which waited for it count now, before or after it."""
+        last: list[Waiting] = []
+        first: list[Waiting] = []
+        if self._updater.ends_run(reading):
+            last, first = self._authorship.ended(reading.entity)
+        out = self._believed(last) + self.evaluate_dirty(reading.at)
+        if isinstance(reading, ServerGone):
+            self._updater.gone(reading)
+        else:
+            self._doubt(reading.entity, reading.at, reading.start_time)
+            self._updater.found(reading)
+        return out + self._believed(first)
 
     def _matches(
         self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None
@@ -184,47 +197,76 @@ class Engine:
             self.state.heard.add((owner, reading.kind))
             self.worklist.mark_entity(owner)
         out: list[Transition] = []
-        by_event = self.ruleset.by_event
         for definition, match in self._matches(reading, claimed):
             entity = self._attribution.of_child(reading.entity, match.port)
+            if entity is None:
+                continue
             if entity is not reading.entity and (entity, reading.kind) not in self.state.heard:
                 # A router prints its children's lines: their logs come with its own.
                 self.state.heard.add((entity, reading.kind))
                 self.worklist.mark_entity(entity)
             happened = self._stamps.time_of(reading, match, starts_run=definition.starts_run)
-            if definition.starts_run:
-                self.starts_heard += not reading.backlog
-                # Evaluate the previous run before its facts are dropped; within a run the end of the batch is soon enough.
-                out += self.evaluate_dirty(max(reading.at, happened))
-                self._updater.run_started(entity, happened, reading.at)
-                self._requests.renewed(entity)
             if reading.kind == "llama-server":
-                self._doubt(entity, happened, happened if definition.starts_run else None)
-            self._updater.line(definition, match, entity, reading)
-            completed: Iterable[tuple[str, dict[str, Value]]] = ()
-            if self._joins and definition.name in TAKEN and entity.scope == "server":
-                # A busy server prints thousands of these: the line becomes an event only where it completes one.
-                completed = self._requests.line(definition.name, match.fields, entity, happened)
-            asked = definition.name in by_event or reading.kind == "kernel"
-            if not asked:
-                # No rule asks whether it happened: its facts are stored already, and a busy server prints thousands.
-                self.events_seen += 1
-                if not completed:
+                judgement = self._authorship.judge(entity, definition, match, reading)
+                if judgement == "wait":
+                    claim = match if isinstance(match, Claim) else claim_of(match)
+                    self._authorship.wait(entity, claim, happened, reading, starts=definition.starts_run)
+                    # Whether its process has ended shows when processes are looked for.
+                    self.starts_heard += 1
                     continue
-            event = Event(
-                at=happened,
-                name=definition.name,
-                entity=entity,
-                fields=match.fields,
-                source=reading.source,
-                line=match.text,
-                n=reading.first + match.line_index,
-            )
-            if asked:
-                self._event(self._gpu_incidents.place(event) if reading.kind == "kernel" else event)
-            for name, fields in completed:
-                if name in by_event:
-                    self._event(replace(event, name=name, fields=fields))
+                if judgement == "drop":
+                    self.state.cuts.add(entity, "lines of its log that a client can have made it print")
+                    continue
+            out += self._line(definition, match, entity, reading, happened)
+        return out
+
+    def _believed(self, lines: Iterable[Waiting]) -> list[Transition]:
+        """Lines that waited and count now."""
+        out: list[Transition] = []
+        for one in lines:
+            for definition, match in recall(one.lines.claims, self.ruleset.events):
+                out += self._line(definition, match, one.lines.entity, one.lines, one.happened)
+        return out
+
+    def _line(
+        self, definition: EventDef, match: Matched, entity: Entity, reading: LogLines | ClaimedLines, happened: float
+    ) -> list[Transition]:
+        """One line that a pattern claimed, and that counts."""
+        out: list[Transition] = []
+        by_event = self.ruleset.by_event
+        if definition.starts_run:
+            self.starts_heard += not reading.backlog
+            # Evaluate the previous run before its facts are dropped; within a run the end of the batch is soon enough.
+            out += self.evaluate_dirty(max(reading.at, happened))
+            self._updater.run_started(entity, happened, reading.at)
+            self._requests.renewed(entity)
+        if reading.kind == "llama-server":
+            self._doubt(entity, happened, happened if definition.starts_run else None)
+        self._updater.line(definition, match, entity, reading)
+        completed: Iterable[tuple[str, dict[str, Value]]] = ()
+        if self._joins and definition.name in TAKEN and entity.scope == "server":
+            # A busy server prints thousands of these: the line becomes an event only where it completes one.
+            completed = self._requests.line(definition.name, match.fields, entity, happened)
+        asked = definition.name in by_event or reading.kind == "kernel"
+        if not asked:
+            # No rule asks whether it happened: its facts are stored already, and a busy server prints thousands.
+            self.events_seen += 1
+            if not completed:
+                return out
+        event = Event(
+            at=happened,
+            name=definition.name,
+            entity=entity,
+            fields=match.fields,
+            source=reading.source,
+            line=match.text,
+            n=reading.first + match.line_index,
+        )
+        if asked:
+            self._event(self._gpu_incidents.place(event) if reading.kind == "kernel" else event)
+        for name, fields in completed:
+            if name in by_event:
+                self._event(replace(event, name=name, fields=fields))
         return out
 
     def _event(self, event: Event) -> None:
@@ -251,15 +293,17 @@ class Engine:
                 self.worklist.mark(rule_id, server)
                 self.worklist.mark(rule_id, kill.entity)
 
-    def _tick(self, at: float) -> None:
+    def _tick(self, at: float) -> list[Transition]:
         if self.silences.expire(at):
             self.worklist.mark_open()
+        out = self._believed(self._authorship.outlived(at))
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)
             self.worklist.mark_all()
-            return
-        self.worklist.mark_restless()
+        else:
+            self.worklist.mark_restless()
+        return out
 
     def _rename(self, old: Entity, new: Entity) -> None:
         self.book.rename(old, new)
@@ -287,6 +331,8 @@ class Engine:
                 self.state.remove(entity)
                 self.baselines.renewed(entity)
                 self._requests.renewed(entity)
+                self._attribution.forget(entity)
+                self._authorship.forget(entity)
                 self.book.drop_entity(entity)
 
     # --- evaluation ---
@@ -340,6 +386,7 @@ class Engine:
             raise ValueError(f"checkpoint version {data.get('version')!r} is not supported")
         self.state.load(data)
         self.book.load([row for row in data["alerts"] if row["rule"] in self.ruleset.rules])
+        self._authorship.resumed()
         for entity, run in self.state.runs.items():
             if run.pid and not run.gone:
                 self._attribution.found(entity, run.pid, run.start, {})
@@ -352,6 +399,7 @@ class Engine:
             **self.dump(),
             **self.state.snapshot(),
             "attribution": self._attribution.dump(),
+            "authorship": self._authorship.dump(),
             "card": self._gpu_incidents.dump(),
             "requests": self._requests.dump(),
             "silences": self.silences.dump(),
@@ -367,6 +415,7 @@ class Engine:
         self.load(data)
         self.state.resume(data)
         self._attribution.load(data["attribution"])
+        self._authorship.load(data.get("authorship") or NOTHING_SAID)
         self._gpu_incidents.load(data["card"])
         self.silences.load(data["silences"])
         # recordings made before baselines, stamps or joined requests existed have none

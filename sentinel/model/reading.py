@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from sentinel.model.entity import Entity, Unknown, Value
 
+#: The source that looks at the processes once a second: what it found ends only when it says so.
+WATCH = "process"
+
 
 @dataclass(frozen=True, slots=True)
 class LogLines:

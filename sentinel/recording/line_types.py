@@ -199,6 +199,25 @@ class _Attribution(msgspec.Struct):
     guessed: list[tuple[Scope, str, Number]] | None = None
 
 
+class _Authorship(msgspec.Struct):
+    voices: list[tuple[Scope, str, bool, bool, Number | None, Count]]
+    waiting: list[
+        tuple[
+            Scope,
+            str,
+            list[
+                tuple[
+                    Number,
+                    bool,
+                    tuple[Number, str, str, Count, bool, Number | None],
+                    tuple[str, Count, Number | None, Number | None, int | None, Fields, str],
+                ]
+            ],
+        ]
+    ]
+    catching_up: bool | Number
+
+
 class _Baselines(msgspec.Struct):
     baselines: list[tuple[str, Count, Number, list[tuple[Number, Count | None, Number | None]]]]
     answers: list[tuple[Scope, str, Count, Count, Number, bool, Count | None, Count | None, Count, Number | None]]
@@ -256,6 +275,8 @@ class _Snapshot(msgspec.Struct):
     speeds: _Baselines | None = None
     stamps: list[tuple[str, Number, Number, bool]] | None = None
     requests: list[tuple[Scope, str, _Requests]] | None = None
+    watched: list[EntityPair] | None = None
+    authorship: _Authorship | None = None
 
 
 _ROWS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyRow)

@@ -9,7 +9,7 @@ from attacks.run import attempt
 pytestmark = pytest.mark.root
 
 #: Those that take a few seconds each.
-SHORT = ("unknown-flags", "name-first")
+SHORT = ("port-prefix", "client-text", "unknown-flags")
 
 
 @pytest.mark.parametrize("name", SHORT)

@@ -114,8 +114,9 @@ def test_lines_of_a_routers_child_are_its_own_although_they_came_before_its_proc
     engine = Engine(ruleset)
     child = Entity("server", "127.0.0.1:53079")
     ready = b"[53079] " + READY
-    feed(engine, [found(0), lines(1, START + READY + b"[53079] " + START + ready)])
-    values: dict[str, Value | Unknown] = {**FALLBACK, "server.port": 53079}
+    router = ServerFound(EPOCH, "process", SERVER, 77, EPOCH, {**FALLBACK, "server.is_router": True})
+    feed(engine, [router, lines(1, START + READY + b"[53079] " + START + ready)])
+    values: dict[str, Value | Unknown] = {**FALLBACK, "server.port": 53079, "server.router": SERVER.name}
     feed(engine, [ServerFound(EPOCH + 2, "process", child, 90, EPOCH + 0.5, values)])
     assert {e.name for e in engine.state.facts.entities() if e.scope == "server"} == {SERVER.name, child.name}
     assert engine.state.fact(child, "server.state", EPOCH + 2).value == "ready"  # type: ignore[union-attr]

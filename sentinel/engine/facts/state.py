@@ -10,6 +10,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.event_log import EventLog
 from sentinel.engine.facts.store import Fact, FactStore
 from sentinel.engine.facts.window import Window
+from sentinel.model.border import Cuts
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.event import EventDef
 from sentinel.model.reading import Event
@@ -28,13 +29,13 @@ class Run:
     pid: int = 0
     #: the process was seen, so `start` is the kernel's own figure
     exact: bool = False
-    #: its process is looked at once a second, so that its end is known without its log
-    watched: bool = False
     gone: bool = False
     #: when the process was last known to run or seen to have ended
     gone_at: float = 0.0
     #: the log's server.state when the process was seen to have ended, and when that was read
     state_before: tuple[Value, float] | None = None
+    #: its process is looked at once a second, so that its end is known without its log
+    watched: bool = False
 
 
 class EngineState:
@@ -44,6 +45,8 @@ class EngineState:
         self.facts = FactStore()
         self.log = EventLog()
         self.runs: dict[Entity, Run] = {}
+        #: what was cut or refused of what came from outside; no verdict depends on it
+        self.cuts = Cuts()
         #: log sources that were read, by entity
         self.heard: set[tuple[Entity, str]] = set()
         self._windows: dict[tuple[Entity, str, float], Window] = {}
@@ -166,6 +169,7 @@ class EngineState:
         return {
             **self.facts.dump_gaps(),
             "last_words": [[e.scope, e.name, *r.state_before] for e, r in self.runs.items() if r.state_before is not None],
+            "watched": sorted([e.scope, e.name] for e, r in self.runs.items() if r.watched),
             "heard": sorted([e.scope, e.name, kind] for e, kind in self.heard),
             "windows": [[e.scope, e.name, signal, over, w.dump()] for (e, signal, over), w in self._windows.items()],
         }
@@ -173,6 +177,8 @@ class EngineState:
     def resume(self, data: Mapping[str, Any]) -> None:
         """Restore what `snapshot` returned, after `load`."""
         self.facts.load_gaps(data["entities"], data["unknown"])
+        for scope, name in data.get("watched") or []:
+            self.runs[Entity(scope, name)].watched = True
         for scope, name, said, at in data["last_words"]:
             self.runs[Entity(scope, name)].state_before = (said, at)
         self.heard = {(Entity(scope, name), kind) for scope, name, kind in data["heard"]}

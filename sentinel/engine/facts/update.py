@@ -14,7 +14,7 @@ from sentinel.llama.flags import accepted, nearest, spelled
 from sentinel.model.builds import BuildRange
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.event import EventDef
-from sentinel.model.reading import ClaimedLines, LogLines, ServerFound, ServerGone
+from sentinel.model.reading import WATCH, ClaimedLines, LogLines, ServerFound, ServerGone
 from sentinel.model.signal import SignalOrigin
 
 _LAST_WORDS = ("stopping", "failed")
@@ -91,8 +91,8 @@ class Updater:
                 values |= devices.learn(definition.name, match.fields, self._last(entity, (devices.TABLE, devices.BACKENDS)))
         if definition.name == "argument_rejected":
             values |= _about(str(match.fields.get("what", "")))
-        if definition.name == "router_child" and entity.scope == "server" and isinstance(port := match.fields.get("port"), int):
-            self._spawned(entity, self._attribution.of_child(entity, port), str(match.fields.get("name", "")), reading)
+        if definition.name == "router_child" and entity.scope == "server":
+            self._spawned(entity, match.fields, reading)
         if definition.name in SPEED_EVENTS and entity.scope == "server":
             live = not reading.backlog
             values |= self._baselines.line(
@@ -111,10 +111,14 @@ class Updater:
         found = {signal: self._state.facts.last(entity, signal) for signal in signals}
         return {signal: fact.value for signal, fact in found.items() if fact is not None}
 
-    def _spawned(self, router: Entity, child: Entity, preset: str, reading: LogLines | ClaimedLines) -> None:
+    def _spawned(self, router: Entity, fields: Mapping[str, Value], reading: LogLines | ClaimedLines) -> None:
         """A router starts a child. The previous child for the same preset had another port and so another name: the facts from
         its log would stay for ever."""
-        of = {"server.preset": preset, "server.router": router.name}
+        port = fields.get("port")
+        child = self._attribution.of_child(router, port) if isinstance(port, int) else None
+        if child is None:
+            return
+        of = {"server.preset": str(fields.get("name", "")), "server.router": router.name}
         facts = self._state.facts
         for earlier in [*facts.entities()]:
             if earlier != child and all((old := facts.last(earlier, s)) is not None and old.value == v for s, v in of.items()):
@@ -145,7 +149,7 @@ class Updater:
             if run.gone:
                 # The new process was not scanned yet: the previous one's command line does not apply to it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
-            self._state.runs[entity] = Run(at, run.pid)
+            self._state.runs[entity] = Run(at, run.pid, watched=run.watched and not run.gone)
         self._forget(entity, ("log",), but=devices.before_start(self._last(entity, (devices.TABLE,))))
         self._baselines.renewed(entity)
         if read_at >= at:
@@ -167,7 +171,7 @@ class Updater:
             self._forget(entity, ("log",), before=reading.start_time)
             if run is not None and run.gone:
                 self._bring_back(run, reading)
-        self._state.runs[entity] = Run(reading.start_time, reading.pid, exact=True)
+        self._state.runs[entity] = Run(reading.start_time, reading.pid, exact=True, watched=reading.source == WATCH)
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned.
             self._baselines.renewed(makeshift)
@@ -178,6 +182,13 @@ class Updater:
         self.values(entity, {"server.pid": reading.pid, "server.start_time": reading.start_time}, reading.at, reading.source)
         self.values(entity, reading.values, reading.at, reading.source)
         self._renewed(entity)
+
+    def ends_run(self, reading: ServerFound | ServerGone) -> bool:
+        """The process that is known of the server has ended."""
+        run = self._state.runs.get(reading.entity)
+        if isinstance(reading, ServerGone):
+            return run is not None and run.pid == reading.pid
+        return run is not None and (run.pid != reading.pid or abs(run.start - reading.start_time) > 1.0)
 
     def gone(self, reading: ServerGone) -> None:
         """A process has ended; its facts stay until another takes its name."""

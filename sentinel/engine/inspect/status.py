@@ -113,6 +113,11 @@ def silences(engine: Engine) -> list[dict[str, Any]]:
     return [silence(one) for one in engine.silences.all()]
 
 
+def cuts(engine: Engine) -> list[dict[str, Any]]:
+    """What was cut or refused of what came from outside, and whose it was."""
+    return [{"whose": escape(whose), "what": escape(what), "count": n} for whose, what, n in engine.state.cuts.all()]
+
+
 def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
     """Unknown signals that rules need, with the reason and what would provide them; grouped by reason."""
     seen: dict[tuple[str, Unknown], dict[str, Any]] = {}

@@ -162,9 +162,17 @@ class Servers:
         if row is not None and row.options is not None and not env_unreadable:
             env_unreadable = f"{row.title} takes most of its settings from elsewhere than a command line of llama-server"
         container = container_of(self.roots, pid, member)
-        in_router = any(other.pid == stat.parent and other.requested.is_router for other in others)
+        router = next((other for other in others if other.pid == stat.parent and other.requested.is_router), None)
         log = find_log(
-            self.roots, pid, requested, env, member, in_router=in_router, above=above, container=container, user=self._user(pid)
+            self.roots,
+            pid,
+            requested,
+            env,
+            member,
+            in_router=router is not None,
+            above=above,
+            container=container,
+            user=self._user(pid),
         )
         starter = row if row is not None and row.name else of_starter(binary, [name for one in above for name in one.names])
         start = round(self._boot_time + stat.start_ticks / self._tick, 2)
@@ -187,6 +195,8 @@ class Servers:
         }
         if row is not None and row.options is not None:
             values["server.is_router"] = False
+        if router is not None:
+            values["server.router"] = router.entity.name
         if "port" not in requested.settings and (port := only_port(self.roots, pid)) is not None:
             # the default changes with the build
             values["server.port"] = port

@@ -34,7 +34,7 @@ def test_a_child_that_is_a_router_has_no_model(found: bool) -> None:
     engine = Engine(ruleset)
     out = engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
     if found:
-        out += engine.step(ServerFound(1.5, "scan", CHILD, 99, 1.2, {"server.port": 41553}))
+        out += engine.step(ServerFound(1.5, "scan", CHILD, 99, 1.2, {"server.port": 41553, "server.router": ROUTER.name}))
     out += engine.step(LogLines(2.0, "log", ROUTER, b"\n".join(CHILD_IS_A_ROUTER), first=2))
     for second in range(3, 30):
         out += engine.step(Tick(float(second)))
@@ -50,7 +50,7 @@ def test_the_next_child_for_the_same_preset_ends_the_alert(found: bool, restarte
     engine = Engine(ruleset)
     engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
     if found:
-        engine.step(ServerFound(1.5, "scan", CHILD, 99, 1.2, {"server.port": 41553}))
+        engine.step(ServerFound(1.5, "scan", CHILD, 99, 1.2, {"server.port": 41553, "server.router": ROUTER.name}))
     engine.step(LogLines(2.0, "log", ROUTER, b"\n".join(CHILD_IS_A_ROUTER), first=2))
     for second in range(3, 30):
         engine.step(Tick(float(second)))
