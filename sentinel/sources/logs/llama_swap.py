@@ -72,6 +72,9 @@ class LlamaSwapLog:
                     return str(one["model"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SourceFault(f"port {self._at_port} answers /running not as llama-swap does", _CURE) from error
+        if not answer["running"]:
+            # It died at once: what is kept of all servers' lines is its own.
+            return "upstream"
         raise SourceFault(f"llama-swap on port {self._at_port} names no model with a server on port {self._port}", _CURE)
 
     async def _get(self, path: str) -> AsyncIterator[bytes]:
