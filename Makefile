@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
+.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-servers eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -15,6 +15,7 @@ help:
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
+	@echo 'make eval-servers  every way to run a llama-server: found, log read, failures named (SERVERS="--only ollama")'
 	@echo 'make eval-wild  what is said of public reports (eval/wild): rule, cause, fix; WILD="--folder F NAME"'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make attacks    what a local user can do to it: a table of attacks on the real daemon (root); ATTACKS="--short --only NAME"'
@@ -66,6 +67,9 @@ bench: setup-real
 
 eval: setup-real
 	@$(BIN)/python eval/run.py
+
+eval-servers: setup-real
+	@$(BIN)/python eval/servers.py $(SERVERS)
 
 eval-wild: setup
 	@$(BIN)/python eval/wild.py $(WILD)

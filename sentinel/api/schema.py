@@ -111,6 +111,9 @@ class ServerForm(TypedDict):
     pid: Value
     user: Value
     state: Value
+    build: Value
+    build_low: Value
+    build_high: Value
     is_router: Value
     model_path: Value
     model_bytes: Value

@@ -74,7 +74,9 @@ _SERVER_OF_2024 = re.compile(
     r"(?: \| tid=\"[^\"]*\"(?: timestamp=(\d{1,12}))?(?: (.*))?)?$",
     re.DOTALL,
 )
-_OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+) source=\S+ msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
+_OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
+#: Docker Model Runner logs each line of its server as a record of its own (docker/model-runner pkg/logging, main.go).
+_OF_MODEL_RUNNER = "component=llama.cpp"
 _LEVELS: Mapping[str, str] = {
     "debug": "D", "verb": "D", "info": "I", "warn": "W", "warning": "W", "err": "E", "error": "E",
 }  # fmt: skip
@@ -259,6 +261,8 @@ def _ollama(slog: re.Match[str]) -> Envelope:
             message = _text(json.loads(message))
         except ValueError:
             message = message[1:-1]
+    if values == _OF_MODEL_RUNNER:
+        return _own(message, _epoch(moment))
     level = _LEVELS.get(word.lower())
     return Envelope(None, _epoch(moment), level, None, f"{message} {values}" if values else message, level == "D")
 

@@ -159,8 +159,9 @@ class Servers:
         binary = "" if isinstance(about["server.binary"], Unknown) else str(about["server.binary"])
         row = runtime_of(self.roots, pid, os.path.basename(binary))  # noqa: PTH119
         requested = _requested(words, env, row)
+        settings_unknown = env_unreadable
         if row is not None and row.options is not None and not env_unreadable:
-            env_unreadable = f"{row.title} takes most of its settings from elsewhere than a command line of llama-server"
+            settings_unknown = f"{row.title} takes most of its settings from elsewhere than a command line of llama-server"
         container = container_of(self.roots, pid, member)
         router = next((other for other in others if other.pid == stat.parent and other.requested.is_router), None)
         log = find_log(
@@ -190,7 +191,7 @@ class Servers:
             "server.cgroup": member.path,
             "server.argv_readable": not env_unreadable,
             **about,
-            **requested.signals(env_unreadable),
+            **requested.signals(settings_unknown),
             **log.signals(),
         }
         if row is not None and row.options is not None:
@@ -201,10 +202,10 @@ class Servers:
             # the default changes with the build
             values["server.port"] = port
         values["server.called"] = called(self.roots, pid, requested, values["server.port"])
-        model, about_model = self._model(pid, requested, env_unreadable)
+        model, about_model = self._model(pid, requested, settings_unknown)
         values |= about_model
         values["server.configuration"] = (
-            Unknown(env_unreadable) if env_unreadable else self._configuration(pid, words, env, requested.text("model"))
+            Unknown(settings_unknown) if settings_unknown else self._configuration(pid, words, env, requested.text("model"))
         )
         entity = Entity("server", _name(values, member, pid, others))
         return ServerProcess(pid, stat.start_ticks, start, entity, requested, member, log, model, stat.parent, values)
