@@ -101,7 +101,9 @@ RUNTIMES: tuple[Runtime, ...] = (
             "--fit-target": "LLAMA_ARG_FIT_TARGET={value}",
         },
         within="in Ollama: ",
-        prefix=r" ollama\[\d+\]: |^ollama(?:-\d+)? +\| |^\[GIN\] \d{4}/",
+        # the last: Go's own form of a log line, with the file of Ollama's source
+        prefix=r" ollama\[\d+\]: |^ollama(?:-\d+)? +\| |^\[GIN\] \d{4}/"
+        r"|(?:^|[|:] )time=\S+ level=[A-Z]+ source=\w+\.go:\d+ msg=",
     ),
     Runtime("ollama", "Ollama", program=r"ollama_llama_server", parent=r"ollama", options=_OLLAMA_RUNNER, log="parent"),
     Runtime(

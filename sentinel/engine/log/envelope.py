@@ -52,12 +52,14 @@ _BRACKET_ERROR = " ERR ["
 _FRONT_END = re.compile(
     r"\[[A-Z][a-z]{2,8}\] \([\w .:-]{1,40}\) |\[std(?:out|err)\] "
     r"|\[\d{4}-\d\d-\d\d\]\[\d\d:\d\d:\d\d\]\[[\w:.-]{1,80}\]\[[A-Z]{3,8}\] (?:\[[\w.-]{1,40}\] )?"
+    r"|\[llamacpp(?:-router)?(?: std(?:out|err))?\] "
     r"|\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\([^)]{1,200}\): std(?:out|err) "
 )
 
 _ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 #: The words that may not be taken for "host ident:": r9700-style logs carry a date but no host before "amdgpu 0000:03:00.0:".
-_SENDER = r"(?!srv |slot |cmn |que |spec |amdgpu |NVRM)[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
+#: A machine may be called srv: then a program with its pid follows.
+_SENDER = r"(?!(?:srv |slot |cmn |que |spec |amdgpu |NVRM)(?![\w.-]+\[\d+\]: ))[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
 _SYSLOG = re.compile(
     rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|({_ISO})) (?:{_SENDER})?"
     r"(?:(?:stdout|stderr) [FP] )?"

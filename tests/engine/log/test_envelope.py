@@ -86,6 +86,9 @@ def _envelope(
             f' ERR [            update_slots] failed to decode | tid="140" timestamp={int(_AT)} ret=1',
             _envelope("failed to decode | ret=1", wall=_AT, level="E"),
         ),
+        # a machine called srv; Jan's own log, of which the time and the level stand on lines of their own
+        (f"Feb 17 10:05:39 srv llama[1402]: {_READY}", _envelope(_READY)),
+        (f"[llamacpp-router stdout] [52717] {_STAMPED}", _envelope(_READY, 0.372203, None, "I", 52717)),
         # Docker Model Runner's file
         (f"[2025-05-02T09:12:40.500000000Z] {_STAMPED}", _envelope(_READY, 0.372203, 1746177160.5, "I")),
         (f"2026-09-10 21:30:10.433 [Info] (Process) {_STAMPED}", _envelope(_READY, 0.372203, None, "I")),
