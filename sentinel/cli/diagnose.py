@@ -224,11 +224,11 @@ def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
     """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
     told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
     for start in found.starts[-_MOST_STARTS:]:
-        if start.kind in ("ended", "loading") and told & _KILLS:
+        if start.kind in ("ended", "loading", "died") and told & _KILLS:
             continue
         yield ""
         yield f"{earlier(start)}: {start.line.source}:{start.line.n}: {start.line.line.strip()}"
-        if start.kind in ("failed", "crashed", "ended") and not told:
+        if start.kind in ("failed", "crashed", "ended", "died") and not told:
             yield "    No rule names the cause: the lines before this one may."
         elif start.kind == "loading" and start.last:
             yield (

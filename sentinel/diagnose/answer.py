@@ -10,7 +10,7 @@ from sentinel.diagnose.failed_starts import Start
 from sentinel.diagnose.gaps import REMEDIES
 from sentinel.model.alert import Transition
 from sentinel.model.entity import Unknown
-from sentinel.model.text import counted
+from sentinel.model.text import counted, escape
 
 _WEIGHT: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
 _MOST_REMEDIES = 3
@@ -65,6 +65,10 @@ def verdict(found: Diagnosis) -> str:
     if told:
         return told[0].alert.summary
     seen = f"{counted(found.events, 'event')} of llama-server recognised"
+    if (last := found.complaints.last) is not None:
+        report = "1 line reports an error" if found.complaints.count == 1 else f"{found.complaints.count} lines report errors"
+        where = escape(f"{last.source}:{last.n}: {last.line}")
+        return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {report}, the last one {where}"
     return f"nothing wrong found in {counted(found.lines, 'line')} ({seen})"
 
 
@@ -75,6 +79,7 @@ def ends(start: Start) -> str:
     return {
         "failed": f"{who} did not start",
         "crashed": f"{who} served, then ended",
+        "died": f"{who} ended; whether it had served is not in this part of its log",
         "ended": f"{who} ended while the model was loaded{far}",
         "loading": f"the log ends while the model loads{far}"
         if start.last

@@ -8,7 +8,9 @@ from itertools import islice
 from typing import Any
 
 from sentinel.diagnose import gaps
+from sentinel.diagnose.complaints import NONE, Complaints, complaints
 from sentinel.diagnose.failed_starts import Start, Starts
+from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, LogClock, RunBegins, RunEnds, SavedLogReader, begins
 from sentinel.diagnose.voices import Line, Server, lines, servers, unit_of
 from sentinel.engine.engine import Engine, undated
@@ -18,7 +20,6 @@ from sentinel.engine.inspect.explain import why as explain
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
-from sentinel.llama.runtimes import writer_of
 from sentinel.model.alert import LineEvidence, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news, iso
@@ -57,6 +58,8 @@ class Diagnosis:
     run_of: Mapping[str, int] = field(default_factory=dict)
     #: requests refused for their size: the count and the last one. A few are the client's problem and no alert
     refused: tuple[tuple[int, LineEvidence], ...] = ()
+    #: lines in which the log itself reports an error; counted only if nothing was found
+    complaints: Complaints = NONE
 
 
 def diagnose(
@@ -106,7 +109,9 @@ class _Judge:
             main = main or next(iter(entities.values()), None) or Entity("server", _SERVER)
             sorted_logs.append((name, own, entities, units))
         main = main or Entity("server", _SERVER)
-        kept_by: dict[str, Value | Unknown] = {} if (keeper := _kept_by(logs)) is None else {"server.front_end": keeper}
+        texts = [data for _, data in logs]
+        origin = {"server.front_end": keeper_of(texts), "server.system": "linux" if kernel_logs else system_of(texts)}
+        kept_by: dict[str, Value | Unknown] = {name: value for name, value in origin.items() if value}
         for server, unit in self._all(sorted_logs, main):
             self._meet(server, clock.at, ({"server.unit": unit} if unit else {}) | kept_by)
         readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else gaps.NO_KERNEL_LOG
@@ -138,7 +143,9 @@ class _Judge:
                 self._step(LogLines(at, name, units.get(unit_of(line), HOST), line.text, kind="systemd", first=line.number))
         self._keep(_run_out(engine, at))
         asked.ends(at)
-        return self._answer(at, asked, dated=clock.dated)
+        answer = self._answer(at, asked, dated=clock.dated)
+        quiet = not answer.starts and not any(t.state == "firing" for t in answer.transitions)
+        return replace(answer, complaints=complaints(read)) if quiet else answer
 
     def _speaks(self, own: Sequence[Line]) -> set[str]:
         """The voices in which llama-server is recognised."""
@@ -273,12 +280,6 @@ def _named(found: Sequence[Server], first: Entity | None) -> tuple[dict[str, Ent
         if server.unit:
             units[server.unit] = entity
     return entities, units
-
-
-def _kept_by(logs: Iterable[tuple[str, bytes]]) -> str | None:
-    """The front end whose prefix the lines carry."""
-    heads = (line for _, data in logs for line in data[:65536].split(b"\n")[:100])
-    return next((name for line in heads if (name := writer_of(line[:160].decode("utf-8", "replace")))), None)
 
 
 def _end_of_process(text: bytes) -> str:

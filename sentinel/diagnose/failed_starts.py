@@ -26,10 +26,31 @@ _TELLING = frozenset(
     }
 )
 _DOTS = "load_dots"
+#: Ends that are no sign of a start: they come to a server that serves as well.
+_ANY_TIME = frozenset({"gpu_fault", "exception_thrown", "aborted", "shell_told_end"})
 #: The library prints this in every load. It counts only where no line of llama-server itself reports the load.
 _LIBRARY_LOADS = "library_loading"
+#: Only a server that is ready works on requests: in an excerpt these lines stand for the start that was cut off.
+_WORK = frozenset(
+    {
+        "slot_selected",
+        "request_finished",
+        "request_truncated",
+        "request_cancelled",
+        "prompt_timing",
+        "generation_timing",
+        "prompt_advanced",
+        "prompt_progress",
+        "generation_progress",
+        "checkpoint_made",
+        "gpu_lost_serving",
+        "kv_full",
+        "decode_failed",
+    }
+)
 #: A router starts a child, and reports its end.
 _CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
+_READ = _TELLING | _WORK | {_DOTS, _CHILD, _CHILD_ENDED}
 #: Errors that only report an earlier failure.
 _ECHO = re.compile(
     r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
@@ -46,6 +67,8 @@ _FATAL = re.compile(
     r"|error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error|(?:^|\s)Killed\s*$"
     r"|exited with code [1-9]\d*$|HSA_STATUS_ERROR"
 )
+#: Of these, what can only be said of a program that does not run at all.
+_NEVER_RAN = re.compile(r"error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error")
 _FATAL_BYTES = re.compile(_FATAL.pattern.encode())
 #: Lines after the last event of a run that are searched for its end.
 _LAST_LINES = 60
@@ -56,10 +79,10 @@ class Start:
     """A start that failed before serving, or one that served and then died.
 
     `failed`: the server reported it. `ended`: something else reports that it ended while loading the model. `loading`: the log
-    stops while the model was loading. `crashed`: it had served.
+    stops while the model was loading. `crashed`: it had served. `died`: the excerpt has neither its start nor any work of it.
     """
 
-    kind: Literal["failed", "ended", "loading", "crashed"]
+    kind: Literal["failed", "ended", "loading", "crashed", "died"]
     #: the most informative line
     line: LineEvidence
     #: the minimum percentage of the model that was loaded, by the progress dots of old builds; 0 without dots
@@ -84,13 +107,17 @@ class _Run:
     percent: int = 0
     #: llama-server's own lines say when it loads
     own: bool = False
+    #: what failed can only fail at a start
+    at_start: bool = False
 
     def outcome(self) -> Start | None:
         if self.served:
             last_word = self.failed or self.ended
             return None if last_word is None or self.state == "stopping" else Start("crashed", self.telling or last_word)
         if self.failed is not None:
-            return Start("failed", self.telling or self.failed)
+            # Of an excerpt that begins in the middle, an abort is no failed start: the server may have served for days.
+            known = self.at_start or self.began is not None or self.telling is not None
+            return Start("failed" if known else "died", self.telling or self.failed)
         if self.state in ("started", "loading") and self.began is not None:
             if self.telling is not None:
                 return Start("failed", self.telling)
@@ -118,8 +145,7 @@ class Starts:
         wanted = [
             event
             for event in self.ruleset.events.values()
-            if event.source == "llama-server"
-            and (event.starts_run or "server.state" in event.const or event.name in (*_TELLING, _DOTS, _CHILD, _CHILD_ENDED))
+            if event.source == "llama-server" and (event.starts_run or "server.state" in event.const or event.name in _READ)
         ]
         lines = data.split(b"\n")
         numbers = range(1, len(lines) + 1) if numbers is None else numbers
@@ -149,6 +175,7 @@ class Starts:
             none = _Run("started")
             self._look_beyond(none, None, name, lines, numbers, 0, len(lines))
             if none.failed is not None:
+                none.at_start = _NEVER_RAN.search(none.failed.line) is not None
                 self._runs[None] = none
 
     def unfinished(self) -> list[Start]:
@@ -256,10 +283,13 @@ def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
     elif match.event.name in _TELLING:
         # While the server serves, such a line concerns one request.
         run.telling = run.telling if run.served else line
+    elif match.event.name in _WORK:
+        run.served = True
     elif match.event.name == _LIBRARY_LOADS and run.own:
         return
     elif state == "failed":
         run.state, run.failed = state, run.failed or line
+        run.at_start = run.at_start or match.event.name not in _ANY_TIME
     elif state == "ready":
         run.state, run.served, run.failed, run.telling, run.ended = state, True, None, None, None
     elif state == "loading":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import as_it_ended, diagnose
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import CheckResult
@@ -225,3 +226,40 @@ def test_one_line_is_one_line(tmp_path: Path) -> None:
     assert (code, served[0]) == (3, 0)
     assert "its only line is none that sentinel knows" in text
     assert "nothing wrong found in 1 line (1 event of llama-server recognised)" in served[1]
+
+
+@pytest.mark.parametrize(
+    ("log", "kind"),
+    [
+        # Nothing of its start, and nothing of its work: an abort may have come after days.
+        ("/src/ggml.c:100: GGML_ASSERT(a == b) failed\nAborted (core dumped)\n", "died"),
+        # A request of its own shows that it had served.
+        (
+            "slot      release: id  0 | task 7 | stop processing: n_tokens = 10, truncated = 0\nx.cpp:1: GGML_ASSERT(a) failed\n",
+            "crashed",
+        ),
+        # What fails at a start only needs no banner.
+        ("srv    load_model: failed to load model, 'm.gguf'\n", "failed"),
+        (RUNS + "/src/ggml.c:100: GGML_ASSERT(a == b) failed\n", "failed"),
+    ],
+)
+def test_an_excerpt_is_no_failed_start_unless_it_shows_the_start(log: str, kind: str, ruleset: RuleSet) -> None:
+    found = diagnose(ruleset, [("server.log", log.encode())], [], {})
+    assert [start.kind for start in found.starts] == [kind]
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("srv  log_server_r: request: POST /v1/chat/completions 10.0.0.7 500", 1),
+        ("srv  log_server_r: request: GET /favicon.ico 10.0.0.7 404", 0),
+        ("mtmd_helper: some new step failed", 1),
+        ("0.01.000.000 E new_function: no words that anybody knows", 1),
+        ("0.01.000.000 I new_function: error = 0.001", 0),
+    ],
+)
+def test_beside_an_error_in_the_log_the_answer_is_not_that_nothing_is_wrong(line: str, count: int, ruleset: RuleSet) -> None:
+    found = diagnose(ruleset, [("server.log", (RUNS + SERVES + line + "\n").encode())], [], {})
+    assert found.complaints.count == count
+    assert ("nothing wrong" in verdict(found)) is (count == 0)
+    assert (line.split()[-1] in verdict(found)) is (count == 1)

@@ -50,6 +50,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
         _LOG,
     ),
     ("server.binary", "text", "", "process", None, "path of the executable", _PROC),
+    ("server.system", "text", "", "process", None, "system that it runs on, where a log shows it: linux, windows, macos", _LOG),
     ("server.host", "text", "", "process", None, "address asked for with --host", _ARGV),
     (
         "server.port",

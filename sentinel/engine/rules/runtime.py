@@ -24,6 +24,7 @@ READS = (
     "server.started_by",
     "server.front_end",
     "server.preset",
+    "server.system",
 )
 Look = Callable[[str], Any]
 

@@ -1,0 +1,65 @@
+"""Lines in which a log itself reports an error. Pure.
+
+Only for an answer without a finding: "nothing wrong found" beside an error in the log would be untrue, whatever the rules know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sentinel.diagnose.voices import Line
+from sentinel.engine.log.envelope import strip
+from sentinel.engine.log.extractor import SPAN_LIMIT
+from sentinel.model.alert import LineEvidence
+
+#: Lines that are worth parsing: an error's level or word, or a refused request.
+_SUSPECT = re.compile(rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b")
+_ERROR = re.compile(r"\b(?:error|failed|exception|denied)\b|ERROR\b", re.IGNORECASE)
+#: Requests that the server answered with an error, in its own form and in Ollama's. 401 and 404 are a client's mistake.
+_REFUSED = re.compile(
+    r"(?:log_server_re?(?:quest|q)?\S*: +(?:done )?request: .* (?P<own>[45]\d\d)$|^\[GIN\] .* \| (?P<gin>[45]\d\d) \|"
+    r"|\bstatus=(?P<old>[45]\d\d)\b)"
+)
+_CLIENTS_OWN = frozenset({"401", "404", "405"})
+#: Counted up to here: a log of days may consist of them.
+_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """How many lines report an error, and the last of them; of a line that quotes a request only that it is there."""
+
+    count: int = 0
+    last: LineEvidence | None = None
+
+
+NONE = Complaints()
+
+
+def complaints(logs: Iterable[tuple[str, Iterable[Line]]]) -> Complaints:
+    """Find the lines of servers (not of the kernel or systemd) that report an error."""
+    count, last = 0, None
+    for name, lines in logs:
+        for line in lines:
+            if line.kind != "llama-server" or _SUSPECT.search(line.text) is None:
+                continue
+            envelope = strip(line.text.decode("utf-8", "replace"))
+            if not _is_complaint(envelope.level, envelope.elapsed, envelope.message):
+                continue
+            count += 1
+            text = "(a line that quotes a request or an answer)" if envelope.private else envelope.message.strip()[:SPAN_LIMIT]
+            last = LineEvidence(text, name, line.number)
+            if count >= _MOST:
+                return Complaints(count, last)
+    return Complaints(count, last)
+
+
+def _is_complaint(level: str | None, elapsed: float | None, message: str) -> bool:
+    refused = _REFUSED.search(message)
+    if refused is not None:
+        return next(filter(None, refused.groups())) not in _CLIENTS_OWN
+    if level is not None or elapsed is not None:
+        return level == "E"
+    return _ERROR.search(message) is not None

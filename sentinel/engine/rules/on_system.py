@@ -1,0 +1,38 @@
+"""Fixes for the system that the server runs on: a log from Windows or macOS gets no command of Linux. Pure.
+
+The daemon itself runs on Linux only, but `diagnose` reads logs from everywhere (server.system).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sentinel.model.alert import Fix
+
+#: What only Linux has: its service manager, device files, permissions and boot parameters.
+_OF_LINUX = re.compile(
+    r"\b(?:systemctl|journalctl|chmod|chown|modprobe|dmesg|namei|ldconfig|apt(?:-get)?|setfacl|usermod|swapon|mkswap|ulimit"
+    r"|sysctl|initramfs|ldd|rocm-smi|amd-smi|fuser|prlimit|sudo|ProtectHome|MemoryMax|LimitMEMLOCK|DeviceAllow|ExecStart)\b"
+    r"|LD_LIBRARY_PATH|/(?:dev|sys|proc|etc|lib|usr)/|\bboot parameter|\bamdgpu\.|\bkernel\.|\bSELinux\b|\bvm\.\w+"
+)
+#: Programs that are the same everywhere.
+_EVERYWHERE = re.compile(r"(?:llama-server|ollama|nvidia-smi|docker|podman|git|cmake|curl|vulkaninfo|huggingface-cli|hf) ")
+_SHELL = re.compile(r"[|;&<>]|\$\(")
+
+
+def on_system(fixes: Iterable[Fix], system: str) -> tuple[Fix, ...]:
+    """The fixes that make sense there; all of them on Linux and where the system is not known."""
+    if system not in ("windows", "macos"):
+        return tuple(fixes)
+    return tuple(
+        replace(fix, command=_portable(fix.command), verify=_portable(fix.verify))
+        for fix in fixes
+        if _OF_LINUX.search(fix.do) is None
+    )
+
+
+def _portable(command: str) -> str:
+    plain = _EVERYWHERE.match(command) is not None and not _SHELL.search(command) and not _OF_LINUX.search(command)
+    return command if plain else ""

@@ -1,0 +1,39 @@
+"""The system and the front end that a log comes from, as far as its text shows them."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentinel.diagnose.origin import keeper_of, system_of
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        (rb"srv    load_model: loading model 'C:\Users\me\m.gguf'", "windows"),
+        (b"load_backend: loaded CUDA backend from ggml-cuda.dll", "windows"),
+        (b"build: 6170 (c37132b) with MSVC 19.43 for x64", "windows"),
+        (b"build: 6170 (c37132b) with Apple clang 17 for arm64-apple-darwin24", "macos"),
+        (b"srv    load_model: loading model '/Users/me/m.gguf'", "macos"),
+        (b"build: 6170 (c37132b) with cc 13.2 for x86_64-linux-gnu", "linux"),
+        (b"build: 6170 (c37132b) with cc", ""),
+        # WSL: a Linux server that reads a Windows disk; a path quoted by someone proves nothing either way
+        (rb"llama_model_load: /mnt/c/m.gguf C:\models\m.gguf", ""),
+    ],
+)
+def test_the_system_shows_in_paths_libraries_and_the_compiler(text: bytes, system: str) -> None:
+    assert system_of([text]) == system
+
+
+@pytest.mark.parametrize(
+    ("text", "keeper"),
+    [
+        (b"panic: x\n\ngithub.com/ollama/ollama/runner/llamarunner.(*Server).loadModel(0xc0)", "ollama"),
+        (b'time=2025-10-14T23:33:13.540+08:00 level=ERROR source=server.go:426 msg="llama runner terminated"', "ollama"),
+        (b"llama_model_loader: loaded from /root/.ollama/models/blobs/sha256-667b0c19", "ollama"),
+        (b"Welcome to KoboldCpp - Version 1.99", "koboldcpp"),
+        (b"main: server is listening on http://127.0.0.1:8080", ""),
+    ],
+)
+def test_the_front_end_shows_in_its_own_lines_and_folders(text: bytes, keeper: str) -> None:
+    assert keeper_of([text]) == keeper

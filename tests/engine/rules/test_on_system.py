@@ -1,0 +1,24 @@
+"""A log from Windows or macOS gets no command of Linux."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentinel.engine.rules.on_system import on_system
+from sentinel.model.alert import Fix
+
+UPDATE = Fix("Update llama.cpp", "llama-server --version", "", "sentinel why server-crashed llama-server")
+RIGHTS = Fix("Give the right to read: chmod a+r on the file", "namei -l /m.gguf", "", "")
+SMALLER = Fix("Ask for a smaller context (add `-c 4096`)", "journalctl -k -b | tail -50", "", "")
+
+
+@pytest.mark.parametrize("system", ["", "linux"])
+def test_linux_and_what_is_not_known_get_every_fix(system: str) -> None:
+    assert on_system([UPDATE, RIGHTS, SMALLER], system) == (UPDATE, RIGHTS, SMALLER)
+
+
+@pytest.mark.parametrize("system", ["windows", "macos"])
+def test_elsewhere_linux_fixes_are_left_out_and_linux_commands_taken_off(system: str) -> None:
+    fixes = on_system([UPDATE, RIGHTS, SMALLER], system)
+    assert [(fix.do, fix.command) for fix in fixes] == [(UPDATE.do, UPDATE.command), (SMALLER.do, "")]
+    assert not any(fix.verify for fix in fixes)
