@@ -23,6 +23,8 @@ _REFUSED = re.compile(
     r"|\bstatus=(?P<old>[45]\d\d)\b)"
 )
 _CLIENTS_OWN = frozenset({"401", "404", "405"})
+#: A request that is too large has a line of its own in the answer.
+_TOO_LARGE = re.compile(r"exceeds? the available context size|is too large to process|larger than the (?:max )?context size")
 #: Counted up to here: a log of days may consist of them.
 _MOST = 10_000
 
@@ -38,15 +40,21 @@ class Complaints:
 NONE = Complaints()
 
 
-def complaints(logs: Iterable[tuple[str, Iterable[Line]]]) -> Complaints:
-    """Find the lines of servers (not of the kernel or systemd) that report an error."""
+def complaints(logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0) -> Complaints:
+    """Find the lines of servers (not of the kernel or systemd) that report an error.
+
+    `too_large`: requests refused for their size. They are reported elsewhere, and that many answers of status 400 belong to them.
+    """
     count, last = 0, None
     for name, lines in logs:
         for line in lines:
             if line.kind != "llama-server" or _SUSPECT.search(line.text) is None:
                 continue
             envelope = strip(line.text.decode("utf-8", "replace"))
-            if not _is_complaint(envelope.level, envelope.elapsed, envelope.message):
+            if not _is_complaint(envelope.level, envelope.elapsed, envelope.message) or _TOO_LARGE.search(envelope.message):
+                continue
+            if too_large and envelope.message.endswith(" 400"):
+                too_large -= 1
                 continue
             count += 1
             text = "(a line that quotes a request or an answer)" if envelope.private else envelope.message.strip()[:SPAN_LIMIT]
