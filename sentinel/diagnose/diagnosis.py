@@ -145,7 +145,8 @@ class _Judge:
         asked.ends(at)
         answer = self._answer(at, asked, dated=clock.dated)
         quiet = not answer.starts and not any(t.state == "firing" for t in answer.transitions)
-        return replace(answer, complaints=complaints(read, too_large=sum(times for times, _ in answer.refused))) if quiet else answer
+        too_large = sum(times for times, _ in answer.refused)
+        return replace(answer, complaints=complaints(read, too_large=too_large)) if quiet else answer
 
     def _speaks(self, own: Sequence[Line]) -> set[str]:
         """The voices in which llama-server is recognised."""
