@@ -65,9 +65,9 @@ def verdict(found: Diagnosis) -> str:
     if told:
         return told[0].alert.summary
     seen = f"{counted(found.events, 'event')} of llama-server recognised"
-    if (last := found.complaints.last) is not None:
+    if (reported := found.complaints.last) is not None:
         report = "1 line reports an error" if found.complaints.count == 1 else f"{found.complaints.count} lines report errors"
-        where = escape(f"{last.source}:{last.n}: {last.line}")
+        where = escape(f"{reported.source}:{reported.n}: {reported.line}")
         return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {report}, the last one {where}"
     return f"nothing wrong found in {counted(found.lines, 'line')} ({seen})"
 
