@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sentinel.diagnose.diagnosis import Diagnosis, as_it_ended
+from sentinel.diagnose.diagnosis import Diagnosis
 from sentinel.diagnose.failed_starts import Start
 from sentinel.diagnose.gaps import REMEDIES
 from sentinel.model.alert import Transition
 from sentinel.model.entity import Unknown
+from sentinel.model.json_form import is_news
 from sentinel.model.text import counted, escape
 
 _WEIGHT: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
@@ -30,6 +31,25 @@ class AlertInRun:
     def earlier(self) -> bool:
         """Whether a later run of the server followed and ended it."""
         return self.over and self.run < self.runs
+
+
+def as_it_ended(found: Diagnosis) -> list[Transition]:
+    """The transitions to report: an alert that is open when the logs end is reported once, as it is then."""
+    out: list[Transition] = []
+    standing = dict(found.standing)
+    for transition in reversed(found.transitions):
+        if not is_news(transition):
+            continue
+        end = standing.get(transition.fingerprint)
+        if end is None:
+            out.append(transition)
+        elif transition.previous != "firing":
+            # The start of the episode that is still open; earlier episodes are reported as they were.
+            told = {key: getattr(end, key) for key in ("severity", "summary", "cause", "fixes", "evidence")}
+            out.append(replace(transition, **told))
+            del standing[transition.fingerprint]
+    out.reverse()
+    return out
 
 
 def findings(found: Diagnosis) -> list[AlertInRun]:

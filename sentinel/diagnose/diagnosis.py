@@ -9,24 +9,21 @@ from typing import Any
 
 from sentinel.diagnose import gaps
 from sentinel.diagnose.complaints import NONE, Complaints, complaints
+from sentinel.diagnose.explained import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, Starts
+from sentinel.diagnose.log_clock import LogClock, begins
 from sentinel.diagnose.origin import keeper_of, system_of
-from sentinel.diagnose.saved_logs import ChildBegins, Later, LogClock, RunBegins, RunEnds, SavedLogReader, begins
+from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
 from sentinel.diagnose.voices import Line, Server, lines, servers, unit_of
 from sentinel.engine.engine import Engine, undated
-from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.state import Run
-from sentinel.engine.inspect.explain import why as explain
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
-from sentinel.model.alert import LineEvidence, Transition, Verdict
+from sentinel.model.alert import LineEvidence, Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
-from sentinel.model.json_form import is_news, iso
 from sentinel.model.reading import LogLines, Samples, Tick
 
-#: the catalogue's phrase for a signal that is printed only at a higher verbosity
-_VERBOSE = "start llama-server with -lv 4"
 #: Start of undated logs on the engine's clock; the year 2001 is recognisably not a date from the log.
 _UNDATED = 1_000_000_000.0
 #: The name of a server of which nothing else is known.
@@ -89,7 +86,7 @@ class _Judge:
         self._run_of: dict[str, int] = {}
         self._starts: dict[Entity, Starts] = {}
         self._logs = False
-        self._asked: _Asked | None = None
+        self._asked: Explained | None = None
         #: whether the last step was the start of a shutdown
         self._stopped = False
 
@@ -116,7 +113,7 @@ class _Judge:
             self._meet(server, clock.at, ({"server.unit": unit} if unit else {}) | kept_by)
         readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else gaps.NO_KERNEL_LOG
         self._step(Samples(clock.at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
-        asked = self._asked = _Asked(engine, self._why, main, logs=self._logs, dated=clock.dated)
+        asked = self._asked = Explained(engine, self._why, main, logs=self._logs, dated=clock.dated)
         beside = [(name, line) for name, data in kernel_logs for line in _as_kernel(lines(data))]
         if local := next((line.local for _, own in read for line in own if line.local is not None), None):
             clock.starts_at(local)
@@ -176,7 +173,7 @@ class _Judge:
         self._runs.setdefault(server, 1)
         if self._logs:
             self._engine.state.runs.setdefault(server, Run(at))
-        facts: dict[str, Value | Unknown] = {**_not_in_a_log(), "server.log_readable": self._logs, **self._values, **more}
+        facts: dict[str, Value | Unknown] = {**gaps.not_in_a_log(), "server.log_readable": self._logs, **self._values, **more}
         self._step(Samples(at, "command line", server, facts))
 
     def _take(self, step: LogLines | Tick | RunBegins | RunEnds | ChildBegins, clock: LogClock) -> None:
@@ -201,7 +198,7 @@ class _Judge:
                 self._runs[child] += 1
             self._runs.setdefault(child, 1)
             router: dict[str, Value | Unknown] = {"server.log_readable": True, "server.started_by": _SERVER}
-            self._step(Samples(step.at, "its router", child, {**_not_in_a_log(), **router, **asked}))
+            self._step(Samples(step.at, "its router", child, {**gaps.not_in_a_log(), **router, **asked}))
         else:
             self._step(step)
 
@@ -228,7 +225,7 @@ class _Judge:
             starts = self._starts.setdefault(server, Starts(self._ruleset, server.name))
             starts.read(name, data, [line.number for line in mine], ends)
 
-    def _answer(self, at: float, asked: _Asked, *, dated: bool) -> Diagnosis:
+    def _answer(self, at: float, asked: Explained, *, dated: bool) -> Diagnosis:
         engine = self._engine
         fired = {t.rule for t in self._transitions if t.state == "firing"}
         unknown = {rule: missing for rule, missing in self._unknown.items() if rule not in fired} | self._missing(at)
@@ -263,7 +260,7 @@ class _Judge:
         children = [server for server in known if any(server.name.startswith(f"{other.name}[") for other in known)]
         out: dict[str, dict[str, Unknown]] = {}
         for server in children or known:
-            for rule, missing in _unknown(self._engine, server, at, logs=self._logs).items():
+            for rule, missing in missing_signals(self._engine, server, at, logs=self._logs).items():
                 out.setdefault(rule, missing)
         return out
 
@@ -300,83 +297,6 @@ def _as_kernel(own: Iterable[Line]) -> Iterable[Line]:
         yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")
 
 
-class _Asked:
-    """Explains one rule: when its alert last fired, and when the server stopped or the logs end."""
-
-    def __init__(self, engine: Engine, rule: str, server: Entity, *, logs: bool, dated: bool) -> None:
-        self._engine = engine
-        self._rule = rule
-        self._server = server
-        self._reword = lambda name, unknown: _reason(engine, server, name, unknown, logs=logs)
-        self._dated = dated
-        self._moments: dict[str, dict[str, Any]] = {}
-
-    def heard(self, transitions: list[Transition]) -> list[Transition]:
-        """Explain the rule if it fired; returns the transitions unchanged."""
-        for told in transitions:
-            if told.rule == self._rule and told.state == "firing" and told.at is not None:
-                self._look("fired", told.at)
-        return transitions
-
-    def stops(self, at: float) -> None:
-        """The server is about to stop."""
-        self._look("stopped", at)
-
-    def ends(self, at: float) -> None:
-        """The logs end. For a server that was stopped, the explanation from just before the stop is kept instead."""
-        state = self._engine.state.facts.last(self._server, "server.state")
-        if state is None or state.value != "stopping" or "stopped" not in self._moments:
-            self._moments.pop("stopped", None)
-            self._look("end", at)
-
-    def _look(self, moment: str, at: float) -> None:
-        if self._rule:
-            found = explain(self._engine, self._rule, "", at, self._reword)
-            for subject in found["subjects"]:
-                subject |= {"moment": moment, "as_of": iso(at) if self._dated else None}
-            self._moments[moment] = found
-
-    def answer(self) -> Mapping[str, Any] | None:
-        """The answer in the form of `sentinel why`, a subject per moment; an open alert is explained as of when it fired."""
-        if not self._moments:
-            return None
-        fired = self._moments.get("fired")
-        subjects = [] if fired is None else list(fired["subjects"])
-        open_now = {s["entity"] for s in subjects}
-        last = self._moments.get("stopped") or self._moments["end"]
-        subjects += [s for s in last["subjects"] if s["entity"] not in open_now or s["state"] != "firing"]
-        return last | {"subjects": subjects}
-
-
-def as_it_ended(found: Diagnosis) -> list[Transition]:
-    """The transitions to report: an alert that is open when the logs end is reported once, as it is then."""
-    out: list[Transition] = []
-    standing = dict(found.standing)
-    for transition in reversed(found.transitions):
-        if not is_news(transition):
-            continue
-        end = standing.get(transition.fingerprint)
-        if end is None:
-            out.append(transition)
-        elif transition.previous != "firing":
-            # The start of the episode that is still open; earlier episodes are reported as they were.
-            told = {key: getattr(end, key) for key in ("severity", "summary", "cause", "fixes", "evidence")}
-            out.append(replace(transition, **told))
-            del standing[transition.fingerprint]
-    out.reverse()
-    return out
-
-
-def _not_in_a_log() -> dict[str, Value | Unknown]:
-    """Signals that no log contains, each with another way to provide it."""
-    asked = set(decode([], {}).signals())
-    return {
-        name: gaps.ARGV if name in asked else gaps.LIVE
-        for name, signal in CATALOGUE.items()
-        if signal.scope == "server" and signal.origin in ("process", "model")
-    }
-
-
 def _run_out(engine: Engine, at: float) -> list[Transition]:
     """Let hold times elapse: the log ended, the condition did not. Quiet times do not: what came after is unknown."""
     out: list[Transition] = []
@@ -388,32 +308,3 @@ def _run_out(engine: Engine, at: float) -> list[Transition]:
 def _longest(engine: Engine) -> float:
     """Seconds after which no alert is pending any more."""
     return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.inhibition.longest) + 1.0
-
-
-def _unknown(engine: Engine, server: Entity, at: float, *, logs: bool) -> dict[str, dict[str, Unknown]]:
-    out = {}
-    for rule_id, compiled in sorted(engine.ruleset.rules.items()):
-        if rule_id in engine.unhealthy:
-            continue
-        entity = HOST if compiled.rule.scope == "host" else server
-        if compiled.rule.scope == "gpu":
-            continue
-        finding = engine.finding(rule_id, entity, at)
-        if finding.verdict is Verdict.UNKNOWN:
-            out[rule_id] = {name: _reason(engine, server, name, unknown, logs=logs) for name, unknown in finding.missing.items()}
-    return out
-
-
-def _reason(engine: Engine, server: Entity, name: str, unknown: Unknown, *, logs: bool) -> Unknown:
-    """Why a signal is unknown, for a user who has only the files and not the machine."""
-    signal = CATALOGUE.get(name)
-    if signal is None:
-        # An event: we set the reason for a missing kernel log; the engine's reason for the server's log is worded for a daemon.
-        return unknown if logs or unknown == gaps.NO_KERNEL_LOG else gaps.NO_LOG
-    if name in engine.state.facts.unknowns(HOST if signal.scope == "host" else server):
-        return unknown
-    if signal.origin != "log":
-        return gaps.LIVE
-    if not logs:
-        return gaps.NO_LOG
-    return gaps.DETAIL if _VERBOSE in signal.provide else Unknown(gaps.DETAIL.why)

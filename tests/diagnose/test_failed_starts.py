@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.diagnose.answer import verdict
-from sentinel.diagnose.diagnosis import as_it_ended, diagnose
+from sentinel.diagnose.answer import as_it_ended, verdict
+from sentinel.diagnose.diagnosis import diagnose
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import CheckResult
 from sentinel.rulefiles.files import load_paths
