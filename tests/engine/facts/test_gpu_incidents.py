@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.engine.engine import Engine
-from sentinel.engine.facts.gpu_incidents import advance
+from sentinel.engine.facts.gpu_incident_states import advance
 from sentinel.engine.inspect.explain import why
 from sentinel.engine.inspect.status import blind_spots
 from sentinel.model.alert import Transition
