@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sentinel.files.rights import READ, SEARCH, Rights
@@ -208,6 +209,11 @@ class Reader(Opener):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         with self._found(path, may_be_missing=True) as found:
             yield Folder(found.folder, found.name, self)
+
+    def listing(self, path: str, most: int) -> list[str]:
+        """Names in a folder, so many at most; none if the process may not list it. Raises OSError."""
+        with self._found(path) as found:
+            return list(islice(Folder(found.fd, "", self).names(), most)) if found.fd >= 0 and self.may_list(found.fd) else []
 
     def may_list(self, folder: int) -> bool:
         """See Opener."""

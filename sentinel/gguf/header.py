@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sentinel.gguf.reader import GgufError, GgufReader, Kind, read_value
+from sentinel.files.opener import NotRegular, Opener
+from sentinel.gguf.reader import Budget, GgufError, GgufReader, Kind, read_value
 from sentinel.gguf.tensor_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.llama.model import Model, Tensor
 from sentinel.model.entity import Unknown, Value
@@ -37,6 +37,8 @@ _MAX_LISTED = 1 << 14
 #: ggml.h, GGML_MAX_NAME
 _MAX_NAME = 64
 _ALIGNMENT = 32
+#: Opens a file for reading; raises OSError, NotRegular, ValueError.
+Open = Callable[[str], int]
 _Metadata = dict[str, int | float | str | tuple[int, ...]]
 
 __all__ = ["GgufError", "GgufHeader", "model_of", "read_header", "read_model"]
@@ -115,18 +117,19 @@ def parts_of(path: str) -> list[str]:
     return [f"{stem}-{number:05d}-of-{count:05d}.gguf" for number in range(1, min(count, _MAX_SPLITS + 1) + 1)]
 
 
-def read_model(path: str) -> GgufHeader:
+def read_model(path: str, opener: Open | None = None, budget: Budget | None = None) -> GgufHeader:
     """Read a model file, with all its splits when it is named ``...-00001-of-0000N.gguf``. Raises GgufError."""
     names = parts_of(path)
+    budget = Budget() if budget is None else budget
     if len(names) == 1:
-        return read_header(path)
+        return read_header(path, opener, budget)
     if len(names) > _MAX_SPLITS:
         raise GgufError(f"{clean(path)} claims more than {_MAX_SPLITS} splits, which are not read")
     parts: list[GgufHeader] = []
     missing: list[GgufError] = []
     for name in names:
         try:
-            parts.append(read_header(name))
+            parts.append(read_header(name, opener, budget))
         except GgufError as error:
             missing.append(error)
     if not parts:
@@ -161,18 +164,17 @@ def model_of(header: GgufHeader) -> Model | Unknown:
     return Model(header.arch, header.metadata, header.tensors, header.files)
 
 
-def read_header(path: str) -> GgufHeader:
+def read_header(path: str, opener: Open | None = None, budget: Budget | None = None) -> GgufHeader:
     """Read the header of one file: under 0.3 s for a vocabulary of 256k tokens. Raises GgufError."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = (Opener().open if opener is None else opener)(path)
+    except NotRegular as error:
+        raise GgufError(f"{clean(path)} is not a regular file but {str(error).partition(',')[0]}") from None
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or str(error)
         raise GgufError(f"{clean(path)} cannot be opened: {what}", "missing") from None
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise GgufError(f"{clean(path)} is not a regular file")
-        return _parse(GgufReader(descriptor, status.st_size, clean(path)))
+        return _parse(GgufReader(descriptor, os.fstat(descriptor).st_size, clean(path), budget))
     except OSError as error:
         raise GgufError(f"{clean(path)} cannot be read: {error.strerror}") from None
     finally:
@@ -193,6 +195,7 @@ def _parse(reader: GgufReader) -> GgufHeader:
     tensors = reader.count(_MAX_TENSORS, "tensors")
     metadata: _Metadata = {}
     for _ in range(reader.count(_MAX_KEYS, "keys")):
+        reader.budget.spend(1)
         key = reader.string().decode("utf-8", "replace")
         value = read_value(reader, reader.number("I"), wanted=_KEYS.match(key) is not None)
         if value is not None:
@@ -202,6 +205,7 @@ def _parse(reader: GgufReader) -> GgufHeader:
     strange = ""
     listed: list[Tensor] = []
     for _ in range(tensors):
+        reader.budget.spend(1)
         tensor, kind, weights = _tensor(reader)
         if kind not in TENSOR_TYPES:
             strange = f"{reader.path} has tensors of type {kind}, which this version of sentinel does not know"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from sentinel.files.opener import NotRegular, Opener
 from sentinel.llama.flags import OPTION
 from sentinel.model.builds import ANY
 from sentinel.model.entity import Unknown
@@ -28,6 +29,8 @@ _ALWAYS = "--ctx-size"
 _WANTED = ("--fit", "--load-mode", "--cache-ram", "--ctx-checkpoints", "--n-cpu-moe")
 #: Files are read in chunks, because a program with CUDA has hundreds of megabytes; larger files are not searched.
 _PART, _MOST = 1 << 20, 1 << 30
+#: Of a processor, for all files of one process: a program with CUDA takes 0.5.
+_SECONDS = 2.0
 #: where common/arg.cpp ends up: libllama-common today, libcommon in local builds, the server's own library
 _COMMON = re.compile(rb" (/[^\n]*/lib(?:llama-common|llama-server-impl|common)\.so[^/\n]*)$", re.MULTILINE)
 _MOST_FILES = 4
@@ -37,8 +40,9 @@ def build_of(command: Command, roots: Roots) -> Build:
     """The build of a process. Its flags are Unknown if no file of it holds their names."""
     base = unasked(command)
     given = {word.flag: bool(word.values) for word in words_of(command.argv, base)}
-    for path in _files(command, roots):
-        found = _texts(path, (_ALWAYS, *_WANTED))
+    until = time.thread_time() + _SECONDS
+    for path, opener in _files(command, roots):
+        found = _texts(path, (_ALWAYS, *_WANTED), opener, until)
         if _ALWAYS in found:
             known = {flag: min(option.words) > 0 for flag, option in OPTION.items() if option.builds[flag] == ANY}
             return replace(base, flags={**known, **dict.fromkeys(found, True), **given})
@@ -61,31 +65,29 @@ def _takes_value(build: Build, flag: str) -> bool:
     return younger or (not isinstance(build.flags, Unknown) and build.flags.get(flag) is True)
 
 
-def _files(command: Command, roots: Roots) -> Iterable[str]:
+def _files(command: Command, roots: Roots) -> Iterable[tuple[str, Opener]]:
     """The program itself, then its mapped libraries that may parse the command line."""
-    yield f"{roots.proc}/{command.pid}/exe"
+    yield f"{roots.proc}/{command.pid}/exe", Opener()
     try:
         maps = read_bytes(f"{roots.proc}/{command.pid}/maps", 8 << 20)
     except OSError:
         return
     for path in sorted({match[1] for match in _COMMON.finditer(maps)})[:_MOST_FILES]:
-        yield inside(roots, command.pid, os.fsdecode(path))
+        yield inside(roots, command.pid, os.fsdecode(path)), command.opener(roots)
 
 
-def _texts(path: str, names: Iterable[str]) -> set[str]:
+def _texts(path: str, names: Iterable[str], opener: Opener, until: float) -> set[str]:
     """The names that the file holds between two zero bytes; none if it cannot be read."""
     left = {name: b"\0" + name.encode() + b"\0" for name in names}
     found, tail, size = set[str](), b"", 0
     try:
-        # never blocks on a pipe that somebody put there
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            while stat.S_ISREG(os.fstat(descriptor).st_mode) and left and size < _MOST and (part := file.read(_PART)):
+        with os.fdopen(opener.open(path), "rb", buffering=0) as file:
+            while left and size < _MOST and time.thread_time() < until and (part := file.read(_PART)):
                 size += len(part)
                 part = tail + part
                 found |= {name for name, text in left.items() if text in part}
                 left = {name: text for name, text in left.items() if name not in found}
                 tail = part[-64:]
-    except (OSError, ValueError):
+    except (OSError, NotRegular, ValueError):
         return set()
     return found

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sentinel.files.opener import NotRegular, Opener
 from sentinel.memory.fit import Why
 from sentinel.model.text import clean
 from sentinel.preflight.command import NoCommand
@@ -48,6 +49,8 @@ def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, 
         for part in parts:
             digest, done = _digest(part, done, total, progress)
             whys.append(_held_against(part, digest, given, known))
+    except NotRegular as error:
+        return [Why("sha256-not-checked", f"the model is {error}", "fails", about="model")]
     except OSError as error:
         return [Why("sha256-not-checked", f"the model cannot be read to its end: {error.strerror}", "fails", about="model")]
     trouble = _write(folder, known)
@@ -56,7 +59,7 @@ def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, 
 
 def _digest(path: str, done: int, total: int, progress: Callable[[int, int], None]) -> tuple[str, int]:
     found = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+    with os.fdopen(Opener().open(path), "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         while block := file.read(_BLOCK):
             found.update(block)

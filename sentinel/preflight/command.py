@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sentinel.files.opener import Opener, Reader
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
@@ -74,6 +75,10 @@ class Command:
         """The settings it requests."""
         return decode(self.argv, self.env)
 
+    def opener(self, roots: Roots) -> Opener:
+        """Opens the files of the command line: as the process could, or as we can."""
+        return Reader.of(roots.proc, self.pid) if self.pid else Opener()
+
     def path(self, roots: Roots, text: str) -> str:
         """A file of the command line as this process can open it."""
         return inside(roots, self.pid, absolute(roots, self.pid, text)) if self.pid else str(self.folder / text)
@@ -118,7 +123,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
         raise NoCommand(f"there is no process {pid}: `pgrep -a llama` lists those that run") from None
     except OSError as error:
         raise NoCommand(reason(process, error)) from None
-    if classify(roots, pid, comm) is Kind.OTHER:
+    if classify(roots, pid, comm) in (Kind.OTHER, Kind.LATER):
         raise NoCommand(f"process {pid} is {clean(comm)!r}, no llama-server: `pgrep -a llama` lists those that run")
     if words == [""]:
         raise NoCommand(f"process {pid} has no command line: it has ended, or it is a thread of the kernel")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from sentinel.gguf.header import GgufHeader, model_of
+from sentinel.gguf.header import GgufError, GgufHeader, model_of
 from sentinel.llama.model import Model
 from sentinel.llama.settings import Device, Settings
 from sentinel.memory.fit import Budget, Verdict, Why, is_expected_to_start, judge, verdict_of, with_slack
@@ -36,11 +36,11 @@ def examine(
     build: Build | None = None,
     extra: tuple[Why, ...] = (),
     *,
-    header: GgufHeader | None = None,
+    header: GgufHeader | GgufError | None = None,
     suggest: Collection[Verdict] = ALWAYS,
 ) -> Report:
     """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one already read,
-    `suggest` the verdicts for which to search flags that fit.
+    or why it cannot be, `suggest` the verdicts for which to search flags that fit.
     """
     roots = Roots() if roots is None else roots
     build = builds.ask(command) if build is None else build

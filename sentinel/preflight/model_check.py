@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from sentinel.files.opener import Opener
 from sentinel.gguf.header import GgufError, GgufHeader, read_header, read_model
 from sentinel.memory.fit import Why
 from sentinel.model.entity import Unknown
@@ -41,20 +41,22 @@ class ModelFile:
     whys: tuple[Why, ...] = ()
 
 
-def read(command: Command, roots: Roots, known: GgufHeader | None = None) -> ModelFile:
+def read(command: Command, roots: Roots, known: GgufHeader | GgufError | None = None) -> ModelFile:
     """Read the header and check it against the file's size and the names in the program's libraries."""
     asked = command.requested
     named = asked.text("model")
     if not named:
         return ModelFile("", _unnamed(command))
-    path = command.path(roots, named)
+    path, opener = command.path(roots, named), command.opener(roots)
     try:
-        header = read_model(path) if known is None else known
+        if isinstance(known, GgufError):
+            raise known
+        header = read_model(path, opener.open) if known is None else known
         if header.incomplete and header.metadata.get("split.count") in (None, 0, 1):
             # llama.cpp goes by the file's content, not by its name (llama-model-loader.cpp)
-            header = read_header(path)
+            header = read_header(path, opener.open)
     except GgufError as error:
-        missing = not Path(path).exists()
+        missing = _is_missing(path, opener)
         why = Why(
             "model-file-missing" if missing else "model-file-unreadable",
             _advice(str(error), missing=missing),
@@ -66,6 +68,16 @@ def read(command: Command, roots: Roots, known: GgufHeader | None = None) -> Mod
         raise_as = f"{clean(named)!r:.200} is no name of a file"
         return ModelFile(path, Unknown(raise_as), (Why("model-file-missing", raise_as, "fails", about="model"),))
     return ModelFile(path, header, tuple(_problems(header, command)))
+
+
+def _is_missing(path: str, opener: Opener) -> bool:
+    try:
+        opener.status(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _unnamed(command: Command) -> Unknown:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from sentinel.gguf.header import GgufError
 from sentinel.memory.fit import Verdict
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
@@ -43,7 +44,7 @@ class Preflights:
         """Signals ``server.preflight*`` and ``server.fitting_*`` of servers not judged yet."""
         servers = self._servers()
         self._done &= {(server.pid, server.ticks) for server in servers}
-        fresh = [server for server in servers if (server.pid, server.ticks) not in self._done]
+        fresh = [server for server in servers if server.examined and (server.pid, server.ticks) not in self._done]
         self._done |= {(server.pid, server.ticks) for server in fresh}
         return [reading for server in fresh if at - server.start_time < _YOUNG for reading in self._judge(server, at)]
 
@@ -59,7 +60,7 @@ class Preflights:
         build = build_of(command, self._roots)
         unknown = self._not_looked_for(command, build)
         searched = () if unknown else _IN_NEED
-        report = examine(command, self._roots, build, header=server.model, suggest=searched)
+        report = examine(command, self._roots, build, header=server.model or _unread(server), suggest=searched)
         reasons = [why.text for why in report.whys if why.effect != "note"]
         values: dict[str, Value | Unknown] = {
             "server.preflight": report.verdict,
@@ -79,6 +80,12 @@ class Preflights:
         if isinstance(gpus, Unknown) and asked.gpu_layers() != 0 and asked.text("device").strip().lower() != "none":
             return f"which GPUs it can use is not known: {gpus.why}"
         return ""
+
+
+def _unread(server: ServerProcess) -> GgufError | None:
+    """Why its model's header is not known: it was tried once, and is not read again."""
+    why = server.values.get("server.model_arch")
+    return GgufError(why.why) if isinstance(why, Unknown) else None
 
 
 def fitting(command: Command, build: Build, report: Report) -> Mapping[str, Value | Unknown]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
@@ -16,15 +14,11 @@ from sentinel.model.text import clean
 _LIMIT = 1 << 20
 
 
-def _psutil_proc() -> Path:
-    return Path(psutil.PROCFS_PATH)
-
-
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """Roots of the file systems a source reads. `proc` defaults to psutil's documented setting ``PROCFS_PATH``."""
+    """Roots of the file systems a source reads."""
 
-    proc: Path = field(default_factory=_psutil_proc)
+    proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     dev: Path = Path("/dev")
     #: where Docker keeps what belongs to containers, if their mounts do not say it

@@ -259,3 +259,35 @@ def test_more_tensors_than_any_model_has_are_summed_and_not_listed(tmp_path: Pat
     read = read_header(str(path))
     assert read.weights_bytes == 20000 * 128
     assert isinstance(model_of(read), Unknown)
+
+
+def bomb(path: Path, arrays: int) -> Path:
+    """A few KB on the disk: arrays of four million empty strings each, in a hole."""
+    with path.open("wb") as file:
+        file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, arrays))
+        for number in range(arrays):
+            key = b"tokenizer.a%d" % number
+            file.write(struct.pack("<Q", len(key)) + key + struct.pack("<IIQ", 9, 8, 1 << 22))
+            file.seek(8 << 22, os.SEEK_CUR)
+        file.truncate(file.tell())
+    return path
+
+
+def test_a_header_that_takes_long_is_given_up_and_all_splits_share_one_budget(tmp_path: Path) -> None:
+    first = bomb(tmp_path / "m-00001-of-00040.gguf", 7)
+    for number in range(2, 41):
+        (tmp_path / f"m-{number:05d}-of-00040.gguf").symlink_to(first)
+    begun = time.thread_time()
+    for path in (first, bomb(tmp_path / "m.gguf", 7)):
+        with pytest.raises(GgufError, match="larger than that of any model"):
+            read_model(str(path))
+    assert time.thread_time() - begun < 6
+
+
+def test_a_pipe_is_known_before_it_is_opened(tmp_path: Path) -> None:
+    """Its writer, alone after we have left, would end with SIGPIPE."""
+    os.mkfifo(tmp_path / "m.gguf")
+    with pytest.raises(GgufError, match="not a regular file but a named pipe"):
+        read_model(str(tmp_path / "m.gguf"))
+    with pytest.raises(OSError, match="No such device"):
+        os.open(tmp_path / "m.gguf", os.O_WRONLY | os.O_NONBLOCK)

@@ -93,6 +93,17 @@ def groups(roots: Roots, member: Membership) -> tuple[Path, tuple[Path, ...]] | 
     return base, (leaf, *leaf.parents[:depth])
 
 
+def is_roots(roots: Roots, member: Membership) -> bool:
+    """Whether the group of the process and all above it belong to root: then nobody else has chosen their names."""
+    found = groups(roots, member)
+    if isinstance(found, Unknown):
+        return False
+    try:
+        return all(group.stat().st_uid == 0 for group in found[1])
+    except OSError:
+        return False
+
+
 def path_of(base: Path, group: Path) -> str:
     """The group's name as the kernel writes it, ``/`` for the root."""
     return clean("/" + str(group.relative_to(base)).removeprefix("."))

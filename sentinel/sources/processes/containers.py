@@ -14,10 +14,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sentinel.files.opener import NotRegular, Opener, Reader
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, read_bytes, read_text
+from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.processes.ancestry import words
-from sentinel.sources.processes.cgroup import Membership
+from sentinel.sources.processes.cgroup import Membership, is_roots
 from sentinel.sources.processes.procfs import read_stat
 
 #: How far conmon or a shim may be above a server: the container's first process, a manager, a shell.
@@ -26,6 +27,7 @@ _COMPOSE = "com.docker.compose.service"
 #: conmon(8): --cid, --name, --log-path DRIVER:PATH
 _CONMON = {"-c": "id", "--cid": "id", "-n": "name", "--name": "name", "-l": "log", "--log-path": "log"}
 _MOST_PODS = 4096
+_MOST_JSON = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,16 @@ def container_of(roots: Roots, pid: int, member: Membership) -> Container | None
     if not member.container:
         return None
     if "kubepods" in member.path or "kubepods" in member.memory:
-        return _of_kubernetes(roots, member.container)
+        found = _of_kubernetes(roots, member.container)
+        # A user may give a control group below his own any name.
+        return found if is_roots(roots, member) else replace(found, writer=pid)
     folder = None if member.is_podman else _folder(roots, pid, member.container)
     if folder is None:
         return Container(member.container, member.engine)
-    found = _of_docker(folder, member.container, member.engine)
     # Of a user's own Docker the server's own rights count: its user could have put anything there.
-    return found if folder.stat().st_uid == 0 else replace(found, writer=pid)
+    if folder.stat().st_uid == 0:
+        return _of_docker(folder, member.container, member.engine, Opener())
+    return replace(_of_docker(folder, member.container, member.engine, Reader.of(roots.proc, pid)), writer=pid)
 
 
 def _conmon(roots: Roots, pid: int) -> Container | None:
@@ -128,8 +133,8 @@ def _plain(path: str) -> str:
     return path
 
 
-def _of_docker(folder: Path, container: str, engine: str) -> Container:
-    about, host = _json(folder / "config.v2.json"), _json(folder / "hostconfig.json")
+def _of_docker(folder: Path, container: str, engine: str, opener: Opener) -> Container:
+    about, host = _json(folder / "config.v2.json", opener), _json(folder / "hostconfig.json", opener)
     labels = _table(_table(about, "Config"), "Labels")
     kind = _table(host, "LogConfig").get("Type")
     driver = clean(kind) if isinstance(kind, str) else ""
@@ -162,10 +167,11 @@ def _of_kubernetes(roots: Roots, container: str) -> Container:
     return Container(container, "kubernetes", name, "", "k8s-file" if link else "", str(roots.pods / link) if link else "")
 
 
-def _json(path: Path) -> Mapping[str, Any]:
+def _json(path: Path, opener: Opener) -> Mapping[str, Any]:
     try:
-        found = json.loads(read_bytes(path))
-    except (OSError, ValueError, RecursionError):
+        with os.fdopen(opener.open(str(path)), "rb") as file:
+            found = json.loads(file.read(_MOST_JSON))
+    except (OSError, NotRegular, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,27 +11,31 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import psutil
-
+from sentinel.files.opener import Reader
 from sentinel.gguf.header import GgufError, GgufHeader, read_model
 from sentinel.llama.command_line import Requested, decode
 from sentinel.llama.runtimes import Runtime, of_starter, translated
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.reading import Reading, ServerFound, ServerGone
+from sentinel.model.reading import Reading, Samples, ServerFound, ServerGone
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
+from sentinel.sources.processes.ancestry import Ancestor
 from sentinel.sources.processes.ancestry import above as ancestors
 from sentinel.sources.processes.called import called
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
-from sentinel.sources.processes.containers import container_of
+from sentinel.sources.processes.containers import Container, container_of
+from sentinel.sources.processes.examination import Examination, Examinations
 from sentinel.sources.processes.fingerprint import configuration
 from sentinel.sources.processes.identify import Kind, classify, is_server_name, runtime_of
 from sentinel.sources.processes.listening import only_port
 from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
-from sentinel.sources.processes.procfs import credentials, identity_signals, read_stat
+from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals, read_stat
 
 _YOUNG_SECONDS = 5.0
+#: How long a scan waits for the examination of a new process: a header of the largest vocabulary takes 0.3. Seconds.
+_PATIENCE = 0.4
+_BEING_READ = "its files are still being read: the disk or the network file system that they are on is slow"
 #: An old process is inspected again after this many polls: its kernel name changes when it becomes another program.
 _ROUNDS = 10
 #: An interpreter that has run this long without a server is inspected less often: reading what it has mapped costs 0.3 ms.
@@ -53,6 +57,48 @@ class ServerProcess:
     parent: int
     #: identity, requested, model and log signals as in ServerFound
     values: Mapping[str, Value | Unknown] = field(default_factory=dict)
+    #: opens what it names, as it could itself when it was found
+    reader: Reader | None = None
+    #: its files have been examined: its log and its model are known as far as they can be
+    examined: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What /proc alone says of a process."""
+
+    pid: int
+    stat: Stat
+    words: list[str]
+    env: Mapping[str, str]
+    env_unreadable: str
+    settings_unknown: str
+    member: Membership
+    above: tuple[Ancestor, ...]
+    about: Mapping[str, Value | Unknown]
+    binary: str
+    row: Runtime | None
+    requested: Requested
+    container: Container | None
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What the files that it names say."""
+
+    log: LogSource
+    model: GgufHeader | None
+    values: Mapping[str, Value | Unknown]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A server whose files are not examined yet; `work` runs or waits for its turn."""
+
+    core: _Core
+    in_router: bool
+    work: Examination[_Files] | None
 
 
 @dataclass(slots=True)
@@ -74,13 +120,15 @@ class Servers:
         self.servers: tuple[ServerProcess, ...] = ()
         self._seen: dict[int, _Seen] = {}
         self._round = 0
-        # psutil reads btime again at each call, and it moves with the clock: keep one start time per process
-        self._boot_time = psutil.boot_time()
+        self._examinations = Examinations()
+        self._pending: dict[tuple[int, int], _Pending] = {}
+        # It moves with the clock: keep one start time per process.
+        self._boot_time = boot_time(self.roots)
         self._tick = float(os.sysconf("SC_CLK_TCK"))
 
     def poll(self, at: float) -> Sequence[Reading]:
         """One scan. Costs under 1 ms at rest with 200 processes."""
-        pids = set(psutil.pids())
+        pids = self._pids()
         first = not self._seen
         for pid in self._seen.keys() - pids:
             del self._seen[pid]
@@ -91,7 +139,9 @@ class Servers:
                 alive.append(server)
             else:
                 self._seen.pop(server.pid, None)
+                self._pending.pop((server.pid, server.ticks), None)
                 readings.append(ServerGone(at, self.name, server.entity, server.pid))
+        readings += self._examined(at, alive)
         known = {server.pid for server in alive}
         arrived = [pid for pid in self._due(pids - known, at, first) if self._is_server(pid, at)]
         for _, pid in sorted((self._ticks(pid), pid) for pid in arrived):
@@ -100,6 +150,28 @@ class Servers:
                 alive.append(found)
                 readings.append(ServerFound(at, self.name, found.entity, found.pid, found.start_time, found.values))
         self.servers = tuple(alive)
+        return readings
+
+    def _pids(self) -> set[int]:
+        with os.scandir(self.roots.proc) as entries:
+            return {int(entry.name) for entry in entries if entry.name.isdecimal()}
+
+    def _examined(self, at: float, alive: list[ServerProcess]) -> list[Reading]:
+        """Servers whose files have been examined since they were found; `alive` gets what was learned."""
+        readings: list[Reading] = []
+        for place, server in enumerate(alive):
+            pending = self._pending.get((server.pid, server.ticks))
+            if pending is None:
+                continue
+            if pending.work is None:
+                pending.work = self._examine(pending.core, pending.in_router)
+            elif pending.work.wait():
+                del self._pending[server.pid, server.ticks]
+                files = pending.work.result
+                alive[place] = replace(
+                    server, log=files.log, model=files.model, values={**server.values, **files.values}, examined=True
+                )
+                readings.append(Samples(at, self.name, server.entity, files.values))
         return readings
 
     def _due(self, pids: set[int], at: float, first: bool) -> list[int]:
@@ -143,6 +215,26 @@ class Servers:
         return not isinstance(stat, Unknown) and stat.start_ticks == server.ticks and stat.state not in "ZX"
 
     def _describe(self, pid: int, others: Sequence[ServerProcess]) -> ServerProcess | None:
+        reader = Reader.of(self.roots.proc, pid)
+        reading = self._examinations.begin(reader.user, lambda: self._core(pid, reader))
+        if reading is None or not reading.wait(_PATIENCE) or (core := reading.result) is None:
+            # It has ended, or reading its command line hangs.
+            return None
+        in_router = self._router_of(core, others) is not None
+        work = self._examine(core, in_router)
+        if work is not None and work.wait(_PATIENCE):
+            return self._server(core, work.result, others, examined=True)
+        self._pending[pid, core.stat.start_ticks] = _Pending(core, in_router, work)
+        return self._server(core, self._unexamined(core), others, examined=False)
+
+    @staticmethod
+    def _router_of(core: _Core, others: Sequence[ServerProcess]) -> ServerProcess | None:
+        return next((other for other in others if other.pid == core.stat.parent and other.requested.is_router), None)
+
+    def _examine(self, core: _Core, in_router: bool) -> Examination[_Files] | None:
+        return self._examinations.begin(core.reader.user, lambda: self._files(core, in_router))
+
+    def _core(self, pid: int, reader: Reader) -> _Core | None:
         process = self.roots.proc / str(pid)
         stat = read_stat(self.roots, pid)
         if isinstance(stat, Unknown) or stat.state in "ZX":
@@ -154,28 +246,67 @@ class Servers:
             # it has ended in between: the next poll reports it
             return None
         env, env_unreadable = self._environment(pid)
-        above = ancestors(self.roots, stat.parent)
         about = identity_signals(self.roots, pid)
         binary = "" if isinstance(about["server.binary"], Unknown) else str(about["server.binary"])
         row = runtime_of(self.roots, pid, os.path.basename(binary))  # noqa: PTH119
-        requested = _requested(words, env, row)
         settings_unknown = env_unreadable
         if row is not None and row.options is not None and not env_unreadable:
             settings_unknown = f"{row.title} takes most of its settings from elsewhere than a command line of llama-server"
+        above = ancestors(self.roots, stat.parent)
         container = container_of(self.roots, pid, member)
-        router = next((other for other in others if other.pid == stat.parent and other.requested.is_router), None)
-        log = find_log(
-            self.roots,
+        requested = _requested(words, env, row)
+        return _Core(
             pid,
-            requested,
+            stat,
+            words,
             env,
+            env_unreadable,
+            settings_unknown,
             member,
-            in_router=router is not None,
-            above=above,
-            container=container,
-            user=self._user(pid),
+            above,
+            about,
+            binary,
+            row,
+            requested,
+            container,
+            reader,
         )
-        starter = row if row is not None and row.name else of_starter(binary, [name for one in above for name in one.names])
+
+    def _files(self, core: _Core, in_router: bool) -> _Files:
+        pid, requested = core.pid, core.requested
+        log = find_log(
+            self.roots, pid, requested, core.env, core.member,
+            in_router=in_router, above=core.above, container=core.container, user=core.reader.user,
+        )  # fmt: skip
+        model, values = self._model(core)
+        values |= log.signals()
+        values["server.called"] = called(self.roots, core.reader, requested, self._port(core))
+        values["server.configuration"] = (
+            Unknown(core.settings_unknown) if core.settings_unknown else self._configuration(core, requested.text("model"))
+        )
+        return _Files(log, model, values)
+
+    @staticmethod
+    def _unexamined(core: _Core) -> _Files:
+        unread = Unknown(_BEING_READ)
+        values: dict[str, Value | Unknown] = {
+            "server.called": unread, "server.configuration": unread, "server.log_where": unread, "server.log_readable": unread,
+        }  # fmt: skip
+        if core.requested.text("model"):
+            values |= GgufHeader.unknown(_BEING_READ)
+        return _Files(LogSource("none", "its log", why=_BEING_READ), None, values)
+
+    def _port(self, core: _Core) -> Value | Unknown:
+        if "port" not in core.requested.settings and (port := only_port(self.roots, core.pid)) is not None:
+            # the default changes with the build
+            return port
+        return core.requested.signals(core.settings_unknown)["server.port"]
+
+    def _server(self, core: _Core, files: _Files, others: Sequence[ServerProcess], *, examined: bool) -> ServerProcess:
+        pid, stat, member, requested, container = core.pid, core.stat, core.member, core.requested, core.container
+        starter = core.row
+        if starter is None or not starter.name:
+            starter = of_starter(core.binary, [name for one in core.above for name in one.names])
         start = round(self._boot_time + stat.start_ticks / self._tick, 2)
         values: dict[str, Value | Unknown] = {
             "server.pid": pid,
@@ -189,26 +320,22 @@ class Servers:
             "server.front_end": "" if starter is None else starter.name,
             "server.started_by": self._name_of(stat.parent),
             "server.cgroup": member.path,
-            "server.argv_readable": not env_unreadable,
-            **about,
-            **requested.signals(settings_unknown),
-            **log.signals(),
+            "server.argv_readable": not core.env_unreadable,
+            **core.about,
+            **requested.signals(core.settings_unknown),
+            **files.values,
+            "server.port": self._port(core),
         }
-        if row is not None and row.options is not None:
+        if core.row is not None and core.row.options is not None:
             values["server.is_router"] = False
+        router = self._router_of(core, others)
         if router is not None:
             values["server.router"] = router.entity.name
-        if "port" not in requested.settings and (port := only_port(self.roots, pid)) is not None:
-            # the default changes with the build
-            values["server.port"] = port
-        values["server.called"] = called(self.roots, pid, requested, values["server.port"])
-        model, about_model = self._model(pid, requested, settings_unknown)
-        values |= about_model
-        values["server.configuration"] = (
-            Unknown(settings_unknown) if settings_unknown else self._configuration(pid, words, env, requested.text("model"))
-        )
         entity = Entity("server", _name(values, member, pid, others))
-        return ServerProcess(pid, stat.start_ticks, start, entity, requested, member, log, model, stat.parent, values)
+        return ServerProcess(
+            pid, stat.start_ticks, start, entity, requested, member, files.log, files.model, stat.parent, values,
+            core.reader, examined,
+        )  # fmt: skip
 
     def _name_of(self, pid: int) -> str | Unknown:
         path = f"{self.roots.proc}/{pid}/comm"
@@ -216,12 +343,6 @@ class Servers:
             return clean(read_text(path, 64).strip())
         except OSError as error:
             return unread(path, error)
-
-    def _user(self, pid: int) -> int:
-        try:
-            return credentials(read_text(f"{self.roots.proc}/{pid}/status"))[0]
-        except OSError:
-            return -1
 
     def _environment(self, pid: int) -> tuple[dict[str, str], str]:
         path = self.roots.proc / str(pid) / "environ"
@@ -232,20 +353,20 @@ class Servers:
         decoded = (os.fsdecode(pair).partition("=") for pair in pairs)
         return {name: value for name, equals, value in decoded if equals}, ""
 
-    def _configuration(self, pid: int, words: Sequence[str], env: Mapping[str, str], asked: str) -> str | Unknown:
-        model = inside(self.roots, pid, absolute(self.roots, pid, asked)) if asked else ""
-        return configuration(self.roots, pid, words, env, model)
+    def _configuration(self, core: _Core, asked: str) -> str | Unknown:
+        model = inside(self.roots, core.pid, absolute(self.roots, core.pid, asked)) if asked else ""
+        return configuration(self.roots, core.pid, core.words, core.env, model, core.reader.status)
 
-    def _model(self, pid: int, requested: Requested, env_unreadable: str) -> tuple[GgufHeader | None, dict[str, Value | Unknown]]:
-        asked = requested.text("model")
+    def _model(self, core: _Core) -> tuple[GgufHeader | None, dict[str, Value | Unknown]]:
+        asked = core.requested.text("model")
         if not asked:
-            if env_unreadable or requested.is_router:
+            if core.settings_unknown or core.requested.is_router:
                 return None, {}
             return None, {"server.model_path": ""}
-        whole = absolute(self.roots, pid, asked)
+        whole = absolute(self.roots, core.pid, asked)
         values: dict[str, Value | Unknown] = {"server.model_path": clean(whole)}
         try:
-            header = read_model(inside(self.roots, pid, whole))
+            header = read_model(inside(self.roots, core.pid, whole), core.reader.open)
         except GgufError as error:
             return None, values | GgufHeader.unknown(str(error))
         return header, values | header.signals()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 from sentinel.gguf.header import parts_of
@@ -31,16 +31,24 @@ _ENVIRONMENT = re.compile(r"(?:LLAMA_ARG_|GGML_|HIP_|ROCR_|HSA_|CUDA_|GPU_|RADV_
 _NO_MATTER_VARIABLES = re.compile(
     r"LLAMA_ARG_(?:HOST|PORT|ALIAS|TAGS|API_|TIMEOUT|SSL_|LOG_|NO_LOG_|ENDPOINT_|UI|WEBUI|STATIC_PATH|THREADS_HTTP|N_PREDICT)"
 )
+#: The status of a file by its path; raises OSError.
+Status = Callable[[str], os.stat_result]
+#: Of the folder of its program.
+_MOST_NAMES, _MOST_LIBRARIES = 4096, 256
 _LIBRARY = re.compile(r"lib(?:ggml|llama|mtmd)[\w.-]*\.so[\w.]*\Z")
 
 
-def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str, str], model: str) -> str | Unknown:
-    """16 hexadecimal digits; Unknown if the program or the model cannot be read. `model`: the path as we open it."""
+def configuration(
+    roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str, str], model: str, status: Status
+) -> str | Unknown:
+    """16 hexadecimal digits; Unknown if the program or the model cannot be read. `model`: the path as we open it, `status`
+    that of a file which the process names.
+    """
     if not model:
         return Unknown("it was not started with a model file of its own")
     digest = blake2b(digest_size=8)
     try:
-        for part in (*_program(roots, pid), *_stamps(parts_of(model))):
+        for part in (*_program(roots, pid), *_stamps(parts_of(model), status)):
             digest.update(os.fsencode(part) + b"\0")
     except OSError as error:
         return unread(error.filename or "its program", error)
@@ -54,13 +62,14 @@ def configuration(roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str,
 def _program(roots: Roots, pid: int) -> Iterator[str]:
     """The program's file and the libraries of llama.cpp beside it. Libraries loaded later are included from the start."""
     process = roots.proc / str(pid)
-    yield from _stamps([str(process / "exe")])
+    yield from _stamps([str(process / "exe")], os.stat)
     folder = f"{process}/root{os.path.dirname(link(process / 'exe'))}"  # noqa: PTH120 - a path as the process sees it
     with os.scandir(folder) as entries:
-        yield from _stamps(sorted(entry.path for entry in entries if _LIBRARY.match(entry.name)))
+        names = [entry.path for _, entry in zip(range(_MOST_NAMES), entries, strict=False) if _LIBRARY.match(entry.name)]
+    yield from _stamps(sorted(names)[:_MOST_LIBRARIES], os.stat)
 
 
-def _stamps(paths: Sequence[str]) -> Iterator[str]:
+def _stamps(paths: Sequence[str], status: Status) -> Iterator[str]:
     for path in paths:
-        known = os.stat(path)  # noqa: PTH116 - follows /proc/PID/exe and /proc/PID/root, which Path.stat does no better
+        known = status(path)
         yield f"{os.path.basename(path)} {known.st_size} {known.st_mtime_ns}"  # noqa: PTH119

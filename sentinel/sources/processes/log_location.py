@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from sentinel.files.opener import NotRegular, Reader
 from sentinel.llama.command_line import Requested
 from sentinel.llama.runtimes import Runtime, of_starter
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, file_identity, link, read_bytes, read_text, unread
+from sentinel.sources.fs import Roots, file_identity, link, read_bytes, unread
 from sentinel.sources.processes.ancestry import Ancestor, reads_pipe, siblings, words, written_files
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.containers import Container, unread_why
@@ -232,9 +233,11 @@ def _prints_upstream(roots: Roots, swap: Ancestor) -> bool:
     for word, value in pairwise(argv):
         if word.lstrip("-") == "config":
             try:
-                text = read_text(inside(roots, swap.pid, absolute(roots, swap.pid, value)), _MOST_CONFIG)
-            except (OSError, ValueError):
+                fd = Reader.of(roots.proc, swap.pid).open(inside(roots, swap.pid, absolute(roots, swap.pid, value)))
+            except (OSError, NotRegular, ValueError):
                 return False
+            with os.fdopen(fd, "rb", buffering=0) as file:
+                text = (file.read(_MOST_CONFIG) or b"").decode("utf-8", "replace")
             return _TO_STDOUT.search(text) is not None
     return False
 

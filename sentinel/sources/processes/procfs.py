@@ -54,6 +54,15 @@ def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
         return Unknown(f"{path} is not as proc(5) describes it")
 
 
+def boot_time(roots: Roots) -> float:
+    """When the machine was started, in seconds since the epoch (proc(5), stat, btime); 0 if that cannot be read."""
+    try:
+        lines = read_text(roots.proc / "stat").splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.split()[1]) for line in lines if line.startswith("btime ")), 0.0)
+
+
 def memory_signals(text: str) -> dict[str, Value | Unknown]:
     """Decode the memory lines of /proc/PID/status into bytes. A line that is missing (a zombie has none) is Unknown."""
     found = sizes(text, _MEMORY)

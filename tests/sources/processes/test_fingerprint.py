@@ -32,7 +32,7 @@ class Process:
         self.roots = Roots(proc=folder / "proc")
 
     def name(self, argv: list[str] = ARGV, env: dict[str, str] | None = None, model: str | None = None) -> str | Unknown:
-        return configuration(self.roots, 77, argv, env or {}, str(self.model) if model is None else model)
+        return configuration(self.roots, 77, argv, env or {}, str(self.model) if model is None else model, os.stat)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 
 from sentinel.engine.facts.catalogue import CATALOGUE
@@ -81,10 +80,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    built = Machine(tmp_path)
-    monkeypatch.setattr(psutil, "PROCFS_PATH", str(built.roots.proc))
-    return built
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
 
 
 def found(readings: Sequence[Reading]) -> list[str]:
