@@ -86,6 +86,7 @@ def links_beside_a_log(*, short: bool) -> Attack:
             os.link(target, log.with_name(f"a.log.{number}"))
         for number in range(5):
             log.rename(log.with_name(f"a.log.{count + number}"))
+            log.write_bytes(b"0.00.000.000 I srv  load_model: loading model\n")
             time.sleep(0.6)
         here.endure(2)
         here.row.said = here.said("a.log")
@@ -102,6 +103,11 @@ def _gguf_bomb(path: Path) -> None:
             file.seek(8 << 22, os.SEEK_CUR)
         file.truncate(file.tell())
     os.chown(path, ATTACKER, ATTACKER)
+
+
+def _runs(here: Ground, pid: int) -> bool:
+    servers = (here.daemon.get("/v1/status") or {}).get("servers", [])
+    return any(one.get("pid") == pid and one.get("running") for one in servers)
 
 
 def gguf_bomb(*, short: bool) -> Attack:
@@ -125,7 +131,7 @@ def gguf_bomb(*, short: bool) -> Attack:
         late.kill()
         late.wait()
         begin = time.monotonic()
-        while here.named(late.pid) and time.monotonic() - begin < 30:
+        while _runs(here, late.pid) and time.monotonic() - begin < 30:
             time.sleep(0.1)
         here.row.expect(time.monotonic() - begin < 5, f"its end was seen after {time.monotonic() - begin:.1f} s")
         here.endure(2)
