@@ -120,7 +120,8 @@ class Servers:
         self.servers: tuple[ServerProcess, ...] = ()
         self._seen: dict[int, _Seen] = {}
         self._round = 0
-        self._examinations = Examinations()
+        # Apart: whoever has models on a disk that hangs is still found.
+        self._cores, self._examinations = Examinations(), Examinations()
         self._pending: dict[tuple[int, int], _Pending] = {}
         # It moves with the clock: keep one start time per process.
         self._boot_time = boot_time(self.roots)
@@ -216,7 +217,7 @@ class Servers:
 
     def _describe(self, pid: int, others: Sequence[ServerProcess]) -> ServerProcess | None:
         reader = Reader.of(self.roots.proc, pid)
-        reading = self._examinations.begin(reader.user, lambda: self._core(pid, reader))
+        reading = self._cores.begin(reader.user, lambda: self._core(pid, reader))
         if reading is None or not reading.wait(_PATIENCE) or (core := reading.result) is None:
             # It has ended, or reading its command line hangs.
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.gguf.header import GgufHeader
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples, ServerFound, ServerGone
 from sentinel.sources.base import Polled
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu import usage
+from sentinel.sources.processes import discover
 from sentinel.sources.processes.discover import Servers
+from sentinel.sources.processes.examination import Examinations
 from sentinel.sources.processes.gpu_sample import ServerGpus
 from sentinel.sources.processes.sample import ServerSampler
 
@@ -559,3 +563,68 @@ def test_recorded_fdinfo_is_decoded(corpus: Path, name: str, vram: int, gtt: int
 @pytest.mark.parametrize("name", ["kfd-fd.composed.txt", "not-drm.txt"])
 def test_a_file_that_is_no_drm_client_is_none(corpus: Path, name: str) -> None:
     assert usage.parse_fdinfo((corpus / "gpu/fdinfo" / name).read_text()) is None
+
+
+def test_a_model_on_a_file_system_that_hangs_keeps_no_other_server_from_being_seen(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    def hang(path: str, *_: object) -> GgufHeader:
+        if "hung" in path:
+            answers.wait()
+        return GgufHeader(77)
+
+    monkeypatch.setattr("sentinel.sources.processes.discover.read_model", hang)
+    monkeypatch.setattr("sentinel.sources.processes.discover._PATIENCE", 0.2)
+    servers = Servers(machine.roots)
+    for pid in range(10, 16):
+        process = machine.start(pid, "-m", f"/nfs/hung-{pid}.gguf", "--port", str(9000 + pid), ticks=pid)
+        (process / "status").write_text(STATUS.replace("Uid:\t0\t0\t0\t0", "Uid:\t7\t7\t7\t7"))
+    begun = time.monotonic()
+    readings = servers.poll(0.0)
+    assert time.monotonic() - begun < 3
+    assert len(found(readings)) == 6
+    machine.start(20, "-m", "/disk/well.gguf", "--port", "9999")
+    (well,) = [each for each in servers.poll(1.0) if isinstance(each, ServerFound) and each.pid == 20]
+    assert well.values["server.model_bytes"] == 77
+    (hung, *_) = (each for each in servers.servers if each.pid == 10)
+    assert not hung.examined
+    assert isinstance(hung.values["server.model_arch"], Unknown)
+    answers.set()
+    late: list[Samples] = []
+    until = time.monotonic() + 10
+    while not any(each.entity == hung.entity for each in late) and time.monotonic() < until:
+        late += [each for each in servers.poll(2.0) if isinstance(each, Samples)]
+    assert next(each for each in late if each.entity == hung.entity).values["server.model_bytes"] == 77
+    assert next(each for each in servers.servers if each.pid == 10).model == GgufHeader(77)
+
+
+def test_a_command_line_that_cannot_be_read_to_its_end_keeps_no_other_server_from_being_seen(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of it may lie on a file system of the process's own, which never answers."""
+    read, answers = discover.read_bytes, threading.Event()
+
+    def hang(path: Path | str, *more: int) -> bytes:
+        if "/10/cmdline" in str(path):
+            answers.wait()
+        return read(path, *more)
+
+    monkeypatch.setattr("sentinel.sources.processes.discover.read_bytes", hang)
+    monkeypatch.setattr("sentinel.sources.processes.discover._PATIENCE", 0.2)
+    machine.start(10, "--port", "9010", ticks=1)
+    machine.start(11, "--port", "9011", ticks=2)
+    servers = Servers(machine.roots)
+    assert found(servers.poll(0.0)) == ["127.0.0.1:9011"]
+    answers.set()
+
+
+def test_a_user_who_takes_much_time_waits_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.sources.processes.examination._LONG", 0.0)
+    examinations = Examinations()
+    first = examinations.begin(7, lambda: sum(range(100_000)))
+    assert first is not None
+    assert first.wait(20)
+    assert examinations.begin(7, int) is None
+    assert examinations.begin(8, int) is not None
