@@ -15,9 +15,8 @@ from sentinel.gguf.header import GgufHeader
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples, ServerFound, ServerGone
 from sentinel.sources.base import Polled
-from sentinel.sources.fs import Roots
+from sentinel.sources.fs import Roots, read_bytes
 from sentinel.sources.gpu import usage
-from sentinel.sources.processes import discover
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.examination import Examinations
 from sentinel.sources.processes.gpu_sample import ServerGpus
@@ -604,7 +603,7 @@ def test_a_command_line_that_cannot_be_read_to_its_end_keeps_no_other_server_fro
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page of it may lie on a file system of the process's own, which never answers."""
-    read, answers = discover.read_bytes, threading.Event()
+    read, answers = read_bytes, threading.Event()
 
     def hang(path: Path | str, *more: int) -> bytes:
         if "/10/cmdline" in str(path):
