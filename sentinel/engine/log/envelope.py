@@ -65,7 +65,7 @@ _SYSLOG = re.compile(
     r"(?:(?:stdout|stderr) [FP] )?"
 )
 #: Docker Model Runner's own file for its server (docker/model-runner, pkg/logs).
-_BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\] ")
+_BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\](?: |(?=\[inference))")
 _COMPOSE = re.compile(rf"{_COLOUR}*[A-Za-z0-9][\w.-]{{0,63}}+ *+{_COLOUR}*\| {_COLOUR}*")
 _KERNEL_BUFFER = re.compile(
     r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+| *\+\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] "
