@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import psutil
 import real_server
+
+from eval.servers_containers import in_docker, in_podman, why_no_docker, why_no_podman
 
 STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 
@@ -46,10 +49,12 @@ class Lab:
     folder: Path
     model: Path
     server: Path
-    docker: list[str] = field(default_factory=list)
     counter: int = 0
-    #: pids of llama-servers in a case, found by their port
+    #: ports that are taken on purpose
     taken: list[socket.socket] = field(default_factory=list)
+    #: what ends what was started for several cases
+    ends: list[Callable[[], None]] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     @contextmanager
@@ -65,6 +70,8 @@ class Lab:
         finally:
             for one in lab.taken:
                 one.close()
+            for end in lab.ends:
+                end()
 
     def case(self, name: str, *, model: Path, extra: Sequence[str] = (), taken: bool = False) -> Case:
         """A case with a port and, where there is a model, a name of it that nothing else has."""
@@ -307,6 +314,9 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("Ollama by hand", "stand-in", stand_in("ollama", ("serve",)), front_end="ollama", in_short=True),
     Runtime("llama-swap by hand", "stand-in", stand_in("llama-swap"), front_end="llama-swap", in_short=True),
     Runtime("Lemonade by hand", "stand-in", stand_in("lemond"), front_end="lemonade"),
+    Runtime("Docker, json-file", "all", in_docker("json-file"), needs=why_no_docker),
+    Runtime("Docker, local", "all", in_docker("local"), needs=why_no_docker),
+    Runtime("podman, k8s-file", "all", in_podman, needs=why_no_podman),
     Runtime("systemd unit", "all", as_unit, booted=True),
     Runtime(
         "Ollama, ollama.service", "systemd, journald; stand-in", managed_unit("ollama", "ollama.service"), "ollama", booted=True

@@ -109,7 +109,7 @@ def _folder(roots: Roots, pid: int, container: str) -> Path | None:
         inside = f"{head}/containers/{container}"
         for ours, base, point in own:
             if ours == device and (base == "/" or inside == base or inside.startswith(base + "/")):
-                folder = Path(point + (inside if base == "/" else inside[len(base) :]))
+                folder = Path(point.rstrip("/") + (inside if base == "/" else inside[len(base) :]))
                 if folder.is_dir():
                     return folder
     # Any user may give a control group of his own the name of a container; a mount of its files he cannot have.

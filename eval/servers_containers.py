@@ -1,0 +1,141 @@
+"""Real containers for the matrix: a Docker daemon without a network of its own, podman, and an image of the machine's own files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import real_server
+
+if TYPE_CHECKING:
+    from eval.servers_runtimes import Case, Lab
+
+#: Debian's own program: a wrapper of another name may come first in PATH
+_DOCKER = Path("/usr/bin/docker")
+_IMAGE = "sentinel-lab:1"
+
+
+def why_no_docker(_lab: Lab) -> str:
+    """The reason why no Docker daemon can be started here; empty if one can."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [name for name in ("dockerd", "runc") if shutil.which(name) is None]
+    return f"needs {', '.join(missing)} (Debian: docker.io)" if missing or not _DOCKER.exists() else ""
+
+
+def why_no_podman(_lab: Lab) -> str:
+    """The same of podman."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [name for name in ("podman", "conmon", "runc") if shutil.which(name) is None]
+    return f"needs {', '.join(missing)} (Debian: podman)" if missing else ""
+
+
+def in_docker(driver: str) -> Callable[[Lab, Case], contextlib.AbstractContextManager[object]]:
+    """A container of Docker with this log driver."""
+
+    def start(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
+        return _container(lab, case, docker(lab), ("--log-driver", driver))
+
+    return start
+
+
+def in_podman(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
+    """A container of podman whose log is a file, as without journald."""
+    return _container(
+        lab, case, podman(lab), ("--log-driver", "k8s-file", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+    )
+
+
+@contextmanager
+def _container(lab: Lab, case: Case, engine: Sequence[str], options: Sequence[str]) -> Iterator[None]:
+    cpu = lab.folder / "cpu"
+    if not cpu.exists():
+        cpu.mkdir()
+        shutil.copy(real_server.cpu_library().resolve(), cpu / "libggml-cpu.so.0")
+    name = f"lab-{case.port}"
+    mounts = [f"{lab.server.parent}:{lab.server.parent}:ro", f"{lab.folder}:{lab.folder}"]
+    run = [*engine, "run", "-d", "--name", name, "--network", "host", *options]
+    run += [word for mount in mounts for word in ("-v", mount)]
+    run += ["-e", f"LD_LIBRARY_PATH={cpu}:{lab.server.parent}", _IMAGE, str(lab.server), "-m", str(case.model)]
+    run += ["--port", str(case.port), "-c", "2048", *case.extra]
+    subprocess.run(run, check=True, capture_output=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run([*engine, "rm", "-f", name], check=False, capture_output=True, timeout=60)
+
+
+def docker(lab: Lab) -> list[str]:
+    """The command of a Docker daemon of our own, started and given the image the first time."""
+    with lab.lock:
+        place = lab.folder / "docker"
+        command = [str(_DOCKER), "-H", f"unix://{place}/socket"]
+        if not place.exists():
+            place.mkdir()
+            _start_docker(lab, place, command)
+            _import(command)
+        return command
+
+
+def _start_docker(lab: Lab, place: Path, command: Sequence[str]) -> None:
+    words = ["dockerd", "--data-root", f"{place}/data", "--exec-root", f"{place}/exec", "-H", f"unix://{place}/socket"]
+    words += ["--pidfile", f"{place}/pid", "--storage-driver", "vfs", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+    with (place / "log").open("wb") as log:
+        daemon = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+
+    def stop() -> None:
+        daemon.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            daemon.wait(20)
+
+    lab.ends.append(stop)
+    for _ in range(150):
+        if subprocess.run([*command, "version"], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.2)
+    raise RuntimeError(f"dockerd does not answer: {(place / 'log').read_text()[-500:]}")
+
+
+def podman(lab: Lab) -> list[str]:
+    """The command of podman with storage of its own, given the image the first time."""
+    with lab.lock:
+        place = lab.folder / "podman"
+        command = ["podman", "--root", f"{place}/root", "--runroot", f"{place}/run", "--storage-driver", "vfs"]
+        command += ["--cgroup-manager", "cgroupfs", "--runtime", "runc"]
+        if not place.exists():
+            place.mkdir()
+            _import(command)
+        return command
+
+
+def _import(command: Sequence[str]) -> None:
+    """An image from the machine's own files: a shell, and the libraries that llama-server needs."""
+    server = real_server.binary()
+    programs = ["/bin/dash", str(server), *map(str, server.parent.glob("*.so")), str(real_server.cpu_library().resolve())]
+    listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for path in sorted(set(re.findall(r"(/(?:usr/)?lib\S*/\S+\.so[\w.]*)", listed))):
+            archive.add(os.path.realpath(path), path, recursive=False)  # noqa: PTH116 - the file behind the link, under its name
+        archive.add("/bin/dash", "/bin/sh", recursive=False)
+        for folder in ("/tmp", "/app"):
+            archive.addfile(_folder(folder))
+    subprocess.run([*command, "import", "-", _IMAGE], input=data.getvalue(), check=True, capture_output=True, timeout=120)
+
+
+def _folder(name: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = tarfile.DIRTYPE, 0o1777
+    return info
