@@ -1,4 +1,4 @@
-"""Real containers for the matrix: a Docker daemon without a network of its own, podman, and an image of the machine's own files."""
+"""Real containers for the matrix: a Docker daemon of our own, podman, an image of the machine's own files."""
 
 from __future__ import annotations
 
@@ -99,6 +99,8 @@ def _start_docker(lab: Lab, place: Path, command: Sequence[str]) -> None:
         daemon.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             daemon.wait(20)
+        # It leaves the host's network mounted by a name.
+        subprocess.run(["umount", f"{place}/exec/netns/default"], capture_output=True, check=False)
 
     lab.ends.append(stop)
     for _ in range(150):
@@ -127,8 +129,10 @@ def _import(command: Sequence[str]) -> None:
     listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
-        for path in sorted(set(re.findall(r"(/(?:usr/)?lib\S*/\S+\.so[\w.]*)", listed))):
-            archive.add(os.path.realpath(path), path, recursive=False)  # noqa: PTH116 - the file behind the link, under its name
+        for path in sorted(set(re.findall(r"(/(?:usr/)?lib(?:64)?/\S+\.so[\w.]*)", listed))):
+            if Path(path).exists() and "site-packages" not in path:
+                # the file behind the link, under its name
+                archive.add(os.path.realpath(path), path, recursive=False)
         archive.add("/bin/dash", "/bin/sh", recursive=False)
         for folder in ("/tmp", "/app"):
             archive.addfile(_folder(folder))

@@ -204,21 +204,22 @@ class Requested:
         return False
 
 
-def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
-    """Parse a command line (``argv[0]`` is the program) and an environment. Never raises."""
+def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequence[str]] | None = None) -> Requested:
+    """Parse a command line (``argv[0]`` is the program) and an environment. Never raises.
+
+    `files` are the configuration files that apply before both, as the words that they stand for (config_file.py).
+    """
     settings: dict[str, Setting] = {}
     unknown: list[str] = []
     by_preset = exits = False
+    for path, words in (files or {}).items():
+        for flag, value in flags(["", *words]):
+            _apply(settings, flag, value, clean(path))
     for name, setting in _from_environment(env):
         _put(settings, name, setting)
     for flag, value in flags(argv):
-        if flag in BY_FLAG:
-            if value is not None or OPTION[flag].may_stand_alone:
-                _put(settings, BY_FLAG[flag], Setting("on" if value is None else value, flag))
-        elif flag in BY_SWITCH:
-            name, text = BY_SWITCH[flag]
-            _put(settings, name, Setting(text, flag))
-        elif flag not in OPTION:
+        _apply(settings, flag, value, flag)
+        if flag not in BY_FLAG and flag not in BY_SWITCH and flag not in OPTION:
             unknown.append(clean(flag)[:80])
         by_preset = by_preset or flag in MODEL_SWITCHES
         exits = exits or flag in PRINT_AND_EXIT
@@ -235,6 +236,15 @@ def decode(argv: Sequence[str], env: Mapping[str, str]) -> Requested:
     # ggml-vulkan.cpp does the same
     vidmem_hidden = "GGML_VK_DISABLE_HOST_VISIBLE_VIDMEM" in env
     return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, by_preset, exits)
+
+
+def _apply(settings: dict[str, Setting], flag: str, value: str | None, source: str) -> None:
+    if flag in BY_FLAG:
+        if value is not None or OPTION[flag].may_stand_alone:
+            _put(settings, BY_FLAG[flag], Setting("on" if value is None else value, source))
+    elif flag in BY_SWITCH:
+        name, text = BY_SWITCH[flag]
+        _put(settings, name, Setting(text, source))
 
 
 def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, Setting]]:

@@ -24,6 +24,7 @@ from sentinel.sources.processes.ancestry import above as ancestors
 from sentinel.sources.processes.called import called
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
+from sentinel.sources.processes.config_files import ConfigFiles, config_files
 from sentinel.sources.processes.containers import Container, container_of
 from sentinel.sources.processes.examination import Examination, Examinations
 from sentinel.sources.processes.fingerprint import configuration
@@ -79,6 +80,8 @@ class _Core:
     binary: str
     row: Runtime | None
     requested: Requested
+    #: configuration files of llama.cpp that it has read
+    config: ConfigFiles
     container: Container | None
     reader: Reader
 
@@ -255,7 +258,8 @@ class Servers:
             settings_unknown = f"{row.title} takes most of its settings from elsewhere than a command line of llama-server"
         above = ancestors(self.roots, stat.parent)
         container = container_of(self.roots, pid, member)
-        requested = _requested(words, env, row)
+        config = config_files(self.roots, pid, env, reader) if row is None or row.options is None else {}
+        requested = _requested(words, env, row, config)
         return _Core(
             pid,
             stat,
@@ -269,6 +273,7 @@ class Servers:
             binary,
             row,
             requested,
+            config,
             container,
             reader,
         )
@@ -322,6 +327,7 @@ class Servers:
             "server.started_by": self._name_of(stat.parent),
             "server.cgroup": member.path,
             "server.argv_readable": not core.env_unreadable,
+            "server.config_files": ", ".join(map(clean, core.config)),
             **core.about,
             **requested.signals(core.settings_unknown),
             **files.values,
@@ -356,7 +362,9 @@ class Servers:
 
     def _configuration(self, core: _Core, asked: str) -> str | Unknown:
         model = inside(self.roots, core.pid, absolute(self.roots, core.pid, asked)) if asked else ""
-        return configuration(self.roots, core.pid, core.words, core.env, model, core.reader.status)
+        # What the files set counts as the environment does.
+        env = {**core.env, **{f"LLAMA_ARG_IN_FILE_{path}": " ".join(words) for path, words in core.config.items()}}
+        return configuration(self.roots, core.pid, core.words, env, model, core.reader.status)
 
     def _model(self, core: _Core) -> tuple[GgufHeader | None, dict[str, Value | Unknown]]:
         asked = core.requested.text("model")
@@ -373,12 +381,12 @@ class Servers:
         return header, values | header.signals()
 
 
-def _requested(words: Sequence[str], env: Mapping[str, str], row: Runtime | None) -> Requested:
+def _requested(words: Sequence[str], env: Mapping[str, str], row: Runtime | None, config: ConfigFiles) -> Requested:
     """What was asked for. Another program's own options are read as far as they mean the same; it is no router."""
     if row is not None and row.options is not None:
         return replace(decode(translated(words, row.options), {}), model_by_preset=True)
     subcommand = row is not None and bool(row.subcommand)
-    return decode([*words[:1], *words[2:]] if subcommand else words, env)
+    return decode([*words[:1], *words[2:]] if subcommand else words, env, config)
 
 
 def _name(values: Mapping[str, Value | Unknown], member: Membership, pid: int, others: Sequence[ServerProcess]) -> str:
