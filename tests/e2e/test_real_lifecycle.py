@@ -22,7 +22,7 @@ import pytest
 from live import PROMISE, REPO, Sentinel, as_user, needs_root, wait_for
 from real_server import Running, request, server
 
-from sentinel.sources.server import health
+from sentinel.sources.server import health, http
 
 pytestmark = pytest.mark.real_server
 
@@ -128,8 +128,8 @@ class TestRestart:
 
     def test_the_real_server_answers_what_is_asked_where_its_log_is_hidden(self, fallen_back: Running) -> None:
         """A stand-in gives recorded answers; only the real one tells whether the question is understood."""
-        assert health.state_of(health.get("127.0.0.1", fallen_back.port, "/health")) == "ready"
-        told = health.context_of(health.get("127.0.0.1", fallen_back.port, "/props"))
+        assert health.state_of(http.get("127.0.0.1", fallen_back.port, "/health")) == "ready"
+        told = health.context_of(http.get("127.0.0.1", fallen_back.port, "/props"))
         shown = json.loads(request(f"{fallen_back.url}/props"))
         assert told == {
             "server.ctx_per_slot": shown["default_generation_settings"]["n_ctx"],

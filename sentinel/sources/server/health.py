@@ -8,28 +8,21 @@ sentinel to another host.
 
 from __future__ import annotations
 
-import json
-import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import h11
 
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.listening import ports, shares_network
+from sentinel.sources.server.http import MOST_AT_A_TIME, TIMED_OUT, get_all
 
-#: Time limit in seconds for a whole answer, however slowly its bytes arrive: one poll queries every server in turn.
-_TIMEOUT = 2.0
-#: A chat template is a few KB and the largest part of /props; a larger answer is not llama-server's.
-_MOST = 1 << 20
-_PIECE = 64 * 1024
 #: Seconds between requests: while it loads, and once it is ready.
 _WHILE_LOADING, _WHEN_READY = 2.0, 30.0
+#: One that lets the time limit pass is asked after twice the pause each time, up to this. Seconds.
+_LONGEST = 60.0
 _LOOPBACK = {
     "": "127.0.0.1",
     "localhost": "127.0.0.1",
@@ -46,6 +39,13 @@ class _Asked:
     at: float = float("-inf")
     ready: bool = False
     context: bool = False
+    #: how often in a row it did not answer in time
+    silent: int = 0
+
+    def due(self) -> float:
+        """When it is asked again."""
+        pause = _WHEN_READY if self.ready else _WHILE_LOADING
+        return self.at + max(pause, min(_WHILE_LOADING * 2.0 ** min(self.silent, 10), _LONGEST) if self.silent else 0.0)
 
 
 class LlamaHttp:
@@ -67,32 +67,23 @@ class LlamaHttp:
         """Query each server that is due. No answer proves nothing: it may listen elsewhere."""
         running = [s for s in self._servers() if self._hidden(s)]
         self._asked = {s.pid: self._asked.get(s.pid, _Asked(s.start_time)) for s in running}
-        readings: list[Reading] = []
-        for server in running:
-            asked = self._asked[server.pid]
-            if at - asked.at < (_WHEN_READY if asked.ready else _WHILE_LOADING):
-                continue
-            asked.at = at
-            values = self._ask(server, asked)
-            if values:
-                readings.append(Samples(at, self.name, server.entity, values))
-        return readings
-
-    def _ask(self, server: ServerProcess, asked: _Asked) -> dict[str, Value | Unknown]:
-        address = loopback(server, self._roots)
-        if address is None:
-            return {}
-        host, port = address
-        health = get(host, port, "/health")
-        state = state_of(health)
-        asked.ready = state == "ready"
-        if not state:
-            return {}
-        values: dict[str, Value | Unknown] = {"server.state": state}
-        if asked.ready and not asked.context:
-            asked.context = True
-            values |= context_of(get(host, port, "/props"))
-        return values
+        due = sorted((s for s in running if at >= self._asked[s.pid].due()), key=lambda s: self._asked[s.pid].at)
+        asked = [(s, self._asked[s.pid], where) for s in due if (where := loopback(s, self._roots)) is not None]
+        asked = asked[:MOST_AT_A_TIME]
+        found: dict[int, dict[str, Value | Unknown]] = {}
+        answers = get_all([(*where, "/health") for _, _, where in asked])
+        for (server, state, _), answer in zip(asked, answers, strict=True):
+            state.at = at
+            state.silent = state.silent + 1 if answer[0] == TIMED_OUT else 0
+            said = state_of(answer)
+            state.ready = said == "ready"
+            if said:
+                found[server.pid] = {"server.state": said}
+        new = [one for one in asked if one[1].ready and not one[1].context]
+        for (server, state, _), answer in zip(new, get_all([(*where, "/props") for _, _, where in new]), strict=True):
+            state.context = True
+            found[server.pid] |= context_of(answer)
+        return [Samples(at, self.name, server.entity, found[server.pid]) for server, _, _ in asked if server.pid in found]
 
 
 def loopback(server: ServerProcess, roots: Roots) -> tuple[str, int] | None:
@@ -111,45 +102,6 @@ def loopback(server: ServerProcess, roots: Roots) -> tuple[str, int] | None:
     if open_ports is None or port in open_ports:
         return host, port
     return (host, min(open_ports)) if len(open_ports) == 1 else None
-
-
-def get(host: str, port: int, path: str) -> tuple[int, Any]:
-    """Status and JSON of a GET; (0, None) without an answer in time or if the answer is not JSON.
-
-    Uses h11, which the daemon needs for its own socket: http.client imports the email parser too (0.6 MB).
-    """
-    until = time.monotonic() + _TIMEOUT
-    named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    http = h11.Connection(h11.CLIENT)
-    try:
-        with socket.create_connection((host, port), _TIMEOUT) as connection:
-            connection.sendall(
-                http.send(h11.Request(method="GET", target=path, headers=[("Host", named), ("Connection", "close")])) or b""
-            )
-            http.send(h11.EndOfMessage())
-            status, data = _answer(http, connection, until)
-        return (status, json.loads(data)) if status else (0, None)
-    except (OSError, h11.ProtocolError, ValueError, RecursionError):
-        return 0, None
-
-
-def _answer(http: h11.Connection, connection: socket.socket, until: float) -> tuple[int, bytes]:
-    """Status and body; (0, b"") for a body that is too large. Raises OSError on timeout, h11.ProtocolError."""
-    status, data = 0, bytearray()
-    while not isinstance(event := http.next_event(), h11.EndOfMessage):
-        if event is h11.NEED_DATA:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            connection.settimeout(left)
-            http.receive_data(connection.recv(_PIECE))
-        elif isinstance(event, h11.Response):
-            status = event.status_code
-        elif isinstance(event, h11.Data):
-            data += event.data
-            if len(data) > _MOST:
-                return 0, b""
-    return status, bytes(data)
 
 
 def state_of(answer: tuple[int, Any]) -> str:

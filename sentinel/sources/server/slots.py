@@ -15,10 +15,13 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import ServerProcess
-from sentinel.sources.server.health import get, loopback
+from sentinel.sources.server.health import loopback
+from sentinel.sources.server.http import MOST_AT_A_TIME, NO_ANSWER, TIMED_OUT, get_all
 
 #: A server has four slots by default, some have dozens; what has more is not a llama-server.
 _MOST_SLOTS = 1024
+#: One that does not answer again and again is asked after a growing pause, up to this: the age of a value is 15. Seconds.
+_LONGEST = 10.0
 _SILENT = "/slots was not answered within a second: the server is within a batch, or stands still"
 _SIGNALS = ("server.slots_busy", "server.slot_fill", "server.stalled_seconds")
 
@@ -38,6 +41,10 @@ class _Watched:
     progress: tuple[tuple[int, ...], ...] = ()
     #: when the mark last changed, or no slot was busy
     moved: float | None = None
+    asked: float = float("-inf")
+    #: when it is asked again, and how often in a row it did not answer in time
+    due: float = float("-inf")
+    silent: int = 0
 
 
 class LlamaSlots:
@@ -59,12 +66,16 @@ class LlamaSlots:
         self._watched = {
             s.pid: seen if (seen := known[s.pid]) is not None and seen.ticks == s.ticks else _Watched(s.ticks) for s in running
         }
+        due = [(s, w, where) for s in running if (w := self._watched[s.pid]).due <= at and (where := loopback(s, self._roots))]
+        # Those asked longest ago first: nobody waits behind those that are many.
+        due = sorted(due, key=lambda one: one[1].asked)[:MOST_AT_A_TIME]
         readings: list[Reading] = []
-        for server in running:
-            address = loopback(server, self._roots)
-            if address is not None:
-                answer = parse(get(*address, "/slots"))
-                readings.append(Samples(at, self.name, server.entity, self._values(self._watched[server.pid], answer, at)))
+        answers = get_all([(*where, "/slots") for _, _, where in due])
+        for (server, watched, _), answer in zip(due, answers, strict=True):
+            watched.asked = at
+            watched.silent = watched.silent + 1 if answer[0] == TIMED_OUT else 0
+            watched.due = at + min(self.interval * 2.0 ** min(watched.silent - 1, 10), _LONGEST) if watched.silent > 1 else at
+            readings.append(Samples(at, self.name, server.entity, self._values(watched, parse(answer), at)))
         return readings
 
     @staticmethod
@@ -89,7 +100,7 @@ class LlamaSlots:
 def parse(answer: tuple[int, Any]) -> Slots | Unknown:
     """Decode an answer of any build since 2024-10 (README of tools/server, /slots). A refusal includes its reason."""
     status, body = answer
-    if status == 0:
+    if status in (TIMED_OUT, NO_ANSWER):
         return Unknown(_SILENT)
     if status in (401, 403):
         return Unknown("/slots wants the server's API key, which sentinel does not read")

@@ -6,9 +6,12 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,9 @@ from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import parse
 from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.log_location import LogSource
-from sentinel.sources.server import health
-from sentinel.sources.server.health import LlamaHttp, context_of, get, loopback, state_of
+from sentinel.sources.server import http
+from sentinel.sources.server.health import LlamaHttp, context_of, loopback, state_of
+from sentinel.sources.server.http import get, get_all
 
 LOADING = {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}
 #: file, context of a slot and slots, as the folder's PROVENANCE and the command lines have it
@@ -128,7 +132,7 @@ def test_no_address_but_the_loopback_is_ever_asked(host: str, monkeypatch: pytes
     def refuse(*_: object) -> tuple[int, Any]:
         raise AssertionError("asked")
 
-    monkeypatch.setattr("sentinel.sources.server.health.get", refuse)
+    monkeypatch.setattr("sentinel.sources.server.http._Exchange", refuse)
     assert LlamaHttp(lambda: [process(8080, host)], lambda _server: True).poll(10.0) == []
 
 
@@ -170,7 +174,7 @@ def test_nobody_there() -> None:
 
 def test_who_sends_a_byte_at_a_time_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time is that of the whole answer: each byte alone would be in time."""
-    monkeypatch.setattr(health, "_TIMEOUT", 0.3)
+    monkeypatch.setattr(http, "_TIMEOUT", 0.3)
     ended = threading.Event()
 
     def drip(listener: socket.socket) -> None:
@@ -184,7 +188,7 @@ def test_who_sends_a_byte_at_a_time_is_not_waited_for_without_end(monkeypatch: p
         thread = threading.Thread(target=drip, args=(listener,))
         thread.start()
         try:
-            assert get("127.0.0.1", listener.getsockname()[1], "/health") == (0, None)
+            assert get("127.0.0.1", listener.getsockname()[1], "/health") == (http.TIMED_OUT, None)
         finally:
             ended.set()
             thread.join()
@@ -211,3 +215,40 @@ def test_a_server_on_the_other_loopback_is_named_as_http_wants_it() -> None:
         assert get("::1", port, "/health") == (200, {})
         thread.join()
     assert f"host: [::1]:{port}\r\n".encode() in told[0].lower()
+
+
+def test_those_that_do_not_answer_keep_nobody_waiting_and_are_asked_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_TIMEOUT", 0.3)
+    with (
+        contextlib.ExitStack() as silent,
+        answering({"/health": (200, b'{"status":"ok"}'), "/props": (200, b"{}")}) as (port, _),
+    ):
+        ports = [silent.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(30)]
+        servers = [replace(process(one), pid=pid, entity=Entity("server", str(pid))) for pid, one in enumerate([*ports, port])]
+        source = LlamaHttp(lambda: servers, lambda _server: True)
+        begun = time.monotonic()
+        (well,) = source.poll(0.0)
+        assert time.monotonic() - begun < 2
+        assert isinstance(well, Samples)
+        assert (well.entity.name, well.values["server.state"]) == ("30", "ready")
+        asked: list[float] = []
+        ask = get_all
+
+        def noted(targets: list[tuple[str, int, str]]) -> list[tuple[int, Any]]:
+            asked.extend(now for _, one, _ in targets if one == ports[0])
+            return ask([target for target in targets if target[1] != ports[0]]) + [(-1, None)] * sum(
+                target[1] == ports[0] for target in targets
+            )
+
+        servers[:] = servers[:1]
+        monkeypatch.setattr("sentinel.sources.server.health.get_all", noted)
+        for now in range(2, 400, 2):
+            source.poll(float(now))
+        assert len(asked) < 12
+        assert max(later - earlier for earlier, later in pairwise(asked)) <= 62
+
+
+def test_an_address_that_many_claim_is_asked_once() -> None:
+    with answering({"/health": (200, b"{}")}) as (port, asked):
+        assert get_all([("127.0.0.1", port, "/health")] * 20) == [(200, {})] * 20
+        assert asked == ["/health"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: tuple[int, Any]) -> None:
         self.paths: list[str] = []
         self._answers = list(answers)
-        monkeypatch.setattr("sentinel.sources.server.slots.get", self.get)
+        monkeypatch.setattr("sentinel.sources.server.slots.get_all", self.get_all)
         self.source = LlamaSlots(lambda: [process()])
 
-    def get(self, _host: str, _port: int, path: str) -> tuple[int, Any]:
-        self.paths.append(path)
-        return self._answers.pop(0)
+    def get_all(self, targets: Sequence[tuple[str, int, str]]) -> list[tuple[int, Any]]:
+        self.paths += [path for _, _, path in targets]
+        return [self._answers.pop(0) for _ in targets]
 
     def at(self, when: float) -> dict[str, Value | Unknown]:
         (reading,) = self.source.poll(when)
