@@ -20,6 +20,7 @@ from sentinel.cli.main import CRITICAL
 from sentinel.cli.rules.files import complain, of_config
 from sentinel.daemon.config import Config, ConfigError, load
 from sentinel.daemon.daemon import AGAIN, Daemon
+from sentinel.daemon.descriptors import raise_limit
 from sentinel.daemon.load_in_child import load_first
 from sentinel.daemon.malloc import give_back, one_arena
 from sentinel.daemon.systemd import to_journal
@@ -30,6 +31,7 @@ from sentinel.rulefiles.files import Loaded, RuleFiles
 def main(arguments: argparse.Namespace) -> int:
     """Load the configuration and the rules, then watch until stopped."""
     one_arena()
+    raise_limit()
     _log(verbose=arguments.verbose)
     try:
         config = load(Path(arguments.config) if arguments.config else None, os.environ)

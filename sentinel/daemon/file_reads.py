@@ -40,7 +40,7 @@ class FileReads:
         self, owner: int | None, read: Callable[[], T], slow: Callable[[str], None], ended: Callable[[], None] = lambda: None
     ) -> T:
         """The result of `read`, however long it takes; `slow` gets the reason when it takes long. `ended` runs after the read,
-        also if this call was cancelled before.
+        also if this call was cancelled before. Raises OSError if no thread can be started.
         """
         lane = self._lanes.setdefault(owner, _Lane())
         lane.users += 1
@@ -50,7 +50,13 @@ class FileReads:
             self._left(owner, lane)
             ended()
             raise
-        call = asyncio.get_running_loop().run_in_executor(self._executor, read)
+        try:
+            call = asyncio.get_running_loop().run_in_executor(self._executor, read)
+        except OSError:
+            lane.slots.release()
+            self._left(owner, lane)
+            ended()
+            raise
         hangs = False
 
         def finished(done: asyncio.Future[T]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.config import Config, ServerConfig
+from sentinel.daemon.descriptors import most_logs, shortage
 from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.supervisor import Supervisor
@@ -32,6 +33,8 @@ from sentinel.sources.processes.log_location import CURE, LogSource
 _RECHECK = 1.0
 #: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
 _LINGER = 600.0
+#: The same while more logs are open than there may be.
+_LINGER_IN_NEED = 5.0
 #: A server without a journal entry after this long does not log to the journal: journalctl prints what exists within a second,
 #: and a server logs within seconds of its start. Seconds.
 _UNHEARD = 20.0
@@ -117,18 +120,13 @@ class Logs:
     def update(self, servers: Sequence[ServerProcess]) -> None:
         """Follow the logs of the running servers."""
         wanted: set[str] = {self._configured_key(s) for s in self._config.servers}
-        by_port = {s.port: s for s in self._config.servers if s.port}
+        configured = {s.name: s for s in self._config.servers if s.port}
         routers = {s.pid: s for s in servers if s.requested.is_router and s.log.kind != "none"}
         for server in servers:
             port = server.values.get("server.port")
-            given = by_port.get(port) if isinstance(port, int) else None
-            if given is not None:
+            given = configured.get(server.entity.name)
+            if given is not None and given.port == port:
                 key = self._configured_key(given)
-                follower = self._followers.get(key)
-                if follower is not None and follower.entity != server.entity:
-                    follower.task.cancel()
-                    del self._followers[key]
-                    self._follow_configured(given, server.entity)
                 if given.log is not None and (health := self._supervisor.state(key).health) != "starting":
                     where = f"{given.log} (configured)"
                     self._tell(server.entity, {"server.log_readable": health == "up", "server.log_where": where})
@@ -142,6 +140,8 @@ class Logs:
             if key in self._followers and (key.startswith(("journal:", "http:")) or self._followers[key].copied):
                 self._tell_if_heard(key, server)
         now = self._clock.now()
+        # Descriptors of dead servers go first where there are few.
+        linger = _LINGER if self._open_files() <= most_logs() else _LINGER_IN_NEED
         for key, follower in list(self._followers.items()):
             if key in wanted:
                 follower.unwanted_since = None
@@ -149,7 +149,7 @@ class Logs:
                 follower.unwanted_since = now
                 if follower.file is not None:
                     self._spawn(self._last_words(follower, follower.file))
-            elif now - follower.unwanted_since > _LINGER or key.startswith(f"file:{self._config.proc}"):
+            elif now - follower.unwanted_since > linger or key.startswith(f"file:{self._config.proc}"):
                 follower.task.cancel()
                 self._supervisor.forget(key)
                 del self._followers[key]
@@ -325,14 +325,25 @@ class Logs:
             except SourceFault as fault:
                 failed(str(fault), fault.remedy)
                 return False
+            except OSError as error:
+                if not (why := shortage(error)):
+                    raise
+                failed(f"{file.name}: {why}")
+                return False
             if follower.copied and not follower.heard:
                 follower.heard = any(_OF_LLAMA_SERVER.search(lines.data) for lines in found)
             if state.health != "up":
                 self._supervisor.note(key, "up")
                 if not follower.copied:
                     self._tell(file.entity, {"server.log_readable": True, "server.log_where": str(file.path)})
-            await self._put_all(key, found, asdict(file.position()))
+            position = asdict(file.position())
+            if not file.more and self._open_files() > most_logs():
+                file.close()
+            await self._put_all(key, found, position)
             return bool(found)
+
+    def _open_files(self) -> int:
+        return sum(follower.file is not None and not follower.file.missing for follower in self._followers.values())
 
     async def _put_all(self, key: str, found: Sequence[LogLines], position: dict[str, Any]) -> None:
         """Put all parts. The position is valid once the engine has processed the last; until then no checkpoint may be made."""

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import structlog
 
 from sentinel.daemon.clock import Clock
+from sentinel.daemon.descriptors import shortage
 from sentinel.daemon.inbox import Inbox
 from sentinel.model.reading import LogLines, Reading
 from sentinel.sources.base import NotHere, Polled, SourceFault, Streaming
@@ -41,6 +42,13 @@ class SourceState:
     since: float = 0.0
     failures: int = 0
     retry_at: float = 0.0
+
+
+def _shortage_of(error: OSError) -> str:
+    """The machine's lack is the source's fault; any other error that a source lets through is a bug of it, and raised."""
+    if why := shortage(error):
+        return why
+    raise error
 
 
 class Supervisor:
@@ -107,6 +115,9 @@ class Supervisor:
                 return
             except SourceFault as fault:
                 self.note(source.name, "failed", str(fault), fault.remedy)
+                return
+            except OSError as error:
+                self.note(source.name, "failed", _shortage_of(error))
                 return
             self.note(source.name, "up")
             for reading in readings:
@@ -204,6 +215,8 @@ class Supervisor:
                 self.note(source.name, "absent", str(absent))
             except SourceFault as fault:
                 self.note(source.name, "failed", str(fault), fault.remedy)
+            except OSError as error:
+                self.note(source.name, "failed", _shortage_of(error))
             finally:
                 well.cancel()
             await asyncio.sleep(max(_FIRST_PAUSE, state.retry_at - self._clock.now()))

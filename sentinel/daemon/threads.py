@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class Workers(Executor):
         self._closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run `fn` off the event loop. Raises RuntimeError after `shutdown`."""
+        """Run `fn` off the event loop. Raises RuntimeError after `shutdown`, OSError if no thread can be started."""
         future: Future[T] = Future()
 
         def call() -> None:
@@ -45,7 +46,11 @@ class Workers(Executor):
             work = self._idle.pop() if self._idle else None
         if work is None:
             work = queue.SimpleQueue()
-            threading.Thread(target=self._work, args=(work,), name="source", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, args=(work,), name="source", daemon=True).start()
+            except RuntimeError as error:
+                # TasksMax= of the unit, or the machine's own limit
+                raise BlockingIOError(errno.EAGAIN, str(error)) from error
         work.put(call)
         return future
 

@@ -40,7 +40,7 @@ def polls(config: Config, supervisor: Supervisor, logs: Logs, soon: Callable[[st
 
 
 def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None]) -> list[Poll]:
-    servers = Servers(roots)
+    servers = Servers(roots, {server.port: server.name for server in config.servers if server.port})
     nvml = Nvml(lambda: servers.servers, roots)
     nvml.interval = config.intervals.gpu
     on_gpus = ServerGpus(lambda: servers.servers, roots, nvml.held_by)

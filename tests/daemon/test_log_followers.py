@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.daemon.clock import Clock
-from sentinel.daemon.config import Config
+from sentinel.daemon.config import Config, ServerConfig
 from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_followers import Logs
@@ -264,6 +264,76 @@ def test_a_log_that_never_ends_a_line_leaves_the_loop_to_others(tmp_path: Path, 
         behind = await until(followed, lambda reading: isinstance(reading, LogLines))
         assert isinstance(behind, LogLines)
         assert behind.data == b"behind the hole\n"
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_more_logs_than_descriptors_are_all_read_and_few_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        monkeypatch.setattr("sentinel.daemon.log_followers.most_logs", lambda: 3)
+        monkeypatch.setattr("sentinel.daemon.log_followers._RECHECK", 0.01)
+        logs = [tmp_path / f"{number}.log" for number in range(20)]
+        for log in logs:
+            log.write_text(f"{log.name} one\n")
+        followed.logs.update([logging_to(log, log.name) for log in logs])
+        seen: list[bytes] = []
+
+        def all_of(count: int) -> Callable[[object], bool]:
+            def wanted(reading: object) -> bool:
+                if isinstance(reading, LogLines):
+                    seen.append(reading.data)
+                return len(seen) == count
+
+            return wanted
+
+        await until(followed, all_of(20))
+        for log in logs:
+            with log.open("a") as file:
+                file.write(f"{log.name} two\n")
+        await until(followed, all_of(40))
+        assert sorted(seen) == sorted(f"{log.name} {n}\n".encode() for log in logs for n in ("one", "two"))
+        held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{fd}").exists()]
+        assert sum(name in {str(log) for log in logs} for name in held) <= 4
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_the_configured_log_is_read_once_for_the_server_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process that claims the port is somebody else, however often both are seen."""
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        log, other = tmp_path / "server.log", tmp_path / "other.log"
+        log.write_text("one\n")
+        other.write_text("other\n")
+        config = Config(None, tmp_path, tmp_path / "socket", servers=(ServerConfig("big", port=8080, log=log),))
+        monkeypatch.setattr(followed.logs, "_config", config)
+        followed.logs.begin()
+        mine = replace(logging_to(log, "big"), values={"server.port": 8080})
+        second = replace(logging_to(other, "127.0.0.1:8080"), values={"server.port": 8080})
+        seen: list[tuple[str, bytes]] = []
+
+        def both(reading: object) -> bool:
+            if isinstance(reading, LogLines):
+                seen.append((reading.entity.name, reading.data))
+            return len(seen) == 2
+
+        def both_and_one(reading: object) -> bool:
+            both(reading)
+            return len(seen) == 3
+
+        for _ in range(5):
+            followed.logs.update([second, mine])
+            await asyncio.sleep(0)
+        await until(followed, both)
+        with log.open("a") as file:
+            file.write("two\n")
+        followed.logs.update([second, mine])
+        await until(followed, both_and_one)
+        assert sorted(seen) == [("127.0.0.1:8080", b"other\n"), ("big", b"one\n"), ("big", b"two\n")]
         await followed.logs.close()
 
     asyncio.run(asyncio.wait_for(story(), 30))

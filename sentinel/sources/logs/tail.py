@@ -41,6 +41,8 @@ def reason(name: str, error: OSError) -> str:
             f"cannot read the log {where}: permission denied; "
             f"give sentinel's user read access to it and to its folders, for example: setfacl -m u:sentinel:r {where!r}"
         )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"cannot read the log {where}: no file descriptor is left; it is tried again"
     if error.errno == errno.ENAMETOOLONG:
         return f"cannot read the log {where[:80]}...: the name is too long; start llama-server with a shorter --log-file"
     return f"cannot read the log {where}: {error.strerror}; check the disk and the mount it is on, it is tried again"

@@ -118,8 +118,10 @@ class Servers:
     interval = 1.0
     blocking = True
 
-    def __init__(self, roots: Roots | None = None) -> None:
+    def __init__(self, roots: Roots | None = None, names: Mapping[int, str] | None = None) -> None:
         self.roots = Roots() if roots is None else roots
+        #: port -> the name that the configuration gives to the server there
+        self._names = names or {}
         self.servers: tuple[ServerProcess, ...] = ()
         self._seen: dict[int, _Seen] = {}
         self._round = 0
@@ -338,11 +340,17 @@ class Servers:
         router = self._router_of(core, others)
         if router is not None:
             values["server.router"] = router.entity.name
-        entity = Entity("server", _name(values, member, pid, others))
+        entity = Entity("server", self._configured_name(values, others) or _name(values, member, pid, others))
         return ServerProcess(
             pid, stat.start_ticks, start, entity, requested, member, files.log, files.model, stat.parent, values,
             core.reader, examined,
         )  # fmt: skip
+
+    def _configured_name(self, values: Mapping[str, Value | Unknown], others: Sequence[ServerProcess]) -> str:
+        """The name in the configuration; of two processes with the port the first has it, as long as it runs."""
+        port = values["server.port"]
+        name = self._names.get(port, "") if isinstance(port, int) else ""
+        return name if all(other.entity.name != name for other in others) else ""
 
     def _name_of(self, pid: int) -> str | Unknown:
         path = f"{self.roots.proc}/{pid}/comm"

@@ -75,4 +75,9 @@ class Examinations:
                 if took > _LONG:
                     self._resting[user] = time.monotonic() + _REST * took
 
-        return Examination(work, ended)
+        try:
+            return Examination(work, ended)
+        except RuntimeError:
+            # No thread can be started now: TasksMax= of the unit.
+            ended(0.0)
+            return None

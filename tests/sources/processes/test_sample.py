@@ -627,3 +627,15 @@ def test_a_user_who_takes_much_time_waits_for_the_next(monkeypatch: pytest.Monke
     assert first.wait(20)
     assert examinations.begin(7, int) is None
     assert examinations.begin(8, int) is not None
+
+
+def test_the_configurations_name_of_a_port_belongs_to_one_process_at_a_time(machine: Machine) -> None:
+    servers = Servers(machine.roots, {8080: "big-model"})
+    machine.start(10, "--port", "8080", ticks=1)
+    machine.start(11, "--port", "8080", ticks=2)
+    assert found(servers.poll(0.0)) == ["big-model", "127.0.0.1:8080"]
+    assert servers.poll(1.0) == []
+    machine.end(10)
+    servers.poll(2.0)
+    machine.start(12, "--port", "8080", ticks=3)
+    assert found(servers.poll(3.0)) == ["big-model"]
