@@ -20,7 +20,7 @@ def set_by_a_day(*, short: bool) -> Outcome:
     hold = 4 if short else 12
     steps = ("+86400", "+0") if short else ("+86400", "+0", "-86400", "+0")
     row = Outcome(
-        f"the clock set {len(steps)} times, by a day ahead or back, in the midst of holds of {hold} s, one silence in force"
+        f"the clock set {len(steps)} times, by a day ahead or back, in the midst of holds of {hold} s, one active silence"
     )
     if not library:
         row.skipped = "libfaketime is not installed (apt-get install faketime)"
@@ -36,7 +36,7 @@ def set_by_a_day(*, short: bool) -> Outcome:
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }
-        # One server a step: an alert that comes and goes five times in ten minutes is told as flapping, and its end later.
+        # One server a step: an alert that comes and goes five times in ten minutes is delivered as flapping, and its end later.
         held = [f"held-{number}" for number in range(len(steps))]
         logs = {n: folder / f"{n}.log" for n in ("open", "quiet", *held)}
         for log in logs.values():
@@ -71,8 +71,8 @@ def set_by_a_day(*, short: bool) -> Outcome:
                 one.await_entry("fault-2", "resolved", server)
             row.well_after = slowest
             for rule in ("fault-1", "fault-2"):
-                told = [e.state for e in one.journal.of(rule, "open")]
-                row.expect(told == ["firing"], f"the alert that stayed open was told as {told}")
+                states = [e.state for e in one.journal.of(rule, "open")]
+                row.expect(states == ["firing"], f"the alert that stayed open was delivered as {states}")
             row.expect(not one.journal.of("fault-1", "quiet"), "the silence was broken")
             silences = (one.get("/v1/status") or {}).get("silences", [])
             row.expect(len(silences) == 1, "the silence was forgotten")
@@ -82,7 +82,7 @@ def set_by_a_day(*, short: bool) -> Outcome:
             row.expect(not one.traceback(), "a traceback in its log")
             row.expect(not one.sentences("warning"), f"complaints: {one.sentences('warning')[:2]}")
             row.notes.append("well again: how much later than it should a hold ended")
-    row.lost = "nothing: no alert forgotten, none told twice, none before its time" if not row.wrong else "see below"
+    row.lost = "nothing: no alert forgotten, none delivered twice, none before its time" if not row.wrong else "see below"
     return row
 
 

@@ -1,4 +1,4 @@
-"""The real daemon, `python -m sentinel run`, in a folder of its own, with a journald that records what it is told."""
+"""The real daemon, `python -m sentinel run`, in a folder of its own, with a journald that records what it receives."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Daemon:
         return self.get("/v1/alerts") is not None
 
     def get(self, target: str) -> dict[str, Any] | None:
-        """An answer of the API; None while nobody answers."""
+        """An answer of the API; None while there is no answer."""
         try:
             status, answer = client.get(target, (self.socket,))
         except client.DaemonUnreachable:
@@ -176,7 +176,7 @@ class Daemon:
             ended = self.process.poll() if self.process is not None else None
             found[:] = [e for e in self.journal.of(rule, entity) if e.state == state][after:]
             if not found and ended is not None:
-                raise NotWell(f"the daemon ended with {ended} before {rule} {state} of {entity} was told")
+                raise NotWell(f"the daemon ended with {ended} before {rule} {state} of {entity} was delivered")
             return bool(found)
 
         wait_for(there, f"{rule} {state} of {entity}; it said: {self.said()[-500:]}", within)

@@ -76,11 +76,11 @@ def _write(logs: dict[str, Path], line: bytes) -> None:
 def _judge(row: Outcome, one: Daemon, logs: dict[str, Path]) -> None:
     history = (one.get("/v1/history") or {}).get("transitions", [])
     for server in logs:
-        told = [e.state for e in one.journal.of("fault-1", server)]
+        delivered = [e.state for e in one.journal.of("fault-1", server)]
         kept = [t["state"] for t in history if t["rule"] == "fault-1" and t["entity"]["name"] == server]
-        for what, states in (("told", told), ("kept in the history", kept)):
+        for what, states in (("delivered", delivered), ("kept in the history", kept)):
             row.expect(states == ["firing", "resolved", "firing"], f"of {server} was {what}: {states}")
-    row.lost = "nothing: told once each, and in the history after a kill" if not row.wrong else "see below"
+    row.lost = "nothing: delivered once each, and in the history after a kill" if not row.wrong else "see below"
     warned = one.sentences("warning", "state")
     row.expect(len(warned) == 1, f"not one message but {len(warned)}: {warned[:3]}")
     row.said = "; ".join([*warned[:1], *one.sentences("again")[:1]])

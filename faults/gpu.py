@@ -51,28 +51,28 @@ def rocm_smi(*, short: bool) -> Outcome:
         paths = {"dev": dev, "sys": folder / "sys"}
         with daemon(top=[write_rules(folder / "rules")], servers={"mine": log}, env=env, paths=paths) as one:
             one.start()
-            wait_for(lambda: one.source("rocm_smi").get("health") == "failed", "garbage is told", 30)
+            wait_for(lambda: one.source("rocm_smi").get("health") == "failed", "garbage is reported", 30)
             row.said = str(one.source("rocm_smi")["why"])
             slowest = _alert_in_between(row, one, log, 0)
             if not short:
                 _script(tools, "trap '' TERM; sleep 1000")
-                wait_for(lambda: "no answer" in str(one.source("rocm_smi").get("why")), "the hang is told", 90)
+                wait_for(lambda: "no answer" in str(one.source("rocm_smi").get("why")), "the hang is reported", 90)
                 row.said += "; " + str(one.source("rocm_smi")["why"])
                 slowest = max(slowest, _alert_in_between(row, one, log, 1))
             (tools / "rocm-smi").unlink()
-            wait_for(lambda: one.source("rocm_smi").get("health") == "absent", "its absence is told", 90)
+            wait_for(lambda: one.source("rocm_smi").get("health") == "absent", "its absence is reported", 90)
             row.well_after = slowest
-            row.notes.append("well again: the slowest of the alerts told while rocm-smi was broken")
+            row.notes.append("well again: the slowest of the alerts delivered while rocm-smi was broken")
             row.expect(not one.traceback(), "a traceback in its log")
             row.expect(one.stop() == 0, "it did not end in order")
-            row.lost = "nothing: each alert told in time"
+            row.lost = "nothing: each alert delivered in time"
     return row
 
 
 def sysfs(*, short: bool) -> Outcome:
     """A card's files refuse (EACCES), fail (EIO), vanish and come back."""
     del short
-    row = Outcome("a card in sysfs whose files give EACCES, then EIO, then vanish with the card, then come back")
+    row = Outcome("a GPU in sysfs whose files give EACCES, then EIO, then vanish with the GPU, then come back")
     if os.geteuid() != 0:
         row.skipped = "needs root, to run the daemon as somebody who may not read"
         return row
@@ -118,7 +118,7 @@ def sysfs(*, short: bool) -> Outcome:
             row.well_after = time.monotonic() - begin
             shutil.move(sys, folder / "away")
             sys.mkdir()
-            wait_for(lambda: one.source("amdgpu").get("health") in ("absent", "failed"), "that the GPU is gone is told", 30)
+            wait_for(lambda: one.source("amdgpu").get("health") in ("absent", "failed"), "that the GPU is gone is reported", 30)
             said.append(str(one.source("amdgpu")["why"]))
             slowest = max(slowest, _alert_in_between(row, one, log, 2))
             sys.rmdir()
@@ -127,7 +127,7 @@ def sysfs(*, short: bool) -> Outcome:
             row.said = "; ".join(text for text in said if text)
             row.expect(all(said), f"not everything was said: {said}")
             row.lost = "nothing: values became unknown, never 0, and alerts went on"
-            row.notes.append(f"the slowest alert while the card was broken took {slowest:.1f} s")
+            row.notes.append(f"the slowest alert while the GPU was broken took {slowest:.1f} s")
             row.expect(not one.traceback(), "a traceback in its log")
     return row
 

@@ -36,10 +36,10 @@ def stopped(*, short: bool) -> Outcome:
                 time.sleep(0.1)
             one.journal.appear()
             row.well_after = wait_for(lambda: len(one.journal.of("fault-1")) >= 2 * _SERVERS, "all alerts arrive", 65)
-            wait_for(lambda: one.sentences("journald", "again"), "the end of it is told", 65)
+            wait_for(lambda: one.sentences("journald", "again"), "the end of it is reported", 65)
             for server in logs:
                 states = [e.state for e in one.journal.of("fault-1", server)]
-                row.expect(states == ["firing", "resolved"], f"of {server} was told {states}")
+                row.expect(states == ["firing", "resolved"], f"{states} were delivered for {server}")
             row.lost = "nothing: all alerts came, once each and in order" if not row.wrong else "see below"
             warned = one.sentences("warning", "journald")
             row.expect(len(warned) == 1, f"not one message but {len(warned)}: {warned[:3]}")

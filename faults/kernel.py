@@ -38,7 +38,7 @@ def overrun(*, short: bool) -> Outcome:
             _LIMIT.write_text(f"{before}\n")
             one.send(signal.SIGCONT)
         begin = time.monotonic()
-        wait_for(lambda: one.sentences("warning", "kernel"), "that records were lost is told", 30)
+        wait_for(lambda: one.sentences("warning", "kernel"), "that records were lost is reported", 30)
         row.well_after = time.monotonic() - begin
         row.expect(one.source("kmsg").get("health") == "up", "the kernel's log is not read any more")
         warned = one.sentences("warning", "kernel")

@@ -14,7 +14,7 @@ from faults.lines import SLEEPS, WAKES, write_rules
 from faults.outcome import Outcome
 
 _RULES = 10
-#: An alert that was told five times in ten minutes is told as flapping: no more than that of each.
+#: An alert that was delivered five times in ten minutes is delivered as flapping: no more than that of each.
 _FLIPS = 4
 
 
@@ -41,14 +41,14 @@ def killed(*, short: bool) -> Outcome:
             begin = time.monotonic()
             storm.hurry.set()
             storm.join(300)
-            row.expect(not storm.is_alive(), f"after the last kill the storm was not told within 300 s: {storm.waits_for}")
+            row.expect(not storm.is_alive(), f"after the last kill the storm was not delivered within 300 s: {storm.waits_for}")
             row.well_after = time.monotonic() - begin
             _judge(row, one, servers, kills)
     return row
 
 
 class _Storm(threading.Thread):
-    """Lets each server flip as soon as all of its last flip was told, in turns."""
+    """Lets each server flip as soon as all of its last flip was delivered, in turns."""
 
     def __init__(self, one: Daemon, logs: dict[str, Path], pace: float) -> None:
         super().__init__(daemon=True)
@@ -61,15 +61,17 @@ class _Storm(threading.Thread):
             for name, log in self._logs.items():
                 self.waits_for = f"flip {flip} of {name}"
                 try:
-                    wait_for(lambda: self._told(name) >= flip * _RULES, self.waits_for, 170)
+                    wait_for(lambda: self._delivered(name) >= flip * _RULES, self.waits_for, 170)
                 except NotWell:
                     return
                 with log.open("ab") as file:
                     file.write(WAKES if flip % 2 else SLEEPS)
                 self.hurry.wait(self._pace)
-        wait_for(lambda: all(self._told(name) >= _FLIPS * _RULES for name in self._logs), "the last flips are told", 170)
+        wait_for(
+            lambda: all(self._delivered(name) >= _FLIPS * _RULES for name in self._logs), "the last flips are delivered", 170
+        )
 
-    def _told(self, name: str) -> int:
+    def _delivered(self, name: str) -> int:
         return len({e.raw for e in list(self._one.journal.entries) if e.entity == name})
 
 
@@ -77,19 +79,19 @@ def _judge(row: Outcome, one: Daemon, servers: int, kills: int) -> None:
     twice = 0
     for number in range(1, _RULES + 1):
         for server in range(servers):
-            told = one.journal.of(f"fault-{number}", f"s{server}")
-            once = told[:1]
-            for before, after in pairwise(told):
+            delivered = one.journal.of(f"fault-{number}", f"s{server}")
+            once = delivered[:1]
+            for before, after in pairwise(delivered):
                 if after.raw == before.raw:
                     twice += 1
                 else:
                     once.append(after)
             states = [entry.state for entry in once]
             if states != ["firing", "resolved"] * (_FLIPS // 2):
-                row.wrong.append(f"fault-{number} of s{server} was told as {states}")
+                row.wrong.append(f"fault-{number} of s{server} was delivered as {states}")
                 del row.wrong[8:]
-    row.lost = f"nothing; {twice} told twice" if not row.wrong else "see below"
-    row.expect(twice <= kills, f"{twice} alerts told twice by {kills} kills")
+    row.lost = f"nothing; {twice} delivered twice" if not row.wrong else "see below"
+    row.expect(twice <= kills, f"{twice} alerts delivered twice by {kills} kills")
     if twice:
         row.notes.append(
             f"{twice} entries came again, byte for byte: the kill fell between the datagram and its mark in the database, "

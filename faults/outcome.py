@@ -16,7 +16,7 @@ class Outcome:
 
     #: what was done to it, with the numbers
     did: str
-    #: what was lost, or told twice
+    #: what was lost, or delivered twice
     lost: str = "nothing"
     #: the message that a person sees
     said: str = ""
@@ -51,11 +51,11 @@ def table(rows: Iterable[tuple[str, Outcome]]) -> str:
     lines = [f"{'fault':<24}{'well again after':>18}{'result':>10}", "-" * _WIDTH]
     for name, row in rows:
         lines.append(f"{name:<24}{row.well:>18}{row.verdict:>10}")
-        told = (
+        facts = (
             [("skipped", row.skipped)] if row.skipped else [("did", row.did), ("lost", row.lost), ("said", row.said or "nothing")]
         )
-        told += [("", note) for note in row.notes] + [("WRONG", wrong) for wrong in row.wrong]
-        for label, text in told:
+        facts += [("", note) for note in row.notes] + [("WRONG", wrong) for wrong in row.wrong]
+        for label, text in facts:
             lines += textwrap.wrap(text, _WIDTH, initial_indent=f"    {label:<8}", subsequent_indent=" " * 12)
     return "\n".join(lines)
 

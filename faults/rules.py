@@ -33,7 +33,7 @@ def replaced(*, short: bool) -> Outcome:
                 fresh.write_text(text, encoding="utf-8")
                 fresh.replace(mine)
                 if number == broken:
-                    wait_for(lambda: one.sentences("fault-1.toml"), "the broken file is told", 60)
+                    wait_for(lambda: one.sentences("fault-1.toml"), "the broken file is reported", 60)
                 # A file that is wrong is given two seconds, for an editor may be in the midst of it.
                 time.sleep(3.0 if number % broken == 0 else 0.6 if number % 5 == 0 else 0.02)
             mine.write_text(rule(1, words="at last"), encoding="utf-8")
@@ -43,15 +43,15 @@ def replaced(*, short: bool) -> Outcome:
                 alerts = (one.get("/v1/alerts") or {}).get("alerts", [])
                 return any(a["rule"] == "fault-1" and a["summary"].endswith("asleep at last") for a in alerts)
 
-            wait_for(taken, "the last rule is in force", 60)
+            wait_for(taken, "the last rule is active", 60)
             row.well_after = time.monotonic() - begin
             time.sleep(2.0)
             after = one.footprint()
-            told = [e.state for e in one.journal.of("fault-1", "mine")]
-            row.expect(told == ["firing"], f"the alert, which was open all the time, was told as {told}")
-            row.lost = "nothing: the alert stayed open and was told once" if not row.wrong else "see below"
+            states = [e.state for e in one.journal.of("fault-1", "mine")]
+            row.expect(states == ["firing"], f"the alert, which was open all the time, was delivered as {states}")
+            row.lost = "nothing: the alert stayed open and was delivered once" if not row.wrong else "see below"
             row.said = next(iter(one.sentences("fault-1.toml")), "")
-            row.expect(row.said, "the broken file was not told")
+            row.expect(row.said, "the broken file was not reported")
             row.notes.append(f"memory {before['pss']:.0f} MB before, {after['pss']:.0f} MB after")
             row.expect(after["pss"] < before["pss"] + 15, f"memory grew from {before['pss']:.0f} to {after['pss']:.0f} MB")
             row.expect(after["files"] <= before["files"] + 2, "open files grew")

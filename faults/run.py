@@ -98,7 +98,7 @@ def _page(rows: list[tuple[str, Outcome]]) -> str:
 
 What `make faults` printed on {day} on {os.cpu_count()} processors (load {os.getloadavg()[0]:.1f} at the end). Each fault is done
 to the real daemon, `python -m sentinel run`, whose alerts go to a socket that stands in for journald and keeps each entry. The
-command ends with 1 where something was lost, told twice without a reason, not said, or not well again.
+command ends with 1 where something was lost, delivered twice without a reason, not said, or not well again.
 `python faults/run.py --only NAME` does one of them.
 
 {markdown(rows)}

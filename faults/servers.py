@@ -45,7 +45,7 @@ def _run(command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def fifty(*, short: bool) -> Outcome:
-    """All fall back to the CPU, are told, and end."""
+    """All fall back to the CPU, notify, and end."""
     count = 5 if short else 50
     row = Outcome(f"{count} real llama-servers started at once, each asked for a GPU that is not there; then all killed at once")
     with tempfile.TemporaryDirectory(prefix="faults-servers-") as name, daemon(discover=True) as one:
@@ -61,7 +61,7 @@ def fifty(*, short: bool) -> Outcome:
                 return len({e.entity for e in one.journal.of("cpu-fallback") if e.entity in mine and e.state == "firing"})
 
             wait_for(lambda: fallen() == count, f"a cpu-fallback of each of {count}", 240)
-            told = time.monotonic() - begin
+            delivered = time.monotonic() - begin
             during = one.footprint()
         begin = time.monotonic()
 
@@ -72,11 +72,12 @@ def fifty(*, short: bool) -> Outcome:
         row.well_after = time.monotonic() - begin
         for server in mine:
             states = [e.state for e in one.journal.of("cpu-fallback", server)]
-            row.expect(states == ["firing", "resolved"], f"of {server} was told {states}")
+            row.expect(states == ["firing", "resolved"], f"{states} were delivered for {server}")
         row.said = one.journal.of("cpu-fallback")[0].message[:160]
         row.lost = "nothing: one alert and one end of each" if not row.wrong else "see below"
         row.notes.append(
-            f"all told {told:.1f} s after the first start; memory {before['pss']:.0f} MB before, {during['pss']:.0f} MB with all"
+            f"all came {delivered:.1f} s after the first start; "
+            f"memory {before['pss']:.0f} MB before, {during['pss']:.0f} MB with all"
         )
         row.expect(during["pss"] < 64, f"{during['pss']:.0f} MB with {count} servers")
         row.expect(not one.traceback(), "a traceback in its log")
@@ -105,11 +106,13 @@ def restarting(*, short: bool) -> Outcome:
             one.await_entry("start-failed", "firing", "mine", within=20)
             row.well_after = time.monotonic() - begin
             after = one.footprint()
-            told = one.journal.of("start-failed", "mine")
-            row.expect([e.state for e in told] == ["firing"], f"start-failed was told as {[e.state for e in told]}")
+            delivered = one.journal.of("start-failed", "mine")
+            row.expect(
+                [e.state for e in delivered] == ["firing"], f"start-failed was delivered as {[e.state for e in delivered]}"
+            )
             others = [e.rule for e in one.journal.entries if e.entity == "mine" and e.rule != "start-failed"]
-            row.expect(others == [], f"told beside it: {others}")
-            row.said = told[0].message
+            row.expect(others == [], f"delivered beside it: {others}")
+            row.said = delivered[0].message
             row.notes.append(f"beside it: {', '.join(others) or 'nothing'}")
             row.notes.append(f"memory {before['pss']:.0f} MB before, {after['pss']:.0f} MB after")
             row.expect(after["pss"] < before["pss"] + 12, f"memory grew from {before['pss']:.0f} to {after['pss']:.0f} MB")

@@ -63,7 +63,7 @@ def day(*, short: bool) -> Outcome:
         recorder = FlightRecorder(Archive(folder / "recordings"))
         begin = time.monotonic()
         marks: list[tuple[float, int, int]] = []
-        told = readings = 0
+        delivered = readings = 0
         for second in range(hours * _HOUR):
             for reading in _second(second):
                 readings += 1
@@ -74,7 +74,7 @@ def day(*, short: bool) -> Outcome:
                     ids = history.commit(transitions, {"state": repr(len(engine.dump())).encode()})
                     for number, transition in zip(ids, transitions, strict=True):
                         outbox.put(number, transition)
-                        told += is_news(transition)
+                        delivered += is_news(transition)
                     outbox.flush(reading.at)
             if (second + 1) % _HOUR == 0:
                 history.prune(_EPOCH + second)
@@ -83,7 +83,7 @@ def day(*, short: bool) -> Outcome:
                 marks.append(_footprint())
         recorder.close()
         history.close()
-        _judge(row, sink, marks, hours, told, readings, time.monotonic() - begin)
+        _judge(row, sink, marks, hours, delivered, readings, time.monotonic() - begin)
     return row
 
 
@@ -113,12 +113,14 @@ def _footprint() -> tuple[float, int, int]:
 
 
 def _judge(
-    row: Outcome, sink: _Counting, marks: list[tuple[float, int, int]], hours: int, told: int, readings: int, took: float
+    row: Outcome, sink: _Counting, marks: list[tuple[float, int, int]], hours: int, delivered: int, readings: int, took: float
 ) -> None:
     mine = [state for rule, state in sink.taken if rule == "fault-1"]
-    row.expect(mine == ["firing", "resolved"] * hours, f"of {hours} hours with one alert each were told {len(mine)}: {mine[:6]}")
-    row.expect(len(sink.taken) == told, f"{told} were due, {len(sink.taken)} were told")
-    row.lost = f"nothing: {len(mine)} alerts and ends, each told once" if not row.wrong else "see below"
+    row.expect(
+        mine == ["firing", "resolved"] * hours, f"of {hours} hours with one alert each were delivered {len(mine)}: {mine[:6]}"
+    )
+    row.expect(len(sink.taken) == delivered, f"{delivered} were due, {len(sink.taken)} were delivered")
+    row.lost = f"nothing: {len(mine)} alerts and ends, each delivered once" if not row.wrong else "see below"
     first, last = marks[0], marks[-1]
     row.expect(last[0] < first[0] + 4, f"memory grew from {first[0]:.1f} to {last[0]:.1f} MB")
     row.expect(last[1] <= first[1], f"open files grew from {first[1]} to {last[1]}")

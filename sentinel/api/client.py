@@ -175,7 +175,7 @@ def _ask(
 def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
     """Connect to the first socket with a listener. Raises the first error other than a missing or dead daemon."""
     paths = default_socket_paths() if sockets is None else sockets
-    told: DaemonUnreachable | None = None
+    failed: DaemonUnreachable | None = None
     tried: list[str] = []
     for path in paths:
         connection = _UnixConnection(path, timeout)
@@ -184,12 +184,12 @@ def _connect(sockets: Sequence[Path] | None, timeout: float) -> _UnixConnection:
         except OSError as error:
             connection.close()
             tried.append(str(path))
-            told = _unreachable(path, error, " or ".join(tried))
+            failed = _unreachable(path, error, " or ".join(tried))
             if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
                 break
         else:
             return connection
-    raise told or DaemonUnreachable("no socket to ask", "set SENTINEL_SOCKET to the daemon's")
+    raise failed or DaemonUnreachable("no socket to ask", "set SENTINEL_SOCKET to the daemon's")
 
 
 def _unreachable(path: Path, error: Exception, tried: str = "") -> DaemonUnreachable:

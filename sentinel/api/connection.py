@@ -162,7 +162,7 @@ class Connection:
         try:
             data = self._http.send(event)
         except h11.LocalProtocolError as error:
-            # HTTP has no answer to this client's request: it loses its connection, and nobody else is affected.
+            # HTTP has no answer to this client's request: it loses its connection, and no other client is affected.
             raise Hangup from error
         await self._write(data)
 

@@ -182,7 +182,7 @@ class Queries:
         return {"signals": status.signals(self._running.engine, self._running.now())}
 
     def rules(self, _request: Request) -> Mapping[str, Any]:
-        """The rules in force."""
+        """The active rules."""
         return {"rules": status.rules(self._running.engine)}
 
     def why(self, request: Request) -> Mapping[str, Any]:
@@ -220,7 +220,7 @@ class Queries:
             history_works=not d.history.fault,
             sources=tuple(metrics.Source(s.name, s.health, s.failures) for s in states),
             sinks=tuple((name, d.outbox.waiting(name), name not in d.outbox.down()) for name in d.outbox.names),
-            told=d.notified,
+            transition_counts=d.transition_counts,
         )
         return Text(prometheus.text(metrics.families(d.engine, own, now)), prometheus.CONTENT_TYPE)
 
@@ -234,7 +234,7 @@ class Queries:
         ]
         if loaded.ruleset is None:
             count = f"{len(loaded.errors)} mistake{'s' if len(loaded.errors) != 1 else ''}"
-            raise ApiError(422, f"{count} in the rule files; the old rules stay in force", more={"problems": problems})
+            raise ApiError(422, f"{count} in the rule files; the old rules stay active", more={"problems": problems})
         warnings = [{"file": one["file"], "what": sentence(one)} for one in self._running.overrides if one["changed"]]
         return {
             "rules": len(loaded.ruleset.rules),

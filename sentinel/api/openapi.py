@@ -40,7 +40,7 @@ _OF_SOME = {
     403: "For root and the daemon's own user.",
     404: "There is no such thing; the sentence names the nearest.",
     409: "There are as many as there may be.",
-    422: "There are mistakes in the rules; the old ones stay in force.",
+    422: "There are mistakes in the rules; the old ones stay active.",
     500: "It could not be read, or a bug.",
 }
 

@@ -160,7 +160,7 @@ class SourceForm(TypedDict):
 
 
 class RuleForm(TypedDict):
-    """A rule in force."""
+    """An active rule."""
 
     id: str
     title: str
@@ -286,7 +286,7 @@ class Signals(TypedDict):
 
 
 class Rules(TypedDict):
-    """The rules in force."""
+    """The active rules."""
 
     rules: list[RuleForm]
 
@@ -403,7 +403,7 @@ class OverrideToLookAt(TypedDict):
 
 
 class Reloaded(TypedDict):
-    """How many rules are in force now, ids of those that came, went and say something else, and warnings."""
+    """How many rules are active now, the ids of those added, removed and changed, and warnings."""
 
     rules: int
     added: list[str]
@@ -414,7 +414,7 @@ class Reloaded(TypedDict):
 
 
 class SilencesAnswer(TypedDict):
-    """Silences in force, oldest first."""
+    """Active silences, oldest first."""
 
     silences: list[SilenceForm]
 

@@ -48,7 +48,7 @@ class AskedSilence(msgspec.Struct, forbid_unknown_fields=True):
 ROUTES = (
     Route("GET", "/v1/silences", "list", "SilencesAnswer"),
     Route("POST", "/v1/silences", "silence", "SilenceAnswer", body=AskedSilence, refuses=(403, 404, 409)),
-    Route("DELETE", "/v1/silences/{id}", "unsilence", "SilenceAnswer", {"id": "of a silence in force"}, refuses=(403, 404)),
+    Route("DELETE", "/v1/silences/{id}", "unsilence", "SilenceAnswer", {"id": "of an active silence"}, refuses=(403, 404)),
 )
 
 
@@ -65,7 +65,7 @@ class Silencing:
         return bound(ROUTES, self)
 
     def list(self, _request: Request) -> Mapping[str, Any]:
-        """Silences in force, oldest first."""
+        """Active silences, oldest first."""
         return {"silences": status.silences(self._engine())}
 
     def silence(self, request: Request) -> Mapping[str, Any]:
@@ -103,7 +103,7 @@ class Silencing:
         ended = engine.silences.end(request.params["id"])
         if ended is None:
             there = ", ".join(s.id for s in engine.silences.all())
-            raise ApiError(404, f"there is no silence '{escape(request.params['id']):.40}'; in force: {there or 'none'}")
+            raise ApiError(404, f"there is no silence '{escape(request.params['id']):.40}'; active: {there or 'none'}")
         self._changed(ended)
         return {"silence": status.silence(ended)}
 

@@ -78,7 +78,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
         files = [(name, data.decode()) for name, data in (*logs, *kernel)]
         return _share(bundle(answer.getvalue(), command_line, files, redactor.replaced()), arguments.output) or _code(found, logs)
     if found.why is not None:
-        return why.tell(found.why, as_json=arguments.json)
+        return why.show(found.why, as_json=arguments.json)
     if arguments.json:
         _emit(found)
     else:

@@ -180,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--to", metavar="FOLDER", default=".", help="where to (default: here); - prints it")
     new.set_defaults(call="sentinel.cli.rules.new")
 
-    reload = _asking(verbs, "reload", "make the daemon reload its rule files; on errors the old rules stay in force")
+    reload = _asking(verbs, "reload", "make the daemon reload its rule files; on errors the old rules stay active")
     reload.set_defaults(call="sentinel.cli.reload")
 
     record = _asking(verbs, "record", "save the daemon's flight recorder: the last readings, without prompts")

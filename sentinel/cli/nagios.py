@@ -21,11 +21,11 @@ _MOST = 20
 
 def line(answer: Mapping[str, Any], code: int) -> str:
     """The line for an answer of /v1/status and its exit code."""
-    told = [alert for alert in answer["alerts"] if not alert.get("silenced")]
+    alerts = [alert for alert in answer["alerts"] if not alert.get("silenced")]
     running = sum(bool(server["running"]) for server in answer["servers"])
-    if told:
-        first = f"{told[0]['rule']}: {told[0]['summary']}"
-        what = first if len(told) == 1 else f"{len(told)} alerts, {first}"
+    if alerts:
+        first = f"{alerts[0]['rule']}: {alerts[0]['summary']}"
+        what = first if len(alerts) == 1 else f"{len(alerts)} alerts, {first}"
     else:
         what = f"no alerts, {counted(running, 'server')} running"
     if answer["blind_spots"]:

@@ -104,7 +104,7 @@ def render(report: Report, pid: int | None = None) -> Iterator[str]:
     headline = _HEADLINES[report.verdict]
     yield f"{_COLOURS[report.verdict]}{headline}\x1b[0m" if style().colour else headline
     if pid is not None:
-        yield f"  (as if process {pid} were started anew: what it holds now counts as free)"
+        yield f"  (as if process {pid} were restarted: what it holds now counts as free)"
     for why in report.whys:
         yield f"  {escape(why.text)}  [{why.id}]"
     yield from _memory(report)

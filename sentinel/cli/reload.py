@@ -15,7 +15,7 @@ from sentinel.model.text import counted
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Exit code 0; 2 for mistakes (the old rules stay in force) or if not permitted; 3 without a daemon."""
+    """Exit code 0; 2 for mistakes (the old rules stay active) or if not permitted; 3 without a daemon."""
     try:
         answer = change(arguments, "/v1/reload", {})
     except NoAnswer as error:
@@ -31,7 +31,7 @@ def main(arguments: argparse.Namespace) -> int:
     for one in answer["overrides_to_look_at"]:
         print(f"sentinel: {one['what']}", file=sys.stderr)
     news = [f"{', '.join(answer[kind])} {kind}" for kind in ("added", "changed", "removed") if answer[kind]]
-    print(f"{counted(answer['rules'], 'rule')} in force: {'; '.join(news) or 'the same as before'}")
+    print(f"{counted(answer['rules'], 'rule')} active: {'; '.join(news) or 'the same as before'}")
     return OK
 
 

@@ -74,7 +74,7 @@ def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
     for alert in answer["alerts"]:
         yield from _wrapped(f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}{marks(alert)}", width)
         for effect in alert["effects"]:
-            if not effect["told"]:
+            if not effect["notified"]:
                 yield from _wrapped(f"      inhibits {effect['rule']} of {effect['entity']}", width)
     if answer["alerts"]:
         yield from _wrapped("  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check", width)

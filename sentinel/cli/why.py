@@ -24,10 +24,10 @@ def main(arguments: argparse.Namespace) -> int:
         answer = ask(arguments, path)
     except NoAnswer as error:
         return complain(error)
-    return tell(answer, as_json=arguments.json)
+    return show(answer, as_json=arguments.json)
 
 
-def tell(answer: Mapping[str, Any], *, as_json: bool) -> int:
+def show(answer: Mapping[str, Any], *, as_json: bool) -> int:
     """Print an explanation; the exit code is the rule's."""
     if as_json:
         emit(answer)
@@ -58,9 +58,9 @@ def _print(subject: Mapping[str, Any]) -> None:
     for check in subject["checks"]:
         say_wrapped(f"  {check['check']:<20} {_WORD[check['value']]}")
         for read in check["reads"]:
-            told = _origin(read)
+            origin = _origin(read)
             value = "not known" if read["value"] is None else shown(read["value"])
-            say_wrapped(f"      {read['name']} = {value}" + (f"   ({told})" if told else ""))
+            say_wrapped(f"      {read['name']} = {value}" + (f"   ({origin})" if origin else ""))
     # Other rules' fixes refer the user here.
     if subject["alert"] is not None:
         print(show_advice(subject["alert"]), end="")

@@ -52,7 +52,7 @@ class Consumer:
     ) -> None:
         self.engine = Engine(ruleset, time.perf_counter)
         #: transitions since the start, by rule and new state
-        self.told: Counter[tuple[str, str]] = Counter()
+        self.transition_counts: Counter[tuple[str, str]] = Counter()
         #: delay between the last tick and its processing, in seconds
         self.lag = 0.0
         self._inbox = inbox
@@ -203,7 +203,7 @@ class Consumer:
         due = at_once or (self._changed and self._clock.now() - self._checkpointed >= _CHECKPOINT_EVERY)
         if transitions or due:
             ids = self._checkpoint(transitions)
-            self.told.update((t.rule, t.state) for t in transitions)
+            self.transition_counts.update((t.rule, t.state) for t in transitions)
             for number, transition in zip(ids, transitions, strict=True):
                 self._outbox.put(number, transition)
                 self._broadcaster.publish("transition", transition_to_dict(transition), number)

@@ -19,6 +19,7 @@ from sentinel.api.server import ApiServer
 from sentinel.api.silence_handlers import Silencing
 from sentinel.api.socket import SocketInUse
 from sentinel.daemon import systemd, wiring
+from sentinel.daemon.active_rules import SETTLED, ActiveRules, tidy
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.config import Config
 from sentinel.daemon.consumer import Consumer
@@ -29,7 +30,6 @@ from sentinel.daemon.kernel_watch import KernelWatch
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.readiness import Readiness, headline
 from sentinel.daemon.reload import Reload
-from sentinel.daemon.rules_in_force import SETTLED, RulesInForce, tidy
 from sentinel.daemon.schedule import Schedule
 from sentinel.daemon.socket_keeper import Listening
 from sentinel.daemon.supervisor import SourceState, Supervisor
@@ -84,7 +84,7 @@ class Daemon:
             self._find_servers,
         )
         self.started = self.clock.now()
-        self._rules = RulesInForce(loaded, self.consumer.use, self.supervisor, self.history)
+        self._rules = ActiveRules(loaded, self.consumer.use, self.supervisor, self.history)
         self._housekeeping = Housekeeping(self.history, self.outbox, self.supervisor, config.journal_socket)
         self._stop = asyncio.Event()
         self._schedule = Schedule(self._crash)
@@ -214,7 +214,7 @@ class Daemon:
 
     @property
     def loaded(self) -> Loaded:
-        """The rule files of the rules in force."""
+        """The rule files of the active rules."""
         return self._rules.loaded
 
     @property
@@ -238,9 +238,9 @@ class Daemon:
         return self.consumer.lag
 
     @property
-    def notified(self) -> Mapping[tuple[str, str], int]:
+    def transition_counts(self) -> Mapping[tuple[str, str], int]:
         """Transitions so far, by rule and state."""
-        return self.consumer.told
+        return self.consumer.transition_counts
 
     def now(self) -> float:
         """Seconds since the epoch, on this run's clock."""
@@ -263,7 +263,7 @@ class Daemon:
             self._crashed.set_exception(error)
 
     async def reload(self) -> Loaded:
-        """Reload the rules now; if they have mistakes, the old ones stay in force."""
+        """Reload the rules now; if they have mistakes, the old ones stay active."""
         return await self._reload.now()
 
     def _bug(self, error: BaseException) -> None:

@@ -66,7 +66,7 @@ class FileReads:
                 lane.slots.release()
             self._left(owner, lane)
             if not done.cancelled():
-                # Whoever waited may be gone: it is not an error that nobody asked for it.
+                # The waiter may be gone: that the result has no taker is not an error.
                 done.exception()
             ended()
 

@@ -40,19 +40,19 @@ class Readiness:
 
         `now` is in seconds of a monotonic clock.
         """
-        told = []
+        messages = []
         became = self._looked and not self._ready
         if became:
             self._ready = True
-            told.append("READY=1")
+            messages.append("READY=1")
         if self._interval is not None and now - self._fed >= self._interval:
             self._fed = now
-            told.append("WATCHDOG=1")
+            messages.append("WATCHDOG=1")
         if self._ready and status != self._status:
             self._status = status
-            told.append(f"STATUS={status}")
-        if told:
-            self._notify(*told)
+            messages.append(f"STATUS={status}")
+        if messages:
+            self._notify(*messages)
         return became
 
 

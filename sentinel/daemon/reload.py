@@ -26,10 +26,10 @@ _BREATH = 0.1
 class Settling:
     """Decides when to act on changed files. Pure; time is an argument, in seconds of any monotonic clock."""
 
-    def __init__(self, in_force: Signature) -> None:
+    def __init__(self, active: Signature) -> None:
         #: what was handled: loaded, or refused and reported
-        self.done = in_force
-        self._seen = in_force
+        self.done = active
+        self._seen = active
         self._since = float("-inf")
         self._bad: Signature | None = None
 
@@ -53,18 +53,18 @@ class Settling:
 
 
 class Reload:
-    """Watches rule files. `take` gets the result of a load: the new rules, or the mistakes that keep the old ones in force."""
+    """Watches rule files. `take` gets the result of a load: the new rules, or the mistakes that keep the old ones active."""
 
     def __init__(
         self,
         files: RuleFiles,
-        in_force: Signature,
+        active: Signature,
         take: Callable[[Loaded], None],
         wakes: Wakes,
         threads: Executor,
     ) -> None:
         self._files = files
-        self._settling = Settling(in_force)
+        self._settling = Settling(active)
         self._take = take
         self._wakes = wakes
         #: a home folder may be on a disk that hangs

@@ -54,7 +54,7 @@ class Listening:
         except SocketInUse as used:
             self._supervisor.note("socket", "failed", str(used))
         if lost and self._listener is not None:
-            self._supervisor.tell(f"the socket {self._path} was removed; sentinel listens on it again")
+            self._supervisor.inform(f"the socket {self._path} was removed; sentinel listens on it again")
 
     def _watch_passed(self) -> None:
         """A socket passed by systemd can only be created again by systemd."""

@@ -89,7 +89,7 @@ class Supervisor:
         """Time on the clock of `retry_at`."""
         return self._clock.now()
 
-    def tell(self, text: str) -> None:
+    def inform(self, text: str) -> None:
         """Log a fault that is already over."""
         log.warning(text)
 

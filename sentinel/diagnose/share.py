@@ -46,7 +46,7 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("uuid", re.compile(r"\b(?:GPU-)?[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b")),
     ("id", re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{32,64}\b")),
 )
-#: Addresses that identify nobody.
+#: Addresses that identify no person.
 _HARMLESS = re.compile(r"(?:127\.\d+\.\d+\.\d+|0\.0\.0\.0|::1|::)\Z")
 #: Sites whose URLs are printed by llama.cpp itself.
 _KNOWN_URL = re.compile(

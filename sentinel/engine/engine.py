@@ -320,7 +320,7 @@ class Engine:
     def _retire(self, at: float) -> None:
         """Drop servers that ended long ago and have no open alert: names by port would pile up for ever.
 
-        The same goes for entities that only the kernel named: killed processes that nobody had seen, named by process id.
+        The same goes for entities that only the kernel named: killed processes that were never seen, named by process id.
         """
         retired = [e for e, run in self.state.runs.items() if run.gone and at - run.gone_at > _RETIRE]
         known = {HOST, *self.state.runs, *self.state.facts.entities()}

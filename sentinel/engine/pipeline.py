@@ -85,20 +85,20 @@ class Pipeline:
         """Write the text of a new episode; update that of a firing alert. A cause that is new in this episode notifies."""
         if change is not None:
             if change.new in ("pending", "firing"):
-                self._conclude(compiled, record, finding, anew=change.new == "firing")
+                self._conclude(compiled, record, finding, begins=change.new == "firing")
             return change
         if record.state != "firing" or finding.verdict is not Verdict.MATCH:
             return None
         before = record.notice.causes
-        self._conclude(compiled, record, finding, anew=False)
+        self._conclude(compiled, record, finding, begins=False)
         if record.notice.causes == before or self._inhibition.reason_for(record) is not None:
             return None
         return Change("firing", "firing", "cause-found")
 
-    def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, anew: bool) -> None:
-        """`anew`: an episode begins, so no cause was reported yet."""
+    def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, begins: bool) -> None:
+        """`begins`: an episode begins, so no cause was reported yet."""
         conclusion = conclude(compiled, record.entity, finding, self._state)
-        known = () if anew else record.notice.causes
+        known = () if begins else record.notice.causes
         causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)
         run = self._state.runs.get(record.entity)
         pid = run.pid if run is not None else 0

@@ -78,7 +78,7 @@ def _cause(cause: CauseDef) -> Iterator[str]:
     yield ""
     yield f"{prose(cause.text)} ({cause.confidence} confidence{f', {cause.severity}' if cause.severity else ''})"
     yield ""
-    yield f"When `{one_line(cause.when)}`." if cause.when else "When none of the above is so."
+    yield f"When `{one_line(cause.when)}`." if cause.when else "When none of the above is true."
     for fix in cause.fixes:
         yield ""
         only = f", builds {fix.builds}" if fix.builds is not None else ""

@@ -221,9 +221,9 @@ def _recurrent(model: Model, heads_kv: tuple[int, ...]) -> tuple[bool, ...] | Un
             return Unknown("the model file gives feed-forward lengths for other than its layers")
         return tuple(il < trunk and heads_kv[il] == 0 and forward[il] == 0 for il in range(count))
     if model.arch in _BY_INTERVAL:
-        told = model.metadata.get(f"{model.arch}.attention.recurrent_layers")
-        if isinstance(told, tuple):
-            return tuple(bool(told[il]) if il < len(told) else False for il in range(count))
+        written = model.metadata.get(f"{model.arch}.attention.recurrent_layers")
+        if isinstance(written, tuple):
+            return tuple(bool(written[il]) if il < len(written) else False for il in range(count))
         interval = model.number("full_attention_interval", 4) or 4
         return tuple(il < trunk and (il + 1) % interval != 0 for il in range(count))
     return (False,) * count
@@ -274,10 +274,10 @@ def _index(model: Model, il: int) -> int:
     if model.arch not in _INDEXED or il >= model.layers - model.nextn:
         return 0
     if model.arch == "glm-dsa":
-        told = model.metadata.get(f"{model.arch}.attention.indexer.types")
-        if isinstance(told, tuple) and il < len(told) and not told[il]:
+        written = model.metadata.get(f"{model.arch}.attention.indexer.types")
+        if isinstance(written, tuple) and il < len(written) and not written[il]:
             return 0
-        if not isinstance(told, tuple) and model.number("context_length") >= 1 << 20 and il > 2 and (il - 2) % 4 != 0:
+        if not isinstance(written, tuple) and model.number("context_length") >= 1 << 20 and il > 2 and (il - 2) % 4 != 0:
             # GLM-5.2 shares an indexer between four layers (models/glm-dsa.cpp)
             return 0
     return model.number("attention.indexer.key_length")

@@ -63,7 +63,7 @@ class Runtime:
     place: str = ""
     #: the same place in running text
     passes: str = ""
-    #: flags that it sets itself and accepts from nobody
+    #: flags that it sets itself and refuses from others
     reserved: frozenset[str] = frozenset()
     #: where a variable of the server's environment is set, with {variable}; empty: where it is started itself; None: nowhere
     variables: str | None = ""

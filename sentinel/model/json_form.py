@@ -83,10 +83,10 @@ def transition_to_dict(transition: Transition) -> dict[str, Any]:
 def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
     if isinstance(piece, LineEvidence):
         return {"line": piece.line, "source": piece.source, "n": piece.n}
-    told: dict[str, Any] = {"check": piece.check, "value": piece.value, "reads": dict(piece.reads)}
+    out: dict[str, Any] = {"check": piece.check, "value": piece.value, "reads": dict(piece.reads)}
     if piece.missing:
-        told["missing"] = {name: str(unknown) for name, unknown in piece.missing.items()}
-    return told
+        out["missing"] = {name: str(unknown) for name, unknown in piece.missing.items()}
+    return out
 
 
 def transition_to_record(transition: Transition) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Whether a program may be run to ask it something, and with which environment: a stranger must not choose what runs as us.
 
 Each folder and symbolic link on the way to it, the program, its loader and each library that it loads must belong to root or to
-us and be writable by nobody else. What was judged is what runs: the descriptor is executed, not the path.
+us and be writable by no other user. What was judged is what runs: the descriptor is executed, not the path.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _judge_link(fd: int, status: os.stat_result, folder: os.stat_result) -> None
 
 
 def _is_own_group(group: int) -> bool:
-    """A group of which nobody but us is a member: distributions give each user one, and make files writable for it."""
+    """A group of which only we are a member: distributions give each user one, and make files writable for it."""
     me = os.geteuid()
     try:
         names = {pwd.getpwuid(user).pw_name for user in (0, me)}

@@ -109,7 +109,7 @@ class Archive:
         self._stream = self._writing = None
 
     def abandon(self) -> None:
-        """Abandon the open file, if there is one: half a recording on a full disk helps nobody."""
+        """Abandon the open file, if there is one: half a recording on a full disk is of no use."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 self._stream.close()

@@ -131,7 +131,7 @@ class Recording:
         except FormError as error:
             raise self._wrong(f"the state cannot be used: {error}") from error
         if known > _MOST_ENTITIES:
-            raise self._wrong(f"more than {_MOST_ENTITIES} servers and cards")
+            raise self._wrong(f"more than {_MOST_ENTITIES} servers and GPUs")
         return state
 
     def _take(self) -> bytes | None:
@@ -160,7 +160,7 @@ class Recording:
     def _entity(self, pair: tuple[Scope, str]) -> Entity:
         if pair not in self._entities:
             if len(self._entities) >= _MOST_ENTITIES:
-                raise self._wrong(f"more than {_MOST_ENTITIES} servers and cards")
+                raise self._wrong(f"more than {_MOST_ENTITIES} servers and GPUs")
             self._entities.add(pair)
         return Entity(*pair)
 

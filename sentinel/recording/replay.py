@@ -52,7 +52,7 @@ def replay(recording: Recording, ruleset: RuleSet) -> Replay:
     standing = tuple(
         engine.standing(ruleset.rules[record.rule], record) for record in engine.book.open() if record.state == "firing"
     )
-    reread = _Reread(recording, ruleset)
+    claimed = _Claimed(recording, ruleset)
     transitions: list[Transition] = []
     begin = end = None
     reloads: list[float] = []
@@ -67,7 +67,7 @@ def replay(recording: Recording, ruleset: RuleSet) -> Replay:
             transitions += engine.silence(Silence(**builtins(found.silence)), found.at)
             continue
         begin, end = found.at if begin is None else begin, found.at
-        transitions += engine.step(reread.of(found))
+        transitions += engine.step(claimed.of(found))
         if len(transitions) > MOST_TRANSITIONS:
             raise RecordingError(f"line {recording.line}: more than {MOST_TRANSITIONS} transitions")
     return Replay(
@@ -75,7 +75,7 @@ def replay(recording: Recording, ruleset: RuleSet) -> Replay:
     )  # fmt: skip
 
 
-class _Reread:
+class _Claimed:
     """Matches events whose definition has changed again, in the part of the line that was kept."""
 
     def __init__(self, recording: Recording, ruleset: RuleSet) -> None:

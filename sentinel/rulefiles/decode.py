@@ -58,7 +58,7 @@ def event_defs(decoded: Decoded, findings: Findings) -> list[EventDef]:
             row.done()
             patterns.append(pattern)
         if not patterns:
-            findings.error(table.at("pattern"), "is missing: an event needs at least one wording")
+            findings.error(table.at("pattern"), "is missing: an event needs at least one pattern")
         fields: dict[str, FieldType] = {}
         for field_name, kind in table.mapping("fields").items():
             if kind not in get_args(FieldType):

@@ -39,7 +39,7 @@ def _check(one: EventDef, target: EventDef | None, events: Mapping[str, EventDef
         yield ("extends",), f"there is no event '{one.name:.60}' to extend{did_you_mean(one.name[:60], events)}", "error"
         return
     if target.source != one.source:
-        yield ("extends",), f"is an event of source '{target.source}'; its wordings stand in a file with that source", "error"
+        yield ("extends",), f"is an event of source '{target.source}'; its patterns stand in a file with that source", "error"
         return
     bad, captured = compiles(one)
     for index, why in bad:
@@ -55,12 +55,12 @@ def _check(one: EventDef, target: EventDef | None, events: Mapping[str, EventDef
     for signal, name in {**target.sets, **target.adds}.items():
         if name not in captured:
             hint = did_you_mean(name, captured)
-            yield (), f"no wording captures '{name}', so that nothing of it is learned of {signal}{hint}", "warning"
+            yield (), f"no pattern captures '{name}', so these patterns never set {signal}{hint}", "warning"
     for index in range(len(one.patterns)):
-        yield from _wording(one, index, target, events)
+        yield from _pattern(one, index, target, events)
 
 
-def _wording(one: EventDef, index: int, target: EventDef, events: Mapping[str, EventDef]) -> _Found:
+def _pattern(one: EventDef, index: int, target: EventDef, events: Mapping[str, EventDef]) -> _Found:
     """Checks one extension against all events of the source."""
     pattern = one.patterns[index]
     trial = replace(target, patterns=(*target.patterns, pattern), fields={**target.fields, **one.fields})

@@ -43,7 +43,7 @@ class Loaded:
     #: the user's files that were read
     files: frozenset[str]
     signature: Signature = frozenset()
-    #: files that are not in force because of their errors
+    #: files that are not used because of their errors
     left_out: tuple[str, ...] = ()
 
     @property
@@ -164,7 +164,7 @@ def _with_company(paths: Iterable[Path]) -> list[Path]:
 
 
 def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
-    """Values of a key, found without decoding: good enough to tell a copy from a user's own file."""
+    """Values of a key, found without decoding: good enough to distinguish a copy from a user's own file."""
     return {name for data in files.values() for name in key.findall(data if key is _NAME else _TABLE.split(data, 1)[0])}
 
 
@@ -194,7 +194,9 @@ class RuleFiles:
         return loaded
 
     def load_good(self) -> Loaded:
-        """The same without files that have errors, so that one bad file blinds nobody. The problems are those of all files."""
+        """The same without files that have errors, so that one bad file does not disable the others.
+
+        The problems are those of all files."""
         first = loaded = self.load()
         without: set[str] = set()
         while loaded.ruleset is None:

@@ -69,7 +69,7 @@ def _rule(rules: list[str], events: list[str]) -> Schema:
         "scope": one_of(get_args(Scope), "what it judges: one alert for each"),
         **_parts(rules, events),
         "alert": alert,
-        "cause": array(_cause(["id", "text"]), "why it happens: the first whose `when` is true is told") | {"minItems": 1},
+        "cause": array(_cause(["id", "text"]), "why it happens: the first whose `when` is true is reported") | {"minItems": 1},
         "test": array(_test(), "tests, here or in ID.test.toml beside it: at least one that fires, one quiet, one unknown"),
         "fix": _fixes(),
         "base": _bases(),
@@ -92,7 +92,7 @@ def _parts(rules: list[str], events: list[str]) -> dict[str, Schema]:
     }
     binding = table(event, "did it happen: name.count, name.age, name.fields.x", ["name"])
     return {
-        "title": filled("the failure in a few words, as the end of 'tells that ...'"),
+        "title": filled("the failure in a few words, as the end of 'reports that ...'"),
         "severity": one_of(get_args(Severity), "how bad it is"),
         "basis": array(one_of(get_args(Basis), "seed, source, thread or measured"), "where the knowledge comes from"),
         "references": array({"type": "string"}, "addresses to read more"),
@@ -131,7 +131,7 @@ def _fix() -> dict[str, Schema]:
         "do": filled(f"what to do: {_SHOWN}"),
         "command": text("the command, its values quoted for the shell; nothing runs it"),
         "flags": text("instead of a command: what belongs on the command line of llama-server"),
-        "restart": flag("the server has to be started anew: by its unit, its container or a person, and the command says so"),
+        "restart": flag("the server has to be restarted: by its unit, its container or a person, and the command says so"),
         "stop": flag("the server has to be stopped, and the command says so"),
         "unit": text("instead of a command: a setting in the [Service] of the server's unit, as in 'LimitMEMLOCK=infinity'"),
         "container": text("the same setting for a container: options of docker run"),
@@ -183,9 +183,9 @@ def _test_keys() -> dict[str, Schema]:
     expect = {
         "at": duration("at this time of the test"),
         "state": one_of(_STATES, "state of the alert"),
-        "cause": text("id of the cause that is told"),
+        "cause": text("id of the cause that is reported"),
         "summary_contains": text("a part of the summary"),
-        "fix_contains": some | {"description": "parts of fixes that are told"},
+        "fix_contains": some | {"description": "parts of fixes that are shown"},
         "fix_lacks": some | {"description": "what no fix says"},
         "missing": array({"type": "string"}, "values that must be unknown"),
         "reason": one_of(REASONS, "why it came to this state"),
@@ -216,7 +216,7 @@ def _test_keys() -> dict[str, Schema]:
         "gone": duration("when the server's process ends"),
         "restart": duration("when a new process of the server is found"),
         "sentinel_restarts": array(duration("a time"), "when sentinel itself is restarted"),
-        "unplugged": duration("when the card is taken off the bus"),
+        "unplugged": duration("when the GPU is taken off the bus"),
         "expect": {"anyOf": [one, array(one, "each with its time") | {"minItems": 1}], "description": "what is expected"},
     }
 
@@ -256,10 +256,10 @@ def _events(events: list[str]) -> Schema:
         "from": one_of(_ORIGINS, "where the example comes from"),
     }
     captured = {"type": "object", "propertyNames": {"enum": sorted(CATALOGUE)}, "additionalProperties": {"type": "string"}}
-    wordings = array(table(pattern, "a wording", ["builds", "regex", "example"]), "wordings, newest first") | {"minItems": 1}
+    patterns = array(table(pattern, "a pattern", ["builds", "regex", "example"]), "patterns, newest first") | {"minItems": 1}
     keys = {
         "name": filled("its name, for a new event"),
-        "extends": offered(events, "instead of a name: the event that gets these wordings beside its own"),
+        "extends": offered(events, "instead of a name: the event that gets these patterns beside its own"),
         "help": text("what it means, for the catalogue"),
         "fields": {
             "type": "object",
@@ -271,10 +271,10 @@ def _events(events: list[str]) -> Schema:
         "const": VALUES,
         "forgets": array(SIGNAL, "signals that it makes void"),
         "starts_run": flag("the first line of a run of the server"),
-        "pattern": wordings,
+        "pattern": patterns,
     }
     event = table(keys, "an event", ["pattern"]) | {"oneOf": [{"required": ["name"]}, {"required": ["extends"]}]}
-    own = {"source": one_of(SOURCES, "whose lines these are"), "event": array(event, "events and further wordings")}
+    own = {"source": one_of(SOURCES, "whose lines these are"), "event": array(event, "events and further patterns")}
     return file("events of sentinel", own, ["source"], "How a line of a log becomes a named event.")
 
 

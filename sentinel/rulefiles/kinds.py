@@ -18,7 +18,7 @@ BASES = "bases.toml"
 
 
 def of_tests(file: str) -> bool:
-    """Nothing in this file is part of a rule that is in force."""
+    """Nothing in this file is part of an active rule."""
     return file.endswith(TESTS) or file == BASES or file.endswith(f"/{BASES}")
 
 

@@ -16,7 +16,7 @@ from sentinel.rulefiles.digest import content_digest
 from sentinel.rulefiles.extend import extended
 from sentinel.rulefiles.kinds import sorted_out
 from sentinel.rulefiles.lint.cycles import check_inhibits
-from sentinel.rulefiles.lint.events import check_event, check_wordings
+from sentinel.rulefiles.lint.events import check_event, check_patterns
 from sentinel.rulefiles.lint.rule import Undecoded
 from sentinel.rulefiles.override import Overridden, lint
 from sentinel.rulefiles.toml.document import Decoded, decode, placed
@@ -47,7 +47,7 @@ def load_events(files: Mapping[str, bytes], *, checked: bool = False) -> tuple[d
                 extensions.append((definition, ("event", i)))
                 continue
             if definition.name in origin:
-                more = f"; further wordings stand under extends = '{definition.name}'"
+                more = f"; further patterns stand under extends = '{definition.name}'"
                 findings.error(("event", i), f"is defined in {origin[definition.name]} too{more}")
                 continue
             if not checked:
@@ -57,7 +57,7 @@ def load_events(files: Mapping[str, bytes], *, checked: bool = False) -> tuple[d
             places[definition.name] = ("event", i)
         problems += findings.problems
     for source in () if checked else SOURCES:
-        problems += check_wordings({name: e for name, e in events.items() if e.source == source}, places)
+        problems += check_patterns({name: e for name, e in events.items() if e.source == source}, places)
     return extended(events, extensions, problems), problems
 
 

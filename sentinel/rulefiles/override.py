@@ -67,7 +67,7 @@ class Overridden:
         undecoded: Undecoded | None,
         given: SortedOut,
     ) -> None:
-        #: as it is in force
+        #: with its overrides
         self.rule = base
         self.problems: list[Problem] = []
         self._base = base
@@ -85,8 +85,8 @@ class Overridden:
         library, _ = given.library.with_own_of((base.path, written), *overrides)
         merged, _ = with_fixes(replace(written, table=table), library, findings)
         made, found = rule_def(merged, base.path, tests=given.tests)
-        told = [*findings.problems, *(problem for problem in found if problem not in known)]
-        self.problems += [self._attributed(problem) for problem in told]
+        found_in_it = [*findings.problems, *(problem for problem in found if problem not in known)]
+        self.problems += [self._attributed(problem) for problem in found_in_it]
         if self._undecoded is None and any(p.level == "error" for p in self.problems):
             names = {name for kind in NAMED for name in _table_of(table, kind)}
             self._undecoded = Undecoded(names)
@@ -263,7 +263,7 @@ def lint(overrides: Iterable[OverrideDef]) -> list[Problem]:
             what = f"rule '{one.rule}' changed since this override was written; {see}"
             out.append(Problem(one.path, "against", what, "warning", ("against",)))
         elif not one.against:
-            only = f"says no 'against', so only the daemon can tell when rule '{one.rule}' changes under it"
+            only = f"says no 'against', so only the daemon can see when rule '{one.rule}' changes under it"
             what = f'{only}; write against = "{digest}"'
             out.append(Problem(one.path, "override", what, "warning", ("override",)))
     return out

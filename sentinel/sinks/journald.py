@@ -234,7 +234,7 @@ class JournaldSink:
             case errno.ENOENT:
                 return f"no journal at {where}: systemd-journald is not running here; alerts wait until it is"
             case errno.ECONNREFUSED:
-                return f"nobody reads {where}: start systemd-journald (systemctl start systemd-journald.socket)"
+                return f"no process reads {where}: start systemd-journald (systemctl start systemd-journald.socket)"
             case errno.EAGAIN:
                 return f"journald does not read {where} at the moment; alerts wait until it does"
             case errno.EACCES | errno.EPERM:

@@ -76,8 +76,8 @@ class Outbox:
             return
         # A clock set back in between must not hide what was delivered.
         times = [transition.at - _CLOCKS_SECONDS for _, transition in owed if transition.at is not None]
-        told = sink.delivered([self._key(number) for number, _ in owed], min(times, default=None))
-        last = max((number for number, _ in owed if self._key(number) in told), default=0)
+        sent = sink.delivered([self._key(number) for number, _ in owed], min(times, default=None))
+        last = max((number for number, _ in owed if self._key(number) in sent), default=0)
         if last:
             self._store.mark_delivered(sink.name, last)
             self._store.settle()

@@ -109,7 +109,7 @@ def test_the_daemon_tells_of_itself(engine: Engine) -> None:
     mine = own(
         sources=(metrics.Source("host", "up", 0), metrics.Source("amdgpu", "failed", 4)),
         sinks=(("journald", 2, False),),
-        told={("cpu-fallback", "firing"): 5},
+        transition_counts={("cpu-fallback", "firing"): 5},
         history_works=False,
     )
     server(engine, "a")
@@ -179,7 +179,7 @@ def test_promtool_has_no_objection(engine: Engine, promtool: Callable[[str], sub
         kinds: dict[str, Value] = {"flag": True, "int": 1, "float": 1.5, "text": 'x"\\\n'}
         values = {s.name: kinds[s.type] for s in CATALOGUE.values() if s.scope == scope}
         engine.step(Samples(AT, "test", Entity(scope, name), values))  # type: ignore[arg-type]
-    mine = own(sinks=(("journald", 0, True),), sources=(metrics.Source("log /a\nb", "up", 0),), told={("r", "s"): 1})
+    mine = own(sinks=(("journald", 0, True),), sources=(metrics.Source("log /a\nb", "up", 0),), transition_counts={("r", "s"): 1})
     found = told(engine, mine)
     signals = [about.name for s in CATALOGUE.values() if (about := metrics.of_signal(s)) is not None]
 

@@ -344,7 +344,7 @@ class TestReload:
 
         (folder / "own.toml").write_text(OWN_RULE.replace("server.ctx_requested ==", "server.ctx_reqested =="))
         wait_for(lambda: source().get("health") == "failed", "the status says that the rules are wrong", PROMISE)
-        assert "the old rules stay in force" in source()["why"]
+        assert "the old rules stay active" in source()["why"]
         assert "own.toml" in source()["why"]
         assert "server.ctx_reqested" in sentinel.said()
         assert own() is not None

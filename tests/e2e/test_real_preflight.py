@@ -271,7 +271,7 @@ def test_a_running_server_is_judged_as_if_it_started_anew(folder: Path, tmp_path
 
     report = json.loads(stream.getvalue())
     assert (code, report["verdict"], ids(report)) == (0, "fits", [])
-    assert f"as if process {running.process.pid} were started anew: what it holds now counts as free" in text.getvalue()
+    assert f"as if process {running.process.pid} were restarted: what it holds now counts as free" in text.getvalue()
     assert {item["kind"] for item in report["memory"]} >= {"weights", "kv"}
 
 

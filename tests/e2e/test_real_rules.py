@@ -127,15 +127,15 @@ def test_a_bad_set_leaves_the_old_one_and_says_so_in_the_answer_the_status_and_t
     unknown = "check.there: unknown signal 'host.mem_totl_bytes'; did you mean 'host.mem_total_bytes'"
     assert f"sentinel: {file}:{at}: {unknown}" in told
     assert any("surplus: unknown key" in line for line in told)
-    assert told[-1] == f"sentinel: {len(told) - 1} mistakes in the rule files; the old rules stay in force"
+    assert told[-1] == f"sentinel: {len(told) - 1} mistakes in the rule files; the old rules stay active"
     assert source(daemon)["health"] == "failed"
-    assert "the old rules stay in force" in source(daemon)["why"]
+    assert "the old rules stay active" in source(daemon)["why"]
     assert "host.mem_totl_bytes" in daemon.said()
     assert own(daemon)["since"] == since
 
     file.write_text(OWN)
     done = daemon.cli("reload")
-    assert (done.returncode, done.stdout) == (0, f"{len(RULES) + 1} rules in force: the same as before\n")
+    assert (done.returncode, done.stdout) == (0, f"{len(RULES) + 1} rules active: the same as before\n")
     assert source(daemon)["health"] == "up"
     assert own(daemon)["since"] == since
 

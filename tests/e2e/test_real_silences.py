@@ -68,7 +68,7 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_told_at_its_end(
         (("silence", "cpu-fallback", "--for", "2h", "--reason", ""), "a silence needs a reason"),
         (("silence", "--for", "2h", "--reason", "x"), "name one rule, or say that all are meant"),
         (("silence", "cpu-fallback", "a", "--server", "b", "--for", "2h", "--reason", "x"), "name the server once"),
-        (("unsilence", "no/such"), "there is no silence 'no/such'; in force: none"),
+        (("unsilence", "no/such"), "there is no silence 'no/such'; active: none"),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(sentinel: Sentinel, words: tuple[str, ...], said: str) -> None:

@@ -115,7 +115,7 @@ def test_more_servers_than_any_machine_has_are_refused_before_they_cost_memory()
         rows = [Samples(1.0, "", Entity("server", str(number)), {}) for number in range(2_001)]
         return written(list(rows))
 
-    with pytest.raises(RecordingError, match="line 2002: more than 2000 servers and cards"):
+    with pytest.raises(RecordingError, match="line 2002: more than 2000 servers and GPUs"):
         list(Recording(many()))
 
 

@@ -28,7 +28,7 @@ from sentinel.rulefiles.toml.tables import Findings, Table
 
 RULE = (REPO / "docs/first-rule.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
 OVERRIDE = (REPO / "docs/your-rules.md").read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
-WORDING = (REPO / "docs/your-rules.md").read_text(encoding="utf-8").split("```toml\n")[-1].split("```")[0]
+PATTERN = (REPO / "docs/your-rules.md").read_text(encoding="utf-8").split("```toml\n")[-1].split("```")[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,12 @@ def test_they_are_schemas_and_their_own_examples_are_right(made: dict[str, Schem
     assert tuple(made) == KINDS
     for schema in made.values():
         Draft7Validator.check_schema(schema)
-    for kind, text in (("rule", RULE), ("override", OVERRIDE), ("events", WORDING)):
+    for kind, text in (("rule", RULE), ("override", OVERRIDE), ("events", PATTERN)):
         assert wrong(made[kind], text) == []
 
 
 def test_the_examples_of_the_documentation_are_without_a_mistake(tmp_path: Path) -> None:
-    for name, text in (("rule", RULE), ("override", OVERRIDE), ("wording", WORDING)):
+    for name, text in (("rule", RULE), ("override", OVERRIDE), ("pattern", PATTERN)):
         (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
     found = load_given([tmp_path])
     assert found.errors == []
@@ -117,7 +117,7 @@ def test_what_lint_refuses_for_its_shape_an_editor_marks(made: dict[str, Schema]
     ],
 )
 def test_the_same_of_overrides_and_event_files(made: dict[str, Schema], kind: str, old: str, new: str) -> None:
-    text = OVERRIDE if kind == "override" else WORDING
+    text = OVERRIDE if kind == "override" else PATTERN
     assert old in text
     assert wrong(made[kind], text.replace(old, new, 1))
 
@@ -139,7 +139,7 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, ...], set[str]]:
         if kind_of(file, data) == "tests":
             for row in Table(decode(data, file).table, (), Findings(file)).tables("test"):
                 case_def(row)
-    for file, data in {**events, "wording.toml": WORDING.encode()}.items():
+    for file, data in {**events, "pattern.toml": PATTERN.encode()}.items():
         event_defs(decode(data, file), Findings(file))
     return found
 

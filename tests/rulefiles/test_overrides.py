@@ -328,7 +328,7 @@ def test_the_command_that_writes_an_override_tells_a_field_that_is_not_there(cap
     assert "did you mean 'cpu-fallback'" in capsys.readouterr().err
 
 
-# --- further wordings ---
+# --- further patterns ---
 
 EVENTS = b"""
 schema = 1
@@ -360,7 +360,7 @@ example = "now serving at port 8080"
 """
 
 
-def test_a_file_may_add_wordings_to_an_event_that_another_file_defines() -> None:
+def test_a_file_may_add_patterns_to_an_event_that_another_file_defines() -> None:
     events, problems = load_events({"shipped.toml": EVENTS, "mine.toml": MORE.encode()})
     assert problems == []
     ruleset = RuleSet.build(load_rules({}, events)[0], events.values())
@@ -374,7 +374,7 @@ def test_a_file_may_add_wordings_to_an_event_that_another_file_defines() -> None
     [
         ('"ready"', '"redy"', "error", "there is no event 'redy' to extend; did you mean 'ready'"),
         ('"llama-server"', '"kernel"', "error", "is an event of source 'llama-server'"),
-        ("(?P<port>", "(?P<prt>", "warning", "no wording captures 'port', so that nothing of it is learned of server.slots"),
+        ("(?P<port>", "(?P<prt>", "warning", "no pattern captures 'port', so these patterns never set server.slots"),
         ("(?P<port>", "(?<port", "error", "is no pattern of RE2"),
         ("at port 8080", "at 8080", "error", "does not match its own example"),
         ('extends = "ready"', 'extends = "ready"\nsets = { "server.slots" = "port" }', "error", "sets: unknown key"),
@@ -390,5 +390,5 @@ def test_what_is_wrong_with_a_wording_is_told_of_its_file(old: str, new: str, le
         text = text.replace("(?P<port>\\d+)$", "(?P<port>.+)$")
     events, problems = load_events({"shipped.toml": EVENTS, "mine.toml": text.encode()})
     assert [(p.file, p.level) for p in problems if told in p.what or told in str(p)] == [("mine.toml", level)], problems
-    # What is taught stands where the event is defined, but the wording is none the worse for it.
+    # What is taught stands where the event is defined, but the pattern is none the worse for it.
     assert len(events["ready"].patterns) == (2 if level == "warning" or "sets" in told else 1)

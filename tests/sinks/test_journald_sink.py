@@ -195,7 +195,7 @@ def test_a_journal_that_is_not_there_is_told(tmp_path: Path) -> None:
         for _ in range(10_000):
             sink.deliver(FIRING)
     first.socket.close()
-    with pytest.raises(SinkDown, match=f"nobody reads {path}"):
+    with pytest.raises(SinkDown, match=f"no process reads {path}"):
         sink.deliver(FIRING)
 
     path.unlink()

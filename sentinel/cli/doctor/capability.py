@@ -82,15 +82,15 @@ def first_words(source: Streaming, now: float, seconds: float) -> str:
 
     async def listen() -> str:
         heard: list[Reading] = []
-        told = asyncio.Event()
+        stop = asyncio.Event()
 
         async def put(reading: Reading) -> None:
             heard.append(reading)
-            told.set()
+            stop.set()
 
         async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
             running = group.create_task(source.run(put, lambda: now))
-            await told.wait()
+            await stop.wait()
             # One more turn of the loop: a source may put what it has and then fail.
             await asyncio.sleep(0)
             running.cancel()

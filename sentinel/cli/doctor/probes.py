@@ -188,10 +188,10 @@ def _file(machine: ProbeInput, name: str, path: Path, where: str = "") -> Capabi
         return Capability(name, "fails", escape(str(fault)), f"let your user read it, or run sentinel as a service: {INSTALL}")
     finally:
         file.close()
-    told = escape(where or str(path))
+    log = escape(where or str(path))
     if missing:
-        return Capability(name, "absent", f"{told}: there is no such file yet; it is read as soon as there is")
-    return Capability(name, "works", told)
+        return Capability(name, "absent", f"{log}: there is no such file yet; it is read as soon as there is")
+    return Capability(name, "works", log)
 
 
 def _unit(machine: ProbeInput, name: str, unit: str, uid: int | None, *, runs: bool = False) -> Capability:
@@ -199,9 +199,9 @@ def _unit(machine: ProbeInput, name: str, unit: str, uid: int | None, *, runs: b
         heard = first_words(JournalUnit(unit, HOST, uid=uid), machine.now, LISTEN_SECONDS)
     except SourceFault as fault:
         return Capability(name, "fails", escape(fault.why), JOURNAL_GROUP)
-    told = f"journal of {escape(unit)}"
+    log = f"journal of {escape(unit)}"
     if heard or not runs:
-        return Capability(name, "works", told + ("" if heard else ", silent so far"))
+        return Capability(name, "works", log + ("" if heard else ", silent so far"))
     # systemd writes an entry when it starts a unit
-    why = f"{told}: it has no entry of it, although the server runs; a container may have a journal of its own"
+    why = f"{log}: it has no entry of it, although the server runs; a container may have a journal of its own"
     return Capability(name, "fails", why, "run sentinel in that container, or start llama-server with --log-file FILE")

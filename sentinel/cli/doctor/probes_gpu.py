@@ -37,12 +37,12 @@ def gpus(machine: ProbeInput) -> Sequence[Capability]:
 
 def amdgpu(machine: ProbeInput) -> Sequence[Capability]:
     """Memory, load and temperatures of AMD GPUs, from sysfs."""
-    cards = [gpu for gpu in _gpus(machine) if gpu.vendor == "amd"]
+    amd = [gpu for gpu in _gpus(machine) if gpu.vendor == "amd"]
     try:
         readings = AmdGpus(machine.roots).poll(machine.now)
     except NotHere as absent:
-        if cards:
-            return [Capability("amdgpu", "fails", f"{cards[0].address} is there, but {absent}", _DRIVER)]
+        if amd:
+            return [Capability("amdgpu", "fails", f"{amd[0].address} is there, but {absent}", _DRIVER)]
         return [Capability("amdgpu", "absent", "no AMD GPU in this machine")]
     hidden, seen = [], []
     for reading in readings:
@@ -64,7 +64,7 @@ def kfd(machine: ProbeInput) -> Sequence[Capability]:
         return [Capability("kfd", "absent", "no AMD GPU in this machine")]
     versions = gfx_versions(machine.roots)
     if not versions:
-        why = "KFD lists no card: ROCm cannot be used (Vulkan can)"
+        why = "KFD lists no GPU: ROCm cannot be used (Vulkan can)"
         return [Capability("kfd", "absent", why, "ls -l /dev/kfd; in a container pass it in: --device /dev/kfd")]
     return [Capability("kfd", "works", ", ".join(f"{address} {version}" for address, version in sorted(versions.items())))]
 
@@ -140,11 +140,11 @@ def nvidia(machine: ProbeInput) -> Sequence[Capability]:
     if broken := values.get(HOST, {}).get("host.nvml_fault"):
         return [Capability("nvidia", "fails", escape(str(broken)), "nvidia-smi in a terminal shows what it says")]
     seen = []
-    for entity, of_card in values.items():
-        used = of_card.get("gpu.vram_used_bytes")
+    for entity, of_gpu in values.items():
+        used = of_gpu.get("gpu.vram_used_bytes")
         if entity.scope != "gpu":
             continue
-        if of_card["gpu.runtime_status"] == "suspended":
+        if of_gpu["gpu.runtime_status"] == "suspended":
             seen.append(f"{entity.name} (asleep, not woken)")
         elif isinstance(used, Unknown):
             return [Capability("nvidia", "fails", f"{entity.name}: {escape(used.why)}", "journalctl -k -g 'NVRM|Xid' -b")]

@@ -87,9 +87,9 @@ def host(machine: ProbeInput) -> Sequence[Capability]:
     rows = []
     available, kills = values["host.mem_available_bytes"], values["host.oom_kills"]
     missing = [value.why for value in (available, kills) if isinstance(value, Unknown)]
-    told = f"{machine.roots.proc}/meminfo and vmstat are read"
+    text = f"{machine.roots.proc}/meminfo and vmstat are read"
     rows.append(
-        Capability("memory", "fails", "; ".join(missing), "mount /proc") if missing else Capability("memory", "works", told)
+        Capability("memory", "fails", "; ".join(missing), "mount /proc") if missing else Capability("memory", "works", text)
     )
     pressure = values["host.psi_memory_full_avg10"]
     if isinstance(pressure, Unknown):
@@ -129,8 +129,8 @@ def inotify(machine: ProbeInput) -> Sequence[Capability]:
     finally:
         wakes.stop()
     limit = read_number(machine.roots.proc / "sys/fs/inotify/max_user_watches")
-    told = "" if isinstance(limit, Unknown) else f" ({limit} watches allowed, one is needed for each folder of logs)"
-    return [Capability("inotify", "works", f"logs are read as they grow{told}")]
+    text = "" if isinstance(limit, Unknown) else f" ({limit} watches allowed, one is needed for each folder of logs)"
+    return [Capability("inotify", "works", f"logs are read as they grow{text}")]
 
 
 def udev(machine: ProbeInput) -> Sequence[Capability]:

@@ -97,8 +97,8 @@ def configuration(file: Path | None) -> tuple[Config, Capability]:
         why = "; ".join(str(problem) for problem in error.problems)
         config = Config(None, default_state_dir(os.environ), default_socket(os.environ))
         return config, Capability("configuration", "fails", why, "correct the file: sentinel does not start with it")
-    told = str(config.file) if config.file is not None else "no file: servers and their logs are found without one"
-    return config, Capability("configuration", "works", told)
+    where = str(config.file) if config.file is not None else "no file: servers and their logs are found without one"
+    return config, Capability("configuration", "works", where)
 
 
 def _user() -> str:

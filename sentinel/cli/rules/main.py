@@ -181,7 +181,9 @@ def _coverage(ruleset: RuleSet, files: Collection[str], *, as_json: bool) -> int
     code = CRITICAL if found.gaps else OK
     if as_json:
         gaps = [{"file": gap.file, "where": gap.where, "what": gap.what} for gap in found.gaps]
-        emit({"tried": dict(found.tried), "there": dict(found.there), "gaps": gaps})
+        # `wordings` is the old name of `patterns`, and stays.
+        tried, there = ({**counts, "wordings": counts["patterns"]} for counts in (found.tried, found.there))
+        emit({"tried": tried, "there": there, "gaps": gaps})
         return code
     for gap in found.gaps:
         print(gap)

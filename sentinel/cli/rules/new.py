@@ -49,7 +49,7 @@ for = "10s"                           # so long without a break
 clear = {clear:<30}# or clear_after = "15m" for what only happens
 summary = "{summary}"
 
-[[cause]]                             # the first whose `when` is true is told
+[[cause]]                             # the first whose `when` is true is reported
 id = "not-known"
 confidence = "low"                    # how sure that is: high, medium or low
 text = "what makes it so is not known"
@@ -68,7 +68,7 @@ given = {{ "{signal}" = {good} }}
 expect = {{ state = "quiet" }}
 
 [[test]]
-name = "nobody can read it"
+name = "the value cannot be read"
 unknown = ["{signal}"]
 expect = {{ state = "unknown" }}
 """

@@ -1,4 +1,4 @@
-"""`sentinel rules show`: a rule as it is in force, and which file sets each of its fields."""
+"""`sentinel rules show`: a rule as it is active, with its overrides, and which file sets each of its fields."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:
                 "reads": sorted(compiled.signals) if compiled is not None else [],
                 "file": rule.path,
                 "digest": rule_digest(base),
+                "active": compiled is not None,
+                # its old name, which stays
                 "in_force": compiled is not None,
                 "overrides": [
                     {"file": one.path, "fields": list(one.fields), "against": one.against, "changed_since": stale(one)}
@@ -50,7 +52,7 @@ def show(ruleset: RuleSet, rule_id: str, *, as_json: bool) -> int:
             }
         )
         return OK
-    for line in _lines(rule, base, over, in_force=compiled is not None):
+    for line in _lines(rule, base, over, active=compiled is not None):
         print(escape(line))
     if compiled is not None:
         print(f"\nReads {', '.join(sorted(compiled.signals))}")
@@ -85,7 +87,7 @@ def _said(name: str, said: Any) -> str:
     return "\n".join(fixes(said)) if name.endswith(".fix") else value(name, said)
 
 
-def _lines(rule: RuleDef, base: RuleDef, over: list[OverrideDef], *, in_force: bool) -> Iterator[str]:
+def _lines(rule: RuleDef, base: RuleDef, over: list[OverrideDef], *, active: bool) -> Iterator[str]:
     yield f"{rule.id}: {rule.title}"
     files = {rule.path: 1}
     yield f"  [1] {rule.path}, digest {rule_digest(base)}"
@@ -94,7 +96,7 @@ def _lines(rule: RuleDef, base: RuleDef, over: list[OverrideDef], *, in_force: b
         does = f"replaces {', '.join(one.fields)}" if one.enabled else "switches the rule off"
         since = "; the rule changed since it was written" if stale(one) else ""
         yield f"  [{files[one.path]}] {one.path} {does}{since}"
-    if not in_force:
+    if not active:
         yield "  This rule is switched off and judges nothing."
     was = parts(base)
     group = ""

@@ -121,12 +121,12 @@ class Inhibition:
         by_scope = {one.scope: one, other.scope: other}
         return set(by_scope) == {"gpu", "server"} and self._uses(by_scope["server"], by_scope["gpu"])
 
-    def _uses(self, server: Entity, card: Entity) -> bool:
+    def _uses(self, server: Entity, gpu: Entity) -> bool:
         """It holds memory on the GPU, held some when the GPU failed, or there is no other GPU."""
-        _, story = self._state.happened(card, INCIDENT.name, NEVER)
+        _, story = self._state.happened(gpu, INCIDENT.name, NEVER)
         if story is not None and server.name in str(story.fields.get("servers", "")).split(", "):
             return True
-        cards = self._state.facts.last(server, "server.gpu_cards")
-        if cards is not None and cards.value:
-            return card.name in str(cards.value).replace(",", " ").split()
-        return {e for e in self._state.facts.entities() if e.scope == "gpu"} <= {card}
+        held = self._state.facts.last(server, "server.gpu_cards")
+        if held is not None and held.value:
+            return gpu.name in str(held.value).replace(",", " ").split()
+        return {e for e in self._state.facts.entities() if e.scope == "gpu"} <= {gpu}

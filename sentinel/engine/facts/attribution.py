@@ -161,8 +161,8 @@ class Attribution:
     def attribute(self, event: Event) -> Event:
         """The event with the server it concerns as its entity, or unchanged."""
         if event.name == "oom_killed":
-            told = self._report.explain(event)
-            return self._killed(replace(event, fields={**told, **event.fields}))
+            reported = self._report.explain(event)
+            return self._killed(replace(event, fields={**reported, **event.fields}))
         if event.name == "earlyoom_killed":
             return self._killed(event)
         if event.name in _OF_THE_ONLY_SERVER:
@@ -248,7 +248,7 @@ class Attribution:
         """A server without a known process may be the one that was killed in `unit`; empty: in no unit, None: not known."""
         if unit is not None and _UNIT.fullmatch(server.name) and server.name != unit:
             return False
-        # With files alone nobody scans for processes, and the files were given as one server's.
+        # With files alone there is no scan for processes, and the files were given as one server's.
         only_files = "server.pid" in self._state.facts.unknowns(server)
         # A log that never said anything, or reported the end, had no process that could be killed. A saved log may have lost the
         # lines that would have shown it (docker logs --tail, journalctl --since, rotation).

@@ -129,9 +129,9 @@ class Baselines:
         if not live or answer.tokens < LEAST_TOKENS:
             return {}
         depth = max(answer.end - answer.tokens // 2, 0)
-        told = self._compare(entity, answer, answer.tps, depth, at)
+        values = self._compare(entity, answer, answer.tps, depth, at)
         self._learn(entity, answer, depth, at, healthy)
-        return told
+        return values
 
     def renewed(self, entity: Entity) -> None:
         """A new run of the server begins, or the server is dropped: its slots are empty."""
@@ -158,17 +158,17 @@ class Baselines:
         watts, cores = self._watts(answer.began, at), self._state.fact(entity, "server.cpu_cores", at)
         if cores is not None and cores.at < answer.began + _LOOK:
             cores = None
-        told: dict[str, Value | Unknown] = {
+        values: dict[str, Value | Unknown] = {
             "server.answer_tps": tps,
             "server.answer_cores": Unknown(_TOO_SHORT) if cores is None else cores.value,
-            "server.answer_gpu_watts": Unknown("no GPU told its power while it was generated") if watts is None else watts,
+            "server.answer_gpu_watts": Unknown("no GPU reported its power while it was generated") if watts is None else watts,
         }
         usual = self._usual(entity, answer, depth, at)
         if isinstance(usual, Unknown):
-            return told | dict.fromkeys(_USUAL, usual)
+            return values | dict.fromkeys(_USUAL, usual)
         held = [s.gpu_bytes for s in usual if s.gpu_bytes is not None]
         drawn = [s.gpu_watts for s in usual if s.gpu_watts is not None]
-        return told | {
+        return values | {
             "server.usual_tps": round(median(s.tps for s in usual), 2),
             "server.usual_tps_least": min(s.tps for s in usual),
             "server.usual_gpu_bytes": int(median(held)) if len(held) >= ENOUGH else Unknown("was not known when it was learned"),
@@ -185,7 +185,7 @@ class Baselines:
         if not answer.alone:
             return Unknown("other slots generated at the same time, which share its speed")
         if depth is None:
-            return Unknown("how deep in its context it generates is not told before the answer ends")
+            return Unknown("how deep in its context it generates is not known before the answer ends")
         least = depth_class(depth)
         # A deeper context is slower by nature: a speed below even that baseline is slow.
         deeper = (n for c, n in self._baselines if c == str(configuration.value) and n >= least)
@@ -197,10 +197,10 @@ class Baselines:
     def _watts(self, since: float, at: float) -> float | None:
         """The power draw of all GPUs of the machine, if each was sampled since then."""
         facts = self._state.facts
-        cards = [facts.get(e, "gpu.power_watts", at) for e in facts.entities() if e.scope == "gpu"]
-        if not cards or any(card is None or card.at < since for card in cards):
+        watts_of = [facts.get(e, "gpu.power_watts", at) for e in facts.entities() if e.scope == "gpu"]
+        if not watts_of or any(one is None or one.at < since for one in watts_of):
             return None
-        return round(sum(float(card.value) for card in cards if card is not None), 1)
+        return round(sum(float(one.value) for one in watts_of if one is not None), 1)
 
     # --- learning ---
 

@@ -94,9 +94,9 @@ def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | Non
         case "nvidia_xid":
             return _xid(before, fields)
         case "gpu_removed":
-            return {**before, "state": "removed", "what": "the card was removed from the bus"}
+            return {**before, "state": "removed", "what": "the GPU was removed from the bus"}
         case "gpu_added":
-            return {"state": "ok", "what": "the card is there again"} if state else None
+            return {"state": "ok", "what": "the GPU is there again"} if state else None
     return None
 
 
@@ -121,7 +121,7 @@ def _wedged(before: Mapping[str, Value], recovery: str) -> dict[str, Value] | No
         return {**before, "state": ended} if ended else None
     if state in ("failed", "lost"):
         return None
-    return {**before, "state": "failed", "what": f"the driver gave the card up (device wedged: {recovery or 'needs recovery'})"}
+    return {**before, "state": "failed", "what": f"the driver gave the GPU up (device wedged: {recovery or 'needs recovery'})"}
 
 
 def _xid(before: Mapping[str, Value], fields: Mapping[str, Value]) -> dict[str, Value] | None:

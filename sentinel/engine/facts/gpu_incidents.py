@@ -40,9 +40,9 @@ INCIDENT = EventDef(
         "server_ended": "flag",
     },
     help=(
-        "The story of a card's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, "
+        "The story of a GPU's hang or reset so far, made from the kernel's lines and udev's events: state is trouble, "
         "faulted, hung, resetting, resuming, queue-reset, recovered, failed, lost, removed, overheated or ok; servers are those "
-        "that hold memory on it; server_ended says that the server itself told of the error that ended its work."
+        "that hold memory on it; server_ended says that the server itself reported the error that ended its work."
     ),
 )
 #: The part of an incident that hit a llama-server: the driver ended its work.
@@ -54,8 +54,8 @@ WORK_ENDED = EventDef(
     fields={"state": "text", "what": "text", "ring": "text", "comm": "text", "pid": "int", "driver": "text", "code": "int"},
     help=(
         "A GPU's driver ended this server's work, made from the kernel's lines that name its process: state is hung (a queue "
-        "timed out), queue-reset (the driver ended the work, the card goes on), faulted (a page fault), or that of the whole "
-        "card where it was reset or is gone."
+        "timed out), queue-reset (the driver ended the work, the GPU goes on), faulted (a page fault), or that of the whole "
+        "GPU where it was reset or is gone."
     ),
 )
 
@@ -94,9 +94,9 @@ class GpuIncidents:
             return event
         address = _ADDRESS.match(str(event.fields.get("pci", "")).lower())
         if address is not None:
-            card = Entity("gpu", f"{address[1]}.{address[2] or '0'}")
-            self._named = (card, event.at)
-            return replace(event, entity=card)
+            gpu = Entity("gpu", f"{address[1]}.{address[2] or '0'}")
+            self._named = (gpu, event.at)
+            return replace(event, entity=gpu)
         return replace(event, entity=self._nameless(event.at))
 
     def _nameless(self, at: float) -> Entity:
@@ -113,7 +113,7 @@ class GpuIncidents:
     def incident(self, event: Event) -> Event | None:
         """The incident with this event added; None if it adds nothing."""
         if event.entity.scope == "server":
-            return self._told_by_server(event) if event.name in _ENDINGS else None
+            return self._reported_by_server(event) if event.name in _ENDINGS else None
         if event.entity.scope != "gpu":
             return None
         _, last = self._state.happened(event.entity, INCIDENT.name, float("-inf"))
@@ -134,24 +134,24 @@ class GpuIncidents:
 
     def work_ended(self, incident: Event) -> list[Event]:
         """The incident as events of the servers whose work it ended, or as one event that waits for its server."""
-        told = incident.fields
-        named = str(told.get("comm", "")).startswith("llama-")
-        users = [name for name in str(told.get("servers", "")).split(", ") if name] if told.get("state") in RESET else []
-        if not users and not (named and told.get("state") in (*WORK, *RESET)):
+        story = incident.fields
+        named = str(story.get("comm", "")).startswith("llama-")
+        users = [name for name in str(story.get("servers", "")).split(", ") if name] if story.get("state") in RESET else []
+        if not users and not (named and story.get("state") in (*WORK, *RESET)):
             return []
-        fields = {name: told[name] for name in WORK_ENDED.fields if name in told}
+        fields = {name: story[name] for name in WORK_ENDED.fields if name in story}
         owners = [Entity("server", name) for name in users] or [HOST]
         return [
             Event(incident.at, WORK_ENDED.name, owner, fields, incident.source, incident.line, incident.n) for owner in owners
         ]
 
-    def _told_by_server(self, event: Event) -> Event | None:
+    def _reported_by_server(self, event: Event) -> Event | None:
         """The GPU incident that ended a server's work just before, now that the server reports it."""
-        for card in sorted(self._state.log.entities({INCIDENT.name}), key=lambda e: e.name):
-            _, last = self._state.happened(card, INCIDENT.name, event.at - _TOGETHER)
+        for gpu in sorted(self._state.log.entities({INCIDENT.name}), key=lambda e: e.name):
+            _, last = self._state.happened(gpu, INCIDENT.name, event.at - _TOGETHER)
             if last is not None and of_a_server(last.fields) and "server_ended" not in last.fields:
                 fields = {**last.fields, "server_ended": True}
-                return Event(last.at, INCIDENT.name, card, fields, last.source, last.line, last.n)
+                return Event(last.at, INCIDENT.name, gpu, fields, last.source, last.line, last.n)
         return None
 
     def _heard_of_an_end(self, at: float) -> bool:
@@ -162,14 +162,14 @@ class GpuIncidents:
             for name in _ENDINGS
         )
 
-    def _users(self, card: Entity, before: Mapping[str, Value]) -> dict[str, Value]:
+    def _users(self, gpu: Entity, before: Mapping[str, Value]) -> dict[str, Value]:
         """Servers that hold memory on the GPU, including those that died in this incident; empty if not known."""
         users = {name for name in str(before.get("servers", "")).split(", ") if name}
         units = set()
         runs = {entity: run for entity, run in self._state.runs.items() if entity.scope == "server"}
         held = {e: self._state.facts.last(e, "server.gpu_cards") for e, run in runs.items() if not run.gone}
         for entity, cards in held.items():
-            if cards is not None and card.name in str(cards.value).split(","):
+            if cards is not None and gpu.name in str(cards.value).split(","):
                 users.add(entity.name)
                 unit = self._state.facts.last(entity, "server.unit")
                 units.add(str(unit.value) if unit is not None else "")

@@ -32,9 +32,9 @@ PROMPT_TURN = EventDef(
         "forced": "flag",
     },
     help=(
-        "A long prompt was evaluated anew although most of it was known, made from the lines of one request; in_a_row counts "
-        "such requests, and is 0 once when one is answered from the cache again. why is kept-nothing (similar, all was lost), "
-        "front-changed (the same conversation, longer, that begins in another way) or displaced (others had its slot)."
+        "A long prompt was evaluated from scratch although most of it was known, made from the lines of one request; in_a_row "
+        "counts such requests, and is 0 once when one is answered from the cache again. why is kept-nothing (similar, all was "
+        "lost), front-changed (the same conversation, longer, that begins in another way) or displaced (others had its slot)."
     ),
 )
 REQUEST_OUTCOME = EventDef(
@@ -85,7 +85,7 @@ TAKEN = frozenset(
 )
 _FAILED = frozenset({"request_failed", "request_overflow", "batch_overflow", "pool_request_failed", "answer_failed"})
 _WORK = TAKEN - _FAILED - {"request_cancelled", "timing_header"}
-#: A prompt that took less bothers nobody, whatever was lost. Milliseconds.
+#: A prompt that took less is no matter, whatever was lost. Milliseconds.
 _LONG_PROMPT = 10_000.0
 #: Failures further apart are not one series. Seconds.
 _SERIES = 900.0

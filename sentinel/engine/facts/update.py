@@ -102,7 +102,7 @@ class Updater:
             self.values(entity, values, reading.at, reading.source)
 
     def _only_the_library_says(self, entity: Entity) -> bool:
-        """No line of llama-server itself told the state in this run. Ollama's own runner prints none, load after load."""
+        """No line of llama-server itself gave the state in this run. Ollama's own runner prints none, load after load."""
         last = self._last(entity, ("server.state", "server.front_end"))
         return "server.state" not in last or last.get("server.front_end") == "ollama"
 

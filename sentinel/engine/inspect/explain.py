@@ -31,7 +31,7 @@ def why(engine: Engine, rule_id: str, server: str, at: float, reword: Reword | N
     for entity in entities_of(engine, compiled):
         if server in ("", entity.name) or _has_port(engine, entity, server):
             try:
-                subjects.append(_Subject(engine, compiled, entity, at, reword).told())
+                subjects.append(_Subject(engine, compiled, entity, at, reword).answer())
             except ExpressionError as error:
                 unhealthy = unhealthy or str(error)
     return {
@@ -65,7 +65,7 @@ class _Subject:
         self._finding: Finding = engine.finding(compiled.rule.id, entity, at)
         self._values = dict(compiled.values)
 
-    def told(self) -> dict[str, Any]:
+    def answer(self) -> dict[str, Any]:
         """As plain data."""
         rule = self._compiled.rule
         record = self._engine.book.peek(rule.id, self._entity)

@@ -73,7 +73,7 @@ class Own:
     #: name, alerts that wait, and whether the sink accepts them
     sinks: tuple[tuple[str, int, bool], ...]
     #: transitions since the start by rule and new state
-    told: Mapping[tuple[str, str], int]
+    transition_counts: Mapping[tuple[str, str], int]
 
 
 _ALERT = ("rule", "severity", "scope", "entity")
@@ -84,7 +84,7 @@ ALERTS = Described("sentinel_alerts", "gauge", "Open alerts of each rule, silenc
 FIRING = Described(
     "sentinel_alert_firing",
     "gauge",
-    "1 for each firing alert, with its cause; silenced is yes where people are not told.",
+    "1 for each firing alert, with its cause; silenced is yes where it does not notify.",
     (*_ALERT, "cause", "silenced"),
 )
 TRANSITIONS = Described(
@@ -113,7 +113,7 @@ CLIENTS = Described("sentinel_api_clients", "gauge", "Connections to the socket,
 STATE = Described("sentinel_server_state", "gauge", "1 for the state read from a server's log.", ("entity", "state"))
 SERVER = Described("sentinel_server_info", "gauge", "Always 1; whose server it is.", ("entity", "user", "unit", "model"))
 LEFT_OUT = Described(
-    "sentinel_metrics_left_out", "gauge", f"Servers or cards beyond {MOST_ENTITIES}, whose signals are not told here.", ("scope",)
+    "sentinel_metrics_left_out", "gauge", f"Servers or GPUs beyond {MOST_ENTITIES}, whose signals are left out here.", ("scope",)
 )
 
 #: In the order of the output; the signals follow.
@@ -164,7 +164,7 @@ def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
             firing.append((labels, 1))
     yield Family(ALERTS, tuple(counts.items()))
     yield Family(FIRING, tuple(firing))
-    yield Family(TRANSITIONS, tuple(own.told.items()))
+    yield Family(TRANSITIONS, tuple(own.transition_counts.items()))
     blind: dict[str, set[str]] = {rule_id: set() for rule_id in rules}
     for spot in status.blind_spots(engine, at):
         for rule_id in spot["rules"]:

@@ -112,7 +112,7 @@ def silence(one: Silence) -> dict[str, Any]:
 
 
 def silences(engine: Engine) -> list[dict[str, Any]]:
-    """Silences in force, oldest first."""
+    """Active silences, oldest first."""
     return [silence(one) for one in engine.silences.all()]
 
 

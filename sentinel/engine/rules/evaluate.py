@@ -158,9 +158,9 @@ def _scene(compiled: CompiledRule, entity: Entity, at: float, world: World) -> t
     """The known values, and the time of the newest event that the rule reads."""
     known: dict[str, Any] = {f"{entity.scope}.name": entity.name}
     mine, hosts = world.facts_of(entity), world.facts_of(HOST)
-    for signal, believed_for, on_host in compiled.reads:
+    for signal, max_age, on_host in compiled.reads:
         fact = (hosts if on_host else mine).get(signal)
-        if fact is not None and (believed_for is None or at - fact.at <= believed_for):
+        if fact is not None and (max_age is None or at - fact.at <= max_age):
             known[signal] = fact.value
     for name, window in compiled.windows.items():
         value = world.window(entity, window, at)
@@ -276,7 +276,7 @@ def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange) -> Fix
         if not wanted.overlaps(build):
             return None
         if not wanted.covers(build):
-            asks = "" if runtime_of(look_up).front_end else "; `llama-server --version` tells yours"
+            asks = "" if runtime_of(look_up).front_end else "; `llama-server --version` prints yours"
             said = replace(said, do=f"{said.do} (for llama.cpp {wanted.words}{asks})")
     knows = fix.verify_builds is None or fix.verify_builds.overlaps(build)
     return said if knows else replace(said, verify="")

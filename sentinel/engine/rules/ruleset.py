@@ -165,7 +165,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
         events=frozenset(b.event for b in rule.events),
         windows={w.name: w for w in rule.windows},
         bindings={b.name: b for b in rule.events},
-        reads=tuple((s, _believed_for(s), s.startswith("host.")) for s in sorted(signals)),
+        reads=tuple((s, _max_age(s), s.startswith("host.")) for s in sorted(signals)),
     )
 
 
@@ -178,7 +178,7 @@ def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> 
     return Premise(condition, tuple((name, step) for name, step in steps if name in needed))
 
 
-def _believed_for(signal: str) -> float | None:
+def _max_age(signal: str) -> float | None:
     spec = CATALOGUE.get(signal)
     return spec.stale_after if spec is not None else None
 
@@ -235,7 +235,7 @@ def _condition(source: str, events: frozenset[str]) -> Condition | None:
 
 @dataclass(frozen=True)
 class RuleSet:
-    """All rules and event definitions in force, indexed by what they read."""
+    """All active rules and event definitions, indexed by what they read."""
 
     rules: Mapping[str, CompiledRule]
     events: Mapping[str, EventDef]

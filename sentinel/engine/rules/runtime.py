@@ -145,7 +145,7 @@ def _in_container(where: Runtime) -> str:
         name = _plain(where.service)
         return f"to command: of the service {name} in its compose file, and run `{where.engine} compose up -d {where.service}`"
     run = f"behind the image's name in its {where.engine or 'docker'} run"
-    return f"to the command line of llama-server in its container ({run}, or to command: in a compose file), and make that anew"
+    return f"to the command line of llama-server in its container ({run}, or to command: in a compose file), and recreate it"
 
 
 def preset_keys(flags: str) -> list[str]:
@@ -196,7 +196,7 @@ def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str
 
 
 def _for_container(option: str, variable: str, remove: bool, where: Runtime) -> str:
-    """What a container's engine is told of a variable, or of an option of its `run`."""
+    """How a variable, or an option of its `run`, is given to a container's engine."""
     verb, of = ("leave", "out of") if remove else ("add", "to")
     if where.engine == "kubernetes":
         if variable:
@@ -207,7 +207,7 @@ def _for_container(option: str, variable: str, remove: bool, where: Runtime) -> 
         up = f"`{where.engine} compose up -d {where.service}`"
         place = f"environment: of the service {_plain(where.service)} in its compose file"
         return f" ({verb} `{_plain(variable)}` {of} {place}, and run {up})"
-    return f" ({verb} `{option}` {of} the {run} command, and make the container anew)"
+    return f" ({verb} `{option}` {of} the {run} command, and recreate the container)"
 
 
 def _look(where: Runtime) -> str:

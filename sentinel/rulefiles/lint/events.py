@@ -79,7 +79,7 @@ def fits(kind: SignalType, value: object) -> bool:
     return (kind == "float" and isinstance(value, int | float)) or (kind == "int" and isinstance(value, int))
 
 
-def check_wordings(events: Mapping[str, EventDef], places: Mapping[str, Keys]) -> list[Problem]:
+def check_patterns(events: Mapping[str, EventDef], places: Mapping[str, Keys]) -> list[Problem]:
     """Checks the examples of the events of one source against all their patterns.
 
     `places` has the keys of each event by its name. An event with a pattern that RE2 rejects is left out.

@@ -73,7 +73,7 @@ def check_rule(
 
 
 def _check_advice(rule: RuleDef, findings: Findings) -> None:
-    """An alert without a fix helps nobody: whatever else is unknown, each cause must have a fix to show."""
+    """An alert without a fix is of no use: whatever else is unknown, each cause must have a fix to show."""
     for i, cause in enumerate(rule.causes):
         # The inputs of the cause's condition are known when the cause is reported.
         known = {f"{rule.scope}.name", *(Condition(cause.when).paths if cause.when else ())}

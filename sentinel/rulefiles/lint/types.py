@@ -45,15 +45,15 @@ def check_expression(keys: Keys, expression: str, names: Names, findings: Findin
     # Check every name, not only up to the first wrong one.
     if sum(not names.check(path, keys) for path in condition.paths):
         return
-    proof = _Proof(context(names.of(condition.paths)))
-    mistakes = tuple(dict.fromkeys(proof.mistakes(expression)))
+    parts = _TypeCheck(context(names.of(condition.paths)))
+    mistakes = tuple(dict.fromkeys(parts.mistakes(expression)))
     for mistake in mistakes:
         findings.error(keys, mistake)
     for mistake in dict.fromkeys(_units(expression)):
         findings.warning(keys, mistake)
     if mistakes:
         return
-    value = proof.sample(expression)
+    value = parts.sample(expression)
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         findings.error(keys, f"makes a text of {len(value)} characters of texts of one; it would grow without bounds")
     elif keys[0] == "value":
@@ -64,7 +64,7 @@ def check_expression(keys: Keys, expression: str, names: Names, findings: Findin
         findings.error(keys, f"must be true or false, it is {type(value).__name__}")
 
 
-class _Proof:
+class _TypeCheck:
     """An expression and its parts, each compiled once, evaluated on one sample of every name."""
 
     def __init__(self, known: object) -> None:

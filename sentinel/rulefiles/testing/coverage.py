@@ -46,7 +46,7 @@ def coverage(ruleset: RuleSet, trials: Iterable[Trial], files: Collection[str]) 
     """
     fired: set[str] = set()
     causes: set[tuple[str, str]] = set()
-    wordings: set[tuple[str, int]] = set()
+    patterns: set[tuple[str, int]] = set()
     for compiled, case, outcome in trials:
         if compare(compiled.rule, case, outcome) is not None:
             continue
@@ -54,9 +54,9 @@ def coverage(ruleset: RuleSet, trials: Iterable[Trial], files: Collection[str]) 
         if any(came.state == "firing" for came in (*outcome.earlier, outcome)):
             fired.add(rule)
         causes |= {(rule, expect.cause) for _, expect in case.expectations if expect.cause}
-        wordings |= set(_seen(case, ruleset.extractors))
+        patterns |= set(_seen(case, ruleset.extractors))
     for event in ruleset.events.values():
-        wordings |= {(event.name, i) for i, p in enumerate(event.patterns) if p.origin not in ("", "composed")}
+        patterns |= {(event.name, i) for i, p in enumerate(event.patterns) if p.origin not in ("", "composed")}
     rules = [r.rule for r in ruleset.rules.values() if r.rule.path in files]
     events = [e for e in ruleset.events.values() if e.path in files]
     gaps = [
@@ -70,19 +70,19 @@ def coverage(ruleset: RuleSet, trials: Iterable[Trial], files: Collection[str]) 
         for c in r.causes
         if (r.id, c.id) not in causes
     ]
-    gaps += [gap for e in events for gap in _untried(e, wordings)]
-    there = {"rules": len(rules), "causes": sum(len(r.causes) for r in rules), "wordings": sum(len(e.patterns) for e in events)}
+    gaps += [gap for e in events for gap in _untried(e, patterns)]
+    there = {"rules": len(rules), "causes": sum(len(r.causes) for r in rules), "patterns": sum(len(e.patterns) for e in events)}
     missing = {
         kind: sum(gap.where.startswith(word) for gap in gaps)
-        for kind, word in (("rules", "rule"), ("causes", "cause"), ("wordings", "event"))
+        for kind, word in (("rules", "rule"), ("causes", "cause"), ("patterns", "event"))
     }
     order = sorted(gaps, key=lambda gap: gap.file)
     return Coverage({kind: there[kind] - missing[kind] for kind in there}, there, tuple(order))
 
 
-def _untried(event: EventDef, wordings: Collection[tuple[str, int]]) -> Iterator[Gap]:
+def _untried(event: EventDef, patterns: Collection[tuple[str, int]]) -> Iterator[Gap]:
     for i in range(len(event.patterns)):
-        if (event.name, i) not in wordings:
+        if (event.name, i) not in patterns:
             what = "its example is composed and no test has such a line; record one, or write it into a test"
             yield Gap(event.path, f"event '{event.name}'.pattern[{i + 1}]", what)
 

@@ -122,7 +122,7 @@ def _expect(expect: Table) -> ExpectDef:
     )
     if (expected.cause or expected.summary_contains or fix or expected.fix_lacks) and expected.state not in ("firing", "pending"):
         expect.findings.error(
-            expect.keys, f"expects a cause, a summary or a fix of an alert that is {expected.state}: it tells none"
+            expect.keys, f"expects a cause, a summary or a fix of an alert that is {expected.state}: it has none"
         )
     expect.done()
     return expected

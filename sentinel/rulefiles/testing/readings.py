@@ -205,8 +205,8 @@ def outcome_of(
     if state == "quiet" and finding.verdict is Verdict.UNKNOWN:
         state = "unknown"
     missing = tuple(finding.missing)
-    told = mine[-1] if mine and state in ("firing", "pending") else None
-    if told is None:
+    last = mine[-1] if mine and state in ("firing", "pending") else None
+    if last is None:
         return Outcome(state, "", "", (), missing, tuple(mine))
     now = conclude()
     fixes = tuple(f"{f.do} {f.command}" for f in now.fixes)

@@ -73,7 +73,7 @@ def watch_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> list[
     """The course of one test, for people: each check, the alert, and the events of each line."""
     run = _Run(compiled, case, ruleset)
     moments: list[Moment] = []
-    notes = [(at, "sentinel is started anew") for at in case.sentinel_restarts]
+    notes = [(at, "sentinel restarts") for at in case.sentinel_restarts]
     rule = compiled.rule.id
 
     def look(reading: Reading) -> None:

@@ -37,11 +37,11 @@ def timeline(
         return []
     changes = [*_changes(moments), *((at, f"alert {t.previous} -> {t.state} ({t.reason})") for at, t in transitions), *notes]
     changes.sort(key=lambda change: change[0])
-    told = [f"+{at:g}s".ljust(8) + f" {what}" for at, what in changes]
-    if len(told) > _MOST:
+    lines = [f"+{at:g}s".ljust(8) + f" {what}" for at, what in changes]
+    if len(lines) > _MOST:
         half = _MOST // 2
-        told = [*told[:half], f"... {len(told) - _MOST} more changes", *told[-half:]]
-    return [*_strips(moments), *told]
+        lines = [*lines[:half], f"... {len(lines) - _MOST} more changes", *lines[-half:]]
+    return [*_strips(moments), *lines]
 
 
 def _strips(moments: Sequence[Moment]) -> Iterator[str]:

@@ -107,7 +107,7 @@ class AmdGpus:
         readings: list[Reading] = [Samples(at, self.name, HOST, {"host.kfd_gpu_count": len(versions)})]
         for gpu in gpus:
             values = read_gpu(gpu)
-            values["gpu.gfx_version"] = versions.get(gpu.address, Unknown("KFD does not list the card: ROCm cannot use it"))
+            values["gpu.gfx_version"] = versions.get(gpu.address, Unknown("KFD does not list the GPU: ROCm cannot use it"))
             readings.append(Samples(at, self.name, Entity("gpu", gpu.address), values))
         return readings
 

@@ -27,7 +27,7 @@ _NEVER = (1 << 64) - 1
 
 
 def thermal_limits(path: Path) -> str | Unknown:
-    """Sensors whose limit is in force, comma separated, empty if none is. One SMU query: not for a suspended GPU."""
+    """Sensors whose limit is active, comma separated, empty if none is. One SMU query: not for a suspended GPU."""
     try:
         table = read_bytes(path, 4096)
     except OSError as error:
@@ -46,5 +46,5 @@ def parse(table: bytes) -> str | Unknown:
         return Unknown(f"gpu_metrics has {min(size, len(table))} bytes, which is too short for layout 1.3")
     (status,) = _STATUS.unpack_from(table, _STATUS_AT)
     if status == _NEVER:
-        return Unknown("the firmware does not fill in which limits are in force")
+        return Unknown("the firmware does not fill in which limits are active")
     return ",".join(dict.fromkeys(name for bit, name in _SPOTS.items() if status >> bit & 1))

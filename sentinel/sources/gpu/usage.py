@@ -133,7 +133,7 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     if not counted and total is None:
         only = Unknown(
             f"the process holds {nodes.kinds} nodes, and neither KFD nor fdinfo counts memory for them"
-            " (NVIDIA's driver tells it through NVML alone, that of WSL tells Windows alone)"
+            " (NVIDIA's driver reports it through NVML only, that of WSL to Windows only)"
         )
         return dict.fromkeys(_MEMORY, only)
     held = max(total or 0, sum(counted))

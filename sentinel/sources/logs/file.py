@@ -108,7 +108,7 @@ class LogFile:
         self._backlog_end = 0
         self._tail: Tail | None = None
         self._bytes = 0
-        #: modification time at the last read, to tell a fresh copy of the file from an older one
+        #: modification time at the last read, to distinguish a fresh copy of the file from an older one
         self._read_mtime = 0
         self._folder_mtime = 0
         self._rest_until = 0.0

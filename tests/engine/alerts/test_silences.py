@@ -251,7 +251,7 @@ def test_a_mistake_is_answered_with_one_sentence(body: Any, said: str) -> None:
 def test_to_end_what_is_not_there_is_a_mistake(silence_id: str) -> None:
     asking = Asking()
     asking.post(GOOD)
-    with pytest.raises(ApiError, match=r"in force: 1$"):
+    with pytest.raises(ApiError, match=r"active: 1$"):
         asking.silencing.unsilence(Request({"id": silence_id}))
 
 

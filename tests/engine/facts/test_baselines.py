@@ -145,8 +145,8 @@ def test_the_same_configuration_on_the_processor_is_told_with_both_speeds_and_en
 
 
 def look_alikes() -> Iterator[tuple[str, float, int]]:
-    yield "throttled, or another program uses the card: all of it is there as ever", 2.5, 21_000_000_000
-    yield "a little slower with less on the card", 15.0, 9_000_000_000
+    yield "throttled, or another program uses the GPU: all of it is there as ever", 2.5, 21_000_000_000
+    yield "a little slower with less on the GPU", 15.0, 9_000_000_000
 
 
 @pytest.mark.parametrize(("what", "tps", "held"), list(look_alikes()))

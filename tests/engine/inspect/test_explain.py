@@ -11,7 +11,7 @@ from places import TESTS
 from sample_rules import GOOD
 
 from sentinel.cli.main import main
-from sentinel.cli.why import tell
+from sentinel.cli.why import show
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain
 from sentinel.model.entity import HOST, Entity, Unknown, Value
@@ -151,7 +151,7 @@ def test_a_rule_says_what_to_do_before_its_own_alert_fires(capsys: pytest.Captur
     assert subject["state"] == subject["alert"]["state"] == "pending"
     # What would be told now, not what was so when it began.
     assert "Drop --mmap" in subject["alert"]["fixes"][0]["do"]
-    assert tell(answer, as_json=False) == 0
+    assert show(answer, as_json=False) == 0
     printed = capsys.readouterr().out
     assert "Drop --mmap" in printed
     assert "this build has no --mmap" in printed

@@ -88,7 +88,7 @@ def test_flags_go_where_the_command_line_is_written(server: dict[str, Any], note
     assert note in told
     assert typed.startswith(command) and bool(typed) == bool(command)
     if server is not UNIT and server is not MINE:
-        assert "edit" not in typed, "an ExecStart= that is not llama-server's is not written anew"
+        assert "edit" not in typed, "an ExecStart= that is not llama-server's is not rewritten"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ LIMIT = {"unit": "LimitMEMLOCK=infinity", "container": "--ulimit memlock=-1:-1",
     [
         (LIMIT, UNIT, "", "sudo systemctl edit llama.service && sudo systemctl restart llama.service   # [Service] LimitMEMLOCK"),
         (LIMIT, OLLAMA, "", "sudo systemctl edit ollama.service && sudo systemctl restart ollama.service   # [Service] Limit"),
-        (LIMIT, DOCKER, "add `--ulimit memlock=-1:-1` to the docker run command, and make the container anew", ""),
+        (LIMIT, DOCKER, "add `--ulimit memlock=-1:-1` to the docker run command, and recreate the container", ""),
         (LIMIT, PODMAN, "add `--ulimit memlock=-1:-1` to the podman run command", ""),
         (LIMIT, HAND, "in the shell that starts it, then start it again", "ulimit -l unlimited"),
         (LIMIT, SWAP, "in the shell that starts llama-swap, then start it again", "ulimit -l unlimited"),

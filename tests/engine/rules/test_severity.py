@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sample_rules import GOOD
 
-from sentinel.cli.why import tell
+from sentinel.cli.why import show
 from sentinel.daemon import readiness
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import metrics
@@ -42,7 +42,7 @@ def test_what_is_told_is_as_bad_as_its_cause(capsys: pytest.CaptureFixture[str])
     told = slow(engine, *range(2, 12), line=_REFUSED)
     assert [(t.state, t.severity) for t in told] == [("pending", "critical"), ("firing", "critical")]
     assert dict(fields(told[-1]))["PRIORITY"] == "2"
-    assert tell(why(engine, "too-slow", "", EPOCH + 12), as_json=True) == 2
+    assert show(why(engine, "too-slow", "", EPOCH + 12), as_json=True) == 2
     assert '"severity": "warning"' in capsys.readouterr().out, "what the rule says of itself"
     own = metrics.Own("0", EPOCH, 0.0, 0, 0, 0, True, (), (), {})
     rows = {family.about.name: family.rows for family in metrics.families(engine, own, EPOCH + 12)}
@@ -54,7 +54,7 @@ def test_what_is_told_is_as_bad_as_its_cause(capsys: pytest.CaptureFixture[str])
 def test_a_cause_without_one_is_as_bad_as_its_rule(capsys: pytest.CaptureFixture[str]) -> None:
     engine = engine_of(WORSE)
     assert {t.severity for t in slow(engine, *range(2, 12))} == {"warning"}
-    assert tell(why(engine, "too-slow", "", EPOCH + 12), as_json=True) == 1
+    assert show(why(engine, "too-slow", "", EPOCH + 12), as_json=True) == 1
     capsys.readouterr()
 
 

@@ -54,7 +54,7 @@ def test_a_cause_that_no_test_names_is_listed_with_its_file(tmp_path: Path, caps
     code, told = _asked(str(mine), capsys=capsys)
     assert code == 2
     assert any(line.startswith(f"{mine}: cause '{cause}': no passing test expects it") for line in told)
-    assert told[-1] == "tried: 1 of 1 rules, 2 of 3 causes, 0 of 0 wordings"
+    assert told[-1] == "tried: 1 of 1 rules, 2 of 3 causes, 0 of 0 patterns"
 
 
 def test_a_test_that_fails_tries_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The rules in force, and the problems of their files."""
+"""The active rules, and the problems of their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTLED = 7.0
 log = structlog.get_logger("sentinel")
 
 
-class RulesInForce:
+class ActiveRules:
     """The last rule set loaded without mistakes. `use` hands it to the engine."""
 
     def __init__(self, loaded: Loaded, use: Callable[[RuleSet], None], supervisor: Supervisor, history: History) -> None:
@@ -34,7 +34,7 @@ class RulesInForce:
         self._upgrades = Upgrades(history)
 
     def take(self, loaded: Loaded) -> None:
-        """Use the loaded rules; with mistakes in them the old ones stay in force."""
+        """Use the loaded rules; with mistakes in them the old ones stay active."""
         if loaded.ruleset is not None:
             self.loaded = loaded
             self._use(loaded.ruleset)
@@ -47,7 +47,7 @@ class RulesInForce:
         """Report problems of the rule files, in the status and in the log."""
         errors = [str(problem) for problem in loaded.errors]
         if errors:
-            stay = f"judged without {', '.join(loaded.left_out)}" if loaded.left_out else "the old rules stay in force"
+            stay = f"judged without {', '.join(loaded.left_out)}" if loaded.left_out else "the old rules stay active"
             more = f" (and {len(errors) - 1} more: `sentinel rules lint`)" if len(errors) > 1 else ""
             # The supervisor logs a change of it too.
             self._supervisor.note("rules", "failed", f"{stay}: {errors[0]}{more}")
