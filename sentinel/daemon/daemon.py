@@ -195,7 +195,7 @@ class Daemon:
         self.inbox.offer(Tick(self.clock.now()))
         self._housekeeping.look(self.clock.now())
         for sentence in self.engine.state.cuts.fresh():
-            self.supervisor.tell(sentence)
+            self.supervisor.inform(sentence)
         if self._listening is not None:
             await self._listening.watch()
         if self._kernel is not None:
