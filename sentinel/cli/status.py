@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sentinel.cli import nagios
@@ -31,85 +31,98 @@ def main(arguments: argparse.Namespace) -> int:
     elif arguments.nagios:
         print(nagios.line(answer, code))
     else:
-        for line in _screen(answer, style().width):
-            say(line)
+        for row in _screen(answer, style().width):
+            say(row)
     return code
 
 
 def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
-    yield from _wrapped(f"sentinel {answer['version']}, {len(answer['rules'])} rules, since {answer['since']}", width)
+    for line in _lines(answer):
+        yield from _wrapped(line, width) or [""]
+
+
+def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    yield f"sentinel {answer['version']}, {len(answer['rules'])} rules, since {answer['since']}"
     yield ""
-    running = [s for s in answer["servers"] if s["running"]]
-    ended = [s for s in answer["servers"] if not s["running"]]
-    yield f"Servers ({len(running)} running)"
-    for server in running:
-        for line in _server(server):
-            yield from _wrapped(line, width)
-    for server in ended:
-        if server["process_seen"]:
-            yield from _wrapped(f"  {server['name']}: not running (last state: {shown(server['state'])})", width)
-        else:
-            # Known only from a configured log: whether it runs is unknown.
-            said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
-            yield from _wrapped(f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})", width)
-    if not answer["servers"]:
-        yield from _wrapped("  no llama-server runs here; sentinel finds one within a second of its start", width)
+    yield from _servers(answer["servers"])
     yield ""
-    if answer["gpus"]:
-        yield "GPUs"
-        for gpu in answer["gpus"]:
-            yield from _wrapped(
-                f"  {gpu['address']} {shown(gpu.get('name'))}: {shown_size(gpu.get('vram_used_bytes'))} of "
-                f"{shown_size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
-                f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C",
-                width,
-            )
-    else:
-        count = answer["host"].get("gpu_count")
-        yield "GPUs: " + ("none in this machine" if count == 0 else "none that can be read")
-    host = answer["host"]
-    yield f"Host: {shown_size(host.get('mem_available_bytes'))} of {shown_size(host.get('mem_total_bytes'))} memory available"
+    yield from _machine(answer["gpus"], answer["host"])
     yield ""
-    yield f"Alerts ({len(answer['alerts'])} open)"
-    for alert in answer["alerts"]:
-        yield from _wrapped(f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}{marks(alert)}", width)
-        for effect in alert["effects"]:
-            if not effect["notified"]:
-                yield from _wrapped(f"      inhibits {effect['rule']} of {effect['entity']}", width)
-    if answer["alerts"]:
-        yield from _wrapped("  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check", width)
+    yield from _alerts(answer["alerts"])
     if answer["silences"]:
         yield ""
         yield f"Silences ({len(answer['silences'])})"
-        for line in show_silences(answer["silences"]):
-            yield from _wrapped(line, width)
+        yield from show_silences(answer["silences"])
     if overrides := answer.get("overrides"):
         yield ""
         yield f"Overrides ({len(overrides)})"
-        for one in overrides:
-            yield from _wrapped(f"  {_override(one)}", width)
+        yield from (f"  {_override(one)}" for one in overrides)
     if answer["blind_spots"]:
         yield ""
         yield "Cannot be judged"
-        yield from _blind_spots(answer["blind_spots"], width)
+        yield from _blind_spots(answer["blind_spots"])
+    yield from _faults(answer)
+
+
+def _servers(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    running = [s for s in servers if s["running"]]
+    yield f"Servers ({len(running)} running)"
+    for server in running:
+        yield from _server(server)
+    for server in servers:
+        if server["running"]:
+            continue
+        if server["process_seen"]:
+            yield f"  {server['name']}: not running (last state: {shown(server['state'])})"
+        else:
+            # Known only from a configured log: whether it runs is unknown.
+            said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
+            yield f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})"
+    if not servers:
+        yield "  no llama-server runs here; sentinel finds one within a second of its start"
+
+
+def _machine(gpus: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> Iterator[str]:
+    yield "GPUs" if gpus else "GPUs: " + ("none in this machine" if host.get("gpu_count") == 0 else "none that can be read")
+    for gpu in gpus:
+        yield (
+            f"  {gpu['address']} {shown(gpu.get('name'))}: {shown_size(gpu.get('vram_used_bytes'))} of "
+            f"{shown_size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
+            f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C"
+        )
+    yield f"Host: {shown_size(host.get('mem_available_bytes'))} of {shown_size(host.get('mem_total_bytes'))} memory available"
+
+
+def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"Alerts ({len(alerts)} open)"
+    for alert in alerts:
+        yield f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}{marks(alert)}"
+        yield from (
+            f"      inhibits {effect['rule']} of {effect['entity']}" for effect in alert["effects"] if not effect["notified"]
+        )
+    if alerts:
+        yield "  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check"
+
+
+def _faults(answer: Mapping[str, Any]) -> Iterator[str]:
+    """What of sentinel itself does not work."""
     troubled = [s for s in answer["sources"] if s["health"] in ("failed", "starting")]
     if troubled:
         yield ""
         yield "Sources that do not work"
         for source in sorted(troubled, key=lambda s: _WORST_FIRST[s["health"]]):
-            yield from _wrapped(f"  {source['name']}: {source['health']}: {source['why'] or 'no answer yet'}", width)
+            yield f"  {source['name']}: {source['health']}: {source['why'] or 'no answer yet'}"
     if cut := answer.get("cut"):
         yield ""
         yield "Cut or refused"
-        for one in cut:
-            yield from _wrapped(f"  {one['whose']}: {one['what']} ({one['count']})", width)
-    faults = [s for s in answer["sinks"] if s["fault"]]
-    for sink in faults:
-        yield from _wrapped(f"Alerts wait for {sink['name']} ({sink['waiting']}): {sink['fault']}", width)
+        yield from (f"  {one['whose']}: {one['what']} ({one['count']})" for one in cut)
+    for sink in answer["sinks"]:
+        if sink["fault"]:
+            yield f"Alerts wait for {sink['name']} ({sink['waiting']}): {sink['fault']}"
     if answer["recorder"].get("fault"):
-        yield from _wrapped(f"Flight recorder: {answer['recorder']['fault']}", width)
+        yield f"Flight recorder: {answer['recorder']['fault']}"
     if answer["state"]["fault"]:
-        yield from _wrapped(f"State is not saved to disk: {answer['state']['fault']}", width)
+        yield f"State is not saved to disk: {answer['state']['fault']}"
 
 
 def _override(one: Mapping[str, Any]) -> str:
@@ -122,7 +135,7 @@ def _override(one: Mapping[str, Any]) -> str:
 _MOST_SPOTS = 4
 
 
-def _blind_spots(spots: Iterable[Mapping[str, Any]], width: int) -> Iterator[str]:
+def _blind_spots(spots: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Blind spots by server, those that block most rules first; the remedy before what is missing."""
     by_entity: dict[str, list[Mapping[str, Any]]] = {}
     for spot in spots:
@@ -131,10 +144,10 @@ def _blind_spots(spots: Iterable[Mapping[str, Any]], width: int) -> Iterator[str
         yield f"  {entity}"
         mine.sort(key=lambda spot: -len(spot["rules"]))
         for spot in mine[:_MOST_SPOTS]:
-            yield from _wrapped(f"    {spot['remedy'] or spot['reason']} (for {', '.join(spot['rules'])})", width)
+            yield f"    {spot['remedy'] or spot['reason']} (for {', '.join(spot['rules'])})"
         if len(mine) > _MOST_SPOTS:
             yield f"    and {len(mine) - _MOST_SPOTS} more"
-    yield from _wrapped("  `sentinel why RULE` shows what is unknown, and why", width)
+    yield "  `sentinel why RULE` shows what is unknown, and why"
 
 
 def _server(server: Mapping[str, Any]) -> Iterator[str]:

@@ -34,7 +34,7 @@ _XIDS: Mapping[int, tuple[str, str]] = {
 }
 
 
-def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | None:
+def advance(before: Mapping[str, Value], event: Event) -> dict[str, Value] | None:  # noqa: C901 - a table, one arm an event
     """Fields of the incident after `event`; None if the event is not part of one. Pure: `before` are the fields so far."""
     state = str(before.get("state", ""))
     fields = event.fields

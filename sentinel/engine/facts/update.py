@@ -65,26 +65,9 @@ class Updater:
                 self._touched(signal, entity)
         values: dict[str, Value | Unknown] = {}
         if definition.const:
-            values |= definition.const
-            run = self._state.runs.get(entity)
-            if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
-                # Its process is known to have ended; the last lines of its log are read after that.
-                del values["server.state"]
-            if definition.name == _LIBRARY_LOADS and not self._only_the_library_says(entity):
-                del values["server.state"]
+            values |= self._constants(definition, entity)
         if definition.sets or definition.adds:
-            fields = match.fields
-            for signal, name in definition.sets.items():
-                if name in fields:
-                    values[signal] = fields[name]
-            for signal, name in definition.adds.items():
-                more = fields.get(name)
-                if isinstance(more, int | float) and not isinstance(more, bool):
-                    old = self._state.facts.last(entity, signal)
-                    base = old.value if old is not None and isinstance(old.value, int | float) else 0
-                    if abs(base + more) < 1 << 62:
-                        # A larger number is not usable in a rule.
-                        values[signal] = base + more
+            values |= self._captured(definition, match.fields, entity)
         if entity.scope == "server" and definition.source == "llama-server":
             self._narrow(entity, definition.patterns[match.pattern_index].builds, values)
             if definition.name in devices.TAKEN:
@@ -100,6 +83,30 @@ class Updater:
             )
         if values:
             self.values(entity, values, reading.at, reading.source)
+
+    def _constants(self, definition: EventDef, entity: Entity) -> dict[str, Value]:
+        """What the event says by itself."""
+        values = dict(definition.const)
+        run = self._state.runs.get(entity)
+        if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
+            # Its process is known to have ended; the last lines of its log are read after that.
+            del values["server.state"]
+        if definition.name == _LIBRARY_LOADS and not self._only_the_library_says(entity):
+            del values["server.state"]
+        return values
+
+    def _captured(self, definition: EventDef, fields: Mapping[str, Value], entity: Entity) -> dict[str, Value]:
+        """What the fields of the line say."""
+        values = {signal: fields[name] for signal, name in definition.sets.items() if name in fields}
+        for signal, name in definition.adds.items():
+            more = fields.get(name)
+            if isinstance(more, int | float) and not isinstance(more, bool):
+                old = self._state.facts.last(entity, signal)
+                base = old.value if old is not None and isinstance(old.value, int | float) else 0
+                if abs(base + more) < 1 << 62:
+                    # A larger number is not usable in a rule.
+                    values[signal] = base + more
+        return values
 
     def _only_the_library_says(self, entity: Entity) -> bool:
         """No line of llama-server itself gave the state in this run. Ollama's own runner prints none, load after load."""

@@ -85,6 +85,17 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
             now = {signal: _as_of(case, signal, at, value) for signal, value in sampled.items()}
             queue.append((at, 1, Samples(EPOCH + at, "test", entity, now)))
             at += _RESAMPLE
+    happens = _happens(case, owners, pid)
+    queue += happens
+    queue += [(at, 4, Tick(EPOCH + at)) for at in _ticks(case, [at for at, _, _ in happens])]
+    queue.sort(key=lambda item: item[:2])
+    for _, _, reading in queue:
+        yield reading
+
+
+def _happens(case: CaseDef, owners: Mapping[str, Entity], pid: int) -> list[tuple[float, int, Reading]]:
+    """What changes after the start: time, order within one moment, reading."""
+    server, gpu = owners["server"], owners["gpu"]
     happens: list[tuple[float, int, Reading]] = [
         (at, 1, _samples(at, entity, changed, owners)) for at, changed in case.later for entity in owners.values()
     ]
@@ -98,19 +109,15 @@ def readings(rule: RuleDef, case: CaseDef) -> Iterator[Reading]:
         happens.append((at, 2, LogLines(EPOCH + at, "kernel", HOST, line.encode() + b"\n", kind="kernel")))
     for at, line in case.systemd:
         happens.append((at, 2, LogLines(EPOCH + at, "journal", server, line.encode() + b"\n", kind="systemd")))
-    if gone is not None:
-        happens.append((gone, 3, ServerGone(EPOCH + gone, "test", server, pid)))
+    if case.gone is not None:
+        happens.append((case.gone, 3, ServerGone(EPOCH + case.gone, "test", server, pid)))
     if case.restart is not None:
         again = ServerFound(EPOCH + case.restart, "test", server, _PID + 1, EPOCH + case.restart, dict(_GIVEN_TO_SERVER))
         happens.append((case.restart, 0, again))
     if case.unplugged is not None:
         off = Event(EPOCH + case.unplugged, "gpu_removed", gpu, {}, "udev", f"remove {gpu.name}")
         happens.append((case.unplugged, 3, off))
-    queue += happens
-    queue += [(at, 4, Tick(EPOCH + at)) for at in _ticks(case, [at for at, _, _ in happens])]
-    queue.sort(key=lambda item: item[:2])
-    for _, _, reading in queue:
-        yield reading
+    return happens
 
 
 def _samples(at: float, entity: Entity, changed: Mapping[str, Value], owners: Mapping[str, Entity]) -> Samples:
