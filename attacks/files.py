@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import socket
 import struct
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from attacks.ground import ATTACKER, HONEST, Ground, ground
 from attacks.outcome import Attack
+from faults.lines import SLEEPS
 
 _SECRET = "gamma-secret"
 
@@ -202,4 +208,120 @@ def fifo_model(*, short: bool) -> Attack:
         here.endure(4)
         here.row.expect(writer.poll() is None, f"the writer of the pipe ended with {writer.poll()}")
         here.row.said = here.said("pipe")
+    return here.row
+
+
+#: fanotify_init(2), fanotify_mark(2)
+_FAN_CLASS_CONTENT, _FAN_MARK_ADD, _FAN_OPEN_PERM, _FAN_ACCESS_PERM, _AT_FDCWD = 0x4, 0x1, 0x10000, 0x20000, -100
+
+
+@contextlib.contextmanager
+def _hanging(*paths: Path) -> Iterator[None]:
+    """Every open and read of these files waits, as on a network file system whose server is gone: nobody answers the kernel."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    asked = libc.fanotify_init(_FAN_CLASS_CONTENT, os.O_RDONLY)
+    if asked < 0:
+        raise OSError(ctypes.get_errno(), "fanotify_init")
+    try:
+        for path in paths:
+            events = ctypes.c_uint64(_FAN_OPEN_PERM | _FAN_ACCESS_PERM)
+            if libc.fanotify_mark(asked, _FAN_MARK_ADD, events, _AT_FDCWD, os.fsencode(path)) != 0:
+                raise OSError(ctypes.get_errno(), "fanotify_mark")
+        yield
+    finally:
+        # The end of the one who was asked is an answer: yes.
+        os.close(asked)
+
+
+def hanging_files(*, short: bool) -> Attack:
+    """Logs and models on a file system that does not answer."""
+    count = 8 if short else 30
+    with ground(f"{count} servers whose logs and models are on a file system that does not answer; then SIGTERM") as here:
+        logs = [here.file(f"hung/{n}.log", b"0.00.000.000 I srv  load_model: loading model\n") for n in range(count)]
+        models = [here.file(f"hung/{n}.gguf", b"GGUF") for n in range(count)]
+        with _hanging(*logs, *models):
+            for number, (log, model) in enumerate(zip(logs, models, strict=True)):
+                here.server("--log-file", str(log), "-m", str(model), "--port", str(18100 + number))
+            time.sleep(8)
+            late = here.server("--port", "18099", user=HONEST)
+            begin = time.monotonic()
+            while not here.named(late.pid) and time.monotonic() - begin < 30:
+                time.sleep(0.1)
+            took = time.monotonic() - begin
+            here.row.notes.append(f"another user's new server was seen after {took:.1f} s")
+            here.row.expect(took < 5, f"another user's new server was seen after {took:.1f} s")
+            where = [str(here.daemon.signals(f"127.0.0.1:{18100 + n}").get("server.log_where")) for n in range(count)]
+            here.row.said = where[0]
+            here.row.expect(all("hang" in one for one in where), f"of the hanging files was said: {where}")
+            here.endure(0)
+            begin = time.monotonic()
+            code = here.daemon.stop()
+            here.row.expect(code == 0 and time.monotonic() - begin < 5, f"SIGTERM: {code} after {time.monotonic() - begin:.1f} s")
+    return here.row
+
+
+def descriptors(*, short: bool) -> Attack:
+    """More logs than file descriptors, and processes that come and go."""
+    count = 40 if short else 80
+    few = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    with ground(f"{count} logs and 25 short-lived servers with a limit of 64 file descriptors", wrap=few) as here:
+        for number in range(count):
+            log = here.file(f"logs/{number}.log", b"0.00.000.000 I srv  load_model: loading model\n")
+            here.server("--log-file", str(log), "--port", str(18100 + number))
+        for number in range(25):
+            log = here.file(f"short/{number}.log", b"0.00.000.000 I srv  load_model: loading model\n")
+            short_lived = here.server("--log-file", str(log), "--port", str(19100 + number))
+            time.sleep(0.05)
+            short_lived.kill()
+        here.endure(6)
+        here.row.said = here.said("descriptor")
+    return here.row
+
+
+def configured_port(*, short: bool) -> Attack:
+    """A second process with the port of a server in the configuration."""
+    del short
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attacks-")))
+        folder.chmod(0o755)
+        log = folder / "big.log"
+        log.write_bytes(b"0.00.000.000 I srv  llama_server: loading model\n")
+        top = ["[[server]]", 'name = "big"', "port = 18077", f'log = "{log}"']
+        here = stack.enter_context(
+            ground("a process that claims the port of a server in the configuration ([[server]] port=, log=)", top=top)
+        )
+        mine = here.server("--port", "18077", "--log-file", str(log), user=HONEST)
+        time.sleep(2)
+        here.server("--port", "18077", "--log-file", str(here.file("other.log", b"")))
+        time.sleep(4)
+        here.row.expect(here.named(mine.pid) == "big", f"the configured server is called {here.named(mine.pid)!r}")
+        with log.open("ab") as file:
+            file.write(SLEEPS)
+        here.daemon.await_entry("fault-1", "firing", "big", within=10)
+        here.endure(2)
+        told = [e.state for e in here.daemon.journal.of("fault-1", "big")]
+        here.row.expect(told == ["firing"], f"the configured server's alert was notified as {told}")
+        here.row.expect(not here.told_of("big"), f"told of the configured server: {here.told_of('big')}")
+    return here.row
+
+
+def silent_servers(*, short: bool) -> Attack:
+    """Servers that take a connection and never answer."""
+    del short
+    with (
+        ground("50 servers without a log that take connections on one port and never answer") as here,
+        socket.create_server(("127.0.0.1", 0), backlog=128) as silent,
+    ):
+        for _ in range(50):
+            here.server("--port", str(silent.getsockname()[1]), pass_fds=(silent.fileno(),))
+        time.sleep(3)
+        late = here.server("--port", str(here.port), user=HONEST, pass_fds=(here.well,))
+        begin = time.monotonic()
+        ready = False
+        while not ready and time.monotonic() - begin < 30:
+            time.sleep(0.1)
+            ready = here.daemon.signals(here.named(late.pid)).get("server.state") == "ready"
+        here.row.notes.append(f"an honest server without a log was known to be ready after {time.monotonic() - begin:.1f} s")
+        here.row.expect(ready and time.monotonic() - begin < 10, "an honest server was not known to be ready within 10 s")
+        here.endure(1)
     return here.row

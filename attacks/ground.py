@@ -102,7 +102,7 @@ class _Asker(threading.Thread):
 class Ground:
     """One attack. `row` is filled as it goes; `folder` is the attacker's own, `private` one that only the honest user enters."""
 
-    def __init__(self, top: Path, row: Attack, group: Path | None, rest: Sequence[str]) -> None:
+    def __init__(self, top: Path, row: Attack, group: Path | None, rest: Sequence[str], wrap: Sequence[str]) -> None:
         self.row = row
         self.top = top
         self.folder = _owned(top / "attacker", ATTACKER, 0o755)
@@ -128,7 +128,7 @@ class Ground:
             top=[write_rules(top / "rules"), *rest],
             paths={"dev": top / "dev"},
             discover=True,
-            wrap=[*enter, "setpriv", *users, *rights, "--"],
+            wrap=[*enter, *wrap, "setpriv", *users, *rights, "--"],
         )
         place.chmod(0o755)
         for own in (self.daemon.state, self.daemon.socket.parent):
@@ -139,6 +139,7 @@ class Ground:
         self._asker: _Asker | None = None
         #: the honest server has it open too, so that it is the one who listens
         self._well = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.well = self._well.fileno()
         self.port = int(self._well.getsockname()[1])
         self.honest = ""
         self._log = self.home / "server.log"
@@ -312,13 +313,15 @@ class Ground:
 
 
 @contextlib.contextmanager
-def ground(did: str, *, top: Sequence[str] = ()) -> Iterator[Ground]:
-    """A place for one attack; `top` are more lines of the daemon's configuration. `Ground.row` is the row."""
+def ground(did: str, *, top: Sequence[str] = (), wrap: Sequence[str] = ()) -> Iterator[Ground]:
+    """A place for one attack; `top` are more lines of the daemon's configuration, `wrap` goes before its command.
+    `Ground.row` is the row.
+    """
     row = Attack(did)
     name = f"attacks-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="attacks-") as folder, _limited(name) as group:
         Path(folder).chmod(0o755)
-        here = Ground(Path(folder), row, group, top)
+        here = Ground(Path(folder), row, group, top, wrap)
         try:
             here.begin()
             yield here

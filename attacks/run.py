@@ -46,6 +46,10 @@ ATTACKS: dict[str, Row] = {
     "fifo-model": files.fifo_model,
     "links-beside-a-log": files.links_beside_a_log,
     "endless-line": files.endless_line,
+    "hanging-files": files.hanging_files,
+    "descriptors": files.descriptors,
+    "configured-port": files.configured_port,
+    "silent-servers": files.silent_servers,
     "name-first": forgeries.name_first,
 }
 _ALONE = "ATTACKS_ALONE"

@@ -36,7 +36,7 @@ from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals,
 _YOUNG_SECONDS = 5.0
 #: How long a scan waits for the examination of a new process: a header of the largest vocabulary takes 0.3. Seconds.
 _PATIENCE = 0.4
-_BEING_READ = "its files are still being read: the disk or the network file system that they are on is slow"
+_BEING_READ = "its files are still being read: the disk or the network file system that they are on hangs or is slow"
 #: An old process is inspected again after this many polls: its kernel name changes when it becomes another program.
 _ROUNDS = 10
 #: An interpreter that has run this long without a server is inspected less often: reading what it has mapped costs 0.3 ms.
@@ -297,12 +297,11 @@ class Servers:
     @staticmethod
     def _unexamined(core: _Core) -> _Files:
         unread = Unknown(_BEING_READ)
-        values: dict[str, Value | Unknown] = {
-            "server.called": unread, "server.configuration": unread, "server.log_where": unread, "server.log_readable": unread,
-        }  # fmt: skip
+        log = LogSource("none", "its log", why=_BEING_READ)
+        values: dict[str, Value | Unknown] = {"server.called": unread, "server.configuration": unread, **log.signals()}
         if core.requested.text("model"):
             values |= GgufHeader.unknown(_BEING_READ)
-        return _Files(LogSource("none", "its log", why=_BEING_READ), None, values)
+        return _Files(log, None, values)
 
     def _port(self, core: _Core) -> Value | Unknown:
         if "port" not in core.requested.settings and (port := only_port(self.roots, core.pid)) is not None:
