@@ -80,6 +80,10 @@ class FileReads:
             slow(f"no answer for {self._patience:g} s: the disk or the network file system that it is on hangs; the others go on")
         return await asyncio.shield(call)
 
+    async def aside(self, call: Callable[[], None]) -> None:
+        """Run something that is no read of a file, and counts for nobody."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
     async def _slot(self, lane: _Lane, slow: Callable[[str], None]) -> None:
         if not lane.slots.locked():
             await lane.slots.acquire()

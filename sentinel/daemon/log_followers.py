@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,9 @@ class Logs:
         self._reads = reads
         self._followers: dict[str, _Follower] = {}
         self._spawned: set[asyncio.Task[None]] = set()
+        #: watches are set and removed one after the other
+        self._watching = asyncio.Lock()
+        self._closing = False
 
     def begin(self) -> None:
         """Follow the configured logs."""
@@ -257,14 +261,7 @@ class Logs:
         def wake() -> None:
             loop.call_soon_threadsafe(woken.set)
 
-        try:
-            self._wakes.watch(file.path, wake)
-        except SourceFault as fault:
-            self._supervisor.note("inotify", "failed", str(fault), fault.remedy)
-        except (OSError, ValueError) as error:
-            self._supervisor.note(
-                "inotify", "failed", f"cannot watch {printable(file.path)}: {error}; it is looked at once a second"
-            )
+        self._spawn(self._watch(file.path, wake))
         try:
             while True:
                 lines = await self._read_once(follower, file)
@@ -279,10 +276,27 @@ class Logs:
                     continue
                 woken.clear()
         finally:
-            self._wakes.unwatch(file.path)
+            if not self._closing:
+                self._spawn(self._unwatch(file.path))
             follower.ended = True
             if not follower.busy:
                 file.close()
+
+    async def _watch(self, path: Path, wake: Callable[[], None]) -> None:
+        """Have changes of the file reported. Not awaited: where its folder hangs, it is looked at once a second like all."""
+        async with self._watching:
+            try:
+                await self._reads.aside(lambda: self._wakes.watch(path, wake))
+            except SourceFault as fault:
+                self._supervisor.note("inotify", "failed", str(fault), fault.remedy)
+            except (OSError, ValueError) as error:
+                why = f"cannot watch {printable(path)}: {error}; it is looked at once a second"
+                self._supervisor.note("inotify", "failed", why)
+
+    async def _unwatch(self, path: Path) -> None:
+        async with self._watching:
+            with suppress(OSError, ValueError):
+                await self._reads.aside(lambda: self._wakes.unwatch(path))
 
     async def _last_words(self, follower: _Follower, file: LogFile | DockerLocal) -> None:
         """Read the last lines of a writer that has exited, with or without a line end."""
@@ -402,6 +416,7 @@ class Logs:
 
     async def close(self) -> None:
         """Stop following."""
+        self._closing = True
         tasks = [*(f.task for f in self._followers.values()), *self._spawned]
         for task in tasks:
             task.cancel()

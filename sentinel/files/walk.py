@@ -20,6 +20,13 @@ _MOST_LINKS = 40
 _MOST_STEPS = 4096
 #: statfs(2)
 _PROC_SUPER_MAGIC = 0x9FA0
+#: NFS, SMB (three), Coda, AFS, 9P, Ceph, Lustre, OCFS2, GFS2, FUSE, autofs
+_OF_OTHERS = frozenset(
+    {
+        0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x73757245, 0x5346414F, 0x01021997, 0x00C36400, 0x0BD00BD0, 0x7461636F,
+        0x01161970, 0x65735546, 0x0187,
+    }
+)  # fmt: skip
 _O_OBJECT: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -123,12 +130,25 @@ def _up(stack: list[int], root: int) -> None:
 
 def on_procfs(fd: int) -> bool:
     """Whether an open file is in a /proc. Raises OSError."""
+    return _file_system(fd) == _PROC_SUPER_MAGIC
+
+
+def on_network(path: str) -> bool:
+    """Whether a path is on a file system of another machine or program, which may hang. Raises OSError; it may hang itself."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _file_system(fd) in _OF_OTHERS
+    finally:
+        os.close(fd)
+
+
+def _file_system(fd: int) -> int:
     # f_type is the first word of struct statfs on every platform of Linux; the rest is not read.
     answer = (ctypes.c_long * 32)()
     if _libc.fstatfs(fd, ctypes.byref(answer)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return answer[0] == _PROC_SUPER_MAGIC
+    return int(answer[0]) & 0xFFFFFFFF
 
 
 def reopen(fd: int) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from sentinel.files.walk import on_network
 from sentinel.sources.base import SourceFault
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class _Folder(FileSystemEventHandler):
 class Wakes:
     """Calls back when a file or a folder's content changes. Callbacks run on watchdog's thread and must return at once.
 
-    If the folder does not exist, the nearest existing one above it is watched until it does.
+    If the folder does not exist, the nearest existing one above it is watched until it does. A folder on a network file system is
+    not watched: what others write there raises no event, and a call for it may hang.
     """
 
     def __init__(self) -> None:
@@ -69,6 +71,8 @@ class Wakes:
         self._lock = threading.RLock()
         #: requested: folder -> name in it ("" is any name) -> callbacks
         self._wanted: dict[str, dict[str, list[Callback]]] = {}
+        #: wanted folder -> the existing one that stands for it; empty: none is watched for it
+        self._standing: dict[str, str] = {}
         #: active: folder -> watch
         self._watches: dict[str, ObservedWatch | None] = {}
         #: folders that appeared or vanished and could not be watched any more, because of inotify's limits
@@ -84,7 +88,7 @@ class Wakes:
             raise _fault(error) from error
         with self._lock:
             self._observer = observer
-        for fault in self._place().values():
+        for fault in self._place(list(self._wanted)).values():
             raise fault
 
     def stop(self) -> None:
@@ -112,14 +116,14 @@ class Wakes:
             self._wanted.get(str(path), {}).pop("", None)
             for folder in [folder for folder, names in self._wanted.items() if not names]:
                 del self._wanted[folder]
-        self._place()
+        self._place(())
 
     def _want(self, folder: Path, name: str, callback: Callback) -> None:
         wanted = str(folder)
         with self._lock:
             callbacks = self._wanted.setdefault(wanted, {}).setdefault(name, [])
             callbacks.append(callback)
-        if (fault := self._place().get(_nearest(wanted))) is None:
+        if (fault := self._place((wanted,)).get(self._standing.get(wanted, ""))) is None:
             return
         # A folder that cannot be watched is not retried: every later call for another folder would fail on it.
         with self._lock:
@@ -134,14 +138,21 @@ class Wakes:
         if not names:
             self._wanted.pop(folder, None)
 
-    def _place(self) -> dict[str, SourceFault]:
-        """Watch exactly the wanted folders, or their nearest existing parents. Returns those that cannot be watched, and why."""
-        needed: set[str] = set()
+    def _place(self, looked_at: Collection[str]) -> dict[str, SourceFault]:
+        """Watch exactly the wanted folders, or their nearest existing parents. Returns those that cannot be watched, and why.
+
+        Only the folders in `looked_at` are looked at, and that without our lock: one of another log may hang by now.
+        """
+        needed: set[str] | None = None
         faults: dict[str, SourceFault] = {}
         # A folder created before its parent is watched raises no event: repeat until nothing changes.
         while True:
+            found = {folder: _standing(folder) for folder in looked_at}
             with self._lock:
-                if (observer := self._observer) is None or (now := {_nearest(folder) for folder in self._wanted}) == needed:
+                self._standing.update(found)
+                self._standing = {folder: stands for folder, stands in self._standing.items() if folder in self._wanted}
+                now = {stands for stands in self._standing.values() if stands}
+                if (observer := self._observer) is None or now == needed:
                     return faults
                 needed = now
                 unneeded = [self._watches.pop(folder) for folder in set(self._watches) - needed]
@@ -191,7 +202,7 @@ class Wakes:
             observer = self._observer
         if observer is not None:
             _unschedule(observer, gone)
-        if affected and self._place():
+        if affected and self._place(affected):
             # Nothing on this thread can handle the fault; what is not watched is polled.
             self.lost_folders += 1
         for callback in callbacks:
@@ -203,6 +214,15 @@ def _unschedule(observer: BaseObserver, watch: ObservedWatch | None) -> None:
     with contextlib.suppress(KeyError):
         if watch is not None:
             observer.unschedule(watch)
+
+
+def _standing(folder: str) -> str:
+    """The folder that is watched for this one; empty for none."""
+    nearest = _nearest(folder)
+    try:
+        return "" if on_network(nearest) else nearest
+    except OSError:
+        return nearest
 
 
 def _nearest(folder: str) -> str:

@@ -193,3 +193,39 @@ def test_the_limits_of_inotify_are_named(
     (tmp_path / "next.log").write_text("x")
     assert called.wait(10)
     wakes.unwatch(tmp_path / "llama.log")
+
+
+def test_a_folder_that_hangs_by_now_keeps_no_other_from_being_watched(
+    tmp_path: Path, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder is looked at when it becomes wanted, and not each time that another one does."""
+    hung, well = tmp_path / "hung", tmp_path / "well"
+    hung.mkdir()
+    well.mkdir()
+    wakes.watch(hung / "a.log", lambda: None)
+    looked: list[str] = []
+    is_folder = os.path.isdir
+
+    def noted(path: str) -> bool:
+        looked.append(path)
+        return is_folder(path)
+
+    monkeypatch.setattr(os.path, "isdir", noted)
+    passed = threading.Event()
+    wakes.watch(well / "b.log", passed.set)
+    wakes.unwatch(hung / "a.log")
+    assert str(well) in looked
+    assert str(hung) not in looked
+    (well / "b.log").write_text("x")
+    assert passed.wait(20)
+
+
+def test_a_folder_of_another_machine_is_not_watched(tmp_path: Path, wakes: Wakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentinel.sources.logs.watch.on_network", lambda path: path.endswith("nfs"))
+    (tmp_path / "nfs").mkdir()
+    wakes.watch(tmp_path / "nfs" / "a.log", lambda: None)
+    passed = threading.Event()
+    wakes.watch(tmp_path / "b.log", passed.set)
+    (tmp_path / "b.log").write_text("x")
+    assert passed.wait(20)
+    assert set(wakes._watches) == {str(tmp_path)}
