@@ -89,7 +89,7 @@ def verdict(found: Diagnosis) -> str:
         report = "1 line reports an error" if found.complaints.count == 1 else f"{found.complaints.count} lines report errors"
         where = escape(f"{reported.source}:{reported.n}: {reported.line}")
         return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {report}, the last one {where}"
-    return f"nothing wrong found in {counted(found.lines, 'line')} ({seen})"
+    return f"no known failure in {counted(found.lines, 'line')} ({seen})"
 
 
 def ends(start: Start) -> str:

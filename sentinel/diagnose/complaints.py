@@ -1,6 +1,6 @@
 """Lines in which a log itself reports an error. Pure.
 
-Only for an answer without a finding: "nothing wrong found" beside an error in the log would be untrue, whatever the rules know.
+Only for an answer without a finding: "no known failure" alone, beside an error in the log, would pass it over.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ class _Judge:
         }
         return Diagnosis(
             tuple(self._transitions if dated else (undated(t) for t in self._transitions)),
-            standing,
+            standing if dated else {key: undated(told) for key, told in standing.items()},
             unknown,
             tuple(start for starts in self._starts.values() for start in starts.unfinished()),
             engine.lines_read,

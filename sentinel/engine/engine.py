@@ -5,6 +5,7 @@ The same readings on the same rules give the same transitions, byte for byte.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
@@ -37,6 +38,8 @@ from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading
 _SWEEP = 10.0
 #: A server that ended is shown for this long. Seconds; longer than any restart, shorter than a day of experiments.
 _RETIRE = 3600.0
+#: How a rule names the window that it counts in.
+_SPAN = re.compile(r" in (?:15 minutes|ten minutes|24 hours)\b")
 
 
 @dataclass(slots=True)
@@ -436,5 +439,12 @@ def lines_of(reading: LogLines | ClaimedLines) -> int:
 
 
 def undated(transition: Transition) -> Transition:
-    """The transition for a log without dates: its times mean nothing to a reader."""
-    return replace(transition, at=None, since=None)
+    """The transition for a log without dates: its times mean nothing to a reader, and neither do spans of time in its words."""
+    cause = transition.cause
+    return replace(
+        transition,
+        at=None,
+        since=None,
+        summary=_SPAN.sub("", transition.summary),
+        cause=None if cause is None else replace(cause, text=_SPAN.sub("", cause.text)),
+    )
