@@ -30,6 +30,7 @@ from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Reason, Transition, Verdict
+from sentinel.model.border import MOST_STRANGERS, Cuts
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
@@ -53,10 +54,10 @@ class Cost:
 class Engine:
     """Feed it readings in the order in which they were taken."""
 
-    def __init__(self, ruleset: RuleSet, stopwatch: Callable[[], float] | None = None) -> None:
+    def __init__(self, ruleset: RuleSet, stopwatch: Callable[[], float] | None = None, cuts: Cuts | None = None) -> None:
         """`stopwatch` returns seconds from any origin, for `costs`; transitions never depend on it."""
         self.ruleset = ruleset
-        self.state = EngineState(ruleset.events)
+        self.state = EngineState(ruleset.events, cuts)
         self.book = Book()
         self.inhibition = Inhibition(self.book, self.state)
         #: not part of `dump`: silences are the operator's wish, not an observation
@@ -284,9 +285,19 @@ class Engine:
             # The last event of a GPU holds its whole incident, whoever reads it.
             return
         attributed = self._attribution.attribute(event)
+        if self._is_one_stranger_too_many(attributed.entity):
+            self.state.cuts.add(HOST, "events about processes that only the kernel's log names, beyond the first")
+            return
         self.state.log.add(attributed)
         for rule_id in self.ruleset.by_event.get(attributed.name, ()):
             self.worklist.mark(rule_id, attributed.entity)
+
+    def _is_one_stranger_too_many(self, entity: Entity) -> bool:
+        """A server that nothing is known of, named by a kill: whoever starts processes to be killed makes such names."""
+        known = self.state.knows
+        if entity.scope != "server" or known(entity) or self.state.log.knows(entity):
+            return False
+        return self.state.log.strangers(known) >= MOST_STRANGERS
 
     def _doubt(self, server: Entity, at: float, began: float | None) -> None:
         """A server was seen alive: a kill that was attributed to it may have been another process."""

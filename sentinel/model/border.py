@@ -6,9 +6,10 @@ cut is counted in `Cuts`, once for each owner and kind, so that status and the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
-from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.entity import Entity
 
 #: Longest text that is kept of a value: PATH_MAX is 4096, and no path, address or flag of llama-server is longer.
 MOST_TEXT = 4096
@@ -21,8 +22,23 @@ MOST_WORDS = 512
 MOST_ENVIRONMENT_BYTES = 256 << 10
 #: Names of unknown flags that are kept of one command line.
 MOST_UNKNOWN = 32
-#: Fields of one event, values of one reading.
-MOST_FIELDS = 512
+#: Longest text that a pattern captures from a line: paths are the longest that any rule reads.
+MOST_CAPTURED = 1024
+#: Texts up to this are kept whole; of longer ones an entity may keep so many characters together, then each is cut to this.
+SHORT_TEXT = 256
+MOST_LONG_TEXTS = 24 << 10
+#: Events that are kept of one entity, and of all, counted as characters. One event has some 500, a day of a busy server with
+#: trouble some hundred kilobytes.
+MOST_EVENTS_OF_ENTITY = 1 << 20
+MOST_EVENTS = 8 << 20
+#: Servers that are watched, of one user and in all. The most that were ever reported on one machine are some fifty.
+MOST_SERVERS_OF_OWNER = 100
+MOST_SERVERS = 300
+#: Entities that only a log named: children of routers of one user, and processes that only the kernel's log named.
+MOST_CHILDREN_OF_OWNER = 128
+MOST_STRANGERS = 128
+#: Numbers of user ids that belong to one person begin here, this many each (subuid(5), login.defs(5)).
+_SUBORDINATE, _EACH = 100_000, 65_536
 #: Kinds of cuts that are kept. Each owner makes a few; a stranger who makes thousands of owners gets one line for all.
 _MOST_CUTS = 100
 _ENDING = "…"
@@ -53,6 +69,35 @@ class Cuts:
         return [f"of {whose} was cut: {what}" for whose, what in new]
 
 
+class Shares:
+    """Room for the servers of many users: a user may fill his own share, and never the last room of another."""
+
+    def __init__(self, of_owner: int = MOST_SERVERS_OF_OWNER, in_all: int = MOST_SERVERS) -> None:
+        self._of_owner = of_owner
+        self._in_all = in_all
+
+    def admits(self, user: int, held: Sequence[int]) -> bool:
+        """Whether one more server of this user is watched beside those of the users `held`."""
+        mine = sum(owner(one) == owner(user) for one in held)
+        return mine < self._of_owner and (len(held) < self._in_all or self.displaced(user, held) is not None)
+
+    def displaced(self, user: int, held: Sequence[int]) -> int | None:
+        """The position in `held` of the server that makes room: the last one of whoever has most; None where there is room, or
+        where nobody has two more than this user."""
+        if len(held) < self._in_all:
+            return None
+        counts = Counter(owner(one) for one in held)
+        most, count = max(counts.items(), key=lambda one: (one[1], one[0]))
+        if count < counts[owner(user)] + 2:
+            return None
+        return max(i for i, one in enumerate(held) if owner(one) == most)
+
+
+def owner(user: int) -> int:
+    """Whose user id it is: the subordinate ids of one person count as one."""
+    return user if user < _SUBORDINATE else _SUBORDINATE + (user - _SUBORDINATE) // _EACH
+
+
 def text(value: str, limit: int = MOST_TEXT) -> str:
     """A text of at most `limit` characters; one that is cut ends in an ellipsis."""
     return value if len(value) <= limit else value[: limit - 1] + _ENDING
@@ -61,13 +106,3 @@ def text(value: str, limit: int = MOST_TEXT) -> str:
 def words(found: Sequence[str]) -> list[str]:
     """A command line of at most MOST_WORDS words, each within the limit of a text."""
     return [word if len(word) <= MOST_TEXT else text(word) for word in found[:MOST_WORDS]]
-
-
-def exceeds(values: Iterable[Value | Unknown]) -> bool:
-    """Whether a text among these is longer than MOST_TEXT: the only look that a value costs that is within it."""
-    return any(type(value) is str and len(value) > MOST_TEXT for value in values)
-
-
-def within(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Values whose texts are within the limit."""
-    return {name: text(value) if isinstance(value, str) else value for name, value in values.items()}

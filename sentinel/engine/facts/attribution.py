@@ -9,6 +9,7 @@ from typing import Any
 
 from sentinel.engine.facts.oom_report import PARTS, OomReport
 from sentinel.engine.facts.state import EngineState
+from sentinel.model.border import MOST_CHILDREN_OF_OWNER
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
@@ -121,11 +122,18 @@ class Attribution:
         if run is not None and run.watched and self._said(parent, "server.is_router") is False:
             self._state.cuts.add(parent, "lines with a port in front in the log of a server that is no router")
             return None
-        if sum(name == parent.name for name, _ in self._nameless) >= MOST_CHILDREN:
+        siblings = [name for name, _ in self._nameless if name == parent.name]
+        if len(siblings) >= MOST_CHILDREN or (not siblings and self._is_crowded(parent)):
             self._state.cuts.add(parent, f"lines with a port in front beyond the first {MOST_CHILDREN} ports of one log")
             return None
         child = self._nameless[key] = Entity("server", f"{parent.name}[{port}]")
         return child
+
+    def _is_crowded(self, parent: Entity) -> bool:
+        """The logs of one user's servers name more children than any machine has."""
+        mine = self._state.owner(parent)
+        owners = [self._state.owner(Entity("server", name)) for name, _ in self._nameless]
+        return owners.count(mine) >= MOST_CHILDREN_OF_OWNER
 
     def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
         """The provisional name under which a child's lines came before its process was found, if there is one."""

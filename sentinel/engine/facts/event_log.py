@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
+from sentinel.model.border import MOST_EVENTS, MOST_EVENTS_OF_ENTITY, Cuts
 from sentinel.model.entity import Entity
 from sentinel.model.reading import Event
 
@@ -18,13 +19,59 @@ _MOST = 1000
 class EventLog:
     """Events by entity and name, oldest first."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner_of: Callable[[Entity], str] = lambda entity: entity.name, cuts: Cuts | None = None) -> None:
+        """`owner_of` names the user whose server an entity is."""
         self._events: dict[tuple[Entity, str], deque[Event]] = {}
+        #: characters that an entity's events hold, roughly
+        self._sizes: dict[Entity, int] = {}
+        self._all = 0
+        self._owner_of = owner_of
+        self._cuts = Cuts() if cuts is None else cuts
 
     def add(self, event: Event) -> None:
         """Remember an event. Events may arrive slightly out of order; they are kept as they came."""
         log = self._events.setdefault((event.entity, event.name), deque(maxlen=_MOST))
+        if len(log) == _MOST:
+            self._count(event.entity, -_size(log[0]))
         log.append(event)
+        self._count(event.entity, _size(event))
+        if self._sizes[event.entity] > MOST_EVENTS_OF_ENTITY:
+            self._shrink(event.entity)
+        elif self._all > MOST_EVENTS:
+            self._make_room()
+
+    def _count(self, entity: Entity, size: int) -> None:
+        self._all += size
+        if (held := self._sizes.get(entity, 0) + size) > 0:
+            self._sizes[entity] = held
+        else:
+            self._sizes.pop(entity, None)
+
+    def _shrink(self, entity: Entity) -> None:
+        """Forget the older half of whatever the entity has most of."""
+        logs = [log for (e, _), log in self._events.items() if e == entity]
+        longest = max(logs, key=lambda log: sum(map(_size, log)))
+        for _ in range(max(1, len(longest) // 2)):
+            self._count(entity, -_size(longest.popleft()))
+        self._cuts.add(entity, "older events of its log, for it has more than are kept")
+
+    def _make_room(self) -> None:
+        """Whoever's servers hold most gives: never one who holds little."""
+        owners: dict[str, int] = {}
+        for entity, size in self._sizes.items():
+            owner = self._owner_of(entity)
+            owners[owner] = owners.get(owner, 0) + size
+        most = max(owners, key=lambda name: (owners[name], name))
+        mine = [entity for entity in self._sizes if self._owner_of(entity) == most]
+        self._shrink(max(mine, key=lambda entity: (self._sizes[entity], entity.name)))
+
+    def knows(self, entity: Entity) -> bool:
+        """It has events."""
+        return entity in self._sizes
+
+    def strangers(self, known: Callable[[Entity], bool]) -> int:
+        """How many servers have events and are not known otherwise."""
+        return sum(entity.scope == "server" and not known(entity) for entity in self._sizes)
 
     def since(self, entity: Entity, name: str, start: float) -> tuple[int, Event | None]:
         """How many happened at or after `start`, and the last one."""
@@ -57,18 +104,27 @@ class EventLog:
             merged = [*self._events.pop(key), *self._events.pop((new, key[1]), ())]
             merged.sort(key=lambda e: e.at)
             self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=_MOST)
+        self._measure()
 
     def hand_on(self, old: Entity, event: Event) -> None:
         """Move this event from `old` to its own entity, which it was about."""
         log = self._events.get((old, event.name), deque())
         for mistaken in [e for e in log if e.at == event.at]:
             log.remove(mistaken)
+            self._count(old, -_size(mistaken))
         self.add(event)
 
     def remove(self, entity: Entity) -> None:
         """Drop an entity."""
         for key in [k for k in self._events if k[0] == entity]:
             del self._events[key]
+        self._all -= self._sizes.pop(entity, 0)
+
+    def _measure(self) -> None:
+        self._sizes = {}
+        self._all = 0
+        for (entity, _), log in self._events.items():
+            self._count(entity, sum(map(_size, log)))
 
     def dump(self) -> list[list[Any]]:
         """Plain data for a checkpoint."""
@@ -82,3 +138,8 @@ class EventLog:
         """Restore what `dump` returned."""
         for at, name, scope, entity, fields, source, line, n in rows:
             self.add(Event(at, name, Entity(scope, entity), fields, source, line, n))
+
+
+def _size(event: Event) -> int:
+    """Characters, roughly: an object, its line, its texts."""
+    return 400 + len(event.line) + sum(len(value) for value in event.fields.values() if type(value) is str)

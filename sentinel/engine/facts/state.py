@@ -41,12 +41,12 @@ class Run:
 class EngineState:
     """Implements rules.evaluate.World, which rule evaluation reads."""
 
-    def __init__(self, event_defs: Mapping[str, EventDef]) -> None:
-        self.facts = FactStore()
-        self.log = EventLog()
-        self.runs: dict[Entity, Run] = {}
+    def __init__(self, event_defs: Mapping[str, EventDef], cuts: Cuts | None = None) -> None:
         #: what was cut or refused of what came from outside; no verdict depends on it
-        self.cuts = Cuts()
+        self.cuts = Cuts() if cuts is None else cuts
+        self.facts = FactStore(self.cuts)
+        self.log = EventLog(self.owner, self.cuts)
+        self.runs: dict[Entity, Run] = {}
         #: log sources that were read, by entity
         self.heard: set[tuple[Entity, str]] = set()
         self._windows: dict[tuple[Entity, str, float], Window] = {}
@@ -73,6 +73,17 @@ class EngineState:
                 self._windows[key].add(at, float(value))
             return True
         return changed
+
+    def knows(self, entity: Entity) -> bool:
+        """It has a run or facts, not events alone."""
+        return entity in self.runs or bool(self.facts.of(entity))
+
+    def owner(self, entity: Entity) -> str:
+        """The user whose server it is, as far as that is known; a router's child is its router's."""
+        user = self.facts.last(entity, "server.user")
+        if user is None and "[" in entity.name:
+            user = self.facts.last(Entity(entity.scope, entity.name.rpartition("[")[0]), "server.user")
+        return str(user.value) if user is not None else entity.name
 
     # --- what rules may ask ---
 

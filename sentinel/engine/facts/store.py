@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.border import MOST_LONG_TEXTS, SHORT_TEXT, Cuts, text
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.signal import Signal, SignalOrigin
 from sentinel.model.text import clean
@@ -39,7 +40,8 @@ def _typed(signal: Signal, value: Value) -> Value:
 class FactStore:
     """Facts by entity and signal. Times are data: every look-up takes the time it asks for."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuts: Cuts | None = None) -> None:
+        self._cuts = Cuts() if cuts is None else cuts
         self._facts: dict[Entity, dict[str, Fact]] = {}
         self._unknown: dict[Entity, dict[str, Unknown]] = {}
 
@@ -48,9 +50,16 @@ class FactStore:
         signal = CATALOGUE[name]
         facts = self._facts.setdefault(entity, {})
         if isinstance(value, Unknown):
-            self._unknown.setdefault(entity, {})[name] = value
+            why = (
+                value
+                if len(value.why) + len(value.remedy) <= 2 * SHORT_TEXT
+                else Unknown(text(value.why, SHORT_TEXT), text(value.remedy, SHORT_TEXT))
+            )
+            self._unknown.setdefault(entity, {})[name] = why
             return facts.pop(name, None) is not None
         typed = _typed(signal, value)
+        if type(typed) is str and len(typed) > SHORT_TEXT:
+            typed = self._within(entity, name, typed, facts)
         if unknown := self._unknown.get(entity):
             unknown.pop(name, None)
         old = facts.get(name)
@@ -58,6 +67,16 @@ class FactStore:
         if old is None or old.value != typed:
             return True
         return signal.stale_after is not None and at - old.at > signal.stale_after
+
+    def _within(self, entity: Entity, name: str, value: str, facts: Mapping[str, Fact]) -> str:
+        """A long text, cut to what an entity may hold of them."""
+        kept = text(value)
+        long = sum(len(f.value) for n, f in facts.items() if n != name and type(f.value) is str and len(f.value) > SHORT_TEXT)
+        if long + len(kept) > MOST_LONG_TEXTS:
+            kept = text(value, SHORT_TEXT)
+        if len(kept) < len(value):
+            self._cuts.add(entity, f"the text of {name} was longer than is kept")
+        return kept
 
     def get(self, entity: Entity, name: str, at: float) -> Fact | None:
         """The fact if it is known and not expired at time `at`."""

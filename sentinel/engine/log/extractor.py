@@ -16,6 +16,7 @@ import re2
 
 from sentinel.engine.log.envelope import Envelope, bare, strip
 from sentinel.engine.log.prefilter import is_whole, loosened, required
+from sentinel.model.border import MOST_CAPTURED
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef, FieldType
 
@@ -268,6 +269,10 @@ def _text(captured: bytes) -> str:
     return captured.decode("utf-8", "replace")
 
 
+def _field(captured: bytes) -> str:
+    return _text(captured if len(captured) <= MOST_CAPTURED else captured[:MOST_CAPTURED])
+
+
 def _float(captured: bytes) -> float | None:
     try:
         number = float(captured)
@@ -302,7 +307,7 @@ def _bytes_of(unit: int) -> Callable[[bytes], int | None]:
 
 
 _CONVERT: Mapping[FieldType, Callable[[bytes], Value | None]] = {
-    "text": _text,
+    "text": _field,
     "int": _int,
     "float": _float,
     "flag": _flag,
