@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 from attacks.ground import ground
 from attacks.outcome import Attack
+from faults.daemon import wait_for
 
 
 def port_prefix(*, short: bool) -> Attack:
@@ -62,15 +64,19 @@ def client_text(*, short: bool) -> Attack:
 def name_first(*, short: bool) -> Attack:
     """A process that says the address of another one first."""
     del short
-    with ground(
-        "a process that claims the address of the honest server, with the daemon restarted so that it is seen first"
-    ) as here:
-        first = here.honest
-        here.server("--port", str(here.port))
-        time.sleep(2)
-        here.daemon.stop()
-        here.daemon.start()
-        time.sleep(3)
-        here.endure(0)
-        here.row.expect(first == here.honest, "")
+    with ground("a process that claims an address first; then another user's server comes that listens there") as here:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        impostor = here.server("--port", str(port))
+        wait_for(lambda: here.named(impostor.pid), "the impostor is found", 20)
+        with socket.create_server(("127.0.0.1", port)) as well:
+            # As the honest server's own: the socket's user is who made it.
+            real = here.listening(port, well)
+            address = f"127.0.0.1:{port}"
+            wait_for(lambda: here.named(real.pid) == address, f"the one who listens is {address}", 30)
+            here.row.said = f"{address} is the server that listens, {here.named(impostor.pid) or 'nothing yet'} the other"
+            here.endure(1)
+            other = here.named(impostor.pid)
+            here.row.expect(other.startswith(f"{address}@"), f"the impostor is named {other}")
     return here.row

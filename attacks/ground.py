@@ -187,9 +187,15 @@ class Ground:
             file.write(lines)
 
     def named(self, pid: int) -> str:
+        """The name of a process in the status; empty while it has none."""
         """The name of the server with this process; empty while it is not known."""
         servers = (self.daemon.get("/v1/status") or {}).get("servers", [])
         return next((str(s["name"]) for s in servers if s.get("pid") == pid), "")
+
+    def listening(self, port: int, well: socket.socket) -> subprocess.Popen[bytes]:
+        """Another server of the honest user, who listens on this port."""
+        os.fchown(well.fileno(), HONEST, HONEST)
+        return self.server("--port", str(port), user=HONEST, pass_fds=(well.fileno(),))
 
     # --- the attacker ---
 

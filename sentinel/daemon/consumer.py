@@ -21,6 +21,7 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.model.alert import Transition
+from sentinel.model.border import Cuts
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Tick
 from sentinel.recording.flight_recorder import FlightRecorder
@@ -49,8 +50,10 @@ class Consumer:
         alive: Callable[[], None],
         recorder: FlightRecorder | None = None,
         started: Callable[[], None] = lambda: None,
+        cuts: Cuts | None = None,
     ) -> None:
-        self.engine = Engine(ruleset, time.perf_counter)
+        self._cuts = Cuts() if cuts is None else cuts
+        self.engine = Engine(ruleset, time.perf_counter, self._cuts)
         #: transitions since the start, by rule and new state
         self.transition_counts: Counter[tuple[str, str]] = Counter()
         #: delay between the last tick and its processing, in seconds
@@ -130,7 +133,7 @@ class Consumer:
             self._logs.restore(state["positions"], state["cursors"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
             log.warning(f"cannot load the state of an earlier run, starting with an empty one: {error}")
-            self.engine = Engine(self.engine.ruleset, time.perf_counter)
+            self.engine = Engine(self.engine.ruleset, time.perf_counter, self._cuts)
             return 0.0
         return seconds
 

@@ -36,6 +36,7 @@ from sentinel.daemon.supervisor import SourceState, Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.engine.engine import Engine
 from sentinel.history import History
+from sentinel.model.border import Cuts
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Tick
 from sentinel.recording.archive import Archive
@@ -63,6 +64,8 @@ class Daemon:
         self._rule_files = files
         self.clock = Clock()
         self.inbox = Inbox()
+        #: what was cut or refused of what strangers gave
+        self.cuts = Cuts()
         self.history = History(config.state_dir / "history.sqlite")
         self.broadcaster = Broadcaster(Past(self.history.epoch, self.history.last_id, self._published))
         self._executor = Workers()
@@ -82,6 +85,7 @@ class Daemon:
             self._alive,
             self.recorder,
             self._find_servers,
+            self.cuts,
         )
         self.started = self.clock.now()
         self._rules = ActiveRules(loaded, self.consumer.use, self.supervisor, self.history)
@@ -173,7 +177,7 @@ class Daemon:
     def _begin(self, schedule: Schedule) -> list[asyncio.Task[None]]:
         """Start every source."""
         tasks: list[asyncio.Task[None]] = []
-        for source, poll in wiring.polls(self.config, self.supervisor, self.logs, schedule.soon):
+        for source, poll in wiring.polls(self.config, self.supervisor, self.logs, schedule.soon, self.cuts):
             schedule.every(source.interval, poll, source.name)
             tasks.append(asyncio.create_task(_endless(poll), name=f"first {source.name}"))
         kernel = self._kernel = KernelWatch(self.config.dev, self.inbox, self.supervisor, self.logs, self.clock)
@@ -194,7 +198,7 @@ class Daemon:
         self._readiness.looked(self.supervisor.states.values())
         self.inbox.offer(Tick(self.clock.now()))
         self._housekeeping.look(self.clock.now())
-        for sentence in self.engine.state.cuts.fresh():
+        for sentence in self.cuts.fresh():
             self.supervisor.inform(sentence)
         if self._listening is not None:
             await self._listening.watch()

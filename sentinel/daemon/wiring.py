@@ -9,6 +9,7 @@ from sentinel.daemon.config import Config
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.polled_sources import SOURCES
 from sentinel.daemon.supervisor import Supervisor
+from sentinel.model.border import Cuts
 from sentinel.preflight.on_start import Preflights
 from sentinel.sinks import ConsoleSink, JournaldSink, Sink
 from sentinel.sources.base import Polled
@@ -29,18 +30,20 @@ def roots_of(config: Config) -> Roots:
     return Roots(proc=config.proc, sys=config.sys, dev=config.dev)
 
 
-def polls(config: Config, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None]) -> list[Poll]:
+def polls(config: Config, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None], cuts: Cuts) -> list[Poll]:
     """Every polled source: those of servers and those of the machine. `soon` runs one early."""
     roots = roots_of(config)
-    found = _about_servers(config, roots, supervisor, logs, soon) if config.discover else []
+    found = _about_servers(config, roots, supervisor, logs, soon, cuts) if config.discover else []
     for build in SOURCES:
         source = build(roots, config.intervals)
         found.append((source, supervisor.poller(source)))
     return found
 
 
-def _about_servers(config: Config, roots: Roots, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None]) -> list[Poll]:
-    servers = Servers(roots, {server.port: server.name for server in config.servers if server.port})
+def _about_servers(
+    config: Config, roots: Roots, supervisor: Supervisor, logs: Logs, soon: Callable[[str], None], cuts: Cuts
+) -> list[Poll]:
+    servers = Servers(roots, {server.port: server.name for server in config.servers if server.port}, cuts)
     nvml = Nvml(lambda: servers.servers, roots)
     nvml.interval = config.intervals.gpu
     on_gpus = ServerGpus(lambda: servers.servers, roots, nvml.held_by)

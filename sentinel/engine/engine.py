@@ -314,7 +314,7 @@ class Engine:
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)
-            self.worklist.mark_all()
+            self.worklist.sweep()
         else:
             self.worklist.mark_restless()
         return out

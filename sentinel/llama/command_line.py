@@ -14,6 +14,7 @@ from sentinel.llama.builds import DEFAULT_PORT
 from sentinel.llama.flags import MODEL_SWITCHES, OPTION, PRINT_AND_EXIT
 from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH, BY_SWITCH_VARIABLE, BY_VARIABLE, OFF_VARIABLES
 from sentinel.llama.words import FALSE, TRUE, flags
+from sentinel.model.border import MOST_UNKNOWN
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
 
@@ -219,7 +220,7 @@ def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequ
         _put(settings, name, setting)
     for flag, value in flags(argv):
         _apply(settings, flag, value, flag)
-        if flag not in BY_FLAG and flag not in BY_SWITCH and flag not in OPTION:
+        if flag not in BY_FLAG and flag not in BY_SWITCH and flag not in OPTION and len(unknown) < MOST_UNKNOWN:
             unknown.append(clean(flag)[:80])
         by_preset = by_preset or flag in MODEL_SWITCHES
         exits = exits or flag in PRINT_AND_EXIT

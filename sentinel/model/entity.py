@@ -14,7 +14,8 @@ Value = bool | int | float | str
 class Entity(NamedTuple):
     """One llama-server, one GPU (by PCI address, for example ``0000:03:00.0``), or the host.
 
-    A server is named by its systemd unit, else its container, else ``host:port``, so that the name survives restarts.
+    A server is named by its systemd unit, else its container, else ``host:port``, so that the name survives restarts; with
+    ``@user`` behind it where another user's server has that address.
     A named tuple, because it is the key of the whole state: the hash of a dataclass is a call of Python code.
     """
 

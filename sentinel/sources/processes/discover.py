@@ -15,6 +15,7 @@ from sentinel.files.opener import Reader
 from sentinel.gguf.header import GgufError, GgufHeader, read_model
 from sentinel.llama.command_line import Requested, decode
 from sentinel.llama.runtimes import Runtime, of_starter, translated
+from sentinel.model.border import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS, Cuts, Shares, text, words
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Reading, Samples, ServerFound, ServerGone
 from sentinel.model.text import clean
@@ -29,14 +30,19 @@ from sentinel.sources.processes.containers import Container, container_of
 from sentinel.sources.processes.examination import Examination, Examinations
 from sentinel.sources.processes.fingerprint import configuration
 from sentinel.sources.processes.identify import Kind, classify, is_server_name, runtime_of
-from sentinel.sources.processes.listening import only_port
+from sentinel.sources.processes.listening import listener, only_port, ports
 from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
-from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals, read_stat
+from sentinel.sources.processes.naming import Claim, Names, claims
+from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals, read_stat, user_name
 
 _YOUNG_SECONDS = 5.0
 #: How long a scan waits for the examination of a new process: a header of the largest vocabulary takes 0.3. Seconds.
 _PATIENCE = 0.4
 _BEING_READ = "its files are still being read: the disk or the network file system that they are on hangs or is slow"
+#: Below this many servers in all nobody's share is counted.
+_UNCOUNTED = 32
+#: A young server is asked in every second scan where it listens.
+_ASKED_YOUNG = 2
 #: An old process is inspected again after this many polls: its kernel name changes when it becomes another program.
 _ROUNDS = 10
 #: An interpreter that has run this long without a server is inspected less often: reading what it has mapped costs 0.3 ms.
@@ -118,10 +124,15 @@ class Servers:
     interval = 1.0
     blocking = True
 
-    def __init__(self, roots: Roots | None = None, names: Mapping[int, str] | None = None) -> None:
+    def __init__(self, roots: Roots | None = None, configured: Mapping[int, str] | None = None, cuts: Cuts | None = None) -> None:
         self.roots = Roots() if roots is None else roots
         #: port -> the name that the configuration gives to the server there
-        self._names = names or {}
+        self._configured = configured or {}
+        self._cuts = Cuts() if cuts is None else cuts
+        self._shares = Shares()
+        self._names = Names()
+        #: servers that were seen to listen on the port that they are named by
+        self._proven: set[tuple[int, int]] = set()
         self.servers: tuple[ServerProcess, ...] = ()
         self._seen: dict[int, _Seen] = {}
         self._round = 0
@@ -144,19 +155,68 @@ class Servers:
             if server.pid in pids and self._runs_still(server):
                 alive.append(server)
             else:
-                self._seen.pop(server.pid, None)
-                self._pending.pop((server.pid, server.ticks), None)
-                readings.append(ServerGone(at, self.name, server.entity, server.pid))
+                readings.append(self._let_go(at, server))
         readings += self._examined(at, alive)
+        readings += self._misnamed(at, alive)
         known = {server.pid for server in alive}
         arrived = [pid for pid in self._due(pids - known, at, first) if self._is_server(pid, at)]
         for _, pid in sorted((self._ticks(pid), pid) for pid in arrived):
-            found = self._describe(pid, alive)
+            if not self._has_room(pid, at, alive, readings):
+                continue
+            found = self._describe(pid, alive, at)
             if found is not None:
                 alive.append(found)
                 readings.append(ServerFound(at, self.name, found.entity, found.pid, found.start_time, found.values))
         self.servers = tuple(alive)
         return readings
+
+    def _has_room(self, pid: int, at: float, alive: list[ServerProcess], readings: list[Reading]) -> bool:
+        """Whether one more server of that user is watched; a server of a user who has many may make room for it."""
+        if len(alive) < _UNCOUNTED:
+            return True
+        user, held = Reader.of(self.roots.proc, pid).user, [_user(server) for server in alive]
+        if not self._shares.admits(user, held):
+            self._cuts.add(user_name(user), "processes that pass for llama-servers, beyond the share of one user")
+            return False
+        if (place := self._shares.displaced(user, held)) is not None:
+            readings.append(self._let_go(at, alive.pop(place)))
+        return True
+
+    def _let_go(self, at: float, server: ServerProcess) -> ServerGone:
+        self._seen.pop(server.pid, None)
+        self._pending.pop((server.pid, server.ticks), None)
+        self._proven.discard((server.pid, server.ticks))
+        return ServerGone(at, self.name, server.entity, server.pid)
+
+    def _misnamed(self, at: float, alive: list[ServerProcess]) -> list[Reading]:
+        """Let go, to be found anew, of a server that has another name because somebody said its address first, and of that one.
+
+        A few are asked in each scan where they listen, until the kernel has shown it.
+        """
+        readings: list[Reading] = []
+        for server in list(alive):
+            if (server.pid, server.ticks) in self._proven or not self._is_asked(server, at):
+                continue
+            address, _, own = server.entity.name.partition("@")
+            port, user = server.values["server.port"], _user(server)
+            if not isinstance(port, int) or port not in (ports(self.roots, server.pid) or ()):
+                continue
+            self._proven.add((server.pid, server.ticks))
+            if not own:
+                self._names.proved(address, user, at)
+                continue
+            holder = next((other for other in alive if other.entity.name == address), None)
+            if holder is None or _user(holder) == user or (holder.pid, holder.ticks) in self._proven:
+                continue
+            for one in (server, holder):
+                alive.remove(one)
+                readings.append(self._let_go(at, one))
+        return readings
+
+    def _is_asked(self, server: ServerProcess, at: float) -> bool:
+        """Whether this scan looks where it listens. llama-server does before it loads; one that never does is asked rarely."""
+        every = _ASKED_YOUNG if at - server.start_time < _YOUNG_SECONDS else _SETTLED_ROUNDS
+        return (server.pid + self._round) % every == 0 and _by_address(server)
 
     def _pids(self) -> set[int]:
         with os.scandir(self.roots.proc) as entries:
@@ -220,7 +280,7 @@ class Servers:
         stat = read_stat(self.roots, server.pid)
         return not isinstance(stat, Unknown) and stat.start_ticks == server.ticks and stat.state not in "ZX"
 
-    def _describe(self, pid: int, others: Sequence[ServerProcess]) -> ServerProcess | None:
+    def _describe(self, pid: int, others: Sequence[ServerProcess], at: float) -> ServerProcess | None:
         reader = Reader.of(self.roots.proc, pid)
         reading = self._cores.begin(reader.user, lambda: self._core(pid, reader))
         if reading is None or not reading.wait(_PATIENCE) or (core := reading.result) is None:
@@ -229,9 +289,9 @@ class Servers:
         in_router = self._router_of(core, others) is not None
         work = self._examine(core, in_router)
         if work is not None and work.wait(_PATIENCE):
-            return self._server(core, work.result, others, examined=True)
+            return self._server(core, work.result, others, at, examined=True)
         self._pending[pid, core.stat.start_ticks] = _Pending(core, in_router, work)
-        return self._server(core, self._unexamined(core), others, examined=False)
+        return self._server(core, self._unexamined(core), others, at, examined=False)
 
     @staticmethod
     def _router_of(core: _Core, others: Sequence[ServerProcess]) -> ServerProcess | None:
@@ -246,7 +306,7 @@ class Servers:
         if isinstance(stat, Unknown) or stat.state in "ZX":
             return None
         try:
-            words = [os.fsdecode(word) for word in read_bytes(process / "cmdline").rstrip(b"\0").split(b"\0")]
+            words = self._words(pid)
             member = parse_cgroup(read_text(process / "cgroup"))
         except OSError:
             # it has ended in between: the next poll reports it
@@ -309,7 +369,7 @@ class Servers:
             return port
         return core.requested.signals(core.settings_unknown)["server.port"]
 
-    def _server(self, core: _Core, files: _Files, others: Sequence[ServerProcess], *, examined: bool) -> ServerProcess:
+    def _server(self, core: _Core, files: _Files, others: Sequence[ServerProcess], at: float, *, examined: bool) -> ServerProcess:
         pid, stat, member, requested, container = core.pid, core.stat, core.member, core.requested, core.container
         starter = core.row
         if starter is None or not starter.name:
@@ -339,17 +399,26 @@ class Servers:
         router = self._router_of(core, others)
         if router is not None:
             values["server.router"] = router.entity.name
-        entity = Entity("server", self._configured_name(values, others) or _name(values, member, pid, others))
+        user, port = core.reader.user, values["server.port"]
+        there = listener(self.roots, pid, port) if isinstance(port, int) else None
+        names = claims(values, member, pid, user)
+        if isinstance(port, int) and (configured := self._configured.get(port)):
+            names.insert(0, Claim(configured, user, is_address=True))
+        taken = {other.entity.name: _user(other) for other in others}
+        entity = Entity("server", self._names.choose(names, pid, taken, there, at, known=user >= 0))
         return ServerProcess(
             pid, stat.start_ticks, start, entity, requested, member, files.log, files.model, stat.parent, values,
             core.reader, examined,
         )  # fmt: skip
 
-    def _configured_name(self, values: Mapping[str, Value | Unknown], others: Sequence[ServerProcess]) -> str:
-        """The name in the configuration; of two processes with the port the first has it, as long as it runs."""
-        port = values["server.port"]
-        name = self._names.get(port, "") if isinstance(port, int) else ""
-        return name if all(other.entity.name != name for other in others) else ""
+    def _words(self, pid: int) -> list[str]:
+        raw = read_bytes(f"{self.roots.proc}/{pid}/cmdline", MOST_ARGV_BYTES)
+        found = [os.fsdecode(word) for word in raw.rstrip(b"\0").split(b"\0", MOST_WORDS + 1)]
+        kept = words(found)
+        if len(raw) >= MOST_ARGV_BYTES or kept != found:
+            user = user_name(Reader.of(self.roots.proc, pid).user)
+            self._cuts.add(user, "command lines with more or longer words than are read")
+        return kept
 
     def _name_of(self, pid: int) -> str | Unknown:
         path = f"{self.roots.proc}/{pid}/comm"
@@ -361,11 +430,11 @@ class Servers:
     def _environment(self, pid: int) -> tuple[dict[str, str], str]:
         path = self.roots.proc / str(pid) / "environ"
         try:
-            pairs = read_bytes(path).split(b"\0")
+            pairs = read_bytes(path, MOST_ENVIRONMENT_BYTES).split(b"\0")
         except OSError as error:
             return {}, reason(path, error)
-        decoded = (os.fsdecode(pair).partition("=") for pair in pairs)
-        return {name: value for name, equals, value in decoded if equals}, ""
+        decoded = (os.fsdecode(pair).partition("=") for pair in pairs[:MOST_WORDS])
+        return {text(name, MOST_NAME): text(value) for name, equals, value in decoded if equals}, ""
 
     def _configuration(self, core: _Core, asked: str) -> str | Unknown:
         model = inside(self.roots, core.pid, absolute(self.roots, core.pid, asked)) if asked else ""
@@ -396,18 +465,10 @@ def _requested(words: Sequence[str], env: Mapping[str, str], row: Runtime | None
     return decode([*words[:1], *words[2:]] if subcommand else words, env, config)
 
 
-def _name(values: Mapping[str, Value | Unknown], member: Membership, pid: int, others: Sequence[ServerProcess]) -> str:
-    """The unit, else the container, else ``host:port``; with the process id behind it when another server has the name."""
-    host, port = values["server.host"], values["server.port"]
-    address = f"{host}:{port}"
-    if isinstance(host, Unknown) or isinstance(port, Unknown):
-        address = f"pid-{pid}" if isinstance(port, Unknown) else f"port-{port}"
-    if isinstance(host, str) and host.endswith(".sock"):
-        address = host
-    taken = {other.entity.name for other in others}
-    # A container may have any name, a unit's too.
-    container = str(values["server.container_name"]) or str(values["server.container"])[:12]
-    for name in (clean(member.unit), "" if container.endswith(".service") else container, address):
-        if name and name not in taken:
-            return name
-    return f"{address}:{pid}"
+def _user(server: ServerProcess) -> int:
+    return -1 if server.reader is None else server.reader.user
+
+
+def _by_address(server: ServerProcess) -> bool:
+    """It is named by its address, not by its unit or container."""
+    return server.entity.name.startswith(f"{server.values['server.host']}:{server.values['server.port']}")

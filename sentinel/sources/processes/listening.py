@@ -8,20 +8,37 @@ from pathlib import Path
 
 from sentinel.sources.fs import Roots, link, read_text
 
-#: local address and port in hexadecimal, a listening socket's state and inode (Documentation/networking/proc_net_tcp.rst)
-_LISTENS = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A (?:\S+ +){5}(\d+) ", re.MULTILINE)
+#: local address and port in hexadecimal, a listening socket's state, user and inode (Documentation/networking/proc_net_tcp.rst)
+_LISTENS = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A (?:\S+ +){3}(\d+) +\S+ +(\d+) ", re.MULTILINE)
 _MOST_TABLE = 8 << 20
 
 
 def ports(roots: Roots, pid: int) -> frozenset[int] | None:
     """TCP ports that the process itself listens on; None if its files cannot be read, as for another user's process."""
-    process = Path(f"{roots.proc}/{pid}")
     try:
-        sockets = set(_sockets(process))
-        tables = [read_text(process / "net" / name, _MOST_TABLE) for name in ("tcp", "tcp6") if (process / "net" / name).exists()]
+        sockets = set(_sockets(Path(f"{roots.proc}/{pid}")))
+        return frozenset(port for port, _, inode in _listening(roots, pid) if inode in sockets)
     except OSError:
         return None
-    return frozenset(int(port, 16) for table in tables for port, inode in _LISTENS.findall(table) if inode in sockets)
+
+
+def listener(roots: Roots, pid: int, port: int) -> int | None:
+    """The user who listens on this port in the process's network; the process's own socket first. None: nobody, or not known."""
+    try:
+        there = [(user, inode) for one, user, inode in _listening(roots, pid) if one == port]
+        if not there:
+            return None
+        sockets = set(_sockets(Path(f"{roots.proc}/{pid}")))
+    except OSError:
+        return None
+    return next((user for user, inode in there if inode in sockets), there[0][0])
+
+
+def _listening(roots: Roots, pid: int) -> list[tuple[int, int, str]]:
+    """Port, user and inode of each listening socket of a process's network."""
+    net = Path(f"{roots.proc}/{pid}/net")
+    tables = [read_text(net / name, _MOST_TABLE) for name in ("tcp", "tcp6") if (net / name).exists()]
+    return [(int(port, 16), int(user), inode) for table in tables for port, user, inode in _LISTENS.findall(table)]
 
 
 def only_port(roots: Roots, pid: int) -> int | None:

@@ -205,7 +205,7 @@ def _pipe(roots: Roots, process: _Process, inode: str, name: str, cure: str) -> 
                     whole = target if _is_file(target, file_identity(path)) else path
                     return LogSource("file", f"{name}, through tee to {target}", whole, writer=other.pid)
     if process.container is not None:
-        return _container_log(process.container)
+        return _container_log(roots, process.container)
     return LogSource("none", f"{name}, a pipe", why="a pipe can be read by its other end alone", remedy=cure)
 
 
@@ -252,12 +252,14 @@ def environment(roots: Roots, pid: int) -> dict[str, str]:
     return {name: value for name, equals, value in decoded if equals}
 
 
-def _container_log(found: Container) -> LogSource:
+def _container_log(roots: Roots, found: Container) -> LogSource:
     where = f"log of container {found.name or found.id[:12]}"
     if found.log:
         return LogSource("file", where, found.log, _FORMATS.get(found.driver, "docker-local"), writer=found.writer or -1)
     if found.driver == "journald" or (found.engine == "podman" and not found.driver):
         # podman's default, and docker's driver of that name (podman-run(1), --log-driver)
-        return LogSource("journal", f"journal, {where}", match=(("CONTAINER_ID_FULL", found.id),))
+        # Anybody can send this field. journald itself adds the user: that of the daemon, or of the monitor, that writes for it.
+        user = Reader.of(roots.proc, found.writer).user if found.writer else 0
+        return LogSource("journal", f"journal, {where}", match=(("CONTAINER_ID_FULL", found.id), ("_UID", str(user))))
     why, remedy = unread_why(found, ("json-file", "local", "journald"))
     return LogSource("none", where, why=why, remedy=f"{remedy}, or {CURE}")

@@ -1,0 +1,130 @@
+"""Whatever a stranger names, in whatever number: caps hold, and what is another's stays as it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentinel.engine.facts.event_log import EventLog
+from sentinel.engine.facts.state import EngineState
+from sentinel.engine.facts.store import FactStore
+from sentinel.llama.command_line import decode
+from sentinel.model import border
+from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.reading import Event
+
+HONEST = Entity("server", "llama.service")
+TEXTS = ("server.host", "server.model_path", "server.unknown_flags", "server.log_where", "server.unit", "server.cgroup")
+lengths = st.integers(0, 200_000)
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(value=st.text(max_size=50), times=st.integers(0, 3000), limit=st.integers(1, 5000))
+def test_a_text_is_within_its_limit_and_whole_where_it_fits(value: str, times: int, limit: int) -> None:
+    whole = value * times
+    kept = border.text(whole, limit)
+    assert len(kept) <= limit
+    assert kept == whole or (len(whole) > limit and kept[:-1] == whole[: limit - 1])
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(words=st.lists(st.tuples(st.sampled_from(["--port", "--host", "-m", "--never-heard-of", "x"]), lengths), max_size=40))
+def test_any_command_line_becomes_a_bounded_one(words: list[tuple[str, int]]) -> None:
+    argv = border.words(["llama-server", *(w + "y" * n for w, n in words * 30)])
+    assert len(argv) <= border.MOST_WORDS
+    requested = decode(argv, {})
+    assert len(requested.unknown) <= border.MOST_UNKNOWN
+    assert all(len(one.text) <= border.MOST_TEXT * border.MOST_WORDS for one in requested.settings.values())
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(puts=st.lists(st.tuples(st.sampled_from(TEXTS), lengths, st.integers(0, 5)), max_size=40))
+def test_facts_of_a_stranger_are_bounded_and_of_others_untouched(puts: list[tuple[str, int, int]]) -> None:
+    cuts = border.Cuts()
+    facts = FactStore(cuts)
+    facts.put(HONEST, "server.model_path", "/models/" + "m" * 200, 1.0, "process")
+    before = dict(facts.of(HONEST))
+    for name, length, number in puts:
+        stranger = Entity("server", f"stranger-{number}")
+        facts.put(stranger, name, "x" * length, 2.0, "process")
+        facts.put(stranger, "server.user", Unknown("y" * length, "z" * length), 2.0, "process")
+        held = [f.value for f in facts.of(stranger).values() if isinstance(f.value, str)]
+        assert sum(len(value) for value in held if len(value) > border.SHORT_TEXT) <= border.MOST_LONG_TEXTS
+        assert all(len(value) <= border.MOST_TEXT for value in held)
+        assert all(len(one.why) <= 2 * border.SHORT_TEXT for one in facts.unknowns(stranger).values())
+    assert facts.of(HONEST) == before
+    assert all(whose != HONEST.name for whose, _, _ in cuts.all())
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(
+    floods=st.lists(
+        st.tuples(
+            st.integers(0, 30), st.sampled_from(["aborted", "gpu_error", "kv_full"]), st.integers(1, 400), st.integers(0, 4000)
+        ),
+        max_size=30,
+    )
+)
+def test_a_flood_of_events_costs_only_whoever_sends_it(floods: list[tuple[int, str, int, int]]) -> None:
+    cuts = border.Cuts()
+    log = EventLog(lambda entity: entity.name.partition("-")[0], cuts)
+    log.add(Event(1.0, "aborted", HONEST, {"what": "mine"}, "log", "mine", 1))
+    for number, name, count, length in floods:
+        server = Entity("server", f"stranger-{number}")
+        for n in range(count):
+            log.add(Event(2.0 + n, name, server, {"what": "x" * length}, "log", "y" * 300, n))
+    assert log.since(HONEST, "aborted", 0.0)[0] == 1
+    rows = log.dump()
+    assert (
+        sum(400 + len(row[6]) + len(row[4].get("what", "")) for row in rows) <= border.MOST_EVENTS + border.MOST_EVENTS_OF_ENTITY
+    )
+    of = Counter(row[3] for row in rows)
+    for server, _ in of.items():
+        size = sum(400 + len(row[6]) + len(row[4].get("what", "")) for row in rows if row[3] == server)
+        assert size <= border.MOST_EVENTS_OF_ENTITY + 5000
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(users=st.lists(st.sampled_from([0, 1000, 1001, 100_005, 160_000, 165_540, 400_000]), max_size=700))
+def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(users: list[int]) -> None:
+    shares = border.Shares(of_owner=40, in_all=100)
+    held: list[int] = [1000]
+    for user in users:
+        if not shares.admits(user, held):
+            continue
+        if (place := shares.displaced(user, held)) is not None:
+            held.pop(place)
+        held.append(user)
+        counts = Counter(map(border.owner, held))
+        assert len(held) <= 100
+        assert max(counts.values()) <= 40
+        assert counts[1000] >= 1
+    wanted = set(map(border.owner, users))
+    # Nobody who came is without a server while another has more than one.
+    assert wanted <= set(map(border.owner, held))
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(owners=st.lists(st.text(max_size=20), max_size=400), whats=st.lists(st.text(max_size=20), min_size=1, max_size=5))
+def test_what_was_cut_is_told_once_and_bounded(owners: list[str], whats: list[str]) -> None:
+    cuts = border.Cuts()
+    for whose in owners:
+        for what in whats:
+            cuts.add(whose, what)
+    assert sum(count for _, _, count in cuts.all()) == len(owners) * len(whats)
+    assert len(cuts.all()) <= 101
+    assert len(cuts.fresh()) == len(cuts.all())
+    assert cuts.fresh() == []
+
+
+def test_a_strangers_kill_makes_no_end_of_names() -> None:
+    """`knows` says which servers have more than an event."""
+    state = EngineState({})
+    values: dict[str, Value] = {"server.port": 1}
+    for name, value in values.items():
+        state.put(HONEST, name, value, 1.0, "process")
+    assert state.knows(HONEST)
+    assert not state.knows(Entity("server", "llama-server[17]"))
