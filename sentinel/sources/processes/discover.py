@@ -115,6 +115,8 @@ class _Seen:
     since: float
     comm: str
     kind: Kind = Kind.OTHER
+    #: there is no room for one more server of its user: looked at again rarely
+    refused: bool = False
 
 
 class Servers:
@@ -162,6 +164,7 @@ class Servers:
         arrived = [pid for pid in self._due(pids - known, at, first) if self._is_server(pid, at)]
         for _, pid in sorted((self._ticks(pid), pid) for pid in arrived):
             if not self._has_room(pid, at, alive, readings):
+                self._seen[pid].refused = True
                 continue
             found = self._describe(pid, alive, at)
             if found is not None:
@@ -250,6 +253,9 @@ class Servers:
                 # processes older than sentinel are no longer young
                 self._seen[pid] = _Seen(at - _YOUNG_SECONDS if first else at, "")
                 due.append(pid)
+            elif seen.refused:
+                if (pid - self._round) % _SETTLED_ROUNDS == 0:
+                    due.append(pid)
             elif seen.kind is Kind.MAYBE or at - seen.since < _YOUNG_SECONDS or self._in_turn(pid, seen, at):
                 due.append(pid)
         return due
