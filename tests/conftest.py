@@ -17,6 +17,7 @@ import pytest
 from effort import examples
 from hypothesis import settings
 from places import REPO, TESTS
+from shipped_rules import shipped_rules
 
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.engine.log.extractor import Extractor, Match
@@ -24,7 +25,6 @@ from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
 from sentinel.model.event import EventDef
-from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.rulefiles.load import load_events
 
 LOGS = TESTS / "fixtures" / "logs"
@@ -74,9 +74,7 @@ def eventually() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def ruleset() -> RuleSet:
     """The rules as shipped, loaded once."""
-    found, problems = load_paths([shipped()])
-    assert found is not None, [str(problem) for problem in problems]
-    return found
+    return shipped_rules()
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,8 @@ from sentinel.api.client import get, post
 from sentinel.cli.main import main
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
-from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.rulefiles.testing.readings import EPOCH, readings
 
 _ROUNDS = int(os.environ.get("SENTINEL_FUZZ", "600"))
@@ -128,10 +128,8 @@ def test_the_daemon_answers_as_described(daemon: Sentinel, described: dict[str, 
     assert _objections(described, "Refusal", get("/v1/why/nothing", [daemon.socket])[1]) == []
 
 
-def test_what_rules_tell_is_as_described(described: dict[str, Any]) -> None:
+def test_what_rules_tell_is_as_described(ruleset: RuleSet, described: dict[str, Any]) -> None:
     """The alerts, reasons and facts of one firing test of each shipped rule."""
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
     for rule_id, compiled in ruleset.rules.items():
         case = next(case for case in compiled.rule.tests if case.expect.state == "firing")
         engine = Engine(ruleset)

@@ -11,6 +11,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
+from shipped_rules import shipped_rules
 
 from sentinel.api import prometheus
 from sentinel.engine.engine import Engine
@@ -18,12 +19,11 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect import metrics
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Samples, ServerFound, ServerGone, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 
 AT = 1_700_000_000.0
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-RULES, _ = load_paths([shipped()])
+RULES = shipped_rules()
 
 
 @pytest.fixture

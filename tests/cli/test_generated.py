@@ -12,6 +12,7 @@ import pytest
 from places import REPO
 from sample_transitions import resolved
 
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.generate import journal_catalog, manpage
 from sentinel.generate.reference import main as make_docs
 from sentinel.generate.reference import pages, stale
@@ -20,10 +21,8 @@ from sentinel.sinks.journald import fields
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, str]:
+def made(ruleset: RuleSet) -> dict[str, str]:
     """Every page."""
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
     return pages(ruleset)
 
 
@@ -39,10 +38,8 @@ def test_the_journal_catalog_is_not_stale() -> None:
     assert journal_catalog.main([str(REPO / "systemd/sentinel.catalog"), "--check"]) == 0, "run: make docs"
 
 
-def test_the_journal_catalog_has_one_entry_a_rule_and_names_only_fields_that_are_always_sent() -> None:
+def test_the_journal_catalog_has_one_entry_a_rule_and_names_only_fields_that_are_always_sent(ruleset: RuleSet) -> None:
     """journalctl shows the bare name of a field that an entry lacks, and replaces names of letters and underscores only."""
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
     made = journal_catalog.catalog(ruleset)
     sent = {name for name, _ in fields(replace(resolved(), cause=None, fixes=(), evidence=()))}
 
@@ -67,10 +64,7 @@ def test_the_same_rules_give_the_same_bytes(made: dict[str, str]) -> None:
     assert pages(ruleset) == made
 
 
-def test_every_rule_has_a_page_with_its_causes_and_fixes(made: dict[str, str]) -> None:
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
-
+def test_every_rule_has_a_page_with_its_causes_and_fixes(ruleset: RuleSet, made: dict[str, str]) -> None:
     for rule_id, compiled in ruleset.rules.items():
         page = made[f"rules/{rule_id}.md"]
         for cause in compiled.rule.causes:

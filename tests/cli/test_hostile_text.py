@@ -20,6 +20,7 @@ import structlog
 from effort import examples
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from shipped_rules import shipped_rules
 
 from sentinel.api import client
 from sentinel.cli import main, run
@@ -33,13 +34,12 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
 from sentinel.model.text import escape
-from sentinel.rulefiles.files import load_paths, shipped
 
 AT = 1_700_000_000.0
 #: What draws on a terminal, hides or turns text, ends a line, or breaks an encoder.
 NASTY = "\x1b[2J\x1b]0;x\x07\r\n\t\x00\x7f\x9b31m\u202e\u2066\u200f\u2028\ufeff\udcff\U000e0041|'\"$()`\\"
 TEXT = st.text(alphabet=st.sampled_from(NASTY + "ab:/. 漢é😀\u0301"), max_size=40) | st.text(max_size=60)
-RULES, _ = load_paths([shipped()])
+RULES = shipped_rules()
 
 
 def told_of(name: str, text: str) -> dict[str, dict[str, Any]]:

@@ -9,18 +9,16 @@ import pytest
 from sentinel.cli.status import _screen
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import Entity, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound
-from sentinel.rulefiles.files import load_paths, shipped
 
 AT = 1_700_000_000.0
 READY = b"srv  llama_server: listening on http://127.0.0.1:21001\n"
 
 
 @pytest.fixture
-def engine() -> Engine:
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
+def engine(ruleset: RuleSet) -> Engine:
     return Engine(ruleset)
 
 

@@ -14,7 +14,6 @@ import pytest
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import Unknown
 from sentinel.model.reading import Event, Samples
-from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu import amd_smi, kfd, usage
@@ -139,13 +138,6 @@ UEVENT: dict[str, list[tuple[str, str]]] = {
 FOR_PEOPLE = ("nvidia", "rocminfo")
 #: Read as trees, each by a test of its own (tests/sources/gpu/test_amdgpu.py, and below).
 TREES = ("sysfs-7900xtx", "sysfs-apu-phoenix", "sysfs-mi210-kfd")
-
-
-@pytest.fixture(scope="module")
-def ruleset() -> RuleSet:
-    found, problems = load_paths([shipped()])
-    assert found is not None, problems
-    return found
 
 
 def smi(text: str, tool: str) -> object:

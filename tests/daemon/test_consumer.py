@@ -15,17 +15,15 @@ from sentinel.daemon.clock import Clock
 from sentinel.daemon.consumer import Consumer
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_followers import Logs
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.sinks import Outbox
 
 
-def test_a_start_that_a_log_tells_of_has_its_process_looked_for(tmp_path: Path) -> None:
+def test_a_start_that_a_log_tells_of_has_its_process_looked_for(ruleset: RuleSet, tmp_path: Path) -> None:
     """One that fails may live for less than a second, between two scans. What a log held before the daemon read it is no news."""
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
     server = Entity("server", "llama.service")
     start = b"0.00.043.051 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)\n"
     looked: list[float] = []
@@ -52,11 +50,11 @@ def test_a_start_that_a_log_tells_of_has_its_process_looked_for(tmp_path: Path) 
     assert looked == [4]
 
 
-def test_others_get_their_turn_between_the_readings_of_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_get_their_turn_between_the_readings_of_one_batch(
+    ruleset: RuleSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With every reading longer than the slice."""
     monkeypatch.setattr(module, "_SLICE", -1.0)
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
     taken: list[str] = []
 
     async def story() -> None:

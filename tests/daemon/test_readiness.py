@@ -7,8 +7,8 @@ from dataclasses import replace
 from sentinel.daemon.readiness import Readiness, headline
 from sentinel.daemon.supervisor import SourceState
 from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import Entity
-from sentinel.rulefiles.files import load_paths, shipped
 
 STARTING, UP = SourceState("host", "starting"), SourceState("host", "up")
 
@@ -65,10 +65,8 @@ def test_the_status_is_told_when_it_changes() -> None:
     assert said == [("READY=1", "WATCHDOG=1", "STATUS=a"), ("STATUS=b",)]
 
 
-def test_the_headline_names_what_fires_and_what_cannot_be_read() -> None:
+def test_the_headline_names_what_fires_and_what_cannot_be_read(ruleset: RuleSet) -> None:
     """Worst first, three of each, names from outside escaped and cut."""
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
     engine = Engine(ruleset)
     assert headline(engine, 0.0, [], []) == "0 servers; no alert"
 

@@ -17,7 +17,6 @@ from sentinel.model.entity import Entity
 from sentinel.recording.archive import lines
 from sentinel.recording.read import Recording
 from sentinel.recording.replay import replay
-from sentinel.rulefiles.files import load_paths, shipped
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 SERVER, BESIDE = Entity("server", "127.0.0.1:51027"), Entity("server", "second")
@@ -29,13 +28,6 @@ OPEN = {
     ("context-collapse", BESIDE): "1",
     ("thermal-throttle", GPU): "",
 }
-
-
-@pytest.fixture(scope="module")
-def ruleset() -> RuleSet:
-    rules, problems = load_paths([shipped()])
-    assert rules is not None, [str(p) for p in problems]
-    return rules
 
 
 @pytest.fixture

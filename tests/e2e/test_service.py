@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from boot import INSIDE, Outcome, boot, why_not
 
-from sentinel.rulefiles.files import load_paths, shipped
+from sentinel.engine.rules.ruleset import RuleSet
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -147,10 +147,8 @@ def test_journalctl_x_explains_the_alert_with_its_own_values(machine: Outcome) -
     assert "sentinel why cpu-fallback" in explained
 
 
-def test_every_rule_has_an_entry_in_the_installed_catalog(machine: Outcome) -> None:
+def test_every_rule_has_an_entry_in_the_installed_catalog(ruleset: RuleSet, machine: Outcome) -> None:
     """By its MESSAGE_ID, and none of them is left when the package is gone."""
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
     ids = {compiled.rule.message_id for compiled in ruleset.rules.values()}
 
     assert ids <= {line.split()[0] for line in machine.text("catalog").splitlines()}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from shipped_rules import shipped_rules
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
@@ -21,12 +22,9 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.signal import Signal
 from sentinel.rulefiles.digest import parts
-from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.rulefiles.testing.readings import EPOCH, readings
 
-_RULES, _PROBLEMS = load_paths([shipped()])
-assert _RULES is not None, _PROBLEMS
-RULESET = _RULES
+RULESET = shipped_rules()
 SERVER, SECOND = Entity("server", "llama.service"), Entity("server", "127.0.0.1:8081")
 GPU = Entity("gpu", "0000:03:00.0")
 _SAID = " ".join(str(said) for rule in RULESET.rules.values() for said in parts(rule.rule).values())

@@ -11,7 +11,6 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 
 EPOCH = 1_795_500_000.0
 MINE = Entity("server", "llama.service")
@@ -27,13 +26,6 @@ FAILS = (
 REFUSED = b"parse: error parsing grammar: expecting name at \n"
 ABORTS = b"/src/ggml/src/ggml.c:1234: GGML_ASSERT(x >= 0) failed\n"
 SLEEPS = b"0.02.232.363 I srv  handle_sleep: server is entering sleeping state\n"
-
-
-@pytest.fixture(scope="module")
-def ruleset() -> RuleSet:
-    found, _ = load_paths([shipped()])
-    assert found is not None
-    return found
 
 
 class Machine:

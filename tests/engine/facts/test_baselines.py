@@ -13,7 +13,6 @@ from sentinel.engine.facts import baselines
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 
 CARD = Entity("gpu", "0000:03:00.0")
 MODEL = 22_000_000_000
@@ -301,9 +300,7 @@ def test_rows_that_somebody_edited_are_refused(machine: Machine, row: list[objec
         machine.engine.baselines.learned([row])
 
 
-def test_the_shipped_rules_that_slow_generation_say_so() -> None:
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
+def test_the_shipped_rules_that_slow_generation_say_so(ruleset: RuleSet) -> None:
     assert {rule_id for rule_id, compiled in ruleset.rules.items() if compiled.rule.slows_generation} == {
         "cpu-fallback",
         "gpu-install-broken",

@@ -11,11 +11,11 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.facts.gpu_incident_states import advance
 from sentinel.engine.inspect.explain import why
 from sentinel.engine.inspect.status import blind_spots
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news
 from sentinel.model.reading import Event, LogLines, Samples, ServerFound, ServerGone, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 
 CARD = Entity("gpu", "0000:03:00.0")
 SERVER = Entity("server", "llama.service")
@@ -23,9 +23,7 @@ PREFIX = "amdgpu 0000:03:00.0: amdgpu: "
 
 
 @pytest.fixture
-def engine() -> Engine:
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
+def engine(ruleset: RuleSet) -> Engine:
     return Engine(ruleset)
 
 

@@ -9,18 +9,10 @@ from sentinel.engine.facts.oom_report import OomReport
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.rulefiles.testing.readings import EPOCH
 
 SERVER = Entity("server", "llama.service")
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def rules() -> RuleSet:
-    ruleset, problems = load_paths([shipped()])
-    assert ruleset is not None, problems
-    return ruleset
 
 
 def part(name: str, at: float = 0.0, **fields: Value) -> Event:
@@ -80,9 +72,9 @@ def test_a_report_is_not_mixed_with_the_one_before_it() -> None:
     assert report.explain(killed(at=500.1)) == {}
 
 
-def story(rules: RuleSet, *readings: Reading) -> dict[str, str]:
+def story(ruleset: RuleSet, *readings: Reading) -> dict[str, str]:
     """Open load-oom alerts by entity."""
-    engine = Engine(rules)
+    engine = Engine(ruleset)
     values: dict[str, Value | Unknown] = {"server.cgroup": "/ai.slice/llama.service", "server.unit": "llama.service"}
     engine.step(ServerFound(EPOCH, "process", SERVER, 77, EPOCH, values))
     for reading in readings:
@@ -100,28 +92,28 @@ def daemons(at: float, text: str) -> LogLines:
 
 
 @pytest.mark.parametrize("group", ["/ai.slice/llama.service", "/ai.slice"])
-def test_systemd_oomd_names_a_group_and_its_server_is_told(rules: RuleSet, group: str) -> None:
+def test_systemd_oomd_names_a_group_and_its_server_is_told(ruleset: RuleSet, group: str) -> None:
     line = f"Killed {group} due to memory pressure for /ai.slice being 72.00% > 60.00% for > 20s with reclaim activity"
     gone = ServerGone(EPOCH + 6, "process", SERVER, 77)
-    assert "systemd-oomd killed it" in story(rules, daemons(5, line), gone)["llama.service"]
+    assert "systemd-oomd killed it" in story(ruleset, daemons(5, line), gone)["llama.service"]
 
 
 @pytest.mark.parametrize("group", ["/ai.slice/llama.service.d", "/other.slice", "/"])
-def test_another_group_is_another_matter(rules: RuleSet, group: str) -> None:
+def test_another_group_is_another_matter(ruleset: RuleSet, group: str) -> None:
     line = f"Killed {group} due to memory pressure for {group} being 72.00% > 60.00% for > 20s with reclaim activity"
-    assert story(rules, daemons(5, line)) == {}
+    assert story(ruleset, daemons(5, line)) == {}
 
 
-def test_earlyoom_names_a_pid(rules: RuleSet) -> None:
+def test_earlyoom_names_a_pid(ruleset: RuleSet) -> None:
     line = 'sending SIGTERM to process {} uid 998 "llama-server": badness 1206, VmRSS 51321 MiB'
     gone = ServerGone(EPOCH + 6, "process", SERVER, 77)
-    told = story(rules, daemons(5, line.format(77)), gone)
+    told = story(ruleset, daemons(5, line.format(77)), gone)
     assert "earlyoom sent SIGTERM to pid 77" in told["llama.service"]
     assert "50.1 GiB resident" in told["llama.service"]
-    assert story(rules, daemons(5, line.replace("llama-server", "chromium").format(78)), gone) == {}
+    assert story(ruleset, daemons(5, line.replace("llama-server", "chromium").format(78)), gone) == {}
 
 
-def test_a_server_killed_before_it_was_seen_is_known_by_its_group(rules: RuleSet) -> None:
+def test_a_server_killed_before_it_was_seen_is_known_by_its_group(ruleset: RuleSet) -> None:
     lines = (
         "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/ai.slice,"
         "task_memcg=/ai.slice/llama.service,task=llama-server,pid=99,uid=0\n"
@@ -129,12 +121,12 @@ def test_a_server_killed_before_it_was_seen_is_known_by_its_group(rules: RuleSet
         "shmem-rss:0kB, UID:0 pgtables:696kB oom_score_adj:0\n"
     )
     restarted = ServerGone(EPOCH + 4.5, "process", SERVER, 77)
-    told = story(rules, restarted, LogLines(EPOCH + 5, "kmsg", HOST, lines.encode(), kind="kernel"))
+    told = story(ruleset, restarted, LogLines(EPOCH + 5, "kmsg", HOST, lines.encode(), kind="kernel"))
     assert list(told) == ["llama.service"]
     assert "control group /ai.slice reached" in told["llama.service"]
 
 
-def test_what_grew_in_the_last_minute_is_told(rules: RuleSet) -> None:
+def test_what_grew_in_the_last_minute_is_told(ruleset: RuleSet) -> None:
     def held(at: float, anon: int) -> Samples:
         return Samples(EPOCH + at, "process", SERVER, {"server.rss_anon_bytes": anon, "server.locked_bytes": 0})
 
@@ -143,7 +135,7 @@ def test_what_grew_in_the_last_minute_is_told(rules: RuleSet) -> None:
         "shmem-rss:0kB, UID:0 pgtables:696kB oom_score_adj:0\n"
     )
     told = story(
-        rules, held(1, 10 * MIB), held(20, 1034 * MIB), held(50, 3082 * MIB),
+        ruleset, held(1, 10 * MIB), held(20, 1034 * MIB), held(50, 3082 * MIB),
         LogLines(EPOCH + 51, "kmsg", HOST, kill.encode(), kind="kernel"),
     )  # fmt: skip
     assert "In its last minute its anonymous memory grew by 3.0 GiB" in told["llama.service"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines, ServerFound, Tick
-from sentinel.rulefiles.files import load_paths, shipped
 
 ROUTER = Entity("server", "127.0.0.1:8080")
 CHILD = Entity("server", "127.0.0.1:41553")
@@ -27,10 +27,8 @@ def told(transitions: list[Transition]) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("found", [False, True])
-def test_a_child_that_is_a_router_has_no_model(found: bool) -> None:
+def test_a_child_that_is_a_router_has_no_model(ruleset: RuleSet, found: bool) -> None:
     """Whether its process is known or not."""
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
     engine = Engine(ruleset)
     out = engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
     if found:
@@ -43,10 +41,8 @@ def test_a_child_that_is_a_router_has_no_model(found: bool) -> None:
 
 @pytest.mark.parametrize("found", [False, True])
 @pytest.mark.parametrize("restarted", [False, True])
-def test_the_next_child_for_the_same_preset_ends_the_alert(found: bool, restarted: bool) -> None:
+def test_the_next_child_for_the_same_preset_ends_the_alert(ruleset: RuleSet, found: bool, restarted: bool) -> None:
     """It has another port, so another name: nothing else would ever end what was told of the one before."""
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
     engine = Engine(ruleset)
     engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
     if found:

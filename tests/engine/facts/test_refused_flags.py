@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.flags import nearest
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
-from sentinel.rulefiles.files import load_paths, shipped
 
 SERVER = Entity("server", "llama-server")
 
@@ -37,9 +37,7 @@ def test_the_flag_that_was_meant(refused: str, meant: str) -> None:
         (b"error: invalid argument: --nonsense-here", None, None),
     ],
 )
-def test_builds_that_take_it(line: bytes, since: int | None, until: int | None) -> None:
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
+def test_builds_that_take_it(ruleset: RuleSet, line: bytes, since: int | None, until: int | None) -> None:
     engine = Engine(ruleset)
     engine.step(LogLines(1.0, "log", SERVER, line))
 

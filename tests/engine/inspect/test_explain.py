@@ -14,6 +14,7 @@ from sentinel.cli.main import main
 from sentinel.cli.why import show
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
 from sentinel.rulefiles.files import read, shipped
@@ -135,10 +136,8 @@ def test_a_rule_that_is_not_there_is_answered_with_the_nearest(capsys: pytest.Ca
     assert "there is no rule 'cpu-falback'; did you mean 'cpu-fallback'" in capsys.readouterr().err
 
 
-def test_a_rule_says_what_to_do_before_its_own_alert_fires(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rule_says_what_to_do_before_its_own_alert_fires(ruleset: RuleSet, capsys: pytest.CaptureFixture[str]) -> None:
     """flags-rejected waits a second after the last refusal."""
-    ruleset, problems = load(*read([shipped()])[:2])
-    assert ruleset is not None, problems
     engine = Engine(ruleset)
     engine.step(ServerFound(EPOCH, "proc", SERVER, 7, EPOCH, {"server.log_readable": True, "server.unit": ""}))
     for number in range(5):

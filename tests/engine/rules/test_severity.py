@@ -10,10 +10,11 @@ from sentinel.daemon import readiness
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import metrics
 from sentinel.engine.inspect.explain import why
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick
-from sentinel.rulefiles.files import load_paths, read, shipped
+from sentinel.rulefiles.files import read, shipped
 from sentinel.rulefiles.load import load
 from sentinel.rulefiles.testing.readings import EPOCH
 from sentinel.sinks.journald import fields
@@ -71,9 +72,7 @@ def test_a_severity_that_is_none_is_refused_with_its_place() -> None:
     assert any("cause 'no-gpu'.severity" in str(p) and "none of" in str(p) for p in problems), problems
 
 
-def test_a_cache_that_was_refused_is_critical_and_a_context_that_was_cut_a_warning() -> None:
-    ruleset, _ = load_paths([shipped()])
-    assert ruleset is not None
+def test_a_cache_that_was_refused_is_critical_and_a_context_that_was_cut_a_warning(ruleset: RuleSet) -> None:
     rule = ruleset.rules["context-collapse"].rule
     worse = {cause.id for cause in rule.causes if cause.severity is not None}
     assert (rule.severity, worse) == ("warning", {"kv-allocation-failed"})
