@@ -36,7 +36,7 @@ def engine() -> Engine:
 def own(**changed: object) -> metrics.Own:
     fields: dict[str, object] = {
         "version": "0", "started": AT, "lag": 0.25, "queue": 3, "dropped": 2, "clients": 1, "history_works": True,
-        "sources": (), "sinks": (), "told": {},
+        "sources": (), "sinks": (), "transition_counts": {},
     }  # fmt: skip
     return metrics.Own(**{**fields, **changed})  # type: ignore[arg-type]
 

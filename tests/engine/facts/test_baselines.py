@@ -200,7 +200,7 @@ def test_while_it_generates_it_is_compared_where_its_depth_is_known(machine: Mac
     slot = f"{STAMP} slot print_timing: id  0 | task {task} |"
     progress = f"{slot} n_gen =    100, tg =  2.60 t/s, tg_3s =  2.50 t/s\n".encode()
     machine.lines(progress)
-    assert "not told before the answer ends" in machine.why("server.usual_tps")
+    assert "not known before the answer ends" in machine.why("server.usual_tps")
     reading = "prompt processing, n_tokens =   300, progress = 0.50, t =   3.10 s / 96.00 tokens per second"
     machine.lines(f"{slot} {reading}\n".encode())
     machine.lines(progress)
