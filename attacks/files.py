@@ -152,19 +152,24 @@ def private_log(*, short: bool) -> Attack:
         "a readable log in another user's private folder (0700), named directly, by a symlink, and through a bind mount "
         "in a mount namespace of the attacker's (unshare -Urm)"
     ) as here:
-        secret = here.private / "secret.log"
+        logs = here.private / "logs"
+        logs.mkdir()
+        secret = logs / "secret.log"
         secret.write_bytes(_line(_SECRET))
         secret.chmod(0o644)
-        link = here.folder / "link.log"
+        link, deep = here.folder / "link.log", here.folder / "deep"
         link.symlink_to(secret)
+        # What the link leads to is open to all; what is above that is not.
+        deep.symlink_to(here.folder / "m" / "private" / "logs")
         here.server("--log-file", str(secret), "--port", "18081")
         here.server("--log-file", str(link), "--port", "18082")
         program = here.program()
-        here.run(
-            "unshare", "-Urm", "sh", "-c",
-            f"mkdir -p {here.folder}/m && mount --rbind {here.home} {here.folder}/m; "
-            f"exec {program} -c 'read never' llama-server --port 18083 --log-file {here.folder}/m/private/secret.log",
-        )  # fmt: skip
+        for number, path in enumerate((f"{here.folder}/m/private/logs/secret.log", f"{deep}/secret.log")):
+            here.run(
+                "unshare", "-Urm", "sh", "-c",
+                f"mkdir -p {here.folder}/m && mount --rbind {here.home} {here.folder}/m; "
+                f"exec {program} -c 'read never' llama-server --port {18083 + number} --log-file {path}",
+            )  # fmt: skip
         here.endure(4)
         _leak(here, "a line of a private log")
         here.row.said = _source(here, secret)
