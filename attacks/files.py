@@ -267,7 +267,8 @@ def hanging_files(*, short: bool) -> Attack:
 
 def descriptors(*, short: bool) -> Attack:
     """More logs than file descriptors, and processes that come and go."""
-    count = 40 if short else 80
+    del short
+    count = 80
     few = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
     with ground(f"{count} logs and 25 short-lived servers with a limit of 64 file descriptors", wrap=few) as here:
         for number in range(count):
