@@ -152,7 +152,7 @@ def test_lint_tells_when_the_rule_is_not_the_one_that_the_override_was_written_a
     assert len(told) == 1
     assert told[0].startswith("over1.toml:5: warning: against: rule 'base' changed since this override was written; compare with")
     assert [str(p) for p in loaded(OVER)[1]] == [
-        "over1.toml:3: warning: override: says no 'against', so only the daemon can tell when rule 'base' changes under it; "
+        "over1.toml:3: warning: override: says no 'against', so only the daemon can see when rule 'base' changes under it; "
         f'write against = "{digest}"'
     ]
 

@@ -189,7 +189,7 @@ def test_a_mistake_in_a_test_is_told_with_its_key(test: str, where: str, what: s
     [
         ('at = "5s"\nstate = "quiet"\n[[test.expect]]\nat = "5s"\nstate = "quiet"', "expect[2]", "must be later"),
         ('at = "5s"\nstate = "firing"\nreason = "condition-clear"', "expect[1].reason", "did you mean 'condition-cleared'"),
-        ('state = "quiet"\ncause = "other"', "expect[1]", "of an alert that is quiet: it tells none"),
+        ('state = "quiet"\ncause = "other"', "expect[1]", "of an alert that is quiet: it has none"),
     ],
 )
 def test_a_mistake_in_an_expectation_is_told_with_its_key(expect: str, where: str, what: str, events: dict[str, bytes]) -> None:
