@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-servers eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
+.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -17,6 +17,7 @@ help:
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make eval-servers  every way to run a llama-server: found, log read, failures named (SERVERS="--only ollama")'
 	@echo 'make eval-wild  what is said of public reports (eval/wild): rule, cause, fix; WILD="--folder F NAME"'
+	@echo 'make eval-starts  starts that fail, each in several ways: how many of 20 are seen, and when; STARTS="-n 5 --way redirected"'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
 	@echo 'make attacks    what a local user can do to it: a table of attacks on the real daemon (root); ATTACKS="--short --only NAME"'
 	@echo 'make properties  every property test with twenty times the examples, and others each time'
@@ -70,6 +71,8 @@ eval: setup-real
 
 eval-servers: setup-real
 	@$(BIN)/python eval/servers.py $(SERVERS)
+eval-starts: setup-real
+	@$(BIN)/python eval/starts.py $(STARTS)
 
 eval-wild: setup
 	@$(BIN)/python eval/wild.py $(WILD)

@@ -16,14 +16,15 @@ from typing import Any
 import msgspec
 
 import sentinel
-from sentinel.api import handlers, silence_handlers
+from sentinel.api import ending_handlers, handlers, silence_handlers, start_handlers
 from sentinel.api.routes import API_VERSION, Query, QueryField, Request, Route, bound
 
 _REF = "#/components/schemas/{name}"
 _ABOUT = """\
 HTTP/1.1 on a unix socket: /run/sentinel/sentinel.sock for the service, $XDG_RUNTIME_DIR/sentinel/sentinel.sock for a user's own \
-daemon. Whoever may open the socket may read; only root and the daemon's own user may change anything, by the credentials of the \
-peer. HEAD is answered wherever GET is. Requests of more than 64 KiB, or that take longer than 10 seconds, are refused."""
+daemon. Whoever may open the socket may read, and report a start of llama-server; only root and the daemon's own user may change \
+anything, by the credentials of the peer. HEAD is answered wherever GET is. Requests \
+of more than 64 KiB, or that take longer than 10 seconds, are refused."""
 _EVENTS = """\
 Server-sent events as they happen: `hello` once, then a `transition` with each change of an alert. With the header Last-Event-ID \
 it goes on where the client was, also after a restart of the daemon; `gap`: something that followed is not kept any more."""
@@ -39,7 +40,7 @@ _OF_ALL = {
 _OF_SOME = {
     403: "For root and the daemon's own user.",
     404: "There is no such thing; the sentence names the nearest.",
-    409: "There are as many as there may be.",
+    409: "There are as many as there may be, or what it names goes on.",
     422: "There are mistakes in the rules; the old ones stay active.",
     500: "It could not be read, or a bug.",
 }
@@ -64,6 +65,8 @@ _OWN = (Route("GET", "/v1/openapi.json", "openapi", _ANY),)
 ROUTES: tuple[tuple[Route, type], ...] = (
     *((route, handlers.Queries) for route in handlers.ROUTES),
     *((route, silence_handlers.Silencing) for route in silence_handlers.ROUTES),
+    *((route, ending_handlers.Ending) for route in ending_handlers.ROUTES),
+    *((route, start_handlers.Reporting) for route in start_handlers.ROUTES),
     *((route, Description) for route in _OWN),
 )
 

@@ -36,12 +36,13 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The input of a query: path parts by their name in the route, fields of the query string, the body, and the peer."""
+    """The input of a query: path parts by their name in the route, fields of the query string, the body, and the peer's ids."""
 
     params: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     uid: int = -1
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

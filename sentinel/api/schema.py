@@ -87,6 +87,8 @@ class AlertForm(TransitionForm):
 
     since: str | None
     title: str
+    #: when the process that it is about was seen to have ended; null while it runs, or where that is not known
+    server_ended: str | None
     effects: NotRequired[list[EffectForm]]
 
 
@@ -423,6 +425,18 @@ class SilenceAnswer(TypedDict):
     """A silence that was set or ended."""
 
     silence: SilenceForm
+
+
+class Ended(TypedDict):
+    """The alerts that a person ended."""
+
+    ended: list[TransitionForm]
+
+
+class StartTaken(TypedDict):
+    """A start, or the end of one, was taken note of."""
+
+    taken: bool
 
 
 class ErrorForm(TypedDict):

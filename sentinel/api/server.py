@@ -31,6 +31,8 @@ MOST_STREAMS = 32
 MOST_WAITING_BYTES = 8 << 20
 EVENTS_PATH = "/v1/events"
 _READS = frozenset({"GET"})
+#: A report of one's own: who may read may send it.
+_REPORTS = frozenset({("POST", "/v1/starts")})
 _ON_FULL = "see who they are with `ss -xp | grep sentinel.sock`, end those that hang, and ask again"
 #: A comment frame at this interval detects dead clients, and keeps proxies from closing the stream.
 _KEEPALIVE_SECONDS = 15.0
@@ -109,7 +111,8 @@ class ApiServer:
         assert task is not None
         self._clients.add(task)
         try:
-            await self._serve(Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds), _uid(writer))
+            pid, uid = _peer(writer)
+            await self._serve(Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds), uid, pid)
         except Hangup:
             pass
         # asyncio's own callback for this task logs a cancellation as an error; only `close` above cancels it.
@@ -119,7 +122,7 @@ class ApiServer:
             self._clients.discard(task)
             writer.transport.abort()
 
-    async def _serve(self, connection: Connection, uid: int) -> None:
+    async def _serve(self, connection: Connection, uid: int, pid: int) -> None:
         kept = _KEPT_CLIENTS if uid in self._may_change else 0
         if len(self._clients) > self._limits.clients + kept:
             await self._refuse(
@@ -140,9 +143,9 @@ class ApiServer:
                     await self._stream(connection, uid, request.last_event_id)
                     return
                 found, params = find(self._queries, method, path)
-                if method not in _READS and uid not in self._may_change:
+                if method not in _READS and (method, path) not in _REPORTS and uid not in self._may_change:
                     raise ApiError(403, f"{method} is for root and the daemon's own user; this is user id {uid}")
-                answer = await self._ask(found, Request(params, query, request.body, uid))
+                answer = await self._ask(found, Request(params, query, request.body, uid, pid))
             except ApiError as error:
                 await self._refuse(connection, error)
             else:
@@ -247,7 +250,8 @@ def _no_query(_request: Request) -> Answer:
     raise ApiError(404, "the event stream is not a query")
 
 
-def _uid(writer: asyncio.StreamWriter) -> int:
+def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:
+    """Process and user id."""
     sock = writer.get_extra_info("socket")
-    _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(uid)
+    pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid), int(uid)

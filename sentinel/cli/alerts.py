@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sentinel.cli.main import CRITICAL
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, say, show_alert, show_silences, warn
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, over, say, show_alert, show_silences, warn
 from sentinel.model.text import parse_duration
 from sentinel.sinks.journald import journal_query
 
@@ -59,7 +59,9 @@ def _shown(alert: Mapping[str, Any]) -> str:
     inhibited = sorted(
         {f"{effect['rule']} ({effect['entity']})" for effect in alert.get("effects", ()) if not effect["notified"]}
     )
-    return show_alert(alert) + (f"\n  Inhibits    {', '.join(inhibited)}\n" if inhibited else "")
+    end = f"`sentinel ack {alert['rule']} {alert['entity']['name']}` ends the alert, if it is known"
+    past = f"\n  Over        {over(alert)}; {end}\n" if alert.get("server_ended") else ""
+    return show_alert(alert) + past + (f"\n  Inhibits    {', '.join(inhibited)}\n" if inhibited else "")
 
 
 def _since(text: str, now: float) -> float | None:

@@ -22,6 +22,14 @@ exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or 
   sentinel status                  show what the daemon sees now
   sentinel diagnose server.log     check a log file offline, no daemon needed
 """
+_EXEC = """\
+Starts a command as if sentinel were not there: same terminal, standard input, process group, signals and exit status. What
+it prints goes on to where it went before, and into a log of at most twice 16 MiB that only you may read (where it goes to
+the journal, no second log is kept). A running daemon reads that log and is told of the end; without one nothing changes.
+
+  sentinel exec -- llama-server -m model.gguf
+  ExecStart=sentinel exec -- llama-server -m model.gguf       in a unit, with KillMode=mixed
+"""
 _COMPLETION = """\
 Prints a script for a shell, to be kept where that looks for it:
 
@@ -89,6 +97,29 @@ def parser() -> argparse.ArgumentParser:
     unsilence = _asking(verbs, "unsilence", "expire a silence early; alerts still firing are notified again")
     unsilence.add_argument("id", metavar="ID", help="silence id, as printed by `sentinel silence` and `sentinel alerts`")
     unsilence.set_defaults(call="sentinel.cli.silence")
+
+    ack = _asking(verbs, "ack", "acknowledge an alert about something that happened once; it fires again if it happens again")
+    ack.add_argument("rule", metavar="RULE", help="rule id, for example start-failed")
+    ack.add_argument("server", metavar="SERVER", nargs="?", default="", help="of this server (default: the only one)")
+    ack.set_defaults(call="sentinel.cli.ending")
+
+    forget = _asking(verbs, "forget", "forget a server that has ended: its alerts end, and it leaves status and metrics")
+    forget.add_argument("server", metavar="SERVER", help="name, as `sentinel status` or the alert shows it")
+    forget.set_defaults(call="sentinel.cli.ending")
+
+    execute = verbs.add_parser(
+        "exec",
+        help="start llama-server, keep what it prints in a bounded log, report how it ended",
+        description=_EXEC,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    execute.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
+    execute.add_argument("--log", metavar="FILE", default="", help="log file (default: by program and port, in the state folder)")
+    execute.add_argument(
+        "--log-size", metavar="BYTES", type=int, default=0, help="size at which FILE becomes FILE.1 (default: 16 MiB)"
+    )
+    execute.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+    execute.set_defaults(call="sentinel.cli.exec.main")
 
     diagnose = verbs.add_parser("diagnose", help="check log files offline with the same rules; no daemon needed")
     diagnose.add_argument(

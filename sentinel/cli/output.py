@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
 from sentinel.model.entity import Entity
 from sentinel.model.json_form import to_json
-from sentinel.model.text import escape, size
+from sentinel.model.text import duration, escape, size
 from sentinel.sinks.render import Style, render_advice, render_alert, style_for, wrap
 
 
@@ -140,7 +141,15 @@ def marks(alert: Mapping[str, Any]) -> str:
         words.append("flapping")
     if alert.get("inhibited_by"):
         words.append(f"inhibited by {alert['inhibited_by']}")
+    if alert.get("server_ended"):
+        words.append(over(alert))
     return f" ({'; '.join(words)})" if words else ""
+
+
+def over(alert: Mapping[str, Any]) -> str:
+    """How long ago the process that the alert is about ended."""
+    ago = time.time() - datetime.fromisoformat(alert["server_ended"]).timestamp()
+    return f"its process ended {duration(max(ago, 0.0))} ago"
 
 
 def show_silences(silences: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from sentinel.history import History
 from sentinel.model.alert import Transition
 from sentinel.model.border import Cuts
 from sentinel.model.json_form import transition_to_dict
-from sentinel.model.reading import Tick
+from sentinel.model.reading import Event, Tick
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.sinks import Outbox
 
@@ -108,6 +108,12 @@ class Consumer:
         if self._recorder is not None:
             self._recorder.silence_changed(silence, self.engine, now)
         self._deliver(self.engine.silence(silence, now), at_once=True)
+
+    def decided(self, event: Event) -> list[Transition]:
+        """A person ended an alert, or had a server forgotten: it is on disk before the client gets its answer."""
+        transitions = self._step(QueuedReading(event))
+        self._deliver(transitions, at_once=True)
+        return [one for one in transitions if one.reason in ("acknowledged", "forgotten")]
 
     def restore(self) -> None:
         """Resume an earlier run's state, shifted to this run's clock."""

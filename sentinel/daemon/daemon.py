@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from sentinel.api.ending_handlers import Ending
 from sentinel.api.event_stream import Broadcaster, Past
 from sentinel.api.handlers import Queries
 from sentinel.api.openapi import Description
@@ -18,6 +19,7 @@ from sentinel.api.routes import Query
 from sentinel.api.server import ApiServer
 from sentinel.api.silence_handlers import Silencing
 from sentinel.api.socket import SocketInUse
+from sentinel.api.start_handlers import ReportedStart, Reporting
 from sentinel.daemon import systemd, wiring
 from sentinel.daemon.active_rules import SETTLED, ActiveRules, tidy
 from sentinel.daemon.clock import Clock
@@ -32,6 +34,7 @@ from sentinel.daemon.readiness import Readiness, headline
 from sentinel.daemon.reload import Reload
 from sentinel.daemon.schedule import Schedule
 from sentinel.daemon.socket_keeper import Listening
+from sentinel.daemon.starts import Starts
 from sentinel.daemon.supervisor import SourceState, Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.engine.engine import Engine
@@ -96,6 +99,7 @@ class Daemon:
         self._listening: Listening | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kernel: KernelWatch | None = None
+        self._starts: Starts | None = None
         self._readiness = Readiness(systemd.watchdog_interval())
 
     def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
@@ -103,7 +107,13 @@ class Daemon:
 
     def _routes(self) -> dict[tuple[str, str], Query]:
         silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
-        return {**Queries(self).routes(), **silencing.routes(), **Description().routes()}
+        ending = Ending(lambda: self.engine, self.clock.now, self.consumer.decided)
+        parts = (Queries(self), silencing, ending, Reporting(self._reported), Description())
+        return {route: query for part in parts for route, query in part.routes().items()}
+
+    async def _reported(self, reported: ReportedStart, wrapper: int) -> None:
+        if self._starts is not None:
+            await self._starts.take(reported, wrapper)
 
     async def run(self) -> int:
         """Run until a signal. Returns 0 after a clean shutdown, 2 if another daemon has the socket, AGAIN after a clock lapse."""
@@ -148,6 +158,8 @@ class Daemon:
             if not lapse or self._stop.is_set():
                 systemd.notify("STOPPING=1")
             self._schedule.stop()
+            if self._starts is not None:
+                self._starts.close()
             for task in [*tasks, stop, consumer]:
                 task.cancel()
             self._crashed.cancel()
@@ -180,6 +192,8 @@ class Daemon:
         for source, poll in wiring.polls(self.config, self.supervisor, self.logs, schedule.soon, self.cuts):
             schedule.every(source.interval, poll, source.name)
             tasks.append(asyncio.create_task(_endless(poll), name=f"first {source.name}"))
+            if isinstance(source, Servers):
+                self._starts = Starts(source, self.supervisor, self._find_servers, self._executor)
         kernel = self._kernel = KernelWatch(self.config.dev, self.inbox, self.supervisor, self.logs, self.clock)
         tasks.append(asyncio.create_task(kernel.run(), name="kernel"))
         for stream in (Udev(wiring.roots_of(self.config)), OomDaemons()):
@@ -204,6 +218,8 @@ class Daemon:
             await self._listening.watch()
         if self._kernel is not None:
             self._kernel.report(self.engine.state)
+        if self._starts is not None:
+            self._starts.learn()
 
     def _alive(self) -> None:
         """The engine has processed a tick: only this makes the daemon ready and feeds the watchdog."""

@@ -55,6 +55,9 @@ def _about_servers(
     known: set[tuple[int, int]] = set()
 
     async def update() -> None:
+        if servers.brief:
+            # They are gone already: their logs are opened, and read to their end by the second update.
+            logs.update((*servers.servers, *servers.brief))
         logs.update(servers.servers)
         there = {(server.pid, server.ticks) for server in servers.servers}
         if there - known:

@@ -66,6 +66,18 @@ class Rights:
             # Not to be seen by us: root is root wherever it is shown as such.
             return cls(user, groups, _ALL, _ALL) if user == 0 else cls(user, groups)
 
+    @classmethod
+    def kept(cls, status: str, *, same_users: bool) -> Rights:
+        """Of a process that may be gone by now, from its /proc/PID/status; `same_users`: its user namespace is ours."""
+        try:
+            fields = _fields(status)
+            user, group = int(fields["Uid"].split()[3]), int(fields["Gid"].split()[3])
+            groups = frozenset({group, *map(int, fields.get("Groups", "").split())})
+            capable = same_users and bool(int(fields.get("CapEff", "0"), 16) & _READS_ALL)
+        except (ValueError, KeyError, IndexError):
+            return cls(-1, frozenset())
+        return cls(user, groups, _ALL, _ALL) if capable else cls(user, groups)
+
     def may(self, fd: int, status: os.stat_result, wanted: int) -> bool:
         """Whether it may read (READ) or search (SEARCH) the open object."""
         if status.st_uid in self.over_users and status.st_gid in self.over_groups:

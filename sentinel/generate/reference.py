@@ -54,6 +54,7 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
     lines += ["- [your own rules](your-rules.md): drop-in folders, overrides of shipped rules, new patterns for log lines"]
     lines += ["- [as a service](service.md): installing, rights, the socket, the journal, drop-ins for llama-server"]
+    lines += ["- [starts that fail at once](starts.md): how they are seen, `sentinel exec`, what is over"]
     lines += ["- [preflight](preflight.md): will it fit, before the load; what is looked at, and what the intervals mean"]
     lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
     lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]

@@ -25,6 +25,8 @@ Reason = Literal[
     "server-gone",
     "flapping",
     "silence-ended",
+    "acknowledged",
+    "forgotten",
     "rule-changed",
     "rule-removed",
     "standing",

@@ -213,7 +213,7 @@ def test_a_client_that_takes_no_answer_is_cut(sock: Path) -> None:
 def test_who_asks_for_much_and_reads_nothing_gets_no_more(sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty clients with 8 MB each were 240 MB; the unit gives 128. Others are answered meanwhile, and he afterwards."""
     asking = [4001]
-    monkeypatch.setattr("sentinel.api.server._uid", lambda _writer: asking[0])
+    monkeypatch.setattr("sentinel.api.server._peer", lambda _writer: (0, asking[0]))
 
     async def claims() -> None:
         async with running(sock, ServerLimits(request_seconds=5.0, write_seconds=1.0, waiting=10_000_000)) as api:

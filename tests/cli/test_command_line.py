@@ -71,11 +71,12 @@ def options(words: tuple[str, ...]) -> set[str]:
 
 
 #: Verbs without a form for programs: a daemon, a shell's script, and three whose output is such a form already (JSON, TOML).
-_PLAIN = {("run",), ("completion",), ("rules",), ("rules", "schema"), ("rules", "override"), ("rules", "new")}
+_PLAIN = {("run",), ("exec",), ("completion",), ("rules",), ("rules", "schema"), ("rules", "override"), ("rules", "new")}
 #: What each verb that asks the daemon needs beside its name.
 _ASKING = {
     ("status",): [], ("alerts",): ["--all"], ("why",): ["cpu-fallback"], ("watch",): [], ("reload",): [],
     ("silence",): ["load-oom", "--for", "2h", "--reason", "a test"], ("unsilence",): ["3"], ("record",): [],
+    ("ack",): ["start-failed"], ("forget",): ["llama.service"],
 }  # fmt: skip
 
 
@@ -84,7 +85,9 @@ def test_every_verb_with_output_has_it_as_json_too() -> None:
 
 
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
-    assert {words for words in verbs(parser()) if "--socket" in options(words) and words[0] != "doctor"} == set(_ASKING)
+    assert {words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in ("doctor", "exec")} == set(
+        _ASKING
+    )
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]], ids=["text", "json"])

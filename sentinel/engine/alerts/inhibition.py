@@ -22,6 +22,8 @@ from sentinel.model.rule import RuleDef
 #: Seconds. Polled sources are read every five seconds (config.Intervals), so by then each of them has reported what it knows of
 #: a cause. It is also the time that an effect gets to end after its cause.
 SETTLE = 5.0
+#: The same where the server's process has ended: nothing of it is polled any more, and its log is read to the end in a second.
+SETTLE_GONE = 1.5
 
 
 class Inhibition:
@@ -61,6 +63,12 @@ class Inhibition:
         """Seconds from the start of an effect until it may notify: the time in which its causes are evaluated."""
         return self._holds[rule] + SETTLE if rule in self._causes else 0.0
 
+    def _patience(self, record: Record) -> float:
+        run = self._state.runs.get(record.entity)
+        if run is None or not run.gone or record.rule not in self._causes:
+            return self.patience(record.rule)
+        return self._holds[record.rule] + SETTLE_GONE
+
     def inhibit(self, record: Record, change: Change | None, at: float, *, holds: bool) -> tuple[Gate, Change | None]:
         """The change that is left after inhibition (None: none), and the gate to remember. `holds`: the condition is known to be
         true, the alert is not only kept firing."""
@@ -68,7 +76,7 @@ class Inhibition:
             old: State = "firing" if record.gate.open else "pending"
             return Gate(), Change(old, "resolved", change.reason)
         born = change is not None and change.old == "inactive"
-        gate = Gate(not_before=at + self.patience(record.rule)) if born else record.gate
+        gate = Gate(not_before=at + self._patience(record)) if born else record.gate
         if record.life.state != "firing" or gate.open:
             return gate, change
         gate, held = self._held(record, gate, at)

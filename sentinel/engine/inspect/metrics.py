@@ -143,7 +143,7 @@ def _labels(signal: Signal) -> tuple[str, ...]:
 
 def families(engine: Engine, own: Own, at: float) -> Iterator[Family]:
     """All families that have at least one row. `at` is now, in seconds since the epoch."""
-    shown, left_out = _shown(engine)
+    shown, left_out = _shown(engine, at)
     for family in (*_alerts(engine, own, at), *_self(engine, own), *_servers(engine, shown, at), *_signals(engine, shown, at)):
         if family.rows:
             yield family
@@ -223,12 +223,14 @@ def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
             yield Family(about, tuple(rows[name]))
 
 
-def _shown(engine: Engine) -> tuple[list[Entity], dict[str, int]]:
+def _shown(engine: Engine, at: float) -> tuple[list[Entity], dict[str, int]]:
     """The entities whose signals are exported, running servers first, and how many of each scope are left out."""
     runs = engine.state.runs
     counts = {"server": 0, "gpu": 0}
     shown: list[Entity] = []
     for entity in sorted(engine.state.facts.entities(), key=lambda e: (e in runs and runs[e].gone, e.name)):
+        if entity.scope == "server" and status.faded(engine, entity, at):
+            continue
         if entity.scope in counts:
             counts[entity.scope] += 1
             if counts[entity.scope] > MOST_ENTITIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sentinel.engine.alerts.silences import Silence
-from sentinel.engine.engine import Engine
+from sentinel.engine.engine import RETIRE, Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
@@ -48,7 +48,7 @@ def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
     """Each server with the signals that fit one screen; an unknown value is null."""
     out = []
     for entity in engine.state.facts.entities():
-        if entity.scope != "server":
+        if entity.scope != "server" or faded(engine, entity, at):
             continue
         row: dict[str, Any] = {"name": escape(entity.name)}
         for key in _SERVER_SHOWN:
@@ -61,6 +61,12 @@ def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
         row["running"] = run is not None and run.exact and not run.gone
         out.append(row)
     return out
+
+
+def faded(engine: Engine, entity: Entity, at: float) -> bool:
+    """A server that ended a while ago: it may still have an alert, and is shown no more."""
+    run = engine.state.runs.get(entity)
+    return run is not None and run.gone and at - run.gone_at > RETIRE
 
 
 def entity_signals(engine: Engine, entity: Entity, at: float) -> dict[str, Any]:
@@ -87,7 +93,9 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
             continue
         compiled = engine.ruleset.rules[record.rule]
         standing = transition_to_dict(engine.standing(compiled, record))
-        standing |= {"since": iso(record.life.since), "title": compiled.rule.title}
+        run = engine.state.runs.get(record.entity)
+        ended = iso(run.gone_at) if run is not None and run.gone else None
+        standing |= {"since": iso(record.life.since), "title": compiled.rule.title, "server_ended": ended}
         if record.state == "firing":
             effects = (r for r in engine.inhibition.effects_of(record) if r.life.state == "firing")
             # `told` is the old name of `notified`, and stays.

@@ -8,18 +8,22 @@ the server).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sentinel.files.opener import Reader
+from sentinel.files.rights import Rights
 from sentinel.gguf.header import GgufError, GgufHeader, read_model
 from sentinel.llama.command_line import Requested, decode
 from sentinel.llama.runtimes import Runtime, of_starter, translated
 from sentinel.model.border import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS, Cuts, Shares, text, words
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.reading import Reading, Samples, ServerFound, ServerGone
+from sentinel.model.reading import Event, Reading, Samples, ServerFound, ServerGone
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
+from sentinel.sources.fs import Moment, Roots, link, read_bytes, read_text, reason, recall, unread
 from sentinel.sources.processes.ancestry import Ancestor
 from sentinel.sources.processes.ancestry import above as ancestors
 from sentinel.sources.processes.called import called
@@ -33,6 +37,7 @@ from sentinel.sources.processes.identify import Kind, classify, is_server_name, 
 from sentinel.sources.processes.listening import listener, only_port, ports
 from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
 from sentinel.sources.processes.naming import Claim, Names, claims
+from sentinel.sources.processes.proc_events import told_as
 from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals, read_stat, user_name
 
 _YOUNG_SECONDS = 5.0
@@ -144,9 +149,85 @@ class Servers:
         # It moves with the clock: keep one start time per process.
         self._boot_time = boot_time(self.roots)
         self._tick = float(os.sysconf("SC_CLK_TCK"))
+        #: servers that came and went since the last poll but one: their logs hold why
+        self.brief: tuple[ServerProcess, ...] = ()
+        #: `poll` and the thread that sees starts as they happen (start_watch.py) exclude each other
+        self._lock = threading.Lock()
+        self._caught: list[ServerProcess] = []
+        self._ends: dict[int, int] = {}
+        #: process ids of the last servers that were caught, and of their parents
+        self._met: deque[tuple[int, int]] = deque(maxlen=64)
 
     def poll(self, at: float) -> Sequence[Reading]:
         """One scan. Costs under 1 ms at rest with 200 processes."""
+        with self._lock:
+            return self._poll(at)
+
+    def catch(self, pids: Iterable[int] | None) -> bool:
+        """Look at these processes now, or at all that are new; whether one is a server. Reported by the next poll. Any thread."""
+        found = False
+        for pid in self._pids() - self._seen.keys() if pids is None else pids:
+            # Before any lock: one whose library is missing is gone after a millisecond.
+            moment = Moment(f"{self.roots.proc}/{pid}")
+            if is_server_name(moment.comm) or is_server_name(moment.program):
+                moment.keep()
+                with recall(moment):
+                    found = self._catch(pid, moment) or found
+        return found
+
+    def _catch(self, pid: int, moment: Moment) -> bool:
+        if classify(self.roots, pid, moment.comm) is not Kind.SERVER or (core := self._core(pid, self._reader(pid))) is None:
+            return False
+        with self._lock:
+            others = [server for server in (*self.servers, *self._caught) if self._runs_still(server)]
+            if any(other.pid == pid for other in others):
+                return False
+            in_router = self._router_of(core, others) is not None
+            work = self._examine(core, in_router, moment)
+            examined = work is not None and work.wait(_PATIENCE)
+            files = work.result if work is not None and examined else self._unexamined(core)
+            if not examined:
+                self._pending[pid, core.stat.start_ticks] = _Pending(core, in_router, work)
+            self._caught.append(self._server(core, files, others, time.time(), examined=examined))
+            self._met.append((pid, core.stat.parent))
+            return True
+
+    def _reader(self, pid: int) -> Reader:
+        """Opens what the process names as it could at this moment; it may be gone when its log is opened."""
+        living = Reader.of(self.roots.proc, pid)
+        if living.user >= 0 and living.started:
+            return living
+        process = self.roots.proc / str(pid)
+        try:
+            same = link(process / "ns/user") == link(self.roots.proc / "self/ns/user")
+            return Reader(process, Rights.kept(read_text(process / "status"), same_users=same))
+        except OSError:
+            return living
+
+    def ended(self, pid: int, code: int, parent: int | None = None) -> bool:
+        """How a process ended, as wait(2) has it; whether it was a server, and this `parent`'s if one is given. Any thread."""
+        with self._lock:
+            for server in (*self.servers, *self._caught):
+                if server.pid == pid and parent in (None, server.parent):
+                    self._ends.setdefault(pid, code)
+                    return True
+            # Both the kernel and the wrapper may report one end.
+            return parent is not None and (pid, parent) in self._met
+
+    def tell(self, described: Callable[[Callable[[list[Claim], int], str]], ServerProcess], code: int) -> None:
+        """A server that another program saw begin and end; `described` gets what chooses its name. Any thread."""
+
+        def choose(names: list[Claim], pid: int) -> str:
+            living = [one for one in (*self.servers, *self._caught) if self._runs_still(one)]
+            taken = {one.entity.name: _user(one) for one in living}
+            return self._names.choose(names, pid, taken, None, time.time(), known=names[-1].user >= 0)
+
+        with self._lock:
+            found = described(choose)
+            self._caught.append(found)
+            self._ends[found.pid] = code
+
+    def _poll(self, at: float) -> list[Reading]:
         pids = self._pids()
         first = not self._seen
         for pid in self._seen.keys() - pids:
@@ -157,7 +238,8 @@ class Servers:
             if server.pid in pids and self._runs_still(server):
                 alive.append(server)
             else:
-                readings.append(self._let_go(at, server))
+                readings += self._ended(server, at)
+        readings += self._take_caught(at, pids, alive)
         readings += self._examined(at, alive)
         readings += self._misnamed(at, alive)
         known = {server.pid for server in alive}
@@ -172,6 +254,34 @@ class Servers:
                 readings.append(ServerFound(at, self.name, found.entity, found.pid, found.start_time, found.values))
         self.servers = tuple(alive)
         return readings
+
+    def _take_caught(self, at: float, pids: set[int], alive: list[ServerProcess]) -> list[Reading]:
+        """Servers that were seen as they were started; those that are gone already are `brief`."""
+        caught, self._caught = self._caught, []
+        readings: list[Reading] = []
+        brief: list[ServerProcess] = []
+        for server in caught:
+            held = [_user(one) for one in (*alive, *brief)]
+            if len(held) >= _UNCOUNTED and not self._shares.admits(_user(server), held):
+                self._pending.pop((server.pid, server.ticks), None)
+                continue
+            readings.append(ServerFound(at, self.name, server.entity, server.pid, server.start_time, server.values))
+            if server.pid in pids and self._runs_still(server):
+                alive.append(server)
+            else:
+                brief.append(server)
+                readings += self._ended(server, at)
+        self.brief = tuple(brief)
+        self._ends = {pid: code for pid, code in self._ends.items() if any(server.pid == pid for server in alive)}
+        return readings
+
+    def _ended(self, server: ServerProcess, at: float) -> list[Reading]:
+        """The end of a server, and how it ended where the kernel told."""
+        found: list[Reading] = [self._let_go(at, server)]
+        if (code := self._ends.get(server.pid)) is not None:
+            fields = {"unit": server.member.unit, **told_as(code)}
+            found.append(Event(at, "main_process_exited", server.entity, fields, self.name))
+        return found
 
     def _has_room(self, pid: int, at: float, alive: list[ServerProcess], readings: list[Reading]) -> bool:
         """Whether one more server of that user is watched; a server of a user who has many may make room for it."""
@@ -303,8 +413,12 @@ class Servers:
     def _router_of(core: _Core, others: Sequence[ServerProcess]) -> ServerProcess | None:
         return next((other for other in others if other.pid == core.stat.parent and other.requested.is_router), None)
 
-    def _examine(self, core: _Core, in_router: bool) -> Examination[_Files] | None:
-        return self._examinations.begin(core.reader.user, lambda: self._files(core, in_router))
+    def _examine(self, core: _Core, in_router: bool, moment: Moment | None = None) -> Examination[_Files] | None:
+        def work() -> _Files:
+            with recall(moment):
+                return self._files(core, in_router)
+
+        return self._examinations.begin(core.reader.user, work)
 
     def _core(self, pid: int, reader: Reader) -> _Core | None:
         process = self.roots.proc / str(pid)

@@ -25,6 +25,8 @@ from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.containers import Container, unread_why
 from sentinel.sources.processes.listening import only_port, shares_network
 
+#: `sentinel exec` names the log that it keeps in this variable
+EXEC_LOG = "SENTINEL_LOG"
 #: the remedy that makes any log readable
 CURE = "start llama-server with --log-file FILE, or as a systemd service"
 _TO_STDOUT = re.compile(r"(?m)^logToStdout:\s*[\"']?(?:both|upstream)\b")
@@ -122,6 +124,8 @@ def find_log(
     asked = requested.text("log_file")
     if asked:
         return LogSource("file", f"--log-file {asked}", inside(roots, pid, absolute(roots, pid, asked)))
+    if kept := env.get(EXEC_LOG, ""):
+        return LogSource("file", f"sentinel exec, {kept}", inside(roots, pid, absolute(roots, pid, kept)))
     if in_router:
         return LogSource("none", "its router", why="the router that started it writes the log; sentinel reads it there")
     if container is None and member.container:

@@ -1,0 +1,263 @@
+"""Starts of llama-server that fail, each in several ways to start it: how many of n are named, with which delay.
+
+The real llama-server and the real daemon. By hand: output redirected to a file, `--log-file`, a shell loop that starts it again,
+and `sentinel exec`. Under a booted systemd (a container of systemd-nspawn): a system unit and a user's unit. Nothing of a server
+is known to the daemon before its start fails; each has a name and a log of its own. Seen means: an alert of the right rule with
+the right cause within five seconds of the death.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+for folder in (ROOT, ROOT / "demo", ROOT / "tests/support", ROOT / "tests/fixtures"):
+    sys.path.insert(0, str(folder))
+
+from real_server import binary, environment, free_port  # noqa: E402
+
+#: Seconds from the death until the alert must be there.
+WITHIN = 5.0
+COMMON = ("-c", "512", "-np", "1", "--no-warmup")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to fail. `causes` are those of the rule that are right."""
+
+    name: str
+    rule: str
+    causes: tuple[str, ...]
+    #: words behind the program
+    words: tuple[str, ...]
+    program: str = ""
+    env: Mapping[str, str] | None = None
+    #: the port is held by another program
+    taken: bool = False
+
+
+@dataclass
+class Row:
+    """What was seen of one case in one way."""
+
+    case: str
+    way: str
+    of: int = 0
+    delays: list[float] = field(default_factory=list)
+    lived: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def cases(place: Path) -> list[Case]:
+    """The failures, with what they need written into `place`."""
+    from make_models import write_moe
+
+    whole = write_moe(place / "dense.gguf", experts=0)
+    cut = place / "cut.gguf"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    alone = place / "alone"
+    alone.mkdir()
+    shutil.copy(binary(), alone / "llama-server")
+    ill = place / "ill"
+    ill.mkdir()
+    shutil.copytree(binary().parent, ill, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    _illegal(ill / binary().name)
+    usual = {"LD_LIBRARY_PATH": environment()["LD_LIBRARY_PATH"]}
+    model = ("-m", str(whole))
+    return [
+        Case("model missing", "start-failed", ("file-missing",), ("-m", str(place / "nope.gguf")), env=usual),
+        Case("port taken", "start-failed", ("port-taken",), model, env=usual, taken=True),
+        Case("unknown flag", "flags-rejected", ("not-accepted",), (*model, "--no-such-flag"), env=usual),
+        Case("file truncated", "unsupported-model", ("incomplete-file",), ("-m", str(cut)), env=usual),
+        Case(
+            "library missing",
+            "start-failed",
+            ("own-library-missing", "library-missing"),
+            model,
+            str(alone / "llama-server"),
+            {"LD_LIBRARY_PATH": "/nonexistent"},
+        ),
+        Case("illegal instruction", "server-crashed", ("illegal-instruction",), model, str(ill / binary().name), usual),
+    ]
+
+
+def _illegal(program: Path) -> None:
+    """Put an instruction that no processor has at the program's entry (ELF header, e_entry; psABI: ud2)."""
+    import struct
+
+    data = bytearray(program.read_bytes())
+    entry = struct.unpack_from("<Q", data, 24)[0]
+    headers, size, count = struct.unpack_from("<Q", data, 32)[0], *struct.unpack_from("<HH", data, 54)
+    for number in range(count):
+        kind, _flags, offset, address, _paddr, length = struct.unpack_from("<IIQQQQ", data, headers + number * size)
+        if kind == 1 and address <= entry < address + length:
+            at = offset + entry - address
+            data[at : at + 2] = b"\x0f\x0b"
+    program.unlink()
+    program.write_bytes(data)
+    program.chmod(0o755)
+
+
+#: shells that go on when the first death was seen
+LOOPS: list[subprocess.Popen[bytes]] = []
+Start = Callable[[list[str], Mapping[str, str], Path], float]
+
+
+def redirected(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """Output to a file; the time of the death."""
+    with log.open("wb") as stream:
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env={**os.environ, **env}, check=False)
+    return time.time()
+
+
+def log_file(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """llama-server's own --log-file; its output to a pipe that nobody else reads."""
+    subprocess.run(
+        [*command, "--log-file", str(log)], stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, **env}, check=False
+    )
+    return time.time()
+
+
+def loop(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """A shell that starts it again and again; the death is the first one's."""
+    script = f"for i in 1 2 3; do {shlex.join(command)} >>{shlex.quote(str(log))} 2>&1; [ $i = 1 ] && date +%s.%N; sleep 1; done"
+    process = subprocess.Popen(
+        ["sh", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **env},
+        start_new_session=True,
+    )
+    LOOPS.append(process)
+    assert process.stdout is not None
+    return float(process.stdout.readline())
+
+
+def wrapped(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """`sentinel exec`, output to a terminal's stand-in."""
+    words = [sys.executable, "-m", "sentinel", "exec", "--log", str(log), "--", *command]
+    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, **env}, check=False, cwd=ROOT)
+    return time.time()
+
+
+WAYS: Mapping[str, Start] = {"redirected": redirected, "--log-file": log_file, "shell loop": loop, "sentinel exec": wrapped}
+
+
+def by_hand(ways: Sequence[str], wanted: Sequence[str], times: int) -> list[Row]:
+    """All cases in the ways that need no systemd."""
+    from live import Sentinel
+
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="starts-") as name:
+        place = Path(name)
+        chosen = [case for case in cases(place) if not wanted or case.name in wanted]
+        sentinel = Sentinel(place).start()
+        os.environ["SENTINEL_SOCKET"] = str(sentinel.socket)
+        settled(sentinel)
+        try:
+            for way in ways:
+                for case in chosen:
+                    rows.append(tried(sentinel, place, case, way, times))
+                    print(f"  {case.name}, {way}: {len(rows[-1].delays)} of {times} {rows[-1].wrong[:1]}", file=sys.stderr)
+        finally:
+            sentinel.end()
+    return rows
+
+
+def settled(sentinel: Any) -> None:
+    """The daemon watches for starts."""
+    from live import wait_for
+
+    wait_for(lambda: "starts" in {s["name"] for s in sentinel.ask("status")["sources"]}, "starts are watched", 30)
+
+
+def tried(sentinel: Any, place: Path, case: Case, way: str, times: int) -> Row:
+    row = Row(case.name, way, times)
+    for number in range(times):
+        with ExitStack() as stack:
+            port = stack.enter_context(_held()) if case.taken else free_port()
+            log = place / f"{case.name}-{way}-{number}.log".replace(" ", "-").replace("--", "-")
+            command = [case.program or str(binary()), *case.words, *COMMON, "--port", str(port)]
+            begun = time.time()
+            died = WAYS[way](command, case.env or {}, log)
+            row.lived.append(died - begun)
+            told = _told(sentinel, case, str(port), died)
+            if isinstance(told, float):
+                row.delays.append(told)
+            else:
+                row.wrong.append(told)
+            while LOOPS:
+                # A later turn may find its port free, and serve.
+                shell = LOOPS.pop()
+                os.killpg(shell.pid, signal.SIGKILL)
+                shell.wait()
+    return row
+
+
+@contextmanager
+def _held() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def _told(sentinel: Any, case: Case, port: str, died: float) -> float | str:
+    """Seconds from the death until the alert, by the alert's own time; what was told instead."""
+    from sentinel.api import client
+
+    mine: list[dict[str, Any]] = []
+    while time.time() - died < WITHIN + 1:
+        _, answer = client.get("/v1/alerts", [sentinel.socket])
+        mine = [alert for alert in answer["alerts"] if f":{port}" in alert["entity"]["name"]]
+        for alert in mine:
+            if alert["rule"] == case.rule and alert["cause"]["id"] in case.causes:
+                return max(0.0, time.time() - died)
+        time.sleep(0.05)
+    return "; ".join(f"{a['rule']}/{a['cause']['id'] if a['cause'] else '-'}" for a in mine) or "nothing"
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The table."""
+    out = ["| case | way of start | seen | delay, median (worst) s | lived s |", "|---|---|---|---|---|"]
+    for row in rows:
+        delay = f"{statistics.median(row.delays):.1f} ({max(row.delays):.1f})" if row.delays else "-"
+        lived = f"{statistics.median(row.lived):.2f}" if row.lived else "-"
+        instead = f" ({row.wrong[0]})" if row.wrong else ""
+        out.append(f"| {row.case} | {row.way} | {len(row.delays)} of {row.of}{instead} | {delay} | {lived} |")
+    return "\n".join(out)
+
+
+def main() -> int:
+    """Measure and print; 1 if a start was missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=20, help="starts of each kind (default: 20)")
+    parser.add_argument("--way", action="append", default=[], choices=WAYS)
+    parser.add_argument("--case", action="append", default=[])
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    rows = by_hand(arguments.way or list(WAYS), arguments.case, arguments.n)
+    print(json.dumps([vars(row) for row in rows]) if arguments.json else page(rows))
+    return int(any(len(row.delays) < row.of for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The route with which `sentinel exec` reports a start and its end. Everybody who may open the socket may report his own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from sentinel.api.routes import ApiError, Query, Request, Route, bound
+from sentinel.model.text import escape
+
+_EXAMPLE = '{"pid": 4711, "at": 1796000000.0, "argv": ["llama-server", "-m", "m.gguf"], "log": "/home/me/log", "code": 256}'
+_MOST_TEXT = 4096
+
+
+class ReportedStart(msgspec.Struct, forbid_unknown_fields=True):
+    """A start, and with `code` its end."""
+
+    pid: Annotated[int, msgspec.Meta(ge=0, le=1 << 22)]
+    #: seconds since the epoch
+    at: float
+    argv: Annotated[list[Annotated[str, msgspec.Meta(max_length=65536)]], msgspec.Meta(min_length=1, max_length=4096)]
+    environ: dict[str, str] = {}
+    cwd: Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)] = "/"
+    log: Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)] = ""
+    #: as wait(2) has it; null: it has just begun
+    code: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] | None = None
+    why: Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)] = ""
+
+
+ROUTES = (Route("POST", "/v1/starts", "report", "StartTaken", body=ReportedStart),)
+
+
+class Reporting:
+    """`take` gets what was reported, with the process id of the peer, and looks at it off the event loop."""
+
+    def __init__(self, take: Callable[[ReportedStart, int], Awaitable[None]]) -> None:
+        self._take = take
+
+    def routes(self) -> Mapping[tuple[str, str], Query]:
+        """The route."""
+        return bound(ROUTES, self)
+
+    async def report(self, request: Request) -> Mapping[str, Any]:
+        """Report a start of llama-server, or how it ended; for `sentinel exec`."""
+        try:
+            reported = msgspec.json.decode(request.body, type=ReportedStart)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ApiError(400, f"this is no start ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
+        await self._take(reported, request.pid)
+        return {"taken": True}

@@ -1,0 +1,1 @@
+"""`sentinel exec`: starts a llama-server, keeps what it prints, and reports how it ended."""

@@ -1,0 +1,99 @@
+"""`sentinel exec`: the verb."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sentinel.cli.exec.child import Child, end_as
+from sentinel.cli.exec.kept_log import LIMIT, KeptLog, usual_place
+
+#: Names the log to a daemon that finds the server in /proc (sources/processes/log_location.py, EXEC_LOG).
+_LOG_VARIABLE = "SENTINEL_LOG"
+#: A daemon that does not answer must not keep a supervisor from starting the server again. Seconds.
+_REPORT_SECONDS = 1.0
+_MOST_WORDS = 64 << 10
+_SECRET = re.compile("KEY|TOKEN|SECRET")
+_SECRET_FLAG = re.compile(r"(?:--api-key|--hf-token|-hft)\Z")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run the command and end as it ends: this returns only where it could not be started (126 or 127, as a shell's)."""
+    command: list[str] = arguments.command
+    if not command:
+        _warn("name the command behind --: sentinel exec -- llama-server -m model.gguf")
+        return 2
+    log = (
+        None
+        if _goes_to_journal() and not arguments.log
+        else KeptLog(
+            Path(arguments.log).absolute() if arguments.log else usual_place(command, os.environ), arguments.log_size or LIMIT
+        )
+    )
+    if log is not None and log.fault:
+        _warn(log.fault)
+    environ = dict(os.environ)
+    if log is not None and not log.fault:
+        environ[_LOG_VARIABLE] = str(log.path)
+    begun = time.time()
+    try:
+        child = Child(command, environ, None if log is None else log.write)
+    except OSError as error:
+        _warn(f"cannot start {command[0]}: {error.strerror}")
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        _report(arguments, _told(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror})
+        return code
+    told = _told(command, environ, log, child.pid, begun)
+    threading.Thread(target=_report, args=(arguments, told), daemon=True).start()
+    status = child.run()
+    if log is not None:
+        log.close()
+    _report(arguments, told | {"code": status})
+    return end_as(status)
+
+
+def _told(command: list[str], environ: Mapping[str, str], log: KeptLog | None, pid: int, begun: float) -> dict[str, Any]:
+    """What the daemon is told: no variables but llama-server's own, which name settings and no keys."""
+    own = {name: value for name, value in environ.items() if name.startswith("LLAMA_ARG_") and not _SECRET.search(name)}
+    words = command if sum(map(len, command)) < _MOST_WORDS else command[:1]
+    words = ["" if _SECRET_FLAG.match(before) else word for before, word in zip(["", *words], words, strict=False)]
+    return {
+        "pid": pid,
+        "at": begun,
+        "argv": words,
+        "cwd": os.getcwd(),  # noqa: PTH109 - Path.cwd is the same and raises the same
+        "environ": own,
+        "log": "" if log is None or log.fault else str(log.path),
+    }
+
+
+def _report(arguments: argparse.Namespace, told: Mapping[str, Any]) -> None:
+    """Tell the daemon, if there is one that wants to know."""
+    from sentinel.api import client
+
+    sockets = [Path(arguments.socket)] if arguments.socket else None
+    try:
+        client.report("/v1/starts", told, sockets, _REPORT_SECONDS)
+    except client.DaemonUnreachable:
+        return
+
+
+def _goes_to_journal() -> bool:
+    """Standard error is systemd's socket to the journal, which keeps it already (systemd.exec(5), $JOURNAL_STREAM)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return (str(status.st_dev), str(status.st_ino)) == (device, inode)
+
+
+def _warn(text: str) -> None:
+    print(f"sentinel: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,66 @@
+"""What people decide about alerts of the past: one is acknowledged, a server that ended is forgotten. Pure.
+
+Both come as readings of the kind Event, so a recording holds them and a replay ends the same alerts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+from sentinel.engine.alerts.book import Book, Gate, Record
+from sentinel.engine.alerts.lifecycle import Change, Life
+from sentinel.engine.facts.state import EngineState
+from sentinel.engine.pipeline import Pipeline
+from sentinel.engine.rules.ruleset import CompiledRule
+from sentinel.model.alert import Reason, Transition
+from sentinel.model.entity import Entity
+from sentinel.model.reading import Event
+
+#: `source` of these events; no reader of the machine has this name
+OPERATOR = "operator"
+ACKNOWLEDGED = "alert_acknowledged"
+FORGOTTEN = "server_forgotten"
+
+
+def acknowledgement(rule: str, entity: Entity, at: float) -> Event:
+    """One alert is over for the person who saw it; it fires again for a new event only."""
+    return Event(at, ACKNOWLEDGED, entity, {"rule": rule}, OPERATOR)
+
+
+def forgetting(entity: Entity, at: float) -> Event:
+    """A server that has ended: its alerts are over, and it leaves status and metrics."""
+    return Event(at, FORGOTTEN, entity, {}, OPERATOR)
+
+
+class Operator:
+    """Carries out both. `drop(entity)` removes an entity from everything that is kept about it."""
+
+    def __init__(self, state: EngineState, book: Book, pipeline: Pipeline, drop: Callable[[Entity], None]) -> None:
+        self._state = state
+        self._book = book
+        self._pipeline = pipeline
+        self._drop = drop
+
+    def take(self, event: Event, rules: Mapping[str, CompiledRule]) -> list[Transition]:
+        """The alerts that end."""
+        if event.name == ACKNOWLEDGED:
+            record = self._book.peek(str(event.fields.get("rule", "")), event.entity)
+            records = [] if record is None else [record]
+            return [t for one in records for t in self._end(one, rules, "acknowledged", event.at)]
+        run = self._state.runs.get(event.entity)
+        if event.name != FORGOTTEN or (run is not None and run.pid and not run.gone):
+            return []
+        out = [t for one in self._book.of_entity(event.entity) for t in self._end(one, rules, "forgotten", event.at)]
+        self._drop(event.entity)
+        return out
+
+    def _end(self, record: Record, rules: Mapping[str, CompiledRule], reason: Reason, at: float) -> Iterator[Transition]:
+        if record.life.state == "inactive" or record.rule not in rules:
+            return
+        before, shown = record.life, record.state
+        # What happened until now is over; a later event is a new failure.
+        record.life = replace(Life(), since=at, matched_at=before.matched_at, spent_at=at)
+        record.gate = Gate()
+        change = Change(shown, "resolved", reason)
+        yield from self._pipeline.notify(rules[record.rule], record, change, before, at, holds=False)

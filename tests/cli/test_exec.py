@@ -1,0 +1,179 @@
+"""`sentinel exec`: whoever calls it notices nothing of it but a log."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sentinel.cli.exec.kept_log import KeptLog, usual_place
+
+REPO = Path(__file__).resolve().parents[2]
+#: Says when it is ready to take signals, and which it took.
+LISTENS = """
+import signal, sys, time
+def took(number, _):
+    print("took", signal.Signals(number).name, flush=True)
+    if number == signal.SIGTERM: sys.exit(5)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT):
+    signal.signal(number, took)
+print("ready", flush=True)
+while True: time.sleep(0.05)
+"""
+
+
+def wrap(tmp_path: Path, *command: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "sentinel",
+        "exec",
+        "--socket",
+        str(tmp_path / "none"),
+        "--log",
+        str(tmp_path / "log"),
+        "--",
+        *command,
+    ]
+
+
+def run(tmp_path: Path, command: Sequence[str], **more: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(wrap(tmp_path, *command), capture_output=True, cwd=REPO, timeout=30, check=False, **more)  # type: ignore[call-overload,no-any-return]
+
+
+def until(path: Path, text: str) -> str:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if path.exists() and text in (said := path.read_text()):
+            return said
+        time.sleep(0.02)
+    pytest.fail(f"{text!r} never came; there is {path.read_text() if path.exists() else None!r}")
+
+
+def test_both_outputs_go_where_they_went_and_into_the_log(tmp_path: Path) -> None:
+    done = run(tmp_path, ["sh", "-c", "echo out; echo err >&2; exit 7"])
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"out\n", b"err\n")
+    assert sorted((tmp_path / "log").read_text().split()) == ["err", "out"]
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_standard_input_and_every_word_reach_the_program(tmp_path: Path) -> None:
+    done = run(tmp_path, ["sh", "-c", 'cat; echo "$@"', "sh", "--", "-m", "a b"], input=b"asked\n")
+    assert done.stdout == b"asked\n-- -m a b\n"
+
+
+def test_a_program_that_cannot_be_started_ends_as_a_shell_would_say(tmp_path: Path) -> None:
+    missing = run(tmp_path, ["no-such-program"])
+    assert (missing.returncode, missing.stderr) == (127, b"sentinel: cannot start no-such-program: No such file or directory\n")
+    (tmp_path / "data").write_text("no program")
+    assert run(tmp_path, [str(tmp_path / "data")]).returncode == 126
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGILL, signal.SIGKILL, signal.SIGABRT])
+def test_a_signal_that_ends_the_program_ends_the_wrapper(tmp_path: Path, number: signal.Signals) -> None:
+    assert run(tmp_path, ["sh", "-c", f"kill -{int(number)} $$"]).returncode == -number
+
+
+def test_signals_are_passed_on_and_the_status_comes_back(tmp_path: Path) -> None:
+    with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
+        until(tmp_path / "log", "ready")
+        for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT, signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM):
+            wrapper.send_signal(number)
+            said = until(tmp_path / "log", f"took {number.name}")
+        assert said.count("took") == 6
+        assert wrapper.wait(10) == 5
+        (group,) = {os.getpgid(os.getpid())}
+        assert group == os.getpgrp()
+
+
+def test_a_killed_wrapper_leaves_no_server_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
+        until(tmp_path / "log", "ready")
+        children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children").read_text().split()
+        wrapper.kill()
+        wrapper.wait()
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text() for pid in children):
+        assert time.monotonic() < end, "it runs on"
+        time.sleep(0.02)
+
+
+def test_the_program_keeps_its_process_group(tmp_path: Path) -> None:
+    done = run(tmp_path, [sys.executable, "-c", "import os; print(os.getpgrp(), os.getsid(0))"], start_new_session=True)
+    group, session = done.stdout.split()
+    assert group == session
+
+
+def test_on_a_terminal_the_program_sees_one_of_the_same_size(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    show = "import os, sys; print(sys.stdout.isatty(), sys.stderr.isatty(), *os.get_terminal_size(1), flush=True)"
+    size = b"\x28\x00\x64\x00\0\0\0\0"
+    import fcntl
+    import termios
+
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    with subprocess.Popen(
+        wrap(tmp_path, sys.executable, "-c", show), stdin=theirs, stdout=theirs, stderr=theirs, cwd=REPO
+    ) as wrapper:
+        os.close(theirs)
+        said = b""
+        while b"\n" not in said and select.select([ours], [], [], 20)[0]:
+            said += os.read(ours, 4096)
+        assert wrapper.wait(10) == 0
+    os.close(ours)
+    assert said == b"True True 100 40\r\n"
+    assert (tmp_path / "log").read_bytes() == b"True True 100 40\n"
+
+
+def test_without_a_reader_the_program_learns_it_as_it_would(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -n1; echo ${PIPESTATUS[0]}', "bash", *wrap(tmp_path, "yes")],
+        capture_output=True,
+        cwd=REPO,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout == b"y\n141\n"
+
+
+def test_the_log_is_bounded_and_turns_between_two_lines(tmp_path: Path) -> None:
+    log = KeptLog(tmp_path / "log", limit=1000)
+    for number in range(100):
+        log.write(f"line {number:04d} of it\n".encode())
+    files = [tmp_path / "log.1", tmp_path / "log"]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    text = "".join(file.read_text() for file in files).splitlines()
+    assert all(len(line) == len("line 0000 of it") for line in text)
+    assert text[-1] == "line 0099 of it"
+    assert all(file.stat().st_size <= 1000 for file in files)
+
+
+def test_a_full_disk_or_a_link_in_the_way_ends_the_log_and_not_the_server(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    done = run(tmp_path, ["echo", "served"])
+    assert (done.returncode, done.stdout) == (0, b"served\n")
+    assert done.stderr.startswith(b"sentinel: what the server prints is not kept in ")
+
+
+@pytest.mark.parametrize(
+    ("command", "environ", "place"),
+    [
+        (
+            ["llama-server", "--port", "8081"],
+            {"HOME": "/home/joe"},
+            "/home/joe/.local/state/sentinel/servers/llama-server-8081.log",
+        ),
+        (["/opt/x/llama-server"], {"LLAMA_ARG_PORT": "9", "XDG_STATE_HOME": "/s"}, "/s/sentinel/servers/llama-server-9.log"),
+        (["llama-server", "--port", "../../etc"], {"LOGS_DIRECTORY": "/var/log/llama"}, "/var/log/llama/llama-server.log"),
+    ],
+)
+def test_two_servers_never_share_a_log(command: list[str], environ: dict[str, str], place: str) -> None:
+    assert usual_place(command, environ) == Path(place)

@@ -1,0 +1,64 @@
+"""Starts that fail at once, the short form of eval/starts.py: a server that nobody knew is named with the right cause."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import Sentinel
+
+from eval import starts
+
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(200)]
+
+
+@pytest.fixture(scope="module")
+def cases(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, starts.Case]:
+    assert models
+    return {case.name: case for case in starts.cases(tmp_path_factory.mktemp("cases"))}
+
+
+@pytest.fixture(scope="module")
+def watching(sentinel: Sentinel) -> Iterator[Sentinel]:
+    os.environ["SENTINEL_SOCKET"] = str(sentinel.socket)
+    starts.settled(sentinel)
+    yield sentinel
+    del os.environ["SENTINEL_SOCKET"]
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("model missing", "redirected"),
+        ("file truncated", "--log-file"),
+        ("unknown flag", "shell loop"),
+        ("port taken", "sentinel exec"),
+        ("library missing", "sentinel exec"),
+        ("illegal instruction", "sentinel exec"),
+    ],
+)
+def test_a_start_that_fails_is_named(
+    cases: dict[str, starts.Case], watching: Sentinel, tmp_path: Path, name: str, way: str
+) -> None:
+    states = {s["name"]: s for s in watching.ask("status")["sources"]}
+    if way != "sentinel exec" and states["starts"]["health"] != "up":
+        pytest.skip(states["starts"]["why"])
+    row = starts.tried(watching, tmp_path, cases[name], way, 1)
+    assert row.wrong == []
+
+
+def test_what_failed_once_is_acknowledged_and_its_server_forgotten(
+    cases: dict[str, starts.Case], watching: Sentinel, tmp_path: Path
+) -> None:
+    starts.tried(watching, tmp_path, cases["model missing"], "sentinel exec", 1)
+    alert = next(a for a in watching.ask("alerts")["alerts"] if a["cause"]["id"] == "file-missing")
+    name = alert["entity"]["name"]
+    assert "its process ended" in watching.cli("status").stdout
+    done = watching.cli("ack", "start-failed", name)
+    assert (done.returncode, done.stdout) == (0, f"Ended start-failed of {name}\n")
+    assert watching.alert("start-failed", name) is None
+    done = watching.cli("forget", name)
+    assert (done.returncode, done.stdout) == (0, f"Forgot {name} (0 alerts ended)\n")
+    assert name not in {server["name"] for server in watching.ask("status")["servers"]}

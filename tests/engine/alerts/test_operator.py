@@ -1,0 +1,89 @@
+"""What people end: an alert about the past is acknowledged, a server that ended is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from switch_rules import SERVER, Story, Switch
+
+from sentinel.api.ending_handlers import Ending
+from sentinel.api.routes import ApiError, Request
+from sentinel.engine import operator
+from sentinel.engine.engine import RETIRE
+from sentinel.engine.inspect import metrics, status
+from sentinel.model.reading import ServerFound, ServerGone, Tick
+from sentinel.rulefiles.testing.readings import EPOCH
+
+ONE = Switch("one", "server.ctx_requested")
+
+
+def begun(*, lives: bool = True) -> Story:
+    story = Story(ONE)
+    story.transitions += story.engine.step(ServerFound(EPOCH, "process", SERVER, 4711, EPOCH, {}))
+    story.turn(1, one=True)
+    story.until(2, 20)
+    if not lives:
+        story.transitions += story.engine.step(ServerGone(EPOCH + 21, "process", SERVER, 4711))
+    return story
+
+
+def ending(story: Story, at: float) -> Ending:
+    return Ending(lambda: story.engine, lambda: EPOCH + at, story.engine.step)
+
+
+def test_a_server_that_ended_leaves_status_and_metrics_after_ten_minutes() -> None:
+    story = begun(lives=False)
+    assert [row["name"] for row in status.servers(story.engine, EPOCH + 30)] == [SERVER.name]
+    late = EPOCH + 22 + RETIRE
+    assert status.servers(story.engine, late) == []
+    shown, _ = metrics._shown(story.engine, late)
+    assert SERVER not in shown
+
+
+def test_a_server_that_runs_is_not_forgotten() -> None:
+    story = begun()
+    with pytest.raises(ApiError, match=r"runs \(pid 4711\); only what has ended can be forgotten"):
+        ending(story, 25).forget(Request({"name": SERVER.name}))
+    assert story.engine.step(operator.forgetting(SERVER, EPOCH + 25)) == []
+
+
+def test_a_forgotten_server_is_gone_with_its_alerts() -> None:
+    story = begun(lives=False)
+    ending(story, 25).forget(Request({"name": SERVER.name}))
+    assert SERVER not in story.engine.state.runs
+    assert list(story.engine.book.open()) == []
+    assert status.servers(story.engine, EPOCH + 26) == []
+    with pytest.raises(ApiError, match="there is no server"):
+        ending(story, 26).forget(Request({"name": SERVER.name}))
+
+
+def test_what_is_true_at_this_moment_cannot_be_acknowledged() -> None:
+    story = begun()
+    with pytest.raises(ApiError, match="is true at this moment, so it would fire again at once"):
+        ending(story, 25).acknowledge(Request(body=b'{"rule": "one"}'))
+
+
+def test_an_acknowledged_alert_ends_and_says_why() -> None:
+    story = begun()
+    (over,) = story.engine.step(operator.acknowledgement("one", SERVER, EPOCH + 25))
+    assert (over.state, over.reason) == ("resolved", "acknowledged")
+    assert story.engine.step(operator.acknowledgement("one", SERVER, EPOCH + 25)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"{", "this names no alert"),
+        (b'{"rule": "on"}', "there is no rule 'on'; did you mean"),
+        (b'{"rule": "one", "server": "other"}', "no open alert one of 'other'; it is open for"),
+    ],
+)
+def test_a_mistake_is_answered_with_one_sentence(body: bytes, says: str) -> None:
+    with pytest.raises(ApiError, match=says):
+        ending(begun(), 25).acknowledge(Request(body=body))
+
+
+def test_an_alert_says_when_its_process_ended() -> None:
+    story = begun()
+    (alert,) = status.alerts(story.engine, EPOCH + 25)
+    assert alert["server_ended"] is None
+    story.transitions += story.engine.step(Tick(EPOCH + 26))

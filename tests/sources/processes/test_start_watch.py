@@ -1,0 +1,157 @@
+"""Starts that are over before anybody looks: the kernel's events, and what is caught by them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sentinel.model.reading import Event, ServerFound, ServerGone
+from sentinel.sources.base import NotHere
+from sentinel.sources.fs import Moment, Roots, read_text, recall
+from sentinel.sources.processes.discover import Servers
+from sentinel.sources.processes.proc_events import ProcEvents, told_as
+from sentinel.sources.processes.program_files import ProgramFiles, installed
+from sentinel.sources.processes.start_watch import StartWatch
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A program by the name of llama-server that ends after 0.1 s."""
+    path = tmp_path / "llama-server"
+    shutil.copy("/bin/sleep", path)
+    return path
+
+
+@pytest.fixture
+def watched() -> Iterator[tuple[Servers, StartWatch, threading.Event]]:
+    woken = threading.Event()
+    servers = Servers()
+    servers.poll(time.time())
+    watch = StartWatch(servers, woken.set)
+    yield servers, watch, woken
+    watch.close()
+
+
+def needs_events() -> None:
+    try:
+        ProcEvents().close()
+    except NotHere as absent:
+        pytest.skip(str(absent))
+
+
+def ends(program: Path, log: Path, seconds: str = "0.1") -> int:
+    with log.open("wb") as stream:
+        process = subprocess.Popen([program, seconds], stdout=stream, stderr=stream)
+        process.wait()
+    return process.pid
+
+
+def test_a_server_that_lived_a_tenth_of_a_second_is_found_with_its_log_and_its_end(
+    program: Path, tmp_path: Path, watched: tuple[Servers, StartWatch, threading.Event]
+) -> None:
+    needs_events()
+    servers, watch, woken = watched
+    watch.start()
+    pid = ends(program, tmp_path / "log")
+    assert woken.wait(5)
+    time.sleep(0.05)
+    found, gone, end = (r for r in servers.poll(time.time()) if getattr(r, "pid", pid) == pid and "sleep" not in str(r))
+    assert isinstance(found, ServerFound)
+    assert isinstance(gone, ServerGone)
+    assert isinstance(end, Event)
+    assert (end.name, end.fields["code"], end.fields["status"]) == ("main_process_exited", "exited", "0/n/a")
+    (brief,) = [one for one in servers.brief if one.pid == pid]
+    assert brief.log.path == str(tmp_path / "log")
+    assert brief.reader is not None
+    assert brief.reader.user == os.getuid()
+    assert servers.servers == () or all(one.pid != pid for one in servers.servers)
+
+
+def test_where_the_kernel_gives_no_events_the_programs_file_tells_of_a_start(
+    program: Path, tmp_path: Path, watched: tuple[Servers, StartWatch, threading.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_self: object) -> None:
+        raise NotHere("not here")
+
+    monkeypatch.setattr("sentinel.sources.processes.proc_events.ProcEvents.__init__", refused)
+    servers, _, woken = watched
+    watch = StartWatch(servers, woken.set)
+    try:
+        assert (watch.how, watch.why) == ("files", "not here")
+        watch.start([str(program)])
+        pid = ends(program, tmp_path / "log", "0.3")
+        assert woken.wait(5)
+        servers.poll(time.time())
+        assert pid in {one.pid for one in servers.brief}
+    finally:
+        watch.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (0x0100, {"code": "exited", "status": "1/FAILURE"}),
+        (0x7F00, {"code": "exited", "status": "127/n/a"}),
+        (4, {"code": "killed", "status": "4/ILL"}),
+        (0x8B, {"code": "dumped", "status": "11/SEGV"}),
+    ],
+)
+def test_an_end_is_told_in_systemds_terms(code: int, told: dict[str, str]) -> None:
+    assert told_as(code) == told
+
+
+def test_forks_and_threads_wake_nobody() -> None:
+    needs_events()
+    events = ProcEvents()
+    try:
+        thread = threading.Thread(target=lambda: None)
+        thread.start()
+        thread.join()
+        pid = os.fork()
+        if not pid:
+            os._exit(3)
+        os.waitpid(pid, 0)
+        seen = [type(one).__name__ for one in events.read() if one.pid in (pid, os.getpid())]
+        assert seen == ["Ended"]
+    finally:
+        events.close()
+
+
+def test_what_was_kept_of_a_process_outlives_it_for_this_thread_alone() -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    path = f"/proc/{process.pid}"
+    moment = Moment(path)
+    moment.keep()
+    with recall(moment):
+        process.kill()
+        process.wait()
+        assert read_text(f"{path}/comm") == "sleep"
+        others: list[Callable[[], None] | str] = []
+        thread = threading.Thread(target=lambda: others.append("gone" if not Path(path).exists() else "there"))
+        thread.start()
+        thread.join()
+        assert others == ["gone"]
+    with pytest.raises(FileNotFoundError):
+        read_text(f"{path}/comm")
+
+
+def test_programs_are_known_from_the_path_and_from_units(tmp_path: Path, program: Path) -> None:
+    unit = tmp_path / "llama.service"
+    unit.write_text("[Service]\nExecStart=-/opt/llama/llama-server -m x\nExecStart=/usr/bin/true\n")
+    assert list(installed({"PATH": str(tmp_path)}, [str(tmp_path)]))[:1] == [str(program)]
+    assert "/opt/llama/llama-server" in list(installed({}, [str(tmp_path)]))
+
+
+def test_a_file_that_is_not_there_is_not_watched() -> None:
+    files = ProgramFiles()
+    files.add("/no/such/program")
+    assert len(files) == 0
+    files.close()
+    assert Roots().proc == Path("/proc")
