@@ -52,6 +52,8 @@ _ASKED_YOUNG = 2
 _ROUNDS = 10
 #: An interpreter that has run this long without a server is inspected less often: reading what it has mapped costs 0.3 ms.
 _SETTLED_SECONDS, _SETTLED_ROUNDS = 120.0, 60
+#: llama-server listens before it loads its model; one that does not by now is on a unix socket. Seconds.
+_LISTENS_WITHIN = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,8 @@ class Servers:
         # Apart: whoever has models on a disk that hangs is still found.
         self._cores, self._examinations = Examinations(), Examinations()
         self._pending: dict[tuple[int, int], _Pending] = {}
+        #: servers without --port that did not listen yet when they were found
+        self._portless: dict[tuple[int, int], _Core] = {}
         # It moves with the clock: keep one start time per process.
         self._boot_time = boot_time(self.roots)
         self._tick = float(os.sysconf("SC_CLK_TCK"))
@@ -241,6 +245,7 @@ class Servers:
                 readings += self._ended(server, at)
         readings += self._take_caught(at, pids, alive)
         readings += self._examined(at, alive)
+        readings += self._heard_of_ports(at, alive)
         readings += self._misnamed(at, alive)
         known = {server.pid for server in alive}
         arrived = [pid for pid in self._due(pids - known, at, first) if self._is_server(pid, at)]
@@ -298,6 +303,7 @@ class Servers:
     def _let_go(self, at: float, server: ServerProcess) -> ServerGone:
         self._seen.pop(server.pid, None)
         self._pending.pop((server.pid, server.ticks), None)
+        self._portless.pop((server.pid, server.ticks), None)
         self._proven.discard((server.pid, server.ticks))
         return ServerGone(at, self.name, server.entity, server.pid)
 
@@ -351,6 +357,27 @@ class Servers:
                     server, log=files.log, model=files.model, values={**server.values, **files.values}, examined=True
                 )
                 readings.append(Samples(at, self.name, server.entity, files.values))
+        return readings
+
+    def _heard_of_ports(self, at: float, alive: list[ServerProcess]) -> list[Reading]:
+        """Where servers listen that were given no port: b11434 announces that the default becomes another."""
+        readings: list[Reading] = []
+        for place, server in enumerate(alive):
+            core = self._portless.get((server.pid, server.ticks))
+            if core is None:
+                continue
+            port = only_port(self.roots, server.pid)
+            if port is None:
+                if at - server.start_time > _LISTENS_WITHIN:
+                    del self._portless[server.pid, server.ticks]
+                continue
+            del self._portless[server.pid, server.ticks]
+            values: dict[str, Value | Unknown] = {
+                "server.port": port,
+                "server.called": called(self.roots, core.reader, core.requested, port),
+            }
+            alive[place] = replace(server, values={**server.values, **values})
+            readings.append(Samples(at, self.name, server.entity, values))
         return readings
 
     def _due(self, pids: set[int], at: float, first: bool) -> list[int]:
@@ -487,6 +514,8 @@ class Servers:
         if "port" not in core.requested.settings and (port := only_port(self.roots, core.pid)) is not None:
             # the default changes with the build
             return port
+        if "port" not in core.requested.settings:
+            self._portless[core.pid, core.stat.start_ticks] = core
         return core.requested.signals(core.settings_unknown)["server.port"]
 
     def _server(self, core: _Core, files: _Files, others: Sequence[ServerProcess], at: float, *, examined: bool) -> ServerProcess:

@@ -66,7 +66,7 @@ def classify(roots: Roots, pid: int, comm: str) -> Kind:
         return Kind.SERVER if named else Kind.OTHER
     if b"libllama-server-impl" in maps:
         # `llama` links all its subcommands, each in a library of its own (app/CMakeLists.txt)
-        return Kind.OTHER if program == "llama" and not named else Kind.SERVER
+        return Kind.OTHER if program in ("llama", "ollama") and not named else Kind.SERVER
     if b"/libllama.so" not in maps and not (program == "server" and b"/libggml" in maps):
         return Kind.MAYBE if named else Kind.OTHER
     if named or program == "server":
