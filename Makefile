@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
+.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make eval-servers  every way to run a llama-server: found, log read, failures named (SERVERS="--only ollama")'
+	@echo 'make gpu-check  what sentinel sees of this machine'"'"'s GPU, against the vendor'"'"'s tool: eight minutes at most'
 	@echo 'make eval-wild  what is said of public reports (eval/wild): rule, cause, fix; WILD="--folder F NAME"'
 	@echo 'make eval-starts  starts that fail, each in several ways: how many of 20 are seen, and when; STARTS="-n 5 --way redirected"'
 	@echo 'make faults     what becomes of it when everything breaks: a table of faults against the real daemon'
@@ -71,8 +72,12 @@ eval: setup-real
 
 eval-servers: setup-real
 	@$(BIN)/python eval/servers.py $(SERVERS)
+
 eval-starts: setup-real
 	@$(BIN)/python eval/starts.py $(STARTS)
+
+gpu-check: setup-real
+	@$(BIN)/python eval/gpu_check.py
 
 eval-wild: setup
 	@$(BIN)/python eval/wild.py $(WILD)

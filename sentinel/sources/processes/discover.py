@@ -411,6 +411,8 @@ class Servers:
         young = at - seen.since < _YOUNG_SECONDS
         if comm == seen.comm and seen.kind is Kind.OTHER and not young and not is_server_name(comm):
             return False
+        if comm == seen.comm and seen.kind is Kind.LATER and not self._in_turn(pid, seen, at):
+            return False
         seen.comm, seen.kind = comm, classify(self.roots, pid, comm)
         return seen.kind is Kind.SERVER
 
