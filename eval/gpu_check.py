@@ -147,11 +147,12 @@ def checks(folder: Path) -> Iterator[Check]:
         sentinel = Sentinel(folder / "daemon").start()
         stack.callback(sentinel.end)
         gpus = until(20.0, lambda: sentinel.ask("status")["gpus"]) or []
-        yield Check("GPUs", str(len(gpus)), f"{len(tools.totals)} ({tools.name})" if tools.name else "no vendor's tool",
-                    len(gpus) == len(tools.totals) if tools.name else None)  # fmt: skip
-        mine = sorted(int(gpu.get("vram_total_bytes") or 0) for gpu in gpus)
-        yield Check("memory of the GPUs", ", ".join(map(size, mine)) or "-", ", ".join(map(size, sorted(tools.totals))) or "-",
-                    all(map(near, mine, sorted(tools.totals))) and len(mine) == len(tools.totals) if tools.name else None)  # fmt: skip
+        theirs, mine = sorted(tools.totals), sorted(int(gpu.get("vram_total_bytes") or 0) for gpu in gpus)
+        against = f"{len(theirs)} ({tools.name})" if tools.name else "no vendor's tool"
+        yield Check("GPUs", str(len(gpus)), against, len(gpus) == len(theirs) if tools.name else None)
+        alike = len(mine) == len(theirs) and all(map(near, mine, theirs))
+        sizes, listed_sizes = ", ".join(map(size, mine)) or "-", ", ".join(map(size, theirs)) or "-"
+        yield Check("memory of the GPUs", sizes, listed_sizes, alike if tools.name else None)
         yield from _offload(folder, sentinel, extra, tools, software)
         yield from _hidden(folder, sentinel)
 
@@ -172,9 +173,10 @@ def _offload(folder: Path, sentinel: Sentinel, extra: Mapping[str, str], tools: 
         server = sentinel.server(pid) or {}
         held, told = server.get("gpu_memory_bytes"), tool().of_process.get(pid)
         comparable = isinstance(held, int | float) and told is not None
-        yield Check("memory of the process", size(held) if isinstance(held, int | float) else "unknown",
-                    size(told) if told is not None else f"{tools.name or 'no tool'} names no process",
-                    near(float(held or 0), float(told or 0)) if comparable else None)  # fmt: skip
+        mine = size(held) if isinstance(held, int | float) else "unknown"
+        theirs = size(told) if told is not None else f"{tools.name or 'no tool'} names no process"
+        agrees = near(float(held or 0), float(told or 0)) if comparable else None
+        yield Check("memory of the process", mine, theirs, agrees)
 
 
 def _hidden(folder: Path, sentinel: Sentinel) -> Iterator[Check]:

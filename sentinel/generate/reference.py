@@ -52,6 +52,7 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines += ["What sentinel knows, generated from what it runs on.", "", "## Rules", ""]
     lines += table(("rule", "severity", "scope", "detects"), rows)
     lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
+    lines += ["- [who runs llama-server](runtimes.md): where each runtime's log is read, fixes in its terms, what was tried"]
     lines += ["- [your own rules](your-rules.md): drop-in folders, overrides of shipped rules, new patterns for log lines"]
     lines += ["- [as a service](service.md): installing, rights, the socket, the journal, drop-ins for llama-server"]
     lines += ["- [starts that fail at once](starts.md): how they are seen, `sentinel exec`, what is over"]
