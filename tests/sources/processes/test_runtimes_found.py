@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from test_sample import Machine
+from composed_proc import Machine
 
 from sentinel.model.entity import Unknown
 from sentinel.model.reading import Samples, ServerFound
