@@ -160,7 +160,7 @@ def private_log(*, short: bool) -> Attack:
         link, deep = here.folder / "link.log", here.folder / "deep"
         link.symlink_to(secret)
         # What the link leads to is open to all; what is above that is not.
-        deep.symlink_to(here.folder / "m" / "private" / "logs")
+        deep.symlink_to("m/private/logs")
         here.server("--log-file", str(secret), "--port", "18081")
         here.server("--log-file", str(link), "--port", "18082")
         program = here.program()
@@ -172,6 +172,10 @@ def private_log(*, short: bool) -> Attack:
             )  # fmt: skip
         here.endure(4)
         _leak(here, "a line of a private log")
+        read = [f"127.0.0.1:{port}" for port in range(18081, 18085)]
+        read = [name for name in read if here.daemon.signals(name).get("server.state") == "failed"]
+        if read:
+            here.row.leak(f"what a private log says, as the state of {', '.join(read)}")
         here.row.said = _source(here, secret)
         here.row.expect("permission" in here.row.said or "may read" in here.row.said, f"of the log was said: {here.row.said!r}")
     return here.row
