@@ -20,6 +20,7 @@ from places import REPO, TESTS
 from shipped_rules import shipped_rules
 
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
+from sentinel.engine.engine import Engine
 from sentinel.engine.log.extractor import Extractor, Match
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
@@ -75,6 +76,12 @@ def eventually() -> Callable[..., None]:
 def ruleset() -> RuleSet:
     """The rules as shipped, loaded once."""
     return shipped_rules()
+
+
+@pytest.fixture
+def engine(ruleset: RuleSet) -> Engine:
+    """A fresh engine with the shipped rules."""
+    return Engine(ruleset)
 
 
 @pytest.fixture(scope="session")

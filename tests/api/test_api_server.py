@@ -11,13 +11,14 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import h11
 import pytest
+from streams import limited
 
 from sentinel.api.client import DaemonUnreachable, Stream, default_socket_paths, fetch, get, post
 from sentinel.api.event_stream import Broadcaster
@@ -97,13 +98,6 @@ def sock(tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        await asyncio.wait_for(test(), 60.0)
-
-    asyncio.run(limited())
-
-
 def test_queries_answer_with_the_api_version(sock: Path) -> None:
     """Path parts and query strings arrive decoded; sync and async queries both answer; text is left as it is."""
 
@@ -116,7 +110,7 @@ def test_queries_answer_with_the_api_version(sock: Path) -> None:
             )
             assert (await api.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).endswith(b"\r\n\r\nup 1\n")
 
-    run(claims)
+    limited(claims)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +145,7 @@ def test_what_cannot_be_answered_gets_a_code_and_a_sentence(sock: Path, request_
             assert len(api.bugs) == (code == 500)
             assert (await api.ask("/v1/status"))[0] == 200
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_change_is_for_root_and_the_daemon_alone(sock: Path) -> None:
@@ -166,7 +160,7 @@ def test_a_change_is_for_root_and_the_daemon_alone(sock: Path) -> None:
             assert f"user id {os.geteuid()}" in told["error"]["message"]
             assert (await api.ask("/v1/status"))[0] == 200
 
-    run(claims)
+    limited(claims)
 
 
 def test_one_connection_serves_many_requests(sock: Path) -> None:
@@ -181,7 +175,7 @@ def test_one_connection_serves_many_requests(sock: Path) -> None:
             assert answer.count(b"HTTP/1.1 200") == 3
             assert answer.count(b"HTTP/1.1 404") == 1
 
-    run(claims)
+    limited(claims)
 
 
 def test_an_unfinished_request_is_ended_after_its_time(sock: Path) -> None:
@@ -192,7 +186,7 @@ def test_an_unfinished_request_is_ended_after_its_time(sock: Path) -> None:
             assert (await api.raw(b"GET /v1/sta")).startswith(b"HTTP/1.1 408")
             assert await api.raw(b"") == b""
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_client_that_takes_no_answer_is_cut(sock: Path) -> None:
@@ -207,7 +201,7 @@ def test_a_client_that_takes_no_answer_is_cut(sock: Path) -> None:
                 assert (await api.ask("/v1/status"))[0] == 200
                 await api.until(lambda: api.server.clients == 0, "the lazy client is cut")
 
-    run(claims)
+    limited(claims)
 
 
 def test_who_asks_for_much_and_reads_nothing_gets_no_more(sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +231,7 @@ def test_who_asks_for_much_and_reads_nothing_gets_no_more(sock: Path, monkeypatc
             for client in lazy:
                 client.close()
 
-    run(claims)
+    limited(claims)
 
 
 def test_the_engine_has_its_turn_between_any_two_answers(sock: Path) -> None:
@@ -264,7 +258,7 @@ def test_the_engine_has_its_turn_between_any_two_answers(sock: Path) -> None:
         assert turns.count("answer") == 30
         assert not any(one == other == "answer" for one, other in itertools.pairwise(turns))
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_large_answer_arrives_whole(sock: Path) -> None:
@@ -274,7 +268,7 @@ def test_a_large_answer_arrives_whole(sock: Path) -> None:
         async with running(sock) as api:
             assert len((await api.ask("/v1/large"))[1]["text"]) == 8_000_000
 
-    run(claims)
+    limited(claims)
 
 
 def test_an_answer_to_head_has_the_length_and_no_body(sock: Path) -> None:
@@ -296,7 +290,7 @@ def test_an_answer_to_head_has_the_length_and_no_body(sock: Path) -> None:
                 assert answer.endswith(b"\r\n\r\n")
             assert api.bugs == []
 
-    run(claims)
+    limited(claims)
 
 
 def test_what_cannot_be_answered_in_the_protocol_costs_one_connection(sock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +306,7 @@ def test_what_cannot_be_answered_in_the_protocol_costs_one_connection(sock: Path
             assert (await api.ask("/v1/status"))[0] == 200
         assert told == []
 
-    run(claims)
+    limited(claims)
 
 
 def _never(_connection: object, _event: object) -> bytes:
@@ -327,7 +321,7 @@ def test_a_large_body_is_refused_when_it_is_announced(sock: Path) -> None:
             answer = await api.raw(b"POST /v1/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 413")
 
-    run(claims)
+    limited(claims)
 
 
 def test_who_follows_the_events_takes_no_room_from_requests(sock: Path) -> None:
@@ -353,7 +347,7 @@ def test_who_follows_the_events_takes_no_room_from_requests(sock: Path) -> None:
                 writer.close()
             await api.until(lambda: api.server.clients == 0, "all have left")
 
-    run(claims)
+    limited(claims)
 
 
 def test_every_socket_that_was_tried_is_named(tmp_path: Path) -> None:
@@ -379,7 +373,7 @@ def test_too_many_clients_are_told_so(sock: Path) -> None:
                 for _, writer in idle:
                     writer.close()
 
-    run(claims)
+    limited(claims)
 
 
 def test_events_reach_every_client_in_order(sock: Path) -> None:
@@ -397,7 +391,7 @@ def test_events_reach_every_client_in_order(sock: Path) -> None:
                 assert got[0] == ("hello", {"api_version": 1})
                 assert [data["summary"] for _, data in got[1:]] == [f"a\nb {number}" for number in range(5)]
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_listener_that_never_reads_is_dropped(sock: Path) -> None:
@@ -414,7 +408,7 @@ def test_a_listener_that_never_reads_is_dropped(sock: Path) -> None:
                     await asyncio.sleep(0)
                 await api.until(lambda: len(api.events) == 0 and api.server.clients == 0, "it is dropped")
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_listener_that_leaves_is_forgotten(sock: Path) -> None:
@@ -428,7 +422,7 @@ def test_a_listener_that_leaves_is_forgotten(sock: Path) -> None:
             writer.close()
             await api.until(lambda: len(api.events) == 0 and api.server.clients == 0, "it is forgotten")
 
-    run(claims)
+    limited(claims)
 
 
 def test_curl_can_ask(sock: Path) -> None:
@@ -443,7 +437,7 @@ def test_curl_can_ask(sock: Path) -> None:
                 pytest.skip("needs curl")
             assert (done.stdout, done.stderr) == ('{"api_version": 1, "version": "0.1.0"}\n', "")
 
-    run(claims)
+    limited(claims)
 
 
 def test_the_socket_of_a_dead_daemon_is_replaced(sock: Path) -> None:
@@ -481,7 +475,7 @@ def test_the_file_of_a_socket_that_systemd_made_outlives_the_server(sock: Path) 
             await server.close()
             assert sock.exists()
 
-    run(test)
+    limited(test)
 
 
 def test_a_place_that_cannot_be_listened_on_is_told(tmp_path: Path) -> None:

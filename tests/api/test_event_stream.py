@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_transitions import firing
+from streams import limited
 
 from sentinel.api.client import Stream
 from sentinel.api.event_stream import Broadcaster, Past
@@ -87,13 +88,6 @@ async def until(condition: Callable[[], bool]) -> None:
     pytest.fail("not within 20 s")
 
 
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        await asyncio.wait_for(test(), 60.0)
-
-    asyncio.run(limited())
-
-
 def test_a_client_that_comes_back_gets_what_it_missed_and_then_what_happens(tmp_path: Path) -> None:
     """Several pages of the history and the live events behind them: each once, in order."""
 
@@ -113,7 +107,7 @@ def test_a_client_that_comes_back_gets_what_it_missed_and_then_what_happens(tmp_
             assert after.names[0] == "hello"
             assert set(after.names) == {"hello", "transition"}
 
-    run(claims)
+    limited(claims)
 
 
 def test_it_goes_on_with_the_next_daemon(tmp_path: Path) -> None:
@@ -134,7 +128,7 @@ def test_it_goes_on_with_the_next_daemon(tmp_path: Path) -> None:
             await again.end()
             assert again.seen == [2, 3, 4]
 
-    run(claims)
+    limited(claims)
 
 
 def test_who_heard_only_hello_misses_nothing_either(tmp_path: Path) -> None:
@@ -151,7 +145,7 @@ def test_who_heard_only_hello_misses_nothing_either(tmp_path: Path) -> None:
             await again.end()
             assert again.seen == [5]
 
-    run(claims)
+    limited(claims)
 
 
 @pytest.mark.parametrize("given_id", ["0-99999", "nonsense", "0-1", "--", "1", "0-" + "9" * 60, "é-1"])
@@ -168,7 +162,7 @@ def test_an_id_of_another_history_is_told_as_a_gap(tmp_path: Path, given_id: str
             assert (client.names, client.seen) == (["hello", "gap", "transition"], [3])
             assert client.stream.last_event_id == f"{daemon.history.epoch}-4"
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_number_that_was_not_given_out_yet_is_a_gap(tmp_path: Path) -> None:
@@ -183,7 +177,7 @@ def test_a_number_that_was_not_given_out_yet_is_a_gap(tmp_path: Path) -> None:
             await client.end()
             assert client.seen == []
 
-    run(claims)
+    limited(claims)
 
 
 def test_what_is_not_kept_any_more_is_told_as_a_gap(tmp_path: Path) -> None:
@@ -206,7 +200,7 @@ def test_what_is_not_kept_any_more_is_told_as_a_gap(tmp_path: Path) -> None:
             daemon.events.close()
             await nothing.end()
 
-    run(claims)
+    limited(claims)
 
 
 def test_a_history_that_is_set_aside_begins_another_row_of_numbers(tmp_path: Path) -> None:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from sentinel.cli.status import _screen
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
-from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import Entity, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound
 
 AT = 1_700_000_000.0
 READY = b"srv  llama_server: listening on http://127.0.0.1:21001\n"
-
-
-@pytest.fixture
-def engine(ruleset: RuleSet) -> Engine:
-    return Engine(ruleset)
 
 
 def found(engine: Engine, name: str, **values: Value) -> Entity:
@@ -86,10 +78,13 @@ def test_why_finds_a_server_by_its_port(engine: Engine) -> None:
 
 def test_the_summary_of_a_rule_is_a_sentence_where_nothing_is_known(engine: Engine) -> None:
     """Not the name alone, and not the name with a semicolon behind it."""
+    # Values that are known whenever `when` is true, because it asks for them.
+    asked: dict[str, dict[str, Value]] = {
+        "server-crashed": {"did": "crashed or lost its GPU"},
+        "prompt-cache-growth": {"held_as_asked": 1 << 30},
+    }
     for compiled in engine.ruleset.rules.values():
-        entity = f"{compiled.rule.scope}.name"
-        # A value of the rule that is known whenever its `when` is true: what ended it is what `when` asks for.
-        known = {entity: "srv"} | ({"did": "crashed or lost its GPU"} if compiled.rule.id == "server-crashed" else {})
+        known = {f"{compiled.rule.scope}.name": "srv"} | asked.get(compiled.rule.id, {})
         said = compiled.summary.render(known.get)
         assert len(said.split()) > 2, compiled.rule.id
         assert not said.startswith("srv;")

@@ -99,7 +99,7 @@ class TestRestart:
         too_large(fallen_back)
 
         def losses() -> Any:
-            return _reads(sentinel, "context-collapse", name).get("lost_requests")
+            return sentinel.reads("context-collapse", name).get("lost_requests")
 
         wait_for(lambda: losses() == 1, "the first oversized request is seen", PROMISE)
 
@@ -160,11 +160,6 @@ class TestRestart:
         assert "another sentinel already answers" in second.stderr
         assert "Traceback" not in second.stderr
         assert first.cli("status").returncode != 3
-
-
-def _reads(sentinel: Sentinel, rule: str, name: str) -> dict[str, object]:
-    (subject,) = sentinel.ask("why", rule, name)["subjects"]
-    return {read["name"]: read["value"] for check in subject["checks"] for read in check["reads"]}
 
 
 @pytest.fixture(scope="module")

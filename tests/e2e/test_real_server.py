@@ -70,7 +70,7 @@ class TestContextCollapse:
                 ask(running, "/completion", prompt="word " * 400, n_predict=4)
 
             def counted() -> Any:
-                return _reads(sentinel, "context-collapse", name).get("lost_requests")
+                return sentinel.reads("context-collapse", name).get("lost_requests")
 
             wait_for(lambda: counted() == 2, f"two oversized requests are counted, not {counted()}", PROMISE)
             assert sentinel.verdicts(name)["context-collapse"][0] == "no-match"
@@ -82,11 +82,6 @@ class TestContextCollapse:
         lines = [piece for piece in alert["evidence"] if "line" in piece]
         assert lines
         assert lines[-1]["line"] in log.read_text().splitlines()[lines[-1]["n"] - 1]
-
-
-def _reads(sentinel: Sentinel, rule: str, name: str) -> dict[str, object]:
-    (subject,) = sentinel.ask("why", rule, name)["subjects"]
-    return {read["name"]: read["value"] for check in subject["checks"] for read in check["reads"]}
 
 
 #: healthy ways to run a server: none may raise more than advice
@@ -134,7 +129,7 @@ def test_a_healthy_server_raises_nothing(sentinel: Sentinel, healthy: dict[str, 
     name = str((sentinel.server(pid) or {})["name"])
 
     def sampled() -> Any:
-        return _reads(sentinel, "cpu-fallback", name)["server.gpu_nodes_open"] is not None
+        return sentinel.reads("cpu-fallback", name)["server.gpu_nodes_open"] is not None
 
     wait_for(sampled, f"what {what} holds on GPUs is known", PROMISE)
 

@@ -18,11 +18,6 @@ from sentinel.rulefiles.load import load_events, load_rules
 from sentinel.rulefiles.testing.runner import run_tests
 
 
-@pytest.fixture(scope="module")
-def events() -> dict[str, bytes]:
-    return read([shipped()])[1]
-
-
 def problems_of(text: str | bytes, events: dict[str, bytes]) -> list[Problem]:
     definitions, _ = load_events(events)
     data = text.encode() if isinstance(text, str) else text

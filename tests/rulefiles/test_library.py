@@ -10,7 +10,7 @@ from sample_rules import GOOD
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem
 from sentinel.rulefiles.digest import rule_digests
-from sentinel.rulefiles.files import RuleFiles, load_given, read, shipped
+from sentinel.rulefiles.files import RuleFiles, load_given
 from sentinel.rulefiles.load import load
 from sentinel.rulefiles.testing.runner import run_tests
 
@@ -34,11 +34,6 @@ log = ["+0s one"]
 base = "slow"
 given.server.unit = "llama.service"
 """
-
-
-@pytest.fixture(scope="module")
-def events() -> dict[str, bytes]:
-    return read([shipped()])[1]
 
 
 def loaded(files: dict[str, str], events: dict[str, bytes], *, tests: bool = True) -> tuple[RuleSet | None, list[Problem]]:

@@ -75,6 +75,11 @@ class Sentinel:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
+    def reads(self, rule: str, name: str) -> dict[str, object]:
+        """What the checks of a rule read for one server, at present."""
+        (subject,) = self.ask("why", rule, name)["subjects"]
+        return {read["name"]: read["value"] for check in subject["checks"] for read in check["reads"]}
+
     def server(self, pid: int) -> dict[str, Any] | None:
         """What the status says about the process."""
         return next((s for s in self.ask("status")["servers"] if s["pid"] == pid), None)

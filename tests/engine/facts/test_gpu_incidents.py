@@ -11,7 +11,6 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.facts.gpu_incident_states import advance
 from sentinel.engine.inspect.explain import why
 from sentinel.engine.inspect.status import blind_spots
-from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news
@@ -20,11 +19,6 @@ from sentinel.model.reading import Event, LogLines, Samples, ServerFound, Server
 CARD = Entity("gpu", "0000:03:00.0")
 SERVER = Entity("server", "llama.service")
 PREFIX = "amdgpu 0000:03:00.0: amdgpu: "
-
-
-@pytest.fixture
-def engine(ruleset: RuleSet) -> Engine:
-    return Engine(ruleset)
 
 
 def kernel(engine: Engine, at: float, *lines: str) -> list[Transition]:

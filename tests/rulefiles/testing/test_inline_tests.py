@@ -11,16 +11,11 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import Unknown
 from sentinel.model.reading import Samples, Tick
 from sentinel.model.rule import CaseDef, ExpectDef
-from sentinel.rulefiles.files import load_paths, read, shipped
+from sentinel.rulefiles.files import load_paths
 from sentinel.rulefiles.load import load
 from sentinel.rulefiles.testing.readings import EPOCH, readings
 from sentinel.rulefiles.testing.runner import run_case, run_tests
 from sentinel.rulefiles.testing.series import UNREADABLE, SeriesError, parse_series
-
-
-@pytest.fixture(scope="module")
-def events() -> dict[str, bytes]:
-    return read([shipped()])[1]
 
 
 def with_test(test: str, events: dict[str, bytes]) -> RuleSet:

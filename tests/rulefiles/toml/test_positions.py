@@ -16,11 +16,6 @@ from sentinel.rulefiles.toml.document import salvage
 from sentinel.rulefiles.toml.positions import outline
 
 
-@pytest.fixture(scope="module")
-def events() -> dict[str, bytes]:
-    return read([shipped()])[1]
-
-
 def found(text: str, events: dict[str, bytes]) -> list[Problem]:
     return load({"r.toml": text.encode()}, events)[1]
 

@@ -6,7 +6,6 @@ one, against a real journald, is for the tests that boot a system.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
 from collections.abc import Callable
@@ -14,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from places import TESTS
+from streams import collect
 
 from sentinel.model.entity import Entity
 from sentinel.model.reading import Event, LogLines, Reading
-from sentinel.sources.base import SourceFault, Streaming
+from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.journal import JournalUnit
 from sentinel.sources.logs.journalctl import MESSAGE_LIMIT, parse_record
 
@@ -48,34 +48,6 @@ def program(tmp_path: Path) -> Program:
         return str(script)
 
     return make
-
-
-def collect(source: Streaming, *, enough: Callable[[list[Reading]], bool], now: float = LATER) -> list[Reading]:
-    """Run the source until it has put enough, or raises."""
-
-    async def main() -> list[Reading]:
-        found: list[Reading] = []
-        done = asyncio.Event()
-
-        async def put(reading: Reading) -> None:
-            found.append(reading)
-            if enough(found):
-                done.set()
-
-        running = asyncio.create_task(source.run(put, lambda: now))
-        waiting = asyncio.create_task(done.wait())
-        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        waiting.cancel()
-        if running.done():
-            await running
-        assert done.is_set(), f"only {found}"
-        # The cursor is set after the put that was enough.
-        await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        return found
-
-    return asyncio.run(main())
 
 
 def failed(found: list[Reading]) -> bool:
@@ -137,7 +109,7 @@ class TestRecords:
 class TestUnit:
     def test_a_recorded_life_of_a_unit(self, program: Program) -> None:
         source = JournalUnit(UNIT, SERVER, program=program(RECORDED.read_bytes()))
-        found = collect(source, enough=failed)
+        found = collect(source, now=lambda: LATER, enough=failed)
         lines = [reading for reading in found if isinstance(reading, LogLines)]
         said = [(batch.kind, line.decode()) for batch in lines for line in batch.data.splitlines()]
         assert said == [
@@ -160,7 +132,7 @@ class TestUnit:
     def test_events_come_from_systemd_alone_after_its_line(self, program: Program) -> None:
         """The recorded program forged an OOM kill: MESSAGE_ID and UNIT are anybody's to set, _PID is not."""
         source = JournalUnit(UNIT, SERVER, program=program(RECORDED.read_bytes()))
-        found = collect(source, enough=failed)
+        found = collect(source, now=lambda: LATER, enough=failed)
         (event,) = [reading for reading in found if isinstance(reading, Event)]
         assert (event.name, event.entity, dict(event.fields)) == ("unit_failed", SERVER, {"unit": UNIT, "result": "signal"})
 
@@ -171,7 +143,7 @@ class TestUnit:
     def test_kills_are_told_by_id_whatever_the_language(self, program: Program, message_id: str, name: str) -> None:
         out = record(1, "Prozess vom OOM-Killer beendet", _PID="1", _SYSTEMD_UNIT="init.scope", MESSAGE_ID=message_id)
         source = JournalUnit(UNIT, SERVER, program=program(out))
-        event = collect(source, enough=failed)[-1]
+        event = collect(source, now=lambda: LATER, enough=failed)[-1]
         assert isinstance(event, Event)
         assert event.name == name
         assert event.at == 1000.0
@@ -179,12 +151,12 @@ class TestUnit:
     def test_the_cursor_is_the_last_record_that_was_put(self, program: Program) -> None:
         source = JournalUnit(UNIT, SERVER, program=program(record(1, "a") + record(2, "b")))
         assert source.cursor is None
-        collect(source, enough=lambda found: True)
+        collect(source, now=lambda: LATER, enough=lambda found: True)
         assert source.cursor == "c2"
 
     def test_with_a_cursor_everything_since_is_news(self, program: Program, tmp_path: Path) -> None:
         source = JournalUnit(UNIT, SERVER, cursor="c1", program=program(record(2, "b")))
-        (batch,) = collect(source, enough=lambda found: True)
+        (batch,) = collect(source, now=lambda: LATER, enough=lambda found: True)
         assert isinstance(batch, LogLines)
         assert not batch.backlog
         argv = (tmp_path / "argv").read_text().splitlines()
@@ -202,14 +174,14 @@ class TestUnit:
         out = record(1, "x", _SYSTEMD_USER_UNIT=UNIT) + record(
             2, "Failed", _SYSTEMD_USER_UNIT="init.scope", USER_UNIT=UNIT, MESSAGE_ID="d9b373ed55a64feb8242e02dbe79a49c"
         )
-        found = collect(JournalUnit(UNIT, SERVER, uid=1000, program=program(out)), enough=failed)
+        found = collect(JournalUnit(UNIT, SERVER, uid=1000, program=program(out)), now=lambda: LATER, enough=failed)
         assert [reading.kind for reading in found if isinstance(reading, LogLines)] == ["llama-server", "systemd"]
         argv = (tmp_path / "argv").read_text().splitlines()
         assert argv[-5:] == [f"_SYSTEMD_USER_UNIT={UNIT}", "_UID=1000", "+", f"USER_UNIT={UNIT}", "_UID=1000"]
 
     def test_lines_far_apart_in_time_are_batches_of_their_own(self, program: Program) -> None:
         out = record(1, "a", 1000.0) + record(2, "b", 1000.5) + record(3, "c", 1005.0)
-        found = collect(JournalUnit(UNIT, SERVER, program=program(out)), enough=lambda found: len(found) == 2)
+        found = collect(JournalUnit(UNIT, SERVER, program=program(out)), now=lambda: LATER, enough=lambda found: len(found) == 2)
         assert [(batch.at, batch.data) for batch in found if isinstance(batch, LogLines)] == [
             (1000.5, b"a\nb\n"),
             (1005.0, b"c\n"),
@@ -218,7 +190,7 @@ class TestUnit:
     def test_rubbish_and_records_without_end_are_passed_over(self, program: Program) -> None:
         out = b"rubbish\n" + b'{"MESSAGE": "' + b"z" * 9_000_000 + b'"}\n' + record(3, "good")
         source = JournalUnit(UNIT, SERVER, program=program(out))
-        (batch,) = collect(source, enough=lambda found: True)
+        (batch,) = collect(source, now=lambda: LATER, enough=lambda found: True)
         assert isinstance(batch, LogLines)
         assert batch.data == b"good\n"
         assert source.malformed == 2
@@ -227,7 +199,7 @@ class TestUnit:
 class TestFaults:
     def fault(self, source: JournalUnit) -> str:
         with pytest.raises(SourceFault) as caught:
-            collect(source, enough=lambda found: False)
+            collect(source, now=lambda: LATER, enough=lambda found: False)
         return str(caught.value)
 
     def test_no_journalctl(self) -> None:

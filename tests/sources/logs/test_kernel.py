@@ -8,10 +8,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import streams
 from places import TESTS
 
 from sentinel.model.entity import HOST
@@ -39,33 +40,12 @@ def records() -> list[bytes]:
 
 
 def collect(source: Streaming, enough: Callable[[bytes], bool], then: Callable[[], None] = lambda: None) -> list[LogLines]:
-    """Run the source until the text it has put is enough. `then` acts once it waits for more."""
+    """Run the source until the text it has put is enough."""
 
-    async def main() -> list[LogLines]:
-        found: list[LogLines] = []
-        done = asyncio.Event()
+    def lines(found: Sequence[Reading]) -> list[LogLines]:
+        return [reading for reading in found if isinstance(reading, LogLines)]
 
-        async def put(reading: Reading) -> None:
-            assert isinstance(reading, LogLines)
-            found.append(reading)
-            if enough(b"".join(batch.data for batch in found)):
-                done.set()
-
-        running = asyncio.create_task(source.run(put, time.time))
-        await asyncio.sleep(0)
-        await asyncio.to_thread(then)
-        waiting = asyncio.create_task(done.wait())
-        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
-        waiting.cancel()
-        if running.done():
-            await running
-        assert done.is_set(), f"only {found}"
-        await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        return found
-
-    return asyncio.run(main())
+    return lines(streams.collect(source, lambda found: enough(b"".join(batch.data for batch in lines(found))), then=then))
 
 
 class TestRecords:
