@@ -9,10 +9,12 @@ from attacks.run import attempt
 pytestmark = pytest.mark.root
 
 #: Those that take a few seconds each.
-SHORT = ("port-prefix", "client-text", "unknown-flags")
+SHORT = ("port-prefix", "client-text", "unknown-flags", "private-log", "private-model", "fifo-model")
+#: Those that take a quarter of a minute and more each.
+LONG = ("sparse-log", "gguf-bomb", "links-beside-a-log", "hanging-files", "descriptors", "configured-port", "silent-servers")
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_an_attack_costs_little_and_leaks_nothing(name: str) -> None:
     row = attempt(name, short=True)
     if row.skipped:
