@@ -17,7 +17,7 @@ from sentinel.daemon.descriptors import most_logs, shortage
 from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.supervisor import Supervisor
-from sentinel.files.opener import Reader
+from sentinel.files.reader import Reader
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Reading, Samples
 from sentinel.sources.base import SourceFault

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.files.opener import Opener, Reader
+from sentinel.files.opener import Opener
+from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean

@@ -20,7 +20,7 @@ from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.daemon.threads import Workers
-from sentinel.files.opener import Reader
+from sentinel.files.reader import Reader
 from sentinel.files.rights import Ids, Rights
 from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.files.opener import Denied, NotRegular, Opener, Reader
+from sentinel.files.opener import Denied, NotRegular, Opener
+from sentinel.files.reader import Reader
 from sentinel.files.rights import READ, Ids, Rights
 
 VICTIM, STRANGER = 61803, 61805

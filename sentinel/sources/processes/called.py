@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from sentinel.files.opener import NotRegular, Reader
+from sentinel.files.opener import NotRegular
+from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 
-from sentinel.files.opener import NotRegular, Reader
+from sentinel.files.opener import NotRegular
+from sentinel.files.reader import Reader
 from sentinel.llama.config_file import SYSTEM, user_file, words_of
 from sentinel.sources.fs import Roots, read_text
 

@@ -14,7 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sentinel.files.opener import NotRegular, Opener, Reader
+from sentinel.files.opener import NotRegular, Opener
+from sentinel.files.reader import Reader
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.processes.ancestry import words

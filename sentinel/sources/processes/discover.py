@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sentinel.files.opener import Reader
+from sentinel.files.reader import Reader
 from sentinel.files.rights import Rights
 from sentinel.gguf.header import GgufError, GgufHeader, read_model
 from sentinel.llama.command_line import Requested, decode

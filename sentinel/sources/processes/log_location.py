@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from sentinel.files.opener import NotRegular, Reader
+from sentinel.files.opener import NotRegular
+from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
 from sentinel.llama.runtimes import Runtime, of_starter
 from sentinel.model.entity import Unknown, Value

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sentinel.files.opener import Reader
+from sentinel.files.reader import Reader
 from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.text import clean

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.files.opener import Reader
+from sentinel.files.reader import Reader
 from sentinel.files.rights import Ids, Rights
 from sentinel.model.entity import Entity
 from sentinel.sources.base import SourceFault
