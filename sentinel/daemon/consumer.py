@@ -22,8 +22,10 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.model.alert import Transition
 from sentinel.model.border import Cuts
+from sentinel.model.entity import Entity
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Event, Tick
+from sentinel.model.text import escape
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.sinks import Outbox
 
@@ -32,6 +34,13 @@ _CHECKPOINT_EVERY = 5.0
 #: The longest that the engine holds the event loop while the inbox has more; a batch of a log file takes 10 to 20 ms. Without
 #: this limit a flood of 200,000 lines delayed requests on the socket by 3.6 s. Seconds.
 _SLICE = 0.01
+#: Key of what is saved of one entity. A checkpoint writes those that changed: with all that was known in each, 100 transitions a
+#: second of 1,500 servers wrote 900 MB/s.
+_PART = "entity:"
+#: What a file that was damaged, or edited by hand, may raise.
+_BROKEN = (
+    msgspec.MsgspecError, KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 log = structlog.get_logger("sentinel")
 
 
@@ -124,8 +133,8 @@ class Consumer:
             return
         try:
             self.engine.silences.load(rebase_silences(msgspec.json.decode(saved), seconds))
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            log.warning(f"cannot load the silences of an earlier run: {error}")
+        except _BROKEN as error:
+            log.warning(f"cannot load the silences of an earlier run: {_why(error)}")
 
     def _restore_state(self) -> float:
         """Returns by how many seconds the wall clock was set since."""
@@ -134,14 +143,31 @@ class Consumer:
             return 0.0
         try:
             state: dict[str, Any] = msgspec.json.decode(saved)
+            if "engine" not in state:
+                state["engine"] = self._parts()
             engine, seconds = self._carried_over(state)
             self.engine.load(engine)
             self._logs.restore(state["positions"], state["cursors"])
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
-            log.warning(f"cannot load the state of an earlier run, starting with an empty one: {error}")
+        except _BROKEN as error:
+            log.warning(f"cannot load the state of an earlier run, starting with an empty one: {_why(error)}")
             self.engine = Engine(self.engine.ruleset, time.perf_counter, self._cuts)
             return 0.0
         return seconds
+
+    def _parts(self) -> dict[str, Any]:
+        """What is saved of each entity, as `Engine.dump` returned all of it once. A part that is broken is left out."""
+        whole: dict[str, Any] = {"version": 1, "facts": [], "events": [], "runs": [], "alerts": []}
+        for key, value in self._history.checkpoints(_PART).items():
+            try:
+                part = {name: list(rows) for name, rows in msgspec.json.decode(value).items() if name in whole}
+                Engine(self.engine.ruleset).load({**{name: [] for name in whole}, **part, "version": 1})
+            except _BROKEN as error:
+                name = escape(key.removeprefix(_PART))[:80]
+                log.warning(f"cannot load what an earlier run knew of {name}, starting without it: {_why(error)}")
+                continue
+            for name, rows in part.items():
+                whole[name] += rows
+        return whole
 
     def _carried_over(self, state: dict[str, Any]) -> tuple[dict[str, Any], float]:
         engine: dict[str, Any] = state["engine"]
@@ -162,8 +188,8 @@ class Consumer:
         try:
             rows = [[c, depth, at, msgspec.json.decode(samples)] for c, depth, at, samples in self._history.baselines()]
             speeds.learned(rows)
-        except (msgspec.DecodeError, TypeError, ValueError) as error:
-            log.warning(f"cannot load the usual speeds of an earlier run, learning them again: {error}")
+        except _BROKEN as error:
+            log.warning(f"cannot load the usual speeds of an earlier run, learning them again: {_why(error)}")
         speeds.on_change = self._learned
 
     def _learned(self, configuration: str, depth: int, row: list[Any] | None) -> None:
@@ -233,10 +259,14 @@ class Consumer:
             "boot_id": self._clock.boot_id(),
             "looked": self._looked,
         }
-        state = {
-            "clock": clock,
-            "engine": self.engine.dump(),
-            "positions": self._logs.positions,
-            "cursors": self._logs.cursors,
-        }
-        return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences}, baselines)
+        state = {"clock": clock, "positions": self._logs.positions, "cursors": self._logs.cursors}
+        parts = {f"{_PART}{entity}": self._part(entity) for entity in self.engine.changed()}
+        return self._history.commit(transitions, {"state": msgspec.json.encode(state), **silences, **parts}, baselines)
+
+    def _part(self, entity: Entity) -> bytes | None:
+        part = self.engine.dump_of(entity)
+        return None if part is None else msgspec.json.encode(part)
+
+
+def _why(error: BaseException) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]

@@ -88,12 +88,14 @@ class Engine:
             self._attribution,
             self.baselines,
             self._healthy,
-            self.worklist.touch,
+            self._touch,
             self.worklist.mark_entity,
             self._rename,
         )
         self._operator = operator.Operator(self.state, self.book, self._pipeline, self._drop)
         self._swept = float("-inf")
+        #: what changed since the last checkpoint
+        self._touched: set[Entity] = set()
         self._take(ruleset)
 
     def _take(self, ruleset: RuleSet) -> None:
@@ -126,6 +128,7 @@ class Engine:
             if reason is not None:
                 change = Change(record.state, "resolved", reason)
                 out += self._pipeline.notify(old.rules[record.rule], record, change, record.life, at, holds=False)
+                self._touched.add(record.entity)
                 self.book.drop(record.rule, record.entity)
         self.worklist.mark_all()
         return out + self.evaluate_dirty(at)
@@ -156,8 +159,10 @@ class Engine:
             case LogLines() | ClaimedLines():
                 out += self._lines(reading, claimed)
             case Samples():
+                self._touched.add(reading.entity)
                 self._updater.values(reading.entity, reading.values, at, reading.source)
             case Event(source=operator.OPERATOR):
+                self._touched.add(reading.entity)
                 out += self._operator.take(reading, self.ruleset.rules)
             case Event():
                 self._event(reading)
@@ -173,6 +178,7 @@ class Engine:
 
     def _process(self, reading: ServerFound | ServerGone) -> list[Transition]:
         """A process appeared or ended: lines about that which waited for it count now, before or after it."""
+        self._touched.add(reading.entity)
         last: list[Waiting] = []
         first: list[Waiting] = []
         if self._updater.ends_run(reading):
@@ -241,6 +247,7 @@ class Engine:
         self, definition: EventDef, match: Matched, entity: Entity, reading: LogLines | ClaimedLines, happened: float
     ) -> list[Transition]:
         """One line that a pattern claimed, and that counts."""
+        self._touched.add(entity)
         out: list[Transition] = []
         by_event = self.ruleset.by_event
         if definition.starts_run:
@@ -293,6 +300,7 @@ class Engine:
         if self._is_one_stranger_too_many(attributed.entity):
             self.state.cuts.add(HOST, "events about processes that only the kernel's log names, beyond the first")
             return
+        self._touched.add(attributed.entity)
         self.state.log.add(attributed)
         for rule_id in self.ruleset.by_event.get(attributed.name, ()):
             self.worklist.mark(rule_id, attributed.entity)
@@ -307,6 +315,7 @@ class Engine:
     def _doubt(self, server: Entity, at: float, began: float | None) -> None:
         """A server was seen alive: a kill that was attributed to it may have been another process."""
         if (kill := self._attribution.outlived(server, at, began)) is not None:
+            self._touched.update((server, kill.entity))
             self.state.log.hand_on(server, kill)
             for rule_id in self.ruleset.by_event.get(kill.name, ()):
                 self.worklist.mark(rule_id, server)
@@ -324,7 +333,12 @@ class Engine:
             self.worklist.mark_restless()
         return out
 
+    def _touch(self, signal: str, entity: Entity) -> None:
+        self._touched.add(entity)
+        self.worklist.touch(signal, entity)
+
     def _rename(self, old: Entity, new: Entity) -> None:
+        self._touched.update((old, new))
         self.book.rename(old, new)
         self._requests.rename(old, new)
 
@@ -350,6 +364,7 @@ class Engine:
                 self._drop(entity)
 
     def _drop(self, entity: Entity) -> None:
+        self._touched.add(entity)
         self.state.remove(entity)
         self.baselines.renewed(entity)
         self._requests.renewed(entity)
@@ -390,7 +405,14 @@ class Engine:
             return ()
         if finding is None:
             return ()
-        return self._pipeline.process(compiled, record or self.book.record(rule.id, entity), finding, at)
+        if record is None:
+            record, before = self.book.record(rule.id, entity), None
+        else:
+            before = record.parts
+        transitions = self._pipeline.process(compiled, record, finding, at)
+        if record.parts != before:
+            self._touched.add(entity)
+        return transitions
 
     def standing(self, compiled: CompiledRule, record: Record) -> Transition:
         """An open alert as it is now, as a transition."""
@@ -402,6 +424,16 @@ class Engine:
         """Plain data for a checkpoint."""
         return {"version": 1, **self.state.dump(), "alerts": self.book.dump()}
 
+    def changed(self) -> list[Entity]:
+        """What changed since this was asked before, in a stable order: a checkpoint grows with that, not with what is known."""
+        changed, self._touched = self._touched, set()
+        return sorted(changed)
+
+    def dump_of(self, entity: Entity) -> dict[str, Any] | None:
+        """The part of `dump` about one entity; None where nothing is known of it any more."""
+        part = {**self.state.dump_of(entity), "alerts": self.book.dump_of(entity, self.ruleset.rules)}
+        return part if any(part.values()) else None
+
     def load(self, data: Mapping[str, Any]) -> None:
         """Restore what `dump` returned. A checkpoint of another version is refused with ValueError."""
         if data.get("version") != 1:
@@ -409,6 +441,7 @@ class Engine:
         self.state.load(data)
         self.book.load([row for row in data["alerts"] if row["rule"] in self.ruleset.rules])
         self._authorship.resumed()
+        self._touched.update(self.state.facts.entities(), self.state.runs, self.state.log.newest(), self.book.entities())
         for entity, run in self.state.runs.items():
             if run.pid and not run.gone:
                 self._attribution.found(entity, run.pid, run.start, {})

@@ -93,14 +93,17 @@ class Database:
     def commit(
         self,
         rows: Sequence[tuple[int, Transition]],
-        checkpoint: Mapping[str, bytes],
+        checkpoint: Mapping[str, bytes | None],
         marks: Mapping[str, int],
         baselines: Baselines,
     ) -> None:
         """Write all of it or nothing. Raises HistoryFault."""
         with self._faults("write to"), self._db:
             self._db.executemany("INSERT OR REPLACE INTO transitions VALUES (?,?,?,?,?,?,?,?)", map(_row, rows))
-            self._db.executemany("INSERT OR REPLACE INTO checkpoints VALUES (?,?)", checkpoint.items())
+            saved = [(key, value) for key, value in checkpoint.items() if value is not None]
+            self._db.executemany("INSERT OR REPLACE INTO checkpoints VALUES (?,?)", saved)
+            ended = [(key,) for key, value in checkpoint.items() if value is None]
+            self._db.executemany("DELETE FROM checkpoints WHERE key = ?", ended)
             self._db.executemany("INSERT OR REPLACE INTO marks VALUES (?,?)", marks.items())
             kept = [(*key, *row) for key, row in baselines.items() if row is not None]
             self._db.executemany("INSERT OR REPLACE INTO baselines VALUES (?,?,?,?)", kept)
@@ -139,6 +142,14 @@ class Database:
         with self._faults("read"):
             row = self._db.execute("SELECT value FROM checkpoints WHERE key = ?", (key,)).fetchone()
             return None if row is None else bytes(row[0])
+
+    def checkpoints(self, prefix: str) -> list[tuple[str, bytes]]:
+        """Every blob whose key begins with `prefix`, by key."""
+        with self._faults("read"):
+            found = self._db.execute(
+                "SELECT key, value FROM checkpoints WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+            )
+            return [(str(key), bytes(value)) for key, value in found]
 
     def baselines(self) -> list[tuple[str, int, float, str]]:
         """Every baseline: configuration, depth class, time, and the answers it was learned from."""

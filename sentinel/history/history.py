@@ -37,7 +37,7 @@ class History:
         self._path = path
         self._database: Database | None = None
         self._unwritten: deque[tuple[int, Transition]] = deque(maxlen=MOST_IN_MEMORY)
-        self._checkpoints: dict[str, bytes] = {}
+        self._checkpoints: dict[str, bytes | None] = {}
         self._baselines: dict[tuple[str, int], tuple[float, str] | None] = {}
         self._marks: dict[str, int] = {}
         self._stale_marks: set[str] = set()
@@ -47,10 +47,10 @@ class History:
     def commit(
         self,
         transitions: Sequence[Transition],
-        checkpoint: Mapping[str, bytes] | None = None,
+        checkpoint: Mapping[str, bytes | None] | None = None,
         baselines: Baselines | None = None,
     ) -> list[int]:
-        """Store transitions, checkpoint and baselines atomically. Returns the id of each transition."""
+        """Store transitions, checkpoint (None drops a key) and baselines atomically. Returns the id of each transition."""
         ids = list(range(self._last_id + 1, self._last_id + 1 + len(transitions)))
         self._last_id += len(transitions)
         self._unwritten.extend(zip(ids, transitions, strict=True))
@@ -64,6 +64,13 @@ class History:
         if key in self._checkpoints:
             return self._checkpoints[key]
         return self._read(lambda database: database.checkpoint(key), None)
+
+    def checkpoints(self, prefix: str) -> dict[str, bytes]:
+        """Every blob whose key begins with `prefix`."""
+        none: list[tuple[str, bytes]] = []
+        found: dict[str, bytes | None] = dict(self._read(lambda database: database.checkpoints(prefix), none))
+        found.update((key, value) for key, value in self._checkpoints.items() if key.startswith(prefix))
+        return {key: value for key, value in found.items() if value is not None}
 
     def baselines(self) -> list[tuple[str, int, float, str]]:
         """Baselines of earlier runs: configuration, depth class, time, and the answers, oldest first."""

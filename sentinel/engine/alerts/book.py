@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -55,6 +55,11 @@ class Record:
     ended: str = ""
 
     @property
+    def parts(self) -> tuple[object, ...]:
+        """All that a checkpoint keeps."""
+        return self.life, self.gate, self.flaps, self.hush, self.ended, self.notice
+
+    @property
     def state(self) -> LifeState:
         """The reported state: an alert that is held back is not firing yet."""
         return "pending" if self.life.state == "firing" and not self.gate.open else self.life.state
@@ -84,6 +89,10 @@ class Book:
             if self._records[key].life.state != "inactive":
                 yield self._records[key]
 
+    def entities(self) -> set[Entity]:
+        """Everything that has a record."""
+        return {entity for _, entity in self._records}
+
     def of_rule(self, rule: str) -> list[Record]:
         """All records of a rule."""
         return [r for (name, _), r in self._records.items() if name == rule]
@@ -111,28 +120,12 @@ class Book:
 
     def dump(self) -> list[dict[str, Any]]:
         """Plain data for a checkpoint."""
-        out = []
-        for record in self._records.values():
-            notice = record.notice
-            out.append(
-                {
-                    "rule": record.rule,
-                    "entity": [record.entity.scope, record.entity.name],
-                    "life": _finite(asdict(record.life)),
-                    "gate": _finite(asdict(record.gate)),
-                    "flaps": _finite(asdict(record.flaps)),
-                    "hush": asdict(record.hush),
-                    "ended": record.ended,
-                    "summary": notice.summary,
-                    "cause": asdict(notice.cause) if notice.cause else None,
-                    "fixes": [asdict(f) for f in notice.fixes],
-                    "checks": [_check_out(e) for e in notice.evidence if isinstance(e, CheckResult)],
-                    "lines": [asdict(e) for e in notice.evidence if isinstance(e, LineEvidence)],
-                    "pid": notice.pid,
-                    "causes": list(notice.causes),
-                }
-            )
-        return out
+        return [_record_out(record) for record in self._records.values()]
+
+    def dump_of(self, entity: Entity, rules: Iterable[str]) -> list[dict[str, Any]]:
+        """The part about one entity, of these rules."""
+        records = (self._records.get((rule, entity)) for rule in rules)
+        return [_record_out(record) for record in records if record is not None]
 
     def load(self, rows: list[dict[str, Any]]) -> None:
         """Restore what `dump` returned."""
@@ -157,6 +150,26 @@ class Book:
                 # Written by a version without silences.
                 record.hush = Hush(announced=True)
             self._records[(row["rule"], entity)] = record
+
+
+def _record_out(record: Record) -> dict[str, Any]:
+    notice = record.notice
+    return {
+        "rule": record.rule,
+        "entity": [record.entity.scope, record.entity.name],
+        "life": _finite(asdict(record.life)),
+        "gate": _finite(asdict(record.gate)),
+        "flaps": _finite(asdict(record.flaps)),
+        "hush": asdict(record.hush),
+        "ended": record.ended,
+        "summary": notice.summary,
+        "cause": asdict(notice.cause) if notice.cause else None,
+        "fixes": [asdict(f) for f in notice.fixes],
+        "checks": [_check_out(e) for e in notice.evidence if isinstance(e, CheckResult)],
+        "lines": [asdict(e) for e in notice.evidence if isinstance(e, LineEvidence)],
+        "pid": notice.pid,
+        "causes": list(notice.causes),
+    }
 
 
 def _check_out(check: CheckResult) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class EventLog:
     def __init__(self, owner_of: Callable[[Entity], str] = lambda entity: entity.name, cuts: Cuts | None = None) -> None:
         """`owner_of` names the user whose server an entity is."""
         self._events: dict[tuple[Entity, str], deque[Event]] = {}
+        self._names: dict[Entity, dict[str, None]] = {}
         #: characters that an entity's events hold, roughly
         self._sizes: dict[Entity, int] = {}
         self._all = 0
@@ -30,7 +31,10 @@ class EventLog:
 
     def add(self, event: Event) -> None:
         """Remember an event. Events may arrive slightly out of order; they are kept as they came."""
-        log = self._events.setdefault((event.entity, event.name), deque(maxlen=_MOST))
+        log = self._events.get((event.entity, event.name))
+        if log is None:
+            log = self._events[event.entity, event.name] = deque(maxlen=_MOST)
+            self._names.setdefault(event.entity, {})[event.name] = None
         if len(log) == _MOST:
             self._count(event.entity, -_size(log[0]))
         log.append(event)
@@ -96,7 +100,7 @@ class EventLog:
 
     def names(self, entity: Entity) -> Iterator[str]:
         """Names of an entity's events."""
-        return (name for e, name in self._events if e == entity)
+        return iter(self._names.get(entity, ()))
 
     def rename(self, old: Entity, new: Entity) -> None:
         """Move the events of one name to another name of the same entity."""
@@ -104,6 +108,8 @@ class EventLog:
             merged = [*self._events.pop(key), *self._events.pop((new, key[1]), ())]
             merged.sort(key=lambda e: e.at)
             self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=_MOST)
+            self._names.setdefault(new, {})[key[1]] = None
+        self._names.pop(old, None)
         self._measure()
 
     def hand_on(self, old: Entity, event: Event) -> None:
@@ -116,8 +122,8 @@ class EventLog:
 
     def remove(self, entity: Entity) -> None:
         """Drop an entity."""
-        for key in [k for k in self._events if k[0] == entity]:
-            del self._events[key]
+        for name in self._names.pop(entity, ()):
+            del self._events[entity, name]
         self._all -= self._sizes.pop(entity, 0)
 
     def _measure(self) -> None:
@@ -128,16 +134,20 @@ class EventLog:
 
     def dump(self) -> list[list[Any]]:
         """Plain data for a checkpoint."""
-        return [
-            [e.at, e.name, e.entity.scope, e.entity.name, dict(e.fields), e.source, e.line, e.n]
-            for log in self._events.values()
-            for e in log
-        ]
+        return [_row(e) for log in self._events.values() for e in log]
+
+    def dump_of(self, entity: Entity) -> list[list[Any]]:
+        """The part about one entity."""
+        return [_row(e) for name in self._names.get(entity, ()) for e in self._events[entity, name]]
 
     def load(self, rows: list[list[Any]]) -> None:
         """Restore what `dump` returned."""
         for at, name, scope, entity, fields, source, line, n in rows:
             self.add(Event(at, name, Entity(scope, entity), fields, source, line, n))
+
+
+def _row(e: Event) -> list[Any]:
+    return [e.at, e.name, e.entity.scope, e.entity.name, dict(e.fields), e.source, e.line, e.n]
 
 
 def _size(event: Event) -> int:

@@ -165,7 +165,16 @@ class EngineState:
         return {
             "facts": self.facts.dump(),
             "events": self.log.dump(),
-            "runs": [[e.scope, e.name, r.start, r.pid, r.exact, r.gone, r.gone_at] for e, r in self.runs.items()],
+            "runs": [_row(e, r) for e, r in self.runs.items()],
+        }
+
+    def dump_of(self, entity: Entity) -> dict[str, Any]:
+        """The part of `dump` about one entity."""
+        run = self.runs.get(entity)
+        return {
+            "facts": self.facts.dump_of(entity),
+            "events": self.log.dump_of(entity),
+            "runs": [] if run is None else [_row(entity, run)],
         }
 
     def load(self, data: Mapping[str, Any]) -> None:
@@ -198,3 +207,7 @@ class EngineState:
                 window = self._windows[(Entity(scope, name), signal, over)] = Window(over)
                 for at, value in samples:
                     window.add(at, value)
+
+
+def _row(entity: Entity, run: Run) -> list[Any]:
+    return [entity.scope, entity.name, run.start, run.pid, run.exact, run.gone, run.gone_at]

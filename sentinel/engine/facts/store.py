@@ -158,7 +158,12 @@ class FactStore:
 
     def dump(self) -> list[list[Any]]:
         """Plain data for a checkpoint."""
-        return [[e.scope, e.name, name, f.value, f.at, f.source] for e, facts in self._facts.items() for name, f in facts.items()]
+        return [row for entity in self._facts for row in self.dump_of(entity)]
+
+    def dump_of(self, entity: Entity) -> list[list[Any]]:
+        """The part about one entity."""
+        scope, named = entity
+        return [[scope, named, name, f.value, f.at, f.source] for name, f in self._facts.get(entity, {}).items()]
 
     def load(self, rows: list[list[Any]]) -> None:
         """Restore what `dump` returned; rows of signals that no longer exist are dropped."""
