@@ -14,8 +14,8 @@ from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, parser
+from sentinel.rulefiles.file_kinds import of_tests
 from sentinel.rulefiles.files import shipped
-from sentinel.rulefiles.kinds import of_tests
 
 #: Characters that no shell interprets. A name that begins with a dash would be an option.
 _PLAIN = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9_.:@%+/-]*")

@@ -17,7 +17,7 @@ from typing import Any
 from sentinel.cli import why
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import emit_line, exit_code, say, style
-from sentinel.cli.rules.files import for_judging
+from sentinel.cli.rules.loading import for_judging
 from sentinel.diagnose.answer import earlier, findings, settling, verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.diagnose.pasted import Pasted, unpack

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import emit_line, exit_code, style
-from sentinel.cli.rules.files import for_judging
+from sentinel.cli.rules.loading import for_judging
 from sentinel.model.alert import Transition
 from sentinel.model.json_form import is_news, iso, show_value, transition_to_dict
 from sentinel.model.text import escape

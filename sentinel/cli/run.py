@@ -17,7 +17,7 @@ from sentinel.daemon.lean_imports import asyncio, structlog
 # isort: split
 
 from sentinel.cli.main import CRITICAL
-from sentinel.cli.rules.files import complain, of_config
+from sentinel.cli.rules.loading import complain, of_config
 from sentinel.daemon.config import Config, ConfigError, load
 from sentinel.daemon.daemon import AGAIN, Daemon
 from sentinel.daemon.descriptors import raise_limit

@@ -39,7 +39,7 @@ from sentinel.daemon.supervisor import SourceState, Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.engine.engine import Engine
 from sentinel.history import History
-from sentinel.model.border import Cuts
+from sentinel.model.input_limits import Cuts
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Tick
 from sentinel.recording.archive import Archive

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sentinel.diagnose.voices import Line
+from sentinel.diagnose.senders import Line
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.log.extractor import SPAN_LIMIT
 from sentinel.model.alert import LineEvidence

@@ -9,12 +9,12 @@ from typing import Any
 
 from sentinel.diagnose import gaps
 from sentinel.diagnose.complaints import NONE, Complaints, complaints
-from sentinel.diagnose.explained import Explained, missing_signals
+from sentinel.diagnose.explain_rule import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, Starts
 from sentinel.diagnose.log_clock import LogClock, begins
 from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
-from sentinel.diagnose.voices import Line, Server, lines, servers, unit_of
+from sentinel.diagnose.senders import Line, Server, lines, servers, unit_of
 from sentinel.engine.engine import Engine, undated
 from sentinel.engine.facts.state import Run
 from sentinel.engine.log.envelope import strip

@@ -31,9 +31,9 @@ from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Reason, Transition, Verdict
-from sentinel.model.border import MOST_STRANGERS, Cuts
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
+from sentinel.model.input_limits import MOST_STRANGERS, Cuts
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
 #: Every rule is evaluated again this often even if nothing it reads changed, because facts expire. Seconds.

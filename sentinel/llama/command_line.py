@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from sentinel.llama.builds import DEFAULT_PORT
 from sentinel.llama.flags import MODEL_SWITCHES, OPTION, PRINT_AND_EXIT
 from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH, BY_SWITCH_VARIABLE, BY_VARIABLE, OFF_VARIABLES
-from sentinel.llama.words import FALSE, TRUE, flags
-from sentinel.model.border import MOST_UNKNOWN
+from sentinel.llama.tokenizer import FALSE, TRUE, flags
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_UNKNOWN
 from sentinel.model.text import clean
 
 #: std::stoi: leading blanks, a sign, digits; what follows is ignored

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from sentinel.llama.flags import DEAD_CMAKE, OPTION, accepted
-from sentinel.llama.words import is_flag, words
+from sentinel.llama.tokenizer import is_flag, words
 from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import FixDef

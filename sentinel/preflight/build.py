@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sentinel.llama.builds import build_of
 from sentinel.llama.flags import OPTION, OPTIONS, PRINT_AND_EXIT, WITH_EFFECT, takes
-from sentinel.llama.words import words
+from sentinel.llama.tokenizer import words
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.command import Command

@@ -21,7 +21,7 @@ from sentinel.llama.flags import (
     possible,
     takes,
 )
-from sentinel.llama.words import Word, words
+from sentinel.llama.tokenizer import Word, words
 from sentinel.memory.fit import Why
 from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.entity import Unknown

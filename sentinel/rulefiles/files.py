@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem
-from sentinel.rulefiles.kinds import beside, of_tests
+from sentinel.rulefiles.file_kinds import beside, of_tests
 from sentinel.rulefiles.load import load
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES
 

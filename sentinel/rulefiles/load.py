@@ -14,7 +14,7 @@ from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rulefiles.decode import SOURCES, event_defs, rule_def
 from sentinel.rulefiles.digest import content_digest
 from sentinel.rulefiles.extend import extended
-from sentinel.rulefiles.kinds import sorted_out
+from sentinel.rulefiles.file_kinds import sorted_out
 from sentinel.rulefiles.lint.cycles import check_inhibits
 from sentinel.rulefiles.lint.events import check_event, check_patterns
 from sentinel.rulefiles.lint.rule import Undecoded

@@ -17,7 +17,7 @@ from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rulefiles.decode import rule_def
 from sentinel.rulefiles.deprecated import new_part
 from sentinel.rulefiles.digest import part_digests, rule_digest
-from sentinel.rulefiles.kinds import SortedOut
+from sentinel.rulefiles.file_kinds import SortedOut
 from sentinel.rulefiles.library import with_fixes
 from sentinel.rulefiles.lint.rule import Undecoded, check_rule
 from sentinel.rulefiles.toml.document import Decoded

@@ -11,7 +11,7 @@ import record_llama
 from sentinel.llama.flag_table import LOOKED_AT
 from sentinel.llama.flags import NEWEST, OPTION, OPTIONS, accepted, possible, takes
 from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH, BY_SWITCH_VARIABLE, BY_VARIABLE, OFF_VARIABLES
-from sentinel.llama.words import words
+from sentinel.llama.tokenizer import words
 from sentinel.model.builds import ANY, BuildRange
 
 RECORDS = sorted((Path(__file__).parent / "flags").glob("b*.txt"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, ProbeInput, first_words
-from sentinel.cli.rules.files import of_config
+from sentinel.cli.rules.loading import of_config
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import HOST, Unknown
 from sentinel.model.text import escape

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import emit
-from sentinel.cli.rules.files import loaded
+from sentinel.cli.rules.loading import loaded
 from sentinel.cli.rules.show import show
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.rules.files import complain, loaded, of_machine
+from sentinel.cli.rules.loading import complain, loaded, of_machine
 from sentinel.cli.rules.show import unknown
 from sentinel.model.problem import did_you_mean
 from sentinel.model.rule import RuleDef

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.rules.files import for_judging
+from sentinel.cli.rules.loading import for_judging
 from sentinel.rulefiles.json_schema import as_text, schemas
 
 

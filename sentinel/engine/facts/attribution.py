@@ -9,8 +9,8 @@ from typing import Any
 
 from sentinel.engine.facts.oom_report import PARTS, OomReport
 from sentinel.engine.facts.state import EngineState
-from sentinel.model.border import MOST_CHILDREN_OF_OWNER
 from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.input_limits import MOST_CHILDREN_OF_OWNER
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 

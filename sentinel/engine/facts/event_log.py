@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
-from sentinel.model.border import MOST_EVENTS, MOST_EVENTS_OF_ENTITY, Cuts
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_EVENTS, MOST_EVENTS_OF_ENTITY, Cuts
 from sentinel.model.reading import Event
 
 #: Kept per name and entity. A storm of one event costs at most this many small objects; counts saturate there.

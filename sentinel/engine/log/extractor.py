@@ -16,9 +16,9 @@ import re2
 
 from sentinel.engine.log.envelope import Envelope, bare, strip
 from sentinel.engine.log.prefilter import is_whole, loosened, required
-from sentinel.model.border import MOST_CAPTURED
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef, FieldType
+from sentinel.model.input_limits import MOST_CAPTURED
 
 #: Length of the matched part shown as evidence, in characters: lines may quote whole answers.
 SPAN_LIMIT = 300

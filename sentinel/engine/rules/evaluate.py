@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
-from sentinel.engine.rules.in_terms import in_terms
+from sentinel.engine.rules.fix_terms import in_terms
 from sentinel.engine.rules.on_system import on_system
 from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.cel_syntax import conjuncts
-from sentinel.engine.rules.dependencies import in_order
+from sentinel.engine.rules.evaluation_order import in_order
 from sentinel.engine.rules.expression import Condition
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template

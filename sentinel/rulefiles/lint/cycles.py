@@ -1,10 +1,10 @@
-"""Finds circles: rules that inhibit each other, values and checks that read each other."""
+"""Finds cycles: rules that inhibit each other, values and checks that read each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sentinel.engine.rules.dependencies import Reads, circle, circle_through, in_order
+from sentinel.engine.rules.evaluation_order import Reads, cycle, cycle_through, in_order
 from sentinel.engine.rules.expression import Condition, ExpressionError
 from sentinel.model.problem import Keys, Problem
 from sentinel.model.rule import Named, RuleDef
@@ -17,14 +17,14 @@ def check_inhibits(rules: Iterable[RuleDef]) -> list[Problem]:
     effects = {rule.id: rule.inhibits for rule in rules}
     problems = []
     for rule in rules:
-        way = circle_through(rule.id, effects)
+        way = cycle_through(rule.id, effects)
         if way:
-            problems.append(Problem(rule.path, "inhibits", f"goes in a circle: {' -> '.join(way)}", keys=("inhibits",)))
+            problems.append(Problem(rule.path, "inhibits", f"forms a cycle: {' -> '.join(way)}", keys=("inhibits",)))
     return problems
 
 
 def in_order_of_evaluation(rule: RuleDef, findings: Findings) -> list[tuple[Keys, str]]:
-    """The keys and the expression of each value and check, those it reads before it. Notes a circle, and a name given twice."""
+    """The keys and the expression of each value and check, those it reads before it. Notes a cycle, and a name given twice."""
     keys: dict[str, Keys] = {}
     expressions = {}
     for kind, parts in (("window", rule.windows), ("event", rule.events), ("value", rule.values), ("check", rule.checks)):
@@ -36,9 +36,9 @@ def in_order_of_evaluation(rule: RuleDef, findings: Findings) -> list[tuple[Keys
             if isinstance(part, Named):
                 expressions[part.name] = part.expression
     reads: Reads = {name: _paths(expression) for name, expression in expressions.items()}
-    way = circle(reads)
+    way = cycle(reads)
     if way:
-        findings.error(keys[way[0]], f"goes in a circle: {' -> '.join(way)}; none of them could ever be known")
+        findings.error(keys[way[0]], f"forms a cycle: {' -> '.join(way)}; none of them could ever be known")
     return [(keys[name], expressions[name]) for name in in_order(reads)]
 
 

@@ -19,18 +19,18 @@ from sentinel.files.rights import Rights
 from sentinel.gguf.header import GgufError, GgufHeader, read_model
 from sentinel.llama.command_line import Requested, decode
 from sentinel.llama.runtimes import Runtime, of_starter, translated
-from sentinel.model.border import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS, Cuts, Shares, text, words
 from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS, Cuts, Shares, text, words
 from sentinel.model.reading import Event, Reading, Samples, ServerFound, ServerGone
 from sentinel.model.text import clean
 from sentinel.sources.fs import Moment, Roots, link, read_bytes, read_text, reason, recall, unread
 from sentinel.sources.processes.ancestry import Ancestor
 from sentinel.sources.processes.ancestry import above as ancestors
-from sentinel.sources.processes.called import called
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.config_files import ConfigFiles, config_files
 from sentinel.sources.processes.containers import Container, container_of
+from sentinel.sources.processes.display_name import display_name
 from sentinel.sources.processes.examination import Examination, Examinations
 from sentinel.sources.processes.fingerprint import configuration
 from sentinel.sources.processes.identify import Kind, classify, is_server_name, runtime_of
@@ -497,7 +497,7 @@ class Servers:
         )  # fmt: skip
         model, values = self._model(core)
         values |= log.signals()
-        values["server.called"] = called(self.roots, core.reader, requested, self._port(core))
+        values["server.called"] = display_name(self.roots, core.reader, requested, self._port(core))
         values["server.configuration"] = (
             Unknown(core.settings_unknown) if core.settings_unknown else self._configuration(core, requested.text("model"))
         )

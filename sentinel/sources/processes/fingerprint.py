@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 from sentinel.gguf.header import parts_of
-from sentinel.llama.words import flags
+from sentinel.llama.tokenizer import flags
 from sentinel.model.entity import Unknown
 from sentinel.sources.fs import Roots, link, unread
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sentinel.model.border import MOST_NAME, text
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_NAME, text
 from sentinel.model.text import clean
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.procfs import user_name

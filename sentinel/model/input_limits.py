@@ -1,4 +1,4 @@
-"""The caps of everything that enters from outside: length of a text, number of words, values, children, servers of a user.
+"""The limits of everything that enters from outside: length of a text, number of words, values, children, servers of a user.
 
 A process chooses its command line, its log and its names; none of them may cost more than this, whoever reads them. What was
 cut is counted in `Cuts`, once for each owner and kind, so that status and the log can name it.

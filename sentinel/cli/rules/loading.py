@@ -1,4 +1,4 @@
-"""Which rules a verb uses: the named ones, else those of this user's daemon."""
+"""Loads the rules that a verb uses: those at the given paths, else those of this user's daemon."""
 
 from __future__ import annotations
 

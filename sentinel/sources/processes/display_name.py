@@ -1,4 +1,4 @@
-"""What people call a server: its model, and its port. Its identity is another (`discover.py`)."""
+"""The name of a server for people: its model and its port. Its identity is another (`naming.py`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_MANIFESTS, _MOST_BYTES = 500, 1 << 16
 _LONGEST = 120
 
 
-def called(roots: Roots, reader: Reader, requested: Requested, port: Value | Unknown) -> str:
+def display_name(roots: Roots, reader: Reader, requested: Requested, port: Value | Unknown) -> str:
     """The model's name as its users write it, with the port; empty if neither is known. `reader` opens what the process names."""
     model = requested.text("alias").split(",")[0] or _of_file(roots, reader, requested.text("model")) or requested.text("hf_repo")
     known = isinstance(port, int) and port > 0

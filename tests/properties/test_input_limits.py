@@ -12,7 +12,7 @@ from sentinel.engine.facts.event_log import EventLog
 from sentinel.engine.facts.state import EngineState
 from sentinel.engine.facts.store import FactStore
 from sentinel.llama.command_line import decode
-from sentinel.model import border
+from sentinel.model import input_limits
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Event
 
@@ -25,7 +25,7 @@ lengths = st.integers(0, 200_000)
 @given(value=st.text(max_size=50), times=st.integers(0, 3000), limit=st.integers(1, 5000))
 def test_a_text_is_within_its_limit_and_whole_where_it_fits(value: str, times: int, limit: int) -> None:
     whole = value * times
-    kept = border.text(whole, limit)
+    kept = input_limits.text(whole, limit)
     assert len(kept) <= limit
     assert kept == whole or (len(whole) > limit and kept[:-1] == whole[: limit - 1])
 
@@ -33,17 +33,17 @@ def test_a_text_is_within_its_limit_and_whole_where_it_fits(value: str, times: i
 @settings(max_examples=examples(60), deadline=None)
 @given(words=st.lists(st.tuples(st.sampled_from(["--port", "--host", "-m", "--never-heard-of", "x"]), lengths), max_size=40))
 def test_any_command_line_becomes_a_bounded_one(words: list[tuple[str, int]]) -> None:
-    argv = border.words(["llama-server", *(w + "y" * n for w, n in words * 30)])
-    assert len(argv) <= border.MOST_WORDS
+    argv = input_limits.words(["llama-server", *(w + "y" * n for w, n in words * 30)])
+    assert len(argv) <= input_limits.MOST_WORDS
     requested = decode(argv, {})
-    assert len(requested.unknown) <= border.MOST_UNKNOWN
-    assert all(len(one.text) <= border.MOST_TEXT * border.MOST_WORDS for one in requested.settings.values())
+    assert len(requested.unknown) <= input_limits.MOST_UNKNOWN
+    assert all(len(one.text) <= input_limits.MOST_TEXT * input_limits.MOST_WORDS for one in requested.settings.values())
 
 
 @settings(max_examples=examples(60), deadline=None)
 @given(puts=st.lists(st.tuples(st.sampled_from(TEXTS), lengths, st.integers(0, 5)), max_size=40))
 def test_facts_of_a_stranger_are_bounded_and_of_others_untouched(puts: list[tuple[str, int, int]]) -> None:
-    cuts = border.Cuts()
+    cuts = input_limits.Cuts()
     facts = FactStore(cuts)
     facts.put(HONEST, "server.model_path", "/models/" + "m" * 200, 1.0, "process")
     before = dict(facts.of(HONEST))
@@ -52,9 +52,9 @@ def test_facts_of_a_stranger_are_bounded_and_of_others_untouched(puts: list[tupl
         facts.put(stranger, name, "x" * length, 2.0, "process")
         facts.put(stranger, "server.user", Unknown("y" * length, "z" * length), 2.0, "process")
         held = [f.value for f in facts.of(stranger).values() if isinstance(f.value, str)]
-        assert sum(len(value) for value in held if len(value) > border.SHORT_TEXT) <= border.MOST_LONG_TEXTS
-        assert all(len(value) <= border.MOST_TEXT for value in held)
-        assert all(len(one.why) <= 2 * border.SHORT_TEXT for one in facts.unknowns(stranger).values())
+        assert sum(len(value) for value in held if len(value) > input_limits.SHORT_TEXT) <= input_limits.MOST_LONG_TEXTS
+        assert all(len(value) <= input_limits.MOST_TEXT for value in held)
+        assert all(len(one.why) <= 2 * input_limits.SHORT_TEXT for one in facts.unknowns(stranger).values())
     assert facts.of(HONEST) == before
     assert all(whose != HONEST.name for whose, _, _ in cuts.all())
 
@@ -69,7 +69,7 @@ def test_facts_of_a_stranger_are_bounded_and_of_others_untouched(puts: list[tupl
     )
 )
 def test_a_flood_of_events_costs_only_whoever_sends_it(floods: list[tuple[int, str, int, int]]) -> None:
-    cuts = border.Cuts()
+    cuts = input_limits.Cuts()
     log = EventLog(lambda entity: entity.name.partition("-")[0], cuts)
     log.add(Event(1.0, "aborted", HONEST, {"what": "mine"}, "log", "mine", 1))
     for number, name, count, length in floods:
@@ -78,19 +78,18 @@ def test_a_flood_of_events_costs_only_whoever_sends_it(floods: list[tuple[int, s
             log.add(Event(2.0 + n, name, server, {"what": "x" * length}, "log", "y" * 300, n))
     assert log.since(HONEST, "aborted", 0.0)[0] == 1
     rows = log.dump()
-    assert (
-        sum(400 + len(row[6]) + len(row[4].get("what", "")) for row in rows) <= border.MOST_EVENTS + border.MOST_EVENTS_OF_ENTITY
-    )
+    kept = sum(400 + len(row[6]) + len(row[4].get("what", "")) for row in rows)
+    assert kept <= input_limits.MOST_EVENTS + input_limits.MOST_EVENTS_OF_ENTITY
     of = Counter(row[3] for row in rows)
     for server, _ in of.items():
         size = sum(400 + len(row[6]) + len(row[4].get("what", "")) for row in rows if row[3] == server)
-        assert size <= border.MOST_EVENTS_OF_ENTITY + 5000
+        assert size <= input_limits.MOST_EVENTS_OF_ENTITY + 5000
 
 
 @settings(max_examples=examples(100), deadline=None)
 @given(users=st.lists(st.sampled_from([0, 1000, 1001, 100_005, 160_000, 165_540, 400_000]), max_size=700))
 def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(users: list[int]) -> None:
-    shares = border.Shares(of_owner=40, in_all=100)
+    shares = input_limits.Shares(of_owner=40, in_all=100)
     held: list[int] = [1000]
     for user in users:
         if not shares.admits(user, held):
@@ -98,19 +97,19 @@ def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(us
         if (place := shares.displaced(user, held)) is not None:
             held.pop(place)
         held.append(user)
-        counts = Counter(map(border.owner, held))
+        counts = Counter(map(input_limits.owner, held))
         assert len(held) <= 100
         assert max(counts.values()) <= 40
         assert counts[1000] >= 1
-    wanted = set(map(border.owner, users))
+    wanted = set(map(input_limits.owner, users))
     # Nobody who came is without a server while another has more than one.
-    assert wanted <= set(map(border.owner, held))
+    assert wanted <= set(map(input_limits.owner, held))
 
 
 @settings(max_examples=examples(60), deadline=None)
 @given(owners=st.lists(st.text(max_size=20), max_size=400), whats=st.lists(st.text(max_size=20), min_size=1, max_size=5))
 def test_what_was_cut_is_told_once_and_bounded(owners: list[str], whats: list[str]) -> None:
-    cuts = border.Cuts()
+    cuts = input_limits.Cuts()
     for whose in owners:
         for what in whats:
             cuts.add(whose, what)

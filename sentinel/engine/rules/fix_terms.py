@@ -1,4 +1,4 @@
-"""What a fix says in words, said for whoever runs the server: Ollama has no `-c`, a preset no dashes, podman no `docker`."""
+"""Rewrites a fix in the terms of what runs the server: Ollama has no `-c`, a preset no dashes, podman no `docker`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Reads = Mapping[str, tuple[str, ...]]
 
 
 def in_order(reads: Reads) -> tuple[str, ...]:
-    """The names as they are written, but none before one that it reads. Of a circle, one comes too early."""
+    """The names as they are written, but none before one that it reads. In a cycle, one comes too early."""
     done: dict[str, None] = {}
     for start in reads:
         # Not recursive: a file may contain a chain of thousands.
@@ -25,15 +25,15 @@ def in_order(reads: Reads) -> tuple[str, ...]:
     return tuple(done)
 
 
-def circle(reads: Reads) -> tuple[str, ...]:
-    """The names of a circle, the first one also at the end; empty if there is none."""
+def cycle(reads: Reads) -> tuple[str, ...]:
+    """The names of a cycle, the first one also at the end; empty if there is none."""
     place = {name: i for i, name in enumerate(in_order(reads))}
     late = (one for start, those in reads.items() for one in those if place.get(one, -1) >= place[start])
-    return next((circle_through(one, reads) for one in late), ())
+    return next((cycle_through(one, reads) for one in late), ())
 
 
-def circle_through(start: str, reads: Reads) -> tuple[str, ...]:
-    """The shortest circle from a name back to itself; empty if there is none."""
+def cycle_through(start: str, reads: Reads) -> tuple[str, ...]:
+    """The shortest cycle from a name back to itself; empty if there is none."""
     ways: list[tuple[str, ...]] = [(start,)]
     seen: set[str] = set()
     for way in ways:

@@ -1,4 +1,4 @@
-"""The order of values and checks in a rule file changes no verdict; a circle of them is an error."""
+"""The order of values and checks in a rule file changes no verdict; a cycle of them is an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sample_rules import GOOD
 
 from sentinel.engine.engine import Engine
-from sentinel.engine.rules.dependencies import circle, circle_through, in_order
+from sentinel.engine.rules.evaluation_order import cycle, cycle_through, in_order
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Verdict
 from sentinel.model.entity import Entity
@@ -60,17 +60,17 @@ def test_a_value_may_read_a_check() -> None:
         (
             ('slow = "!quick"', 'quick = "!slow"'),
             (),
-            "rule.toml:16: check.slow: goes in a circle: slow -> quick -> slow; none of",
+            "rule.toml:16: check.slow: forms a cycle: slow -> quick -> slow; none of",
         ),
-        (('slow = "slow || server.slots > 3"',), (), "rule.toml:16: check.slow: goes in a circle: slow -> slow"),
+        (('slow = "slow || server.slots > 3"',), (), "rule.toml:16: check.slow: forms a cycle: slow -> slow"),
         (
             ('slow = "part > 1.0"',),
             ('part = "slow ? 2.0 : 0.5"',),
-            "rule.toml:13: value.part: goes in a circle: part -> slow -> part",
+            "rule.toml:13: value.part: forms a cycle: part -> slow -> part",
         ),
     ],
 )
-def test_a_circle_is_one_error(checks: tuple[str, ...], values: tuple[str, ...], expected: str) -> None:
+def test_a_cycle_is_one_error(checks: tuple[str, ...], values: tuple[str, ...], expected: str) -> None:
     ruleset, problems = loaded(*checks, values=values)
     assert ruleset is None
     (problem,) = problems
@@ -101,12 +101,12 @@ NAMES = st.sampled_from("abcdef")
 
 @given(st.dictionaries(NAMES, st.lists(NAMES, unique=True).map(tuple), max_size=6))
 @settings(max_examples=examples(200), deadline=None)
-def test_each_comes_after_what_it_reads_unless_there_is_a_circle(reads: dict[str, tuple[str, ...]]) -> None:
+def test_each_comes_after_what_it_reads_unless_there_is_a_cycle(reads: dict[str, tuple[str, ...]]) -> None:
     order = in_order(reads)
     assert sorted(order) == sorted(reads)
-    found = circle(reads)
+    found = cycle(reads)
     early = [(name, one) for name in reads for one in reads[name] if one in reads and order.index(one) >= order.index(name)]
-    assert bool(found) == bool(early) == any(circle_through(name, reads) for name in reads)
+    assert bool(found) == bool(early) == any(cycle_through(name, reads) for name in reads)
     if found:
         assert found[0] == found[-1]
         assert all(after in reads[before] for before, after in pairwise(found))
@@ -116,4 +116,4 @@ def test_names_that_stand_in_order_stay_and_a_long_chain_is_no_matter() -> None:
     assert in_order({"a": (), "b": ("a",), "c": ("speed",), "d": ("c", "a")}) == ("a", "b", "c", "d")
     chain = {str(n): (str(n + 1),) for n in range(20000)}
     assert in_order(chain)[0] == "19999"
-    assert circle(chain) == ()
+    assert cycle(chain) == ()
