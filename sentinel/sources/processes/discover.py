@@ -374,7 +374,7 @@ class Servers:
             del self._portless[server.pid, server.ticks]
             values: dict[str, Value | Unknown] = {
                 "server.port": port,
-                "server.called": called(self.roots, core.reader, core.requested, port),
+                "server.called": display_name(self.roots, core.reader, core.requested, port),
             }
             alive[place] = replace(server, values={**server.values, **values})
             readings.append(Samples(at, self.name, server.entity, values))
