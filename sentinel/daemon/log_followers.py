@@ -32,6 +32,8 @@ from sentinel.sources.processes.log_location import CURE, LogSource
 
 #: inotify events may be lost; size and inode are polled at this interval as well. Seconds.
 _RECHECK = 1.0
+#: Other writers of a log that are named.
+_MOST_NAMED = 3
 #: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
 _LINGER = 600.0
 #: The same while more logs are open than there may be.
@@ -64,6 +66,8 @@ class _Follower:
         #: start time of the process whose timestamps are in the file
         self.base: float | None = None
         self.unwanted_since: float | None = None
+        #: several servers write it, and no line says whose it is: nothing of it is passed on
+        self.shared = False
         #: the file is read by one call at a time
         self.reading = asyncio.Lock()
         #: user whose process named the file; None for the configuration
@@ -111,7 +115,7 @@ class Logs:
     def reads(self, server: ServerProcess) -> bool:
         """Whether the log of a server is being read."""
         mine = [f for f in self._followers.values() if f.entity == server.entity]
-        if all(f.unwanted_since is not None for f in mine):
+        if all(f.unwanted_since is not None or f.shared for f in mine):
             return False
         return all(self._supervisor.state(f.key).health != "failed" and self._heard(f) is not False for f in mine)
 
@@ -126,6 +130,7 @@ class Logs:
         wanted: set[str] = {self._configured_key(s) for s in self._config.servers}
         configured = {s.name: s for s in self._config.servers if s.port}
         routers = {s.pid: s for s in servers if s.requested.is_router and s.log.kind != "none"}
+        writers: dict[str, list[ServerProcess]] = {}
         for server in servers:
             port = server.values.get("server.port")
             given = configured.get(server.entity.name)
@@ -141,8 +146,12 @@ class Logs:
                     where = f"in the log of its router {router.entity.name}, with [{port}] in front"
                     self._tell(server.entity, {"server.log_readable": True, "server.log_where": where})
             wanted.add(key)
+            writers.setdefault(key, []).append(server)
             if key in self._followers and (key.startswith(("journal:", "http:")) or self._followers[key].copied):
                 self._tell_if_heard(key, server)
+        for key, theirs in writers.items():
+            if key in self._followers:
+                self._tell_whose(self._followers[key], theirs)
         now = self._clock.now()
         # Descriptors of dead servers go first where there are few.
         linger = _LINGER if self._open_files() <= most_logs() else _LINGER_IN_NEED
@@ -157,6 +166,25 @@ class Logs:
                 follower.task.cancel()
                 self._supervisor.forget(key)
                 del self._followers[key]
+
+    def _tell_whose(self, follower: _Follower, servers: Sequence[ServerProcess]) -> None:
+        """A log of several servers (of one unit, of one container, of one redirection) is nobody's: what it says of one, it would
+        say of another. Where they follow each other, it is the present one's."""
+        if len(servers) == 1:
+            (server,) = servers
+            if follower.shared:
+                follower.shared = False
+                where = follower.key.partition(":")[2]
+                self._tell(server.entity, {"server.log_readable": True, "server.log_where": where})
+            if follower.entity != server.entity and follower.file is not None:
+                follower.entity = follower.file.entity = server.entity
+            return
+        follower.shared = True
+        for server in servers:
+            others = ", ".join(sorted(one.entity.name for one in servers if one is not server)[:_MOST_NAMED])
+            place = follower.key.partition(":")[2]
+            why = f"{place}: {others} writes there as well, and no line says whose it is; {CURE}"
+            self._tell(server.entity, {"server.log_readable": False, "server.log_where": why})
 
     def _tell_if_heard(self, key: str, server: ServerProcess) -> None:
         """A journal, and what another program is taken to copy or serve: only a line of the server proves that it is its log."""
@@ -372,6 +400,10 @@ class Logs:
             self.in_midst.discard(key)
             self.positions[key] = position
 
+        follower = self._followers.get(key)
+        if follower is not None and follower.shared:
+            self.positions[key] = position
+            return
         for lines in found[:-1]:
             await self._inbox.put(lines, part)
         if found:
@@ -389,7 +421,7 @@ class Logs:
             if not follower.heard:
                 said = not copied or (isinstance(reading, LogLines) and _OF_LLAMA_SERVER.search(reading.data) is not None)
                 follower.heard = said
-            return True
+            return not (follower.shared and isinstance(reading, LogLines) and reading.kind == "llama-server")
 
         def following() -> Coroutine[Any, Any, None]:
             return self._supervisor.stream(source, position=lambda: source.cursor, note=note, wanted=hear)

@@ -337,3 +337,48 @@ def test_the_configured_log_is_read_once_for_the_server_with_its_name(tmp_path: 
         await followed.logs.close()
 
     asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_a_log_of_two_servers_is_nobodys_and_of_whoever_is_left_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama-swap in a container: "a slot has 32768 tokens, 4096 were asked for", from the lines of the other server."""
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        log = tmp_path / "both.log"
+        log.write_text("of one\n")
+        one, two = logging_to(log, "one"), logging_to(log, "two")
+        seen: list[tuple[str, bytes]] = []
+        told: dict[str, tuple[object, str]] = {}
+
+        def note(reading: object) -> bool:
+            if isinstance(reading, LogLines):
+                seen.append((reading.entity.name, reading.data))
+            if isinstance(reading, Samples) and "server.log_readable" in reading.values:
+                told[reading.entity.name] = reading.values["server.log_readable"], str(reading.values["server.log_where"])
+            return False
+
+        def lines(count: int) -> Callable[[object], bool]:
+            return lambda reading: note(reading) or len(seen) == count
+
+        followed.logs.update([one])
+        await until(followed, lines(1))
+        followed.logs.update([one, two])
+        assert not followed.logs.reads(one)
+        assert not followed.logs.reads(two)
+        await until(followed, lambda reading: note(reading) or (told.get("two", (None, ""))[0], told["one"][0]) == (False, False))
+        assert "two writes there as well, and no line says whose it is" in told["one"][1]
+        with log.open("a") as file:
+            file.write("of either\n")
+        await asyncio.sleep(0)
+        key = f"file:{log}"
+        while followed.logs.positions.get(key, {}).get("offset") != log.stat().st_size:
+            await asyncio.sleep(0.02)
+        followed.logs.update([two])
+        with log.open("a") as file:
+            file.write("of two\n")
+        await until(followed, lines(2))
+        assert seen == [("one", b"of one\n"), ("two", b"of two\n")]
+        assert told["two"][0] is True
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))

@@ -126,7 +126,8 @@ class EngineState:
         kind = definition.source if definition is not None else ""
         if kind == "llama-server":
             readable = self.facts.last(entity, "server.log_readable")
-            if (entity, kind) in self.heard or (readable is not None and readable.value is True):
+            read = (entity, kind) in self.heard if readable is None else readable.value is True
+            if read:
                 return None
             where = self.facts.last(entity, "server.log_where")
             if where is not None and where.value:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.model.entity import Entity
@@ -22,6 +23,8 @@ MESSAGE_LIMIT = 65536
 #: Longest record as JSON. A message byte that is not UTF-8 takes up to four characters (systemd.journal-fields(7)).
 _RECORD_LIMIT = 4 << 20
 _CHUNK = 1 << 18
+#: systemd writes the kind of container there (systemd's CONTAINER_INTERFACE)
+_CONTAINER = Path("/run/systemd/container")
 #: Seconds of records in one batch, because all lines of a batch carry the time of its last record.
 _SPAN = 1.0
 #: journalctl finds the last record of a journal of many gigabytes within a second.
@@ -93,19 +96,44 @@ class Journal:
     `cursor` belongs to the last record the consumer has finished with; the caller sets it.
     """
 
-    def __init__(self, matches: Sequence[str], *, first: Sequence[str], cursor: str | None, program: str) -> None:
+    def __init__(
+        self, matches: Sequence[str], *, first: Sequence[str], cursor: str | None, program: str, container: Path = _CONTAINER
+    ) -> None:
         self.cursor = cursor
         #: lines of journalctl that were not records
         self.malformed = 0
         self._matches = tuple(matches)
         self._first = tuple(first)
         self._program = program
+        self._container = container
+        #: of the journal, in a container; empty: the one that journalctl takes
+        self._boot = ""
 
     def argv(self) -> list[str]:
         """The command. Without `--all` journalctl prints null for every field over 4096 bytes."""
         where = ["--no-tail", f"--after-cursor={self.cursor}"] if self.cursor else list(self._first)
         common = ["-o", "json", "--follow", "--no-pager", "--all", f"--output-fields={_FIELDS}"]
-        return [self._program, *common, *where, *self._matches]
+        boot = [f"--boot={self._boot}"] if self._boot else []
+        return [self._program, *common, *boot, *where, *self._matches]
+
+    async def _learn_boot(self) -> None:
+        """In a container: the boot that the journal's newest entry names.
+
+        `--follow` shows one boot alone, and takes its id from /proc. nspawn, LXC and Proxmox give the container an id of its own
+        by a mount there, which a unit with ProtectKernelTunables= does not see: it sees the host's, which the journal knows not.
+        """
+        if not self._container.exists() or self._boot:
+            return
+        words = [self._program, "-q", "-o", "json", "--no-pager", "-n", "1", "--output-fields=_BOOT_ID"]
+        process = await self._start(words)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                async for records in self._records(process.stdout):
+                    self._boot = records[-1].fields.get("_BOOT_ID", "")
+        except TimeoutError:
+            return
+        finally:
+            await _end(process)
 
     async def holds_any(self) -> bool:
         """Whether the journal has a matching record now. Raises SourceFault.
@@ -134,6 +162,7 @@ class Journal:
 
     async def follow(self) -> AsyncGenerator[list[JournalRecord]]:
         """Records, as many at a time as there are. Raises SourceFault when journalctl is missing or exits."""
+        await self._learn_boot()
         process = await self._start(self.argv())
         resumed = self.cursor is not None
         complaint = asyncio.create_task(_complaint(process))

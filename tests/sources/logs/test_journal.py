@@ -6,6 +6,7 @@ one, against a real journald, is for the tests that boot a system.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from sentinel.model.entity import Entity
 from sentinel.model.reading import Event, LogLines, Reading
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.journal import JournalUnit
-from sentinel.sources.logs.journalctl import MESSAGE_LIMIT, parse_record
+from sentinel.sources.logs.journalctl import MESSAGE_LIMIT, Journal, parse_record
 
 UNIT = "llama-server.service"
 SERVER = Entity("server", UNIT)
@@ -233,3 +234,31 @@ class TestFaults:
         source = JournalUnit(UNIT, SERVER, cursor="old", program=program(err=err, code=1))
         assert "no longer knows the place" in self.fault(source)
         assert source.cursor is None
+
+
+class TestBootOfAContainer:
+    """`journalctl --follow` shows one boot alone; in a container /proc may name the host's."""
+
+    def follows(self, tmp_path: Path, container: Path) -> list[str]:
+        script = tmp_path / "journalctl"
+        record = json.dumps({"__CURSOR": "c", "__REALTIME_TIMESTAMP": "1", "MESSAGE": "x", "_BOOT_ID": "ab" * 16})
+        script.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$*\" >> {tmp_path}/asked\necho '{record}'\n")
+        script.chmod(0o755)
+        journal = Journal(["--unit=x"], first=["-n", "5"], cursor=None, program=str(script), container=container)
+
+        async def once() -> None:
+            async for _ in journal.follow():
+                return
+
+        asyncio.run(once())
+        return (tmp_path / "asked").read_text().splitlines()
+
+    def test_the_boot_of_the_newest_entry_is_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "container").write_text("systemd-nspawn\n")
+        asked, follow = self.follows(tmp_path, tmp_path / "container")
+        assert "--follow" not in asked
+        assert f"--boot={'ab' * 16}" in follow
+
+    def test_a_machine_of_its_own_is_not_asked(self, tmp_path: Path) -> None:
+        (follow,) = self.follows(tmp_path, tmp_path / "none")
+        assert "--boot" not in follow
