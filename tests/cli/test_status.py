@@ -82,6 +82,7 @@ def test_the_summary_of_a_rule_is_a_sentence_where_nothing_is_known(engine: Engi
     asked: dict[str, dict[str, Value]] = {
         "server-crashed": {"did": "crashed or lost its GPU"},
         "prompt-cache-growth": {"held_as_asked": 1 << 30},
+        "server-wedged": {"did": "stands still"},
     }
     for compiled in engine.ruleset.rules.values():
         known = {f"{compiled.rule.scope}.name": "srv"} | asked.get(compiled.rule.id, {})
