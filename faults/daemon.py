@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -200,8 +199,3 @@ def daemon(**options: Any) -> Iterator[Daemon]:
 
 def _sockets(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if not (Path(folder) / name).is_file() and not (Path(folder) / name).is_dir()]
-
-
-def pretty(value: object) -> str:
-    """For a message."""
-    return json.dumps(value, sort_keys=True)

@@ -75,8 +75,6 @@ class Wakes:
         self._standing: dict[str, str] = {}
         #: active: folder -> watch
         self._watches: dict[str, ObservedWatch | None] = {}
-        #: folders that appeared or vanished and could not be watched any more, because of inotify's limits
-        self.lost_folders = 0
 
     def start(self) -> None:
         """Start watching. Raises SourceFault when inotify's limits are reached; polling continues without it."""
@@ -202,9 +200,9 @@ class Wakes:
             observer = self._observer
         if observer is not None:
             _unschedule(observer, gone)
-        if affected and self._place(affected):
-            # Nothing on this thread can handle the fault; what is not watched is polled.
-            self.lost_folders += 1
+        if affected:
+            # Nothing on this thread can handle a fault; what is not watched is polled.
+            self._place(affected)
         for callback in callbacks:
             callback()
 
