@@ -17,7 +17,7 @@ from sentinel.model.entity import Unknown, Value
 TABLE = "server.gpu_table"
 BACKENDS = "server.backends_loaded"
 #: lines that contribute to the table
-TAKEN = frozenset({"gpu_device", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"})
+TAKEN = frozenset({"gpu_device", "device_list", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"})
 
 #: No machine of today has more.
 _MOST = 32
@@ -60,6 +60,11 @@ def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) 
         name = str(fields["backend"])
         # A process prints each once: the second time it is another process.
         return {BACKENDS: ",".join([*([] if name in names else names), name][:_MOST])}
+    if event == "device_list":
+        return {} if TABLE in before else {TABLE: write({})}
+    if event == "device_listed" and fields["device"] == "CPU" and TABLE not in before:
+        # The last row of a list whose beginning is not in this log: the rows before it may have been GPUs.
+        return {}
     table = read(str(before.get(TABLE, "")))
     if event == "gpu_device" and _used(table):
         table = {}

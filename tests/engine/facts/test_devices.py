@@ -83,10 +83,16 @@ def test_no_gpu_is_worse_than_a_software_renderer(software: str, gpu: tuple[str,
 
 
 def test_a_list_of_the_cpu_alone_says_that_there_is_no_gpu() -> None:
-    assert learned(listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 0
-    assert learned(listed("CUDA0", "NVIDIA"), listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 1
+    begins: tuple[str, dict[str, Any]] = ("device_list", {})
+    assert learned(begins, listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 0
+    assert learned(begins, listed("CUDA0", "NVIDIA"), listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 1
     # another machine's GPU and a library for the CPU are none of this machine
-    assert learned(listed("BLAS", "OpenBLAS"), listed("RPC0", "1.2.3.4"), listed("CPU", "x"))["server.gpus_listed"] == 0
+    assert learned(begins, listed("BLAS", "OpenBLAS"), listed("RPC0", "1.2.3.4"), listed("CPU", "x"))["server.gpus_listed"] == 0
+
+
+def test_the_end_of_a_list_alone_says_nothing() -> None:
+    """In an excerpt the rows before it may have been GPUs."""
+    assert "server.gpus_listed" not in learned(listed("CPU", "AMD Ryzen"))
 
 
 def test_an_error_names_its_device_by_number_alone() -> None:
