@@ -17,7 +17,9 @@ from sentinel.model.entity import Unknown, Value
 TABLE = "server.gpu_table"
 BACKENDS = "server.backends_loaded"
 #: lines that contribute to the table
-TAKEN = frozenset({"gpu_device", "device_list", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"})
+TAKEN = frozenset(
+    {"gpu_device", "device_list", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"}
+)
 
 #: No machine of today has more.
 _MOST = 32

@@ -83,7 +83,7 @@ def test_no_gpu_is_worse_than_a_software_renderer(software: str, gpu: tuple[str,
 
 
 def test_a_list_of_the_cpu_alone_says_that_there_is_no_gpu() -> None:
-    begins: tuple[str, dict[str, Any]] = ("device_list", {})
+    begins: tuple[str, dict[str, Value]] = ("device_list", {})
     assert learned(begins, listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 0
     assert learned(begins, listed("CUDA0", "NVIDIA"), listed("CPU", "AMD Ryzen"))["server.gpus_listed"] == 1
     # another machine's GPU and a library for the CPU are none of this machine
