@@ -20,6 +20,7 @@ from sentinel.cli.main import main
 from sentinel.daemon.config import Config, ServerConfig
 from sentinel.llama.command_line import Requested
 from sentinel.model.entity import Entity
+from sentinel.sources.base import NotHere
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.discover import ServerProcess
@@ -251,6 +252,16 @@ def test_the_memory_limit_above_a_process_is_tried(machine: Make, tmp_path: Path
     write(tmp_path / "sys/fs/cgroup/a.slice/memory.max", "max\n")
 
     assert only(probes_host.cgroups(machine())) == Capability("cgroup", "works", "memory limits are read (v2)")
+
+
+def test_starts_are_reported_by_the_kernel_or_the_way_around_is_named(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_self: object) -> None:
+        raise NotHere("the kernel's process events take CAP_NET_ADMIN before Linux 6.6")
+
+    monkeypatch.setattr("sentinel.sources.processes.proc_events.ProcEvents.__init__", refused)
+    row = only(probes_host.starts(machine()))
+    assert (row.state, row.why.split(":")[0]) == ("absent", "the kernel's process events take CAP_NET_ADMIN before Linux 6.6")
+    assert "sentinel exec --" in row.fix
 
 
 def test_inotify_and_device_events_work_on_the_machine_the_tests_run_on(machine: Make) -> None:

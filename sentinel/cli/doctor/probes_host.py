@@ -21,6 +21,7 @@ from sentinel.sources.logs.journalctl import Journal
 from sentinel.sources.logs.kernel import KernelJournal, kernel_source
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes import cgroup
+from sentinel.sources.processes.proc_events import ProcEvents
 
 
 def kernel_log(machine: ProbeInput) -> Sequence[Capability]:
@@ -131,6 +132,17 @@ def inotify(machine: ProbeInput) -> Sequence[Capability]:
     limit = read_number(machine.roots.proc / "sys/fs/inotify/max_user_watches")
     text = "" if isinstance(limit, Unknown) else f" ({limit} watches allowed, one is needed for each folder of logs)"
     return [Capability("inotify", "works", f"logs are read as they grow{text}")]
+
+
+def starts(machine: ProbeInput) -> Sequence[Capability]:
+    """Whether the kernel reports each start and each end of a program, so that one that lives 0.1 s is seen."""
+    del machine
+    try:
+        ProcEvents().close()
+    except NotHere as absent:
+        why = f"{absent}: a start that dies within 10 ms, or whose program was never seen, is known by its log alone"
+        return [Capability("starts", "absent", why, "sentinel exec -- llama-server ...; the service: docs/starts.md")]
+    return [Capability("starts", "works", "the kernel reports each start and each end of a program, with its exit status")]
 
 
 def udev(machine: ProbeInput) -> Sequence[Capability]:

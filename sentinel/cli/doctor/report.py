@@ -37,6 +37,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     ("memory", probes_host.host),
     ("cgroup", probes_host.cgroups),
     ("inotify", probes_host.inotify),
+    ("starts", probes_host.starts),
     ("udev", probes_host.udev),
     ("gpu", probes_gpu.gpus),
     ("gpu-nodes", probes_gpu.nodes),
