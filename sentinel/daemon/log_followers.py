@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Callable, Coroutine, Sequence
@@ -32,6 +33,8 @@ from sentinel.sources.processes.log_location import CURE, LogSource
 
 #: inotify events may be lost; size and inode are polled at this interval as well. Seconds.
 _RECHECK = 1.0
+#: A server that is started is found within this time where the kernel reports starts; its first line takes 50 ms. Seconds.
+_FOUND_WITHIN = 0.3
 #: Other writers of a log that are named.
 _MOST_NAMED = 3
 #: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
@@ -96,6 +99,8 @@ class Logs:
         self._wakes = wakes
         self._reads = reads
         self._followers: dict[str, _Follower] = {}
+        #: set when the servers have been looked at next
+        self._seen = asyncio.Event()
         self._spawned: set[asyncio.Task[None]] = set()
         #: watches are set and removed one after the other
         self._watching = asyncio.Lock()
@@ -152,6 +157,8 @@ class Logs:
         for key, theirs in writers.items():
             if key in self._followers:
                 self._tell_whose(self._followers[key], theirs)
+        self._seen.set()
+        self._seen = asyncio.Event()
         now = self._clock.now()
         # Descriptors of dead servers go first where there are few.
         linger = _LINGER if self._open_files() <= most_logs() else _LINGER_IN_NEED
@@ -306,6 +313,8 @@ class Logs:
                 except TimeoutError:
                     continue
                 woken.clear()
+                if follower.unwanted_since is not None:
+                    await self._until_seen()
         finally:
             if not self._closing:
                 self._spawn(self._unwatch(file.path))
@@ -328,6 +337,13 @@ class Logs:
         async with self._watching:
             with suppress(OSError, ValueError):
                 await self._reads.aside(lambda: self._wakes.unwatch(path))
+
+    async def _until_seen(self) -> None:
+        """Its last writer has ended: who writes now is looked for before the lines are read, or they would be the last one's."""
+        await asyncio.sleep(_FOUND_WITHIN)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_RECHECK):
+                await self._seen.wait()
 
     async def _last_words(self, follower: _Follower, file: LogFile | DockerLocal) -> None:
         """Read the last lines of a writer that has exited, with or without a line end."""

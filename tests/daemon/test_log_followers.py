@@ -382,3 +382,39 @@ def test_a_log_of_two_servers_is_nobodys_and_of_whoever_is_left_again(tmp_path: 
         await followed.logs.close()
 
     asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_lines_of_a_new_writer_are_not_the_last_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two starts after each other into one file: the second's lines wake the follower before its process is found."""
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        wakes = Wakes()
+        monkeypatch.setattr(followed.logs, "_wakes", wakes)
+        wakes.start()
+        log = tmp_path / "server.log"
+        log.write_text("of one\n")
+        seen: list[tuple[str, bytes]] = []
+
+        def lines(count: int) -> Callable[[object], bool]:
+            def wanted(reading: object) -> bool:
+                if isinstance(reading, LogLines):
+                    seen.append((reading.entity.name, reading.data))
+                return len(seen) == count
+
+            return wanted
+
+        followed.logs.update([logging_to(log, "one")])
+        await until(followed, lines(1))
+        followed.logs.update([])
+        await asyncio.sleep(0.1)
+        with log.open("a") as file:
+            file.write("of two\n")
+        await asyncio.sleep(0.1)
+        followed.logs.update([logging_to(log, "two")])
+        await until(followed, lines(2))
+        assert seen == [("one", b"of one\n"), ("two", b"of two\n")]
+        await followed.logs.close()
+        wakes.stop()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
