@@ -309,7 +309,12 @@ RUNTIMES: tuple[Runtime, ...] = (
         xllamacpp,
         front_end="xllamacpp",
         needs=_xllamacpp_missing,
-        cannot={"flag refused": "has no command line", "on the CPU": "nothing asks for a GPU"},
+        cannot={
+            "no model file": "an exception of the Python program",
+            "port taken": "an exception of the Python program",
+            "flag refused": "has no command line",
+            "on the CPU": "nothing asks for a GPU",
+        },
     ),
     Runtime("Ollama by hand", "stand-in", stand_in("ollama", ("serve",)), front_end="ollama", in_short=True),
     Runtime("llama-swap by hand", "stand-in", stand_in("llama-swap"), front_end="llama-swap", in_short=True),

@@ -258,7 +258,7 @@ class Engine:
             self._requests.renewed(entity)
         if reading.kind == "llama-server":
             self._doubt(entity, happened, happened if definition.starts_run else None)
-        self._updater.line(definition, match, entity, reading)
+        self._updater.line(definition, match, entity, reading, happened)
         completed: Iterable[tuple[str, dict[str, Value]]] = ()
         if self._joins and definition.name in TAKEN and entity.scope == "server":
             # A busy server prints thousands of these: the line becomes an event only where it completes one.

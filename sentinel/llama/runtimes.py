@@ -164,6 +164,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         passes="`docker model configure MODEL -- FLAGS`",
         variables=None,
         reserved=frozenset({"-m", "--host", "--port"}),
+        prefix=r"^time=\S+ level=[A-Z]+ msg=",
     ),
     Runtime(
         "localai",
@@ -185,6 +186,7 @@ RUNTIMES: tuple[Runtime, ...] = (
             "--mlock": "mmlock: true",
         },
         within="in LocalAI's YAML file of the model: ",
+        prefix=r"^\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\(",
     ),
     Runtime(
         "llama-cpp-python",

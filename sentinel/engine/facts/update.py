@@ -56,7 +56,9 @@ class Updater:
         self._renewed = renewed
         self._renamed = renamed
 
-    def line(self, definition: EventDef, match: Matched, entity: Entity, reading: LogLines | ClaimedLines) -> None:
+    def line(
+        self, definition: EventDef, match: Matched, entity: Entity, reading: LogLines | ClaimedLines, happened: float
+    ) -> None:
         """Store the facts that a pattern sets. A fact dates from its reading, not from the line: it was known from then on."""
         if entity.scope != "server" and not (definition.sets or definition.const or definition.adds):
             return
@@ -65,7 +67,7 @@ class Updater:
                 self._touched(signal, entity)
         values: dict[str, Value | Unknown] = {}
         if definition.const:
-            values |= self._constants(definition, entity)
+            values |= self._constants(definition, entity, happened)
         if definition.sets or definition.adds:
             values |= self._captured(definition, match.fields, entity)
         if entity.scope == "server" and definition.source == "llama-server":
@@ -84,14 +86,16 @@ class Updater:
         if values:
             self.values(entity, values, reading.at, reading.source)
 
-    def _constants(self, definition: EventDef, entity: Entity) -> dict[str, Value]:
+    def _constants(self, definition: EventDef, entity: Entity, happened: float) -> dict[str, Value]:
         """What the event says by itself."""
         values = dict(definition.const)
         run = self._state.runs.get(entity)
-        if run is not None and run.gone and values.get("server.state") in _LAST_WORDS:
-            # Its process is known to have ended; the last lines of its log are read after that.
+        state = values.get("server.state")
+        if state is not None and run is not None and run.gone and (state in _LAST_WORDS or _said_nothing(run, happened)):
+            # Its process is known to have ended; the last lines of its log are read after that, and of a start that lived for
+            # 0.1 s all of them: from a container's log, over HTTP.
             del values["server.state"]
-        if definition.name == _LIBRARY_LOADS and not self._only_the_library_says(entity):
+        if definition.name == _LIBRARY_LOADS and "server.state" in values and not self._only_the_library_says(entity):
             del values["server.state"]
         return values
 
@@ -244,3 +248,8 @@ def _about(flag: str) -> dict[str, Value | Unknown]:
         "server.refused_flag_to": still if builds.high is None else builds.high,
         "server.refused_flag_near": "",
     }
+
+
+def _said_nothing(run: Run, happened: float) -> bool:
+    """The process that ended had not said anything when it did, and what is read now it said before that."""
+    return happened <= run.gone_at and (run.state_before is None or run.state_before[0] == "exited")

@@ -264,3 +264,9 @@ def test_most_lines_take_the_short_way(logs_blob: bytes) -> None:
     """Else it would not be worth its lines."""
     lines = logs_blob.splitlines()
     assert sum(bare(line) is not None for line in lines) > 0.8 * len(lines)
+
+
+def test_docker_model_runner_logs_each_line_as_a_record_of_its_own() -> None:
+    found = strip('time=2026-07-22T10:00:00.000Z level=INFO msg="0.00.041.907 I srv  load_model: loading" component=llama.cpp')
+    assert (found.message, found.level, found.elapsed) == ("srv  load_model: loading", "I", 0.041907)
+    assert found.wall == 1784714400.0

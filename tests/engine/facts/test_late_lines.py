@@ -1,0 +1,41 @@
+"""A start that lived for 0.1 s: its process is known to have ended before a line of it is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentinel.engine.engine import Engine
+from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.model.entity import Entity
+from sentinel.model.reading import LogLines, Samples, ServerFound, ServerGone, Tick
+
+SERVER = Entity("server", "t1")
+STARTED = 1_700_000_000.0
+LINES = b"""\
+0.00.041.907 I srv    load_model: loading model '/models/missing.gguf'
+0.00.045.892 E gguf_init_from_file: failed to open GGUF file '/models/missing.gguf' (No such file or directory)
+0.00.045.895 E srv    load_model: failed to load model, '/models/missing.gguf'
+0.00.045.896 I srv    operator(): operator(): cleaning up before exit...
+"""
+
+
+@pytest.mark.parametrize("backlog", [False, True])
+@pytest.mark.parametrize("late", [0.2, 3.0])
+def test_its_end_is_named_however_late_its_log_is_read(ruleset: RuleSet, late: float, backlog: bool) -> None:
+    engine = Engine(ruleset)
+    values = {
+        "server.pid": 10,
+        "server.host": "127.0.0.1",
+        "server.port": 8080,
+        "server.is_router": False,
+        "server.front_end": "",
+    }
+    engine.step(ServerFound(STARTED + 0.1, "process", SERVER, 10, STARTED, values))
+    engine.step(ServerGone(STARTED + 0.15, "process", SERVER, 10))
+    engine.step(Samples(STARTED + 0.16, "logs", SERVER, {"server.log_readable": True}))
+    at = STARTED + 0.15 + late
+    engine.step(LogLines(at, "t1-json.log", SERVER, LINES, backlog=backlog, elapsed_base=STARTED))
+    state = engine.state.facts.last(SERVER, "server.state")
+    assert state is not None and state.value == "exited"
+    news = [change for second in range(1, 30) for change in engine.step(Tick(at + second))]
+    assert "start-failed" in {change.rule for change in news if change.state == "firing"}
