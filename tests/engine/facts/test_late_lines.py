@@ -6,7 +6,7 @@ import pytest
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.rules.ruleset import RuleSet
-from sentinel.model.entity import Entity
+from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound, ServerGone, Tick
 
 SERVER = Entity("server", "t1")
@@ -23,7 +23,7 @@ LINES = b"""\
 @pytest.mark.parametrize("late", [0.2, 3.0])
 def test_its_end_is_named_however_late_its_log_is_read(ruleset: RuleSet, late: float, backlog: bool) -> None:
     engine = Engine(ruleset)
-    values = {
+    values: dict[str, Value | Unknown] = {
         "server.pid": 10,
         "server.host": "127.0.0.1",
         "server.port": 8080,
