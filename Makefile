@@ -26,7 +26,7 @@ help:
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
 	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints;'
 	@echo '               PREFLIGHT="--held-out N" for 200 starts drawn by a seed'
-	@echo 'make coverage   the tests without the real llama-server and systemd, with what they leave untried; below the floor it fails'
+	@echo 'make coverage   the tests of the rooms, and the lines that they leave untried; below the floor of pyproject.toml it fails'
 	@echo 'make wheel      wheel and source package in dist/'
 	@echo 'make changelog  the notes of changelog.d/ into CHANGELOG.md, for a release'
 	@echo 'make lock       requirements-dev.lock anew: every library of the development environment, pinned'
@@ -104,10 +104,11 @@ eval-preflight: setup-real
 	@test -d $(CACHE)/peers || $(BIN)/python -m pip install --disable-pip-version-check -q --target $(CACHE)/peers llama-mdl==0.14.0 llamafit==0.1.1 || true
 	@$(BIN)/python eval/preflight.py $(PREFLIGHT)
 
-# What is quick and needs nothing but Python; the daemon of the other tests runs the same lines.
+# The tests of the rooms, and the programs that these start: they need nothing but Python. Property tests, recorded logs and tests of
+# the whole run the same lines once more, twice as slowly as without the measurement.
 coverage: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not real_server and not booted' --ignore tests/e2e --ignore tests/packaging \
-		--cov --cov-report=term $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not real_server and not booted and not hypothesis' --timeout 600 \
+		--ignore tests/e2e --ignore tests/packaging --ignore tests/corpus --ignore tests/properties --cov --cov-report=term $(PYTEST)
 
 wheel: setup
 	rm -rf dist/*.whl dist/*.tar.gz
