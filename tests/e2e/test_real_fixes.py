@@ -186,6 +186,7 @@ class TestServersThatDoNotStart:
         one.arguments = [*one.arguments, *first_flags(alert)]
         self.mend(one, sentinel, "allocation-failed", small)
 
+    @pytest.mark.long
     def test_a_tensor_that_is_too_large_for_the_device(self, one: Failing, sentinel: Sentinel) -> None:
         """The program aborts, and a debugger that it finds prints a backtrace."""
         needs_software_vulkan()

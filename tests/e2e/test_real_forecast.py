@@ -123,6 +123,7 @@ def run_limited(
     return told_at, killed_at, told
 
 
+@pytest.mark.long
 @pytest.mark.root
 def test_a_load_that_the_header_dooms_is_told_half_a_minute_before_the_kill(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
@@ -152,6 +153,7 @@ def test_the_first_fix_ends_it_and_the_same_model_loads(
     assert told_at is None, [(a["summary"], a["cause"], a["evidence"]) for a in told]
 
 
+@pytest.mark.long
 @pytest.mark.root
 def test_memory_that_another_process_takes_meanwhile_is_told_as_it_happens(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
