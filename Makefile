@@ -81,6 +81,7 @@ gpu-check: setup-real
 
 eval-wild: setup
 	@$(BIN)/python eval/wild.py $(WILD)
+	$(BIN)/python eval/wild_mutants.py   # parts of the same logs: what they say must not contradict the whole
 
 fuzz: setup
 	@$(BIN)/python fuzz/run.py $(FUZZ)

@@ -21,6 +21,9 @@ _OLLAMA = re.compile(
     rb"github\.com/ollama/ollama/|level=[A-Z]+ source=(?:server|sched|routes|runner|llama_server|ggml|device|types|gpu|images"
     rb"|amd_\w+|process|model_\w+)\.go:\d+|[/\\](?:\.ollama|ollama)[/\\]models[/\\]blobs[/\\]sha256[-:]|\bOLLAMA_[A-Z_]+:"
 )
+_LM_STUDIO = re.compile(
+    rb"\[LM ?STUDIO|\bLM ?Studio\b|[/\\]\.?lm-?studio[/\\]|\[LLM\] Loading model '|with runtime llama\.cpp-(?:win|linux|mac)-"
+)
 _KOBOLDCPP = re.compile(rb"Welcome to KoboldCpp|\bkoboldcpp(?:\.py|\.exe|_\w+\.(?:so|dll))")
 
 
@@ -44,6 +47,8 @@ def keeper_of(texts: Iterable[bytes]) -> str:
             return "ollama"
         if _KOBOLDCPP.search(part) is not None:
             return "koboldcpp"
+        if _LM_STUDIO.search(part) is not None:
+            return "lm-studio"
     return ""
 
 

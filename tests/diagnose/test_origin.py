@@ -32,6 +32,7 @@ def test_the_system_shows_in_paths_libraries_and_the_compiler(text: bytes, syste
         (b'time=2025-10-14T23:33:13.540+08:00 level=ERROR source=server.go:426 msg="llama runner terminated"', "ollama"),
         (b"llama_model_loader: loaded from /root/.ollama/models/blobs/sha256-667b0c19", "ollama"),
         (b"Welcome to KoboldCpp - Version 1.99", "koboldcpp"),
+        (b"[LLM] Loading model 'x' with runtime llama.cpp-win-x86_64-amd-rocm-avx2@2.5.1", "lm-studio"),
         (b"main: server is listening on http://127.0.0.1:8080", ""),
     ],
 )

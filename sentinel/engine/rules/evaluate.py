@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
 from sentinel.engine.rules.fix_terms import in_terms
-from sentinel.engine.rules.on_system import on_system
+from sentinel.engine.rules.on_system import of_its_own, on_system
 from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
 from sentinel.llama.builds import is_build
@@ -233,10 +233,10 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
         if candidate.when is None or scene.ask(candidate.when) is True:
             cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
             build = _builds(entity, world)
-            system = look_up("server.system") or ""
+            system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
             for otherwise in (False, True):
                 offered = (_fix(f, scene, look_up, build) for f in candidate.fixes if f.fix.otherwise is otherwise)
-                fixes = fixes or on_system((fix for fix in offered if fix is not None), system)
+                fixes = fixes or on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system)
             break
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():

@@ -22,6 +22,21 @@ _EVERYWHERE = re.compile(r"(?:llama-server|ollama|nvidia-smi|docker|podman|git|c
 _SHELL = re.compile(r"[|;&<>]|\$\(")
 
 
+#: Programs that bring a llama.cpp of their own: nobody builds one for them.
+_BRING_THEIR_OWN = frozenset({"ollama", "jan", "lemonade", "koboldcpp", "lm-studio", "docker-model-runner", "localai"})
+
+
+def of_its_own(fixes: Iterable[Fix], front_end: str) -> tuple[Fix, ...]:
+    """The fixes without advice to build llama.cpp, for a program that brings its own."""
+    if front_end not in _BRING_THEIR_OWN:
+        return tuple(fixes)
+    return tuple(
+        replace(fix, command="", verify="") if "cmake" in fix.command else fix
+        for fix in fixes
+        if "cmake" not in fix.do and not fix.do.startswith(("Build ", "Or build "))
+    )
+
+
 def on_system(fixes: Iterable[Fix], system: str) -> tuple[Fix, ...]:
     """The fixes that make sense there; all of them on Linux and where the system is not known."""
     if system not in ("windows", "macos"):

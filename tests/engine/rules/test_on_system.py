@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.engine.rules.on_system import on_system
+from sentinel.engine.rules.on_system import of_its_own, on_system
 from sentinel.model.alert import Fix
 
 UPDATE = Fix("Update llama.cpp", "llama-server --version", "", "sentinel why server-crashed llama-server")
@@ -22,3 +22,12 @@ def test_elsewhere_linux_fixes_are_left_out_and_linux_commands_taken_off(system:
     fixes = on_system([UPDATE, RIGHTS, SMALLER], system)
     assert [(fix.do, fix.command) for fix in fixes] == [(UPDATE.do, UPDATE.command), (SMALLER.do, "")]
     assert not any(fix.verify for fix in fixes)
+
+
+@pytest.mark.parametrize(("front_end", "kept"), [("", 2), ("llama-swap", 2), ("ollama", 1), ("lm-studio", 1)])
+def test_nobody_builds_llama_cpp_for_a_program_that_brings_its_own(front_end: str, kept: int) -> None:
+    build = Fix("Build for the GPU that is there", "cmake -B build", "", "build/bin/llama-server --list-devices")
+    vulkan = Fix("Or take a build with the Vulkan backend", "cmake -B build -DGGML_VULKAN=ON", "", "")
+    fixes = of_its_own([build, vulkan], front_end)
+    assert len(fixes) == kept
+    assert any("cmake" in fix.command for fix in fixes) is (kept == 2)
