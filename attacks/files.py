@@ -7,6 +7,8 @@ import ctypes
 import os
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from attacks.ground import ATTACKER, HONEST, Ground, ground
 from attacks.outcome import Attack
+from faults.daemon import REPO
 from faults.lines import SLEEPS
 
 _SECRET = "gamma-secret"
@@ -334,4 +337,33 @@ def silent_servers(*, short: bool) -> Attack:
         here.row.notes.append(f"an honest server without a log was known to be ready after {time.monotonic() - begin:.1f} s")
         here.row.expect(ready and time.monotonic() - begin < 10, "an honest server was not known to be ready within 10 s")
         here.endure(1)
+    return here.row
+
+
+def preflight_bait(*, short: bool) -> Attack:
+    """A folder in which the program is a link to a shell, and the model is a script."""
+    del short
+    with ground(
+        "root runs `sentinel preflight -- DIR/llama-server DIR/model.gguf` in the attacker's folder, where the program is a link to "
+        "a shell and the model a script, with search paths that lead there"
+    ) as here:
+        proof = here.folder / "ran"
+        (here.folder / "llama-server").symlink_to("/bin/bash")
+        model = here.file("model.gguf", f"#!/bin/bash\nid > {proof}\n".encode(), mode=0o755)
+        for name in ("busctl", "journalctl", "unshare"):
+            here.file(name, f"#!/bin/bash\nid > {proof}\n".encode(), mode=0o755)
+        env = {**os.environ, "PYTHONPATH": str(REPO), "LD_LIBRARY_PATH": f":{here.folder}", "GGML_BACKEND_PATH": str(here.folder)}
+        env["PATH"] = f":.:{os.environ['PATH']}"
+        for words in (
+            ["--", f"{here.folder}/llama-server", str(model)],
+            ["--", "./llama-server", "-m", str(model)],
+            ["--unit", "x"],
+        ):
+            command = [sys.executable, "-m", "sentinel", "preflight", *words]
+            done = subprocess.run(command, cwd=here.folder, env=env, capture_output=True, text=True, check=False, timeout=60)
+            here.row.said = next((line.strip() for line in done.stdout.splitlines() if "was not asked" in line), here.row.said)
+        if proof.exists():
+            here.row.leak(f"a script of the attacker ran as {proof.read_text().split()[0]}")
+        here.row.expect("was not asked" in here.row.said, f"preflight said {here.row.said!r}")
+        here.endure(0)
     return here.row

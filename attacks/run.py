@@ -33,6 +33,7 @@ class Row(Protocol):
 
 #: By name, in the order of ../shared/reference/threats.md's numbers.
 ATTACKS: dict[str, Row] = {
+    "preflight-bait": files.preflight_bait,
     "sparse-log": files.sparse_log,
     "port-prefix": forgeries.port_prefix,
     "client-text": forgeries.client_text,

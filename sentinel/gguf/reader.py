@@ -24,6 +24,8 @@ _MAX_LAYERS = 4096
 _MAX_TEXT = 256
 #: The clock is looked at after so many strings.
 _OFTEN = (1 << 14) - 1
+#: Reading that has taken this much of a processor pauses for so long after as many strings. Seconds.
+_LONG, _PAUSE = 0.4, 0.005
 #: numbers kept of all arrays together
 _MAX_KEPT = 1 << 16
 
@@ -47,14 +49,19 @@ class Budget:
     """
 
     def __init__(self, seconds: float = 2.0, entries: int = 1 << 23, size: int = 512 << 20) -> None:
-        self._until = time.thread_time() + seconds
+        begun = time.thread_time()
+        self._until, self._long = begun + seconds, begun + _LONG
         self._entries, self._size = entries, size
 
     def spend(self, entries: int = 0, size: int = 0) -> None:
         """Raises GgufError when it is spent."""
         self._entries -= entries
         self._size -= size
-        if self._entries < 0 or self._size < 0 or time.thread_time() > self._until:
+        now = time.thread_time()
+        if now > self._long and entries > 1:
+            # Two such threads without a pause made a request wait a second for the interpreter.
+            time.sleep(_PAUSE)
+        if self._entries < 0 or self._size < 0 or now > self._until:
             raise GgufError("the header is larger than that of any model, and is not read to its end")
 
 

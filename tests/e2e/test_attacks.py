@@ -9,7 +9,7 @@ from attacks.run import attempt
 pytestmark = pytest.mark.root
 
 #: Those that take a few seconds each.
-SHORT = ("port-prefix", "client-text", "unknown-flags", "private-log", "private-model", "fifo-model")
+SHORT = ("port-prefix", "client-text", "unknown-flags", "private-log", "private-model", "fifo-model", "preflight-bait")
 #: Those that take a quarter of a minute and more each.
 LONG = ("sparse-log", "gguf-bomb", "links-beside-a-log", "hanging-files", "descriptors", "configured-port", "silent-servers")
 
