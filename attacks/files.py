@@ -344,7 +344,7 @@ def preflight_bait(*, short: bool) -> Attack:
     """A folder in which the program is a link to a shell, and the model is a script."""
     del short
     with ground(
-        "root runs `sentinel preflight -- DIR/llama-server DIR/model.gguf` in the attacker's folder, where the program is a link to "
+        "root runs `sentinel preflight -- DIR/llama-server DIR/model.gguf` in the attacker's folder: the program is a link to "
         "a shell and the model a script, with search paths that lead there"
     ) as here:
         proof = here.folder / "ran"
