@@ -48,6 +48,8 @@ class ServerLimits:
     request_seconds: float = 10.0
     write_seconds: float = 10.0
     clients: int = MOST_CLIENTS
+    #: connections of one user, so that his half-open ones do not lock out the others
+    share: int = MOST_CLIENTS // 2
     streams: int = MOST_STREAMS
     #: event streams per user
     own: int = MOST_STREAMS // 2
@@ -72,7 +74,8 @@ class ApiServer:
         self._on_bug = on_bug
         self._limits = ServerLimits() if limits is None else limits
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
-        self._clients: set[asyncio.Task[None]] = set()
+        #: connections, with the user id of each
+        self._clients: dict[asyncio.Task[None], int] = {}
         #: event streams, with the user id of each
         self._streams: dict[asyncio.Task[None], int] = {}
         #: bytes of answers in flight, by user
@@ -109,9 +112,9 @@ class ApiServer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._clients.add(task)
+        pid, uid = _peer(writer)
+        self._clients[task] = uid
         try:
-            pid, uid = _peer(writer)
             await self._serve(Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds), uid, pid)
         except Hangup:
             pass
@@ -119,11 +122,16 @@ class ApiServer:
         except asyncio.CancelledError:
             pass
         finally:
-            self._clients.discard(task)
+            self._clients.pop(task, None)
             writer.transport.abort()
 
     async def _serve(self, connection: Connection, uid: int, pid: int) -> None:
         kept = _KEPT_CLIENTS if uid in self._may_change else 0
+        if not kept and (mine := sum(other == uid for other in self._clients.values())) > self._limits.share:
+            why = f"user id {uid} has {mine - 1} connections, no user gets more; {_ON_FULL}"
+            await self._refuse(connection, ApiError(503, why))
+            await connection.finish()
+            return
         if len(self._clients) > self._limits.clients + kept:
             await self._refuse(
                 connection, ApiError(503, f"{len(self._clients) - 1} clients are connected, no more are taken; {_ON_FULL}")
@@ -203,7 +211,7 @@ class ApiServer:
         assert task is not None
         self._streams[task] = uid
         # Long-lived event streams are counted separately, so that they never use up the connections for requests.
-        self._clients.discard(task)
+        self._clients.pop(task, None)
         try:
             await self._follow(connection, last_event_id)
         finally:

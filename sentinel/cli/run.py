@@ -23,6 +23,7 @@ from sentinel.daemon.daemon import AGAIN, Daemon
 from sentinel.daemon.descriptors import raise_limit
 from sentinel.daemon.load_in_child import load_first
 from sentinel.daemon.malloc import give_back, one_arena
+from sentinel.daemon.state_lock import StateInUse
 from sentinel.daemon.systemd import to_journal
 from sentinel.model.text import counted, escape
 from sentinel.rulefiles.files import Loaded, RuleFiles
@@ -51,7 +52,11 @@ async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
         _complain(f"not started: {count} in the rules that came with sentinel; reinstall it")
         return CRITICAL
     while True:
-        daemon = Daemon(config, files, loaded)
+        try:
+            daemon = Daemon(config, files, loaded)
+        except StateInUse as used:
+            _complain(f"not started: {used}")
+            return CRITICAL
         # The first rule set must not stay in memory once another has replaced it: 6 MB (measured).
         del loaded
         code = await daemon.run()

@@ -35,6 +35,7 @@ from sentinel.daemon.reload import Reload
 from sentinel.daemon.schedule import Schedule
 from sentinel.daemon.socket_keeper import Listening
 from sentinel.daemon.starts import Starts
+from sentinel.daemon.state_lock import StateLock
 from sentinel.daemon.supervisor import SourceState, Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.engine.engine import Engine
@@ -69,6 +70,8 @@ class Daemon:
         self.inbox = Inbox()
         #: what was cut or refused of what strangers gave
         self.cuts = Cuts()
+        #: raises StateInUse, before anything of the folder is read
+        self._lock = StateLock(config.state_dir)
         self.history = History(config.state_dir / "history.sqlite")
         self.broadcaster = Broadcaster(Past(self.history.epoch, self.history.last_id, self._published))
         self._executor = Workers()
@@ -171,6 +174,7 @@ class Daemon:
             self._executor.shutdown()
             self.consumer.close()
             self.history.close()
+            self._lock.release()
         if lapse and not self._stop.is_set():
             if abs(self.clock.drift()) < 1.0:
                 # A clock that was set is reported when the state is shifted to the new one.

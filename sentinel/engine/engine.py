@@ -328,9 +328,9 @@ class Engine:
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)
-            self.worklist.sweep()
+            self.worklist.sweep(at)
         else:
-            self.worklist.mark_restless()
+            self.worklist.mark_restless(at)
         return out
 
     def _touch(self, signal: str, entity: Entity) -> None:

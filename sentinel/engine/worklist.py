@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,8 +14,8 @@ from sentinel.engine.facts.state import EngineState
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.entity import HOST, Entity, Scope
 
-#: Entities of which all rules are evaluated in one step.
-_AT_ONCE = 40
+#: With more entities than this a sweep takes so many ticks, as many as lie between two sweeps.
+_AT_ONCE, _PARTS = 40, 10
 
 
 def timing(compiled: CompiledRule, record: Record) -> Timing:
@@ -34,8 +33,6 @@ class Worklist:
         self._inhibition = inhibition
         self._timers: list[tuple[float, str, Scope, str]] = []
         self._dirty: dict[tuple[str, Entity], None] = {}
-        #: servers that the present sweep has not come to
-        self._swept: deque[Entity] = deque()
         self.use(ruleset)
 
     def use(self, ruleset: RuleSet) -> None:
@@ -72,31 +69,34 @@ class Worklist:
         """Every rule for every entity."""
         self._mark_about(self.ruleset.rules, HOST)
 
-    def sweep(self) -> None:
+    def sweep(self, at: float) -> None:
         """Every rule for every entity; of a machine with many servers a part at each tick, because one step of the engine holds
         up all else: 200 servers took 0.4 s at once."""
         known = list(self._state.facts.entities())
         if len(known) <= _AT_ONCE:
             self.mark_all()
             return
-        self._swept = deque(known)
         for rule_id, compiled in self.ruleset.rules.items():
             if compiled.rule.scope != "server":
                 for one in self._judged(compiled, known):
                     self.mark(rule_id, one)
+        self._sweep_part(known, at)
+
+    def _sweep_part(self, known: list[Entity], at: float) -> None:
+        if len(known) > _AT_ONCE:
+            for entity in known[int(at) % _PARTS :: _PARTS]:
+                if entity.scope == "server":
+                    self.mark_entity(entity)
 
     def mark_open(self) -> None:
         """Every open alert."""
         for record in self._book.open():
             self.mark(record.rule, record.entity)
 
-    def mark_restless(self) -> None:
+    def mark_restless(self, at: float) -> None:
         """Rules whose verdict time alone can change, and the next part of a sweep."""
-        for _ in range(min(len(self._swept), _AT_ONCE)):
-            entity = self._swept.popleft()
-            if entity.scope == "server":
-                self.mark_entity(entity)
         known = list(self._state.facts.entities())
+        self._sweep_part(known, at)
         for rule_id in self._restless:
             compiled = self.ruleset.rules[rule_id]
             for entity in self._judged(compiled, known):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.model.border import MOST_NAME
 from sentinel.model.entity import Entity, Scope, Unknown, Value
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.text import escape
@@ -38,6 +39,8 @@ _MOST_STATE = 64 << 20
 #: Servers and GPUs together, and changes of rules and silences: their cost to the engine is not bounded by the file's size.
 _MOST_ENTITIES = 2_000
 _MOST_CHANGES = 1_000
+#: A unit, an address or a container with a user, a process or a port behind it.
+_MOST_NAME = 2 * MOST_NAME
 
 
 class RecordingError(Exception):
@@ -159,6 +162,8 @@ class Recording:
 
     def _entity(self, pair: tuple[Scope, str]) -> Entity:
         if pair not in self._entities:
+            if len(pair[1]) > _MOST_NAME:
+                raise self._wrong(f"a name of more than {_MOST_NAME} characters")
             if len(self._entities) >= _MOST_ENTITIES:
                 raise self._wrong(f"more than {_MOST_ENTITIES} servers and GPUs")
             self._entities.add(pair)

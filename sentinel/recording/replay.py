@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from sentinel.engine.alerts.silences import Silence
@@ -16,8 +16,8 @@ from sentinel.model.reading import Claim, ClaimedLines, Reading
 from sentinel.recording import Recording, RecordingError, RulesChanged, SilenceChanged, builtins
 from sentinel.rulefiles.digest import event_digests, rule_digests
 
-#: A day of an alert that flaps each second; bounds the memory that a hostile recording can use.
-MOST_TRANSITIONS = 100_000
+#: More than a day of an alert that flaps as often as it may; bounds the memory that a hostile recording can use.
+MOST_TRANSITIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ class Replay:
     reloads: tuple[float, ...]
 
 
-def replay(recording: Recording, ruleset: RuleSet) -> Replay:
-    """Run a recording on these rules. Raises RecordingError where it is damaged."""
+def replay(recording: Recording, ruleset: RuleSet, late: Callable[[], str] = lambda: "") -> Replay:
+    """Run a recording on these rules. Raises RecordingError where it is damaged, or costs more than any that a daemon wrote:
+    `late` says so between two readings, with the limit."""
     then = recording.header.rules
     changed = tuple(rule for rule, digest in rule_digests(ruleset).items() if then.get(rule) != digest) if then else None
     engine = Engine(ruleset)
@@ -68,6 +69,8 @@ def replay(recording: Recording, ruleset: RuleSet) -> Replay:
             continue
         begin, end = found.at if begin is None else begin, found.at
         transitions += engine.step(claimed.of(found))
+        if limit := late():
+            raise RecordingError(f"line {recording.line}: {limit}")
         if len(transitions) > MOST_TRANSITIONS:
             raise RecordingError(f"line {recording.line}: more than {MOST_TRANSITIONS} transitions")
     return Replay(

@@ -376,6 +376,26 @@ def test_too_many_clients_are_told_so(sock: Path) -> None:
     limited(claims)
 
 
+def test_the_half_open_connections_of_one_user_are_his_own_share(sock: Path) -> None:
+    """Beyond it he is refused at once, and the rest of the room stays for others."""
+
+    async def claims() -> None:
+        limits = ServerLimits(request_seconds=30.0, clients=32, share=3)
+        async with running(sock, limits, frozenset({65533})) as api:
+            idle = [await asyncio.open_unix_connection(str(sock)) for _ in range(3)]
+            await api.until(lambda: api.server.clients == 3, "all are accepted")
+            code, _, body = await api.ask("/v1/status")
+            assert code == 503
+            assert f"user id {os.geteuid()} has 3 connections".encode() in body if isinstance(body, bytes) else True
+            idle.pop()[1].close()
+            await api.until(lambda: api.server.clients == 2, "one has left")
+            assert (await api.ask("/v1/status"))[0] == 200
+            for _, writer in idle:
+                writer.close()
+
+    limited(claims)
+
+
 def test_events_reach_every_client_in_order(sock: Path) -> None:
     """The stream says hello, then each publication; it ends when the daemon stops."""
 

@@ -157,7 +157,7 @@ class TestRestart:
         second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
 
         assert second.returncode == 2
-        assert "another sentinel already answers" in second.stderr
+        assert "another sentinel has the state folder" in second.stderr
         assert "Traceback" not in second.stderr
         assert first.cli("status").returncode != 3
 

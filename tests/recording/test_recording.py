@@ -119,6 +119,25 @@ def test_more_servers_than_any_machine_has_are_refused_before_they_cost_memory()
         list(Recording(many()))
 
 
+def test_a_name_longer_than_any_is_refused() -> None:
+    rows: list[Reading] = [Samples(1.0, "", Entity("server", "x" * 100_000), {})]
+    with pytest.raises(RecordingError, match="line 2: a name of more than 510 characters"):
+        list(Recording(written(rows)))
+
+
+def test_a_recording_that_costs_too_much_is_refused_with_the_line_it_came_to(ruleset: RuleSet) -> None:
+    """Many servers with an open question, and ticks over ten thousand years: 13 kB packed."""
+    rows: list[Reading] = [ServerFound(1.0, "process", Entity("server", str(n)), n, 1.0, {}) for n in range(1_000)]
+    rows += [Tick(2.0 + 3e7 * n) for n in range(10_000)]
+    asked = iter(range(10**9))
+
+    def late() -> str:
+        return "not replayed within 60 s" if next(asked) >= 1_200 else ""
+
+    with pytest.raises(RecordingError, match="line 1202: not replayed within 60 s"):
+        replay(Recording(written(rows)), ruleset, late)
+
+
 def test_a_line_that_never_ends_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.gz"
     # 200 MB of one line in 200 kB
