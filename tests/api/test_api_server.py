@@ -384,9 +384,9 @@ def test_the_half_open_connections_of_one_user_are_his_own_share(sock: Path) -> 
         async with running(sock, limits, frozenset({65533})) as api:
             idle = [await asyncio.open_unix_connection(str(sock)) for _ in range(3)]
             await api.until(lambda: api.server.clients == 3, "all are accepted")
-            code, _, body = await api.ask("/v1/status")
+            code, body = await api.ask("/v1/status")
             assert code == 503
-            assert f"user id {os.geteuid()} has 3 connections".encode() in body if isinstance(body, bytes) else True
+            assert f"user id {os.geteuid()} has 3 connections" in str(body)
             idle.pop()[1].close()
             await api.until(lambda: api.server.clients == 2, "one has left")
             assert (await api.ask("/v1/status"))[0] == 200
