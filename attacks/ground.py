@@ -330,9 +330,11 @@ def ground(did: str, *, top: Sequence[str] = (), wrap: Sequence[str] = ()) -> It
         here = Ground(Path(folder), row, group, top, wrap)
         try:
             here.begin()
-            yield here
-        except NotWell as why:
-            row.wrong.append(str(why)[:400])
+            # Before this nothing was tried: what did not come is the row's whole result.
+            try:
+                yield here
+            except NotWell as why:
+                row.wrong.append(str(why)[:400])
         finally:
             here.close()
 
