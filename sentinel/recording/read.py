@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.model.border import MOST_NAME
 from sentinel.model.entity import Entity, Scope, Unknown, Value
+from sentinel.model.input_limits import MOST_NAME
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.text import escape
 from sentinel.recording.line_types import (

@@ -40,7 +40,7 @@ class EvaluatesEverything(Engine):
 
     def step(self, reading: Reading, claimed: Callable[[Match], None] | None = None) -> list[Transition]:
         first = super().step(reading, claimed)
-        self.worklist.mark_restless()
+        self.worklist.mark_restless(reading.at)
         by_the_tick = set() if isinstance(reading, Tick) else set(self.worklist.take())
         self.worklist.mark_all()
         for rule, entity in self.worklist.take():
