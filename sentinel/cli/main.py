@@ -25,7 +25,7 @@ exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or 
 _EXEC = """\
 Starts a command as if sentinel were not there: same terminal, standard input, process group, signals and exit status. What
 it prints goes on to where it went before, and into a log of at most twice 16 MiB that only you may read (where it goes to
-the journal, no second log is kept). A running daemon reads that log and is told of the end; without one nothing changes.
+the journal, no second log is kept). A running daemon reads that log and learns of the end; without one nothing changes.
 
   sentinel exec -- llama-server -m model.gguf
   ExecStart=sentinel exec -- llama-server -m model.gguf       in a unit, with KillMode=mixed

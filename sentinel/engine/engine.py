@@ -183,13 +183,13 @@ class Engine:
         first: list[Waiting] = []
         if self._updater.ends_run(reading):
             last, first = self._authorship.ended(reading.entity)
-        out = self._believed(last) + self.evaluate_dirty(reading.at)
+        out = self._accepted(last) + self.evaluate_dirty(reading.at)
         if isinstance(reading, ServerGone):
             self._updater.gone(reading)
         else:
             self._doubt(reading.entity, reading.at, reading.start_time)
             self._updater.found(reading)
-        return out + self._believed(first)
+        return out + self._accepted(first)
 
     def _matches(
         self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None
@@ -235,7 +235,7 @@ class Engine:
             out += self._line(definition, match, entity, reading, happened)
         return out
 
-    def _believed(self, lines: Iterable[Waiting]) -> list[Transition]:
+    def _accepted(self, lines: Iterable[Waiting]) -> list[Transition]:
         """Lines that waited and count now."""
         out: list[Transition] = []
         for one in lines:
@@ -324,7 +324,7 @@ class Engine:
     def _tick(self, at: float) -> list[Transition]:
         if self.silences.expire(at):
             self.worklist.mark_open()
-        out = self._believed(self._authorship.outlived(at))
+        out = self._accepted(self._authorship.outlived(at))
         if at - self._swept >= _SWEEP:
             self._swept = at
             self._retire(at)

@@ -28,7 +28,7 @@ _STICKY_FOR_ALL = stat.S_ISVTX | stat.S_IWOTH
 class Reader(Opener):
     """Opens what a process names, as it could itself: with its rights, in its mount namespace, below its root folder.
 
-    `process` is /proc/PID; `started` its start in clock ticks, to tell it from a later one with the same id. A path below
+    `process` is /proc/PID; `started` its start in clock ticks, to distinguish it from a later one with the same id. A path below
     ``/proc/PID/root`` or of ``/proc/PID/fd`` is what the process sees there. After its end paths are those of our own namespace.
     """
 

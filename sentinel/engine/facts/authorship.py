@@ -9,7 +9,7 @@ prompts. Clients can have nothing printed before the server serves. So, for a se
 - an unstamped line in a stamped log is no event;
 - for a second after a grammar that was refused, only lines about requests are events.
 
-In a saved log nobody sees the process: there the unstamped lines right after a refused grammar are no events.
+In a saved log the process is not seen: there the unstamped lines right after a refused grammar are no events.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _RAW_LINES = 200
 _OUTLIVED = 5.0
 #: Anything else, and any line while no sample comes (the scan hangs), after this: a core dump of a large process takes as long.
 _LONGEST = 60.0
-#: A server that was told to stop may finish long answers first. Seconds.
+#: A server that was asked to stop may finish long answers first. Seconds.
 _LONGEST_STOP = 600.0
 #: Lines that wait of one server. A start prints fewer that any pattern knows.
 _MOST_WAITING = 400
@@ -79,7 +79,7 @@ class _Voice:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A line that is not believed yet: the reading that it came in, with this line alone."""
+    """A line that is not accepted yet: the reading that it came in, with this line alone."""
 
     happened: float
     lines: ClaimedLines
@@ -100,7 +100,7 @@ class Authorship:
         self._state = state
         self._voices: dict[Entity, _Voice] = {}
         self._waiting: dict[Entity, list[Waiting]] = {}
-        #: after a restart of the daemon the log tells of what happened meanwhile: starts in it are old
+        #: after a restart of the daemon the log shows what happened meanwhile: starts in it are old
         self._catching_up: float | None = None
 
     def resumed(self) -> None:

@@ -45,12 +45,12 @@ def in_terms(do: str, command: str, placed: str, where: Runtime) -> tuple[str, s
         keys = ", ".join(f"{flag} is {key}" for flag in flags if (key := _preset_key(flag)))
         section = f"the section [{where.preset}]" if where.preset else "this model's section"
         return f"{do} (in {section} of the router's preset{': ' + keys if keys else ''})", command
-    told, any_set = _told(row, list(flags))
+    text, any_set = _in_terms(row, list(flags))
     # Without its flags a fix may still look at something, or set others.
-    return (f"{do} ({told})", command) if any_set or command or placed else None
+    return (f"{do} ({text})", command) if any_set or command or placed else None
 
 
-def _told(row: Row, flags: list[str]) -> tuple[str, bool]:
+def _in_terms(row: Row, flags: list[str]) -> tuple[str, bool]:
     """Where each flag is set, and whether one can be."""
     own = {flag: name for flag in flags if (name := own_name(row, flag))}
     parts = [f"{flag} is {name}" for flag, name in own.items()]

@@ -116,8 +116,8 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
             "restart", "", where
         )[1]
     if where.front_end:
-        told = placed(flags, where.front_end)
-        return None if told is None else (told, "")
+        terms = placed(flags, where.front_end)
+        return None if terms is None else (terms, "")
     if where.kind == "unit" and where.engine:
         # A container that systemd runs (podman-systemd.unit(5)) has its command line in a file of its own.
         return f" (add `{flags}` at the end of Exec= in the .container file of {_plain(where.name)})", _look(where)

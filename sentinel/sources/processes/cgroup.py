@@ -94,7 +94,7 @@ def groups(roots: Roots, member: Membership) -> tuple[Path, tuple[Path, ...]] | 
 
 
 def is_roots(roots: Roots, member: Membership) -> bool:
-    """Whether the group of the process and all above it belong to root: then nobody else has chosen their names."""
+    """Whether the group of the process and all above it belong to root: then no other user has chosen their names."""
     found = groups(roots, member)
     if isinstance(found, Unknown):
         return False

@@ -44,7 +44,7 @@ _YOUNG_SECONDS = 5.0
 #: How long a scan waits for the examination of a new process: a header of the largest vocabulary takes 0.3. Seconds.
 _PATIENCE = 0.4
 _BEING_READ = "its files are still being read: the disk or the network file system that they are on hangs or is slow"
-#: Below this many servers in all nobody's share is counted.
+#: Below this many servers in all no user's share is counted.
 _UNCOUNTED = 32
 #: A young server is asked in every second scan where it listens.
 _ASKED_YOUNG = 2
@@ -281,7 +281,7 @@ class Servers:
         return readings
 
     def _ended(self, server: ServerProcess, at: float) -> list[Reading]:
-        """The end of a server, and how it ended where the kernel told."""
+        """The end of a server, and how it ended where the kernel reported it."""
         found: list[Reading] = [self._let_go(at, server)]
         if (code := self._ends.get(server.pid)) is not None:
             fields = {"unit": server.member.unit, **told_as(code)}
@@ -308,7 +308,7 @@ class Servers:
         return ServerGone(at, self.name, server.entity, server.pid)
 
     def _misnamed(self, at: float, alive: list[ServerProcess]) -> list[Reading]:
-        """Let go, to be found anew, of a server that has another name because somebody said its address first, and of that one.
+        """Let go, to be found again, of a server that has another name because somebody said its address first, and of that one.
 
         A few are asked in each scan where they listen, until the kernel has shown it.
         """

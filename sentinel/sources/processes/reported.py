@@ -20,7 +20,7 @@ from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.processes.naming import Claim, claims
 from sentinel.sources.processes.procfs import credentials, read_stat, user_name
 
-#: A report of the end comes within a second; one that claims more is not believed. Seconds.
+#: A report of the end comes within a second; one that claims more is ignored. Seconds.
 _LONGEST_AGO = 7 * 86400.0
 
 
