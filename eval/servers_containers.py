@@ -61,9 +61,10 @@ def in_podman(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]
 @contextmanager
 def _container(lab: Lab, case: Case, engine: Sequence[str], options: Sequence[str]) -> Iterator[None]:
     cpu = lab.folder / "cpu"
-    if not cpu.exists():
-        cpu.mkdir()
-        shutil.copy(real_server.cpu_library().resolve(), cpu / "libggml-cpu.so.0")
+    with lab.lock:
+        if not cpu.exists():
+            cpu.mkdir()
+            shutil.copy(real_server.cpu_library().resolve(), cpu / "libggml-cpu.so.0")
     name = f"lab-{case.port}"
     mounts = [f"{lab.server.parent}:{lab.server.parent}:ro", f"{lab.folder}:{lab.folder}"]
     run = [*engine, "run", "-d", "--name", name, "--network", "host", *options]
