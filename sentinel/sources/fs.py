@@ -30,23 +30,23 @@ class Roots:
     pods: Path = Path("/var/log/containers")
 
 
-#: What says where a process's output goes and what it runs; then what else identifies it. None of these reads can hang.
-_FIRST = ("fd/2", "fd/1", "exe")
+#: Where a process's output goes, then what else identifies it. None of these reads can hang.
+_OUTPUTS = ("fd/2", "fd/1")
 _LINKS = ("ns/mnt", "ns/user", "cwd", "ns/net")
 #: A process can make the first two of these wait (a page of its own on a file system of its own).
 _FILES = ("cmdline", "environ", "status", "stat", "cgroup", "limits")
 
 
 class Moment:
-    """What was read of a process (``/proc/PID``) in one moment: first its name and program, in 0.05 ms, and then the rest."""
+    """What was read of a process (``/proc/PID``) in one moment: its name and program, which is all that most are looked at for;
+    and then the rest."""
 
     def __init__(self, process: str) -> None:
         self.files: dict[str, bytes] = {}
         self.links: dict[str, str] = {}
         self.identities: dict[str, tuple[int, int]] = {}
         self._process = process
-        for name in _FIRST:
-            self._link(name)
+        self._link("exe")
         self._file("comm")
 
     @property
@@ -61,9 +61,11 @@ class Moment:
 
     def keep(self) -> None:
         """Read what else identifies it, in 0.2 ms."""
+        for name in _OUTPUTS:
+            self._link(name)
         for name in _FILES:
             self._file(name)
-        for name in _FIRST[:2]:
+        for name in _OUTPUTS:
             with contextlib.suppress(OSError):
                 self.identities[f"{self._process}/{name}"] = file_identity(f"{self._process}/{name}")
         for name in _LINKS:
