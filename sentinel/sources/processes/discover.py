@@ -38,7 +38,7 @@ from sentinel.sources.processes.listening import listener, only_port, ports
 from sentinel.sources.processes.log_location import LogSource, absolute, find_log, inside
 from sentinel.sources.processes.naming import Claim, Names, claims
 from sentinel.sources.processes.proc_events import told_as
-from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals, read_stat, user_name
+from sentinel.sources.processes.procfs import Stat, boot_time, identity_signals, process_ids, read_stat, user_name
 
 _YOUNG_SECONDS = 5.0
 #: How long a scan waits for the examination of a new process: a header of the largest vocabulary takes 0.3. Seconds.
@@ -338,8 +338,7 @@ class Servers:
         return (server.pid + self._round) % every == 0 and _by_address(server)
 
     def _pids(self) -> set[int]:
-        with os.scandir(self.roots.proc) as entries:
-            return {int(entry.name) for entry in entries if entry.name.isdecimal()}
+        return process_ids(self.roots)
 
     def _examined(self, at: float, alive: list[ServerProcess]) -> list[Reading]:
         """Servers whose files have been examined since they were found; `alive` gets what was learned."""

@@ -6,6 +6,8 @@ import pwd
 from dataclasses import dataclass
 from grp import getgrgid
 
+import psutil
+
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, link, read_bytes, read_text, unread
@@ -56,11 +58,17 @@ def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
 
 def boot_time(roots: Roots) -> float:
     """When the machine was started, in seconds since the epoch (proc(5), stat, btime); 0 if that cannot be read."""
+    psutil.PROCFS_PATH = str(roots.proc)
     try:
-        lines = read_text(roots.proc / "stat").splitlines()
-    except OSError:
+        return psutil.boot_time()
+    except (OSError, RuntimeError):
         return 0.0
-    return next((float(line.split()[1]) for line in lines if line.startswith("btime ")), 0.0)
+
+
+def process_ids(roots: Roots) -> set[int]:
+    """The processes that are there. Raises OSError."""
+    psutil.PROCFS_PATH = str(roots.proc)
+    return set(psutil.pids())
 
 
 def memory_signals(text: str) -> dict[str, Value | Unknown]:
