@@ -1,7 +1,8 @@
 """Whether a program may be run to ask it something, and with which environment: a stranger must not choose what runs as us.
 
 Each folder and symbolic link on the way to it, the program, its loader and each library that it loads must belong to root or to
-us and be writable by no other user. What was judged is what runs: the descriptor is executed, not the path.
+us and be writable by no other user; a sticky folder may be, such as /tmp, unless the program or library is directly in it. What
+was judged is what runs: the descriptor is executed, not the path.
 """
 
 from __future__ import annotations
@@ -136,19 +137,33 @@ def _safe(path: str) -> int:
     """The object at a path, opened with O_PATH. Raises Unsafe."""
     root = open_root()
     try:
-        found = walk(path, root, root, _judge, _judge_link)
+        found = walk(path, root, root, _judge_passed, _judge_link)
     except (OSError, ValueError) as error:
         raise Unsafe(f"{clean(path)} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     finally:
         os.close(root)
     try:
-        _judge(found.fd, os.fstat(found.fd))
+        status = os.fstat(found.fd)
+        _judge(found.fd, status)
+        if not stat.S_ISDIR(status.st_mode):
+            # Sticky or not: another user could add a library to it, which llama.cpp or the loader finds there by its name.
+            _judge(found.folder, os.fstat(found.folder))
     except BaseException:
         os.close(found.fd)
         raise
     finally:
         os.close(found.folder)
     return found.fd
+
+
+def _judge_passed(fd: int, status: os.stat_result) -> None:
+    """A folder that only one entry is taken from. Where it is sticky, nobody but the owners of the entry and of the folder, who
+    are judged, can rename, remove or replace that entry (unlink(2), EPERM).
+    """
+    if status.st_mode & stat.S_ISVTX:
+        _judge_link(fd, status, status)
+    else:
+        _judge(fd, status)
 
 
 def _judge(fd: int, status: os.stat_result) -> None:

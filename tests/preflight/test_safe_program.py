@@ -26,7 +26,7 @@ ECHO = "/usr/bin/env"
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that nobody else may write; those of pytest are below /tmp, which everyone may."""
+    """A folder that nobody else may write, nor any on the way to it: below /tmp one is sticky."""
     (REPO / ".cache").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=REPO / ".cache") as name:
         try:
@@ -72,7 +72,63 @@ def test_what_others_may_write_is_not_run(folder: Path) -> None:
     folder.chmod(0o777)
     refused(path, "others than root and you may write")
     folder.chmod(0o1777)
-    refused(path, "others than root and you may write")
+    refused(path, "others than root and you may write")  # a stranger could add a libggml-*.so that it loads
+
+
+@pytest.mark.parametrize(("mode", "safe"), [(0o1777, True), (0o777, False)])
+def test_below_a_folder_that_everyone_may_write_it_may_run_only_if_that_is_sticky(folder: Path, mode: int, *, safe: bool) -> None:
+    own = folder / "own"
+    own.mkdir()
+    path = program(own)
+    (folder / "link").symlink_to("own")
+    folder.chmod(mode)
+    for way in (path, folder / "link" / path.name):
+        if safe:
+            open_program(way, {}).__exit__(None, None, None)
+        else:
+            refused(way, f"others than root and you may write {folder}$")
+
+
+@pytest.mark.parametrize(("mode", "safe"), [(0o1775, True), (0o775, False)])
+def test_below_a_folder_that_a_group_may_write_it_may_run_only_if_that_is_sticky(folder: Path, mode: int, *, safe: bool) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    own = folder / "own"
+    own.mkdir()
+    path = program(own)
+    os.chown(folder, 0, STRANGER)
+    folder.chmod(mode)
+    if safe:
+        open_program(path, {}).__exit__(None, None, None)
+    else:
+        refused(path, f"others than root and you may write {folder}$")
+
+
+def test_what_a_stranger_put_into_a_sticky_folder_is_not_run(folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    theirs = folder / "theirs"
+    theirs.mkdir()
+    path = program(theirs)
+    good = folder / "own"
+    good.mkdir()
+    program(good)
+    (folder / "link").symlink_to("own")
+    folder.chmod(0o1777)
+    # The program is ours, its folder is not; then the link to a folder of ours is not.
+    os.chown(theirs, STRANGER, STRANGER)
+    refused(path, f"theirs belongs to another user .{STRANGER}")
+    os.chown(folder / "link", STRANGER, STRANGER, follow_symlinks=False)
+    refused(folder / "link" / path.name, f"link belongs to another user .{STRANGER}")
+    # The sticky folder is a stranger's: its owner may rename what is in it.
+    os.chown(folder, STRANGER, STRANGER)
+    refused(good / path.name, f"{folder.name} belongs to another user .{STRANGER}")
+
+
+def test_a_sticky_folder_is_no_search_path(folder: Path) -> None:
+    folder.chmod(0o1777)
+    (folder / "libs").mkdir()
+    assert environment({"LD_LIBRARY_PATH": f"{folder}:{folder}/libs"})[0]["LD_LIBRARY_PATH"] == f"{folder}/libs"
 
 
 def test_a_library_beside_it_that_others_may_write_is_code_of_others(folder: Path) -> None:
