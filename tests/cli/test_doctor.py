@@ -394,7 +394,7 @@ def test_what_does_not_work_ends_with_1_and_says_what_to_do(bare: Path, capsys: 
     assert "amdgpu         does not  0000:03:00.0 is there" in told
     assert "do: sudo modprobe amdgpu" in told
     failed = [line for line in told.splitlines() if re.match(r"  [\w-]+ +does not  ", line)]
-    assert f"\n{len(failed)} of 21 do not work\n" in told
+    assert f"\n{len(failed)} of 22 do not work\n" in told
 
 
 def test_a_wrong_configuration_is_one_row_and_the_rest_is_tried(
