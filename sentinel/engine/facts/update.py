@@ -161,7 +161,11 @@ class Updater:
                 # The new process was not scanned yet: the previous one's command line does not apply to it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
             self._state.runs[entity] = Run(at, run.pid, watched=run.watched and not run.gone)
-        self._forget(entity, ("log",), but=devices.before_start(self._last(entity, (devices.TABLE,))))
+        kept = devices.before_start(self._last(entity, (devices.TABLE,)))
+        if (run := self._state.runs[entity]).gone and _said_nothing(run, at):
+            # The first line of a start of 0.1 s, read after its end: it is over all the same.
+            kept |= {"server.state"}
+        self._forget(entity, ("log",), but=kept)
         self._baselines.renewed(entity)
         if read_at >= at:
             self._renewed(entity)

@@ -11,6 +11,9 @@ from sentinel.model.reading import LogLines, Samples, ServerFound, ServerGone, T
 
 SERVER = Entity("server", "t1")
 STARTED = 1_700_000_000.0
+BEGIN = b"""\
+0.00.020.113 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)
+"""
 LINES = b"""\
 0.00.041.907 I srv    load_model: loading model '/models/missing.gguf'
 0.00.045.892 E gguf_init_from_file: failed to open GGUF file '/models/missing.gguf' (No such file or directory)
@@ -21,7 +24,8 @@ LINES = b"""\
 
 @pytest.mark.parametrize("backlog", [False, True])
 @pytest.mark.parametrize("late", [0.2, 3.0])
-def test_its_end_is_named_however_late_its_log_is_read(ruleset: RuleSet, late: float, backlog: bool) -> None:
+@pytest.mark.parametrize("lines", [LINES, BEGIN + LINES])
+def test_its_end_is_named_however_late_its_log_is_read(ruleset: RuleSet, lines: bytes, late: float, backlog: bool) -> None:
     engine = Engine(ruleset)
     values: dict[str, Value | Unknown] = {
         "server.pid": 10,
@@ -34,7 +38,7 @@ def test_its_end_is_named_however_late_its_log_is_read(ruleset: RuleSet, late: f
     engine.step(ServerGone(STARTED + 0.15, "process", SERVER, 10))
     engine.step(Samples(STARTED + 0.16, "logs", SERVER, {"server.log_readable": True}))
     at = STARTED + 0.15 + late
-    engine.step(LogLines(at, "t1-json.log", SERVER, LINES, backlog=backlog, elapsed_base=STARTED))
+    engine.step(LogLines(at, "t1-json.log", SERVER, lines, backlog=backlog, elapsed_base=STARTED))
     state = engine.state.facts.last(SERVER, "server.state")
     assert state is not None and state.value == "exited"
     news = [change for second in range(1, 30) for change in engine.step(Tick(at + second))]
