@@ -177,8 +177,9 @@ class Logs:
     def _tell_whose(self, follower: _Follower, servers: Sequence[ServerProcess]) -> None:
         """A log of several servers (of one unit, of one container, of one redirection) is nobody's: what it says of one, it would
         say of another. Where they follow each other, it is the present one's."""
-        if len(servers) == 1:
-            (server,) = servers
+        if len({server.entity for server in servers}) == 1:
+            # Several of one name followed each other within one scan: a loop of starts that die at once.
+            server = servers[0]
             if follower.shared:
                 follower.shared = False
                 where = follower.key.partition(":")[2]

@@ -384,6 +384,33 @@ def test_a_log_of_two_servers_is_nobodys_and_of_whoever_is_left_again(tmp_path: 
     asyncio.run(asyncio.wait_for(story(), 30))
 
 
+def test_a_log_of_starts_after_each_other_under_one_name_is_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`while true; do llama-server ...; done`: two starts within one scan were taken for two servers that write one log."""
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        log = tmp_path / "server.log"
+        log.write_text("of the first\n")
+        first = logging_to(log, "127.0.0.1:8080")
+        second = replace(first, ticks=2, start_time=first.start_time + 0.3)
+        readable: list[object] = []
+
+        def read(reading: object) -> bool:
+            if isinstance(reading, Samples):
+                readable.append(reading.values.get("server.log_readable"))
+            return isinstance(reading, LogLines)
+
+        followed.logs.update([first, second])
+        followed.logs.update([])
+        lines = await until(followed, read)
+        assert isinstance(lines, LogLines)
+        assert (lines.entity, lines.data) == (first.entity, b"of the first\n")
+        assert False not in readable
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
 def test_lines_of_a_new_writer_are_not_the_last_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two starts after each other into one file: the second's lines wake the follower before its process is found."""
 
