@@ -1,8 +1,9 @@
 """The kernel's process events: each program that is started, and how each process ended (drivers/connector/cn_proc.c).
 
 From Linux 6.6 on every user may listen; before that it takes CAP_NET_ADMIN. In a container (a pid or user namespace of its own)
-the kernel never answers. A filter in the kernel lets two of the seven kinds of event through, those of whole processes only, so
-that forks and threads wake nobody.
+the kernel never answers; if that shares the host's network, it gets what the kernel sends to listeners on the host: their events,
+without end, and the answers to them. A filter in the kernel lets two of the seven kinds of event through, those of whole
+processes only, so that forks and threads wake nobody.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +32,11 @@ _EVENT = struct.Struct("=IIQ")
 _ACK = struct.Struct("=I")
 _EXECED = struct.Struct("=ii")
 _EXITED = struct.Struct("=iiII")
-#: The answer to the subscription comes within microseconds, or never.
+#: struct cn_msg.ack: in an answer that of the request and one more, in events 0 (seen with Linux 6.18, which renumbers seq)
+_NUMBER = struct.Struct("=I")
+_NUMBER_AT = 28
+#: The answer to the subscription comes within microseconds, or never. For all that is received meanwhile: with one second for
+#: each message, the daemon in a booted container hung for 11 to 36 s while another daemon listened on its host.
 _ANSWER_SECONDS = 1.0
 #: A burst of ends (a build on 64 cores) waits here while Python has no turn. Bytes.
 _BUFFER = 1 << 20
@@ -75,12 +81,17 @@ class ProcEvents:
     def _subscribe(self) -> None:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.bind((0, _CN_IDX_PROC))
-        body = struct.pack("=IIIIHHI", _CN_IDX_PROC, 1, 1, 0, 4, 0, _LISTEN)
+        number = _NUMBER.unpack(os.urandom(_NUMBER.size))[0] >> 1
+        body = struct.pack("=IIIIHHI", _CN_IDX_PROC, 1, 1, number, 4, 0, _LISTEN)
         self._socket.send(struct.pack("=IHHII", 16 + len(body), _NLMSG_DONE, 0, 0, 0) + body)
-        self._socket.settimeout(_ANSWER_SECONDS)
+        until = time.monotonic() + _ANSWER_SECONDS
         while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
             data, kind = self._receive()
-            if kind == 0:
+            if kind == 0 and _NUMBER.unpack_from(data, _NUMBER_AT) == (number + 1,):
                 (refused,) = _ACK.unpack_from(data, _HEADERS + _EVENT.size)
                 if refused:
                     raise OSError(refused, os.strerror(refused))

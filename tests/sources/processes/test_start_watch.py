@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +95,72 @@ def test_where_the_kernel_gives_no_events_the_programs_file_tells_of_a_start(
         assert pid in {one.pid for one in servers.brief}
     finally:
         watch.close()
+
+
+class Kernel(socket.socket):
+    """A subscription in a container: never answered, while the events of the host and answers to others come without end."""
+
+    def __init__(self, *_how: int) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    def bind(self, address: object) -> None:
+        pass
+
+    def send(self, data: bytes, *_flags: int) -> int:  # type: ignore[override]
+        (self.number,) = struct.unpack_from("=I", data, 28)
+        return len(data)
+
+    def recvfrom(self, *_how: int) -> tuple[bytes, tuple[int, int]]:
+        kind = next(self.kinds)
+        # An event, or the answer to another request.
+        heads = bytes(24) + struct.pack("=IIHH", 1, 0 if kind else self.number + 2, 40, 0)
+        return heads + struct.pack("=IIQIIII", kind, 0, 0, 0, 0, 0, 0), (0, 1)
+
+    kinds = iter(lambda: 0x2, None)
+
+
+@pytest.mark.parametrize("kind", [0x2, 0x0])
+@pytest.mark.timeout(20)
+def test_what_is_meant_for_listeners_on_the_host_is_neither_an_answer_nor_a_reason_to_wait_on(
+    kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kernel, "kinds", iter(lambda: kind, None))
+    monkeypatch.setattr("sentinel.sources.processes.proc_events.socket.socket", Kernel)
+    begun = time.monotonic()
+    with pytest.raises(NotHere, match="no answer, as in a container"):
+        ProcEvents()
+    assert time.monotonic() - begun < 5
+
+
+_IN_A_CONTAINER = """
+import subprocess, threading
+from sentinel.sources.base import NotHere
+from sentinel.sources.processes.proc_events import ProcEvents
+ended = threading.Event()
+def busy():
+    while not ended.is_set():
+        subprocess.run(["true"])
+threading.Thread(target=busy).start()
+try:
+    ProcEvents()
+except NotHere as why:
+    print(why)
+finally:
+    ended.set()
+"""
+
+
+def test_in_a_container_on_the_hosts_network_it_gives_up_in_time_while_the_host_listens() -> None:
+    needs_events()
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root, and unshare")
+    events = ProcEvents()
+    try:
+        command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", _IN_A_CONTAINER]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    finally:
+        events.close()
+    assert "no answer, as in a container" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
