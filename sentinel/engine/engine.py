@@ -232,6 +232,9 @@ class Engine:
                 if judgement == "drop":
                     self.state.cuts.add(entity, "lines of its log that a client can have made it print")
                     continue
+                if definition.starts_run:
+                    # A start that counts at once: what waited was said before it, by the process that has ended.
+                    out += self._accepted(self._authorship.said_before(entity))
             out += self._line(definition, match, entity, reading, happened)
         return out
 

@@ -140,8 +140,8 @@ def test_a_preset_without_a_model(sentinel: Sentinel, models: Path, tmp_path: Pa
 
     with server(*words, log=log, port=port) as router:
         load(router.url)
-        wait_for(lambda: bool(sentinel_told(sentinel)), "the child is told", PROMISE)
-        (alert,) = sentinel_told(sentinel)
+        wait_for(lambda: bool(told(sentinel, port, log)), "the child is told", PROMISE)
+        (alert,) = told(sentinel, port, log)
         assert alert["cause"]["id"] == "preset-without-model"
         assert "[mine]" in alert["fixes"][0]["do"]
         assert "`model = /whole/path.gguf`" in alert["fixes"][0]["do"]
@@ -150,17 +150,24 @@ def test_a_preset_without_a_model(sentinel: Sentinel, models: Path, tmp_path: Pa
     with server(*words, log=log, port=port) as router:
         load(router.url)
         wait_for(lambda: b'"status":"ok"' in health_of_child(log), "the child has a model", PROMISE)
-        wait_for(lambda: not sentinel_told(sentinel), "the alert is over", PROMISE)
+        wait_for(lambda: not told(sentinel, port, log), "the alert is over", PROMISE)
 
 
-def sentinel_told(sentinel: Sentinel) -> list[dict[str, Any]]:
-    """Open alerts of starts that failed."""
-    return [a for a in sentinel.ask("alerts")["alerts"] if a["rule"] == "start-failed"]
+def told(sentinel: Sentinel, router: int, log: Path) -> list[dict[str, Any]]:
+    """Open alerts of starts that failed, of this router and its children: other tests' servers are seen as well."""
+    ports = [str(router), *ports_of_children(log)]
+    found = [a for a in sentinel.ask("alerts")["alerts"] if a["rule"] == "start-failed"]
+    return [a for a in found if set(ports) & set(re.findall(r"\d+", a["entity"]["name"]))]
+
+
+def ports_of_children(log: Path) -> list[str]:
+    """The ports that the router's log names, the last one last."""
+    return re.findall(r"spawning server instance with name=mine on port (\d+)", log.read_text(errors="replace"))
 
 
 def health_of_child(log: Path) -> bytes:
     """What the router's child answers on the port that the router's log names; nothing while it does not."""
-    found = re.findall(r"spawning server instance with name=mine on port (\d+)", log.read_text(errors="replace"))
+    found = ports_of_children(log)
     try:
         return request(f"http://127.0.0.1:{found[-1]}/health") if found else b""
     except OSError:

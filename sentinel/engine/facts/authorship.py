@@ -197,6 +197,10 @@ class Authorship:
         first = next((i for i, one in enumerate(waiting) if one.starts), len(waiting))
         return waiting[:first], waiting[first:]
 
+    def said_before(self, entity: Entity) -> list[Waiting]:
+        """A start counts at once: all that waited is of the run before it."""
+        return self._waiting.pop(entity, [])
+
     def outlived(self, at: float) -> list[Waiting]:
         """Drop what the life of a process has refuted. Returns lines about requests that waited behind a start that never was."""
         free: list[Waiting] = []

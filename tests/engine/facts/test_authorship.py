@@ -27,6 +27,7 @@ FAILS = (
 REQUEST_REFUSED = {"requests-failing"}
 REFUSED = b"parse: error parsing grammar: expecting name at \n"
 ABORTS = b"/src/ggml/src/ggml.c:1234: GGML_ASSERT(x >= 0) failed\n"
+STOPS = b"0.04.100.000 I srv    operator(): operator(): cleaning up before exit...\n"
 SLEEPS = b"0.02.232.363 I srv  handle_sleep: server is entering sleeping state\n"
 
 
@@ -126,6 +127,22 @@ def test_a_restart_that_goes_well_is_ready(machine: Machine) -> None:
     machine.lives(11, 30)
     assert machine.state() == "ready"
     assert machine.fired() == set()
+
+
+def test_a_restart_right_after_sentinel_s_own_is_ready(machine: Machine, ruleset: RuleSet) -> None:
+    """What the log shows then may be old, and counts at once; the last line of the process before waited, and came after it."""
+    machine.found(0)
+    machine.says(2, START + READY)
+    resumed = Machine(ruleset)
+    resumed.engine.load(machine.engine.dump())
+    resumed.found(5, since=0)
+    resumed.says(8, STOPS)
+    resumed.says(8.2, START + READY)
+    resumed.ends(8.5)
+    resumed.found(8.5, pid=78, since=7.9)
+    resumed.lives(9, 30)
+    assert resumed.state() == "ready"
+    assert resumed.fired() == set()
 
 
 def test_unstamped_lines_of_a_server_that_stamps_are_nobodys(machine: Machine) -> None:
