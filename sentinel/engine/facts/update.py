@@ -212,7 +212,8 @@ class Updater:
             return
         state = self._state.facts.last(reading.entity, "server.state")
         run.gone, run.gone_at = True, reading.at
-        run.state_before = None if state is None else (state.value, state.at)
+        # What `_bring_back` put there was not said by this process.
+        run.state_before = None if state is None or state.source == reading.source else (state.value, state.at)
         self._attribution.gone(reading.entity, reading.pid, reading.at)
         self.values(reading.entity, {"server.state": "exited"}, reading.at, reading.source)
         self._renewed(reading.entity)
@@ -223,8 +224,10 @@ class Updater:
         state = self._state.facts.last(reading.entity, "server.state")
         if state is None or state.value != "exited":
             return
-        if old.state_before is not None and old.state_before[1] >= reading.start_time:
-            self.values(reading.entity, {"server.state": old.state_before[0]}, reading.at, reading.source)
+        before = old.state_before
+        # The last words of the old one may be read after the new one began: in the log they come first.
+        if before is not None and before[1] >= reading.start_time and before[0] not in _LAST_WORDS:
+            self.values(reading.entity, {"server.state": before[0]}, reading.at, reading.source)
         elif self._state.facts.drop(reading.entity, "server.state"):
             self._touched("server.state", reading.entity)
 
