@@ -68,7 +68,11 @@ def boot_time(roots: Roots) -> float:
 def process_ids(roots: Roots) -> set[int]:
     """The processes that are there. Raises OSError."""
     psutil.PROCFS_PATH = str(roots.proc)
-    return set(psutil.pids())
+    try:
+        return set(psutil.pids())
+    except IndexError:
+        # psutil 7.2 reads the first of the list, and a proc without processes ([paths] proc) has none.
+        return set()
 
 
 def memory_signals(text: str) -> dict[str, Value | Unknown]:
