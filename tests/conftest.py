@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from effort import examples
 from hypothesis import settings
@@ -47,6 +48,12 @@ def _programs_can_be_interrupted() -> None:
     """A shell that starts the tests in the background has them, and all that they start, ignore SIGINT (POSIX)."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _psutil_reads_the_proc_of_the_machine() -> None:
+    """Reading another proc sets psutil's path for the whole process, and the next test would find no process there."""
+    psutil.PROCFS_PATH = "/proc"
 
 
 @pytest.fixture(scope="session")

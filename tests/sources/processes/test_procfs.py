@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
 import pytest
 
 from sentinel.sources.fs import Roots
@@ -12,11 +11,8 @@ from sentinel.sources.processes.procfs import process_ids
 
 
 @pytest.mark.parametrize("there", [set(), {7, 4711}])
-def test_the_processes_of_a_proc_are_its_numbered_folders(
-    there: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_processes_of_a_proc_are_its_numbered_folders(there: set[int], tmp_path: Path) -> None:
     """A proc with none is one without processes, and no error."""
-    monkeypatch.setattr(psutil, "PROCFS_PATH", "/proc")
     for name in ("self", "sys", *map(str, there)):
         (tmp_path / name).mkdir()
     assert process_ids(Roots(proc=tmp_path)) == there
