@@ -44,7 +44,7 @@ def daemon(folder: Path, config: Sequence[str] = (), more_paths: Sequence[str] =
     with said.open("wb") as out:
         command = [sys.executable, "-m", "sentinel", "run", "--config", str(file)]
         env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        env |= {"PYTHONPATH": str(_ROOT), "PYTHONPYCACHEPREFIX": str(_ROOT / ".cache" / "bytecode")}
+        env |= {"PYTHONPATH": str(_ROOT), "PYTHONPYCACHEPREFIX": str(_ROOT / ".cache" / "bytecode"), "PYTHONNODEBUGRANGES": "1"}
         if not Path(env["PYTHONPYCACHEPREFIX"]).exists():
             # As installed: pip compiles what it installs. Compiling leaves 1 to 8 MB of broken-up heap behind.
             subprocess.run([sys.executable, "-c", "import sentinel.cli.run"], env=env, check=True)

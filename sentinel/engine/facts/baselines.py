@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any, NamedTuple
 
 from sentinel.engine.facts.state import EngineState
@@ -275,3 +274,10 @@ def _speed(fields: Mapping[str, Value]) -> float | None:
     if isinstance(tps, int | float) and not isinstance(tps, bool) and math.isfinite(tps) and 0.0 < tps < 1e6:
         return float(tps)
     return None
+
+
+def median(values: Iterable[float]) -> float:
+    """As statistics.median, which brings fractions and decimal: 0.14 MB for good."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
