@@ -20,6 +20,8 @@ from sentinel.model.reading import LogLines
 from sentinel.sources.base import Put, SourceFault
 
 _CONNECT_SECONDS = 5.0
+#: For the list of what runs; the stream itself may be silent for as long as its server is.
+_ANSWER_SECONDS = 10.0
 _MOST_ANSWER = 1 << 20
 _PIECE = 1 << 16
 _MOST_LINE = 65536
@@ -42,7 +44,8 @@ class LlamaSwapLog:
     async def run(self, put: Put, now: Callable[[], float]) -> None:
         """Put LogLines until cancelled. Raises SourceFault when llama-swap does not answer, wants a key, or ends the stream."""
         try:
-            model = await self._model()
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                model = await self._model()
             # What was kept has been read if this is not the first time.
             path = f"/logs/stream/{quote(model)}{'?no-history' if self._seen else ''}"
             splitter = LineSplitter(_MOST_LINE)
@@ -54,7 +57,8 @@ class LlamaSwapLog:
                     first, self._line = self._line, self._line + lines.count(b"\n")
                     await put(LogLines(now(), self.name, self.entity, lines, "llama-server", first, backlog, self._base))
         except (OSError, TimeoutError, h11.ProtocolError) as error:
-            why = f"llama-swap on port {self._at_port} does not stream its servers' lines ({error})"
+            reason = str(error) or "no answer in time"
+            why = f"llama-swap on port {self._at_port} does not stream its servers' lines ({reason})"
             raise SourceFault(why, _CURE) from error
         raise SourceFault(f"llama-swap on port {self._at_port} ended the stream of its server's lines; it is asked again")
 
