@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.run import attempt
+from faults.run import CAMPAIGN
 
 #: Those that take a few seconds each; the others need minutes, a mount or a control group to mean anything.
 SHORT = ("killed", "log-copytruncated", "journald-stopped", "socket-folder-removed")
@@ -14,7 +14,7 @@ LONG = ("clock-set-by-a-day",)
 
 @pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_nothing_is_lost(name: str) -> None:
-    row = attempt(name, short=True)
+    row = CAMPAIGN.attempt(name, short=True)
     if row.skipped:
         pytest.skip(row.skipped)
     assert row.wrong == []
