@@ -1,4 +1,4 @@
-"""The stream of llama-swap, from a server that answers as its source does (internal/server/log.go, server.go), or not as it does."""
+"""The stream of llama-swap, from a server that answers as its source does (internal/server/log.go), or not as it does."""
 
 from __future__ import annotations
 
