@@ -18,6 +18,8 @@ from typing import Final
 _MOST_LINKS = 40
 #: The kernel's PATH_MAX, in components.
 _MOST_STEPS = 4096
+#: Folders within each other; each is an open descriptor until the walk ends, and a path of 4096 characters names 2,000.
+_DEEPEST = 128
 #: statfs(2)
 _PROC_SUPER_MAGIC = 0x9FA0
 #: NFS, SMB (three), Coda, AFS, 9P, Ceph, Lustre, OCFS2, GFS2, FUSE, autofs
@@ -75,8 +77,8 @@ def walk(path: str, root: int, start: int, folder: JudgeFolder, link: JudgeLink,
         while pending:
             word = pending.popleft()
             steps += 1
-            if steps > _MOST_STEPS:
-                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+            if steps > _MOST_STEPS or len(stack) > _DEEPEST:
+                raise OSError(errno.ENAMETOOLONG, f"more than {_DEEPEST} folders within each other", path)
             if word in ("", "."):
                 continue
             here = stack[-1]

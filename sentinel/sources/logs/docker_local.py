@@ -118,7 +118,11 @@ class DockerLocal:
         """The start of the first whole frame behind `least`: the sizes behind the frames lead back from the end."""
         at = end
         while at > least and self._fd is not None:
-            (size,) = _SIZE.unpack(os.pread(self._fd, 4, at - 4))
+            data = os.pread(self._fd, 4, at - 4)
+            if len(data) < 4:
+                # truncated meanwhile
+                break
+            (size,) = _SIZE.unpack(data)
             before = at - size - 8
             if size > _MOST_FRAME or before < least:
                 break

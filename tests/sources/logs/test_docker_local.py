@@ -85,3 +85,13 @@ def test_any_bytes_within_a_frame_end_in_lines(tmp_path: Path) -> None:
     entry = os.urandom(5000)
     path.write_bytes((struct.pack(">I", len(entry)) + entry + struct.pack(">I", len(entry))) * 20)
     read(DockerLocal(path, ME))
+
+
+def test_a_file_that_is_truncated_while_its_frames_are_counted_back_is_read_from_there(tmp_path: Path) -> None:
+    path = tmp_path / "container.log"
+    path.write_bytes(frame(b"a") * 3)
+    log = DockerLocal(path, ME)
+    assert read(log) == b"a\na\na\n"
+    size = path.stat().st_size
+    path.write_bytes(b"")
+    assert log._frame_before(size, 4) == size
