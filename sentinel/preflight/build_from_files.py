@@ -6,13 +6,9 @@ It accepted the flags it was started with. All other names are stored as text in
 
 from __future__ import annotations
 
-import os
-import re
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from sentinel.files.opener import NotRegular, Opener
 from sentinel.llama.flags import OPTION
 from sentinel.model.builds import ANY
 from sentinel.model.entity import Unknown
@@ -20,29 +16,22 @@ from sentinel.model.text import clean
 from sentinel.preflight.build import Build, unasked
 from sentinel.preflight.command import Command
 from sentinel.preflight.flag_check import words_of
-from sentinel.sources.fs import Roots, read_bytes
-from sentinel.sources.processes.log_location import inside
+from sentinel.sources.fs import Roots
+from sentinel.sources.processes.program_text import ProgramText
 
 #: in every build; a file without it does not parse the command line
 _ALWAYS = "--ctx-size"
 #: Flags that differ by build and affect sizes or suggestions.
 _WANTED = ("--fit", "--load-mode", "--cache-ram", "--ctx-checkpoints", "--n-cpu-moe")
-#: Files are read in chunks, because a program with CUDA has hundreds of megabytes; larger files are not searched.
-_PART, _MOST = 1 << 20, 1 << 30
-#: Of a processor, for all files of one process: a program with CUDA takes 0.5.
-_SECONDS = 2.0
-#: where common/arg.cpp ends up: libllama-common today, libcommon in local builds, the server's own library
-_COMMON = re.compile(rb" (/[^\n]*/lib(?:llama-common|llama-server-impl|common)\.so[^/\n]*)$", re.MULTILINE)
-_MOST_FILES = 4
 
 
 def build_of(command: Command, roots: Roots) -> Build:
     """The build of a process. Its flags are Unknown if no file of it holds their names."""
     base = unasked(command)
     given = {word.flag: bool(word.values) for word in words_of(command.argv, base)}
-    until = time.thread_time() + _SECONDS
-    for path, opener in _files(command, roots):
-        found = _texts(path, (_ALWAYS, *_WANTED), opener, until)
+    between = {b"\0" + name.encode() + b"\0": name for name in (_ALWAYS, *_WANTED)}
+    for texts in ProgramText(roots, command.pid, command.opener(roots)).found([*between]):
+        found = {between[text] for text in texts}
         if _ALWAYS in found:
             known = {flag: min(option.words) > 0 for flag, option in OPTION.items() if option.builds[flag] == ANY}
             return replace(base, flags={**known, **dict.fromkeys(found, True), **given})
@@ -63,31 +52,3 @@ def _takes_value(build: Build, flag: str) -> bool:
     since = option.words[1].low or 0
     younger = any(build.accepts(one) and OPTION[one].builds[one].is_from(since) for one in _WANTED)
     return younger or (not isinstance(build.flags, Unknown) and build.flags.get(flag) is True)
-
-
-def _files(command: Command, roots: Roots) -> Iterable[tuple[str, Opener]]:
-    """The program itself, then its mapped libraries that may parse the command line."""
-    yield f"{roots.proc}/{command.pid}/exe", Opener()
-    try:
-        maps = read_bytes(f"{roots.proc}/{command.pid}/maps", 8 << 20)
-    except OSError:
-        return
-    for path in sorted({match[1] for match in _COMMON.finditer(maps)})[:_MOST_FILES]:
-        yield inside(roots, command.pid, os.fsdecode(path)), command.opener(roots)
-
-
-def _texts(path: str, names: Iterable[str], opener: Opener, until: float) -> set[str]:
-    """The names that the file holds between two zero bytes; none if it cannot be read."""
-    left = {name: b"\0" + name.encode() + b"\0" for name in names}
-    found, tail, size = set[str](), b"", 0
-    try:
-        with os.fdopen(opener.open(path), "rb", buffering=0) as file:
-            while left and size < _MOST and time.thread_time() < until and (part := file.read(_PART)):
-                size += len(part)
-                part = tail + part
-                found |= {name for name, text in left.items() if text in part}
-                left = {name: text for name, text in left.items() if name not in found}
-                tail = part[-64:]
-    except (OSError, NotRegular, ValueError):
-        return set()
-    return found

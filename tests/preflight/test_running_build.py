@@ -9,7 +9,6 @@ import pytest
 
 from sentinel.memory.fit import Verdict
 from sentinel.model.entity import Unknown
-from sentinel.preflight import build_from_files
 from sentinel.preflight.build import Build
 from sentinel.preflight.build_from_files import build_of, takes
 from sentinel.preflight.command import Command, Place
@@ -17,6 +16,7 @@ from sentinel.preflight.on_start import fitting
 from sentinel.preflight.report import Report
 from sentinel.preflight.suggest import Suggestion
 from sentinel.sources.fs import Roots
+from sentinel.sources.processes import program_text
 
 OLD = b"\0--ctx-size\0--flash-attn\0"
 NEW = OLD + b"--fit\0--load-mode\0--cache-ram\0--n-cpu-moe\0"
@@ -69,7 +69,7 @@ def test_nothing_is_concluded_where_no_file_holds_the_names(tmp_path: Path) -> N
 
 
 def test_a_name_that_lies_across_two_parts_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_from_files, "_PART", 97)
+    monkeypatch.setattr(program_text, "_PART", 97)
     for shift in range(97):
         folder = tmp_path / str(shift)
         folder.mkdir()
