@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attacks.ground import ground
+from attacks.ground import ATTACKER, ground
 from attacks.outcome import Attack
 
 
@@ -60,4 +60,22 @@ def many_servers(*, short: bool) -> Attack:
         here.row.notes.append(f"{len(servers)} servers in the status")
         here.row.expect(any(s["name"] == here.honest for s in servers), "the honest server is not in the status")
         here.row.said = here.said("servers")
+    return here.row
+
+
+def brief_servers(*, short: bool) -> Attack:
+    """Processes that pass for llama-servers and end at once, each with a port of its own."""
+    count = 300 if short else 5_000
+    with ground(
+        f"{count:,} processes that pass for llama-servers, each with a port of its own, one after the other, ended at once"
+    ) as here:
+        program = here.program(ATTACKER)
+        loop = f"i=0; while [ $i -lt {count} ]; do {program} -c : llama-server --port $((10000 + i)) -m /none; i=$((i + 1)); done"
+        driver = here.run("/bin/sh", "-c", loop)
+        driver.wait(120)
+        here.endure(4)
+        size = len(str(here.daemon.get("/v1/status")))
+        here.row.notes.append(f"/v1/status: {size / 1e6:.2f} MB")
+        here.row.expect(size < 1_000_000, f"/v1/status has {size / 1e6:.1f} MB")
+        here.row.said = here.said("servers") or here.said("share")
     return here.row

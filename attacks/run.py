@@ -29,6 +29,7 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "unknown-flags": floods.unknown_flags,
     "ports-in-a-log": floods.ports_in_a_log,
     "many-servers": floods.many_servers,
+    "brief-servers": floods.brief_servers,
     "gguf-bomb": files.gguf_bomb,
     "private-log": files.private_log,
     "private-model": files.private_model,

@@ -11,7 +11,16 @@ pytestmark = pytest.mark.root
 #: Those that take a few seconds each.
 SHORT = ("port-prefix", "client-text", "unknown-flags", "private-log", "private-model", "fifo-model", "preflight-bait")
 #: Those that take a quarter of a minute and more each.
-LONG = ("sparse-log", "gguf-bomb", "links-beside-a-log", "hanging-files", "descriptors", "configured-port", "silent-servers")
+LONG = (
+    "sparse-log",
+    "gguf-bomb",
+    "links-beside-a-log",
+    "hanging-files",
+    "descriptors",
+    "configured-port",
+    "silent-servers",
+    "brief-servers",
+)
 
 
 @pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
