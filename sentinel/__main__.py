@@ -1,7 +1,5 @@
 """`python -m sentinel`."""
 
-import sys
+from sentinel.cli.main import program
 
-from sentinel.cli.main import main
-
-sys.exit(main())
+program()

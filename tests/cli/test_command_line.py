@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -205,3 +206,21 @@ def test_every_target_that_make_help_names_is_there() -> None:
 
     assert {"demo", "test", "lint", "install"} <= set(targets)
     assert not missing
+
+
+def test_threads_that_search_do_not_abort_the_end_of_the_program() -> None:
+    """A worker may be in RE2 when the daemon stops. Python's own end aborted (SIGABRT) in most runs of this."""
+    program = (
+        "import sys, threading, time, re2\n"
+        "from sentinel.cli.main import program\n"
+        "pattern, text = re2.compile('(a|b)*c'), 'ab' * 20000 + 'd'\n"
+        "def search():\n"
+        "    while True: pattern.search(text)\n"
+        "for _ in range(8): threading.Thread(target=search, daemon=True).start()\n"
+        "sys.argv = ['sentinel', 'completion', 'bash']\n"
+        "program()\n"
+    )
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False, cwd=REPO)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.rstrip().endswith("complete -o bashdefault -F _shtab_sentinel sentinel")
