@@ -72,7 +72,7 @@ class Starts:
                 self._servers.catch((report.pid,))
             return
         if not self._servers.ended(report.pid, report.code, wrapper):
-            self._servers.tell(lambda choose: described(roots, report, choose), report.code)
+            self._servers.report(lambda choose: described(roots, report, choose), report.code)
 
     def close(self) -> None:
         """Stop watching."""

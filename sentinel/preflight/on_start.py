@@ -19,7 +19,7 @@ from sentinel.preflight.flag_check import accepted_form, words_of
 from sentinel.preflight.machine import devices
 from sentinel.preflight.report import Report
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.server_process import ServerProcess
 
 #: A server that started much earlier is not judged: what was free at its start is no longer known. Seconds.
 _YOUNG = 60.0

@@ -28,8 +28,8 @@ from sentinel.model.reading import LogLines, Samples
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.cgroup import Membership
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.server_process import ServerProcess
 
 CONTAINER = (("CONTAINER_ID_FULL", "ab" * 32),)
 
@@ -51,7 +51,9 @@ def server(match: tuple[tuple[str, str], ...]) -> ServerProcess:
 class Followed:
     """The logs of a server, with a journalctl of our own in front on PATH."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, entries: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, entries: Sequence[str], reads: FileReads | None = None
+    ) -> None:
         self.asked = folder / "asked"
         records = [
             json.dumps({"__CURSOR": f"c{n}", "__REALTIME_TIMESTAMP": "1000000000", "MESSAGE": text, "_PID": "10"})
@@ -65,10 +67,11 @@ class Followed:
         self.now = 1000.0
         clock = Clock(wall=lambda: self.now, since_boot=lambda: self.now)
         self.inbox = Inbox(100)
+        self.wakes = Wakes()
         executor = ThreadPoolExecutor(4)
         supervisor = Supervisor(self.inbox, clock, executor)
         config = Config(None, folder, folder / "socket")
-        self.logs = Logs(config, self.inbox, supervisor, clock, Wakes(), FileReads(executor))
+        self.logs = Logs(config, self.inbox, supervisor, clock, self.wakes, reads or FileReads(executor))
 
     async def lines(self) -> LogLines:
         """The first lines that come."""
@@ -151,7 +154,7 @@ def test_a_log_that_no_file_can_be_is_a_blind_spot_and_the_next_log_is_still_rea
 ) -> None:
     async def story() -> None:
         followed = Followed(tmp_path, monkeypatch, [])
-        followed.logs._wakes.start()
+        followed.wakes.start()
         first, second = logging_to(tmp_path / bad, "first"), logging_to(tmp_path / "good.log", "second")
         (tmp_path / "good.log").write_text("one\n")
         followed.logs.update([first])
@@ -165,7 +168,7 @@ def test_a_log_that_no_file_can_be_is_a_blind_spot_and_the_next_log_is_still_rea
         assert lines.data == b"one\n"
         assert followed.logs.reads(second)
         await followed.logs.close()
-        followed.logs._wakes.stop()
+        followed.wakes.stop()
 
     asyncio.run(story())
 
@@ -203,8 +206,7 @@ def test_a_log_on_a_file_system_that_hangs_stalls_itself_alone_and_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
-        followed = Followed(tmp_path, monkeypatch, [])
-        monkeypatch.setattr(followed.logs, "_reads", FileReads(Workers(), patience=0.05))
+        followed = Followed(tmp_path, monkeypatch, [], FileReads(Workers(), patience=0.05))
         all_ids = Ids(((0, 1 << 32),))
         answers, poll = threading.Event(), LogFile.poll
 
@@ -272,8 +274,9 @@ def test_a_log_that_never_ends_a_line_leaves_the_loop_to_others(tmp_path: Path, 
 def test_more_logs_than_descriptors_are_all_read_and_few_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         followed = Followed(tmp_path, monkeypatch, [])
-        monkeypatch.setattr("sentinel.daemon.log_followers.most_logs", lambda: 3)
-        monkeypatch.setattr("sentinel.daemon.log_followers._RECHECK", 0.01)
+        for module in ("log_followers", "log_reading"):
+            monkeypatch.setattr(f"sentinel.daemon.{module}.most_logs", lambda: 3)
+        monkeypatch.setattr("sentinel.daemon.log_reading._RECHECK", 0.01)
         logs = [tmp_path / f"{number}.log" for number in range(20)]
         for log in logs:
             log.write_text(f"{log.name} one\n")
@@ -416,8 +419,7 @@ def test_lines_of_a_new_writer_are_not_the_last_ones(tmp_path: Path, monkeypatch
 
     async def story() -> None:
         followed = Followed(tmp_path, monkeypatch, [])
-        wakes = Wakes()
-        monkeypatch.setattr(followed.logs, "_wakes", wakes)
+        wakes = followed.wakes
         wakes.start()
         log = tmp_path / "server.log"
         log.write_text("of one\n")

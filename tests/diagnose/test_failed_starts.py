@@ -180,7 +180,7 @@ expect = {{ state = "unknown" }}
 """
 
 
-def test_an_alert_is_told_as_it_stands_at_the_end_of_the_log(tmp_path: Path) -> None:
+def test_an_alert_is_fields_of_end_it_stands_at_the_end_of_the_log(tmp_path: Path) -> None:
     """It fired at the first shift; the log has four."""
     rule = tmp_path / "counts.toml"
     rule.write_text(RULE + TESTS)

@@ -155,7 +155,7 @@ def test_the_first_fix_ends_it_and_the_same_model_loads(
 
 @pytest.mark.long
 @pytest.mark.root
-def test_memory_that_another_process_takes_meanwhile_is_told_as_it_happens(
+def test_memory_that_another_process_takes_meanwhile_is_fields_of_end_it_happens(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
 ) -> None:
     """What would have fitted no longer does once a neighbour in its group has grown."""

@@ -13,7 +13,7 @@ from sentinel.daemon.config import Config
 from sentinel.model.reading import Reading
 from sentinel.sources.base import Streaming
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.server_process import ServerProcess
 
 INSTALL = "sudo make install && sudo systemctl enable --now sentinel"
 JOURNAL_GROUP = "sudo usermod -aG systemd-journal $USER, then log in again; or run sentinel as a service"

@@ -18,7 +18,8 @@ from sentinel.daemon.config import Config, ConfigError, default_socket, default_
 from sentinel.model.text import escape
 from sentinel.sinks.render import wrap
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.discover import ServerProcess, Servers
+from sentinel.sources.processes.discover import Servers
+from sentinel.sources.processes.server_process import ServerProcess
 
 #: The limit for all probes together: they run concurrently. The slowest, rocm-smi, times out after 10 seconds.
 _SECONDS = 15.0

@@ -9,8 +9,8 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.sources import gpu_nodes
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes import requirement
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.headroom import Room, room
+from sentinel.sources.processes.server_process import ServerProcess
 
 _NEED = (
     "need_bytes", "need_weights_bytes", "need_locked_bytes", "need_cache_bytes", "need_cache_token_bytes", "need_ctx",

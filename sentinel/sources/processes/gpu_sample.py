@@ -10,9 +10,9 @@ from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.gpu import backends, usage
 from sentinel.sources.gpu.amdgpu import hwmon, is_apu
 from sentinel.sources.gpu.nvml_gpu import Holding
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.per_server import Cadence, PerServer, State
 from sentinel.sources.processes.procfs import Stat, credentials
+from sentinel.sources.processes.server_process import ServerProcess
 
 _CADENCES = (("nodes", Cadence(5.0, 10.0)), ("maps", Cadence(5.0, 30.0)), ("refused", Cadence(60.0, 120.0)))
 _CARD = ("server.gpu_vram_total_bytes", "server.gpu_vram_free_bytes", "server.gpu_on_apu", "server.gpu_visible_bytes")

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.procfs import Stat, read_stat
+from sentinel.sources.processes.server_process import ServerProcess
 
 #: A server is young while it may still load its model: everything is then read often, because a load can take seconds.
 _YOUNG_SECONDS = 120.0

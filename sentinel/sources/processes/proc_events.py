@@ -162,7 +162,7 @@ class ProcEvents:
         self._socket.close()
 
 
-def told_as(code: int) -> dict[str, str]:
+def fields_of_end(code: int) -> dict[str, str]:
     """An end in systemd's terms: ``code`` exited, killed or dumped, ``status`` 1/FAILURE or 4/ILL (systemd.exec(5))."""
     number = code & 0x7F
     if not number:

@@ -15,10 +15,10 @@ from sentinel.sources.fs import Roots, read_text, unread
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.containers import container_of
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.processes.naming import Claim, claims
 from sentinel.sources.processes.procfs import credentials, read_stat, user_name
+from sentinel.sources.processes.server_process import ServerProcess
 
 #: A report of the end comes within a second; one that claims more is ignored. Seconds.
 _LONGEST_AGO = 7 * 86400.0

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from sentinel.model.entity import Unknown, Value
 from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.processes import cgroup
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.forecast import Outlook
 from sentinel.sources.processes.per_server import Cadence, PerServer, State
 from sentinel.sources.processes.procfs import Stat, memory_signals
 from sentinel.sources.processes.refaults import Refaults
+from sentinel.sources.processes.server_process import ServerProcess
 
 _CHEAP = Cadence(2.0, 5.0)
 _GROUP = Cadence(5.0, 15.0)

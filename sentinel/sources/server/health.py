@@ -15,8 +15,8 @@ from typing import Any
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.discover import ServerProcess
 from sentinel.sources.processes.listening import ports, shares_network
+from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.server.http import MOST_AT_A_TIME, TIMED_OUT, get_all
 
 #: Seconds between requests: while it loads, and once it is ready.

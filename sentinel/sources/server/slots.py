@@ -14,7 +14,7 @@ from typing import Any
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.server.health import loopback
 from sentinel.sources.server.http import MOST_AT_A_TIME, NO_ANSWER, TIMED_OUT, get_all
 

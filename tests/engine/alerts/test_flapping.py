@@ -36,7 +36,7 @@ def test_it_is_told_once_that_it_flaps_and_then_nothing_while_it_does() -> None:
     assert "flapping" in message(story.news()[-1])
 
 
-def test_when_it_stayed_away_it_is_told_as_over() -> None:
+def test_when_it_stayed_away_it_is_fields_of_end_over() -> None:
     story = Story(FLICKER)
     flap(story, 0, 200)
     last = max(second for second in range(200) if second % 20 < 10) + 1

@@ -138,7 +138,7 @@ def test_an_effect_of_which_nothing_is_known_when_the_cause_ends_is_not_told_bef
     assert story.told()[-1] == (51, "effect", "firing")
 
 
-def test_an_effect_that_was_told_before_its_cause_is_told_as_over() -> None:
+def test_an_effect_that_was_told_before_its_cause_is_fields_of_end_over() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, effect=True)
     story.until(1, 20)

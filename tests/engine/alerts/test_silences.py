@@ -87,7 +87,7 @@ def test_what_has_cleared_and_is_only_kept_is_not_told_when_its_silence_ends() -
     assert story.told()[1:] == [(102, "one", "resolved")]
 
 
-def test_what_was_told_before_is_told_as_over_within_the_silence() -> None:
+def test_what_was_told_before_is_fields_of_end_over_within_the_silence() -> None:
     story = Story(ONE)
     story.turn(1, one=True)
     silence(story, 10, 3600)

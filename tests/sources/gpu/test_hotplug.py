@@ -87,7 +87,7 @@ async def first_reading(source: Udev) -> Reading:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def test_this_machine_is_told_as_sysfs_tells_it() -> None:
+def test_this_machine_is_fields_of_end_sysfs_tells_it() -> None:
     source = Udev()
     assert isinstance(source, Streaming)
     reading = asyncio.run(first_reading(source))

@@ -21,7 +21,7 @@ from sentinel.sources.fs import Roots
 from sentinel.sources.gpu import usage
 from sentinel.sources.gpu.nvml import Nvml
 from sentinel.sources.gpu.nvml_gpu import Holding
-from sentinel.sources.processes.discover import ServerProcess
+from sentinel.sources.processes.server_process import ServerProcess
 
 STAND_IN = TESTS / "fixtures/nvml/pynvml.py"
 FIRST, SECOND = "0000:01:00.0", "0000:41:00.0"

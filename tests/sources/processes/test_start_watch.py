@@ -19,7 +19,7 @@ from sentinel.model.reading import Event, ServerFound, ServerGone
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import Moment, Roots, read_text, recall
 from sentinel.sources.processes.discover import Servers
-from sentinel.sources.processes.proc_events import ProcEvents, told_as
+from sentinel.sources.processes.proc_events import ProcEvents, fields_of_end
 from sentinel.sources.processes.program_files import ProgramFiles, installed
 from sentinel.sources.processes.start_watch import StartWatch
 
@@ -173,7 +173,7 @@ def test_in_a_container_on_the_hosts_network_it_gives_up_in_time_while_the_host_
     ],
 )
 def test_an_end_is_told_in_systemds_terms(code: int, told: dict[str, str]) -> None:
-    assert told_as(code) == told
+    assert fields_of_end(code) == told
 
 
 def test_forks_and_threads_wake_nobody() -> None:
