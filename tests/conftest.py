@@ -41,6 +41,7 @@ settings.load_profile("fresh" if "SENTINEL_EXAMPLES" in os.environ else "same")
 def _no_configuration_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Rules and settings that somebody has for a daemon of their own are no part of the tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session", autouse=True)

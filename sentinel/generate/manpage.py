@@ -25,6 +25,7 @@ _FILES = (
         "The socket of a user's own daemon; without that variable, ~/.local/state/sentinel/sentinel.sock.",
     ),
     ("/var/lib/sentinel, ~/.local/state/sentinel", "History of alerts, and how far each log was read."),
+    ("~/.cache/sentinel/clean-rules", "Digests of rule sets without mistakes, which need not be checked again."),
 )
 _ENVIRONMENT = (
     ("SENTINEL_SOCKET", "The socket to listen on, and the only one to ask."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -9,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import sentinel
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem
 from sentinel.rulefiles.file_kinds import beside, of_tests
@@ -45,6 +47,8 @@ class Loaded:
     signature: Signature = frozenset()
     #: files that are not used because of their errors
     left_out: tuple[str, ...] = ()
+    #: of all files that were read, by name and content
+    digest: str = ""
 
     @property
     def errors(self) -> list[Problem]:
@@ -171,8 +175,16 @@ def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
 class RuleFiles:
     """The shipped rules with the user's: drop-in folders, which need not exist, and paths from the configuration."""
 
-    def __init__(self, folders: Sequence[Path] = (), paths: Sequence[Path] = (), base: Path | None = None) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path] = (),
+        paths: Sequence[Path] = (),
+        base: Path | None = None,
+        clean: Collection[str] = (),
+    ) -> None:
+        """`clean` holds digests of whole sets in which no mistake was found before: they are not checked once more."""
         self.base = shipped() if base is None else base
+        self.clean = clean
         self.folders = tuple(folders)
         self.paths = tuple(paths)
 
@@ -217,9 +229,11 @@ class RuleFiles:
         files = frozenset({*mine, *my_events})
         rules |= {file: data for file, data in mine.items() if file not in without}
         events |= {file: data for file, data in my_events.items() if file not in without}
-        ruleset, found = load(rules, events, checked=checked, tests=tests)
+        digest = _digest({**rules, **events})
+        ruleset, found = load(rules, events, checked=checked or digest in self.clean, tests=tests)
         problems = [p for p in [*problems, *found] if p.file not in without]
-        return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files, signature)
+        usable = None if any(p.level == "error" for p in problems) else ruleset
+        return Loaded(usable, tuple(problems), files, signature, digest=digest)
 
     def _is_shipped(self, file: str) -> bool:
         return Path(file).is_relative_to(self.base)
@@ -231,6 +245,14 @@ class RuleFiles:
     def subfolders(self) -> set[Path]:
         """Folders that hold rule files, or would."""
         return {Path(here) for path in self.watched if path.is_dir() for here, _, _ in os.walk(path)}
+
+
+def _digest(files: Files) -> str:
+    whole = hashlib.sha256(sentinel.__version__.encode())
+    for name, data in sorted(files.items()):
+        whole.update(b"%d %s %d " % (len(name), name.encode("utf-8", "surrogateescape"), len(data)))
+        whole.update(data)
+    return whole.hexdigest()
 
 
 def _any(folder: Path) -> bool:

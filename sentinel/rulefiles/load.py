@@ -110,7 +110,7 @@ def load_rules(
         if over.enabled:
             effective.append(over)
     if checked:
-        return [compile_rule(replace(over.rule, tests=())) for over in effective], overrides, problems
+        return [compile_rule(replace(over.rule, tests=()), valid=True) for over in effective], overrides, problems
     problems += check_inhibits([over.rule for over in effective])
     for over in effective:
         ready, bad = over.check(events, ids)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import re2
 
@@ -33,6 +32,10 @@ _LONG_NUMBER = 40
 _MOST = 1 << 62
 
 
+#: number, name and conversion of each named group of a pattern
+_Groups = tuple[tuple[int, str, Callable[[bytes], Value | None]], ...]
+
+
 class PatternError(ValueError):
     """A regular expression that RE2 rejects. The text names event, pattern and reason."""
 
@@ -49,7 +52,7 @@ def compiles(event: EventDef) -> tuple[list[tuple[int, str]], frozenset[str]]:
     groups: set[str] = set()
     for index in range(len(event.patterns)):
         try:
-            groups |= {name for _, name, _ in _compile(event, index).groups}
+            groups |= {name for _, name, _ in _Compiled(event, index).groups}
         except PatternError as error:
             bad.append((index, error.why))
     return bad, frozenset(groups)
@@ -120,22 +123,43 @@ class Match:
         return self._found
 
 
-@dataclass(slots=True)
 class _Compiled:
-    event: EventDef
-    index: int
-    #: number, name and conversion of each named group
-    groups: tuple[tuple[int, str, Callable[[bytes], Value | None]], ...]
-    #: anchored at both ends: what it matches is the whole message
-    whole: bool
-    _regex: re2._Regexp | None = None
+    """A pattern, compiled by itself when it first parses a line: all 348 at once are 3.7 MB, and few logs use a tenth of them."""
+
+    __slots__ = ("_groups", "_regex", "_whole", "event", "index")
+
+    def __init__(self, event: EventDef, index: int) -> None:
+        self.event = event
+        self.index = index
+        self._groups: _Groups | None = None
+        self._regex: re2._Regexp | None = None
+        self._whole: bool | None = None
 
     @property
     def regex(self) -> re2._Regexp:
-        """Compiled when it first parses a line: all 348 at once are 3.7 MB, and few logs use a tenth of them."""
+        """Raises PatternError if RE2 rejects it."""
         if self._regex is None:
-            self._regex = re2.compile(self.event.patterns[self.index].regex.encode("utf-8"), options=_options())
+            try:
+                self._regex = re2.compile(self.event.patterns[self.index].regex.encode("utf-8"), options=_options())
+            except (re2.error, UnicodeEncodeError) as error:
+                raise PatternError(self.event.name, self.index, _reason(error)) from error
         return self._regex
+
+    @property
+    def groups(self) -> _Groups:
+        """Number, name and conversion of each named group."""
+        if self._groups is None:
+            types = self.event.fields
+            names = ((number, name.decode()) for name, number in self.regex.groupindex.items())
+            self._groups = tuple(sorted((number, name, _CONVERT[types.get(name, "text")]) for number, name in names))
+        return self._groups
+
+    @property
+    def whole(self) -> bool:
+        """Anchored at both ends: what it matches is the whole message."""
+        if self._whole is None:
+            self._whole = is_whole(self.event.patterns[self.index].regex)
+        return self._whole
 
 
 class Extractor:
@@ -154,8 +178,14 @@ class Extractor:
         self._set = re2.Set.SearchSet(_options())
         for event in self._events:
             for index, pattern in enumerate(event.patterns):
-                self._patterns.append(_compile(event, index))
-                self._set.Add(pattern.regex.encode())
+                compiled = _Compiled(event, index)
+                self._patterns.append(compiled)
+                try:
+                    self._set.Add(pattern.regex.encode("utf-8"))
+                except (re2.error, UnicodeEncodeError):
+                    # RE2 says by itself what is wrong with it.
+                    _ = compiled.regex
+                    raise
         self._net: re2._Regexp | None = None
         if self._patterns:
             self._set.Compile()
@@ -248,16 +278,6 @@ def _options(*, never_capture: bool = False) -> re2.Options:
     options.never_capture = never_capture
     options.log_errors = False
     return options
-
-
-def _compile(event: EventDef, index: int) -> _Compiled:
-    try:
-        regex = re2.compile(event.patterns[index].regex.encode("utf-8"), options=_options())
-    except (re2.error, UnicodeEncodeError) as error:
-        raise PatternError(event.name, index, _reason(error)) from error
-    names = ((number, name.decode()) for name, number in regex.groupindex.items())
-    groups = tuple(sorted((number, name, _CONVERT[event.fields.get(name, "text")]) for number, name in names))
-    return _Compiled(event, index, groups, is_whole(event.patterns[index].regex))
 
 
 def _reason(error: Exception) -> str:

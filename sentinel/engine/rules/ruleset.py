@@ -122,18 +122,18 @@ class CompiledRule:
         return bool(self.windows) or any(b.over is not None for b in self.bindings.values())
 
 
-def compile_rule(rule: RuleDef) -> CompiledRule:
-    """Compile expressions and texts. Raises ExpressionError or TemplateError."""
-    values = tuple((v.name, Condition(v.expression)) for v in rule.values)
-    checks = tuple((c.name, Condition(c.expression)) for c in rule.checks)
-    when = Condition(rule.when)
+def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
+    """Compile expressions and texts. Raises ExpressionError or TemplateError, unless the rule is known to be `valid`."""
+    values = tuple((v.name, Condition(v.expression, valid=valid)) for v in rule.values)
+    checks = tuple((c.name, Condition(c.expression, valid=valid)) for c in rule.checks)
+    when = Condition(rule.when, valid=valid)
     named = dict(values + checks)
     steps = tuple((name, named[name]) for name in in_order({name: condition.paths for name, condition in named.items()}))
-    premises = tuple(_premise(Condition(source), steps) for source in conjuncts(rule.when))
-    clear = Condition(rule.clear) if rule.clear else None
+    premises = tuple(_premise(Condition(source, valid=valid), steps) for source in conjuncts(rule.when))
+    clear = Condition(rule.clear, valid=valid) if rule.clear else None
     events = frozenset(b.name for b in rule.events)
-    # Compiled once to validate them and to find what they read; then again when they are needed.
-    causes = _causes(rule, events)
+    # Made once to validate them and to find what they read; then again when they are needed.
+    causes = _causes(rule, events, valid=valid)
     summary = Template.parse(rule.summary)
     conditions = [c for _, c in values + checks] + [when]
     conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
@@ -159,7 +159,7 @@ def compile_rule(rule: RuleDef) -> CompiledRule:
         premises=premises,
         when=when,
         clear=clear,
-        _causes=Deferred(lambda: _causes(rule, events)),
+        _causes=Deferred(lambda: _causes(rule, events, valid=True)),
         summary=summary,
         signals=frozenset(signals),
         events=frozenset(b.event for b in rule.events),
@@ -190,12 +190,12 @@ _OF_USER = (
 )
 
 
-def _fix(fix: FixDef, events: frozenset[str]) -> CompiledFix:
+def _fix(fix: FixDef, events: frozenset[str], *, valid: bool) -> CompiledFix:
     do, command, risk, verify = (_of_user(text) for text in (fix.do, fix.command, fix.risk, fix.verify))
     theirs = replace(fix, do=do, command=command, risk=risk, verify=verify)
     return CompiledFix(
         fix=fix,
-        when=_condition(fix.when, events),
+        when=_condition(fix.when, events, valid=valid),
         do=Template.parse(fix.do),
         command=Template.parse(fix.command),
         risk=Template.parse(fix.risk),
@@ -203,7 +203,7 @@ def _fix(fix: FixDef, events: frozenset[str]) -> CompiledFix:
         flags=Template.parse(fix.flags),
         settings={place: Template.parse(text) for place, text in fix.settings.items()},
         verify_builds=builds_of(fix.verify),
-        of_user=_fix(theirs, events) if theirs != fix else None,
+        of_user=_fix(theirs, events, valid=True) if theirs != fix else None,
     )
 
 
@@ -216,19 +216,19 @@ def _of_user(text: str) -> str:
     return text
 
 
-def _causes(rule: RuleDef, events: frozenset[str]) -> tuple[CompiledCause, ...]:
-    return tuple(_cause(cause, events) for cause in rule.causes)
+def _causes(rule: RuleDef, events: frozenset[str], *, valid: bool) -> tuple[CompiledCause, ...]:
+    return tuple(_cause(cause, events, valid=valid) for cause in rule.causes)
 
 
-def _cause(cause: CauseDef, events: frozenset[str]) -> CompiledCause:
-    fixes = Deferred(lambda: tuple(_fix(fix, events) for fix in cause.fixes))
-    return CompiledCause(cause, _condition(cause.when, events), Template.parse(cause.text), fixes)
+def _cause(cause: CauseDef, events: frozenset[str], *, valid: bool) -> CompiledCause:
+    fixes = Deferred(lambda: tuple(_fix(fix, events, valid=valid) for fix in cause.fixes))
+    return CompiledCause(cause, _condition(cause.when, events, valid=valid), Template.parse(cause.text), fixes)
 
 
-def _condition(source: str, events: frozenset[str]) -> Condition | None:
+def _condition(source: str, events: frozenset[str], *, valid: bool) -> Condition | None:
     if not source:
         return None
-    condition = Condition(source)
+    condition = Condition(source, valid=valid)
     condition.remember(SCOPES, events)
     return condition
 
