@@ -185,7 +185,8 @@ def read(path: Path) -> dict[str, int]:
     from sentinel.engine.engine import Engine
     from sentinel.model.entity import Entity
     from sentinel.rulefiles.files import load_paths, shipped
-    from sentinel.sources.logs.file import LogFile, Position
+    from sentinel.sources.logs.file import LogFile
+    from sentinel.sources.logs.log_place import Position
     from sentinel.sources.logs.tail import digest
 
     ruleset, problems = load_paths([shipped()])
@@ -203,7 +204,7 @@ def read(path: Path) -> dict[str, int]:
             transitions += len(engine.step(lines))
         at += 1.0
     log.close()
-    return {"lines": engine.lines_read, "events": engine.events_seen, "transitions": transitions}
+    return {"lines": engine.intake.lines_read, "events": engine.intake.events_seen, "transitions": transitions}
 
 
 if __name__ == "__main__":

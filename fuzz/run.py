@@ -220,11 +220,11 @@ def log_lines(count: int, seed: int) -> Campaign:
         with campaign.one(kind, data):
             splitter = LineSplitter(65536)
             clean = splitter.feed(data + b"\n") + splitter.flush()
-            before = engine.events_seen
+            before = engine.intake.events_seen
             engine.step(LogLines(at, "fuzz.log", HOST if kind == "kernel" else server, clean, kind=kind, first=i))
             if i % 10 == 0:
                 engine.step(Tick(at))
-            campaign.accepted += engine.events_seen > before
+            campaign.accepted += engine.intake.events_seen > before
             if engine.unhealthy:
                 raise AssertionError(f"a line made rules raise: {engine.unhealthy}")
     campaign.end()

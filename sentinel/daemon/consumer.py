@@ -218,9 +218,9 @@ class Consumer:
         reading = item.reading
         if self._recorder is not None:
             self._recorder.before(self.engine, reading.at)
-        heard = self.engine.starts_heard
+        heard = self.engine.intake.starts_heard
         transitions = self.engine.step(reading, None if self._recorder is None else self._recorder.claim)
-        if self.engine.starts_heard != heard:
+        if self.engine.intake.starts_heard != heard:
             self._started()
         if self._recorder is not None:
             self._recorder.after(reading, transitions)

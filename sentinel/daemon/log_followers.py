@@ -21,9 +21,10 @@ from sentinel.files.reader import Reader
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines, Reading
 from sentinel.sources.logs.docker_local import DockerLocal
-from sentinel.sources.logs.file import LogFile, Position
+from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.journal import JournalEntries, JournalUnit
 from sentinel.sources.logs.llama_swap import LlamaSwapLog
+from sentinel.sources.logs.log_place import Position
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.processes.server_process import ServerProcess

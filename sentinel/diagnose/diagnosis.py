@@ -11,11 +11,11 @@ from sentinel.diagnose import gaps
 from sentinel.diagnose.complaints import NONE, Complaints, complaints
 from sentinel.diagnose.explain_rule import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, Starts
-from sentinel.diagnose.log_clock import LogClock, begins
+from sentinel.diagnose.log_clock import LogClock, begins, undated
 from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
 from sentinel.diagnose.senders import Line, Server, lines, servers, unit_of
-from sentinel.engine.engine import Engine, undated
+from sentinel.engine.engine import Engine
 from sentinel.engine.facts.state import Run
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.rules.ruleset import RuleSet
@@ -236,11 +236,11 @@ class _Judge:
         }
         return Diagnosis(
             tuple(self._transitions if dated else (undated(t) for t in self._transitions)),
-            standing if dated else {key: undated(told) for key, told in standing.items()},
+            standing if dated else {key: undated(one) for key, one in standing.items()},
             unknown,
             tuple(start for starts in self._starts.values() for start in starts.unfinished()),
-            engine.lines_read,
-            engine.events_seen,
+            engine.intake.lines_read,
+            engine.intake.events_seen,
             asked.answer(),
             {server.name: runs for server, runs in self._runs.items()},
             dict(self._run_of),

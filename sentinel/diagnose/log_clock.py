@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sentinel.diagnose.senders import Line
 from sentinel.engine.log.envelope import strip
+from sentinel.model.alert import Transition
 
+#: How a rule names the window that it counts in.
+_SPAN = re.compile(r" in (?:15 minutes|ten minutes|24 hours)\b")
 _STAMP = re.compile(rb"(?:\[ {0,4}(\d{1,5})\] )?(?:\x1b\[[\d;]*m)*(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3})[ \x1b]")
 #: Lines of 2024's builds, with the time inside the line.
 _DATED_WITHIN = (b"{", b"INFO", b"WARN", b" ERR", b"time=", b"ERR")
@@ -95,3 +98,15 @@ def begins(lines: Iterable[Line]) -> float | None:
         if wall is not None:
             return wall
     return None
+
+
+def undated(transition: Transition) -> Transition:
+    """The transition for a log without dates: its times mean nothing to a reader, and neither do spans of time in its words."""
+    cause = transition.cause
+    return replace(
+        transition,
+        at=None,
+        since=None,
+        summary=_SPAN.sub("", transition.summary),
+        cause=None if cause is None else replace(cause, text=_SPAN.sub("", cause.text)),
+    )

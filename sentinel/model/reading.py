@@ -32,6 +32,11 @@ class LogLines:
     backlog: bool = False
     elapsed_base: float | None = None
 
+    @property
+    def count(self) -> int:
+        """How many lines these are."""
+        return self.data.count(b"\n") + (0 if self.data.endswith(b"\n") or not self.data else 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 import sentinel
 from sentinel import recording
 from sentinel.engine.alerts.silences import Silence
-from sentinel.engine.engine import Engine, lines_of
+from sentinel.engine.engine import Engine
 from sentinel.engine.log.claims import claim_of
 from sentinel.engine.log.extractor import Match
 from sentinel.engine.rules.ruleset import RuleSet
@@ -115,7 +115,7 @@ class FlightRecorder:
                 reading.at,
                 reading.source,
                 reading.entity,
-                lines_of(reading),
+                reading.count,
                 tuple(self._claims),
                 reading.kind,
                 reading.first,

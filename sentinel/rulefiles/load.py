@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sentinel.engine.facts.gpu_incidents import INCIDENT, WORK_ENDED
-from sentinel.engine.facts.requests import DERIVED as OF_REQUESTS
+from sentinel.engine.facts.request_events import DERIVED as OF_REQUESTS
 from sentinel.engine.rules.ruleset import SCOPES, CompiledRule, RuleSet, compile_rule
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean

@@ -90,7 +90,7 @@ def test_malformed_requests_change_nothing(daemon: Sentinel) -> None:
 
 
 def _strict(schema: Any) -> Any:
-    """A key that is not described fails: then it belongs into sentinel/api/schema.py."""
+    """A key that is not described fails: then it belongs into sentinel/api/schema.py or one of the *_forms.py beside it."""
     if isinstance(schema, dict):
         closed = {key: _strict(value) for key, value in schema.items()}
         return {**closed, "additionalProperties": False} if "properties" in schema and "oneOf" not in schema else closed

@@ -34,7 +34,7 @@ def test_a_start_that_a_log_tells_of_has_its_process_looked_for(ruleset: RuleSet
         ticks: list[str] = []
         one = Consumer(
             ruleset, inbox, history, Outbox([], history), Broadcaster(), cast(Logs, logs), clock, lambda: ticks.append("x"),
-            started=lambda: looked.append(one.engine.lines_read),
+            started=lambda: looked.append(one.engine.intake.lines_read),
         )  # fmt: skip
         inbox.offer(LogLines(clock.now(), "server.log", server, start, backlog=True))
         inbox.offer(LogLines(clock.now(), "server.log", server, b"0.01.000.000 I srv  update_slots: all slots are idle\n"))

@@ -179,8 +179,8 @@ def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
 def _self(engine: Engine, own: Own) -> Iterator[Family]:
     yield Family(BUILD, (((own.version,), 1),))
     numbers = (
-        (STARTED, own.started), (LAG, own.lag), (QUEUE, own.queue), (DROPPED, own.dropped), (LINES, engine.lines_read),
-        (EVENTS, engine.events_seen), (HISTORY, own.history_works), (CLIENTS, own.clients),
+        (STARTED, own.started), (LAG, own.lag), (QUEUE, own.queue), (DROPPED, own.dropped), (LINES, engine.intake.lines_read),
+        (EVENTS, engine.intake.events_seen), (HISTORY, own.history_works), (CLIENTS, own.clients),
     )  # fmt: skip
     yield from (Family(about, (((), float(number)),)) for about, number in numbers)
     sources = own.sources[:MOST_ROWS]

@@ -16,7 +16,7 @@ from sentinel.files.opener import Denied, NotRegular, Opener
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
-from sentinel.sources.logs.file import Position
+from sentinel.sources.logs.log_place import Position
 from sentinel.sources.logs.tail import CHUNK, digest, printable, reason
 
 #: Docker splits a line at 16 KiB; an entry with its attributes is not much larger.

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from sentinel.engine.log.lines import LineSplitter
-from sentinel.files.opener import Denied, Folder, NotRegular, Opener, require_regular
+from sentinel.files.opener import Denied, Folder, NotRegular, Opener
 from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs import rotation
+from sentinel.sources.logs.log_place import LogPlace, MovedError, Position, holds_the_same
 from sentinel.sources.logs.tail import (
     CHUNK,
     Tail,
     TruncatedError,
-    bytes_before,
     digest,
     last_line_start,
     line_start,
@@ -36,31 +34,6 @@ from sentinel.sources.logs.tail import (
 BUDGET = 8 * CHUNK
 #: Seconds per poll, likewise; reached where the disk is slow or the lines are hard to split.
 SECONDS = 0.25
-#: A look at the folder that took this much of a processor (100,000 names take 0.1 s) is followed by a pause of so many times it.
-_LONG, _REST = 0.02, 20.0
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a log has been read; saved as JSON across restarts of the daemon (dataclasses.asdict).
-
-    `offset` counts the bytes of complete lines, `n` is the number of the line that starts there, `tail` the fingerprint of the
-    last bytes before it. `ino` is 0 when there was no file. `written` is the file's modification time at the last read, in ns
-    since the epoch, 0 when unknown.
-    """
-
-    path: str
-    dev: int
-    ino: int
-    offset: int
-    n: int
-    tail: str
-    written: int = 0
-
-
-class _MovedError(Exception):
-    """Files are being renamed right now: retry."""
 
 
 class LogFile:
@@ -96,12 +69,11 @@ class LogFile:
         self.skipped_bytes = 0
         #: when the server's own clock was at zero; reset when the file restarts, because that means a new process
         self.elapsed_base = elapsed_base
-        #: opens the file: as the process that named it could, or as we can where the configuration names it
-        self.reader = Opener() if reader is None else reader
         self._kind = kind
         self._max_backlog = max_backlog
         self._from_end = from_end
         self._splitter = LineSplitter(limit)
+        self._place = LogPlace(path, Opener() if reader is None else reader, self._splitter)
         self._start = start
         #: the file's earlier content is unknown: what it holds at the first poll is backlog
         self._fresh = start is None
@@ -110,10 +82,17 @@ class LogFile:
         self._bytes = 0
         #: modification time at the last read, to distinguish a fresh copy of the file from an older one
         self._read_mtime = 0
-        self._folder_mtime = 0
-        self._rest_until = 0.0
         #: inode of the truncated file while its copy is being read, else 0
         self._truncated_ino = 0
+
+    @property
+    def reader(self) -> Opener:
+        """Opens the file: as the process that named it could, or as we can where the configuration names it."""
+        return self._place.reader
+
+    @reader.setter
+    def reader(self, reader: Opener) -> None:
+        self._place.reader = reader
 
     @property
     def missing(self) -> bool:
@@ -177,7 +156,7 @@ class LogFile:
         if (tail := self._tail) is None:
             try:
                 self._tail = self._open_first()
-            except _MovedError:
+            except MovedError:
                 return False
             self._fresh = False
             return self._tail is not None
@@ -214,8 +193,8 @@ class LogFile:
         copy = None
         if tail.consumed > 0:
             try:
-                copy = self._find_copy(tail.consumed, tail.mark(), self._read_mtime)
-            except _MovedError:
+                copy = self._place.find_copy(tail.consumed, tail.mark(), self._read_mtime)
+            except MovedError:
                 return False
         if copy is not None:
             self._truncated_ino = tail.ino
@@ -227,69 +206,20 @@ class LogFile:
             tail.restart()
             self.elapsed_base = None
         self._backlog_end = 0
-        self._folder_mtime = 0
+        self._place.look_again()
         return True
-
-    def _find_copy(self, offset: int, mark: str, written: int) -> Tail | None:
-        """The first copy of a file that held `mark` before `offset` and was last seen modified at `written` (ns).
-
-        Logs of the same command begin alike: only a file modified since then can be a copy of this one. Raises _MovedError.
-        """
-        if time.monotonic() < self._rest_until:
-            raise _MovedError
-        try:
-            return self._in_folder(lambda folder: self._copy_in(folder, offset, mark, written), None)
-        except Denied:
-            # It is open to the process by a descriptor alone.
-            return None
-
-    def _copy_in(self, folder: Folder, offset: int, mark: str, written: int) -> Tail | None:
-        if (generations := rotation.settled(folder)) is None:
-            raise _MovedError
-        for copy in generations:
-            if copy.current or copy.written < written:
-                continue
-            try:
-                fd = folder.open(copy.name)
-            except (PermissionError, NotRegular):
-                continue
-            except FileNotFoundError:
-                raise _MovedError from None
-            if os.fstat(fd).st_ino != copy.inode:
-                os.close(fd)
-                raise _MovedError
-            if os.fstat(fd).st_size >= offset and digest(bytes_before(fd, offset)) == mark:
-                return Tail(fd, self._splitter)
-            os.close(fd)
-        return None
-
-    def _in_folder(self, look: Callable[[Folder], T], otherwise: T) -> T:
-        """What is found in the folder of the log; `otherwise` if there is none."""
-        begun = time.thread_time()
-        try:
-            with self.reader.folder(str(self.path)) as folder:
-                return look(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return otherwise
-        finally:
-            took = time.thread_time() - begun
-            self._rest_until = time.monotonic() + _REST * took if took > _LONG else 0.0
-
-    @staticmethod
-    def _holds_the_same(fd: int, tail: Tail) -> bool:
-        return tail.offset > 0 and bytes_before(fd, tail.offset) == tail.tail()
 
     def _move_on(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
         """At the end of the open file: switch to its successor. False when there is none."""
-        if time.monotonic() < self._rest_until or not self._displaced(tail, at):
+        if self._place.rests or not self._place.displaced(tail, at):
             return False
-        return self._in_folder(lambda folder: self._move_on_in(folder, tail, at, found), otherwise=False)
+        return self._place.look(lambda folder: self._move_on_in(folder, tail, at, found), otherwise=False)
 
     def _move_on_in(self, folder: Folder, tail: Tail, at: float, found: list[LogLines]) -> bool:
         later = rotation.successors(folder, tail.ino, self._read_mtime)
         if not later:
             return False
-        self._folder_mtime = 0
+        self._place.look_again()
         # Its writer has switched to the new file, but may have written to the old one between the EOF we saw and the rename.
         if self._read_quietly(tail, at, found):
             return True
@@ -300,7 +230,7 @@ class LogFile:
                 # The files were renamed again after they were listed.
                 os.close(fd)
                 return True
-            if following.current or not self._holds_the_same(fd, tail):
+            if following.current or not holds_the_same(fd, tail):
                 break
             # A copy of the open file that somebody put beside it.
             os.close(fd)
@@ -313,7 +243,7 @@ class LogFile:
         self, folder: Folder, tail: Tail, fd: int, at: float, found: list[LogLines], later: list[rotation.Generation]
     ) -> None:
         """Continue in `fd`, unless it was copied and truncated since `later` was listed: then the copy comes first."""
-        copied = os.fstat(fd).st_ino == self._truncated_ino and self._holds_the_same(fd, tail)
+        copied = os.fstat(fd).st_ino == self._truncated_ino and holds_the_same(fd, tail)
         if not copied:
             self._add(found, tail.rest(), at)
         following = Tail(fd, self._splitter)
@@ -336,24 +266,6 @@ class LogFile:
             self._splitter.flush()
             self._read_mtime = written
 
-    def _displaced(self, tail: Tail, at: float) -> bool:
-        """Whether another file may have succeeded the open one. Cheap: the folder is listed again only when it has changed."""
-        try:
-            status = self.reader.status(str(self.path))
-            if (status.st_ino, status.st_dev) == (tail.ino, tail.dev):
-                return False
-            require_regular(status)
-            if status.st_size:
-                return True
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        changed = self._in_folder(lambda folder: folder.changed, 0)
-        if changed in (0, self._folder_mtime):
-            return False
-        # One timestamp covers several changes within its tick (4 ms, ext4), so a recent one proves nothing yet.
-        self._folder_mtime = changed if at - changed / 1e9 > 1 else 0
-        return True
-
     def _read_quietly(self, tail: Tail, at: float, found: list[LogLines]) -> bool:
         try:
             return self._read(tail, at, found)
@@ -363,7 +275,7 @@ class LogFile:
     def _open_first(self) -> Tail | None:
         if self._start is not None and (resumed := self._resume(self._start)) is not None:
             return resumed
-        fd = self._open()
+        fd = self._place.open()
         if fd is None:
             return None
         tail = Tail(fd, self._splitter)
@@ -385,38 +297,13 @@ class LogFile:
         """Open the file that `start` is a position in: at its path, renamed or copied since; None if it is gone."""
         if start.ino <= 0 or start.offset < 0:
             return None
-        tail = self._same_file(start)
+        tail = self._place.find_same(start)
         if tail is None and start.offset > 0 and start.written > 0:
-            tail = self._find_copy(start.offset, start.tail, start.written)
+            tail = self._place.find_copy(start.offset, start.tail, start.written)
         if tail is not None:
             self._read_mtime = start.written
             tail.seek(start.offset, start.n)
         return tail
-
-    def _same_file(self, start: Position) -> Tail | None:
-        try:
-            fd = self._in_folder(lambda folder: self._opened(folder, rotation.find(folder, start.ino)), None)
-        except Denied:
-            fd = None
-        if fd is None and (fd := self._open()) is None:
-            return None
-        # ext4 and tmpfs reuse the inode of a deleted file at once: only the content proves that it is the same file.
-        same = os.fstat(fd).st_ino == start.ino and os.fstat(fd).st_size >= start.offset
-        if same and digest(bytes_before(fd, start.offset)) == start.tail:
-            return Tail(fd, self._splitter)
-        os.close(fd)
-        return None
-
-    @staticmethod
-    def _opened(folder: Folder, name: str | None) -> int | None:
-        return None if name is None else folder.open(name)
-
-    def _open(self) -> int | None:
-        """The file at the path; None if there is none."""
-        try:
-            return self.reader.open(str(self.path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
 
     def _forget(self) -> None:
         if self._tail is not None:

@@ -19,7 +19,8 @@ from sentinel.model.entity import Entity
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import Polled, SourceFault
 from sentinel.sources.logs import rotation
-from sentinel.sources.logs.file import BUDGET, LogFile, Position
+from sentinel.sources.logs.file import BUDGET, LogFile
+from sentinel.sources.logs.log_place import Position
 
 SERVER = Entity("server", "llama-server.service")
 AT = 2_000_000_000.0
