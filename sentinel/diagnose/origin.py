@@ -19,7 +19,8 @@ _MACOS = re.compile(
 _LINUX = re.compile(rb"\bfor Linux|linux-gnu|/proc/|/usr/lib|/lib/x86_64|/mnt/c/|/app/|/root/|/home/|\bsystemd\[\d+\]:")
 _OLLAMA = re.compile(
     rb"github\.com/ollama/ollama/|level=[A-Z]+ source=(?:server|sched|routes|runner|llama_server|ggml|device|types|gpu|images"
-    rb"|amd_\w+|process|model_\w+)\.go:\d+|[/\\](?:\.ollama|ollama)[/\\]models[/\\]blobs[/\\]sha256[-:]|\bOLLAMA_[A-Z_]+:"
+    rb"|amd_\w+|process|model_\w+)\.go:\d+|\bllama runner process (?:has terminated|no longer running)"
+    rb"|[/\\](?:\.ollama|ollama)[/\\]models[/\\]blobs[/\\]sha256[-:]|\bOLLAMA_[A-Z_]+:"
 )
 _LM_STUDIO = re.compile(
     rb"\[LM ?STUDIO|\bLM ?Studio\b|[/\\]\.?lm-?studio[/\\]|\[LLM\] Loading model '|with runtime llama\.cpp-(?:win|linux|mac)-"

@@ -77,6 +77,13 @@ _SERVER_OF_2024 = re.compile(
     re.DOTALL,
 )
 _OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
+#: Ollama ends a failed load with the last error that its runner printed (llm/status.go), in its log and in the client's
+#: terminal: llama.cpp's own words, without the function that said them. LM Studio quotes them as well.
+_RETOLD = re.compile(
+    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):(?: exit status \w{1,12}:?)?|llama\.cpp error:) (')?"
+    r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: )[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|$)"
+)
+_CLIENTS_WORD = "Error: "
 #: Docker Model Runner logs each line of its server as a record of its own (docker/model-runner pkg/logging, main.go).
 _OF_MODEL_RUNNER = "component=llama.cpp"
 _LEVELS: Mapping[str, str] = {
@@ -197,6 +204,8 @@ def _own(message: str, wall: float | None) -> Envelope:
             message = f"{text} | {more}" if more else text
     if message.endswith("m"):
         message = _without_colours_after(message)
+    if message.startswith(_CLIENTS_WORD) and (retold := _RETOLD.search(message)) is not None:
+        message = retold.group(2)
     return Envelope(elapsed, wall, level, port, message, level == "D" or _PRIVATE.match(message) is not None)
 
 
@@ -266,7 +275,10 @@ def _ollama(slog: re.Match[str]) -> Envelope:
     if values == _OF_MODEL_RUNNER:
         return _own(message, _epoch(moment))
     level = _LEVELS.get(word.lower())
-    return Envelope(None, _epoch(moment), level, None, f"{message} {values}" if values else message, level == "D")
+    message = f"{message} {values}" if values else message
+    if level == "E" and (retold := _RETOLD.search(message)) is not None:
+        message = retold.group(2)
+    return Envelope(None, _epoch(moment), level, None, message, level == "D")
 
 
 def _text(value: object) -> str:

@@ -38,6 +38,20 @@ def _envelope(
         ("[54697] AMX is not ready to be used!", _envelope("AMX is not ready to be used!", port=54697)),
         ("[99999] x", _envelope("[99999] x")),
         (
+            "Error: 500 Internal Server Error: llama runner process has terminated: error loading model: unknown model "
+            "architecture: 'mllama'",
+            _envelope("error loading model: unknown model architecture: 'mllama'"),
+        ),
+        (
+            'time=2026-11-23T16:05:12Z level=ERROR source=sched.go:457 msg="error loading llama server" error="llama runner '
+            'process has terminated: exit status 2 cudaMalloc failed: out of memory\\nggml_gallocr_reserve_n: failed"',
+            _envelope("cudaMalloc failed: out of memory", None, _AT, "E"),
+        ),
+        (
+            "Error: llama runner process has terminated: exit status 2",
+            _envelope("Error: llama runner process has terminated: exit status 2"),
+        ),
+        (
             "\x1b[34m0.00.000.573\x1b[0m \x1b[32mI \x1b[0mbuild: 6170 (c37132b)",
             _envelope("build: 6170 (c37132b)", 0.000573, None, "I"),
         ),
