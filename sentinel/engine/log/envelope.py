@@ -80,7 +80,8 @@ _OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[
 #: Ollama ends a failed load with the last error that its runner printed (llm/status.go), in its log and in the client's
 #: terminal: llama.cpp's own words, without the function that said them. LM Studio quotes them as well.
 _RETOLD = re.compile(
-    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):(?: exit status \w{1,12}:?)?|llama\.cpp error:) (')?"
+    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):(?: exit status \w{1,12}:?)?"
+    r"|llama\.cpp error:) (')?"
     r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: )[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|$)"
 )
 _CLIENTS_WORD = "Error: "
