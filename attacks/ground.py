@@ -7,11 +7,13 @@ A llama-server is a copy of the shell by that name which waits: its command line
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,13 +24,11 @@ from typing import Any
 from attacks.outcome import MOST_ALERT, MOST_MB, MOST_WAIT, Attack
 from faults.daemon import REPO, Daemon, NotWell, wait_for
 from faults.lines import SLEEPS, WAKES, write_rules
-from sentinel.api import client
 
 #: Users without a name, so that nothing on the machine is theirs.
 SENTINEL, ATTACKER, HONEST = 61801, 61802, 61803
 _V1 = Path("/sys/fs/cgroup/memory")
 _V2 = Path("/sys/fs/cgroup")
-_ASK_EVERY = 0.05
 _PATIENCE = 30.0
 #: waits for a line of a pipe into which nobody writes
 _IDLE = "read never"
@@ -69,34 +69,28 @@ def _limited(name: str) -> Iterator[Path | None]:
             time.sleep(0.05)
 
 
-class _Asker(threading.Thread):
-    """Asks the API without a pause worth mentioning, and keeps the longest wait."""
+class _Asker:
+    """Asks the API without a pause worth mentioning, and keeps the longest wait. A process of its own: beside thousands of starts
+    of processes a thread of this one waited for seconds itself.
+    """
 
     def __init__(self, socket: Path) -> None:
-        super().__init__(daemon=True)
         self.longest = 0.0
         self.target = ""
-        self.failed = ""
-        self._socket = socket
-        self._over = threading.Event()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "attacks.asker", str(socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPO
+        )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
 
-    def run(self) -> None:
-        number = 0
-        while not self._over.is_set():
-            number += 1
-            target = "/v1/status" if number % 10 == 0 else "/v1/alerts"
-            begin = time.monotonic()
-            try:
-                client.get(target, (self._socket,))
-            except client.DaemonUnreachable as error:
-                self.failed = str(error)
-            if (waited := time.monotonic() - begin) > self.longest:
-                self.longest, self.target = waited, target
-            self._over.wait(_ASK_EVERY)
+    @property
+    def is_over(self) -> bool:
+        return self._process.returncode is not None
 
     def end(self) -> None:
-        self._over.set()
-        self.join(_PATIENCE)
+        """Its figures are there after this."""
+        said, _ = self._process.communicate(timeout=_PATIENCE)
+        self.longest, self.target = json.loads(said)
 
 
 class Ground:
@@ -164,7 +158,6 @@ class Ground:
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.daemon.process.pid}/clear_refs").write_text("5")
         self._asker = _Asker(self.daemon.socket)
-        self._asker.start()
 
     def _answer(self) -> None:
         """Every request is answered as by a server that is well."""
@@ -301,7 +294,7 @@ class Ground:
 
     def close(self) -> None:
         """End every process of the row."""
-        if self._asker is not None and self._asker.is_alive():
+        if self._asker is not None and not self._asker.is_over:
             self._asker.end()
         for process in self._processes:
             with contextlib.suppress(ProcessLookupError):

@@ -36,6 +36,7 @@ class Status(TypedDict):
     alerts: list[AlertForm]
     silences: list[SilenceForm]
     blind_spots: list[BlindSpotForm]
+    blind_spots_left_out: int
     sources: list[SourceForm]
     rules: list[RuleForm]
     overrides: list[OverrideForm]

@@ -183,9 +183,17 @@ class ApiServer:
             async with self._turn:
                 self._has_room(request.uid)
                 answer = query(request)
-                given = answer if inspect.isawaitable(answer) else _encoded(answer)
+                if not inspect.isawaitable(answer):
+                    given = _encoded(answer)
                 await asyncio.sleep(0)
-            return _encoded(await given) if inspect.isawaitable(given) else given
+            if inspect.isawaitable(answer):
+                # It has waited for something, maybe together with many others.
+                worked_out = await answer
+                async with self._turn:
+                    self._has_room(request.uid)
+                    given = _encoded(worked_out)
+                    await asyncio.sleep(0)
+            return given
         except ApiError:
             raise
         # A bug in one view must not stop the daemon: the client gets 500, and the daemon's log the traceback.

@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.cli import nagios
 from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, say, show_silences, shown, shown_size, style
-from sentinel.model.text import escape
+from sentinel.model.text import counted, escape
 from sentinel.sinks.render import wrap
 
 _WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
@@ -61,6 +61,8 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield "Cannot be judged"
         yield from _blind_spots(answer["blind_spots"])
+    if left_out := answer.get("blind_spots_left_out"):
+        yield f"  of {counted(left_out, 'more server')} this was not worked out yet: ask again"
     yield from _faults(answer)
 
 

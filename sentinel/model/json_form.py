@@ -30,8 +30,18 @@ def iso(at: float | None) -> str | None:
 
 def to_json(value: object) -> str:
     """One line of JSON, the same bytes for the same value, safe to print on a terminal; NaN and infinities become null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
+    try:
+        text = _dumps(value)
+    except (TypeError, ValueError):
+        text = ""
+    if not text or SURROGATE.search(text):
+        # What JSON cannot hold is rare: looking for it first takes three times as long as writing.
+        text = _dumps(_finite(value))
     return UNSAFE.sub(lambda match: json.dumps(match.group())[1:-1] if match.group() != "\x7f" else "\\u007f", text)
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "), allow_nan=False)
 
 
 def _finite(value: object) -> object:

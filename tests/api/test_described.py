@@ -27,6 +27,7 @@ from sentinel.api.client import get, post
 from sentinel.cli.main import main
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
+from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.rulefiles.testing.readings import EPOCH, readings
@@ -139,7 +140,7 @@ def test_what_rules_tell_is_as_described(ruleset: RuleSet, described: dict[str, 
         forms = {
             "AlertForm": status.alerts(engine, at, pending=True),
             "ServerForm": status.servers(engine, at),
-            "BlindSpotForm": status.blind_spots(engine, at),
+            "BlindSpotForm": blind_spots(engine, at),
             "SignalForm": status.signals(engine, at),
             "Why": [{"api_version": 1, **explain.why(engine, rule_id, "", at)}],
         }

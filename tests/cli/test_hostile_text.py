@@ -30,6 +30,7 @@ from sentinel.cli.doctor.capability import Capability
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
+from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
@@ -71,7 +72,7 @@ def told_of(name: str, text: str) -> dict[str, dict[str, Any]]:
         "/v1/status": {
             "version": "0", "since": "", "rules": status.rules(engine), "servers": status.servers(engine, now),
             "gpus": status.gpus(engine, now), "host": status.entity_signals(engine, HOST, now), "alerts": shown,
-            "silences": silences, "blind_spots": status.blind_spots(engine, now), "state": state,
+            "silences": silences, "blind_spots": blind_spots(engine, now), "state": state,
             "recorder": {"fault": escape(text)},
             "sources": [{"name": escape(text), "health": "failed", "why": escape(text)}],
             "sinks": [{"name": "journald", "waiting": 1, "fault": escape(text)}],

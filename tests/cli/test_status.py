@@ -7,6 +7,7 @@ from typing import Any
 from sentinel.cli.status import _screen
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
+from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.entity import Entity, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound
 
@@ -24,7 +25,7 @@ def found(engine: Engine, name: str, **values: Value) -> Entity:
 def screen(engine: Engine) -> str:
     answer: dict[str, Any] = {
         "version": "0", "since": "", "rules": [], "servers": status.servers(engine, AT), "gpus": [], "host": {}, "alerts": [],
-        "silences": [], "blind_spots": status.blind_spots(engine, AT), "sources": [], "sinks": [], "state": {"fault": ""},
+        "silences": [], "blind_spots": blind_spots(engine, AT), "sources": [], "sinks": [], "state": {"fault": ""},
         "recorder": {},
     }  # fmt: skip
     return "\n".join(_screen(answer, 100))
@@ -49,7 +50,7 @@ def test_a_router_is_said_to_be_one(engine: Engine) -> None:
     assert "127.0.0.1:21001: router, " in shown
     assert "? slots" not in shown
     assert "model    ?" not in shown
-    assert "server.ctx" not in shown + str(status.blind_spots(engine, AT))
+    assert "server.ctx" not in shown + str(blind_spots(engine, AT))
 
 
 def test_what_cannot_be_judged_is_told_by_server_with_the_cure_first(engine: Engine) -> None:

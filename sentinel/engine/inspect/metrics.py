@@ -6,13 +6,14 @@ usual in Prometheus; a zero would be a claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect import status
+from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.alert import fingerprint
 from sentinel.model.entity import Entity, Value
 from sentinel.model.signal import Signal
@@ -141,16 +142,19 @@ def _labels(signal: Signal) -> tuple[str, ...]:
     return () if signal.scope == "host" else ("entity",)
 
 
-def families(engine: Engine, own: Own, at: float) -> Iterator[Family]:
-    """All families that have at least one row. `at` is now, in seconds since the epoch."""
+def families(engine: Engine, own: Own, at: float, spots: Sequence[Mapping[str, Any]] | None = None) -> Iterator[Family]:
+    """All families that have at least one row. `at` is now, in seconds since the epoch; `spots` are the blind spots, if they
+    are known already.
+    """
     shown, left_out = _shown(engine, at)
-    for family in (*_alerts(engine, own, at), *_self(engine, own), *_servers(engine, shown, at), *_signals(engine, shown, at)):
+    spots = blind_spots(engine, at) if spots is None else spots
+    for family in (*_alerts(engine, own, spots), *_self(engine, own), *_servers(engine, shown, at), *_signals(engine, shown, at)):
         if family.rows:
             yield family
     yield Family(LEFT_OUT, tuple(((scope,), count) for scope, count in left_out.items()))
 
 
-def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
+def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
     rules = {rule_id: compiled.rule for rule_id, compiled in sorted(engine.ruleset.rules.items())}
     counts = {(r.id, r.severity, state): 0 for r in rules.values() for state in ("pending", "firing")}
     firing: list[Row] = []
@@ -166,7 +170,7 @@ def _alerts(engine: Engine, own: Own, at: float) -> Iterator[Family]:
     yield Family(FIRING, tuple(firing))
     yield Family(TRANSITIONS, tuple(own.transition_counts.items()))
     blind: dict[str, set[str]] = {rule_id: set() for rule_id in rules}
-    for spot in status.blind_spots(engine, at):
+    for spot in spots:
         for rule_id in spot["rules"]:
             blind[rule_id].add(spot["entity"])
     yield Family(BLIND, _by_name({rule_id: len(entities) for rule_id, entities in blind.items()}))

@@ -7,10 +7,8 @@ from typing import Any
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.engine import RETIRE, Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
-from sentinel.model.alert import Verdict
-from sentinel.model.entity import HOST, Entity, Unknown
+from sentinel.model.entity import Entity
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
 
@@ -127,42 +125,6 @@ def silences(engine: Engine) -> list[dict[str, Any]]:
 def cuts(engine: Engine) -> list[dict[str, Any]]:
     """What was cut or refused of what came from outside, and whose it was."""
     return [{"whose": escape(whose), "what": escape(what), "count": n} for whose, what, n in engine.state.cuts.all()]
-
-
-def blind_spots(engine: Engine, at: float) -> list[dict[str, Any]]:
-    """Unknown signals that rules need, with the reason and what would provide them; grouped by reason."""
-    seen: dict[tuple[str, Unknown], dict[str, Any]] = {}
-    # Nothing can be provided any more for what only the kernel's log named, mostly a process that it killed.
-    known = {HOST, *engine.state.facts.entities()}
-    for rule_id, compiled in sorted(engine.ruleset.rules.items()):
-        for entity in entities_of(engine, compiled):
-            run = engine.state.runs.get(entity)
-            if entity not in known or (run is not None and run.gone):
-                continue
-            try:
-                finding = engine.finding(rule_id, entity, at)
-            except ExpressionError:
-                continue
-            if finding.verdict is not Verdict.UNKNOWN:
-                continue
-            router = engine.state.facts.last(entity, "server.is_router")
-            for name, unknown in finding.missing.items():
-                if router is not None and router.value is True and name.startswith("server.") and name != "server.log_readable":
-                    # It has no model, no slots and nothing on a GPU: its children have, and rules evaluate them.
-                    continue
-                gap: dict[str, Any] = {
-                    "entity": escape(entity.name),
-                    "missing": [],
-                    "why": escape(str(unknown)),
-                    "reason": escape(unknown.why),
-                    "remedy": escape(unknown.remedy),
-                    "rules": [],
-                }
-                row = seen.setdefault((entity.name, unknown), gap)
-                for value, values in ((name, row["missing"]), (rule_id, row["rules"])):
-                    if value not in values:
-                        values.append(value)
-    return list(seen.values())
 
 
 def entities_of(engine: Engine, compiled: CompiledRule) -> list[Entity]:

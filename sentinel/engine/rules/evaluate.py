@@ -105,7 +105,9 @@ class Finding:
     @property
     def missing(self) -> dict[str, Unknown]:
         """The unknown values, and why they are unknown."""
-        return {name: why for c in self.checks if c.value is None for name, why in c.missing.items()}
+        unknown = [condition for _, condition, value in self._results if value is None]
+        gaps = _gaps(self.scene) if unknown else {}
+        return {name: why for condition in unknown for name, why in _missing(condition, self.scene.known, gaps).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +207,11 @@ def _result(
     name: str, condition: Condition, value: Any, known: Mapping[str, Any], gaps: Mapping[str, dict[str, Unknown]]
 ) -> CheckResult:
     reads = {path: find(known, path) for path in condition.paths}
-    missing = {root: why for path, read in reads.items() if read is None for root, why in _roots(path, gaps).items()}
-    return CheckResult(name, None if value is None else value is True, reads, missing)
+    return CheckResult(name, None if value is None else value is True, reads, _missing(condition, known, gaps))
+
+
+def _missing(condition: Condition, known: Mapping[str, Any], gaps: Mapping[str, dict[str, Unknown]]) -> dict[str, Unknown]:
+    return {root: why for path in condition.paths if find(known, path) is None for root, why in _roots(path, gaps).items()}
 
 
 def _roots(path: str, gaps: Mapping[str, dict[str, Unknown]]) -> Mapping[str, Unknown]:

@@ -9,8 +9,8 @@ import pytest
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.gpu_incident_states import advance
+from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.engine.inspect.explain import why
-from sentinel.engine.inspect.status import blind_spots
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import is_news
