@@ -28,11 +28,16 @@ from sentinel.daemon.systemd import to_journal
 from sentinel.model.text import counted, escape
 from sentinel.rulefiles.files import Loaded, RuleFiles
 
+#: Python's own is 5 ms. Seconds.
+_SWITCH = 0.001
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Load the configuration and the rules, then watch until stopped."""
     one_arena()
     raise_limit()
+    # An answer takes a dozen system calls, and after each the event loop waits for threads of sources that compute.
+    sys.setswitchinterval(_SWITCH)
     _log(verbose=arguments.verbose)
     try:
         config = load(Path(arguments.config) if arguments.config else None, os.environ)
