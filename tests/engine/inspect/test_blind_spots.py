@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect.blind_spots import BlindSpots, blind_spots
 from sentinel.engine.rules.ruleset import RuleSet
-from sentinel.model.entity import Entity, Unknown
+from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Samples, ServerFound, ServerGone, Tick
 
 _SERVERS = [f"127.0.0.1:{8080 + n}" for n in range(4)]
@@ -14,7 +14,7 @@ _SERVERS = [f"127.0.0.1:{8080 + n}" for n in range(4)]
 def _engine(ruleset: RuleSet) -> Engine:
     engine = Engine(ruleset)
     for number, name in enumerate(_SERVERS):
-        values = {"server.log_readable": Unknown("its log is a terminal"), "server.port": 8080 + number}
+        values: dict[str, Value | Unknown] = {"server.log_readable": Unknown("its log is a terminal"), "server.port": 8080 + number}
         engine.step(ServerFound(0.0, "process", Entity("server", name), 100 + number, 0.0, values))
     engine.step(Tick(1.0))
     return engine
