@@ -14,7 +14,10 @@ _SERVERS = [f"127.0.0.1:{8080 + n}" for n in range(4)]
 def _engine(ruleset: RuleSet) -> Engine:
     engine = Engine(ruleset)
     for number, name in enumerate(_SERVERS):
-        values: dict[str, Value | Unknown] = {"server.log_readable": Unknown("its log is a terminal"), "server.port": 8080 + number}
+        values: dict[str, Value | Unknown] = {
+            "server.log_readable": Unknown("its log is a terminal"),
+            "server.port": 8080 + number,
+        }
         engine.step(ServerFound(0.0, "process", Entity("server", name), 100 + number, 0.0, values))
     engine.step(Tick(1.0))
     return engine
