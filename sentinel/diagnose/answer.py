@@ -45,8 +45,8 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
             out.append(transition)
         elif transition.previous != "firing":
             # The start of the episode that is still open; earlier episodes are reported as they were.
-            told = {key: getattr(end, key) for key in ("severity", "summary", "cause", "fixes", "evidence")}
-            out.append(replace(transition, **told))
+            last_words = {key: getattr(end, key) for key in ("severity", "summary", "cause", "fixes", "evidence")}
+            out.append(replace(transition, **last_words))
             del standing[transition.fingerprint]
     out.reverse()
     return out
@@ -55,20 +55,20 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
 def findings(found: Diagnosis) -> list[AlertInRun]:
     """What fired, each alert once: those of the last run first, then by severity."""
     last: dict[str, Transition] = {}
-    for told in as_it_ended(found):
-        if told.state == "firing":
-            last[told.fingerprint] = told
+    for transition in as_it_ended(found):
+        if transition.state == "firing":
+            last[transition.fingerprint] = transition
     out = [
-        AlertInRun(told, found.run_of.get(key, 1), found.runs.get(told.entity.name, 1), key not in found.standing)
-        for key, told in last.items()
+        AlertInRun(transition, found.run_of.get(key, 1), found.runs.get(transition.entity.name, 1), key not in found.standing)
+        for key, transition in last.items()
     ]
     return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, _WEIGHT[one.alert.severity]))
 
 
 def verdict(found: Diagnosis) -> str:
     """The verdict, in one sentence."""
-    told = findings(found)
-    loud = [one for one in told if one.alert.severity != "info"]
+    named = findings(found)
+    loud = [one for one in named if one.alert.severity != "info"]
     last = next((start for start in reversed(found.starts) if start.last), None)
     if loud:
         first = loud[0]
@@ -82,8 +82,8 @@ def verdict(found: Diagnosis) -> str:
         return ends(last)
     if found.starts:
         return f"{earlier(found.starts[-1])}; the last start went well"
-    if told:
-        return told[0].alert.summary
+    if named:
+        return named[0].alert.summary
     seen = f"{counted(found.events, 'event')} of llama-server recognised"
     if (reported := found.complaints.last) is not None:
         report = "1 line reports an error" if found.complaints.count == 1 else f"{found.complaints.count} lines report errors"

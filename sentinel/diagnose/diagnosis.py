@@ -205,13 +205,13 @@ class _Judge:
     def _step(self, reading: LogLines | Samples | Tick) -> None:
         self._keep(self._engine.step(reading))
 
-    def _keep(self, told: list[Transition]) -> None:
-        for transition in told:
+    def _keep(self, transitions: list[Transition]) -> None:
+        for transition in transitions:
             if transition.state == "firing" and transition.previous != "firing":
                 self._run_of[transition.fingerprint] = self._runs.get(transition.entity, 1)
         if self._asked is not None:
-            self._asked.heard(told)
-        self._transitions += told
+            self._asked.heard(transitions)
+        self._transitions += transitions
 
     def _read_starts(self, name: str, own: Sequence[Line], entities: Mapping[str, Entity], units: Mapping[str, Entity]) -> None:
         for server in dict.fromkeys(entities.values()):
@@ -230,9 +230,9 @@ class _Judge:
         fired = {t.rule for t in self._transitions if t.state == "firing"}
         unknown = {rule: missing for rule, missing in self._unknown.items() if rule not in fired} | self._missing(at)
         standing = {
-            told.fingerprint: told
+            now.fingerprint: now
             for record in engine.book.open()
-            if record.state == "firing" and (told := engine.standing(self._ruleset.rules[record.rule], record))
+            if record.state == "firing" and (now := engine.standing(self._ruleset.rules[record.rule], record))
         }
         return Diagnosis(
             tuple(self._transitions if dated else (undated(t) for t in self._transitions)),

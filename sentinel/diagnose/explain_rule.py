@@ -30,9 +30,9 @@ class Explained:
 
     def heard(self, transitions: list[Transition]) -> list[Transition]:
         """Explain the rule if it fired; returns the transitions unchanged."""
-        for told in transitions:
-            if told.rule == self._rule and told.state == "firing" and told.at is not None:
-                self._look("fired", told.at)
+        for one in transitions:
+            if one.rule == self._rule and one.state == "firing" and one.at is not None:
+                self._look("fired", one.at)
         return transitions
 
     def stops(self, at: float) -> None:

@@ -106,9 +106,9 @@ def _commands(lines: Sequence[str]) -> list[tuple[str, ...]]:
         at += 1
         if "llama" not in line or len(line) > 20_000:
             continue
-        told = _OLLAMA.search(line)
-        if told is not None:
-            found.append(_words(_unescaped(told["line"])))
+        started = _OLLAMA.search(line)
+        if started is not None:
+            found.append(_words(_unescaped(started["line"])))
             continue
         typed = _COMMAND.match(line)
         if typed is None:

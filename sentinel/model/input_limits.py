@@ -49,7 +49,7 @@ class Cuts:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._noted: set[tuple[str, str]] = set()
 
     def add(self, whose: Entity | str, what: str, count: int = 1) -> None:
         """`what` names the kind, without a number that grows."""
@@ -64,8 +64,8 @@ class Cuts:
 
     def fresh(self) -> list[str]:
         """A sentence for each that was not returned before."""
-        new = [key for key in self._counts if key not in self._told]
-        self._told.update(new)
+        new = [key for key in self._counts if key not in self._noted]
+        self._noted.update(new)
         return [f"of {whose} was cut: {what}" for whose, what in new]
 
 

@@ -160,7 +160,7 @@ def holders(roots: Roots, device: AmdDevice) -> list[Holder]:
         nodes = usage.open_nodes(roots, pid)
         if not isinstance(nodes, Unknown) and nodes.nodes:
             held = usage.memory(roots, pid, nodes)
-            alone = held["server.gpu_cards"] == device.address
+            alone = held["server.gpus"] == device.address
             drm = held["server.gpu_memory_bytes"]
             size = max(size, drm if alone and isinstance(drm, int) else 0)
         if size:

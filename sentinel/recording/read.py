@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.catalogue import CATALOGUE, present_name
 from sentinel.model.entity import Entity, Scope, Unknown, Value
 from sentinel.model.input_limits import MOST_NAME
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
@@ -192,7 +192,8 @@ class Recording:
     def _values_in(self, values: Values) -> dict[str, Value | Unknown]:
         """Values of signals that still exist; no rule reads the others, from an older or newer sentinel."""
         out: dict[str, Value | Unknown] = {}
-        for name, value in values.items():
+        for written, value in values.items():
+            name = present_name(written)
             signal = CATALOGUE.get(name)
             if signal is None:
                 continue

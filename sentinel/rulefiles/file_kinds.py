@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sentinel.model.problem import Keys, Problem, spoken
-from sentinel.rulefiles.deprecated import as_written, with_new_keys
+from sentinel.rulefiles.deprecated import as_written, with_new_keys, with_new_signals
 from sentinel.rulefiles.library import Library, gathered, is_library, with_bases, with_fixes
 from sentinel.rulefiles.testing.decode import STATES, states_of
 from sentinel.rulefiles.toml.document import Decoded, decode
@@ -72,8 +72,11 @@ def sorted_out(files: Mapping[str, bytes], *, tests: bool) -> SortedOut:
     for file, data in files.items():
         if of_tests(file) and not tests:
             continue
-        one = decoded[file] = decode(data, file)
+        one = decode(data, file)
         out.problems += one.problems
+        findings = Findings(file, left_out=one.left_out)
+        decoded[file] = with_new_signals(one, data, findings)
+        out.problems += findings.problems
     libraries = {file: one for file, one in decoded.items() if one.usable and not file.endswith(TESTS) and is_library(one.table)}
     out.library, found = gathered(libraries.items())
     for file, one in decoded.items():

@@ -357,7 +357,7 @@ def test_every_socket_that_was_tried_is_named(tmp_path: Path) -> None:
         get("/v1/status", tried)
 
 
-def test_too_many_clients_are_told_so(sock: Path) -> None:
+def test_too_many_clients_get_a_sentence_that_says_so(sock: Path) -> None:
     """Beyond the limit the answer is 503; root and the daemon's user find four places more."""
 
     async def claims() -> None:
@@ -498,7 +498,7 @@ def test_the_file_of_a_socket_that_systemd_made_outlives_the_server(sock: Path) 
     limited(test)
 
 
-def test_a_place_that_cannot_be_listened_on_is_told(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_listened_on_is_reported(tmp_path: Path) -> None:
     """A file in the way is not deleted, and a long path names the limit."""
     (tmp_path / "file").write_text("keep me")
     with pytest.raises(SocketInUse, match="is no socket"):

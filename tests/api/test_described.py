@@ -129,7 +129,7 @@ def test_the_daemon_answers_as_described(daemon: Sentinel, described: dict[str, 
     assert _objections(described, "Refusal", get("/v1/why/nothing", [daemon.socket])[1]) == []
 
 
-def test_what_rules_tell_is_as_described(ruleset: RuleSet, described: dict[str, Any]) -> None:
+def test_what_rules_report_is_as_described(ruleset: RuleSet, described: dict[str, Any]) -> None:
     """The alerts, reasons and facts of one firing test of each shipped rule."""
     for rule_id, compiled in ruleset.rules.items():
         case = next(case for case in compiled.rule.tests if case.expect.state == "firing")

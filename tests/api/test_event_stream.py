@@ -149,7 +149,7 @@ def test_who_heard_only_hello_misses_nothing_either(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given_id", ["0-99999", "nonsense", "0-1", "--", "1", "0-" + "9" * 60, "é-1"])
-def test_an_id_of_another_history_is_fields_of_end_a_gap(tmp_path: Path, given_id: str) -> None:
+def test_an_id_of_another_history_is_reported_as_a_gap(tmp_path: Path, given_id: str) -> None:
     """And from there on it is well: the gap has an id of its own."""
 
     async def claims() -> None:
@@ -180,7 +180,7 @@ def test_a_number_that_was_not_given_out_yet_is_a_gap(tmp_path: Path) -> None:
     limited(claims)
 
 
-def test_what_is_not_kept_any_more_is_fields_of_end_a_gap(tmp_path: Path) -> None:
+def test_what_is_not_kept_any_more_is_reported_as_a_gap(tmp_path: Path) -> None:
     """Before what is kept, which comes then."""
 
     async def claims() -> None:

@@ -65,7 +65,7 @@ def server(engine: Engine, name: str, **values: Value | Unknown) -> Entity:
     return entity
 
 
-def test_signals_are_gauges_and_what_is_unknown_or_old_is_not_told(engine: Engine) -> None:
+def test_signals_are_gauges_and_what_is_unknown_or_old_is_left_out(engine: Engine) -> None:
     server(engine, "a", rss_bytes=4096, argv_readable=False, swap_bytes=Unknown("not allowed"), user="llama")
     engine.step(Samples(AT, "host", HOST, {"host.mem_available_bytes": 7}))
 
@@ -80,7 +80,7 @@ def test_signals_are_gauges_and_what_is_unknown_or_old_is_not_told(engine: Engin
     assert key("sentinel_server_rss_bytes", entity="a") not in later
 
 
-def test_alerts_are_counted_by_rule_and_told_one_by_one(engine: Engine) -> None:
+def test_alerts_are_counted_by_rule_and_reported_one_by_one(engine: Engine) -> None:
     """As `alerts` tells them: with the cause, and a rule without alerts has zeros, which is known."""
     server(engine, "a", argv_readable=True)
     engine.step(Samples(AT, "process", Entity("server", "a"), {"server.process_state": "stopped"}))
@@ -105,7 +105,7 @@ def test_what_cannot_be_judged_is_counted(engine: Engine) -> None:
     assert numbers(told(engine))[key("sentinel_rule_unknown", rule="cpu-fallback")] == 2
 
 
-def test_the_daemon_tells_of_itself(engine: Engine) -> None:
+def test_the_daemon_reports_on_itself(engine: Engine) -> None:
     mine = own(
         sources=(metrics.Source("host", "up", 0), metrics.Source("amdgpu", "failed", 4)),
         sinks=(("journald", 2, False),),

@@ -120,7 +120,7 @@ def test_without_a_daemon_one_sentence_says_how_to_start_it(
         (["rules", "test", "RULE"], "is missing"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_on_standard_error_and_ends_with_2(
+def test_a_mistake_is_reported_on_standard_error_and_ends_with_2(
     argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {"NOWHERE": tmp_path / "NOWHERE", "FOLDER": tmp_path, "LOG": tmp_path / "a.log", "RULE": tmp_path / "a.toml"}
@@ -150,7 +150,7 @@ def test_lint_names_file_place_and_every_mistake(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.usefixtures("own_log")
-def test_run_tells_every_mistake_of_its_configuration_and_does_not_start(
+def test_run_reports_every_mistake_of_its_configuration_and_does_not_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "sentinel.toml"

@@ -288,7 +288,7 @@ def test_an_amd_card_whose_files_are_read_works(machine: Make) -> None:
     assert only(probes_gpu.amdgpu(seen)).why == "memory, load, power and temperature of 0000:03:00.0"
 
 
-def test_a_server_whose_user_may_not_open_the_gpu_is_told_the_group(machine: Make, tmp_path: Path) -> None:
+def test_for_a_server_whose_user_may_not_open_the_gpu_the_group_is_named(machine: Make, tmp_path: Path) -> None:
     """The documented reason for a silent fall back to the CPU."""
     running = machine(server(LogSource("file", "", "/a")))
     write(tmp_path / "dev/dri/renderD128", "")

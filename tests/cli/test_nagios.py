@@ -54,7 +54,7 @@ def test_all_is_well() -> None:
     }  # fmt: skip
 
 
-def test_alerts_are_counted_and_the_worst_is_told() -> None:
+def test_alerts_are_counted_and_the_worst_is_reported() -> None:
     told = [alert("cpu-fallback", "critical"), alert("load-oom", "critical", silenced="1"), alert("mlock-denied", "warning")]
     text, data = parsed(nagios.line(screen(alerts=told, blind_spots=[{}]), 2))
     assert text == ("SENTINEL CRITICAL - 2 alerts, cpu-fallback: llama.service runs on the CPU (1 things cannot be judged)")

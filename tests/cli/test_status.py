@@ -53,7 +53,7 @@ def test_a_router_is_said_to_be_one(engine: Engine) -> None:
     assert "server.ctx" not in shown + str(blind_spots(engine, AT))
 
 
-def test_what_cannot_be_judged_is_told_by_server_with_the_cure_first(engine: Engine) -> None:
+def test_what_cannot_be_judged_is_reported_by_server_with_the_cure_first(engine: Engine) -> None:
     """A few lines for each, however many rules miss something."""
     for port in (21001, 21002):
         found(engine, f"127.0.0.1:{port}", is_router=False, port=port)

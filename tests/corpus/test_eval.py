@@ -83,7 +83,7 @@ def test_a_wrong_label_is_counted_as_wrong(results: list[Judged]) -> None:
         ("name = 'x'\nera = 'b114xx'\norigin = 'composed'\nfrom = 'y'\nlabel = 'z'", "unknown key"),
     ],
 )
-def test_a_mistake_in_a_case_is_told_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_mistake_in_a_case_is_reported_with_its_place(tmp_path: Path, text: str, complaint: str) -> None:
     """As mistakes in rule files are."""
     (tmp_path / "bases.toml").write_bytes((CASES / "bases.toml").read_bytes())
     (tmp_path / "healthy.toml").write_text(f"schema = 1\n[[case]]\n{text}\n", encoding="utf-8")

@@ -176,7 +176,7 @@ def test_a_sleep_ends_ready_although_no_line_says_listening_again(read: Read, lo
         assert after[-2:] == ["sleeping", "stopping"]
 
 
-def test_a_routers_children_are_told_apart_by_their_port(read: Read, logs: Path) -> None:
+def test_a_routers_children_are_distinguished_by_their_port(read: Read, logs: Path) -> None:
     matches = read((logs / "b10434-router.log").read_bytes())
     children = {m.fields["port"]: m.fields["name"] for m in matches if m.event.name == "router_child"}
     loaded = [m.envelope.port for m in matches if m.event.name == "model_loaded"]
@@ -195,7 +195,7 @@ def test_colours_change_nothing(read: Read, logs: Path) -> None:
     assert all(m.envelope.elapsed is not None for m in coloured)
 
 
-def test_a_log_file_tells_what_the_terminal_tells(read: Read, logs: Path) -> None:
+def test_a_log_file_holds_what_the_terminal_shows(read: Read, logs: Path) -> None:
     in_file = _counts(read, (logs / "b10434-log-file.log").read_bytes())
     assert in_file == _counts(read, (logs / "b10434-logfile-stderr.log").read_bytes())
     assert in_file["server_ready"] == 1
@@ -208,7 +208,7 @@ def test_two_slots_and_embeddings(read: Read, logs: Path) -> None:
     assert [m.fields for m in overflow] == [{"task": 2, "n_prompt": 12002, "n_batch": 512}]
 
 
-def test_json_lines_tell_what_plain_lines_tell(read: Read, logs: Path) -> None:
+def test_json_lines_say_what_plain_lines_say(read: Read, logs: Path) -> None:
     matches = read((logs / "b11434-jsonl.composed.log").read_bytes())
     names = [m.event.name for m in matches]
     assert names.count("server_ready") == 1

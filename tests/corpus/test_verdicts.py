@@ -102,13 +102,13 @@ def test_low_bit_experts_are_advice_and_no_more(judge: Judge, name: str) -> None
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", sorted(FAILING))
-def test_a_failure_is_told_once_with_its_cause(corpus: Path, judge: Judge, name: str) -> None:
+def test_a_failure_is_reported_once_with_its_cause(corpus: Path, judge: Judge, name: str) -> None:
     """By the log alone, at whatever verbosity it was recorded."""
     assert fired(judge(corpus / "logs" / f"{name}.log")) == [FAILING[name]]
 
 
 @pytest.mark.corpus
-def test_a_kill_by_the_control_group_is_told_from_both_logs(corpus: Path, judge: Judge) -> None:
+def test_a_kill_by_the_control_group_is_reported_from_both_logs(corpus: Path, judge: Judge) -> None:
     """The server's log ends in mid load, the kernel's names the limit."""
     log, kernel = (corpus / f"logs/b10434-oom-mlock-memcg.{end}" for end in ("log", "kmsg"))
     found = judge(log, "llama-server -m gemma.gguf -c 512 --mlock -lv 4", kernel)
@@ -154,7 +154,7 @@ def test_the_quiet_fallback_cannot_be_judged_from_its_log(corpus: Path, judge: J
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("name", ["b395x-default", "b617x-default", "b10434-lv4", "b11434-lv4"])
-def test_a_detailed_log_with_its_command_line_tells_a_fallback(corpus: Path, judge: Judge, name: str) -> None:
+def test_a_detailed_log_with_its_command_line_shows_a_fallback(corpus: Path, judge: Judge, name: str) -> None:
     """All weights in host buffers although layers were asked for: told although the server was stopped in the end."""
     log = corpus / f"logs/{name}.log"
 

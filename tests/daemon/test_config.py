@@ -55,7 +55,7 @@ unit = "small.service"
     assert (config.intervals.rocm_smi, config.intervals.process, config.sys) == (60.0, 1.0, tmp_path)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     text = """
 stat_dir = "/s"
 sink = "syslog"

@@ -22,7 +22,7 @@ from sentinel.model.reading import LogLines, Tick
 from sentinel.sinks import Outbox
 
 
-def test_a_start_that_a_log_tells_of_has_its_process_looked_for(ruleset: RuleSet, tmp_path: Path) -> None:
+def test_a_start_that_a_log_reports_has_its_process_looked_for(ruleset: RuleSet, tmp_path: Path) -> None:
     """One that fails may live for less than a second, between two scans. What a log held before the daemon read it is no news."""
     server = Entity("server", "llama.service")
     start = b"0.00.043.051 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)\n"

@@ -173,7 +173,7 @@ def test_a_log_that_no_file_can_be_is_a_blind_spot_and_the_next_log_is_still_rea
     asyncio.run(story())
 
 
-def test_a_follower_that_dies_of_a_bug_is_told_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_follower_that_dies_of_a_bug_is_reported_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         followed = Followed(tmp_path, monkeypatch, [])
         monkeypatch.setattr("sentinel.daemon.supervisor._LONGEST_PAUSE", 0.0)

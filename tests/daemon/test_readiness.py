@@ -18,7 +18,7 @@ def told(interval: float | None) -> tuple[Readiness, list[tuple[str, ...]]]:
     return Readiness(interval, lambda *assignments: said.append(assignments)), said
 
 
-def test_ready_is_told_when_the_engine_took_a_tick_after_every_source_has_looked() -> None:
+def test_ready_is_reported_when_the_engine_took_a_tick_after_every_source_has_looked() -> None:
     """Not when they have looked, for the engine may not have judged that yet; and once."""
     readiness, said = told(None)
 
@@ -55,7 +55,7 @@ def test_the_watchdog_is_fed_by_ticks_of_the_engine_at_its_interval() -> None:
     assert said == [("WATCHDOG=1",)] * 3
 
 
-def test_the_status_is_told_when_it_changes() -> None:
+def test_the_status_is_reported_when_it_changes() -> None:
     """At once, and not with each sign of life."""
     readiness, said = told(15.0)
     readiness.looked([UP])

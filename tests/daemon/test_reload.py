@@ -31,7 +31,7 @@ def test_a_saved_file_is_read_when_nothing_has_moved_for_a_moment() -> None:
     assert settling.wait(NEW, 100.5) is None
 
 
-def test_a_mistake_is_not_told_before_the_file_was_left_alone_for_longer() -> None:
+def test_a_mistake_is_not_reported_before_the_file_was_left_alone_for_longer() -> None:
     settling = Settling(OLD)
     settling.wait(NEW, 100.0)
     assert not settling.tried(NEW, 100.4, good=False)
@@ -60,7 +60,7 @@ def test_what_comes_back_as_it_was_is_nothing_to_do() -> None:
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.01, 0.2, 0.5, 1.9]), st.integers(0, 6)), max_size=30))
-def test_however_an_editor_writes_no_mistake_is_told_of_what_is_not_left_alone_and_the_end_is_always_taken(
+def test_however_an_editor_writes_no_mistake_is_reported_while_it_writes_and_the_end_is_always_taken(
     steps: list[tuple[float, int]],
 ) -> None:
     """Every third state of the file is a mistake. Time stands still while nothing is asked: the daemon looks when it said."""

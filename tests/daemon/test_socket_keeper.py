@@ -57,7 +57,7 @@ def test_a_socket_whose_folder_was_removed_is_made_again(tmp_path: Path, capsys:
     assert capsys.readouterr().out.count("was removed; sentinel listens on it again") == 1
 
 
-def test_a_socket_that_another_daemon_took_over_is_left_to_it_and_told(tmp_path: Path) -> None:
+def test_a_socket_that_another_daemon_took_over_is_left_to_it_and_reported(tmp_path: Path) -> None:
     socket = tmp_path / "run" / "s.sock"
 
     async def story() -> None:
@@ -78,7 +78,7 @@ def test_a_socket_that_another_daemon_took_over_is_left_to_it_and_told(tmp_path:
     asyncio.run(story())
 
 
-def test_a_place_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_reported_and_tried_again(tmp_path: Path) -> None:
     """And one that belongs to another daemon ends the start."""
     (tmp_path / "run").write_text("a file in the way")
     socket = tmp_path / "run" / "s.sock"
@@ -100,7 +100,7 @@ def test_a_place_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path) 
     asyncio.run(story())
 
 
-def test_a_socket_of_systemd_that_was_removed_is_told_and_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_of_systemd_that_was_removed_is_reported_and_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only systemd can make it again, and the sentence says how; the daemon puts none of its own in its place."""
     path = tmp_path / "run" / "s.sock"
     path.parent.mkdir()

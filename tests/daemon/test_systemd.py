@@ -14,7 +14,7 @@ from sentinel.daemon.systemd import is_booted, listen_fds, notify, to_journal, w
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_manager_is_told(tmp_path: Path, abstract: bool) -> None:
+def test_the_manager_is_notified(tmp_path: Path, abstract: bool) -> None:
     """By path or by abstract name; a newline in a status begins no other assignment."""
     name = f"@sentinel-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -24,7 +24,7 @@ def test_the_manager_is_told(tmp_path: Path, abstract: bool) -> None:
         assert manager.recv(4096) == b"READY=1\nSTATUS=watching a STOPPING=1"
 
 
-def test_without_a_manager_nothing_is_told_and_nothing_fails(tmp_path: Path) -> None:
+def test_without_a_manager_nothing_is_reported_and_nothing_fails(tmp_path: Path) -> None:
     """No variable, a variable of another kind, and a manager that went."""
     assert not notify("READY=1", environ={})
     assert not notify("READY=1", environ={"NOTIFY_SOCKET": "vsock:2:1234"})

@@ -48,7 +48,7 @@ def supervisor(inbox: Inbox, workers: Workers) -> Supervisor:
     return Supervisor(inbox, Clock(wall=lambda: 1000.0, since_boot=lambda: 1000.0), workers, patience=0.01)
 
 
-def test_drivers_that_hang_hold_up_no_other_source_and_are_told() -> None:
+def test_drivers_that_hang_hold_up_no_other_source_and_are_reported() -> None:
     async def story() -> None:
         workers, inbox = Workers(), Inbox()
         watch = supervisor(inbox, workers)

@@ -86,7 +86,7 @@ class TestExitCodes:
             (["b617x-default.log", "--argv", "llama-server -m moe.gguf -ngl 99 -c 512"], 2),
         ],
     )
-    def test_they_tell_the_worst_that_was_found(self, corpus: Path, arguments: list[str], code: int) -> None:
+    def test_they_report_the_worst_that_was_found(self, corpus: Path, arguments: list[str], code: int) -> None:
         done = diagnose(*(str(corpus / "logs" / word) if word.startswith("b") else word for word in arguments))
 
         assert done.returncode == code, done.stderr

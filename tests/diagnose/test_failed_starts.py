@@ -61,7 +61,7 @@ def test_every_recorded_server_that_ended_with_an_error_is_said_not_to_have_star
         ("b617x-fa-bare", "b617x-fa-bare.log:7: main: couldn't bind HTTP server socket"),
     ],
 )
-def test_a_failed_start_is_told_by_the_line_that_says_most(corpus: Path, name: str, line: str) -> None:
+def test_a_failed_start_is_reported_with_the_line_that_says_most(corpus: Path, name: str, line: str) -> None:
     """Beside the rule that names the cause."""
     code, text = command(str(corpus / f"logs/{name}.log"))
 
@@ -89,7 +89,7 @@ def test_a_log_that_stops_in_mid_load_asks_for_the_kernels_log(corpus: Path, tmp
 
 
 @pytest.mark.corpus
-def test_a_kill_that_a_rule_tells_is_not_told_twice(corpus: Path) -> None:
+def test_a_kill_that_a_rule_reports_is_not_reported_twice(corpus: Path) -> None:
     """load-oom says more than that the log ends."""
     log, kernel = (str(corpus / f"logs/b10434-oom-mlock-memcg.{end}") for end in ("log", "kmsg"))
     code, text = command(log, "--kernel-log", kernel)
@@ -129,7 +129,7 @@ def test_a_start_goes_on_in_the_next_file_of_a_rotated_log(ruleset: RuleSet) -> 
     assert found.starts == ()
 
 
-def test_a_restart_loop_is_not_told_start_by_start(tmp_path: Path) -> None:
+def test_a_restart_loop_is_not_reported_start_by_start(tmp_path: Path) -> None:
     """The loop by its rule, then three starts, and how many more."""
     log = tmp_path / "server.log"
     log.write_text((RUNS + FAILS) * 50)
@@ -180,7 +180,7 @@ expect = {{ state = "unknown" }}
 """
 
 
-def test_an_alert_is_fields_of_end_it_stands_at_the_end_of_the_log(tmp_path: Path) -> None:
+def test_an_alert_is_reported_as_it_stands_at_the_end_of_the_log(tmp_path: Path) -> None:
     """It fired at the first shift; the log has four."""
     rule = tmp_path / "counts.toml"
     rule.write_text(RULE + TESTS)

@@ -86,7 +86,7 @@ def test_the_verdict_does_not_depend_on_the_form(corpus: Path, judge: Judge, tmp
 
 
 @pytest.mark.corpus
-def test_times_are_told_where_the_log_has_dates_and_only_there(corpus: Path, judge: Judge, tmp_path: Path) -> None:
+def test_times_are_reported_where_the_log_has_dates_and_only_there(corpus: Path, judge: Judge, tmp_path: Path) -> None:
     """A stamp counts from the start of the process: it is not a date."""
     plain = corpus / "logs/b11434-shift.log"
     dated = tmp_path / "dated.log"

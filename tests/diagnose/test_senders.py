@@ -178,7 +178,7 @@ def test_a_pasted_kernel_log_is_one_whatever_stands_around_it(ruleset: RuleSet, 
         assert fired(judge(ruleset, f"{BANNER}\n{LOADING}\n{line}\n")) == [("load-oom", "llama-server")]
 
 
-def test_the_kill_of_ollamas_runner_is_told_of_ollamas_server_only_where_its_log_is_ollamas(ruleset: RuleSet) -> None:
+def test_the_kill_of_ollamas_runner_is_reported_for_ollamas_server_only_where_its_log_is_ollamas(ruleset: RuleSet) -> None:
     """A process of the name ollama is no llama-server by itself."""
     killed = KILL.replace("(llama-server)", "(ollama)")
     told = "Mai 16 17:44:49 box ollama[6012]: time=2025-05-16T17:44:49.091+02:00 level=INFO source=server.go:1 msg=x\n"
@@ -189,7 +189,7 @@ def test_the_kill_of_ollamas_runner_is_told_of_ollamas_server_only_where_its_log
     assert fired(judge(ruleset, f"{BANNER}\n{LOADING}\n", kernel)) == []
 
 
-def test_a_kill_before_the_next_run_is_told_of_the_run_before(ruleset: RuleSet) -> None:
+def test_a_kill_before_the_next_run_is_reported_for_the_run_before(ruleset: RuleSet) -> None:
     """Both logs tell the time alike: the kill comes in its place, not at the end."""
     log = journal(90, 0, BANNER, LOADING) + journal(91, 5, BANNER, LOADING, READY, WORK)
     found = judge(ruleset, log, f"Nov 12 10:00:40 h kernel: {KILL}\n")
@@ -256,7 +256,7 @@ def test_numbers_of_lines_are_those_of_the_file(ruleset: RuleSet) -> None:
     assert all(e.line in rows[e.n - 1] for e in evidence)
 
 
-def test_a_log_of_2024_tells_its_end_of_the_load(ruleset: RuleSet) -> None:
+def test_a_log_of_2024_shows_the_end_of_the_load(ruleset: RuleSet) -> None:
     """Bracket and JSON logs: loaded, and not "the log ends while the model loads"."""
     for log in (
         'INFO [  main] build info | tid="1" timestamp=1775900000 build=4335 commit="a1b2c3d4"\n'

@@ -81,7 +81,7 @@ def test_a_private_key_is_left_out_whole() -> None:
         "system_info: n_threads = 4 (n_threads_batch = 4) / 16 | CPU : SSE3 = 1 | AVX = 1",
     ],
 )
-def test_what_tells_of_the_failure_stays(line: str) -> None:
+def test_what_shows_the_failure_stays(line: str) -> None:
     assert Redactor().text(line) == line
 
 

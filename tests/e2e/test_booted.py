@@ -147,7 +147,7 @@ def test_at_the_sinks_pace_journald_drops_nothing(journal: Outcome) -> None:
     assert len(_entries(journal, "unpaced.json")) < 1000
 
 
-def test_alerts_told_while_journald_is_away_arrive_in_order(journal: Outcome) -> None:
+def test_alerts_reported_while_journald_is_away_arrive_in_order(journal: Outcome) -> None:
     """None is lost, none is repeated, and the status can say why they wait."""
     told = json.loads(journal.text("outage.json"))
     delivered = [json.loads(line)["MESSAGE"] for line in journal.text("after_outage.json").splitlines()]

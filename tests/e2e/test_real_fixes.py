@@ -250,7 +250,7 @@ def test_weights_that_may_not_be_locked_are_locked_once_the_limit_is_lifted(
         )
 
 
-def test_a_software_gpu_is_told_and_a_cpu_server_on_purpose_ends_it(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
+def test_a_software_gpu_is_reported_and_a_cpu_server_on_purpose_ends_it(sentinel: Sentinel, models: Path, tmp_path: Path) -> None:
     """Mesa's llvmpipe: Vulkan on the processor. Its first fix alone leaves a machine without a GPU; the next says how."""
     needs_software_vulkan()
     one = Failing(["-m", str(models / "dense.gguf"), "-c", "512", "-ngl", "99", "--no-warmup"], tmp_path / "log")

@@ -125,7 +125,7 @@ def run_limited(
 
 @pytest.mark.long
 @pytest.mark.root
-def test_a_load_that_the_header_dooms_is_told_half_a_minute_before_the_kill(
+def test_a_load_that_the_header_dooms_is_reported_half_a_minute_before_the_kill(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
 ) -> None:
     """540 MB copied into a group of 300 MB, on a twentieth of a core."""
@@ -155,7 +155,7 @@ def test_the_first_fix_ends_it_and_the_same_model_loads(
 
 @pytest.mark.long
 @pytest.mark.root
-def test_memory_that_another_process_takes_meanwhile_is_fields_of_end_it_happens(
+def test_memory_that_another_process_takes_meanwhile_is_reported_as_it_happens(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
 ) -> None:
     """What would have fitted no longer does once a neighbour in its group has grown."""

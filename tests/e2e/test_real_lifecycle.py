@@ -90,7 +90,7 @@ def told_on_screen(sentinel: Sentinel, title: str) -> int:
 class TestRestart:
     """One daemon, one server, in the order of the tests' steps: each step is a claim."""
 
-    def test_killed_and_stopped_it_tells_nothing_twice_and_misses_nothing(
+    def test_killed_and_stopped_it_reports_nothing_twice_and_misses_nothing(
         self, new_sentinel: NewSentinel, fallen_back: Running
     ) -> None:
         sentinel = new_sentinel().start()
@@ -302,7 +302,7 @@ class TestMistakes:
         assert str(config) in done.stderr
         assert done.stderr.count("\n") == 1
 
-    def test_doctor_tells_what_the_daemon_itself_cannot_do(self, new_sentinel: Callable[..., Sentinel]) -> None:
+    def test_doctor_says_what_the_daemon_itself_cannot_do(self, new_sentinel: Callable[..., Sentinel]) -> None:
         """Its own view and the daemon's are two rows: their rights may differ. The cure is the one that fits."""
         daemon = new_sentinel()
         (daemon.folder / "state").write_text("in the way", encoding="utf-8")

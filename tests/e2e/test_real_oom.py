@@ -43,7 +43,7 @@ def told(alert: dict[str, Any], pid: int) -> None:
     assert any(f"Killed process {pid}" in line for line in lines)
 
 
-def test_a_kill_while_loading_is_told_with_its_cause_and_ended_by_the_first_fix(
+def test_a_kill_while_loading_is_reported_with_its_cause_and_ended_by_the_first_fix(
     new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
 ) -> None:
     """--mlock, 540 MB of weights, a limit of 300 MB: nothing in the server's log, the whole story in the alert."""

@@ -28,7 +28,7 @@ def replayed(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_fallback_replays_as_it_was_told_and_what_a_request_said_is_nowhere(
+def test_a_fallback_replays_as_it_was_reported_and_what_a_request_said_is_nowhere(
     new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
 ) -> None:
     sentinel = new_sentinel().start()
@@ -66,7 +66,7 @@ def test_a_fallback_replays_as_it_was_told_and_what_a_request_said_is_nowhere(
     sentinel.end()
 
 
-def test_a_state_folder_that_takes_no_recordings_is_told_and_alerts_go_on(
+def test_a_state_folder_that_takes_no_recordings_is_reported_and_alerts_go_on(
     new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
 ) -> None:
     sentinel = new_sentinel()

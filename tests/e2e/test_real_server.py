@@ -27,7 +27,7 @@ class TestCpuFallback:
     """99 layers are asked for, none is placed, and at default verbosity llama-server does not say a word about it."""
 
     @pytest.mark.parametrize("log_file", [False, True], ids=["output in a file", "--log-file"])
-    def test_it_is_told_in_time_with_cause_and_fix(
+    def test_it_is_reported_in_time_with_cause_and_fix(
         self, sentinel: Sentinel, models: Path, tmp_path: Path, log_file: bool
     ) -> None:
         more = ["--log-file", str(tmp_path / "own.log")] if log_file else []

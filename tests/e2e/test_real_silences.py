@@ -20,7 +20,7 @@ def told_on_screen(sentinel: Sentinel, name: str) -> int:
     return sum(f"{name} · cpu-fallback" in line for line in sentinel.said().splitlines())
 
 
-def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_told_at_its_end(
+def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_reported_at_its_end(
     new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
 ) -> None:
     sentinel = new_sentinel().start()

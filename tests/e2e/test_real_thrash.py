@@ -32,7 +32,7 @@ def _cold_copy(path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_model_that_is_read_again_and_again_is_told_and_the_first_fix_ends_it(
+def test_a_model_that_is_read_again_and_again_is_reported_and_the_first_fix_ends_it(
     new_sentinel: Callable[..., Sentinel], models: Path, tmp_path: Path
 ) -> None:
     """540 MB mapped in a group of 250 MB, while a request is answered."""

@@ -180,7 +180,7 @@ def test_the_socket_and_the_command_say_the_same(machine: Outcome) -> None:
     assert machine.text("status.code").strip() == "2"
 
 
-def test_systemctl_status_tells_what_fires(machine: Outcome) -> None:
+def test_systemctl_status_shows_what_fires(machine: Outcome) -> None:
     """The status text follows the engine, not a timer."""
     assert "1 server; firing: cpu-fallback (llama.service)" in machine.text("headline")
 
@@ -197,7 +197,7 @@ def test_no_client_is_refused_while_the_service_restarts(machine: Outcome) -> No
     assert fates["answered"] > 1
 
 
-def test_a_killed_daemon_comes_back_and_tells_nothing_twice(machine: Outcome) -> None:
+def test_a_killed_daemon_comes_back_and_reports_nothing_twice(machine: Outcome) -> None:
     """systemd restarts it, the history is there, and what was told stays told; no mark says so any more, the journal does."""
     history = json.loads(machine.text("history.json"))
 
@@ -239,7 +239,7 @@ def test_a_reload_with_a_mistake_fails_and_leaves_the_service_as_it_was(machine:
 # --- upgraded ---
 
 
-def test_an_upgrade_keeps_state_and_tells_nothing_again(machine: Outcome) -> None:
+def test_an_upgrade_keeps_state_and_reports_nothing_again(machine: Outcome) -> None:
     """The new version runs, with the history and the silences of the old one."""
     version, status, *active = machine.text("upgraded").split(maxsplit=1)[0], *machine.text("upgraded").splitlines()
     silences = json.loads(machine.text("upgraded.silences.json"))["silences"]

@@ -94,7 +94,7 @@ def test_an_alert_does_not_end_by_itself_while_nobody_looks() -> None:
     assert after.told() == [(28_930, "slow", "resolved")]
 
 
-def test_how_far_the_clock_was_set_is_told_by_the_clock_of_the_boot() -> None:
+def test_how_far_the_clock_was_set_is_known_from_the_clock_of_the_boot() -> None:
     saved = {"at": 1000.0, "since_boot": 50.0, "boot_id": "b"}
     assert set_by(saved, 1010.0, 60.0, "b") == 0.0
     assert set_by(saved, 1011.5, 60.0, "b") == 0.0, "two readings and NTP's slewing are not one moment"

@@ -80,7 +80,7 @@ def test_the_same_readings_give_the_same_bytes(ruleset: RuleSet) -> None:
     assert '"cpu-fallback"' in runs[0]
 
 
-def test_a_fallback_is_told_once_with_its_evidence(ruleset: RuleSet) -> None:
+def test_a_fallback_is_reported_once_with_its_evidence(ruleset: RuleSet) -> None:
     transitions = [t for t in feed(Engine(ruleset), fallback_story()) if t.rule == "cpu-fallback"]
     assert told(transitions) == [("cpu-fallback", "inactive", "pending"), ("cpu-fallback", "pending", "firing")]
     fired = transitions[1]
@@ -164,7 +164,7 @@ def test_last_words_of_a_dead_server_do_not_bring_it_back(ruleset: RuleSet) -> N
     assert engine.state.fact(SERVER, "server.state", EPOCH + 6).value == "exited"  # type: ignore[union-attr]
 
 
-def test_a_kill_is_joined_by_pid_and_tells_what_the_server_was_doing(ruleset: RuleSet) -> None:
+def test_a_kill_is_joined_by_pid_and_shows_what_the_server_was_doing(ruleset: RuleSet) -> None:
     engine = Engine(ruleset)
     story: list[Reading] = [
         samples(0, {"host.kernel_log_readable": True}, HOST),
@@ -205,7 +205,7 @@ def test_a_rule_that_raises_is_unhealthy_and_the_others_go_on(tmp_path: Path) ->
     assert "cpu-fallback" in [r.rule for r in engine.book.open()]
 
 
-def test_a_checkpoint_goes_on_where_it_was_and_tells_nothing_twice(ruleset: RuleSet) -> None:
+def test_a_checkpoint_goes_on_where_it_was_and_reports_nothing_twice(ruleset: RuleSet) -> None:
     story = fallback_story()
     for cut in range(0, len(story), 7):
         first = Engine(ruleset)

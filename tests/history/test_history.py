@@ -138,7 +138,7 @@ def test_a_killed_daemon_loses_nothing_that_was_committed(path: Path) -> None:
         (None, "newer"),
     ],
 )
-def test_an_unusable_file_is_set_aside_and_told(path: Path, content: bytes | None, word: str) -> None:
+def test_an_unusable_file_is_set_aside_and_reported(path: Path, content: bytes | None, word: str) -> None:
     """Nothing is deleted, the message names both files, and a new history begins."""
     if content is None:
         with sqlite3.connect(path) as other:

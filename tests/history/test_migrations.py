@@ -40,7 +40,7 @@ def test_the_history_of_the_first_version_opens_and_goes_on(old: Path) -> None:
     reader.close()
 
 
-def test_its_open_alert_is_neither_forgotten_nor_told_again(old: Path) -> None:
+def test_its_open_alert_is_neither_forgotten_nor_reported_again(old: Path) -> None:
     saved = History(old).checkpoint("state")
     assert saved is not None
     ruleset, _ = load_paths([shipped()])

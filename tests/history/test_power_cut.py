@@ -111,7 +111,7 @@ def test_in_the_midst_of_the_transfer_of_the_log_into_the_database(tmp_path: Pat
         assert claims(opened(tmp_path / "cut", after[:cut] + before[cut:], log)) == 60
 
 
-def test_what_is_told_is_on_the_disk_itself_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_reported_is_on_the_disk_itself_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Transitions are synced with their commit, deliveries with the end of theirs; a checkpoint alone costs no sync."""
     synced: list[str] = []
     sync = Database.sync

@@ -146,7 +146,7 @@ class TestHowItIsTold:
         found = advice(unit="llama.service", user_unit=True, build=10434)
         assert found.command.startswith("systemctl --user edit llama.service && systemctl --user restart llama.service   # ")
 
-    def test_a_build_that_lacks_the_flag_is_not_told_of_it(self) -> None:
+    def test_a_build_that_lacks_the_flag_is_not_advised_to_use_it(self) -> None:
         """--context-shift came with b6206."""
         assert told(unit="", build=6170) is None
         assert "(for llama.cpp b6206 and newer; " in advice(unit="").do

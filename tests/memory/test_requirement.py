@@ -119,7 +119,7 @@ def test_recurrent_states_count() -> None:
     assert least(replace(SETTINGS, parallel=3), of=mamba).cache_bytes == 3 * least(of=mamba).cache_bytes
 
 
-def test_buffers_for_computing_are_told_and_not_added() -> None:
+def test_buffers_for_computing_are_reported_and_not_added() -> None:
     wide = least(replace(SETTINGS, ctx=8192, ubatch=2048, flash_attn="off"))
     narrow = least(replace(SETTINGS, ctx=8192, ubatch=512, flash_attn="off"))
     assert wide.compute_bytes > 2 * narrow.compute_bytes > 0

@@ -70,7 +70,7 @@ def test_a_torn_memory_of_checksums_is_begun_anew(model: Path, tmp_path: Path) -
     assert check(model, tmp_path / "state") == ["sha256-remembered"]
 
 
-def test_a_folder_that_cannot_be_written_is_told(model: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(model: Path) -> None:
     assert check(model, Path("/proc/nowhere")) == ["sha256-remembered", "sha256-not-remembered"]
 
 

@@ -24,7 +24,7 @@ def test_its_output_is_read_by_device() -> None:
     assert parse("error: invalid argument: -kvu\n") == ()
 
 
-def test_what_agrees_is_not_told_and_what_differs_is() -> None:
+def test_what_agrees_is_not_reported_and_what_differs_is() -> None:
     items = [item("weights", 235), item("kv", 111), item("compute", 512, 1170)]
 
     assert differences(parse(RECORDED), items, with_cache=True) == []

@@ -115,7 +115,7 @@ class TestWithoutTheProgram:
         assert ids(*absent("-m a --list-devices")) == ["flag-ends-it"]
 
 
-def test_a_dead_option_of_cmake_in_front_is_told() -> None:
+def test_a_dead_option_of_cmake_in_front_is_reported() -> None:
     words = ["cmake", "-DGGML_HIPBLAS=ON", "&&", "./llama-server", "-m", "a"]
     command = from_words(words, {"PATH": "/nonexistent"})
 
@@ -160,7 +160,7 @@ class TestTheRealProgram:
         assert unknown_names(real, ["llama", "deepseek2", "qwen3moe", "no-such-arch"], ["libllama.so"]) == ["no-such-arch"]
         assert unknown_names(real, ["q4_K", "mxfp4", "q9_9"], ["libggml-base.so"]) == ["q9_9"]
 
-    def test_a_variable_that_it_refuses_is_told(self, real: Path) -> None:
+    def test_a_variable_that_it_refuses_is_reported(self, real: Path) -> None:
         env = {**os.environ, "LD_LIBRARY_PATH": str(real.parent), "LLAMA_ARG_CTX_SIZE": "many"}
         command = from_words([str(real), "-m", "a"], env)
 

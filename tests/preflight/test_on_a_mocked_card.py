@@ -79,7 +79,7 @@ def why_ids(report: Report) -> list[str]:
     return [why.id for why in report.whys if why.id != "build-unknown"]
 
 
-def test_the_lesser_account_of_free_memory_counts_and_the_difference_is_told(roots: Roots) -> None:
+def test_the_lesser_account_of_free_memory_counts_and_the_difference_is_reported(roots: Roots) -> None:
     used(roots, 10 * GIB)
 
     machine = look(command("-m", "x"), hip(), roots)
@@ -146,7 +146,7 @@ def test_a_mixture_is_offered_its_experts_on_the_cpu(roots: Roots, models: Path)
     assert "17 of 17 layers" in report.suggestions[0].why
 
 
-def test_a_user_who_may_not_open_the_nodes_is_told_before_the_start(roots: Roots, models: Path) -> None:
+def test_that_a_user_may_not_open_the_nodes_is_reported_before_the_start(roots: Roots, models: Path) -> None:
     report = judged(roots, ["-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "4096"], user=4242)
 
     refused = next(why for why in report.whys if why.id == "gpu-nodes-refused")
@@ -186,7 +186,7 @@ def test_the_first_broken_step_to_the_card_is_named(roots: Roots, models: Path, 
         ("runtime", "gpu-not-found", "--list-devices"),
     ],
 )
-def test_each_step_from_the_module_to_the_runtime_is_told_by_itself(
+def test_each_step_from_the_module_to_the_runtime_is_reported_by_itself(
     roots: Roots, models: Path, step: str, expected: str, remedy: str
 ) -> None:
     """gpu-telemetry.md, section 7: the first that fails, for what comes after it fails as well."""
@@ -241,7 +241,7 @@ def test_without_layers_asked_for_a_missing_gpu_is_no_fault(roots: Roots, models
     assert why_ids(report) == []
 
 
-def test_a_unit_with_devices_of_its_own_is_told(roots: Roots, models: Path) -> None:
+def test_a_unit_with_devices_of_its_own_is_reported(roots: Roots, models: Path) -> None:
     one = command("-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "4096", unit="a.service", private_devices=True)
 
     assert "gpu-hidden-by-unit" in why_ids(examine(one, roots, hip()))

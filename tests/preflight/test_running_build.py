@@ -42,7 +42,7 @@ def process(
     return Command(words, {}, folder, None, Place(0, frozenset(), None, -1), 77), roots
 
 
-def test_the_library_that_reads_the_command_line_tells(tmp_path: Path) -> None:
+def test_the_library_that_reads_the_command_line_shows_it(tmp_path: Path) -> None:
     build = build_of(*process(tmp_path, b"\x7fELF nothing of it", NEW, "-c", "512"))
     assert [build.accepts(flag) for flag in ("--fit", "--load-mode", "--ctx-checkpoints", "--ctx-size")] == [
         True,
@@ -52,7 +52,7 @@ def test_the_library_that_reads_the_command_line_tells(tmp_path: Path) -> None:
     ]
 
 
-def test_a_program_in_one_piece_tells_by_itself(tmp_path: Path) -> None:
+def test_a_program_in_one_piece_shows_it_by_itself(tmp_path: Path) -> None:
     build = build_of(*process(tmp_path, OLD, None))
     assert (build.accepts("--fit"), build.accepts("--ctx-size")) == (False, True)
 
@@ -116,7 +116,7 @@ def judged(verdict: Verdict, *suggestions: tuple[str, ...], worse: bool = False)
     return Report(verdict, (), suggestions=found)
 
 
-def test_what_to_change_is_told_in_words_for_a_shell() -> None:
+def test_what_to_change_is_reported_in_words_for_a_shell() -> None:
     report = judged("fails", ("-m", "a.gguf", "-c", "8192", "-fa", "on"))
     found = fitting(command_of("-m", "a.gguf", "-c", "65536", "--mlock"), Build("x", flags=FLAGS), report)
     assert found == {
@@ -137,6 +137,6 @@ def test_what_to_change_is_told_in_words_for_a_shell() -> None:
         (judged("fails", ("-m", "a.gguf", "-c", "512", "--n-cpu-moe", "9")), "no flags were found"),
     ],
 )
-def test_what_is_not_known_to_help_is_not_told(report: Report, why: str) -> None:
+def test_what_is_not_known_to_help_is_not_reported(report: Report, why: str) -> None:
     found = fitting(command_of("-m", "a.gguf", "-c", "65536"), Build("x", flags=FLAGS), report)
     assert all(isinstance(value, Unknown) and why in value.why for value in found.values())

@@ -62,14 +62,14 @@ def test_root_may_lock_all_and_so_may_a_user_with_the_capability() -> None:
     assert command_of("a.service", bounded, Roots()).place.lock_limit == 8388608
 
 
-def test_a_limit_that_systemd_does_not_tell_is_unknown() -> None:
+def test_a_limit_that_systemd_does_not_report_is_unknown() -> None:
     given = properties("/usr/bin/llama-server", User="nobody")
     del given["LimitMEMLOCKSoft"]
 
     assert isinstance(command_of("a.service", given, Roots()).place.lock_limit, Unknown)
 
 
-def test_an_environment_file_is_read_and_a_missing_one_is_told(tmp_path: Path) -> None:
+def test_an_environment_file_is_read_and_a_missing_one_is_reported(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("# comment\nLLAMA_ARG_N_GPU_LAYERS='40'\n\nodd line\n")
     given = properties(
         "/usr/bin/llama-server", EnvironmentFiles=[[str(tmp_path / "env"), False], [str(tmp_path / "gone"), False]]

@@ -110,7 +110,7 @@ def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(us
 
 @settings(max_examples=examples(60), deadline=None)
 @given(owners=st.lists(st.text(max_size=20), max_size=400), whats=st.lists(st.text(max_size=20), min_size=1, max_size=5))
-def test_what_was_cut_is_told_once_and_bounded(owners: list[str], whats: list[str]) -> None:
+def test_what_was_cut_is_reported_once_and_bounded(owners: list[str], whats: list[str]) -> None:
     cuts = input_limits.Cuts()
     for whose in owners:
         for what in whats:

@@ -147,7 +147,7 @@ def play(run: Run, story: list[tuple[object, ...]]) -> Run:
 
 @settings(max_examples=examples(300), deadline=None)
 @given(STORIES)
-def test_nothing_is_told_before_its_time_or_twice_or_beside_its_cause_or_against_a_silence(
+def test_nothing_is_reported_before_its_time_or_twice_or_beside_its_cause_or_against_a_silence(
     story: list[tuple[object, ...]],
 ) -> None:
     play(Run(), story)
@@ -155,13 +155,13 @@ def test_nothing_is_told_before_its_time_or_twice_or_beside_its_cause_or_against
 
 @settings(max_examples=examples(150), deadline=None)
 @given(STORIES)
-def test_whoever_restarts_sentinel_is_told_the_same(story: list[tuple[object, ...]]) -> None:
+def test_after_a_restart_sentinel_reports_the_same(story: list[tuple[object, ...]]) -> None:
     assert play(Run(), story).told == play(Run(restarts=False), story).told
 
 
 @settings(max_examples=examples(150), deadline=None)
 @given(STORIES)
-def test_in_the_end_what_is_so_is_told_and_what_is_not_is_over(story: list[tuple[object, ...]]) -> None:
+def test_in_the_end_what_is_true_is_reported_and_what_is_not_is_over(story: list[tuple[object, ...]]) -> None:
     """Long after the last change: no rule hidden, silenced, flapping or waiting any more."""
     run = play(Run(), story)
     run.use(0)

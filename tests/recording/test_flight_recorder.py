@@ -85,7 +85,7 @@ def stories(draw: st.DrawFn) -> list[Reading]:
 
 @settings(max_examples=examples(60), deadline=None)
 @given(story=stories(), limit=st.sampled_from([14_000, 1 << 20]), stretch=st.sampled_from([3, 17, 20_000]))
-def test_whatever_happens_the_ring_replays_what_was_told_byte_for_byte(
+def test_whatever_happens_the_ring_replays_what_was_reported_byte_for_byte(
     story: list[Reading], limit: int, stretch: int, ruleset: RuleSet, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     run = Run(ruleset, tmp_path_factory.getbasetemp() / "rings", limit, stretch)

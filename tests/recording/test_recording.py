@@ -96,7 +96,7 @@ def test_it_reads_back_what_was_written() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(text: bytes, says: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(text: bytes, says: str) -> None:
     with pytest.raises(RecordingError) as caught:
         list(Recording(io.BytesIO(text)))
     assert str(caught.value).startswith(says)
@@ -150,7 +150,7 @@ def test_a_line_that_never_ends_is_refused_before_it_is_read(tmp_path: Path) -> 
         list(Recording(lines(str(path))))
 
 
-def test_packed_data_that_is_damaged_is_told(tmp_path: Path) -> None:
+def test_packed_data_that_is_damaged_is_reported(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(b"".join(written(EVERY))))
     packed[len(packed) // 2] ^= 0xFF
     (tmp_path / "x").write_bytes(packed)

@@ -75,7 +75,7 @@ def test_each_process_prints_the_same_bytes(incident: Path) -> None:
     assert code == 2
 
 
-def test_the_same_rules_tell_no_difference(incident: Path, rules: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_rules_show_no_difference(incident: Path, rules: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(incident), "--diff", str(rules)]) == 0
     assert re.fullmatch(r"no difference in \d+ transitions\n", capsys.readouterr().out)
 
@@ -124,7 +124,7 @@ def test_rules_that_were_changed_since_are_named(incident: Path, rules: Path, ca
     assert "other rules than then: cpu-fallback\n" in capsys.readouterr().out
 
 
-def test_an_alert_that_was_open_at_the_beginning_is_told_and_goes_on(
+def test_an_alert_that_was_open_at_the_beginning_is_reported_and_goes_on(
     ruleset: RuleSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Run(ruleset, tmp_path / "recordings", stretch=20)

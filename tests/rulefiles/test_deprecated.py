@@ -10,9 +10,15 @@ from switch_rules import Switch, text_of
 
 from sentinel.cli.main import main
 from sentinel.daemon.override_drift import Upgrades
+from sentinel.engine.engine import Engine
+from sentinel.engine.facts.store import FactStore
+from sentinel.engine.inspect.metrics import Own, families
+from sentinel.engine.inspect.status import signals
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
+from sentinel.model.entity import Entity
 from sentinel.model.problem import Problem
+from sentinel.model.reading import Samples
 from sentinel.rulefiles.digest import part_digests, rule_digest
 from sentinel.rulefiles.load import load
 
@@ -122,3 +128,40 @@ def test_programs_find_a_field_of_a_rule_by_both_names(capsys: pytest.CaptureFix
 def test_the_template_of_an_override_takes_the_old_name_and_writes_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "override", "cpu-fallback", "alert.keep"]) == 0
     assert '\nkeep_firing_for = "10s"\n' in capsys.readouterr().out
+
+
+FORMER = text_of(Switch("base", "server.reread_bytes_per_s"))
+
+
+def test_a_former_name_of_a_signal_means_the_present_one_wherever_it_is_written() -> None:
+    windows = '\n[window]\nseen = { signal = "server.reread_bytes_per_s", over = "60s", take = "mean" }\n'
+    tests = '\n[[test]]\nname = "more"\ngiven = { "server.reread_bytes_per_s" = 3.0 }\nat = "1s"\nexpect = { state = "firing" }\n'
+    dotted = tests.replace('"server.reread_bytes_per_s"', "server.reread_bytes_per_s").replace("more", "again")
+    text = FORMER.replace('> 0"', '> 0 && seen >= 0.0"') + windows + tests + dotted
+    ruleset, problems = load({"base.toml": text.encode()}, {})
+    assert ruleset is not None, [str(p) for p in problems]
+    assert ruleset.rules["base"].signals == {"server.refault_bytes_per_s"}
+    said = "names signal 'server.reread_bytes_per_s', which is deprecated; write 'server.refault_bytes_per_s'"
+    assert [str(p).endswith(said) for p in problems] == [True] * 5
+    assert all(p.level == "warning" for p in problems)
+    assert [test.given for test in ruleset.rules["base"].rule.tests][-2:] == [{"server.refault_bytes_per_s": 3.0}] * 2
+
+
+def test_a_client_finds_a_signal_and_its_metric_by_the_former_name_too() -> None:
+    ruleset, _ = load({"base.toml": FORMER.encode()}, {})
+    assert ruleset is not None
+    engine = Engine(ruleset)
+    engine.step(Samples(1.0, "process", Entity("server", "s"), {"server.refault_bytes_per_s": 7.0}))
+    found = {row["signal"]: row["value"] for row in signals(engine, 2.0)}
+    assert found["server.reread_bytes_per_s"] == found["server.refault_bytes_per_s"] == 7.0
+    own = Own("1", 0.0, 0.0, 0, 0, 0, True, (), (), {})
+    values = {family.about.name: [row[1] for row in family.rows] for family in families(engine, own, 2.0)}
+    assert values["sentinel_server_reread_bytes_per_second"] == values["sentinel_server_refault_bytes_per_second"] == [7.0]
+
+
+def test_facts_of_an_older_sentinel_keep_their_values() -> None:
+    store = FactStore()
+    store.load([["server", "s", "server.gpu_cards", "0000:03:00.0", 1.0, "process"]])
+    fact = store.last(Entity("server", "s"), "server.gpus")
+    assert fact is not None
+    assert fact.value == "0000:03:00.0"

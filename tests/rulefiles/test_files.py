@@ -90,7 +90,7 @@ def test_a_mistake_is_found_with_its_place(old: str, new: str, where: str, what:
     assert found, [str(p) for p in problems_of(GOOD.replace(old, new, 1), events)]
 
 
-def test_all_mistakes_are_told_at_once(events: dict[str, bytes]) -> None:
+def test_all_mistakes_are_reported_at_once(events: dict[str, bytes]) -> None:
     text = (
         GOOD.replace('severity = "warning"', 'serverity = "warning"')
         .replace('"5s"', '"5 s"')
@@ -127,7 +127,7 @@ def test_what_cannot_be_decoded_hides_no_other_mistake(events: dict[str, bytes])
         ('scope = "server"', 'scope = "serv"'),
     ],
 )
-def test_one_mistake_is_told_once(old: str, new: str, events: dict[str, bytes]) -> None:
+def test_one_mistake_is_reported_once(old: str, new: str, events: dict[str, bytes]) -> None:
     """What rests on the part that could not be decoded is no mistake of its own."""
     assert old in GOOD
     found = problems_of(GOOD.replace(old, new, 1), events)
@@ -249,7 +249,7 @@ def test_a_mistake_in_an_event_file_is_found(old: str, new: str, what: str) -> N
     assert any(what in str(p) for p in found), [str(p) for p in found]
 
 
-def test_every_pattern_that_re2_refuses_is_told_and_the_others_are_still_checked() -> None:
+def test_every_pattern_that_re2_refuses_is_reported_and_the_others_are_still_checked() -> None:
     """Two bad patterns of two events, and a third event whose example is wrong."""
     two = EVENT.split("[[event]]")[1].replace("new_event", "second")
     three = EVENT.split("[[event]]")[1].replace("new_event", "third").replace("^slots", "^third")

@@ -106,7 +106,7 @@ def test_what_excludes_a_key_of_the_named_fix_takes_its_place(events: dict[str, 
         ({"r.toml": with_fix('do = "x"\nunit = "A={nam}"')}, "{fix}.unit: unknown name 'nam'"),
     ],
 )
-def test_a_mistake_with_named_fixes_is_told_once_and_in_its_place(
+def test_a_mistake_with_named_fixes_is_reported_once_and_in_its_place(
     files: dict[str, str], told: str, events: dict[str, bytes]
 ) -> None:
     ruleset, problems = loaded({"r.toml": GOOD, "fixes.toml": SHARED} | files, events)
@@ -126,12 +126,12 @@ def test_what_is_done_to_a_server_is_no_fix_of_a_rule_without_one(key: str, even
     ]
 
 
-def test_a_broken_fix_is_told_where_it_stands_and_not_where_it_is_used(events: dict[str, bytes]) -> None:
+def test_a_broken_fix_is_reported_where_it_stands_and_not_where_it_is_used(events: dict[str, bytes]) -> None:
     _, problems = loaded({"r.toml": with_fix('use = "mine"'), "f.toml": 'schema = 1\n[fix.mine]\ndo = "x"\nrisk = 3'}, events)
     assert [str(problem) for problem in problems] == ["f.toml:4: fix 'mine'.risk: must be text, not 3"]
 
 
-def test_a_value_that_the_rule_cannot_read_is_told_where_the_fix_is_used(events: dict[str, bytes]) -> None:
+def test_a_value_that_the_rule_cannot_read_is_reported_where_the_fix_is_used(events: dict[str, bytes]) -> None:
     fixes = 'schema = 1\n[fix.mine]\ndo = "see {x}"\n[fix.mine.value]\nx = "gpu.busy_percent"'
     text = with_fix('use = "mine"')
     _, problems = loaded({"r.toml": text, "f.toml": fixes}, events)
@@ -200,7 +200,7 @@ def test_a_test_on_a_base_has_the_last_word_of_each_signal(test: str, given: dic
         ("[test.given]\nserver.unit = 3", "test 'mine'.given.server.unit: gives 3 for 'server.unit', which is text"),
     ],
 )
-def test_a_mistake_with_bases_is_told(test: str, told: str, events: dict[str, bytes]) -> None:
+def test_a_mistake_with_bases_is_reported(test: str, told: str, events: dict[str, bytes]) -> None:
     text = GOOD + f'[[test]]\nname = "mine"\nexpect = {{ state = "quiet" }}\n{test}'
     _, problems = loaded({"r.toml": text, "bases.toml": SHARED}, events)
     (problem,) = problems
@@ -208,7 +208,7 @@ def test_a_mistake_with_bases_is_told(test: str, told: str, events: dict[str, by
     assert problem.line >= GOOD.count("\n") + 4, "the line of the key itself"
 
 
-def test_a_base_on_itself_is_told_and_not_followed(events: dict[str, bytes]) -> None:
+def test_a_base_on_itself_is_reported_and_not_followed(events: dict[str, bytes]) -> None:
     bases = 'schema = 1\n[base.a]\nbase = "b"\n[base.b]\nbase = "a"\n[base.c]\nexpect = 3\n'
     _, problems = loaded({"r.toml": GOOD, "bases.toml": bases}, events)
     assert {p.where: p.what for p in problems} == {
@@ -234,7 +234,7 @@ def test_tests_beside_a_rule_are_its_tests(events: dict[str, bytes], tmp_path: P
         assert len(found.ruleset.rules["too-slow"].rule.tests) == 3
 
 
-def test_a_mistake_in_them_is_told_of_their_file_with_its_line(events: dict[str, bytes]) -> None:
+def test_a_mistake_in_them_is_reported_with_their_file_and_its_line(events: dict[str, bytes]) -> None:
     files = {"r.toml": GOOD, "r.test.toml": TESTS.replace("server.generation_tps", "server.generation_tp", 1)}
     (problem,) = loaded(files, events)[1]
     assert (problem.file, problem.line) == ("r.test.toml", 1 + TESTS[: TESTS.index("server.generation_tps")].count("\n"))
@@ -244,7 +244,7 @@ def test_a_mistake_in_them_is_told_of_their_file_with_its_line(events: dict[str,
     assert problem.file == "r.test.toml", "that the rule has no tests is not told beside it"
 
 
-def test_tests_of_nothing_are_told(events: dict[str, bytes]) -> None:
+def test_tests_of_nothing_are_reported(events: dict[str, bytes]) -> None:
     (problem,) = loaded({"r.toml": GOOD, "other.test.toml": TESTS}, events)[1]
     assert str(problem) == "other.test.toml: warning: holds tests of 'other.toml', and there is no such file beside it"
 

@@ -78,7 +78,7 @@ def test_named_fields_are_replaced_and_all_others_stay() -> None:
         ('override = "base"\n[[test]]\nname = "x"\nexpect = { state = "frozen" }', "over1.toml: test 'x'.expect.state: 'frozen'"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_an_override_is_told_of_its_file_and_place(text: str, told: str) -> None:
+def test_a_mistake_in_an_override_is_reported_with_its_file_and_place(text: str, told: str) -> None:
     found = [p for p in loaded(f"schema = 1\n{text}\n")[1] if p.level == "error"]
     assert [p for p in found if told in f"over1.toml: {p.where}: {p.what}"], found
     assert [p for p in found if p.file != "over1.toml" or p.line < 2] == []
@@ -141,7 +141,7 @@ def test_an_override_that_the_command_writes_changes_nothing_of_any_shipped_rule
 # --- after an upgrade ---
 
 
-def test_lint_tells_when_the_rule_is_not_the_one_that_the_override_was_written_against() -> None:
+def test_lint_warns_when_the_rule_is_not_the_one_that_the_override_was_written_against() -> None:
     ruleset, _ = loaded(OVER)
     assert ruleset is not None
     digest = rule_digest(ruleset.overrides[0].base)
@@ -219,7 +219,9 @@ def test_a_drop_in_folder_adds_rules_and_overrides_and_need_not_be_there(machine
     assert found.ruleset.rules["base"].rule.severity == "info"
 
 
-def test_a_copy_of_a_shipped_rule_in_a_drop_in_folder_is_told_how_to_write_an_override(machine: tuple[RuleFiles, Path]) -> None:
+def test_lint_says_how_a_copy_of_a_shipped_rule_is_written_as_an_override(
+    machine: tuple[RuleFiles, Path],
+) -> None:
     files, folder = machine
     folder.mkdir()
     (folder / "base.toml").write_text(BASE)
@@ -268,7 +270,7 @@ def test_rules_of_which_the_shipped_ones_are_broken_are_not_started_with(machine
     assert files.load_good().ruleset is None
 
 
-def test_what_is_in_a_drop_in_folder_and_no_file_is_told_and_not_waited_for(machine: tuple[RuleFiles, Path]) -> None:
+def test_what_is_in_a_drop_in_folder_and_no_file_is_reported_and_not_waited_for(machine: tuple[RuleFiles, Path]) -> None:
     files, folder = machine
     folder.mkdir()
     os.mkfifo(folder / "pipe.toml")
@@ -302,7 +304,7 @@ def test_a_copy_of_the_shipped_folder_stands_alone(tmp_path: Path, ruleset: Rule
     assert found.ruleset.rules.keys() == ruleset.rules.keys() - {"routing-noise"}
 
 
-def test_rules_show_tells_the_file_of_each_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rules_show_names_the_file_of_each_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     over = tmp_path / "mine.toml"
     over.write_text('schema = 1\noverride = "cpu-fallback"\nagainst = "0000000000000000"\n[alert]\nfor = "1m"\n')
     assert main(["rules", "show", "cpu-fallback", str(over), "--json"]) == 0
@@ -317,7 +319,7 @@ def test_rules_show_tells_the_file_of_each_field(tmp_path: Path, capsys: pytest.
     assert [lines[at].split()[2], lines[at + 1].split()[2]] == ['"1m"', '"5s"']
 
 
-def test_the_command_that_writes_an_override_tells_a_field_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_that_writes_an_override_names_a_field_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "override", "cpu-fallback", "alert.fro", "cause.no-gpu-in-machin.text"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said == [
@@ -383,7 +385,7 @@ def test_a_file_may_add_patterns_to_an_event_that_another_file_defines() -> None
         ("now serving at port", "listening on", "warning", "is not needed any more: shipped.toml understands its example"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_wording_is_told_of_its_file(old: str, new: str, level: str, told: str) -> None:
+def test_what_is_wrong_with_a_pattern_is_reported_with_its_file(old: str, new: str, level: str, told: str) -> None:
     text = MORE.replace(old, new)
     assert text != MORE
     if old == "^now serving at port":

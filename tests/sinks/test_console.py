@@ -21,7 +21,7 @@ from sentinel.sinks.render import Style, render_alert, style_for
 PLAIN = Style(width=80, zone=UTC)
 
 
-def test_a_firing_alert_tells_what_why_how_known_and_what_to_do() -> None:
+def test_a_firing_alert_says_what_why_how_known_and_what_to_do() -> None:
     """The whole screen, as documented."""
     assert (
         render_alert(FIRING, PLAIN)

@@ -182,7 +182,7 @@ def test_the_number_of_fields_is_bounded(journal: Journal) -> None:
     assert len(entry(journal, many)) < 300
 
 
-def test_a_journal_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_journal_that_is_not_there_is_reported(tmp_path: Path) -> None:
     """No file, nobody behind the file, and a full queue each have a sentence; a restarted journald is found again."""
     path = tmp_path / "socket"
     sink = JournaldSink(path)

@@ -190,7 +190,7 @@ class _Killed(Recorder):
             raise _KilledBetween
 
 
-def test_what_was_told_just_before_a_kill_is_not_told_again(tmp_path: Path) -> None:
+def test_what_was_reported_just_before_a_kill_is_not_reported_again(tmp_path: Path) -> None:
     sink = _Killed("journald")
     history = History(tmp_path / "history.sqlite")
     outbox = Outbox([sink], history)
@@ -205,7 +205,7 @@ def test_what_was_told_just_before_a_kill_is_not_told_again(tmp_path: Path) -> N
     assert sink.got == numbers(0, 5)
 
 
-def test_a_sink_that_does_not_remember_is_told_again_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_sink_that_does_not_remember_is_notified_again_and_nothing_is_lost(tmp_path: Path) -> None:
     first = _Killed("journald")
     history = History(tmp_path / "history.sqlite")
     outbox = Outbox([first], history)

@@ -84,21 +84,21 @@ class Child:
         return fd
 
     def _start(self, command: Sequence[str], environ: dict[str, str], before: set[int | signal.Signals]) -> int:
-        told, tell = os.pipe2(os.O_CLOEXEC)
+        failure, report = os.pipe2(os.O_CLOEXEC)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become(command, environ, before, tell, parent)
-        os.close(tell)
-        failed = os.read(told, 8)
-        os.close(told)
+            self._become(command, environ, before, report, parent)
+        os.close(report)
+        failed = os.read(failure, 8)
+        os.close(failure)
         if failed:
             os.waitpid(pid, 0)
             raise OSError(int(failed), os.strerror(int(failed)), command[0])
         return pid
 
     def _become(
-        self, command: Sequence[str], environ: dict[str, str], before: set[int | signal.Signals], tell: int, parent: int
+        self, command: Sequence[str], environ: dict[str, str], before: set[int | signal.Signals], report: int, parent: int
     ) -> NoReturn:
         """In the child: the program's descriptors, its signals as the caller had them, and then the program itself."""
         try:
@@ -115,9 +115,9 @@ class Child:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.execvpe(command[0], list(command), environ)  # noqa: S606 - no shell is meant
         except OSError as error:
-            os.write(tell, str(error.errno or 1).encode())
+            os.write(report, str(error.errno or 1).encode())
         except BaseException:
-            os.write(tell, b"1")
+            os.write(report, b"1")
         os._exit(127)
 
     def run(self) -> int:

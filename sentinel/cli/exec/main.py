@@ -48,19 +48,19 @@ def main(arguments: argparse.Namespace) -> int:
     except OSError as error:
         _warn(f"cannot start {command[0]}: {error.strerror}")
         code = 127 if isinstance(error, FileNotFoundError) else 126
-        _report(arguments, _told(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror})
+        _report(arguments, _start(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror})
         return code
-    told = _told(command, environ, log, child.pid, begun)
-    threading.Thread(target=_report, args=(arguments, told), daemon=True).start()
+    start = _start(command, environ, log, child.pid, begun)
+    threading.Thread(target=_report, args=(arguments, start), daemon=True).start()
     status = child.run()
     if log is not None:
         log.close()
-    _report(arguments, told | {"code": status})
+    _report(arguments, start | {"code": status})
     return end_as(status)
 
 
-def _told(command: list[str], environ: Mapping[str, str], log: KeptLog | None, pid: int, begun: float) -> dict[str, Any]:
-    """What the daemon is told: no variables but llama-server's own, which name settings and no keys."""
+def _start(command: list[str], environ: Mapping[str, str], log: KeptLog | None, pid: int, begun: float) -> dict[str, Any]:
+    """What the daemon gets of a start: no variables but llama-server's own, which name settings and no keys."""
     own = {name: value for name, value in environ.items() if name.startswith("LLAMA_ARG_") and not _SECRET.search(name)}
     words = command if sum(map(len, command)) < _MOST_WORDS else command[:1]
     words = ["" if _SECRET_FLAG.match(before) else word for before, word in zip(["", *words], words, strict=False)]
@@ -74,13 +74,13 @@ def _told(command: list[str], environ: Mapping[str, str], log: KeptLog | None, p
     }
 
 
-def _report(arguments: argparse.Namespace, told: Mapping[str, Any]) -> None:
-    """Tell the daemon, if there is one that wants to know."""
+def _report(arguments: argparse.Namespace, start: Mapping[str, Any]) -> None:
+    """Report it to the daemon, if one runs."""
     from sentinel.api import client
 
     sockets = [Path(arguments.socket)] if arguments.socket else None
     try:
-        client.report("/v1/starts", told, sockets, _REPORT_SECONDS)
+        client.report("/v1/starts", start, sockets, _REPORT_SECONDS)
     except client.DaemonUnreachable:
         return
 

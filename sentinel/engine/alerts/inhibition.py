@@ -134,7 +134,7 @@ class Inhibition:
         _, story = self._state.happened(gpu, INCIDENT.name, NEVER)
         if story is not None and server.name in str(story.fields.get("servers", "")).split(", "):
             return True
-        held = self._state.facts.last(server, "server.gpu_cards")
+        held = self._state.facts.last(server, "server.gpus")
         if held is not None and held.value:
             return gpu.name in str(held.value).replace(",", " ").split()
         return {e for e in self._state.facts.entities() if e.scope == "gpu"} <= {gpu}

@@ -276,7 +276,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
         "GPU nodes in the /dev that the process itself sees: kfd, render, card, nvidia, nvidia-uvm, dxg, comma separated",
         _PROC,
     ),
-    ("server.gpu_cards", "text", "", "process", 60.0, "GPUs on which it holds 64 MiB or more, as PCI addresses", _PROC),
+    ("server.gpus", "text", "", "process", 60.0, "GPUs on which it holds 64 MiB or more, as PCI addresses", _PROC),
     ("server.groups", "text", "", "process", None, "groups of the process, comma separated", ""),
     (
         "server.gpu_nodes_refused",
@@ -396,7 +396,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("server.memory_left_where", "text", "", "process", 30.0, "control group that limits it first, empty: the machine", ""),
     ("server.swap_left_bytes", "int", "bytes", "process", 30.0, "swap it can still take", ""),
     (
-        "server.reread_bytes_per_s",
+        "server.refault_bytes_per_s",
         "float",
         "bytes/s",
         "process",
@@ -619,6 +619,10 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("gpu.smi_power_watts", "float", "W", "gpu", 5400.0, "power, as rocm-smi says", "install rocm-smi"),
 )
 
+#: Former names of signals, read in rule files, recordings and checkpoints, and exported beside the present ones until 1.0.
+FORMER_NAMES: MappingProxyType[str, str] = MappingProxyType(
+    {"server.gpu_cards": "server.gpus", "server.reread_bytes_per_s": "server.refault_bytes_per_s"}
+)
 _SCOPES: dict[str, Scope] = {"server": "server", "host": "host", "gpu": "gpu"}
 
 CATALOGUE: MappingProxyType[str, Signal] = MappingProxyType(
@@ -627,3 +631,8 @@ CATALOGUE: MappingProxyType[str, Signal] = MappingProxyType(
         for name, type_, unit, origin, stale, help_, provide in _ROWS
     }
 )
+
+
+def present_name(signal: str) -> str:
+    """The name of a signal that may be written by a former one."""
+    return FORMER_NAMES.get(signal, signal)

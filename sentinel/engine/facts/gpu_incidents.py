@@ -167,9 +167,9 @@ class GpuIncidents:
         users = {name for name in str(before.get("servers", "")).split(", ") if name}
         units = set()
         runs = {entity: run for entity, run in self._state.runs.items() if entity.scope == "server"}
-        held = {e: self._state.facts.last(e, "server.gpu_cards") for e, run in runs.items() if not run.gone}
-        for entity, cards in held.items():
-            if cards is not None and gpu.name in str(cards.value).split(","):
+        held = {e: self._state.facts.last(e, "server.gpus") for e, run in runs.items() if not run.gone}
+        for entity, gpus in held.items():
+            if gpus is not None and gpu.name in str(gpus.value).split(","):
                 users.add(entity.name)
                 unit = self._state.facts.last(entity, "server.unit")
                 units.add(str(unit.value) if unit is not None else "")

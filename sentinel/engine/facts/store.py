@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.catalogue import CATALOGUE, present_name
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.input_limits import MOST_LONG_TEXTS, SHORT_TEXT, Cuts, text
 from sentinel.model.signal import Signal, SignalOrigin
@@ -167,7 +167,8 @@ class FactStore:
 
     def load(self, rows: list[list[Any]]) -> None:
         """Restore what `dump` returned; rows of signals that no longer exist are dropped."""
-        for scope, name, signal, value, at, source in rows:
+        for scope, name, written, value, at, source in rows:
+            signal = present_name(written)
             spec = CATALOGUE.get(signal)
             if spec is None:
                 continue
@@ -192,6 +193,7 @@ class FactStore:
         """Restore what `dump_gaps` returned."""
         for scope, name in entities:
             self._facts.setdefault(Entity(scope, name), {})
-        for scope, name, signal, why, *remedy in unknown:
+        for scope, name, written, why, *remedy in unknown:
+            signal = present_name(written)
             if signal in CATALOGUE and CATALOGUE[signal].scope == scope:
                 self._unknown.setdefault(Entity(CATALOGUE[signal].scope, name), {})[signal] = Unknown(why, *remedy)

@@ -7,11 +7,11 @@ usual in Prometheus; a zero would be a claim.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sentinel.engine.engine import Engine
-from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.catalogue import CATALOGUE, FORMER_NAMES
 from sentinel.engine.inspect import status
 from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.alert import fingerprint
@@ -225,6 +225,9 @@ def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
         about = of_signal(signal)
         if about is not None and name in rows:
             yield Family(about, tuple(rows[name]))
+            for old in (old for old, new in FORMER_NAMES.items() if new == name):
+                if (was := of_signal(replace(signal, name=old, help=f"deprecated, now {about.name}: {signal.help}"))) is not None:
+                    yield Family(was, tuple(rows[name]))
 
 
 def _shown(engine: Engine, at: float) -> tuple[list[Entity], dict[str, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.engine import RETIRE, Engine
-from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.facts.catalogue import CATALOGUE, FORMER_NAMES
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.model.entity import Entity
 from sentinel.model.json_form import iso, transition_to_dict
@@ -176,4 +176,5 @@ def signals(engine: Engine, at: float) -> list[dict[str, Any]]:
                     "why": escape(str(unknown)),
                 }
             )
-    return out
+    # Clients that were written for the former names find them.
+    return out + [{**row, "signal": old} for row in out for old, new in FORMER_NAMES.items() if row["signal"] == new]

@@ -33,7 +33,7 @@ class Holding:
     """What one process holds on NVIDIA GPUs: bytes (None: not reported by the driver), and the GPUs' addresses."""
 
     bytes: int | None
-    cards: tuple[str, ...]
+    gpus: tuple[str, ...]
 
 
 def read_gpu(nvml: Any, gpu: PciGpu, held: dict[int, Holding]) -> tuple[dict[str, Value | Unknown], int]:
@@ -94,5 +94,5 @@ def read_gpu(nvml: Any, gpu: PciGpu, held: dict[int, Holding]) -> tuple[dict[str
     for pid, used in processes.items():
         before = held.get(pid, Holding(0, ()))
         total = None if used is None or before.bytes is None else before.bytes + int(used)
-        held[pid] = Holding(total, (*before.cards, gpu.address))
+        held[pid] = Holding(total, (*before.gpus, gpu.address))
     return values, max((code for code in codes if code in LOST), default=0)

@@ -105,17 +105,17 @@ class RocmSmi:
             # two runs within the time limit of one
             found = amd_smi.read(str(amd), self._timeout / 2)
         readings: list[Reading] = []
-        cards = [gpu.address for gpu in known]
+        gpus = [one.address for one in known]
         for name, values in found.items():
             # without an address a GPU can be identified only if it is the only one
-            card = name if name in cards or (not cards and address(name)) else cards[0] if _single(cards, name) else ""
-            if card:
-                readings.append(Samples(at, self.name, Entity("gpu", card), values if cards else _alone(values)))
+            gpu = name if name in gpus or (not gpus and address(name)) else gpus[0] if _single(gpus, name) else ""
+            if gpu:
+                readings.append(Samples(at, self.name, Entity("gpu", gpu), values if gpus else _alone(values)))
         return readings
 
 
-def _single(cards: Sequence[str], name: str) -> bool:
-    return len(cards) == 1 and not address(name)
+def _single(gpus: Sequence[str], name: str) -> bool:
+    return len(gpus) == 1 and not address(name)
 
 
 def _asleep(gpu: AmdDevice) -> bool:

@@ -57,7 +57,7 @@ class Client:
     """One DRM client: its GPU, number, and memory in bytes (None: not reported by its driver)."""
 
     driver: str
-    card: str
+    gpu: str
     number: str
     vram: int | None
     gtt: int
@@ -73,13 +73,13 @@ def parse_fdinfo(text: str) -> Client | None:
         if colon:
             keys[key.strip()] = value.strip()
     if "drm-driver" in keys:
-        driver, card, number = keys["drm-driver"], keys.get("drm-pdev", ""), keys.get("drm-client-id", "")
+        driver, gpu, number = keys["drm-driver"], keys.get("drm-pdev", ""), keys.get("drm-client-id", "")
         regions = _regions(keys)
         if driver == "amdgpu":
             evicted = _size(keys["amd-evicted-vram"]) if "amd-evicted-vram" in keys else None
-            return Client(driver, card.lower(), number, regions.get("vram", 0), regions.get("gtt", 0), evicted)
+            return Client(driver, gpu.lower(), number, regions.get("vram", 0), regions.get("gtt", 0), evicted)
         # i915 and xe number their regions, and an integrated GPU has only system memory: all of it counts as the GPU's
-        return Client(driver, card, number, sum(regions.values()) if regions else None, 0)
+        return Client(driver, gpu, number, sum(regions.values()) if regions else None, 0)
     if "vram mem" in keys:
         # amdgpu from 5.14 to 5.18
         vram, gtt = keys["vram mem"], keys.get("gtt mem", "0")
@@ -102,7 +102,7 @@ def _size(text: str) -> int:
 
 #: A process that holds less on a GPU has only opened it, as ROCm does with every GPU. Bytes.
 _HELD = 64 << 20
-_MEMORY = ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpu_cards", "server.gpu_evicted_bytes")
+_MEMORY = ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpus", "server.gpu_evicted_bytes")
 _OLD_KERNEL = Unknown("fdinfo does not count what was moved out of video memory: the kernel is older than 6.4, or not amdgpu's")
 
 
@@ -113,21 +113,21 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     if isinstance(nodes, Unknown):
         if not total or by_kfd is None:
             return dict.fromkeys(_MEMORY, nodes)
-        seen: dict[str, Value | Unknown] = {"server.gpu_memory_bytes": total, "server.gpu_cards": _cards(roots, by_kfd, [])}
+        seen: dict[str, Value | Unknown] = {"server.gpu_memory_bytes": total, "server.gpus": _gpus(roots, by_kfd, [])}
         return dict.fromkeys(_MEMORY, nodes) | seen
     if not nodes.nodes:
-        cards = _cards(roots, by_kfd or {}, [])
+        gpus = _gpus(roots, by_kfd or {}, [])
         return {
             "server.gpu_memory_bytes": total or 0,
             "server.gpu_gtt_bytes": 0,
-            "server.gpu_cards": cards,
+            "server.gpus": gpus,
             "server.gpu_evicted_bytes": 0,
         }
     clients = _clients(roots, pid, (number for number, kind in nodes.nodes.items() if kind in ("render", "card")))
     if isinstance(clients, Unknown):
         found: dict[str, Value | Unknown] = dict.fromkeys(_MEMORY, clients)
         if total and by_kfd is not None:
-            found |= {"server.gpu_memory_bytes": total, "server.gpu_cards": _cards(roots, by_kfd, [])}
+            found |= {"server.gpu_memory_bytes": total, "server.gpus": _gpus(roots, by_kfd, [])}
         return found
     counted = [client.vram for client in clients if client.vram is not None]
     if not counted and total is None:
@@ -147,7 +147,7 @@ def memory(roots: Roots, pid: int, nodes: OpenNodes | Unknown) -> dict[str, Valu
     return {
         "server.gpu_memory_bytes": held,
         "server.gpu_gtt_bytes": sum(client.gtt for client in clients),
-        "server.gpu_cards": _cards(roots, by_kfd or {}, clients),
+        "server.gpus": _gpus(roots, by_kfd or {}, clients),
         "server.gpu_evicted_bytes": sum(evicted) if evicted else _OLD_KERNEL,
     }
 
@@ -162,11 +162,11 @@ def with_nvidia(values: Mapping[str, Value | Unknown], holding: Holding | None) 
     if holding.bytes is None:
         return {"server.gpu_memory_bytes": Unknown("NVIDIA's driver does not say how much the process holds")}
     others = values["server.gpu_memory_bytes"]
-    cards = values["server.gpu_cards"]
-    known = str(cards).split(",") if cards and not isinstance(cards, Unknown) else []
+    gpus = values["server.gpus"]
+    known = str(gpus).split(",") if gpus and not isinstance(gpus, Unknown) else []
     found: dict[str, Value | Unknown] = {
         "server.gpu_memory_bytes": holding.bytes + (0 if isinstance(others, Unknown) else int(others)),
-        "server.gpu_cards": ",".join(sorted({*known, *holding.cards})),
+        "server.gpus": ",".join(sorted({*known, *holding.gpus})),
     }
     if isinstance(values["server.gpu_gtt_bytes"], Unknown):
         # this driver does not report host memory that the GPU maps
@@ -174,15 +174,15 @@ def with_nvidia(values: Mapping[str, Value | Unknown], holding: Holding | None) 
     return found
 
 
-def _cards(roots: Roots, by_kfd: Mapping[int, int], clients: Iterable[Client]) -> str:
+def _gpus(roots: Roots, by_kfd: Mapping[int, int], clients: Iterable[Client]) -> str:
     """PCI addresses of the GPUs on which it holds a significant amount of memory."""
     held: dict[str, int] = {}
     for client in clients:
-        held[client.card] = held.get(client.card, 0) + (client.vram or 0) + client.gtt
+        held[client.gpu] = held.get(client.gpu, 0) + (client.vram or 0) + client.gtt
     if by_kfd:
         for node in kfd.nodes(roots):
             held[node.address] = max(held.get(node.address, 0), by_kfd.get(node.gpu_id, 0))
-    return ",".join(sorted(clean(card) for card, size in held.items() if card and size >= _HELD))
+    return ",".join(sorted(clean(gpu) for gpu, size in held.items() if gpu and size >= _HELD))
 
 
 def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client] | Unknown:
@@ -197,7 +197,7 @@ def _clients(roots: Roots, pid: int, descriptors: Iterable[int]) -> list[Client]
             return unread(path, error)
         if client is not None:
             # duplicated descriptors show the same client
-            found[client.card, client.number] = client
+            found[client.gpu, client.number] = client
     return list(found.values())
 
 

@@ -64,7 +64,7 @@ class ServerGpus(PerServer[_State]):
             values |= usage.with_nvidia(values, self._nvidia(server.pid))
         held = (values["server.gpu_memory_bytes"], values["server.gpu_gtt_bytes"])
         state.bytes = sum(int(value) for value in held if not isinstance(value, Unknown))
-        values |= self._fullest(values["server.gpu_cards"])
+        values |= self._fullest(values["server.gpus"])
         values["server.gpu_use_readable"] = not isinstance(nodes, Unknown)
         if isinstance(nodes, Unknown):
             return values | {"server.gpu_nodes_open": nodes, "server.gpu_node_kinds": nodes}

@@ -110,7 +110,7 @@ class ProcEvents:
     def _attach(self) -> None:
         """A classic BPF program: pass only EXEC and EXIT whose pid is its tgid. Loads are big-endian, the message is not."""
 
-        def told(value: int) -> int:
+        def wanted(value: int) -> int:
             return socket.htonl(value)
 
         def step(code: int, yes: int, no: int, value: int) -> bytes:
@@ -120,8 +120,8 @@ class ProcEvents:
         at = _HEADERS + _EVENT.size
         steps = [
             step(load, 0, 0, _HEADERS),
-            step(jump, 1, 0, told(_EXEC)),
-            step(jump, 0, 4, told(_EXIT)),
+            step(jump, 1, 0, wanted(_EXEC)),
+            step(jump, 0, 4, wanted(_EXIT)),
             step(load, 0, 0, at),
             step(copy, 0, 0, 0),
             step(load, 0, 0, at + 4),
@@ -145,7 +145,7 @@ class ProcEvents:
             except BlockingIOError:
                 return found
             except OSError:
-                # ENOBUFS: the kernel had more to tell than the buffer holds.
+                # ENOBUFS: the kernel had more to report than the buffer holds.
                 return found
             at = _HEADERS + _EVENT.size
             if kind == _EXEC:

@@ -30,11 +30,11 @@ class Refaults:
         self._last: tuple[float, int, int | Unknown] | None = None
 
     def look(self, roots: Roots, member: Membership, pid: int, at: float) -> dict[str, Value | Unknown]:
-        """Signal ``server.reread_bytes_per_s`` of a process; nothing at the first reading."""
+        """Signal ``server.refault_bytes_per_s`` of a process; nothing at the first reading."""
         pages, own = refaults(roots, member), disk_reads(roots, pid)
         if isinstance(pages, Unknown):
             self._last = None
-            return {"server.reread_bytes_per_s": pages}
+            return {"server.refault_bytes_per_s": pages}
         before, self._last = self._last, (at, pages, own)
         if before is None or at <= before[0] or pages < before[1]:
             return {}
@@ -42,9 +42,9 @@ class Refaults:
         if came_back and not _alone(roots, member, pid):
             if isinstance(own, Unknown) or isinstance(before[2], Unknown):
                 why = f"others are in its control group, whose reads count as well, and its own are not known: {own}"
-                return {"server.reread_bytes_per_s": Unknown(why)}
+                return {"server.refault_bytes_per_s": Unknown(why)}
             came_back = min(came_back, max(own - before[2], 0))
-        return {"server.reread_bytes_per_s": round(came_back / (at - before[0]), 1)}
+        return {"server.refault_bytes_per_s": round(came_back / (at - before[0]), 1)}
 
 
 def disk_reads(roots: Roots, pid: int) -> int | Unknown:

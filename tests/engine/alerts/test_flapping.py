@@ -22,7 +22,7 @@ def flap(story: Story, start: int, end: int, period: int = 20) -> None:
         story.until(second, second)
 
 
-def test_it_is_told_once_that_it_flaps_and_then_nothing_while_it_does() -> None:
+def test_it_is_reported_once_that_it_flaps_and_then_nothing_while_it_does() -> None:
     story = Story(FLICKER)
     flap(story, 0, 1200)
     assert [(t.state, t.reason) for t in story.news()] == [
@@ -36,7 +36,7 @@ def test_it_is_told_once_that_it_flaps_and_then_nothing_while_it_does() -> None:
     assert "flapping" in message(story.news()[-1])
 
 
-def test_when_it_stayed_away_it_is_fields_of_end_over() -> None:
+def test_when_it_stayed_away_it_is_reported_as_over() -> None:
     story = Story(FLICKER)
     flap(story, 0, 200)
     last = max(second for second in range(200) if second % 20 < 10) + 1
@@ -46,7 +46,7 @@ def test_when_it_stayed_away_it_is_fields_of_end_over() -> None:
     assert len(story.news()) == 6
 
 
-def test_when_it_stays_it_no_more_flaps_and_its_end_is_told_at_once() -> None:
+def test_when_it_stays_it_no_more_flaps_and_its_end_is_reported_at_once() -> None:
     story = Story(FLICKER)
     flap(story, 0, 200)
     story.turn(200, flicker=True)
@@ -67,14 +67,14 @@ def test_after_it_was_steady_counting_begins_anew() -> None:
     assert (story.news()[-1].state, story.news()[-1].reason) == ("firing", "hold-elapsed")
 
 
-def test_what_comes_and_goes_slowly_is_told_each_time() -> None:
+def test_what_comes_and_goes_slowly_is_reported_each_time() -> None:
     story = Story(FLICKER)
     flap(story, 0, 3000, period=400)
     assert not [t for t in story.news() if t.flapping]
     assert [t.state for t in story.news()] == ["firing", "resolved"] * 7 + ["firing"]
 
 
-def test_a_server_that_fails_at_every_start_is_told_once() -> None:
+def test_a_server_that_fails_at_every_start_is_reported_once() -> None:
     story = Story(FLICKER)
     for start in range(0, 600, 20):
         found = ServerFound(EPOCH + start, "process", SERVER, 100 + start, EPOCH + start, {FLICKER.signal: 1})

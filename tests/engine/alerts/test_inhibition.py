@@ -19,7 +19,7 @@ EFFECT = Switch("effect", "server.slots_requested", hold="1s")
 WAIT = 2.0 + SETTLE
 
 
-def test_the_cause_is_told_and_its_effect_is_not() -> None:
+def test_the_cause_is_reported_and_its_effect_is_not() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, cause=True, effect=True)
     story.until(1, 100)
@@ -49,7 +49,7 @@ def test_judged_at_the_same_moment_the_cause_comes_first() -> None:
     assert [rule for _, rule, _ in story.told()] == ["z-cause"]
 
 
-def test_without_a_cause_the_effect_is_told_when_its_causes_had_their_time() -> None:
+def test_without_a_cause_the_effect_is_reported_when_its_causes_had_their_time() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, cause=False, effect=True)
     story.until(1, 100)
@@ -88,7 +88,7 @@ def test_a_pending_cause_of_which_no_more_is_known_is_not_waited_for_for_ever() 
     assert story.told() == [(2 * 10 + SETTLE, "effect", "firing")]
 
 
-def test_an_effect_that_ends_behind_its_cause_is_told_neither_as_firing_nor_as_resolved() -> None:
+def test_an_effect_that_ends_behind_its_cause_is_reported_neither_as_firing_nor_as_resolved() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, cause=True, effect=True)
     story.until(1, 20)
@@ -101,7 +101,7 @@ def test_an_effect_that_ends_behind_its_cause_is_told_neither_as_firing_nor_as_r
     assert ends == [("inactive", "pending"), ("pending", "resolved")]
 
 
-def test_an_effect_that_outlasts_its_cause_is_told_once() -> None:
+def test_an_effect_that_outlasts_its_cause_is_reported_once() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, cause=True, effect=True)
     story.until(1, 20)
@@ -115,7 +115,7 @@ def test_an_effect_that_outlasts_its_cause_is_told_once() -> None:
     assert next(t.reason for t in story.transitions if t.rule == "effect" and t.state == "firing") == "cause-ended"
 
 
-def test_an_effect_that_ends_a_moment_after_its_cause_is_not_told() -> None:
+def test_an_effect_that_ends_a_moment_after_its_cause_is_not_reported() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, cause=True, effect=True)
     story.until(1, 20)
@@ -126,7 +126,7 @@ def test_an_effect_that_ends_a_moment_after_its_cause_is_not_told() -> None:
     assert [rule for _, rule, _ in story.told()] == ["cause", "cause"]
 
 
-def test_an_effect_of_which_nothing_is_known_when_the_cause_ends_is_not_told_before_it_is() -> None:
+def test_an_effect_of_which_nothing_is_known_when_the_cause_ends_is_not_reported_before_it_is() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, cause=True, effect=True)
     story.until(1, 20)
@@ -138,7 +138,7 @@ def test_an_effect_of_which_nothing_is_known_when_the_cause_ends_is_not_told_bef
     assert story.told()[-1] == (51, "effect", "firing")
 
 
-def test_an_effect_that_was_told_before_its_cause_is_fields_of_end_over() -> None:
+def test_an_effect_that_was_reported_before_its_cause_is_reported_as_over() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, effect=True)
     story.until(1, 20)
@@ -208,7 +208,7 @@ def test_behind_a_cause_a_restart_of_sentinel_changes_nothing() -> None:
     assert story.told() == [(2, "cause", "firing"), (41, "cause", "resolved"), (41 + SETTLE, "effect", "firing")]
 
 
-def test_the_end_of_the_server_ends_an_effect_that_nobody_was_told() -> None:
+def test_the_end_of_the_server_ends_an_effect_that_did_not_notify() -> None:
     story = Story(CAUSE, EFFECT)
     values = {CAUSE.signal: 1, EFFECT.signal: 1}
     story.transitions += story.engine.step(ServerFound(EPOCH, "process", SERVER, 7, EPOCH, values))
@@ -218,7 +218,7 @@ def test_the_end_of_the_server_ends_an_effect_that_nobody_was_told() -> None:
     assert [(rule, state) for _, rule, state in story.told()] == [("cause", "firing"), ("cause", "resolved")]
 
 
-def test_a_checkpoint_of_a_version_that_told_everything_is_taken_as_told() -> None:
+def test_a_checkpoint_of_a_version_that_reported_everything_counts_as_reported() -> None:
     story = Story(CAUSE, EFFECT)
     story.turn(0, effect=True)
     story.until(1, 20)

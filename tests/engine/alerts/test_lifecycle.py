@@ -48,7 +48,7 @@ def test_unknown_neither_fires_nor_resolves() -> None:
     assert (firing.state, len(changes)) == ("firing", 1)
 
 
-def test_a_flap_shorter_than_keep_is_not_told() -> None:
+def test_a_flap_shorter_than_keep_is_not_reported() -> None:
     timing = Timing(0, 10, None)
     _, changes = run(
         timing,

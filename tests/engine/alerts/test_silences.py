@@ -31,7 +31,7 @@ def unsilence(story: Story, at: float, made: Silence) -> None:
     story.transitions += story.engine.silence(made, EPOCH + at)
 
 
-def test_what_is_silenced_is_in_the_history_and_on_the_screen_marked_and_not_told() -> None:
+def test_what_is_silenced_is_in_the_history_and_on_the_screen_marked_and_not_reported() -> None:
     story = Story(ONE)
     made = silence(story, 0, 3600)
     story.turn(1, one=True)
@@ -44,7 +44,7 @@ def test_what_is_silenced_is_in_the_history_and_on_the_screen_marked_and_not_tol
     assert (alert["state"], alert["silenced"]) == ("firing", made.id)
 
 
-def test_what_still_fires_when_its_silence_ends_is_told_then_once() -> None:
+def test_what_still_fires_when_its_silence_ends_notifies_then_once() -> None:
     story = Story(ONE)
     silence(story, 0, 60)
     story.turn(1, one=True)
@@ -55,7 +55,7 @@ def test_what_still_fires_when_its_silence_ends_is_told_then_once() -> None:
     assert story.told()[1:] == [(101, "one", "resolved")]
 
 
-def test_a_silence_that_is_ended_by_hand_tells_at_once() -> None:
+def test_a_silence_that_is_ended_by_hand_notifies_at_once() -> None:
     story = Story(ONE, TWO)
     made = silence(story, 0, 3600)
     story.turn(1, one=True)
@@ -63,7 +63,7 @@ def test_a_silence_that_is_ended_by_hand_tells_at_once() -> None:
     assert story.told() == [(5.5, "one", "firing")]
 
 
-def test_what_came_and_went_within_a_silence_is_never_told() -> None:
+def test_what_came_and_went_within_a_silence_is_never_reported() -> None:
     story = Story(ONE)
     silence(story, 0, 60)
     story.turn(1, one=True)
@@ -73,7 +73,7 @@ def test_what_came_and_went_within_a_silence_is_never_told() -> None:
     assert [(t.state, t.silenced) for t in story.transitions] == [("firing", "1"), ("resolved", "1")]
 
 
-def test_what_has_cleared_and_is_only_kept_is_not_told_when_its_silence_ends() -> None:
+def test_what_has_cleared_and_is_only_kept_is_not_reported_when_its_silence_ends() -> None:
     story = Story(ONE._replace(keep_firing_for="30s"))
     silence(story, 0, 60)
     story.turn(1, one=True)
@@ -87,7 +87,7 @@ def test_what_has_cleared_and_is_only_kept_is_not_told_when_its_silence_ends() -
     assert story.told()[1:] == [(102, "one", "resolved")]
 
 
-def test_what_was_told_before_is_fields_of_end_over_within_the_silence() -> None:
+def test_what_was_reported_before_is_reported_as_over_within_the_silence() -> None:
     story = Story(ONE)
     story.turn(1, one=True)
     silence(story, 10, 3600)
@@ -95,7 +95,7 @@ def test_what_was_told_before_is_fields_of_end_over_within_the_silence() -> None
     assert story.told() == [(1, "one", "firing"), (20, "one", "resolved")]
 
 
-def test_who_silenced_what_was_told_is_reminded_at_the_end() -> None:
+def test_who_silenced_what_was_reported_is_reminded_at_the_end() -> None:
     story = Story(ONE)
     story.turn(1, one=True)
     silence(story, 10, 60)
@@ -255,7 +255,7 @@ def test_to_end_what_is_not_there_is_a_mistake(silence_id: str) -> None:
         asking.silencing.unsilence(Request({"id": silence_id}))
 
 
-def test_why_says_why_nothing_is_told() -> None:
+def test_why_says_why_nothing_notifies() -> None:
     story = Story(ONE._replace(inhibits=("two",)), TWO)
 
     def silent(rule: str, at: float) -> Any:

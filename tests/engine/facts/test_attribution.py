@@ -65,7 +65,7 @@ def test_the_only_server_that_loads_is_the_one_that_was_killed(ruleset: RuleSet)
     assert victims(ruleset, says("server.log", _LOADS), kill(None)) == ["server.log"]
 
 
-def test_a_unit_is_not_told_of_the_kill_in_another(ruleset: RuleSet) -> None:
+def test_a_kill_in_another_unit_is_not_reported_for_this_one(ruleset: RuleSet) -> None:
     assert victims(ruleset, says("llama.service", _LOADS), kill("/system.slice/other.service")) == ["other.service"]
     session = "/user.slice/user-1000.slice/session-3.scope"
     assert victims(ruleset, says("llama.service", _LOADS), kill(session)) == ["llama-server[4711]"]
@@ -73,7 +73,7 @@ def test_a_unit_is_not_told_of_the_kill_in_another(ruleset: RuleSet) -> None:
     assert victims(ruleset, says("llama.service", _LOADS), kill(mine)) == ["mine.service"]
 
 
-def test_a_unit_is_told_of_its_own_and_of_one_whose_group_the_kernel_did_not_tell(ruleset: RuleSet) -> None:
+def test_a_kill_in_its_unit_and_one_whose_group_the_kernel_did_not_name_are_reported(ruleset: RuleSet) -> None:
     assert victims(ruleset, says("llama.service", _LOADS), kill("/system.slice/llama.service")) == ["llama.service"]
     assert victims(ruleset, says("llama.service", _LOADS), kill(None)) == ["llama.service"]
 
@@ -90,7 +90,7 @@ def test_of_two_that_may_be_meant_neither_is_guessed(ruleset: RuleSet) -> None:
     assert victims(ruleset, *two, kill(None)) == ["llama-server[4711]"]
 
 
-def test_a_server_whose_process_is_known_is_not_told_of_another_processs_kill(ruleset: RuleSet) -> None:
+def test_a_server_whose_process_is_known_is_not_blamed_for_another_processs_kill(ruleset: RuleSet) -> None:
     values: dict[str, Value] = {"server.cgroup": "/system.slice/llama.service"}
     known = ServerFound(EPOCH, "process", server("llama.service"), 77, EPOCH - 5, dict(values))
     fresh = Samples(EPOCH + 1, "process", server("llama.service"), dict(values))

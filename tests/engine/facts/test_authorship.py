@@ -109,7 +109,7 @@ def test_a_load_that_fails_counts_at_once_before_the_server_ever_served(machine:
     assert "unsupported-model" in machine.fired()
 
 
-def test_a_restart_that_fails_is_told_although_its_lines_came_before_the_scan(machine: Machine) -> None:
+def test_a_restart_that_fails_is_reported_although_its_lines_came_before_the_scan(machine: Machine) -> None:
     machine.found(0)
     machine.says(2, START + READY)
     machine.says(10, START + FAILS)
@@ -197,7 +197,7 @@ def test_a_log_names_so_many_children_and_no_more(machine: Machine) -> None:
     assert "llama.service" in machine.cuts()
 
 
-def test_the_end_of_a_child_is_told_by_its_own_router(machine: Machine) -> None:
+def test_the_end_of_a_child_is_reported_by_its_own_router(machine: Machine) -> None:
     router, other = Entity("server", "127.0.0.1:9000"), Entity("server", "127.0.0.1:9001")
     spawn = b"0.00.095.901 I srv          load: spawning server instance with name=mine on port 41553\n"
     for one, pid in ((router, 90), (other, 91)):

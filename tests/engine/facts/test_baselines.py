@@ -113,7 +113,7 @@ def healthy(machine: Machine, depth: int = 500) -> None:
         machine.answer(33.0 - number * 0.5, depth=depth)
 
 
-def test_the_same_configuration_on_the_processor_is_told_with_both_speeds_and_ends_on_the_card(machine: Machine) -> None:
+def test_the_same_configuration_on_the_processor_is_reported_with_both_speeds_and_ends_on_the_gpu(machine: Machine) -> None:
     """Nobody asked for layers (the default is as many as fit) and the build is Vulkan: only its own past tells."""
     healthy(machine)
     assert (machine.value("server.usual_tps"), machine.value("server.usual_gpu_bytes")) == (32.0, 21_000_000_000)
@@ -253,7 +253,7 @@ def test_a_failure_that_has_no_name_yet_does_not_become_the_usual(machine: Machi
     assert machine.value("server.usual_tps") == 31.75
 
 
-def test_an_old_build_tells_the_speed_after_the_end(machine: Machine) -> None:
+def test_an_old_build_prints_the_speed_after_the_end(machine: Machine) -> None:
     for _ in range(6):
         machine.task += 1
         who = f"id  0 | task {machine.task} |"

@@ -37,10 +37,10 @@ def of_rule(transitions: list[Transition], rule: str = "gpu-reset") -> list[tupl
 def use(engine: Engine, at: float, cards: str = CARD.name) -> None:
     values: dict[str, Value] = {"server.unit": "llama.service", "server.log_readable": True}
     engine.step(ServerFound(at, "process", SERVER, 77, at, values))
-    engine.step(Samples(at, "process", SERVER, {"server.gpu_cards": cards}))
+    engine.step(Samples(at, "process", SERVER, {"server.gpus": cards}))
 
 
-def test_the_end_is_told_by_reset_n_succeeded_and_not_by_reset_succeeded_trying_to_resume(engine: Engine) -> None:
+def test_the_end_shows_in_reset_n_succeeded_and_not_in_reset_succeeded_trying_to_resume(engine: Engine) -> None:
     states = []
     for line in ("GPU reset begin!. Source:  1", "GPU reset succeeded, trying to resume", "VRAM is lost due to GPU reset!",
                  "GPU reset(1) succeeded!"):  # fmt: skip
@@ -91,7 +91,7 @@ def test_servers_that_hold_memory_on_the_card_are_named_also_those_that_died_of_
     assert told[-1].fixes[0].command == "sudo systemctl restart llama.service"
 
 
-def test_a_reset_of_a_card_that_no_server_uses_is_told_only_when_it_fails(engine: Engine) -> None:
+def test_a_reset_of_a_gpu_that_no_server_uses_is_reported_only_when_it_fails(engine: Engine) -> None:
     use(engine, 100.0, cards="0000:43:00.0")
     assert of_rule(kernel(engine, 110.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset(1) succeeded!")) == []
     assert of_rule(kernel(engine, 120.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110")) == [
@@ -111,7 +111,7 @@ def test_who_uses_the_card_is_unknown_until_every_server_was_looked_at(engine: E
     assert incident(engine)["servers"] == ""
 
 
-def test_a_card_that_was_unplugged_under_a_server_is_told_and_over_when_it_is_back(engine: Engine) -> None:
+def test_a_gpu_that_was_unplugged_under_a_server_is_reported_and_over_when_it_is_back(engine: Engine) -> None:
     use(engine, 100.0)
     told = engine.step(Event(110.0, "gpu_removed", CARD, {"name": "Navi 31"}, "udev", "remove 0000:03:00.0"))
     assert of_rule(told) == [("firing", "unplugged")]
@@ -137,7 +137,7 @@ def test_a_line_that_names_no_card_belongs_to_the_card_named_just_before(engine:
     assert incident(engine, Entity("gpu", "amdgpu"))["state"] == "resetting", "of two cards nobody can tell which"
 
 
-def test_a_hang_that_no_reset_follows_is_told_of_a_card_of_which_only_the_kernels_log_is_known(engine: Engine) -> None:
+def test_a_hang_that_no_reset_follows_is_reported_for_a_gpu_of_which_only_the_kernels_log_is_known(engine: Engine) -> None:
     """Nothing was ever read of it: sysfs is hidden from a container, or it hung before the first look."""
     told = kernel(engine, 100.0, PREFIX + "ring gfx_0.0.0 timeout, signaled seq=1, emitted seq=2")
     for second in range(101, 140):
@@ -255,7 +255,7 @@ def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_inc
     told += engine.step(ServerGone(111.0, "process", SERVER, 77))
     told += engine.step(ServerFound(112.0, "process", SERVER, 78, 112.0, asked))
     for second in range(113, 160):
-        told += engine.step(Samples(float(second), "process", SERVER, on_cpu | {"server.gpu_cards": ""}))
+        told += engine.step(Samples(float(second), "process", SERVER, on_cpu | {"server.gpus": ""}))
         told += engine.step(Tick(float(second)))
     news = [(t.rule, t.state) for t in told if is_news(t) and t.severity == "critical"]
     assert news == [("gpu-reset", "firing")]
@@ -279,7 +279,7 @@ def said(engine: Engine, at: float, text: str) -> list[Transition]:
 
 @pytest.mark.parametrize("first", ["kernel", "server"])
 @pytest.mark.parametrize(("lines", "words"), [(ENDED, LOST), (FAULT, FAULTED)])
-def test_work_that_the_driver_ended_is_told_once_where_the_server_tells_of_it(
+def test_work_that_the_driver_ended_is_reported_once_where_the_server_says_it(
     engine: Engine, first: str, lines: tuple[str, ...], words: str
 ) -> None:
     use(engine, 100.0)
@@ -293,7 +293,7 @@ def test_work_that_the_driver_ended_is_told_once_where_the_server_tells_of_it(
 
 
 @pytest.mark.parametrize(("lines", "cause"), [(ENDED, "work-ended-amd"), (FAULT, "page-fault")])
-def test_work_that_the_driver_ended_is_told_of_the_card_where_the_server_says_nothing(
+def test_work_that_the_driver_ended_is_reported_for_the_gpu_where_the_server_says_nothing(
     engine: Engine, lines: tuple[str, ...], cause: str
 ) -> None:
     use(engine, 100.0)
@@ -304,7 +304,7 @@ def test_work_that_the_driver_ended_is_told_of_the_card_where_the_server_says_no
     assert of_rule(told, "server-crashed") == []
 
 
-def test_a_servers_error_in_a_reset_of_its_card_is_told_of_the_card_alone(engine: Engine) -> None:
+def test_a_servers_error_in_a_reset_of_its_gpu_is_reported_for_the_gpu_alone(engine: Engine) -> None:
     use(engine, 100.0)
     told = kernel(engine, 200.0, *(PREFIX + line for line in (*ENDED, "GPU reset begin!. Source:  1")))
     told += said(engine, 201.0, LOST)
@@ -314,7 +314,7 @@ def test_a_servers_error_in_a_reset_of_its_card_is_told_of_the_card_alone(engine
     assert {t.rule for t in told if t.state == "firing"} & {"gpu-reset", "server-crashed"} == {"gpu-reset"}
 
 
-def test_a_crash_of_another_kind_is_told_beside_a_reset(engine: Engine) -> None:
+def test_a_crash_of_another_kind_is_reported_beside_a_reset(engine: Engine) -> None:
     use(engine, 100.0)
     kernel(engine, 200.0, PREFIX + "GPU reset begin!. Source:  1", PREFIX + "GPU reset(1) succeeded!")
     told = said(engine, 230.0, "/build/src/llama-context.cpp:1749: GGML_ASSERT(n_outputs > 0) failed\n")

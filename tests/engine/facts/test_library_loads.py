@@ -40,7 +40,7 @@ def state(ruleset: RuleSet, *lines: bytes) -> object:
         ((OLLAMA, LIBRARY, STARTED, LIBRARY), "loading"),
     ],
 )
-def test_the_librarys_line_moves_no_server_back_whose_own_lines_tell(
+def test_the_librarys_line_moves_no_server_back_whose_own_lines_say(
     ruleset: RuleSet, lines: tuple[bytes, ...], told: str
 ) -> None:
     assert state(ruleset, *lines) == told

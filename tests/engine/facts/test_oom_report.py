@@ -92,7 +92,7 @@ def daemons(at: float, text: str) -> LogLines:
 
 
 @pytest.mark.parametrize("group", ["/ai.slice/llama.service", "/ai.slice"])
-def test_systemd_oomd_names_a_group_and_its_server_is_told(ruleset: RuleSet, group: str) -> None:
+def test_systemd_oomd_names_a_group_and_its_server_is_reported(ruleset: RuleSet, group: str) -> None:
     line = f"Killed {group} due to memory pressure for /ai.slice being 72.00% > 60.00% for > 20s with reclaim activity"
     gone = ServerGone(EPOCH + 6, "process", SERVER, 77)
     assert "systemd-oomd killed it" in story(ruleset, daemons(5, line), gone)["llama.service"]
@@ -126,7 +126,7 @@ def test_a_server_killed_before_it_was_seen_is_known_by_its_group(ruleset: RuleS
     assert "control group /ai.slice reached" in told["llama.service"]
 
 
-def test_what_grew_in_the_last_minute_is_told(ruleset: RuleSet) -> None:
+def test_what_grew_in_the_last_minute_is_reported(ruleset: RuleSet) -> None:
     def held(at: float, anon: int) -> Samples:
         return Samples(EPOCH + at, "process", SERVER, {"server.rss_anon_bytes": anon, "server.locked_bytes": 0})
 

@@ -96,7 +96,7 @@ def test_a_refusal_for_its_size_is_neither_failure_nor_success() -> None:
     assert [row for _, row, _ in rows(told(Requests(), lines))] == [1, 2]
 
 
-def test_a_request_that_was_never_begun_in_an_idle_server_is_told_apart_from_one_in_a_queue() -> None:
+def test_a_request_that_was_never_begun_in_an_idle_server_is_distinguished_from_one_in_a_queue() -> None:
     idle, busy = Requests(), Requests()
     begun: list[Line] = [("request_started", {"slot": 0, "task": 1})]
     over: list[Line] = [("request_finished", {"slot": 0, "task": 1, "n_tokens": 9, "truncated": False})]

@@ -121,7 +121,7 @@ def test_a_file_is_explained_as_of_the_moment_when_the_rule_fired(capsys: pytest
     assert f"{log}:1" in told
 
 
-def test_a_file_says_of_what_it_cannot_tell_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_says_of_what_it_cannot_show_what_would(capsys: pytest.CaptureFixture[str]) -> None:
     log = LOGS / "b10434-two-slots.log"
     assert main(["diagnose", "--why", "cpu-fallback", str(log)]) == 3
     told = capsys.readouterr().out

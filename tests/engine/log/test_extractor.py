@@ -136,7 +136,7 @@ def test_no_events_at_all_find_nothing() -> None:
     assert list(Extractor([]).events(b"anything\n")) == []
 
 
-def test_self_check_tells_what_an_example_does_wrong() -> None:
+def test_self_check_says_what_an_example_does_wrong() -> None:
     extractor = Extractor(
         [
             event("wrong", "^a", example="b"),

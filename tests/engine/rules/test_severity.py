@@ -38,7 +38,7 @@ def slow(engine: Engine, *seconds: float, line: bytes = b"") -> list[Transition]
     return [transition for reading in readings for transition in engine.step(reading)]
 
 
-def test_what_is_told_is_as_bad_as_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_reported_is_as_bad_as_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
     engine = engine_of(WORSE)
     told = slow(engine, *range(2, 12), line=_REFUSED)
     assert [(t.state, t.severity) for t in told] == [("pending", "critical"), ("firing", "critical")]

@@ -105,7 +105,7 @@ def test_two_signals_of_different_units_are_warned_of(expression: str, what: str
         ("failed.count > 0", "false", "its condition is never true"),
     ],
 )
-def test_a_cause_that_can_never_be_told_is_found(first: str, second: str, why: str) -> None:
+def test_a_cause_that_can_never_be_reported_is_found(first: str, second: str, why: str) -> None:
     found = _problems('when = "failed.count > 0"', f'when = "{first}"\ntext = "a"\n[[cause]]\nid = "second"\nwhen = "{second}"')
     assert [p.where for p in found] == ["cause 'second'.when", *(["cause 'other'"] if first == "true" else [])]
     assert why in found[0].what
@@ -121,7 +121,7 @@ def test_a_cause_that_can_never_be_told_is_found(first: str, second: str, why: s
         ("failed.count > 0", "(slow || failed.count > 0) && (!slow || failed.count > 0)"),
     ],
 )
-def test_a_cause_that_can_be_told_is_left_alone(first: str, second: str) -> None:
+def test_a_cause_that_can_be_reported_is_left_alone(first: str, second: str) -> None:
     found = _problems('when = "failed.count > 0"', f'when = "{first}"\ntext = "a"\n[[cause]]\nid = "second"\nwhen = "{second}"')
     assert found == []
 

@@ -173,7 +173,7 @@ state = "firing"
         ('at = "3d"', "at", "no test lasts longer"),
     ],
 )
-def test_a_mistake_in_a_test_is_told_with_its_key(test: str, where: str, what: str, events: dict[str, bytes]) -> None:
+def test_a_mistake_in_a_test_is_reported_with_its_key(test: str, where: str, what: str, events: dict[str, bytes]) -> None:
     text = GOOD + f"[[test]]\nname = 'mine'\n{test}\nexpect = {{ state = 'quiet' }}\n"
     found = load({"r.toml": text.encode()}, events)[1]
     assert [(p.where, what in p.what) for p in found] == [(f"test 'mine'.{where}", True)], [str(p) for p in found]
@@ -187,7 +187,7 @@ def test_a_mistake_in_a_test_is_told_with_its_key(test: str, where: str, what: s
         ('state = "quiet"\ncause = "other"', "expect[1]", "of an alert that is quiet: it has none"),
     ],
 )
-def test_a_mistake_in_an_expectation_is_told_with_its_key(expect: str, where: str, what: str, events: dict[str, bytes]) -> None:
+def test_a_mistake_in_an_expectation_names_its_key(expect: str, where: str, what: str, events: dict[str, bytes]) -> None:
     text = GOOD + f"[[test]]\nname = 'mine'\n[[test.expect]]\n{expect}\n"
     found = load({"r.toml": text.encode()}, events)[1]
     assert [(p.where, what in p.what) for p in found] == [(f"test 'mine'.{where}", True)], [str(p) for p in found]

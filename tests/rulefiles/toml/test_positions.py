@@ -66,7 +66,7 @@ def test_a_key_is_found_whatever_stands_before_it(text: str, keys: Keys, line: i
     assert outline(text).lines[keys] == line
 
 
-def test_what_is_missing_is_told_where_it_would_stand() -> None:
+def test_what_is_missing_is_reported_where_it_would_stand() -> None:
     there = outline("schema = 1\n[alert]\nfor = '1s'\n[[cause]]\nid = 'x'")
     assert there.line(("alert", "when")) == 2
     assert there.line(("cause", 0, "text")) == 4
@@ -118,13 +118,13 @@ def test_a_mistake_in_an_event_file_has_its_line() -> None:
         ("a = 1 b = 2", 1, ("a",), "Expected newline or end of document after a statement"),
     ],
 )
-def test_what_is_not_toml_is_told_with_its_line(text: str, line: int, keys: Keys, what: str) -> None:
+def test_what_is_not_toml_is_reported_with_its_line(text: str, line: int, keys: Keys, what: str) -> None:
     flaw = salvage(text).flaws[0]
     assert flaw[:2] == (line, keys)
     assert what in flaw[2]
 
 
-def test_a_part_that_is_not_toml_hides_no_other_mistake_and_is_told_once(events: dict[str, bytes]) -> None:
+def test_a_part_that_is_not_toml_hides_no_other_mistake_and_is_reported_once(events: dict[str, bytes]) -> None:
     """Two statements that are not TOML, beside them a wrong key and a wrong name; what was left out is not missed as well."""
     text = (
         GOOD.replace('severity = "warning"', "severity = warning")

@@ -87,7 +87,7 @@ async def first_reading(source: Udev) -> Reading:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def test_this_machine_is_fields_of_end_sysfs_tells_it() -> None:
+def test_this_machine_is_described_as_sysfs_has_it() -> None:
     source = Udev()
     assert isinstance(source, Streaming)
     reading = asyncio.run(first_reading(source))
@@ -135,7 +135,7 @@ def test_a_card_that_goes_is_an_event_and_new_counts_once() -> None:
     assert event.name == "gpu_added"
 
 
-def test_a_driver_that_leaves_a_card_is_told_without_an_event() -> None:
+def test_a_driver_that_leaves_a_gpu_is_reported_without_an_event() -> None:
     source = Udev()
     gpus = source._enumerate(Bus(pci("0000:03:00.0")))
     unbound = Bus(pci("0000:03:00.0", driver=None))

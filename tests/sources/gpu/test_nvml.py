@@ -153,11 +153,11 @@ def test_without_the_binding_it_says_what_to_install(machine: Roots, monkeypatch
 def test_what_nvml_counts_is_the_servers_memory_and_its_silence_is_not_zero() -> None:
     nothing = Unknown("the driver tells it through NVML alone")
     before: dict[str, Value | Unknown] = dict.fromkeys(
-        ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpu_cards", "server.gpu_evicted_bytes"), nothing
+        ("server.gpu_memory_bytes", "server.gpu_gtt_bytes", "server.gpus", "server.gpu_evicted_bytes"), nothing
     )
     assert usage.with_nvidia(before, None) == {}
     assert usage.with_nvidia(before, Holding(20 << 30, (FIRST,))) == {
-        "server.gpu_memory_bytes": 20 << 30, "server.gpu_gtt_bytes": 0, "server.gpu_cards": FIRST
+        "server.gpu_memory_bytes": 20 << 30, "server.gpu_gtt_bytes": 0, "server.gpus": FIRST
     }  # fmt: skip
     assert isinstance(usage.with_nvidia(before, Holding(None, (FIRST,)))["server.gpu_memory_bytes"], Unknown)
 

@@ -170,7 +170,7 @@ def test_a_failing_tool_is_a_fault_in_its_own_words(tmp_path: Path) -> None:
         RocmSmi(Roots(sys=SYS), tool(tmp_path, "echo rsmi_init failed >&2; exit 8")).poll(0.0)
 
 
-def test_a_tool_that_hangs_is_ended_with_its_children_and_told_about(tmp_path: Path) -> None:
+def test_a_tool_that_hangs_is_ended_with_its_children_and_reported(tmp_path: Path) -> None:
     body = f"trap 'echo asked > {tmp_path}/asked; exit 1' TERM; sleep 60 & wait"
     started = time.monotonic()
     with pytest.raises(SourceFault, match=r"no answer in 0\.5 s"):

@@ -141,7 +141,7 @@ class TestUnit:
         ("message_id", "name"),
         [("fe6faa94e7774663a0da52717891d8ef", "unit_oom_killed"), ("d989611b15e44c9dbf31e3c81256e4ed", "oomd_killed")],
     )
-    def test_kills_are_told_by_id_whatever_the_language(self, program: Program, message_id: str, name: str) -> None:
+    def test_kills_are_recognised_by_id_whatever_the_language(self, program: Program, message_id: str, name: str) -> None:
         out = record(1, "Prozess vom OOM-Killer beendet", _PID="1", _SYSTEMD_UNIT="init.scope", MESSAGE_ID=message_id)
         source = JournalUnit(UNIT, SERVER, program=program(out))
         event = collect(source, now=lambda: LATER, enough=failed)[-1]
@@ -171,7 +171,7 @@ class TestUnit:
         # -b asks for the boot id, and a sandbox (ProtectKernelTunables=) may show another than a container's journal has.
         assert "-b" not in argv
 
-    def test_a_users_unit_is_told_from_another_users(self, program: Program, tmp_path: Path) -> None:
+    def test_a_users_unit_is_distinguished_from_another_users(self, program: Program, tmp_path: Path) -> None:
         out = record(1, "x", _SYSTEMD_USER_UNIT=UNIT) + record(
             2, "Failed", _SYSTEMD_USER_UNIT="init.scope", USER_UNIT=UNIT, MESSAGE_ID="d9b373ed55a64feb8242e02dbe79a49c"
         )

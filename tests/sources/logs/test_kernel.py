@@ -211,7 +211,7 @@ class TestRealLog:
         or Path("/proc/sys/debug/exception-trace").read_text() != "1\n",
         reason="needs root, and a kernel that logs crashes",
     )
-    def test_a_crash_is_fields_of_end_it_happens_and_what_a_program_writes_is_not(self) -> None:
+    def test_a_crash_is_reported_as_it_happens_and_what_a_program_writes_is_not(self) -> None:
         pids: list[int] = []
 
         def crash() -> None:

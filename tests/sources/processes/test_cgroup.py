@@ -51,7 +51,7 @@ def test_whose_command_restarts_a_container_is_read_from_the_path(path: str, eng
     assert parse(f"0::{path}\n").engine == engine
 
 
-def test_a_users_own_unit_is_told_from_the_systems() -> None:
+def test_a_users_own_unit_is_distinguished_from_the_systems() -> None:
     assert parse("0::/user.slice/user-1.slice/user@1.service/app.slice/l.service").is_user_unit
     assert not parse("0::/system.slice/l.service").is_user_unit
 

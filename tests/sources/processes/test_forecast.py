@@ -133,7 +133,7 @@ def test_a_preflight_of_the_same_start_counts_the_same(
     assert need_of(roots, model, *flags).total == low
 
 
-def test_video_memory_counts_only_where_every_card_tells(roots: Roots) -> None:
+def test_video_memory_counts_only_where_every_gpu_reports(roots: Roots) -> None:
     card = roots.sys / "class/drm/card0/device"
     card.mkdir(parents=True)
     (card / "mem_info_vram_total").write_text("1000\n")
@@ -180,7 +180,7 @@ def test_a_capability_lifts_the_limit_unless_a_user_namespace_gave_it(roots: Roo
 @pytest.mark.parametrize(
     ("flags", "why"), [(("-c", "many"), "many"), (("-m", "x", "-ngl", "lots"), "lots"), (("--port", "1"), "router")]
 )
-def test_what_cannot_be_told_is_unknown_with_its_reason(
+def test_what_cannot_be_reported_is_unknown_with_its_reason(
     roots: Roots, model: GgufHeader, flags: tuple[str, ...], why: str
 ) -> None:
     words = flags if "--port" in flags else ("-m", "x", *flags)

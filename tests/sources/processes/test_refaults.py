@@ -63,7 +63,7 @@ def rate(roots: Roots, member: Membership, own: int | None) -> object:
         if own is not None:
             reads(roots, read or 0)
         told = looking.look(roots, member, PID, at)
-    return told["server.reread_bytes_per_s"]
+    return told["server.refault_bytes_per_s"]
 
 
 def test_it_is_a_rate_in_bytes_and_a_counter_that_went_back_gives_none(roots: Roots) -> None:
@@ -72,12 +72,12 @@ def test_it_is_a_rate_in_bytes_and_a_counter_that_went_back_gives_none(roots: Ro
     group(roots, "a.service", "workingset_refault_file 500\n")
     assert looking.look(roots, member, PID, 10.0) == {}
     group(roots, "a.service", "workingset_refault_file 1500\n")
-    assert looking.look(roots, member, PID, 12.0) == {"server.reread_bytes_per_s": 500.0 * mmap.PAGESIZE}
+    assert looking.look(roots, member, PID, 12.0) == {"server.refault_bytes_per_s": 500.0 * mmap.PAGESIZE}
     group(roots, "a.service", "workingset_refault_file 0\n")
     assert looking.look(roots, member, PID, 14.0) == {}
 
 
-def test_what_others_of_its_group_read_again_is_not_told_of_it(roots: Roots) -> None:
+def test_what_others_of_its_group_read_again_is_not_counted_as_its_own(roots: Roots) -> None:
     """A backup in the same session, the same container, or a group below."""
     member = parse("0::/session-2.scope")
     procs(roots, "session-2.scope", PID, 4711)
@@ -106,4 +106,4 @@ def test_the_machine_is_shared_with_everybody(roots: Roots) -> None:
     assert looking.look(roots, member, PID, 10.0) == {}
     (roots.proc / "vmstat").write_text("workingset_refault_file 1500\n")
     reads(roots, 4096)
-    assert looking.look(roots, member, PID, 12.0) == {"server.reread_bytes_per_s": 2048.0}
+    assert looking.look(roots, member, PID, 12.0) == {"server.refault_bytes_per_s": 2048.0}

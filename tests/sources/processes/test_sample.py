@@ -68,7 +68,7 @@ def test_a_server_is_known_by_its_program(
     assert bool(Servers(machine.roots).poll(0.0)) is expected
 
 
-def test_a_server_is_told_once_and_its_end_once(machine: Machine) -> None:
+def test_a_server_is_reported_once_and_its_end_once(machine: Machine) -> None:
     servers = Servers(machine.roots)
     assert isinstance(servers, Polled)
     assert servers.poll(0.0) == []
@@ -427,7 +427,7 @@ def test_the_cards_of_a_server_are_those_it_holds_memory_on_and_the_fullest_coun
     # ROCm opens every card
     node(machine, 10, 10, "/dev/dri/renderD130", client(9, "0000:64:00.0", "2 MiB"))
     values = sample(machine)
-    assert values["server.gpu_cards"] == "0000:03:00.0,0000:43:00.0"
+    assert values["server.gpus"] == "0000:03:00.0,0000:43:00.0"
     assert values["server.gpu_evicted_bytes"] == 4 << 30
     assert (values["server.gpu_vram_total_bytes"], values["server.gpu_vram_free_bytes"]) == (24 << 30, 1 << 30)
     assert values["server.gpu_on_apu"] is False
@@ -442,7 +442,7 @@ def test_what_an_old_kernel_does_not_count_is_unknown(machine: Machine) -> None:
     node(machine, 10, 8, "/dev/dri/renderD128", client(7, "0000:03:00.0", "20 GiB"))
     values = sample(machine)
     assert isinstance(values["server.gpu_evicted_bytes"], Unknown)
-    assert values["server.gpu_cards"] == "0000:03:00.0"
+    assert values["server.gpus"] == "0000:03:00.0"
     assert isinstance(values["server.gpu_vram_free_bytes"], Unknown)
 
 
@@ -457,7 +457,7 @@ def test_kfd_names_the_card_where_the_descriptors_cannot_be_read(machine: Machin
     (kfd / "topology/nodes/1/gpu_id").write_text("51545\n")
     (kfd / "topology/nodes/1/properties").write_text(f"gfx_target_version 110003\nlocation_id {0x64 << 8}\ndomain 0\n")
     values = sample(machine)
-    assert (values["server.gpu_memory_bytes"], values["server.gpu_cards"]) == (3 << 30, "0000:64:00.0")
+    assert (values["server.gpu_memory_bytes"], values["server.gpus"]) == (3 << 30, "0000:64:00.0")
     assert values["server.gpu_on_apu"] is True
     assert isinstance(values["server.gpu_gtt_bytes"], Unknown)
 

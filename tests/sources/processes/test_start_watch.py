@@ -77,7 +77,7 @@ def test_a_server_that_lived_a_tenth_of_a_second_is_found_with_its_log_and_its_e
     assert servers.servers == () or all(one.pid != pid for one in servers.servers)
 
 
-def test_where_the_kernel_gives_no_events_the_programs_file_tells_of_a_start(
+def test_where_the_kernel_gives_no_events_the_programs_file_shows_a_start(
     program: Path, tmp_path: Path, watched: tuple[Servers, StartWatch, threading.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_self: object) -> None:
@@ -172,7 +172,7 @@ def test_in_a_container_on_the_hosts_network_it_gives_up_in_time_while_the_host_
         (0x8B, {"code": "dumped", "status": "11/SEGV"}),
     ],
 )
-def test_an_end_is_told_in_systemds_terms(code: int, told: dict[str, str]) -> None:
+def test_an_end_is_reported_in_systemds_terms(code: int, told: dict[str, str]) -> None:
     assert fields_of_end(code) == told
 
 
