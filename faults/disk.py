@@ -58,6 +58,7 @@ def _broken(
             row.well_after = wait_for(lambda: one.sentences("again"), "it is said that it is over", 30)
             _write(logs, SLEEPS)
             wait_for(lambda: len(one.journal.of("fault-1")) == 3 * _SERVERS, "alerts after it", 30)
+            wait_for(lambda: _series_on_disk(one), "the series are saved again", 30)
             one.kill()
             one.start()
             _judge(row, one, logs)
@@ -65,6 +66,13 @@ def _broken(
             # The tables of the daemon's own disk go before the folder does.
             one.stop()
     return row
+
+
+def _series_on_disk(one: Daemon) -> bool:
+    """Written every ten seconds, so that the file of the series grows after the disk was mended."""
+    fault = (one.get("/v1/status") or {}).get("series", {}).get("fault", "?")
+    log = one.state / "series.sqlite-wal"
+    return not fault and log.exists() and b"host" in log.read_bytes()
 
 
 def _write(logs: dict[str, Path], line: bytes) -> None:

@@ -119,6 +119,7 @@ class Queries:
                 "overrides": [{**one, "file": escape(one["file"])} for one in d.overrides],
                 "queue": {"waiting": len(d.inbox), "dropped_samples": d.inbox.dropped},
                 "state": {"folder": str(d.state_dir), "fault": d.history.fault, "remedy": d.history.remedy},
+                "series": {"fault": d.series.fault},
                 "recorder": self._recorder(),
                 "sinks": [
                     {"name": name, "waiting": d.outbox.waiting(name), "fault": d.outbox.down().get(name, "")}

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sentinel.engine.engine import Engine
 from sentinel.history import History
+from sentinel.history.series import Series
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.rulefiles.files import Loaded
 from sentinel.sinks import Outbox
@@ -45,6 +46,8 @@ class Running(Protocol):
     def engine(self) -> Engine: ...
     @property
     def history(self) -> History: ...
+    @property
+    def series(self) -> Series: ...
     @property
     def outbox(self) -> Outbox: ...
     @property

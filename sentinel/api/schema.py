@@ -16,6 +16,7 @@ from sentinel.api.status_forms import (
     QueueForm,
     RecorderForm,
     RuleForm,
+    SeriesStateForm,
     ServerForm,
     SinkForm,
     SourceForm,
@@ -42,9 +43,30 @@ class Status(TypedDict):
     overrides: list[OverrideForm]
     queue: QueueForm
     state: StateForm
+    series: SeriesStateForm
     recorder: RecorderForm
     sinks: list[SinkForm]
     cut: list[CutForm]
+
+
+class SeriesForm(TypedDict):
+    """A signal of one entity over time; null where there was no value. Of one second there are no least and largest values."""
+
+    entity: EntityForm
+    signal: str
+    unit: str
+    mean: list[float | None]
+    min: NotRequired[list[float | None]]
+    max: NotRequired[list[float | None]]
+
+
+class SeriesAnswer(TypedDict):
+    """Values over time: the n-th of each list is of the `step` seconds from `begin` + n * `step`."""
+
+    at: str | None
+    begin: str | None
+    step: int
+    series: list[SeriesForm]
 
 
 class Alerts(TypedDict):

@@ -83,6 +83,12 @@ class QueueForm(TypedDict):
     dropped_samples: int
 
 
+class SeriesStateForm(TypedDict):
+    """Why the series are not saved to disk; empty while they are."""
+
+    fault: str
+
+
 class StateForm(TypedDict):
     """Where state is kept, and what is wrong with that."""
 

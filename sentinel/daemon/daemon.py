@@ -16,6 +16,7 @@ from sentinel.api.event_stream import Broadcaster, Past
 from sentinel.api.handlers import Queries
 from sentinel.api.openapi import Description
 from sentinel.api.routes import Query
+from sentinel.api.series_handlers import Plotting
 from sentinel.api.server import ApiServer
 from sentinel.api.silence_handlers import Silencing
 from sentinel.api.socket import SocketInUse
@@ -39,7 +40,9 @@ from sentinel.daemon.state_lock import StateLock
 from sentinel.daemon.supervisor import SourceState, Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.engine.engine import Engine
+from sentinel.engine.inspect.plotted import plotted
 from sentinel.history import History
+from sentinel.history.series import Series
 from sentinel.model.input_limits import Cuts
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Tick
@@ -78,6 +81,7 @@ class Daemon:
         self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
         self.wakes = Wakes()
         self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes, FileReads(self._executor))
+        self.series = Series(config.state_dir / "series.sqlite", self._executor.submit)
         self.outbox = Outbox(wiring.sinks(config, self.supervisor), self.history)
         self.recorder = FlightRecorder(Archive(config.state_dir / "recordings")) if config.recorder else None
         self.consumer = Consumer(
@@ -111,7 +115,8 @@ class Daemon:
     def _routes(self) -> dict[tuple[str, str], Query]:
         silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
         ending = Ending(lambda: self.engine, self.clock.now, self.consumer.decided)
-        parts = (Queries(self), silencing, ending, Reporting(self._reported), Description())
+        plotting = Plotting(self.series, self.clock.now)
+        parts = (Queries(self), silencing, ending, Reporting(self._reported), plotting, Description())
         return {route: query for part in parts for route, query in part.routes().items()}
 
     async def _reported(self, reported: ReportedStart, wrapper: int) -> None:
@@ -129,6 +134,9 @@ class Daemon:
             # Logs are then polled every second instead.
             self.supervisor.note("inotify", "failed", str(fault), fault.remedy)
         self.consumer.restore()
+        self.series.restore()
+        if self.series.message:
+            log.warning(self.series.message)
         self._readiness.begin()
         if self.recorder is not None:
             self.recorder.kept.adopt()
@@ -171,6 +179,7 @@ class Daemon:
             await api.close()
             listening.close()
             self.wakes.stop()
+            self.series.close()
             self._executor.shutdown()
             self.consumer.close()
             self.history.close()
@@ -228,6 +237,7 @@ class Daemon:
     def _alive(self) -> None:
         """The engine has processed a tick: only this makes the daemon ready and feeds the watchdog."""
         now = self.clock.now()
+        self.series.take(now, plotted(self.engine, now, self.series.taken))
         if self._readiness.took_tick(now, self.headline()):
             asyncio.get_running_loop().call_later(SETTLED, tidy)
 

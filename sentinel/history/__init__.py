@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sentinel.history.database import Database, HistoryFault
+from sentinel.history.database import Database
 from sentinel.history.history import History
+from sentinel.history.sqlite_file import HistoryFault
 
 __all__ = ["Database", "History", "HistoryFault"]

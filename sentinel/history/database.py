@@ -4,23 +4,19 @@ WAL with synchronous=NORMAL: a killed process loses nothing that was committed; 
 does not corrupt the file (sqlite.org/pragma.html#pragma_synchronous). Alerts must not be lost: after transitions, and after
 deliveries, the WAL is synced to disk (`sync`). A checkpoint without transitions may be lost: its input is read again.
 
-Disk errors become HistoryFault; a file that is corrupt, or was written by a newer sentinel, is set aside and replaced, because
-a daemon must not stay down for its history.
+What is wrong with the file is `sqlite_file.py`'s matter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sentinel.history.sqlite_file import Plan, faults, open_or_replace, sync_wal
 from sentinel.model.alert import Transition
-from sentinel.model.fault import Fault
 from sentinel.model.json_form import is_news, transition_from_record, transition_to_record
 
 #: Schema migrations; `user_version` counts those applied. Migrations are appended, never changed.
@@ -47,27 +43,11 @@ KEEP_ROWS = 100_000
 
 #: Size to which the WAL is truncated after a checkpoint; a large transaction makes it larger for a while. Bytes.
 _WAL_KEPT = 4 << 20
-#: Files that were set aside are kept for inspection, but limited, lest a disk that corrupts them repeatedly fills up.
-_MOST_ASIDE = 3
-
-#: A reader never blocks a writer in WAL mode; a backup tool that locks the file may, for a moment.
-_BUSY_SECONDS = 2.0
+_PLAN = Plan("history", MIGRATIONS, frozenset({"transitions", "checkpoints", "marks", "baselines"}), _WAL_KEPT)
 
 Rows = list[tuple[int, Transition]]
 #: Baselines by configuration and depth class: the time, and the answers each was learned from; None: deleted.
 Baselines = Mapping[tuple[str, int], tuple[float, str] | None]
-
-
-class HistoryFault(Fault):
-    """The history is not readable or writable."""
-
-
-class _Unusable(Exception):
-    """The file is not a database that this version can use; `word` becomes part of the name under which it is set aside."""
-
-    def __init__(self, word: str, why: str) -> None:
-        super().__init__(why)
-        self.word = word
 
 
 class Database:
@@ -76,14 +56,8 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Open or create. Raises HistoryFault if the path is not writable."""
         self.path = path
-        self.message = ""
         with self._faults("open"):
-            try:
-                self._db = _open(path)
-            except _Unusable as unusable:
-                aside = _set_aside(path, unusable.word)
-                self.message = f"{path}: {unusable}; set aside as {aside.name}, a new history begins"
-                self._db = _open(path)
+            self._db, self.message = open_or_replace(path, _PLAN)
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -113,16 +87,9 @@ class Database:
             self.sync()
 
     def sync(self) -> None:
-        """Sync what was committed to disk, so that not even a power cut loses it. Raises HistoryFault.
-
-        This uses its own descriptor: SQLite's locks are not on the WAL file, so that closing it releases none of them.
-        """
-        with self._faults("write to"), contextlib.suppress(FileNotFoundError):
-            log = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fdatasync(log)
-            finally:
-                os.close(log)
+        """Sync what was committed to disk, so that not even a power cut loses it. Raises HistoryFault."""
+        with self._faults("write to"):
+            sync_wal(self.path)
 
     def last_id(self) -> int:
         """The highest id ever given out and kept, 0 in a new file."""
@@ -190,13 +157,8 @@ class Database:
                 rows.append((number, transition_from_record(json.loads(text))))
         return rows
 
-    @contextlib.contextmanager
-    def _faults(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            why, remedy = _advice(error)
-            raise HistoryFault(f"cannot {verb} the history {self.path}: {why}", remedy) from error
+    def _faults(self, verb: str) -> contextlib.AbstractContextManager[None]:
+        return faults(f"cannot {verb} the history {self.path}")
 
 
 def _row(row: tuple[int, Transition]) -> tuple[object, ...]:
@@ -207,77 +169,3 @@ def _row(row: tuple[int, Transition]) -> tuple[object, ...]:
     return (
         number, transition.at, transition.rule, entity, transition.fingerprint, transition.state, is_news(transition), text,
     )  # fmt: skip
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    # systemd creates its StateDirectory; at a user's first start the folder does not exist yet.
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Evidence quotes log lines, so only the owner may read the file. SQLite gives -wal and -shm the database's mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-    try:
-        _prepare(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection) -> None:
-    try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise _Unusable("newer", f"written by a newer sentinel (schema {version}, this one knows {len(MIGRATIONS)})")
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        db.execute(f"PRAGMA journal_size_limit={_WAL_KEPT}")
-        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if found != "ok":
-            raise _Unusable("corrupt", f"the database is damaged ({found})")
-        for number, step in enumerate(MIGRATIONS[version:], version + 1):
-            db.executescript(f"BEGIN; {step}; PRAGMA user_version={number}; COMMIT;")
-        _check_shape(db)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError as error:
-        raise _Unusable("corrupt", f"no usable database ({error})") from error
-
-
-def _check_shape(db: sqlite3.Connection) -> None:
-    """Check the tables: another program's file can have any user_version."""
-    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"transitions", "checkpoints", "marks", "baselines"} <= tables:
-        raise _Unusable("corrupt", "a database that is not sentinel's")
-
-
-def _set_aside(path: Path, word: str) -> Path:
-    stamp = datetime.fromtimestamp(time.time(), UTC).strftime("%Y%m%dT%H%M%SZ")
-    aside = path.with_name(f"{path.name}.{word}-{stamp}")
-    path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    older = sorted(one for one in path.parent.glob(f"{path.name}.{word}-*Z") if one != aside)
-    for one in older[: max(0, len(older) + 1 - _MOST_ASIDE)]:
-        for suffix in ("", "-wal", "-shm"):
-            one.with_name(one.name + suffix).unlink(missing_ok=True)
-    return aside
-
-
-def _advice(error: sqlite3.Error | OSError) -> tuple[str, str]:
-    """What is wrong, and the remedy."""
-    text = str(error)
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
-        return "the disk is full", "free some space, sentinel goes on in memory until then"
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-        return text, "make the folder writable for the user that runs sentinel"
-    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return text, "restart sentinel, which sets the damaged file aside"
-    if isinstance(error, FileExistsError):
-        return f"{error.filename} is not a folder", "remove it or set state_dir to a folder"
-    if isinstance(error, NotADirectoryError):
-        return f"a part of {error.filename} is not a folder", "set state_dir to a folder"
-    if isinstance(error, OSError):
-        return error.strerror or text, "make the folder writable for the user that runs sentinel"
-    return text, ""

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Baselines, Database, HistoryFault, Rows
+from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Baselines, Database, Rows
+from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.alert import Transition
 from sentinel.model.json_form import is_news
 
