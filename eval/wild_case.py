@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.cli import diagnose
-from sentinel.cli.main import parser
+from sentinel.cli.parser import parser
 from sentinel.engine.rules.ruleset import RuleSet
 
 WILD = Path(__file__).resolve().parent / "wild"

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.figure import Figure, table
 from eval.wild_case import WILD, Case, chosen, load
 from sentinel.cli import diagnose
-from sentinel.cli.main import parser
+from sentinel.cli.parser import parser
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.rulefiles.files import load_paths, shipped
 

@@ -20,7 +20,7 @@ ROOT = Path(sentinel.__file__).parent
 #: folders in `cli` and `preflight` are parts of it.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("model",),
-    ("llama", "engine/log", "rulefiles/toml", "files"),
+    ("llama", "engine/log", "rulefiles/toml", "files", "terminal"),
     ("gguf", "memory", "engine/facts"),
     ("engine/rules", "engine/alerts"),
     ("engine",),

@@ -41,6 +41,8 @@ class EvidenceForm(TypedDict):
     value: NotRequired[bool | None]
     reads: NotRequired[dict[str, Value]]
     missing: NotRequired[dict[str, str]]
+    #: the rule's sentence for a check that is true
+    text: NotRequired[str]
     line: NotRequired[str]
     source: NotRequired[str]
     n: NotRequired[int]
@@ -66,6 +68,8 @@ class TransitionForm(TypedDict):
     #: the old name of `inhibited_by`
     explained_by: NotRequired[str]
     flapping: NotRequired[bool]
+    #: what people call the server: its model and its port; not its identity
+    called: NotRequired[str]
 
 
 class EffectForm(TypedDict):

@@ -212,7 +212,8 @@ class Queries:
         more = {"before": int(request.query["before"])} if "before" in request.query else {}
         rows = self._running.history.page(since, limit + 1, **more)
         earlier = rows[1][0] if len(rows) > limit else None
-        return {"transitions": [transition_to_dict(t) for _, t in rows[-limit:]], "earlier": earlier}
+        shown = [transition_to_dict(t) | {"called": status.called(self._running.engine, t.entity)} for _, t in rows[-limit:]]
+        return {"transitions": shown, "earlier": earlier}
 
     def signals(self, _request: Request) -> Mapping[str, Any]:
         """Every fact with its age and source, and what is known to be unknown."""

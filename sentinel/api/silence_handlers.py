@@ -23,7 +23,7 @@ _DURATION = {
     "pattern": "^([1-9][0-9]{0,3}[sm]|[1-9][0-9]{0,2}h|([1-9]|[1-8][0-9])d)$",
     "description": "30m, 2h or 3d, at most 90d",
 }
-_REASON = {"minLength": 1, "maxLength": LONGEST_REASON, "pattern": "[^\\s]", "description": "for the others who look"}
+_REASON = {"maxLength": LONGEST_REASON, "description": "for the others who look; may be empty"}
 _NAME = {"maxLength": LONGEST_NAME}
 #: The same for what decides between its fields.
 ONE_RULE_OR_ALL = {
@@ -38,7 +38,7 @@ class AskedSilence(msgspec.Struct, forbid_unknown_fields=True):
     """What a silence covers: one rule, or all of them, on one server or everywhere."""
 
     duration: Annotated[str, msgspec.Meta(extra_json_schema=_DURATION)] = msgspec.field(name="for")
-    reason: Annotated[str, msgspec.Meta(extra_json_schema=_REASON)]
+    reason: Annotated[str, msgspec.Meta(extra_json_schema=_REASON)] = ""
     rule: Annotated[str, msgspec.Meta(extra_json_schema=_NAME)] = ""
     server: Annotated[str, msgspec.Meta(extra_json_schema=_NAME)] = ""
     #: every rule; said in so many words, because an empty name is too easily a mistake of a script

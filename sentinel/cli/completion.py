@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sentinel.api import client
-from sentinel.cli.main import CRITICAL, OK, parser
+from sentinel.cli.main import CRITICAL, OK
+from sentinel.cli.parser import parser
 from sentinel.rulefiles.file_kinds import of_tests
 from sentinel.rulefiles.files import shipped
 

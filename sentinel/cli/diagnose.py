@@ -30,7 +30,7 @@ from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean, counted, escape
 from sentinel.preflight.command import split
-from sentinel.sinks.render import render_finding
+from sentinel.terminal.alert import render_finding
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
@@ -197,7 +197,7 @@ def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         elif one.over:
             say("Over when the log ended:")
         same = number == 0 and not one.earlier and one.alert.severity != "info"
-        print(render_finding(one.alert, look, summary=not same), end="")
+        print(render_finding(transition_to_dict(one.alert), look, summary=not same), end="")
     for line in _starts(found, kernel=kernel):
         say(line)
     for line in _refusals(found):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
-from sentinel.model.entity import Entity
-from sentinel.model.json_form import to_json
 from sentinel.model.text import duration, escape, size
-from sentinel.sinks.render import Style, render_advice, render_alert, style_for, wrap
+from sentinel.terminal.names import label
+from sentinel.terminal.style import Style, style_for, wrap
+from sentinel.terminal.times import clock, seconds_of
+
+if TYPE_CHECKING:
+    import argparse
 
 
 class NoAnswer(Exception):
@@ -41,9 +40,9 @@ def change(arguments: argparse.Namespace, path: str, body: Mapping[str, Any] | N
     return _answer(arguments, lambda sockets: client.post(path, body, sockets))
 
 
-def _answer(arguments: argparse.Namespace, call: Callable[[list[Path] | None], tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+def _answer(arguments: argparse.Namespace, call: Callable[[list[str] | None], tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     try:
-        status, answer = call([Path(arguments.socket)] if arguments.socket else None)
+        status, answer = call([arguments.socket] if arguments.socket else None)
     except client.DaemonUnreachable as error:
         raise NoAnswer(str(error), UNKNOWN) from error
     if status != 200:
@@ -63,13 +62,10 @@ def say(line: str = "") -> None:
     print(escape(line), flush=True)
 
 
-def say_wrapped(line: str) -> None:
-    """Print a line for people: wrapped with a hanging indent on a terminal, else whole, so that tools can search for it."""
-    if not sys.stdout.isatty():
-        say(line)
-        return
+def say_wrapped(line: str, hanging: str = "    ") -> None:
+    """Print a line for people, wrapped with a hanging indent."""
     indent = len(line) - len(line.lstrip(" "))
-    for row in wrap(escape(line[indent:]), style().width, " " * indent, "    "):
+    for row in wrap(escape(line[indent:]), style().prose, " " * indent, hanging):
         print(row, flush=True)
 
 
@@ -80,11 +76,15 @@ def warn(sentence: str) -> None:
 
 def emit(value: Mapping[str, Any]) -> None:
     """Print a JSON document for programs, indented for people."""
+    from sentinel.model.json_form import to_json
+
     print(json.dumps(json.loads(to_json(value)), indent=2, ensure_ascii=True))
 
 
 def emit_line(value: Mapping[str, Any]) -> None:
     """Print one JSON object per line."""
+    from sentinel.model.json_form import to_json
+
     print(to_json(value), flush=True)
 
 
@@ -99,76 +99,31 @@ def style() -> Style:
     return style_for(sys.stdout)
 
 
-def show_alert(alert: Mapping[str, Any]) -> str:
-    """Render an alert or a transition of the JSON form for people."""
-    return render_alert(transition_of(alert), style())
-
-
-def show_advice(alert: Mapping[str, Any]) -> str:
-    """Render an alert's cause and fixes for people."""
-    return render_advice(transition_of(alert), style())
-
-
-def transition_of(wire: Mapping[str, Any]) -> Transition:
-    """Decode a transition from its JSON form."""
-    return Transition(
-        at=_seconds(wire.get("at")),
-        rule=wire["rule"],
-        state=wire["state"],
-        previous=wire["previous"],
-        reason=wire["reason"],
-        severity=wire["severity"],
-        entity=Entity(**wire["entity"]),
-        fingerprint=wire["fingerprint"],
-        summary=wire["summary"],
-        cause=Cause(**wire["cause"]) if wire["cause"] else None,
-        fixes=tuple(Fix(**f) for f in wire["fixes"]),
-        evidence=tuple(LineEvidence(**e) if "line" in e else CheckResult(**e) for e in wire["evidence"]),
-        title=wire.get("title", ""),
-        since=_seconds(wire.get("since")),
-        silenced=wire.get("silenced"),
-        inhibited_by=wire.get("inhibited_by", wire.get("explained_by")),
-        flapping=bool(wire.get("flapping")),
-    )
-
-
-def marks(alert: Mapping[str, Any]) -> str:
-    """Why an open alert does not notify, in a few words; empty if it notifies."""
-    words = []
-    if alert.get("silenced"):
-        words.append(f"silenced, {alert['silenced']}")
-    if alert.get("flapping"):
-        words.append("flapping")
-    if alert.get("inhibited_by"):
-        words.append(f"inhibited by {alert['inhibited_by']}")
-    if alert.get("server_ended"):
-        words.append(over(alert))
-    return f" ({'; '.join(words)})" if words else ""
-
-
 def over(alert: Mapping[str, Any]) -> str:
     """How long ago the process that the alert is about ended."""
-    ago = time.time() - datetime.fromisoformat(alert["server_ended"]).timestamp()
-    return f"its process ended {duration(max(ago, 0.0))} ago"
+    ended = seconds_of(alert["server_ended"])
+    return f"its process ended {duration(max(time.time() - (ended or 0.0), 0.0))} ago"
 
 
-def show_silences(silences: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """One line per silence."""
+def show_silences(silences: Iterable[Mapping[str, Any]], called: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """One line per silence. `called`: what people call servers, by name."""
     for one in silences:
-        what = f"{one['rule'] or 'all rules'} on {one['entity'] or 'everything'}"
-        yield f"  {one['id']}  {what} until {local(one['until'])}, by {one['author']}: {one['reason']}"
+        until = seconds_of(one["until"])
+        left = f" ({duration(max(until - time.time(), 0.0))} left)" if until is not None else ""
+        reason = f": {one['reason']}" if one["reason"] else ""
+        yield f"#{one['id']}  {silenced(one, called)} until {local(one['until'])}{left}, by {one['author']}{reason}"
+
+
+def silenced(one: Mapping[str, Any], called: Mapping[str, Any] | None = None) -> str:
+    """What a silence covers."""
+    where = f"on {label(one['entity'], (called or {}).get(one['entity']))}" if one["entity"] else "on all servers"
+    return f"{one['rule'] or 'all rules'} {where}"
 
 
 def local(stamp: str | None) -> str:
-    """A time of the JSON form in the machine's local time."""
-    seconds = _seconds(stamp)
-    return "?" if seconds is None else f"{datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M:%S %Z}"
-
-
-def _seconds(stamp: str | None) -> float | None:
-    if stamp is None:
-        return None
-    return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
+    """A time of the JSON form in the machine's local time, short for today."""
+    seconds = seconds_of(stamp)
+    return "?" if seconds is None else clock(seconds, time.time(), style().zone)
 
 
 def shown(value: object) -> str:

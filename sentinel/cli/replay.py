@@ -16,7 +16,7 @@ from sentinel.model.text import escape
 from sentinel.recording import Recording, RecordingError
 from sentinel.recording.archive import lines
 from sentinel.recording.replay import Difference, Replay, difference, replay
-from sentinel.sinks.render import render_alert
+from sentinel.terminal.alert import render
 
 #: The largest ring of a busy machine replays in some seconds. Seconds of the processor.
 MOST_SECONDS = 60.0
@@ -65,7 +65,7 @@ def _show(found: Replay, *, as_json: bool) -> int:
             print(line)
         news = [t for t in found.transitions if is_news(t)]
         for transition in news:
-            print(render_alert(transition, style()))
+            print(render(transition_to_dict(transition), style(), verbose=True))
         if not news:
             print("no alert begins or ends in it")
     return exit_code(t.severity for t in found.transitions if t.state == "firing")

@@ -1,18 +1,27 @@
-"""`sentinel status`: one screen."""
+"""`sentinel status`: one screen. The verdict first, then what is wrong and what to do, then each server in a line."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from sentinel.cli import nagios
 from sentinel.cli.main import UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, marks, say, show_silences, shown, shown_size, style
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, over, show_silences, shown, shown_size, style
+from sentinel.cli.status_details import blind_spots, details, override
 from sentinel.model.text import counted, escape
-from sentinel.sinks.render import wrap
+from sentinel.terminal.alert import marks
+from sentinel.terminal.names import about, label
+from sentinel.terminal.style import BOLD, CYAN, DIM, Style, wrap
+from sentinel.terminal.table import table
 
-_WORST_FIRST = {"failed": 0, "starting": 1, "absent": 2, "up": 3}
+if TYPE_CHECKING:
+    import argparse
+
+#: Alerts with their fix, and in one line each: a screen has 24 lines.
+_MOST_FIXES, _MOST_ALERTS = 3, 12
+_MOST_NAMES = 3
+_COLUMNS = ("SERVER", "STATE", "TOKENS/S", "CONTEXT", "GPU MEMORY", "MEMORY")
+_NUMBERS = (2, 3, 4, 5)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -21,6 +30,8 @@ def main(arguments: argparse.Namespace) -> int:
         answer = ask(arguments, "/v1/status")
     except NoAnswer as error:
         if arguments.nagios:
+            from sentinel.cli import nagios
+
             # Nagios reads standard output alone.
             print(nagios.sentence(UNKNOWN, str(error)))
             return UNKNOWN
@@ -29,95 +40,200 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(answer)
     elif arguments.nagios:
+        from sentinel.cli import nagios
+
         print(nagios.line(answer, code))
     else:
-        for row in _screen(answer, style().width):
-            say(row)
+        print("\n".join(screen(answer, style(), verbose=arguments.verbose)))
     return code
 
 
-def _screen(answer: Mapping[str, Any], width: int) -> Iterator[str]:
-    for line in _lines(answer):
-        yield from _wrapped(line, width) or [""]
-
-
-def _lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    yield f"sentinel {answer['version']}, {len(answer['rules'])} rules, since {answer['since']}"
+def screen(answer: Mapping[str, Any], look: Style, *, verbose: bool = False) -> Iterator[str]:
+    """The lines of the screen, painted and no wider than the terminal."""
+    called = {server["name"]: server.get("called") for server in answer["servers"]}
+    alerts = [{**alert, "called": called.get(alert["entity"]["name"])} for alert in answer["alerts"]]
+    yield from _verdict(answer["servers"], alerts, look)
+    yield from _alerts(alerts, look)
+    yield from _servers(answer["servers"], alerts, look, verbose=verbose)
     yield ""
-    yield from _servers(answer["servers"])
-    yield ""
-    yield from _machine(answer["gpus"], answer["host"])
-    yield ""
-    yield from _alerts(answer["alerts"])
-    if answer["silences"]:
-        yield ""
-        yield f"Silences ({len(answer['silences'])})"
-        yield from show_silences(answer["silences"])
-    if overrides := answer.get("overrides"):
-        yield ""
-        yield f"Overrides ({len(overrides)})"
-        yield from (f"  {_override(one)}" for one in overrides)
-    if answer["blind_spots"]:
-        yield ""
-        yield "Cannot be judged"
-        yield from _blind_spots(answer["blind_spots"])
-    if left_out := answer.get("blind_spots_left_out"):
-        yield f"  of {counted(left_out, 'more server')} this was not worked out yet: ask again"
-    yield from _faults(answer)
+    yield from _machine(answer["gpus"], answer["host"], look)
+    rows = [*_beside(answer, called), *_faults(answer, verbose=verbose)]
+    for row in [f"sentinel {answer['version']}, {len(answer['rules'])} rules", *rows] if verbose else rows:
+        yield from wrap(escape(row), look.prose, "", "    ")
+    spots = answer["blind_spots"]
+    if spots and verbose:
+        yield from ("", look.paint("Not visible to sentinel", BOLD))
+        for row in blind_spots(spots, called):
+            yield from wrap(escape(row.lstrip(" ")), look.prose, " " * (len(row) - len(row.lstrip(" "))), "    ")
+        if left_out := answer.get("blind_spots_left_out"):
+            yield f"  of {counted(left_out, 'more server')} this was not worked out yet: ask again"
+    elif spots:
+        yield from _dim(f"{counted(len(spots), 'thing')} sentinel cannot see: sentinel status --verbose", look, "    ")
 
 
-def _servers(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    running = [s for s in servers if s["running"]]
-    yield f"Servers ({len(running)} running)"
-    for server in running:
-        yield from _server(server)
-    for server in servers:
-        if server["running"]:
-            continue
-        if server["process_seen"]:
-            yield f"  {server['name']}: not running (last state: {shown(server['state'])})"
-        else:
-            # Known only from a configured log: whether it runs is unknown.
-            said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
-            yield f"  {server['name']}: no process known{said} (log {shown(server['log_where'])})"
-    if not servers:
-        yield "  no llama-server runs here; sentinel finds one within a second of its start"
+def _dim(text: str, look: Style, indent: str = "") -> Iterator[str]:
+    """A hint: wrapped, each line dimmed, `indent` before all of them but the first."""
+    return (look.paint(line, DIM) for line in wrap(text, look.prose, "", indent))
 
 
-def _machine(gpus: Sequence[Mapping[str, Any]], host: Mapping[str, Any]) -> Iterator[str]:
-    yield "GPUs" if gpus else "GPUs: " + ("none in this machine" if host.get("gpu_count") == 0 else "none that can be read")
-    for gpu in gpus:
-        yield (
-            f"  {gpu['address']} {shown(gpu.get('name'))}: {shown_size(gpu.get('vram_used_bytes'))} of "
-            f"{shown_size(gpu.get('vram_total_bytes'))} VRAM, busy {shown(gpu.get('busy_percent'))} %, "
-            f"{shown(gpu.get('power_watts'))} W, {shown(gpu.get('temp_edge_celsius'))} C"
-        )
-    yield f"Host: {shown_size(host.get('mem_available_bytes'))} of {shown_size(host.get('mem_total_bytes'))} memory available"
+def _verdict(servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str, Any]], look: Style) -> Iterator[str]:
+    """One line: is all well."""
+    running = [server for server in servers if server["running"]]
+    loud = [alert for alert in alerts if not alert.get("silenced") and alert["severity"] != "info"]
+    quiet = sum(bool(alert.get("silenced")) for alert in alerts)
+    beside = f", {counted(quiet, 'alert')} silenced" if quiet else ""
+    if loud:
+        worst = loud[0]["severity"]
+        concerned = len({alert["entity"]["name"] for alert in loud if alert["entity"]["scope"] == "server"})
+        where = f" on {concerned} of {counted(max(len(servers), concerned), 'server')}" if concerned else ""
+        text = f"{worst.upper()}: {counted(len(loud), 'open alert')}{where}{beside}"
+        yield look.by_state(f"{look.mark(worst)} {text}", worst)
+        return
+    loading = sum(server["state"] == "loading" for server in running)
+    busy = f", {loading} loading" if loading else ""
+    what = f"{counted(len(running), 'server')}{busy}, no problem found{beside}" if running else "no llama-server runs here"
+    yield look.by_state(f"{look.mark('ok')} {what}", "ok" if running else "absent")
+    if not running:
+        hint = "sentinel finds one within a second of its start: sentinel exec -- llama-server -m model.gguf"
+        yield from wrap(hint, look.prose, "  ")
 
 
-def _alerts(alerts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield f"Alerts ({len(alerts)} open)"
-    for alert in alerts:
-        yield f"  {alert['severity'].upper()}  {alert['rule']}: {alert['summary']}{marks(alert)}"
-        yield from (
-            f"      inhibits {effect['rule']} of {effect['entity']}" for effect in alert["effects"] if not effect["notified"]
-        )
+def _alerts(alerts: Sequence[Mapping[str, Any]], look: Style) -> Iterator[str]:
+    """Each alert with the first thing to do; of many, the later ones in a line."""
+    for number, alert in enumerate(alerts[:_MOST_ALERTS]):
+        full = number < _MOST_FIXES and alert["severity"] != "info" and not alert.get("silenced")
+        if full or number == 0 or alerts[number - 1]["severity"] != alert["severity"]:
+            yield ""
+        yield from _alert(alert, look, full=full)
+    if len(alerts) > _MOST_ALERTS:
+        yield f"  ({len(alerts) - _MOST_ALERTS} more: sentinel alerts)"
     if alerts:
-        yield "  `sentinel alerts` shows cause, evidence and fixes; `sentinel why RULE` each check"
+        hint = wrap("Cause, evidence and all fixes: sentinel alerts --verbose", look.prose, " " * 12)
+        yield from (look.paint(line, DIM) for line in hint)
 
 
-def _faults(answer: Mapping[str, Any]) -> Iterator[str]:
+def _alert(alert: Mapping[str, Any], look: Style, *, full: bool) -> Iterator[str]:
+    severity = alert["severity"]
+    head = f"{look.mark(severity)} {severity.upper()}"
+    words = [*marks(alert), over(alert)] if alert.get("server_ended") else marks(alert)
+    first, *rest = wrap(about(alert) + escape(f" ({'; '.join(words)})" if words else ""), look.prose, " " * 12)
+    yield look.by_state(f"{head:<12}", severity) + look.paint(first.strip(), BOLD if full else "")
+    yield from (look.paint(line, BOLD if full else "") for line in rest)
+    fix = alert["fixes"][0] if full and alert["fixes"] else None
+    if fix is None:
+        return
+    first, *rest = wrap(escape(fix["do"]), look.prose, " " * 12)
+    yield look.paint("    Fix     ", DIM) + first.strip()
+    yield from rest
+    for row, line in enumerate(fix["command"].split("\n") if fix["command"] else ()):
+        yield f"{' ' * 12}{look.paint(' ' if row else '$', DIM)} {look.paint(escape(line), CYAN)}"
+
+
+def _servers(
+    servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str, Any]], look: Style, *, verbose: bool
+) -> Iterator[str]:
+    running = [server for server in servers if server["running"]]
+    known = [server for server in servers if not server["running"] and not server["process_seen"]]
+    ended = [server for server in servers if not server["running"] and server["process_seen"]]
+    if running or known:
+        yield ""
+    rows = [_COLUMNS, *map(_row, running)]
+    worst = {alert["entity"]["name"]: alert["severity"] for alert in reversed(alerts) if not alert.get("silenced")}
+
+    def paint(row: int, column: int, text: str) -> str:
+        if row == 0:
+            return look.paint(text, DIM)
+        server = running[row - 1]
+        if column == 0:
+            bad = worst.get(server["name"])
+            return look.by_state(text, bad) if bad in ("critical", "warning") else text
+        return look.by_state(text, str(server["state"])) if column == 1 else text
+
+    lines = list(table(rows, look, right=_NUMBERS, paint=paint)) if running else []
+    yield from lines[:1]
+    for server, line in zip(running, lines[1:], strict=True):
+        yield line
+        if server["name"] not in worst or verbose:
+            yield from _preflight(server, look)
+        if verbose:
+            for row in details(server):
+                yield from wrap(escape(row), look.prose, "    ", " " * 9)
+    for server in known:
+        # Known only from a configured log: whether it runs is unknown.
+        said = f"; its log says: {shown(server['state'])}" if server["state"] is not None else ""
+        yield from wrap(
+            f"{label(server['name'])}: no process known{said} (log {shown(server['log_where'])})", look.prose, "", "    "
+        )
+    if ended:
+        names = [label(server["name"], server.get("called")) for server in ended]
+        shown_names = names if verbose else names[:_MOST_NAMES]
+        more = len(names) - len(shown_names)
+        text = f"Ended: {', '.join(shown_names)}{f' and {more} more' if more else ''}"
+        yield from _dim(text, look, "    ")
+
+
+def _row(server: Mapping[str, Any]) -> tuple[str, ...]:
+    name = label(server["name"], server.get("called"))
+    if server["is_router"]:
+        return (name, f"{shown(server['state'])}, router", "", "", "", shown_size(server["rss_bytes"]))
+    speed = f"{server['generation_tps']:.1f}" if server["generation_tps"] is not None else "-"
+    gpu, memory = (shown_size(server[key]) for key in ("gpu_memory_bytes", "rss_bytes"))
+    return (name, shown(server["state"]), speed, context(server), gpu, memory)
+
+
+def context(server: Mapping[str, Any]) -> str:
+    """Slots and their context; before it is known, what was asked for."""
+    if server["ctx_per_slot"] is not None:
+        slots = server["slots"]
+        return f"{slots} x {server['ctx_per_slot']}" if slots is not None else str(server["ctx_per_slot"])
+    wanted = server["ctx_requested"]
+    return "?" if wanted is None else f"-c {wanted}" if wanted else "model default"
+
+
+def _preflight(server: Mapping[str, Any], look: Style) -> Iterator[str]:
+    """What was computed at the start, if it was no good news."""
+    verdict = server.get("preflight")
+    if verdict in ("fails", "tight"):
+        mark = look.by_state(look.mark(verdict), verdict)
+        first, *rest = wrap(escape(str(server.get("preflight_why") or verdict)), look.prose, " " * 15)
+        yield f"  preflight  {mark}  {first.strip()}"
+        yield from rest
+
+
+def _machine(gpus: Sequence[Mapping[str, Any]], host: Mapping[str, Any], look: Style) -> Iterator[str]:
+    if not gpus:
+        yield "GPU   " + ("none in this machine" if host.get("gpu_count") == 0 else "none that can be read")
+    for gpu in gpus:
+        facts = [f"{shown_size(gpu.get('vram_used_bytes'))} of {shown_size(gpu.get('vram_total_bytes'))}"]
+        for key, unit in (("busy_percent", "% busy"), ("power_watts", "W"), ("temp_edge_celsius", "C")):
+            if gpu.get(key) is not None:
+                facts.append(f"{shown(gpu[key])} {unit}")
+        text = f"GPU   {shown(gpu.get('name') or gpu['address'])}: {look.dot.join(facts)}"
+        yield from wrap(escape(text), look.prose, "", "      ")
+    text = f"Host  {shown_size(host.get('mem_available_bytes'))} of {shown_size(host.get('mem_total_bytes'))} memory free"
+    yield from wrap(text, look.prose, "", "      ")
+
+
+def _beside(answer: Mapping[str, Any], called: Mapping[str, Any]) -> Iterator[str]:
+    """Silences and overrides: what people changed."""
+    yield from (f"Silenced  {line}" for line in show_silences(answer["silences"], called))
+    yield from (f"Override  {override(one)}" for one in answer.get("overrides") or ())
+
+
+def _faults(answer: Mapping[str, Any], *, verbose: bool) -> Iterator[str]:
     """What of sentinel itself does not work."""
-    troubled = [s for s in answer["sources"] if s["health"] in ("failed", "starting")]
-    if troubled:
-        yield ""
-        yield "Sources that do not work"
-        for source in sorted(troubled, key=lambda s: _WORST_FIRST[s["health"]]):
-            yield f"  {source['name']}: {source['health']}: {source['why'] or 'no answer yet'}"
-    if cut := answer.get("cut"):
-        yield ""
-        yield "Cut or refused"
-        yield from (f"  {one['whose']}: {one['what']} ({one['count']})" for one in cut)
+    for source in sorted(answer["sources"], key=lambda source: str(source["health"])):
+        if source["health"] in ("failed", "starting"):
+            text = " - ".join(filter(None, (source["why"], source["remedy"])))
+            yield f"sentinel: {source['name']} {source['health']}{f': {text}' if text else ''}"
+    for rule in answer["rules"]:
+        if rule["health"] != "ok":
+            yield f"sentinel: rule {rule['id']} does not work: {rule['health']}"
+    cut = answer.get("cut") or ()
+    if verbose or len(cut) == 1:
+        yield from (f"Cut or refused: {one['what']} of {one['whose']} ({one['count']})" for one in cut)
+    elif cut:
+        yield f"Cut or refused: {sum(one['count'] for one in cut)} things from outside (sentinel status --verbose)"
     for sink in answer["sinks"]:
         if sink["fault"]:
             yield f"Alerts wait for {sink['name']} ({sink['waiting']}): {sink['fault']}"
@@ -125,60 +241,3 @@ def _faults(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"Flight recorder: {answer['recorder']['fault']}"
     if answer["state"]["fault"]:
         yield f"State is not saved to disk: {answer['state']['fault']}"
-
-
-def _override(one: Mapping[str, Any]) -> str:
-    does = f"{', '.join(one['fields'])} replaced" if one["enabled"] else "switched off"
-    changed = f"; CHANGED by an upgrade under it: {', '.join(one['changed'])}" if one["changed"] else ""
-    return f"{one['rule']}: {does} by {one['file']}{changed}"
-
-
-#: Lines of blind spots per server: the rest is in `sentinel why` and --json.
-_MOST_SPOTS = 4
-
-
-def _blind_spots(spots: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Blind spots by server, those that block most rules first; the remedy before what is missing."""
-    by_entity: dict[str, list[Mapping[str, Any]]] = {}
-    for spot in spots:
-        by_entity.setdefault(spot["entity"], []).append(spot)
-    for entity, mine in by_entity.items():
-        yield f"  {entity}"
-        mine.sort(key=lambda spot: -len(spot["rules"]))
-        for spot in mine[:_MOST_SPOTS]:
-            yield f"    {spot['remedy'] or spot['reason']} (for {', '.join(spot['rules'])})"
-        if len(mine) > _MOST_SPOTS:
-            yield f"    and {len(mine) - _MOST_SPOTS} more"
-    yield "  `sentinel why RULE` shows what is unknown, and why"
-
-
-def _server(server: Mapping[str, Any]) -> Iterator[str]:
-    if server["is_router"]:
-        yield f"  {server['name']}: router, {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
-        yield "    it owns no model: its children do, and are servers of their own here"
-        yield f"    log      {shown(server['log_where'])}"
-        return
-    called = f" ({server['called']})" if server.get("called") else ""
-    yield f"  {server['name']}{called}: {shown(server['state'])}, pid {shown(server['pid'])}, user {shown(server['user'])}"
-    yield f"    model    {shown(server['model_path'])} ({shown_size(server['model_bytes'])})"
-    if server.get("preflight") is not None:
-        why = f": {shown(server['preflight_why'])}" if server.get("preflight_why") else ""
-        yield f"    fits?    {shown(server['preflight'])} when it started{why}"
-    layers = server["gpu_layers_asked"]
-    asked = "? GPU layers asked for" if layers is None else f"-ngl {layers}"
-    yield f"    GPU      {asked}, holds {shown_size(server['gpu_memory_bytes'])} of GPU memory"
-    context = server["ctx_requested"]
-    wanted = "?" if context is None else str(context) if context else "the model's own"
-    yield f"    context  {wanted} asked for, {shown(server['slots'])} slots of {shown(server['ctx_per_slot'])}"
-    speed = f"{server['generation_tps']:.1f} tokens/s, " if server["generation_tps"] is not None else ""
-    yield (
-        f"    now      {speed}{shown(server['cpu_cores'])} cores, {shown_size(server['rss_bytes'])} resident, "
-        f"{shown_size(server['locked_bytes'])} locked"
-    )
-    yield f"    log      {shown(server['log_where'])}"
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """The lines of a row, with a hanging indent of four columns."""
-    plain = escape(text.lstrip(" "))
-    return wrap(plain, max(width, 40), " " * (len(text) - len(text.lstrip(" "))), "    ")

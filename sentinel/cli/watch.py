@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.main import UNKNOWN
-from sentinel.cli.output import emit_line, show_alert, warn
+from sentinel.cli.output import emit_line, style, warn
+from sentinel.terminal.alert import render
 
 #: Between two tries to reconnect.
 _AGAIN_SECONDS = 1.0
@@ -17,7 +17,7 @@ _AGAIN_SECONDS = 1.0
 
 def main(arguments: argparse.Namespace) -> int:
     """Follow until interrupted. Exit code 3 if no daemon runs at the start."""
-    sockets = [Path(arguments.socket)] if arguments.socket else None
+    sockets = [arguments.socket] if arguments.socket else None
     events = client.Stream(sockets)
     waiting, greeted = False, arguments.json
     while True:
@@ -50,4 +50,4 @@ def _show(name: str, data: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit_line(data)
     else:
-        print(show_alert(data), flush=True)
+        print(render(data, style(), time.time()), flush=True, end="" if data["state"] == "pending" else "\n")

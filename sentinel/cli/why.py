@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sentinel.cli.main import OK, UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, say_wrapped, show_advice, shown
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, say_wrapped, shown, style
 from sentinel.engine.alerts.flapping import LIMITS
 from sentinel.model.text import counted, duration
+from sentinel.terminal.alert import render_advice
 
 _WORD = {True: "yes", False: "no", None: "unknown"}
 
@@ -63,7 +64,7 @@ def _print(subject: Mapping[str, Any]) -> None:
             say_wrapped(f"      {read['name']} = {value}" + (f"   ({origin})" if origin else ""))
     # Other rules' fixes refer the user here.
     if subject["alert"] is not None:
-        print(show_advice(subject["alert"]), end="")
+        print(render_advice(subject["alert"], style()), end="")
 
 
 def _moment(subject: Mapping[str, Any]) -> str:

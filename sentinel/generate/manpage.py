@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sentinel
-from sentinel.cli.main import parser
+from sentinel.cli.parser import parser
 
 _EXIT = (
     ("0", "All is well."),

@@ -51,6 +51,8 @@ class CheckResult:
     reads: Mapping[str, Value | None]
     #: signals that were missing, each with the reason and what would provide it
     missing: Mapping[str, Unknown] = field(default_factory=dict)
+    #: the rule's sentence for a check that is true, with its values; empty if it has none
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

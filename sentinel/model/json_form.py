@@ -94,6 +94,8 @@ def _evidence_to_dict(piece: CheckResult | LineEvidence) -> dict[str, Any]:
     if isinstance(piece, LineEvidence):
         return {"line": piece.line, "source": piece.source, "n": piece.n}
     out: dict[str, Any] = {"check": piece.check, "value": piece.value, "reads": dict(piece.reads)}
+    if piece.text:
+        out["text"] = piece.text
     if piece.missing:
         out["missing"] = {name: str(unknown) for name, unknown in piece.missing.items()}
     return out
@@ -132,7 +134,7 @@ def transition_from_record(record: Mapping[str, Any]) -> Transition:
 
 def _check(piece: Mapping[str, Any]) -> CheckResult:
     missing = {name: Unknown(why) for name, why in piece.get("missing", {}).items()}
-    return CheckResult(piece["check"], piece["value"], piece["reads"], missing)
+    return CheckResult(piece["check"], piece["value"], piece["reads"], missing, piece.get("text", ""))
 
 
 def is_news(transition: Transition) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Collection
 from typing import TextIO
 
 from sentinel.model.alert import Transition
+from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.sinks.base import SinkDown
-from sentinel.sinks.render import Style, render_alert, style_for
+from sentinel.terminal.alert import render
+from sentinel.terminal.style import Style, style_for
 
 
 class ConsoleSink:
@@ -28,7 +30,8 @@ class ConsoleSink:
         """Print one alert. Raises SinkDown if the stream is closed or broken."""
         try:
             style = style_for(self._stream) if self._style is None else self._style
-            text = self._notice + render_alert(transition, style) + "\n"
+            said = transition_to_dict(transition) | {"since": iso(transition.since)}
+            text = self._notice + render(said, style, verbose=True) + "\n"
             encoding = getattr(self._stream, "encoding", None) or "utf-8"
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
             self._stream.flush()

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import re
-import shlex
 import socket
 import struct
 import subprocess
@@ -22,6 +21,7 @@ from sentinel.model.alert import Fix, Transition
 from sentinel.model.json_form import evidence_line, message, to_json, transition_to_dict
 from sentinel.model.text import escape
 from sentinel.sinks.base import SinkDown
+from sentinel.terminal.units import is_unit
 
 SOCKET = Path("/run/systemd/journal/socket")
 
@@ -42,7 +42,6 @@ PACE_ENTRIES = 4000
 PACE_SECONDS = 30.0
 
 #: systemd.unit(5): the name of a service.
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.service")
 
 # journald's queue may hold only ten datagrams (net.unix.max_dgram_qlen), so a burst fills it even if journald is healthy:
 # without a timeout, 300 pending alerts were sent 11 at a time, with a pause after each batch.
@@ -96,16 +95,9 @@ def fields(transition: Transition, key: str = "") -> Iterator[tuple[str, str]]:
         yield "DOCUMENTATION", transition.documentation
     if transition.pid > 0:
         yield "OBJECT_PID", str(transition.pid)
-    if _UNIT.fullmatch(transition.entity.name):
+    if is_unit(transition.entity.name):
         yield "OBJECT_SYSTEMD_UNIT", transition.entity.name
         yield "USER_UNIT", transition.entity.name
-
-
-def journal_query(entity: str) -> str:
-    """The command that shows a server's log together with its alerts; empty if no unit runs it."""
-    if not _UNIT.fullmatch(entity):
-        return ""
-    return f"journalctl -x {shlex.quote(f'_SYSTEMD_UNIT={entity}')} + {shlex.quote(f'OBJECT_SYSTEMD_UNIT={entity}')}"
 
 
 def _fix_lines(fixes: Iterable[Fix]) -> Iterator[str]:

@@ -20,7 +20,7 @@ import h11
 import pytest
 from streams import limited
 
-from sentinel.api.client import DaemonUnreachable, Stream, default_socket_paths, fetch, get, post
+from sentinel.api.client import DaemonUnreachable, Stream, fetch, get, post, socket_paths
 from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import ApiError, Blob, Query, Request, Text
 from sentinel.api.server import ApiServer, ServerLimits
@@ -541,13 +541,13 @@ def test_the_client_says_what_to_do(tmp_path: Path, not_sentinel: Path) -> None:
 def test_where_the_client_looks(tmp_path: Path) -> None:
     """The variable wins; a user's own daemon comes before the service, if its socket is there."""
     own = tmp_path / "sentinel" / "sentinel.sock"
-    service = Path("/run/sentinel/sentinel.sock")
+    service = "/run/sentinel/sentinel.sock"
 
-    assert default_socket_paths({"SENTINEL_SOCKET": "/x", "XDG_RUNTIME_DIR": str(tmp_path)}) == (Path("/x"),)
-    assert default_socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (service,)
+    assert socket_paths({"SENTINEL_SOCKET": "/x", "XDG_RUNTIME_DIR": str(tmp_path)}) == ("/x",)
+    assert socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (service,)
     own.parent.mkdir()
     own.touch()
-    assert default_socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (own, service)
+    assert socket_paths({"XDG_RUNTIME_DIR": str(tmp_path)}) == (str(own), service)
 
 
 @pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME"])
@@ -557,7 +557,7 @@ def test_a_command_looks_where_a_users_own_daemon_listens(variable: str, tmp_pat
     socket_path = default_socket(environ)
     socket_path.parent.mkdir(parents=True)
     socket_path.touch()
-    assert default_socket_paths(environ)[0] == socket_path
+    assert socket_paths(environ)[0] == str(socket_path)
 
 
 def test_an_answer_of_bytes_comes_in_pieces_and_whole(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 import structlog
 from places import REPO
 
-from sentinel.cli.main import main, parser
+from sentinel.cli.main import main
+from sentinel.cli.parser import parser
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 

@@ -35,6 +35,7 @@ from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
 from sentinel.model.text import escape
+from sentinel.terminal.style import Style
 
 AT = 1_700_000_000.0
 #: What draws on a terminal, hides or turns text, ends a line, or breaks an encoder.
@@ -74,7 +75,7 @@ def told_of(name: str, text: str) -> dict[str, dict[str, Any]]:
             "gpus": status.gpus(engine, now), "host": status.entity_signals(engine, HOST, now), "alerts": shown,
             "silences": silences, "blind_spots": blind_spots(engine, now), "state": state,
             "recorder": {"fault": escape(text)},
-            "sources": [{"name": escape(text), "health": "failed", "why": escape(text)}],
+            "sources": [{"name": escape(text), "health": "failed", "why": escape(text), "remedy": escape(text)}],
             "sinks": [{"name": "journald", "waiting": 1, "fault": escape(text)}],
         },
         "/v1/alerts": {"alerts": shown, "silences": silences},
@@ -226,7 +227,7 @@ def test_the_screen_fits_a_narrow_terminal() -> None:
     answer = told_of("漢字漢字漢字", "/srv/模型/a model with a long name and 漢字漢字 漢字漢字 漢字漢字 漢字漢字 漢字漢字.gguf")[
         "/v1/status"
     ]
-    for line in screen._screen(answer, 40):
+    for line in screen.screen(answer, Style(width=40), verbose=True):
         wide = sum(2 if ord(char) > 0x2E80 else 1 for char in line)
         assert wide <= 40 or len(line.split()) <= 2, line
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentinel.cli.status import _screen
+from sentinel.cli.status import screen as lines_of
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import explain, status
 from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.entity import Entity, Value
 from sentinel.model.reading import LogLines, Samples, ServerFound
+from sentinel.terminal.style import Style
 
 AT = 1_700_000_000.0
 READY = b"srv  llama_server: listening on http://127.0.0.1:21001\n"
@@ -28,7 +29,7 @@ def screen(engine: Engine) -> str:
         "silences": [], "blind_spots": blind_spots(engine, AT), "sources": [], "sinks": [], "state": {"fault": ""},
         "recorder": {},
     }  # fmt: skip
-    return "\n".join(_screen(answer, 100))
+    return "\n".join(lines_of(answer, Style(width=100), verbose=True))
 
 
 def test_a_server_known_by_its_log_alone_is_not_said_to_be_down(engine: Engine) -> None:
@@ -47,8 +48,8 @@ def test_a_router_is_said_to_be_one(engine: Engine) -> None:
     found(engine, "127.0.0.1:21001", is_router=True, argv_readable=True, port=21001)
     shown = screen(engine)
 
-    assert "127.0.0.1:21001: router, " in shown
-    assert "? slots" not in shown
+    assert "router   it owns no model" in shown
+    assert "model default" not in shown
     assert "model    ?" not in shown
     assert "server.ctx" not in shown + str(blind_spots(engine, AT))
 
@@ -57,7 +58,7 @@ def test_what_cannot_be_judged_is_reported_by_server_with_the_cure_first(engine:
     """A few lines for each, however many rules miss something."""
     for port in (21001, 21002):
         found(engine, f"127.0.0.1:{port}", is_router=False, port=port)
-    below = screen(engine).split("Cannot be judged\n")[1].splitlines()
+    below = screen(engine).split("Not visible to sentinel\n")[1].splitlines()
 
     assert [line for line in below if line.startswith("  127")] == ["  127.0.0.1:21001", "  127.0.0.1:21002"]
     assert "to provide it" not in "".join(below)

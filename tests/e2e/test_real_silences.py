@@ -17,7 +17,7 @@ pytestmark = pytest.mark.real_server
 
 def told_on_screen(sentinel: Sentinel, name: str) -> int:
     """How often the server's alert was printed, over all lives of the daemon; the machine may have other servers."""
-    return sum(f"{name} · cpu-fallback" in line for line in sentinel.said().splitlines())
+    return sum(line.startswith(f"● CRITICAL  {name} runs on the CPU") for line in sentinel.said().splitlines())
 
 
 def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_reported_at_its_end(
@@ -26,7 +26,7 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_reported_at_its_end(
     sentinel = new_sentinel().start()
     done = sentinel.cli("silence", "cpu-fallback", "--for", "1h", "--reason", "a new card comes\x1b[2J tomorrow")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Silenced cpu-fallback on everything until ")
+    assert done.stdout.startswith("Silenced cpu-fallback on all servers until ")
     with server("-m", str(models / "dense.gguf"), "-c", "512", "-np", "1", "-ngl", "99", log=tmp_path / "log") as running:
         name = sentinel.name_of(running.process.pid)
         alert = sentinel.await_alert("cpu-fallback", name)
@@ -51,7 +51,7 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_reported_at_its_end(
         assert told_on_screen(sentinel, name) == 0
 
         done = sentinel.cli("unsilence", "1")
-        assert (done.returncode, done.stdout) == (0, "Expired silence 1 (cpu-fallback on everything)\n")
+        assert (done.returncode, done.stdout) == (0, "Ended silence #1: cpu-fallback on all servers\n")
         wait_for(lambda: told_on_screen(sentinel, name) == 1, "what still fires is told when its silence ends", PROMISE)
         assert "its silence has ended" in sentinel.said()
         assert sentinel.ask("alerts")["silences"] == []
@@ -65,10 +65,10 @@ def test_a_silence_is_kept_over_a_kill_and_what_it_hid_is_reported_at_its_end(
             "there is no rule 'cpu-fallbak'; did you mean 'cpu-fallback'",
         ),
         (("silence", "cpu-fallback", "--for", "soon", "--reason", "x"), "'soon' is no duration; write 30m, 2h or 3d"),
-        (("silence", "cpu-fallback", "--for", "2h", "--reason", ""), "a silence needs a reason"),
-        (("silence", "--for", "2h", "--reason", "x"), "name one rule, or say that all are meant"),
+        (("silence", "cpu-fallback"), "say for how long: sentinel silence cpu-fallback --for 2h"),
+        (("silence", "--for", "2h", "--reason", "x"), "say what to silence: a rule, or --all"),
         (("silence", "cpu-fallback", "a", "--server", "b", "--for", "2h", "--reason", "x"), "name the server once"),
-        (("unsilence", "no/such"), "there is no silence 'no/such'; active: none"),
+        (("unsilence", "no/such"), 'no silence "no/such"; active: none'),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(sentinel: Sentinel, words: tuple[str, ...], said: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition, fingerprint
 from sentinel.model.entity import Entity
+from sentinel.model.json_form import iso, transition_to_dict
 
 SERVER = Entity("server", "llama-server.service")
 
@@ -51,3 +52,8 @@ def firing(number: int = 0, **changes: Any) -> Transition:
 def resolved(**changes: Any) -> Transition:
     """The end of the alert."""
     return replace(FIRING, **{"state": "resolved", "previous": "firing", "reason": "cleared", **changes})
+
+
+def as_shown(transition: Transition) -> dict[str, Any]:
+    """The JSON form with which it is shown on a terminal."""
+    return transition_to_dict(transition) | {"since": iso(transition.since)}

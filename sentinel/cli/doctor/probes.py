@@ -65,7 +65,7 @@ def state(machine: ProbeInput) -> Sequence[Capability]:
 def daemon(machine: ProbeInput) -> Sequence[Capability]:
     """Whether a daemon answers. No running daemon is no fault: nothing here needs one."""
     own = machine.config.socket
-    paths = (own,) if machine.config.file is not None else tuple(dict.fromkeys((*client.default_socket_paths(), own)))
+    paths = (str(own),) if machine.config.file is not None else tuple(dict.fromkeys((*client.socket_paths(), str(own))))
     try:
         code, answer = client.get("/v1/status", paths)
     except client.DaemonUnreachable as error:

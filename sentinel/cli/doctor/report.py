@@ -16,10 +16,10 @@ from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style
 from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
 from sentinel.model.text import escape
-from sentinel.sinks.render import wrap
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.server_process import ServerProcess
+from sentinel.terminal.style import wrap
 
 #: The limit for all probes together: they run concurrently. The slowest, rocm-smi, times out after 10 seconds.
 _SECONDS = 15.0

@@ -54,8 +54,6 @@ class Silences:
         reason = reason.strip()
         if not (math.isfinite(seconds) and SHORTEST <= seconds <= LONGEST):
             raise SilenceRefused(f"a silence lasts from {SHORTEST:g} s to {LONGEST / 86400:g} days")
-        if not reason:
-            raise SilenceRefused("a silence needs a reason, so that others know why nothing notifies")
         if len(reason) > LONGEST_REASON:
             raise SilenceRefused(f"the reason is longer than {LONGEST_REASON} characters")
         if len(name) > LONGEST_NAME or len(rule) > LONGEST_NAME:

@@ -94,6 +94,7 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
         run = engine.state.runs.get(record.entity)
         ended = iso(run.gone_at) if run is not None and run.gone else None
         standing |= {"since": iso(record.life.since), "title": compiled.rule.title, "server_ended": ended}
+        standing["called"] = called(engine, record.entity)
         if record.state == "firing":
             effects = (r for r in engine.inhibition.effects_of(record) if r.life.state == "firing")
             # `told` is the old name of `notified`, and stays.
@@ -102,6 +103,12 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
             ]
         out.append(standing)
     return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
+
+
+def called(engine: Engine, entity: Entity) -> str:
+    """What people call a server, its model and its port, also after its end; empty if it is not known."""
+    fact = engine.state.facts.last(entity, "server.called")
+    return escape(str(fact.value)) if fact is not None else ""
 
 
 def silence(one: Silence) -> dict[str, Any]:

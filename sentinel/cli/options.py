@@ -1,0 +1,247 @@
+"""The options of each verb, in the order of the verbs."""
+
+from __future__ import annotations
+
+import argparse
+
+_OWN_RULES = "rule files or folders of yours (default: the shipped rules, those in the drop-in folders and in the configuration)"
+
+EXEC = """\
+Starts a command as if sentinel were not there: same terminal, standard input, process group, signals and exit status. What
+it prints goes on to where it went before, and into a log of at most twice 16 MiB that only you may read (where it goes to
+the journal, no second log is kept). A running daemon reads that log and learns of the end; without one nothing changes.
+"""
+COMPLETION = "Prints a script for a shell, to be kept where that looks for it."
+
+
+def status(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel status`."""
+    _asking(verb, verbose="every server's settings, and what sentinel cannot see")
+    verb.add_argument(
+        "--nagios",
+        action="store_true",
+        help="print one line with performance data, as a plugin of Nagios, Icinga, Zabbix or checkmk",
+    )
+
+
+def alerts(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel alerts`."""
+    _asking(verb, verbose="all fixes and all evidence")
+    verb.add_argument("--all", action="store_true", help="include resolved alerts: a table of the newest")
+    verb.add_argument("--since", metavar="T", help="a table of the alerts since then: 2h, 3d, or 2026-11-23T16:00")
+
+
+def why(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel why`."""
+    _asking(verb, verbose="each check with the signals it reads, their age and source")
+    verb.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
+    verb.add_argument("server", metavar="SERVER", nargs="?", default="", help="only this server, by name or port (default: all)")
+
+
+def watch(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel watch`."""
+    _asking(verb, verbose="all fixes and all evidence")
+
+
+def diagnose(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel diagnose`."""
+    verb.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a llama-server log of any era: plain, coloured, JSON lines or from the journal; - is standard input",
+    )
+    verb.add_argument(
+        "--kernel-log",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="dmesg, journalctl -k or /dev/kmsg output of the same time",
+    )
+    verb.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word")
+    verb.add_argument("--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown")
+    verb.add_argument("--verbose", action="store_true", help="with --why: each check with the signals it reads")
+    verb.add_argument(
+        "--share",
+        action="store_true",
+        help="a bundle for a public issue: answer, command line and logs without paths, names, addresses, keys and prompts",
+    )
+    verb.add_argument("-o", metavar="FILE", dest="output", default="", help="where --share writes to (default: standard output)")
+    _rules(verb)
+    _json(verb)
+
+
+def preflight(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel preflight`."""
+    verb.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
+    verb.add_argument("--pid", metavar="PID", type=int, help="a running llama-server, as if it were restarted")
+    verb.add_argument("--unit", metavar="NAME", default="", help="what a systemd unit would start, as its user, in its limits")
+    verb.add_argument(
+        "--verify",
+        metavar="SHA256",
+        nargs="?",
+        const="",
+        help="read the whole model and compare its checksum with this one, or with the one stored for the same file",
+    )
+    verb.add_argument(
+        "--ask-build",
+        action="store_true",
+        help="run the llama-server to ask it for its flags and devices even if others than root and you could have written it",
+    )
+    verb.add_argument("--verbose", action="store_true", help="every kind of memory with its bounds, and each limit")
+    _json(verb)
+
+
+def doctor(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel doctor`."""
+    verb.add_argument("--config", metavar="FILE", help="configuration file")
+    verb.add_argument("--verbose", action="store_true", help="what works and what is not here in full sentences, too")
+    _json(verb)
+
+
+def silence(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel silence`."""
+    _asking(verb)
+    verb.add_argument("rule", metavar="RULE", nargs="?", default="", help="rule id, for example cpu-fallback (default: list)")
+    verb.add_argument("server", metavar="SERVER", nargs="?", default="", help="only on this server (default: all)")
+    verb.add_argument("--all", action="store_true", help="every rule")
+    verb.add_argument("--server", metavar="SERVER", dest="only", default="", help="server name")
+    verb.add_argument("--for", metavar="T", dest="duration", default="", help="duration: 30m, 2h, 3d")
+    verb.add_argument("--reason", metavar="TEXT", default="", help="reason, shown to others")
+
+
+def unsilence(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel unsilence`."""
+    _asking(verb)
+    verb.add_argument("id", metavar="ID", nargs="?", default="", help="number or rule of a silence (default: list)")
+
+
+def ack(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel ack`."""
+    _asking(verb)
+    verb.add_argument("rule", metavar="RULE", help="rule id, for example start-failed")
+    verb.add_argument("server", metavar="SERVER", nargs="?", default="", help="of this server (default: the only one)")
+
+
+def forget(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel forget`."""
+    _asking(verb)
+    verb.add_argument("server", metavar="SERVER", help="name, as `sentinel status` or the alert shows it")
+
+
+def run(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel run`."""
+    verb.add_argument(
+        "--config", metavar="FILE", help="configuration file (default: the user's, then /etc/sentinel/sentinel.toml)"
+    )
+    _rules(verb)
+    verb.add_argument("--verbose", action="store_true", help="log what sentinel itself does in more detail")
+
+
+def execute(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel exec`."""
+    verb.add_argument("command", metavar="COMMAND", nargs="*", help="behind --: llama-server with its flags")
+    verb.add_argument("--log", metavar="FILE", default="", help="log file (default: by program and port, in the state folder)")
+    verb.add_argument(
+        "--log-size", metavar="BYTES", type=int, default=0, help="size at which FILE becomes FILE.1 (default: 16 MiB)"
+    )
+    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+
+
+def rules(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel rules`."""
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("list", "all rules"),
+        ("lint", "check rule files: report every error with its line"),
+        ("test", "run the inline tests of rule files"),
+        ("coverage", "list rules, causes and patterns that no test and no recorded line covers"),
+    ):
+        action = actions.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
+        action.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
+        _rules(action)
+        _json(action)
+        action.set_defaults(call="sentinel.cli.rules.main")
+    show = actions.add_parser("show", help="show one rule as loaded: checks, causes, fixes, and the file each part comes from")
+    show.add_argument("rule", metavar="RULE")
+    show.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
+    _rules(show)
+    _json(show)
+    show.set_defaults(call="sentinel.cli.rules.main")
+    override = actions.add_parser("override", help="print a file that replaces fields of a rule, to be changed and saved")
+    override.add_argument("rule", metavar="RULE")
+    override.add_argument(
+        "fields", metavar="FIELD", nargs="*", help="severity, alert.for, check.NAME, cause.ID.text (default: lists them)"
+    )
+    _rules(override)
+    override.set_defaults(call="sentinel.cli.rules.override")
+    schema = actions.add_parser("schema", help="print the JSON Schema of a kind of rule file, for editors")
+    kinds = ("rule", "override", "events", "tests", "shared")
+    schema.add_argument("kind", metavar="KIND", choices=kinds, help="rule, override, events, tests or shared (fixes and bases)")
+    schema.set_defaults(call="sentinel.cli.rules.schema")
+    new = actions.add_parser("new", help="write a rule skeleton, ID.toml, with its three tests")
+    new.add_argument("id", metavar="ID", help="permanent id: lower-case words joined by -")
+    new.add_argument(
+        "--scope", choices=("server", "host", "gpu"), default="server", help="entities of the rule (default: server)"
+    )
+    new.add_argument("--to", metavar="FOLDER", default=".", help="where to (default: here); - prints it")
+    new.set_defaults(call="sentinel.cli.rules.new")
+
+
+def reload(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel reload`."""
+    _asking(verb)
+
+
+def record(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel record`."""
+    _asking(verb)
+    verb.add_argument(
+        "name", metavar="NAME", nargs="?", default="", help="a recording kept at an alert (default: the current one)"
+    )
+    verb.add_argument("--list", action="store_true", help="list recordings kept at alerts, oldest first")
+    verb.add_argument(
+        "--out", metavar="FILE", default="", help="output file (default: named by the time, in this folder); - is stdout"
+    )
+
+
+def replay(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel replay`."""
+    verb.add_argument("file", metavar="FILE", help="from `sentinel record`; - is standard input")
+    _rules(verb)
+    verb.add_argument(
+        "--diff",
+        metavar="OTHER",
+        action="append",
+        default=[],
+        help="compare with these rules: alerts added, removed, changed",
+    )
+    _json(verb)
+
+
+def completion(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel completion`."""
+    verb.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), nargs="?", help="bash, zsh or fish")
+    verb.add_argument("--names", metavar="KIND", choices=("rules", "servers", "silences", "recordings"), help=argparse.SUPPRESS)
+
+
+def _json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _rules(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--rules",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="rule files or folders of yours, beside the shipped rules and instead of those in the drop-in folders",
+    )
+
+
+def _asking(verb: argparse.ArgumentParser, verbose: str = "") -> None:
+    """Of every verb that asks the daemon."""
+    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+    if verbose:
+        verb.add_argument("--verbose", "-v", action="store_true", help=verbose)
+    _json(verb)

@@ -1,0 +1,232 @@
+"""The parser of the command line: verbs in the order in which people need them, each with examples."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, NoReturn
+
+import sentinel
+from sentinel.cli import options
+
+_EPILOG = """\
+exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or no daemon
+
+  sentinel status                  is all well, and if not: what is wrong and what to do
+  sentinel diagnose server.log     what a log says, without a daemon
+  sentinel VERB --help             options and examples
+"""
+
+
+class Verb(NamedTuple):
+    """One verb: its line in the list, the module that is called, its options, and examples with what they do."""
+
+    help: str
+    call: str
+    add: Callable[[argparse.ArgumentParser], object]
+    examples: Sequence[tuple[str, str]] = ()
+    about: str = ""
+
+
+VERBS: dict[str, Verb] = {
+    "status": Verb(
+        "is all well: servers, GPUs, memory, open alerts and the first thing to do",
+        "sentinel.cli.status",
+        options.status,
+        (("status", "one screen"), ("status --verbose", "with every server's settings and what sentinel cannot see")),
+    ),
+    "alerts": Verb(
+        "open alerts with cause, fix and evidence; or what was",
+        "sentinel.cli.alerts",
+        options.alerts,
+        (
+            ("alerts", "what is open now"),
+            ("alerts --since 24h", "a table of the last day"),
+            ("alerts --verbose", "with all fixes"),
+        ),
+    ),
+    "why": Verb(
+        "why a rule fires, does not fire, or cannot say",
+        "sentinel.cli.why",
+        options.why,
+        (("why cpu-fallback", "for every server"), ("why cpu-fallback 8080 --verbose", "each check with the signals it reads")),
+    ),
+    "watch": Verb(
+        "follow alerts live",
+        "sentinel.cli.watch",
+        options.watch,
+        (("watch", "until Ctrl-C"), ("watch --json", "one object a line")),
+    ),
+    "diagnose": Verb(
+        "what a log says: verdict, cause, fix; no daemon needed",
+        "sentinel.cli.diagnose",
+        options.diagnose,
+        (
+            ("diagnose server.log", "a log of any build"),
+            ("diagnose server.log --argv 'llama-server -m model.gguf -ngl 99'", "with the command line"),
+            ("diagnose - < server.log", "from standard input"),
+            ("diagnose server.log --share -o bundle.md", "for a public issue, without names, paths and prompts"),
+        ),
+    ),
+    "preflight": Verb(
+        "will it fit: check a command line before the start",
+        "sentinel.cli.preflight",
+        options.preflight,
+        (
+            ("preflight -- llama-server -m model.gguf -c 32768 -ngl 99", "a command"),
+            ("preflight --unit llama.service", "what a unit would start"),
+            ("preflight --pid 4711", "a running server, as if it were restarted"),
+        ),
+    ),
+    "doctor": Verb(
+        "what sentinel can see on this machine, and how to enable the rest",
+        "sentinel.cli.doctor.report",
+        options.doctor,
+        (("doctor", "as you"), ("sudo sentinel doctor", "as root, who sees more")),
+    ),
+    "silence": Verb(
+        "list silences, or stop notifications of a rule for a while",
+        "sentinel.cli.silence",
+        options.silence,
+        (
+            ("silence", "lists what is silenced"),
+            ("silence cpu-fallback --for 2h", "on all servers"),
+            ("silence cpu-fallback llama.service --for 3d --reason 'new driver on Monday'", "on one"),
+        ),
+    ),
+    "unsilence": Verb(
+        "end a silence early, by its number or its rule",
+        "sentinel.cli.silence",
+        options.unsilence,
+        (("unsilence", "lists what is silenced"), ("unsilence 1", "by number"), ("unsilence cpu-fallback", "by rule")),
+    ),
+    "ack": Verb(
+        "acknowledge an alert about something that happened once; it fires again if it happens again",
+        "sentinel.cli.ending",
+        options.ack,
+        (("ack start-failed", "of the only server that has it"),),
+    ),
+    "forget": Verb(
+        "forget a server that has ended: its alerts end, and it leaves status and metrics",
+        "sentinel.cli.ending",
+        options.forget,
+        (("forget llama.service", "by its name in status"),),
+    ),
+    "run": Verb(
+        "run the daemon in the foreground (what the systemd unit starts)",
+        "sentinel.cli.run",
+        options.run,
+        (("run", "watch every llama-server on this machine"),),
+    ),
+    "exec": Verb(
+        "start llama-server, keep what it prints in a bounded log, report how it ended",
+        "sentinel.cli.exec.main",
+        options.execute,
+        (
+            ("exec -- llama-server -m model.gguf", "from a shell"),
+            ("ExecStart=sentinel exec -- llama-server -m model.gguf", "in a unit, with KillMode=mixed"),
+        ),
+        options.EXEC,
+    ),
+    "rules": Verb(
+        "list, show, check and test rule files",
+        "",
+        options.rules,
+        (("rules list", "all rules"), ("rules show cpu-fallback", "one rule"), ("rules lint mine.toml", "check your own")),
+    ),
+    "reload": Verb(
+        "make the daemon reload its rule files; on errors the old rules stay active",
+        "sentinel.cli.reload",
+        options.reload,
+        (("reload", "after a change in rules.d that the daemon did not see"),),
+    ),
+    "record": Verb(
+        "save the daemon's flight recorder: the last readings, without prompts",
+        "sentinel.cli.record",
+        options.record,
+        (("record", "into a file of this folder"), ("record --list", "what was kept at alerts")),
+    ),
+    "replay": Verb(
+        "run rules over a recording, offline; same rules, same alerts, byte for byte",
+        "sentinel.cli.replay",
+        options.replay,
+        (("replay FILE", "what was reported"), ("replay FILE --diff new-rules", "what other rules would have reported")),
+    ),
+    "completion": Verb(
+        "print a completion script for bash, zsh or fish",
+        "sentinel.cli.completion",
+        options.completion,
+        (
+            ("completion bash > ~/.local/share/bash-completion/completions/sentinel", ""),
+            ("completion fish > ~/.config/fish/completions/sentinel.fish", ""),
+            ("completion zsh > FOLDER/_sentinel", "a folder of $fpath; or in .zshrc, after compinit:"),
+            ('eval "$(sentinel completion zsh)"', ""),
+        ),
+        options.COMPLETION,
+    ),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with one sentence that names what was meant, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2."""
+        self.exit(2, f"sentinel: error: {message}; `{self.prog} --help` has examples\n")
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse, but an option that is not there is answered by the verb, which knows what was meant."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._defaults.get("call"):
+            known = [word for action in self._actions for word in action.option_strings]
+            self.error(f"there is no {unknown[0]!r} here{_meant(unknown[0], known)}")
+        return found, unknown
+
+
+def parser(only: str = "") -> argparse.ArgumentParser:
+    """The parser with every verb; with only that one, if `only` is a verb."""
+    top = Parser(
+        prog="sentinel",
+        description="Detects llama-server failures and explains their cause and fix.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"sentinel {sentinel.__version__}")
+    if only and not only.startswith("-") and only not in VERBS:
+        top.error(f"there is no verb {only!r}{_meant(only, VERBS)}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    for name in (only,) if only in VERBS else VERBS:
+        verb = VERBS[name]
+        made = verbs.add_parser(
+            name,
+            help=verb.help,
+            description=verb.about or f"{verb.help[:1].upper()}{verb.help[1:]}.",
+            epilog=_examples(verb.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.add(made)
+        if verb.call:
+            made.set_defaults(call=verb.call)
+    return top
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    from sentinel.model.problem import did_you_mean
+
+    return did_you_mean(word, known)
+
+
+def _examples(rows: Sequence[tuple[str, str]]) -> str:
+    """Commands with what they do, aligned where that fits in 80 columns."""
+    lines = [
+        (command if command.startswith(("sudo", "eval", "ExecStart")) else f"sentinel {command}", does) for command, does in rows
+    ]
+    short = [len(command) for command, _ in lines if len(command) <= 40]
+    width = max(short, default=0)
+    out = ["examples:"]
+    for command, does in lines:
+        if does and len(command) <= width:
+            out.append(f"  {command:<{width}}   {does}")
+        else:
+            out += [f"  {command}", *([f"  {'':<{width}}   {does}"] if does else [])]
+    return "\n".join(out)

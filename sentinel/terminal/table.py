@@ -1,0 +1,51 @@
+"""Rows in columns, inside the terminal's width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from sentinel.terminal.style import Style, cells, fit
+
+_GAP = "  "
+#: A flexible column keeps at least this.
+_NARROWEST = 12
+#: The colour of a cell: row, column and padded text to painted text.
+Paint = Callable[[int, int, str], str]
+
+
+def _plain(_row: int, _column: int, text: str) -> str:
+    return text
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    style: Style,
+    *,
+    flexible: Sequence[int] = (0,),
+    right: Collection[int] = (),
+    indent: str = "",
+    paint: Paint = _plain,
+) -> Iterator[str]:
+    """Each row as one line. Flexible columns are cut, the first one first, where the terminal is too narrow; `right`: numbers."""
+    if not rows:
+        return
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    used = [number for number, width in enumerate(widths) if width]
+    spare = style.width - len(indent) - sum(widths) - len(_GAP) * (len(used) - 1)
+    for column in flexible:
+        if spare < 0:
+            kept = max(widths[column] + spare, min(_NARROWEST, widths[column]))
+            spare += widths[column] - kept
+            widths[column] = kept
+    while spare < 0 and len(used) > 2:
+        # Too narrow for a table: the last columns are left out, and are in the JSON form.
+        spare += widths[used.pop()] + len(_GAP)
+    for number, row in enumerate(rows):
+        parts = []
+        for column in used:
+            text = fit(row[column], widths[column], style)
+            if column in right:
+                bare = text.rstrip()
+                text = " " * (widths[column] - cells(bare)) + bare
+            parts.append(paint(number, column, text))
+        yield (indent + _GAP.join(parts)).rstrip()

@@ -1,0 +1,24 @@
+"""Times as people read them: local, short for today."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+
+def seconds_of(stamp: str | None) -> float | None:
+    """A time of the JSON form as seconds since the epoch."""
+    return None if stamp is None else datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
+
+
+def clock(at: float, now: float | None, zone: tzinfo | None) -> str:
+    """``16:05:12`` for today, else ``2026-11-23 16:05:12``. `now` None: always with the date. `zone` None: the machine's."""
+    try:
+        moment = datetime.fromtimestamp(at, UTC).astimezone(zone)
+        today = now is not None and datetime.fromtimestamp(now, UTC).astimezone(zone).date() == moment.date()
+    except (OverflowError, ValueError, OSError):
+        return "at an impossible time"
+    return f"{moment:%H:%M:%S}" if today else f"{moment:%Y-%m-%d %H:%M:%S}"
