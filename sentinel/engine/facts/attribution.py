@@ -215,6 +215,10 @@ class Attribution:
             return replace(event, entity=there[0])
         nameless = [e for e, run in self._state.runs.items() if not run.pid]
         candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
+        if len(candidates) == 1 and "server.pid" in self._state.facts.unknowns(candidates[0]):
+            # Of a saved log: the model is in the router's child, and the router itself holds next to nothing.
+            children = [child for (router, _), child in self._nameless.items() if router == candidates[0].name]
+            candidates = children if len(children) == 1 else candidates
         if len(candidates) == 1:
             if candidates[0].name != unit and event.name == "oom_killed":
                 self._guessed[candidates[0]] = event.at

@@ -42,4 +42,14 @@ CLIENTS_GIVE_UP = EventDef(
         "many of them in a row were not begun although no slot worked. in_a_row is 0 once after work."
     ),
 )
-DERIVED = (PROMPT_TURN, REQUEST_OUTCOME, CLIENTS_GIVE_UP)
+PROMPT_SPINS = EventDef(
+    name="prompt_spins",
+    source="llama-server",
+    patterns=(),
+    fields={"repeats": "int", "n": "int", "task": "int"},
+    help=(
+        "The same progress of one prompt was printed again and again; a server that goes on prints another one each three seconds. "
+        "n is where it stands. repeats is 0 once when work of any kind went on."
+    ),
+)
+DERIVED = (PROMPT_TURN, REQUEST_OUTCOME, CLIENTS_GIVE_UP, PROMPT_SPINS)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sentinel.engine.facts.request_events import CLIENTS_GIVE_UP, PROMPT_TURN, REQUEST_OUTCOME
+from sentinel.engine.facts.request_events import CLIENTS_GIVE_UP, PROMPT_SPINS, PROMPT_TURN, REQUEST_OUTCOME
 from sentinel.model.entity import Entity, Scope, Value
 
 #: Lines that this reads. The engine passes no others.
@@ -56,6 +56,8 @@ _SENDERS_OWN = re.compile(
     r"|must fit in one batch"
 )
 _MOST_SLOTS = 256
+#: Lines of the same progress at which it is reported: a server that spun printed ten thousand a second (llama.cpp#24265).
+_SPINS = frozenset({50, 500, 5_000, 50_000})
 
 
 @dataclass(slots=True)
@@ -69,6 +71,9 @@ class _Slot:
     ms: float = 0.0
     generated: int = -1
     held: int = -1
+    #: how far its prompt was read by the last line of progress, and how many lines said the same
+    read: int = -1
+    repeats: int = 0
 
 
 @dataclass(slots=True)
@@ -94,6 +99,7 @@ class _Server:
     never_begun: int = 0
     worked_at: float = -1.0
     shows_progress: bool = False
+    spins: bool = False
 
 
 class Requests:
@@ -117,6 +123,9 @@ class Requests:
                 out.append((CLIENTS_GIVE_UP.name, {"in_a_row": 0}))
             server.given_up, server.never_begun, server.worked_at = 0, 0, at
             server.shows_progress |= name in ("prompt_progress", "generation_progress")
+            if server.spins and name != "prompt_progress":
+                server.spins = False
+                out.append((PROMPT_SPINS.name, {"repeats": 0}))
         if name in _FAILED:
             out += _failed(server, name, fields, at)
         elif name == "request_cancelled":
@@ -230,6 +239,8 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             server.begun.append(task)
             server.busy.append(task)
             return _confirmed(server, task)
+        case "prompt_progress":
+            return _read(server, slot, _number(fields, "n"), task)
         case "full_reprocessing":
             slot.forced = True
         case "prompt_timing":
@@ -247,6 +258,18 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             if task not in server.ended_ill:
                 server.perhaps = task
             return [*out, *_over(server, number)]
+    return ()
+
+
+def _read(server: _Server, slot: _Slot, tokens: int, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
+    slot.repeats = slot.repeats + 1 if tokens == slot.read else 0
+    slot.read = tokens
+    if slot.repeats in _SPINS:
+        server.spins = True
+        return ((PROMPT_SPINS.name, {"repeats": slot.repeats, "n": tokens, "task": task}),)
+    if server.spins and slot.repeats == 0:
+        server.spins = False
+        return ((PROMPT_SPINS.name, {"repeats": 0}),)
     return ()
 
 
