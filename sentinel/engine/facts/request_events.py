@@ -48,7 +48,7 @@ PROMPT_SPINS = EventDef(
     patterns=(),
     fields={"repeats": "int", "n": "int", "task": "int"},
     help=(
-        "The same progress of one prompt was printed again and again; a server that goes on prints another one each three seconds. "
+        "The same progress of one prompt was printed again and again; a server that goes on prints another one each time. "
         "n is where it stands. repeats is 0 once when work of any kind went on."
     ),
 )
