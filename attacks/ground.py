@@ -23,7 +23,7 @@ from typing import Any
 
 from attacks.outcome import MOST_ALERT, MOST_MB, MOST_WAIT, Attack
 from faults.daemon import REPO, Daemon, NotWell, wait_for
-from faults.lines import SLEEPS, WAKES, write_rules
+from faults.lines import SLEEPS, write_rules
 
 #: Users without a name, so that nothing on the machine is theirs.
 SENTINEL, ATTACKER, HONEST = 61801, 61802, 61803
@@ -270,11 +270,6 @@ class Ground:
         row.expect(not daemon.traceback(), "a traceback in its log")
         if self._group is None:
             row.notes.append("no control group here: the memory limit was measured, not set")
-
-    def recover(self) -> None:
-        """The honest server's alert ends."""
-        self.tell(WAKES)
-        self.daemon.await_entry("fault-1", "resolved", self.honest, within=_PATIENCE)
 
     def alerts(self, state: str = "firing", *, but: Sequence[str] = ("fault-1",)) -> list[str]:
         """``rule entity`` of each notification so far."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,25 +74,28 @@ def row_of(room: str) -> int:
     return next(number for number, row in enumerate(ROWS) if room in row)
 
 
-def modules() -> Iterator[tuple[str, str, ast.Module]]:
+@cache
+def modules() -> tuple[tuple[str, str, ast.Module], ...]:
     """Every file below sentinel/ but the package's own __init__: its name, its room, its syntax tree."""
-    for path in sorted(ROOT.rglob("*.py")):
-        name = path.relative_to(ROOT).as_posix()
-        if name != "__init__.py":
-            yield name, room_of(name), ast.parse(path.read_text())
+    names = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+    return tuple((name, room_of(name), ast.parse((ROOT / name).read_text())) for name in names if name != "__init__.py")
 
 
-def imports(tree: ast.Module) -> Iterator[str]:
+@cache
+def imports(tree: ast.Module) -> tuple[str, ...]:
     """The modules that a file imports, for types as well; of `from package import module` both."""
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            found.append(node.module)
             if node.module.startswith("sentinel"):
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
+@cache
 def has_code(init: Path) -> bool:
     """Whether a package's __init__ is more than a docstring; if not, it imports nothing."""
     return len(ast.parse(init.read_text()).body) > 1

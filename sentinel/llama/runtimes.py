@@ -242,8 +242,6 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("", "llama", program=r"llama", subcommand="serve"),
     Runtime("llama-server", "the router", parent=r"llama-server"),
 )
-#: Servers inside an interpreter: their process is the program that uses them, which may do other things for hours first.
-LIBRARIES: tuple[bytes, ...] = tuple(row.library.encode() for row in RUNTIMES if row.library)
 #: `llama serve` has this second name; the other subcommands (bench, cli, quantize, ...) are no servers (app/llama.cpp).
 _SERVES = {"serve": frozenset({"serve", "server"}), "runner": frozenset({"runner"})}
 

@@ -94,22 +94,29 @@ def read_launch(roots: Roots, pid: int, reader: Reader, cuts: Cuts) -> Launch | 
 
 def signals_of(roots: Roots, launch: Launch) -> dict[str, Value | Unknown]:
     """Its identity and its settings."""
-    member, container, starter = launch.member, launch.container, launch.starter
+    starter = launch.starter
     return {
         "server.pid": launch.pid,
+        **supervision(launch.member, launch.container),
+        "server.front_end": "" if starter is None else starter.name,
+        "server.started_by": _name_of(roots, launch.stat.parent),
+        "server.argv_readable": not launch.env_unreadable,
+        "server.config_files": ", ".join(map(clean, launch.config)),
+        **launch.about,
+        **launch.requested.signals(launch.settings_unknown),
+    }
+
+
+def supervision(member: Membership, container: Container | None) -> dict[str, Value | Unknown]:
+    """Its unit, its container, its control group."""
+    return {
         "server.unit": clean(member.unit),
         "server.user_unit": member.is_user_unit,
         "server.container": "" if container is None else container.id,
         "server.container_name": "" if container is None else container.name,
         "server.container_engine": "" if container is None else container.engine,
         "server.compose_service": "" if container is None else container.service,
-        "server.front_end": "" if starter is None else starter.name,
-        "server.started_by": _name_of(roots, launch.stat.parent),
         "server.cgroup": member.path,
-        "server.argv_readable": not launch.env_unreadable,
-        "server.config_files": ", ".join(map(clean, launch.config)),
-        **launch.about,
-        **launch.requested.signals(launch.settings_unknown),
     }
 
 

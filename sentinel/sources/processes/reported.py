@@ -15,6 +15,7 @@ from sentinel.sources.fs import Roots, read_text, unread
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.containers import container_of
+from sentinel.sources.processes.launch import supervision
 from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.processes.naming import Claim, claims
 from sentinel.sources.processes.procfs import credentials, read_stat, user_name
@@ -57,7 +58,6 @@ def described(roots: Roots, report: Report, choose: Callable[[list[Claim], int],
     except OSError:
         member = Membership("/", "/", True)
     reader = Reader.of(roots.proc, report.wrapper)
-    container = container_of(roots, report.wrapper, member)
     requested = decode(report.argv, report.environ)
     path = report.log if report.log.startswith("/") else ""
     log = LogSource("file", path, path) if path else _without(member)
@@ -65,15 +65,9 @@ def described(roots: Roots, report: Report, choose: Callable[[list[Claim], int],
     values: dict[str, Value | Unknown] = {
         "server.pid": report.wrapper,
         "server.start_time": report.at,
-        "server.unit": clean(member.unit),
-        "server.user_unit": member.is_user_unit,
-        "server.container": "" if container is None else container.id,
-        "server.container_name": "" if container is None else container.name,
-        "server.container_engine": "" if container is None else container.engine,
-        "server.compose_service": "" if container is None else container.service,
+        **supervision(member, container_of(roots, report.wrapper, member)),
         "server.front_end": "",
         "server.started_by": "sentinel exec",
-        "server.cgroup": member.path,
         "server.argv_readable": True,
         "server.user": user,
         "server.binary": clean(report.argv[0]) if report.argv else "",
@@ -82,9 +76,7 @@ def described(roots: Roots, report: Report, choose: Callable[[list[Claim], int],
         **log.signals(),
     }
     entity = Entity("server", choose(claims(values, member, report.wrapper, reader.user), report.wrapper))
-    return ServerProcess(
-        report.wrapper, 0, report.at, entity, requested, member, log, None, 0, values, Reader.of(roots.proc, report.wrapper)
-    )
+    return ServerProcess(report.wrapper, 0, report.at, entity, requested, member, log, None, 0, values, reader)
 
 
 def _without(member: Membership) -> LogSource:
