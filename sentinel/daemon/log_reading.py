@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,10 @@ class LogReading:
                 self._supervisor.note(key, "up")
                 if not follower.copied:
                     self._reports.report(file.entity, True, str(file.path))
+            # A line was printed before the read ended, not before it began: with three busy loops beside it a turn waits for a
+            # processor for a second, and what a start said that began meanwhile would be older than the start.
+            read = max(now, self._clock.now())
+            found = [lines if lines.backlog else replace(lines, at=read) for lines in found]
             position = asdict(file.position())
             if not file.more and self.open_files() > most_logs():
                 file.close()

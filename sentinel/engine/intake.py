@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -68,8 +69,10 @@ class Intake:
         self._updater.values(reading.entity, reading.values, reading.at, reading.source)
 
     def outlived(self, at: float) -> list[Transition]:
-        """Lines that waited for the end of a process that has not come."""
-        return self.accept(self._authorship.outlived(at))
+        """Lines that waited for the end of a process that has not come, and runs whose process nobody found."""
+        out = self.accept(self._authorship.outlived(at))
+        self._updater.not_found(at)
+        return out
 
     def forget(self, entity: Entity) -> None:
         """Nothing more is kept of it."""
@@ -115,7 +118,9 @@ class Intake:
         else:
             self._doubt(reading.entity, reading.at, reading.start_time)
             self._updater.found(reading)
-        return out + self.accept(first)
+            return out + self.accept(first)
+        # The next process printed them, although the end of the last one was seen later.
+        return out + self.accept(first, since=math.nextafter(reading.at, math.inf))
 
     def _matches(
         self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None
@@ -147,7 +152,9 @@ class Intake:
                 # A router prints its children's lines: their logs come with its own.
                 self._state.heard.add((entity, reading.kind))
                 self._worklist.mark_entity(entity)
-            happened = self._stamps.time_of(reading, match, starts_run=definition.starts_run)
+            run = self._state.runs.get(entity)
+            process = run.start if run is not None and run.exact else None
+            happened = self._stamps.time_of(reading, match, starts_run=definition.starts_run, process=process)
             if reading.kind == "llama-server":
                 judgement = self._authorship.judge(entity, definition, match, reading)
                 if judgement == "wait":
@@ -165,12 +172,12 @@ class Intake:
             out += self._line(definition, match, entity, reading, happened)
         return out
 
-    def accept(self, lines: Iterable[Waiting]) -> list[Transition]:
-        """Lines that waited and count now."""
+    def accept(self, lines: Iterable[Waiting], since: float = float("-inf")) -> list[Transition]:
+        """Lines that waited and count now; nothing that they report was before `since`."""
         out: list[Transition] = []
         for one in lines:
             for definition, match in recall(one.lines.claims, self._ruleset.events):
-                out += self._line(definition, match, one.lines.entity, one.lines, one.happened)
+                out += self._line(definition, match, one.lines.entity, one.lines, max(one.happened, since))
         return out
 
     def _line(

@@ -447,3 +447,31 @@ def test_lines_of_a_new_writer_are_not_the_last_ones(tmp_path: Path, monkeypatch
         wakes.stop()
 
     asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_lines_are_as_old_as_the_end_of_the_read_that_found_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read may wait for a processor while a start begins, prints and ends: its lines were taken for older than itself."""
+    log = tmp_path / "server.log"
+    log.write_text("first\n")
+    poll = LogFile.poll
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+
+        def slowly(file: LogFile, at: float) -> Sequence[LogLines]:
+            found = poll(file, at)
+            followed.now += 3.0
+            return found
+
+        monkeypatch.setattr(LogFile, "poll", slowly)
+        followed.logs.update([replace(server(()), log=LogSource("file", "log", str(log)))])
+        assert (await followed.lines()).backlog
+        with log.open("a") as stream:
+            stream.write("second\n")
+        begun = followed.now
+        lines = await followed.lines()
+        assert (lines.data, lines.backlog) == (b"second\n", False)
+        assert lines.at >= begun + 3.0
+        await followed.logs.close()
+
+    asyncio.run(story())

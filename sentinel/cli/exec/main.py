@@ -17,8 +17,9 @@ from sentinel.cli.exec.kept_log import LIMIT, KeptLog, usual_place
 
 #: Names the log to a daemon that finds the server in /proc (sources/processes/log_location.py, EXEC_LOG).
 _LOG_VARIABLE = "SENTINEL_LOG"
-#: A daemon that does not answer must not keep a supervisor from starting the server again. Seconds.
-_REPORT_SECONDS = 1.0
+#: A daemon that does not answer must not keep a supervisor from starting the server again for long: how the server ended is
+#: known from nowhere else on some machines, and a busy one answers after seconds.
+_REPORT_SECONDS, _END_SECONDS = 1.0, 5.0
 _MOST_WORDS = 64 << 10
 _SECRET = re.compile("KEY|TOKEN|SECRET")
 _SECRET_FLAG = re.compile(r"(?:--api-key|--hf-token|-hft)\Z")
@@ -48,14 +49,15 @@ def main(arguments: argparse.Namespace) -> int:
     except OSError as error:
         _warn(f"cannot start {command[0]}: {error.strerror}")
         code = 127 if isinstance(error, FileNotFoundError) else 126
-        _report(arguments, _start(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror})
+        never_ran = _start(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror}
+        _report(arguments, never_ran, _END_SECONDS)
         return code
     start = _start(command, environ, log, child.pid, begun)
     threading.Thread(target=_report, args=(arguments, start), daemon=True).start()
     status = child.run()
     if log is not None:
         log.close()
-    _report(arguments, start | {"code": status})
+    _report(arguments, start | {"code": status}, _END_SECONDS)
     return end_as(status)
 
 
@@ -74,13 +76,13 @@ def _start(command: list[str], environ: Mapping[str, str], log: KeptLog | None, 
     }
 
 
-def _report(arguments: argparse.Namespace, start: Mapping[str, Any]) -> None:
+def _report(arguments: argparse.Namespace, start: Mapping[str, Any], seconds: float = _REPORT_SECONDS) -> None:
     """Report it to the daemon, if one runs."""
     from sentinel.api import client
 
     sockets = [Path(arguments.socket)] if arguments.socket else None
     try:
-        client.report("/v1/starts", start, sockets, _REPORT_SECONDS)
+        client.report("/v1/starts", start, sockets, seconds)
     except client.DaemonUnreachable:
         return
 

@@ -19,6 +19,8 @@ from sentinel.model.rule import WindowDef
 #: Lines that a server prints before the line by which its start is known (warnings of the argument parser, driver errors)
 #: belong to that start. Measured on the recordings: at most 0.05 s; a whole batch of old lines carries one time.
 _BEFORE_START = 5.0
+#: The same where the kernel says when the process began; it counts in hundredths of a second, and from a boot in whole ones.
+BEFORE_PROCESS = 0.5
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Run:
     state_before: tuple[Value, float] | None = None
     #: its process is looked at once a second, so that its end is known without its log
     watched: bool = False
+    #: its log began it; that of the run before was watched, so that its process will be found if it lives
+    awaited: bool = False
 
 
 class EngineState:
@@ -118,7 +122,7 @@ class EngineState:
         run = self.runs.get(entity)
         if run is None:
             return float("-inf")
-        return run.start - (0.5 if run.exact else _BEFORE_START)
+        return run.start - (BEFORE_PROCESS if run.exact else _BEFORE_START)
 
     def observed(self, entity: Entity, event: str) -> Unknown | None:
         """None if the absence of this event is meaningful, else why it is not."""
@@ -191,6 +195,7 @@ class EngineState:
             **self.facts.dump_gaps(),
             "last_words": [[e.scope, e.name, *r.state_before] for e, r in self.runs.items() if r.state_before is not None],
             "watched": sorted([e.scope, e.name] for e, r in self.runs.items() if r.watched),
+            "awaited": sorted([e.scope, e.name] for e, r in self.runs.items() if r.awaited),
             "heard": sorted([e.scope, e.name, kind] for e, kind in self.heard),
             "windows": [[e.scope, e.name, signal, over, w.dump()] for (e, signal, over), w in self._windows.items()],
         }
@@ -200,6 +205,8 @@ class EngineState:
         self.facts.load_gaps(data["entities"], data["unknown"])
         for scope, name in data.get("watched") or []:
             self.runs[Entity(scope, name)].watched = True
+        for scope, name in data.get("awaited") or []:
+            self.runs[Entity(scope, name)].awaited = True
         for scope, name, said, at in data["last_words"]:
             self.runs[Entity(scope, name)].state_before = (said, at)
         self.heard = {(Entity(scope, name), kind) for scope, name, kind in data["heard"]}

@@ -8,7 +8,7 @@ from sentinel.engine.facts import devices
 from sentinel.engine.facts.attribution import Attribution
 from sentinel.engine.facts.baselines import EVENTS as SPEED_EVENTS
 from sentinel.engine.facts.baselines import Baselines
-from sentinel.engine.facts.state import EngineState, Run
+from sentinel.engine.facts.state import BEFORE_PROCESS, EngineState, Run
 from sentinel.engine.log.claims import Matched
 from sentinel.llama.flags import accepted, nearest, spelled
 from sentinel.model.builds import BuildRange
@@ -18,6 +18,8 @@ from sentinel.model.reading import WATCH, ClaimedLines, LogLines, ServerFound, S
 from sentinel.model.signal import SignalOrigin
 
 _LAST_WORDS = ("stopping", "failed")
+#: Processes are looked for once a second: one that its log began and that was not found by then has ended. Seconds.
+_FOUND_WITHIN = 5.0
 #: The library prints this in every load, llama-server's own too: draft models, and builds whose ready line is hidden.
 _LIBRARY_LOADS = "library_loading"
 #: A server's name and supervisor, which its next process shares with the last.
@@ -91,9 +93,9 @@ class Updater:
         values = dict(definition.const)
         run = self._state.runs.get(entity)
         state = values.get("server.state")
-        if state is not None and run is not None and run.gone and (state in _LAST_WORDS or _said_nothing(run, happened)):
+        if state is not None and run is not None and _is_over(run, state, happened):
             # Its process is known to have ended; the last lines of its log are read after that, and of a start that lived for
-            # 0.1 s all of them: from a container's log, over HTTP.
+            # 0.1 s all of them: from a container's log, over HTTP, on a busy machine.
             del values["server.state"]
         if definition.name == _LIBRARY_LOADS and "server.state" in values and not self._only_the_library_says(entity):
             del values["server.state"]
@@ -160,9 +162,9 @@ class Updater:
             if run.gone:
                 # The new process was not scanned yet: the previous one's command line does not apply to it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
-            self._state.runs[entity] = Run(at, run.pid, watched=run.watched and not run.gone)
+            self._state.runs[entity] = Run(at, run.pid, watched=run.watched and not run.gone, awaited=run.watched or run.awaited)
         kept = devices.before_start(self._last(entity, (devices.TABLE,)))
-        if (run := self._state.runs[entity]).gone and _said_nothing(run, at):
+        if (run := self._state.runs[entity]).gone and at <= run.gone_at:
             # The first line of a start of 0.1 s, read after its end: it is over all the same.
             kept |= {"server.state"}
         self._forget(entity, ("log",), but=kept)
@@ -218,6 +220,14 @@ class Updater:
         self.values(reading.entity, {"server.state": "exited"}, reading.at, reading.source)
         self._renewed(reading.entity)
 
+    def not_found(self, at: float) -> None:
+        """A run that its log began, and whose process nobody found, was over before anybody looked."""
+        for entity, run in self._state.runs.items():
+            if run.awaited and not run.exact and not run.gone and at - run.start > _FOUND_WITHIN:
+                run.gone, run.gone_at = True, at
+                self.values(entity, {"server.state": "exited"}, at, WATCH)
+                self._renewed(entity)
+
     def _bring_back(self, old: Run, reading: ServerFound) -> None:
         """After a quick restart the new process may be ready before one scan finds the old one gone and the new one there:
         restore what its log reported until then, which the end of the old process overwrote."""
@@ -257,6 +267,8 @@ def _about(flag: str) -> dict[str, Value | Unknown]:
     }
 
 
-def _said_nothing(run: Run, happened: float) -> bool:
-    """The process that ended had not said anything when it did, and what is read now it said before that."""
-    return happened <= run.gone_at and (run.state_before is None or run.state_before[0] == "exited")
+def _is_over(run: Run, state: Value, happened: float) -> bool:
+    """The state that a line reports is of a process that has ended: the present one, or the one before it."""
+    if run.gone and (state in _LAST_WORDS or happened <= run.gone_at):
+        return True
+    return run.exact and happened < run.start - BEFORE_PROCESS

@@ -10,6 +10,9 @@ from sentinel.model.reading import ClaimedLines, LogLines
 
 #: A machine has a few logs; a machine that makes a new one for each start must not grow this for ever.
 _MOST = 256
+#: A stamp that much ahead of the clock, of a process that young, is of the process before: its last lines were read when the next
+#: was known already. Later the clock may have been set since. Seconds.
+_AHEAD, _YOUNG = 2.0, 30.0
 
 
 @dataclass(slots=True)
@@ -27,21 +30,31 @@ class Stamps:
     def __init__(self) -> None:
         self._clocks: dict[str, _Clock] = {}
 
-    def time_of(self, reading: LogLines | ClaimedLines, match: Matched, *, starts_run: bool) -> float:
-        """Seconds since the epoch; never later than the reading. Call it once for each line, in order."""
+    def time_of(
+        self, reading: LogLines | ClaimedLines, match: Matched, *, starts_run: bool, process: float | None = None
+    ) -> float:
+        """Seconds since the epoch; never later than the reading. Call it once for each line, in order.
+
+        `process` is the start of the server's process as far as it is known: its first lines are often read before it is.
+        """
         if match.wall is not None:
             return min(match.wall, reading.at)
         if match.elapsed is None or reading.elapsed_base is None:
             return reading.at
+        base = reading.elapsed_base
+        if base + match.elapsed > reading.at + _AHEAD and reading.at - base < _YOUNG and not reading.backlog:
+            return min(base - 1.0, reading.at)
         clock = self._clocks.get(reading.source)
-        if clock is None or clock.base != reading.elapsed_base:
+        if clock is None or clock.base != base:
             if len(self._clocks) >= _MOST:
                 self._clocks.clear()
-            clock = self._clocks[reading.source] = _Clock(reading.elapsed_base, match.elapsed)
+            clock = self._clocks[reading.source] = _Clock(base, match.elapsed)
         elif starts_run and match.elapsed < clock.elapsed and not reading.backlog:
             clock.stale = True
         clock.elapsed = match.elapsed
-        return reading.at if clock.stale else min(clock.base + match.elapsed, reading.at)
+        if clock.stale:
+            return min(process + match.elapsed, reading.at) if process is not None and process > base else reading.at
+        return min(base + match.elapsed, reading.at)
 
     def dump(self) -> list[tuple[str, float, float, bool]]:
         """Plain data for a snapshot: log, start that its stamps count from, last stamp, whether they count from a later start."""

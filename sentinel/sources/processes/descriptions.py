@@ -40,6 +40,7 @@ class _Pending:
     launch: Launch
     in_router: bool
     work: Examination[NamedFiles] | None
+    moment: Moment | None
 
 
 class Descriptions:
@@ -126,12 +127,21 @@ class Descriptions:
                 pending.work = self._examine(pending.launch, pending.in_router, None)
             elif pending.work.wait():
                 del self._pending[server.key]
-                files = pending.work.result
-                alive[place] = replace(
-                    server, log=files.log, model=files.model, values={**server.values, **files.values}, examined=True
-                )
-                readings.append(Samples(at, self._source, server.entity, files.values))
+                alive[place] = _with_files(server, pending.work.result)
+                readings.append(Samples(at, self._source, server.entity, pending.work.result.values))
         return readings
+
+    def of_ended(self, server: ServerProcess) -> ServerProcess | None:
+        """A server that has ended, with what its files say; None while they are being read."""
+        pending = self._pending.get(server.key)
+        if pending is None:
+            return server
+        if pending.work is None:
+            pending.work = self._examine(pending.launch, pending.in_router, pending.moment)
+        if pending.work is None or not pending.work.wait():
+            return None
+        del self._pending[server.key]
+        return _with_files(server, pending.work.result)
 
     def _heard_of_ports(self, at: float, alive: list[ServerProcess]) -> list[Reading]:
         """Where servers listen that were given no port: b11434 announces that the default becomes another."""
@@ -159,7 +169,7 @@ class Descriptions:
         work = self._examine(launch, in_router, moment)
         if work is not None and work.wait(_PATIENCE):
             return self._server(launch, work.result, others, at, examined=True)
-        self._pending[launch.key] = _Pending(launch, in_router, work)
+        self._pending[launch.key] = _Pending(launch, in_router, work, moment)
         return self._server(launch, unexamined(launch), others, at, examined=False)
 
     def _examine(self, launch: Launch, in_router: bool, moment: Moment | None) -> Examination[NamedFiles] | None:
@@ -203,6 +213,10 @@ class Descriptions:
             pid, stat.start_ticks, start, entity, launch.requested, member, files.log, files.model, stat.parent, values,
             launch.reader, examined,
         )  # fmt: skip
+
+
+def _with_files(server: ServerProcess, files: NamedFiles) -> ServerProcess:
+    return replace(server, log=files.log, model=files.model, values={**server.values, **files.values}, examined=True)
 
 
 def _router_of(launch: Launch, others: Sequence[ServerProcess]) -> ServerProcess | None:

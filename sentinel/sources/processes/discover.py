@@ -8,26 +8,28 @@ the server).
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sentinel.files.reader import Reader
 from sentinel.files.rights import Rights
 from sentinel.model.entity import Unknown
 from sentinel.model.input_limits import Cuts, Shares
-from sentinel.model.reading import Event, Reading, ServerFound, ServerGone
+from sentinel.model.reading import Reading, ServerFound, ServerGone
 from sentinel.sources.fs import Moment, Roots, link, read_text, recall
 from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions
+from sentinel.sources.processes.ends import Ends
 from sentinel.sources.processes.identify import Kind, classify, is_server_name
 from sentinel.sources.processes.launch import read_launch
 from sentinel.sources.processes.naming import Claim
-from sentinel.sources.processes.proc_events import fields_of_end
 from sentinel.sources.processes.procfs import process_ids, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: Below this many servers in all no user's share is counted.
 _UNCOUNTED = 32
+#: A start that is over is reported once it is known where its log is, or after this long: on a busy machine what takes
+#: milliseconds took more than the 0.4 s for which the watch waits, and its log was never opened. Seconds.
+_LOG_FOUND_WITHIN = 4.0
 
 
 class Servers:
@@ -49,9 +51,7 @@ class Servers:
         #: `poll` and the thread that sees starts as they happen (start_watch.py) exclude each other
         self._lock = threading.Lock()
         self._caught: list[ServerProcess] = []
-        self._ends: dict[int, int] = {}
-        #: process ids of the last servers that were caught, and of their parents
-        self._met: deque[tuple[int, int]] = deque(maxlen=64)
+        self._ends = Ends(self.name)
 
     def poll(self, at: float) -> Sequence[Reading]:
         """One scan. Costs under 1 ms at rest with 200 processes."""
@@ -80,8 +80,9 @@ class Servers:
             others = [server for server in (*self.servers, *self._caught) if self._runs_still(server)]
             if any(other.pid == pid for other in others):
                 return False
-            self._caught.append(self._descriptions.describe_moment(launch, others, moment))
-            self._met.append((pid, launch.stat.parent))
+            found = self._descriptions.describe_moment(launch, others, moment)
+            self._caught.append(found)
+            self._ends.begun(found)
             return True
 
     def _reader(self, pid: int) -> Reader:
@@ -99,12 +100,7 @@ class Servers:
     def ended(self, pid: int, code: int, parent: int | None = None) -> bool:
         """How a process ended, as wait(2) has it; whether it was a server, and this `parent`'s if one is given. Any thread."""
         with self._lock:
-            for server in (*self.servers, *self._caught):
-                if server.pid == pid and parent in (None, server.parent):
-                    self._ends.setdefault(pid, code)
-                    return True
-            # Both the kernel and the wrapper may report one end.
-            return parent is not None and (pid, parent) in self._met
+            return self._ends.heard((*self.servers, *self._caught), pid, code, parent)
 
     def report(self, described: Callable[[Callable[[list[Claim], int], str]], ServerProcess], code: int) -> None:
         """A server that another program saw begin and end; `described` gets what chooses its name. Any thread."""
@@ -116,11 +112,11 @@ class Servers:
         with self._lock:
             found = described(choose)
             self._caught.append(found)
-            self._ends[found.pid] = code
+            self._ends.reported(found, code)
 
     def _poll(self, at: float) -> list[Reading]:
         pids = self._pids()
-        readings: list[Reading] = []
+        readings: list[Reading] = [*self._ends.late(at)]
         alive: list[ServerProcess] = []
         for server in self.servers:
             if server.pid in pids and self._runs_still(server):
@@ -147,28 +143,40 @@ class Servers:
         caught, self._caught = self._caught, []
         readings: list[Reading] = []
         brief: list[ServerProcess] = []
-        for server in caught:
+        for place, server in enumerate(caught):
+            lives = server.pid in pids and self._runs_still(server)
+            known = server if lives else self._of_ended(server, at, (*alive, *caught[place + 1 :]))
+            if known is None:
+                self._caught.append(server)
+                continue
             held = [one.user for one in (*alive, *brief)]
             if len(held) >= _UNCOUNTED and not self._shares.admits(server.user, held):
                 self._descriptions.forget(server)
                 continue
-            readings.append(ServerFound(at, self.name, server.entity, server.pid, server.start_time, server.values))
-            if server.pid in pids and self._runs_still(server):
-                alive.append(server)
+            if any(one.entity == server.entity for one in alive):
+                # It waited for its files, and the next start of that name did not: that one's log is its own.
+                self._descriptions.forget(server)
+                continue
+            readings.append(ServerFound(at, self.name, known.entity, known.pid, known.start_time, known.values))
+            if lives:
+                alive.append(known)
             else:
-                brief.append(server)
-                readings += self._ended(server, at)
+                brief.append(known)
+                readings += self._ended(known, at)
         self.brief = tuple(brief)
-        self._ends = {pid: code for pid, code in self._ends.items() if any(server.pid == pid for server in alive)}
+        self._ends.keep((*alive, *self._caught))
         return readings
+
+    def _of_ended(self, server: ServerProcess, at: float, others: Sequence[ServerProcess]) -> ServerProcess | None:
+        """A start that is over; None: it is reported later, with its log."""
+        known = self._descriptions.of_ended(server)
+        if known is not None or at - server.start_time > _LOG_FOUND_WITHIN or any(one.entity == server.entity for one in others):
+            return known or server
+        return None
 
     def _ended(self, server: ServerProcess, at: float) -> list[Reading]:
         """The end of a server, and how it ended where the kernel reported it."""
-        found: list[Reading] = [self._let_go(at, server)]
-        if (code := self._ends.get(server.pid)) is not None:
-            fields = {"unit": server.member.unit, **fields_of_end(code)}
-            found.append(Event(at, "main_process_exited", server.entity, fields, self.name))
-        return found
+        return [self._let_go(at, server), *self._ends.of(server, at)]
 
     def _has_room(self, pid: int, at: float, alive: list[ServerProcess], readings: list[Reading]) -> bool:
         """Whether one more server of that user is watched; a server of a user who has many may make room for it."""
