@@ -20,7 +20,7 @@ from sentinel.engine.facts.state import EngineState
 from sentinel.engine.intake import Intake
 from sentinel.engine.log.extractor import Match
 from sentinel.engine.pipeline import Pipeline
-from sentinel.engine.rules.evaluate import Finding, evaluate, matching
+from sentinel.engine.rules.evaluate import Finding, evaluate, judge, matching
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
@@ -215,7 +215,7 @@ class Engine:
         record = self.book.peek(rule.id, entity)
         try:
             # An inactive record without history needs no more than that the rule does not match.
-            look = matching if record is None else evaluate
+            look = matching if record is None else judge
             finding = look(compiled, entity, at, self.state)
         except ExpressionError as error:
             self.unhealthy[rule.id] = str(error)

@@ -21,6 +21,7 @@ from sentinel.model.event import EventDef
 from sentinel.model.rule import CauseDef, EventBinding, FixDef, OverrideDef, RuleDef, WindowDef
 
 SCOPES = ("server", "host", "gpu")
+_TABLES = frozenset(SCOPES)
 
 
 T = TypeVar("T")
@@ -96,6 +97,8 @@ class CompiledRule:
     #: values and checks in the order of evaluation
     steps: tuple[tuple[str, Condition], ...]
     premises: tuple[Premise, ...]
+    #: the steps that `when` and `clear` read
+    deciding: tuple[tuple[str, Condition], ...]
     when: Condition
     clear: Condition | None
     _causes: Deferred[tuple[CompiledCause, ...]]
@@ -106,6 +109,8 @@ class CompiledRule:
     bindings: Mapping[str, EventBinding]
     #: each signal with its max age (seconds, None for no limit) and whether it is the host's
     reads: tuple[tuple[str, float | None, bool], ...]
+    #: the same by signal
+    signal_reads: Mapping[str, tuple[float | None, bool]]
 
     @property
     def causes(self) -> tuple[CompiledCause, ...]:
@@ -150,13 +155,14 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
     for condition in (*(c for _, c in values + checks), when, *([clear] if clear else []), *(p.condition for p in premises)):
-        condition.remember(SCOPES, events)
+        condition.declare(_TABLES, events)
     return CompiledRule(
         rule=rule,
         values=values,
         checks=checks,
         steps=steps,
         premises=premises,
+        deciding=_needed({*when.paths, *(clear.paths if clear else ())}, steps),
         when=when,
         clear=clear,
         _causes=Deferred(lambda: _causes(rule, events, valid=True)),
@@ -166,16 +172,22 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         windows={w.name: w for w in rule.windows},
         bindings={b.name: b for b in rule.events},
         reads=tuple((s, _max_age(s), s.startswith("host.")) for s in sorted(signals)),
+        signal_reads={s: (_max_age(s), s.startswith("host.")) for s in signals},
     )
 
 
 def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> Premise:
-    needed = set(condition.paths)
+    return Premise(condition, _needed(set(condition.paths), steps))
+
+
+def _needed(names: set[str], steps: tuple[tuple[str, Condition], ...]) -> tuple[tuple[str, Condition], ...]:
+    """The steps that these names depend on, in order."""
+    needed = set(names)
     # Backwards: a step reads only steps before it.
     for name, step in reversed(steps):
         if name in needed:
             needed |= set(step.paths)
-    return Premise(condition, tuple((name, step) for name, step in steps if name in needed))
+    return tuple((name, step) for name, step in steps if name in needed)
 
 
 def _max_age(signal: str) -> float | None:
@@ -229,7 +241,7 @@ def _condition(source: str, events: frozenset[str], *, valid: bool) -> Condition
     if not source:
         return None
     condition = Condition(source, valid=valid)
-    condition.remember(SCOPES, events)
+    condition.declare(_TABLES, events)
     return condition
 
 
