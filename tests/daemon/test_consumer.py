@@ -75,4 +75,5 @@ def test_others_get_their_turn_between_the_readings_of_one_batch(
     asyncio.run(story())
 
     first = taken.index("reading")
-    assert [taken[at] for at in range(first, first + 9)] == ["reading", "other"] * 4 + ["reading"]
+    turn = ["reading", *["other"] * module._TURNS]
+    assert taken[first:][: 4 * len(turn) + 1] == [*turn * 4, "reading"]
