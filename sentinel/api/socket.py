@@ -14,6 +14,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentinel.files.own_folder import NotOwn, check_folder
+
 #: The backlog: connections that the kernel queues until they are accepted.
 BACKLOG = 64
 #: sun_path of unix(7), less the final zero byte.
@@ -22,6 +24,10 @@ _LONGEST_PATH = 107
 #: As a service: the socket's group may read. For a user's own daemon: only the user.
 MODE_SERVICE = 0o660
 MODE_USER = 0o600
+
+
+class SocketUnsafe(Exception):
+    """Others may write the socket's folder, so that they could take its place. The text is one sentence with the remedy."""
 
 
 class SocketInUse(Exception):
@@ -62,11 +68,19 @@ class Listener:
 def listen(path: Path, mode: int = MODE_USER) -> Listener:
     """Listen on `path`, replacing the file of a dead daemon.
 
-    Raises SocketInUse, and OSError if this user may not write there: a daemon without a socket can still deliver alerts.
+    Raises SocketInUse; SocketUnsafe, and OSError if this user may not write there: a daemon without a socket can still deliver
+    alerts.
     """
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise SocketInUse(f"the socket path {path} is longer than {_LONGEST_PATH} bytes; choose a shorter one")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        check_folder(str(path.parent.absolute()))
+    except NotOwn as why:
+        raise SocketUnsafe(
+            f"not listening on {path}: {why}, and another program could answer there in sentinel's place; correct the folder's "
+            "owner and mode, or set socket to a path in a folder of its own"
+        ) from None
     lock = _lock(path)
     try:
         bound = _bind(path, mode)

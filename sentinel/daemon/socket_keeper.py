@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sentinel.api.server import ApiServer
-from sentinel.api.socket import MODE_SERVICE, MODE_USER, Listener, SocketInUse, listen
+from sentinel.api.socket import MODE_SERVICE, MODE_USER, Listener, SocketInUse, SocketUnsafe, listen
 from sentinel.daemon import systemd
 from sentinel.daemon.config import Config
 from sentinel.daemon.supervisor import Supervisor
@@ -68,6 +68,9 @@ class Listening:
         mode = MODE_SERVICE if os.environ.get("RUNTIME_DIRECTORY") else MODE_USER
         try:
             self._listener = listen(self._path, mode)
+        except SocketUnsafe as unsafe:
+            self._supervisor.note("socket", "failed", str(unsafe))
+            return
         except OSError as error:
             why = f"cannot listen on {self._path}: {error.strerror}; make its folder writable for sentinel, it is tried again"
             self._supervisor.note("socket", "failed", why)

@@ -7,7 +7,6 @@ was judged is what runs: the descriptor is executed, not the path.
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import re
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from sentinel.files.own_folder import NotOwn, Owner
 from sentinel.files.walk import open_root, reopen, walk
 from sentinel.model.text import clean
 
@@ -135,61 +135,30 @@ def _open(path: str) -> int:
 
 def _safe(path: str) -> int:
     """The object at a path, opened with O_PATH. Raises Unsafe."""
-    root = open_root()
+    root, owner = open_root(), Owner()
     try:
-        found = walk(path, root, root, _judge_passed, _judge_link)
+        found = walk(path, root, root, owner.judge_passed, owner.judge_link)
+    except NotOwn as why:
+        raise Unsafe(str(why)) from None
     except (OSError, ValueError) as error:
         raise Unsafe(f"{clean(path)} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
     finally:
         os.close(root)
     try:
         status = os.fstat(found.fd)
-        _judge(found.fd, status)
+        owner.judge(found.fd, status)
         if not stat.S_ISDIR(status.st_mode):
             # Sticky or not: another user could add a library to it, which llama.cpp or the loader finds there by its name.
-            _judge(found.folder, os.fstat(found.folder))
+            owner.judge(found.folder, os.fstat(found.folder))
+    except NotOwn as why:
+        os.close(found.fd)
+        raise Unsafe(str(why)) from None
     except BaseException:
         os.close(found.fd)
         raise
     finally:
         os.close(found.folder)
     return found.fd
-
-
-def _judge_passed(fd: int, status: os.stat_result) -> None:
-    """A folder that only one entry is taken from. Where it is sticky, nobody but the owners of the entry and of the folder, who
-    are judged, can rename, remove or replace that entry (unlink(2), EPERM).
-    """
-    if status.st_mode & stat.S_ISVTX:
-        _judge_link(fd, status, status)
-    else:
-        _judge(fd, status)
-
-
-def _judge(fd: int, status: os.stat_result) -> None:
-    _judge_link(fd, status, status)
-    by_group = status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)
-    if status.st_mode & stat.S_IWOTH or by_group:
-        where = clean(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
-        raise Unsafe(f"others than root and you may write {where}")
-
-
-def _judge_link(fd: int, status: os.stat_result, folder: os.stat_result) -> None:
-    del folder
-    if status.st_uid not in (0, os.geteuid()):
-        where = clean(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
-        raise Unsafe(f"{where} belongs to another user ({status.st_uid})")
-
-
-def _is_own_group(group: int) -> bool:
-    """A group of which only we are a member: distributions give each user one, and make files writable for it."""
-    me = os.geteuid()
-    try:
-        names = {pwd.getpwuid(user).pw_name for user in (0, me)}
-        others = set(grp.getgrgid(group).gr_mem) - names
-    except KeyError:
-        return False
-    return not others and all(user.pw_uid in (0, me) for user in pwd.getpwall() if user.pw_gid == group)
 
 
 def _beside(path: str) -> list[str]:

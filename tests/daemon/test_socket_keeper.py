@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import socket as sockets
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,46 @@ def test_a_place_that_cannot_be_written_is_reported_and_tried_again(tmp_path: Pa
             await other.begin()
         await api.close()
         listening.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_folder_that_others_may_write_gets_no_socket(tmp_path: Path, mode: int) -> None:
+    """Whoever may write it could answer in sentinel's place, or hold the lock: it is said, and tried again."""
+    socket = tmp_path / "run" / "s.sock"
+    socket.parent.mkdir()
+    socket.parent.chmod(mode)
+
+    async def story() -> None:
+        listening, api, supervisor = build(socket)
+        await listening.begin()
+        assert f"not listening on {socket}: others than root and you may write {socket.parent}" in supervisor.state("socket").why
+        assert list(socket.parent.iterdir()) == []
+        socket.parent.chmod(0o755)
+        supervisor.state("socket").retry_at = 0.0
+        await listening.watch()
+        assert await answers(socket)
+        await api.close()
+        listening.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.root
+def test_a_folder_of_another_user_gets_no_socket(tmp_path: Path) -> None:
+    """Nor one that is reached through his."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    socket = tmp_path / "his" / "run" / "s.sock"
+    socket.parent.mkdir(parents=True)
+    os.chown(tmp_path / "his", 61802, 61802)
+
+    async def story() -> None:
+        listening, _, supervisor = build(socket)
+        await listening.begin()
+        assert f"{tmp_path / 'his'} belongs to another user (61802)" in supervisor.state("socket").why
+        assert list(socket.parent.iterdir()) == []
 
     asyncio.run(story())
 
