@@ -1,7 +1,7 @@
 """The labelled cases: what happened, told as a server, a kernel and a machine would tell it, and what sentinel should say.
 
-One TOML file a failure in eval/cases, named by the rule; healthy.toml and look-alikes.toml expect silence. bases.toml holds
-values and lines that many cases share. Files are decoded strictly: a mistake is told with its place.
+One TOML file a failure in eval/cases, named by the rule; healthy.toml, look-alikes.toml and false-statements.toml expect silence.
+bases.toml holds values and lines that many cases share. Files are decoded strictly: a mistake is told with its place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CASES = Path(__file__).resolve().parent / "cases"
 #: October 2026; and builds of a distribution, whose number says nothing.
 ERAS = ("b39xx", "b617x", "b86xx", "b104xx", "b114xx", "distribution")
 #: Files whose cases expect silence.
-SILENT = ("healthy", "look-alikes")
+SILENT = ("false-statements", "healthy", "look-alikes")
 _TIMED = re.compile(r"^\+(\d+(?:\.\d+)?(?:ms|s|m|h|d)) (.*)$", re.DOTALL)
 _SHARED = re.compile(r"^@([\w-]+)((?: \w+=\S+)*)$")
 

@@ -2,13 +2,15 @@
 
 make gpu-check
 
-Starts the wheel's llama-server (Vulkan) on the system's driver and one daemon: the GPUs and their memory as the vendor's tool has
-them, memory of the process within 5 %, no alert about a model that is on the GPU, and a hidden device that is named. On a machine
-with a software GPU alone (Mesa's llvmpipe) that one is named instead, and what needs the tool of a vendor is left out.
+Starts the wheel's llama-server (Vulkan) on the system's driver and one daemon: the GPUs as the PCI bus has them, their memory as
+the vendor's tool has it, memory of the process within 5 % of the tool's or the driver's count, no alert about a model that is on
+the GPU, and a hidden device that is named. Where llama-server lists no device, the true reason must be named instead, and Mesa's
+software GPU (llvmpipe) where it is forced upon it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -35,6 +37,9 @@ from live import Sentinel  # noqa: E402
 _ALL, _QUIET, _NAMED = 470, 25.0, 45.0
 _APART = 0.05
 _MIB = 1 << 20
+_VENDORS = {"0x1002": "AMD", "0x10de": "NVIDIA", "0x8086": "Intel"}
+#: Characters of a cause in the table.
+_SHOWN = 160
 
 
 @dataclass
@@ -80,18 +85,25 @@ def _mib(text: str | None) -> int:
 
 
 def _amd() -> Tool:
+    """Releases differ: a list or one under `gpu_data`; memory of a process as one figure, or by place."""
     found = Tool("amd-smi")
-    for gpu in json.loads(_said("amd-smi", "metric", "--mem-usage", "--json")):
+    metric = json.loads(_said("amd-smi", "metric", "--mem-usage", "--json"))
+    for gpu in metric["gpu_data"] if isinstance(metric, Mapping) else metric:
         about = gpu["mem_usage"]
-        found.totals.append(int(about["total_vram"]["value"]) * _MIB)
-        found.used.append(int(about["used_vram"]["value"]) * _MIB)
-    for gpu in json.loads(_said("amd-smi", "process", "--json")):
+        found.totals.append(_bytes(about["total_vram"]))
+        found.used.append(_bytes(about["used_vram"]))
+    process = json.loads(_said("amd-smi", "process", "--json"))
+    for gpu in process["process_data"] if isinstance(process, Mapping) else process:
         for one in gpu.get("process_list", []):
             info = one.get("process_info", {})
             if isinstance(info, Mapping) and "pid" in info:
-                used = int(info["memory_usage"]["vram_mem"]["value"])
-                found.of_process[int(info["pid"])] = found.of_process.get(int(info["pid"]), 0) + used
+                held = info["memory_usage"]["vram_mem"] if "memory_usage" in info else info["mem_usage"]
+                found.of_process[int(info["pid"])] = found.of_process.get(int(info["pid"]), 0) + _bytes(held)
     return found
+
+
+def _bytes(amount: Mapping[str, Any]) -> int:
+    return int(amount["value"]) * {"B": 1, "KB": 1024, "MB": _MIB, "GB": 1024 * _MIB}[str(amount["unit"])]
 
 
 def _rocm() -> Tool:
@@ -136,57 +148,87 @@ def until(seconds: float, condition: Callable[[], Any]) -> Any:
     return answer
 
 
+def on_the_bus() -> list[str]:
+    """Vendors of the display devices of AMD, NVIDIA and Intel, as the PCI bus has them."""
+    found = []
+    for device in Path("/sys/bus/pci/devices").glob("*"):
+        with contextlib.suppress(OSError):
+            vendor = _VENDORS.get((device / "vendor").read_text().strip())
+            if vendor and (device / "class").read_text().startswith("0x03"):
+                found.append(vendor)
+    return sorted(found)
+
+
+def held_by(pid: int) -> int | None:
+    """Video memory of a process by the driver's own count of each client (Documentation/gpu/drm-usage-stats.rst)."""
+    clients: dict[str, int] = {}
+    for path in Path(f"/proc/{pid}/fdinfo").glob("*"):
+        with contextlib.suppress(OSError):
+            text = path.read_text()
+            client = re.search(r"^drm-client-id:\s*(\d+)", text, re.MULTILINE)
+            bytes_ = re.findall(r"^drm-(?:total|memory)-vram\d*:\s*(\d+)( KiB| MiB)?", text, re.MULTILINE)
+            if client and bytes_:
+                clients[client[1]] = max(int(number) * {" KiB": 1024, " MiB": _MIB}.get(unit, 1) for number, unit in bytes_)
+    return sum(clients.values()) if clients else None
+
+
 def checks(folder: Path) -> Iterator[Check]:
     """All rows, in order."""
-    listed = devices()
-    software = not listed
-    extra = {"GGML_VK_VISIBLE_DEVICES": "0"} if software else {}
+    listed, there = devices(), on_the_bus()
     tools = tool()
     with ExitStack() as stack:
         (folder / "daemon").mkdir()
         sentinel = Sentinel(folder / "daemon").start()
         stack.callback(sentinel.end)
-        gpus = until(20.0, lambda: sentinel.ask("status")["gpus"]) or []
+        gpus = until(20.0 if there else 5.0, lambda: sentinel.ask("status")["gpus"]) or []
+        yield Check("GPUs", str(len(gpus)), f"{len(there)} on the PCI bus {', '.join(there)}".rstrip(), len(gpus) == len(there))
         theirs, mine = sorted(tools.totals), sorted(int(gpu.get("vram_total_bytes") or 0) for gpu in gpus)
-        against = f"{len(theirs)} ({tools.name})" if tools.name else "no vendor's tool"
-        yield Check("GPUs", str(len(gpus)), against, len(gpus) == len(theirs) if tools.name else None)
         alike = len(mine) == len(theirs) and all(map(near, mine, theirs))
         sizes, listed_sizes = ", ".join(map(size, mine)) or "-", ", ".join(map(size, theirs)) or "-"
-        yield Check("memory of the GPUs", sizes, listed_sizes, alike if tools.name else None)
-        yield from _offload(folder, sentinel, extra, tools, software)
-        yield from _hidden(folder, sentinel)
+        against = f"{listed_sizes} ({tools.name})" if tools.name else "no tool of a vendor"
+        yield Check("memory of the GPUs", sizes, against, alike if tools.name else None)
+        yield Check("devices of llama-server", f"{len(gpus)} GPUs", ", ".join(listed) or "none without a variable", None)
+        if listed:
+            yield from _offload(folder, sentinel, tools)
+            yield from _named(folder, sentinel, "a hidden device", {"GGML_DISABLE_VULKAN": "1"}, "GGML_DISABLE_VULKAN")
+            return
+        # What Vulkan does not list of a GPU that is there has a reason, and it is no hidden one.
+        reason = "no Vulkan driver works" if there else "no GPU is there"
+        cause = r"Vulkan|driver|render|/dev/dri" if there else "has no GPU"
+        yield from _named(folder, sentinel, f"a fallback: {reason}", {}, cause)
+        # Mesa's software driver is taken where the variable names it, whatever else is there.
+        yield from _named(folder, sentinel, "a software GPU", {"GGML_VK_VISIBLE_DEVICES": "0"}, "llvmpipe")
 
 
-def _offload(folder: Path, sentinel: Sentinel, extra: Mapping[str, str], tools: Tool, software: bool) -> Iterator[Check]:
-    with real_server.server(*_flags(), log=folder / "gpu.log", env=extra) as running:
+def _offload(folder: Path, sentinel: Sentinel, tools: Tool) -> Iterator[Check]:
+    with real_server.server(*_flags(), log=folder / "gpu.log") as running:
         real_server.request(f"{running.url}/completion", json.dumps({"prompt": "Once", "n_predict": 8}).encode())
         pid = running.process.pid
         alerts = until(_QUIET, lambda: _alerts(sentinel, pid))
-        if software:
-            named = any(one["rule"] == "cpu-fallback" and "llvmpipe" in json.dumps(one) for one in alerts or [])
-            yield Check("a software GPU", "named" if named else f"{[a['rule'] for a in alerts or []]}", "llvmpipe", named)
-            yield Check("memory of the process", "-", "a software GPU has none of its own", None)
-            return
-        yield Check(
-            "a model on the GPU", "quiet" if not alerts else str([a["summary"] for a in alerts]), "is healthy", not alerts
-        )
+        said = "quiet" if not alerts else str([a["summary"] for a in alerts])
+        yield Check("a model on the GPU", said, "is healthy", not alerts)
         server = sentinel.server(pid) or {}
         held, told = server.get("gpu_memory_bytes"), tool().of_process.get(pid)
-        comparable = isinstance(held, int | float) and told is not None
+        by = tools.name
+        if told is None:
+            told, by = held_by(pid), "the driver's count"
         mine = size(held) if isinstance(held, int | float) else "unknown"
-        theirs = size(told) if told is not None else f"{tools.name or 'no tool'} names no process"
-        agrees = near(float(held or 0), float(told or 0)) if comparable else None
-        yield Check("memory of the process", mine, theirs, agrees)
+        theirs = f"{size(told)} ({by})" if told is not None else f"neither {tools.name or 'a tool'} nor the driver counts it"
+        comparable = isinstance(held, int | float) and told is not None
+        yield Check("memory of the process", mine, theirs, near(float(held or 0), float(told or 0)) if comparable else None)
 
 
-def _hidden(folder: Path, sentinel: Sentinel) -> Iterator[Check]:
-    with real_server.server(*_flags(), log=folder / "hidden.log", env={"GGML_DISABLE_VULKAN": "1"}) as running:
+def _named(folder: Path, sentinel: Sentinel, name: str, environ: Mapping[str, str], wanted: str) -> Iterator[Check]:
+    """A server that computes on the CPU, and whether the cause says so."""
+    with real_server.server(*_flags(), log=folder / f"{name}.log", env=environ) as running:
         pid = running.process.pid
         found = until(_NAMED, lambda: [one for one in _alerts(sentinel, pid) if one["rule"] == "cpu-fallback"])
         cause = found[0]["cause"]["text"] if found else "nothing said"
-        yield Check(
-            "a hidden device", cause[:90], "GGML_DISABLE_VULKAN=1", bool(found) and "GGML_DISABLE_VULKAN" in json.dumps(found)
-        )
+        against = ", ".join(f"{variable}={value}" for variable, value in environ.items()) or "-ngl 99"
+        said = re.search(wanted, cause)
+        # The part of a long text that says it.
+        begin = 0 if said is None or said.end() <= _SHOWN else cause.rfind(".", 0, said.start()) + 1
+        yield Check(name, cause[begin:][:_SHOWN].strip(), against, said is not None)
 
 
 def _flags() -> list[str]:
@@ -207,7 +249,7 @@ def _alerts(sentinel: Sentinel, pid: int) -> list[dict[str, Any]]:
 def main() -> int:
     signal.signal(signal.SIGALRM, _late)
     signal.alarm(_ALL)
-    failed = False
+    failed, began = False, time.monotonic()
     print("| what | sentinel | held against | agrees |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         try:
@@ -218,7 +260,7 @@ def main() -> int:
         except (real_server.ServerDied, TimeoutError) as error:
             print(f"| it went no further | {str(error)[-300:]!r} | | NO |")
             failed = True
-    print(f"\n{os.uname().release}, {', '.join(devices()) or 'no device of its own: a software GPU at most'}")
+    print(f"\n{os.uname().release}, {time.monotonic() - began:.0f} s")
     return int(failed)
 
 

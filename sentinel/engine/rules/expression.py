@@ -6,6 +6,7 @@ is our unknown. Measured with common-expression-language 0.10: 0.4 us an evaluat
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Set
@@ -145,7 +146,9 @@ class Condition:
         Raises ExpressionError for a type mistake.
         """
         try:
-            return self._program.execute(context)
+            value = self._program.execute(context)
+            # 0.0 / 0.0 is no error in CEL, and comparing what comes of it raises a TypeError.
+            return None if isinstance(value, float) and not math.isfinite(value) else value
         except (LookupError, ArithmeticError):
             # Numbers come from untrusted files: an overflow must silence its rule, not end the daemon.
             return None

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from sentinel.sources.fs import Roots, link, read_text
+from sentinel.sources.fs import Roots, file_identity, link, read_text
 
 #: local address and port in hexadecimal, a listening socket's state, user and inode (Documentation/networking/proc_net_tcp.rst)
 _LISTENS = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A (?:\S+ +){3}(\d+) +\S+ +(\d+) ", re.MULTILINE)
@@ -48,11 +48,18 @@ def only_port(roots: Roots, pid: int) -> int | None:
 
 
 def shares_network(roots: Roots, pid: int) -> bool:
-    """Whether an address of the process means the same here: it shares our network namespace, or that cannot be read."""
+    """Whether an address of the process means the same here: it is in our network namespace. False where that cannot be told."""
+    theirs, ours = f"{roots.proc}/{pid}", f"{roots.proc}/self"
     try:
-        return link(f"{roots.proc}/{pid}/ns/net") == link(f"{roots.proc}/self/ns/net")
+        return link(f"{theirs}/ns/net") == link(f"{ours}/ns/net")
     except OSError:
-        return True
+        pass
+    try:
+        # Readable for every user, unlike the link (measured on 6.18: another user's process, another namespace): each network
+        # namespace has files of its own here (fs/proc/proc_net.c).
+        return file_identity(f"{theirs}/net/dev") == file_identity(f"{ours}/net/dev")
+    except OSError:
+        return False
 
 
 def _sockets(process: Path) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,25 @@ def test_the_kernels_own_files_name_the_port_of_this_process() -> None:
         assert found is not None
         assert listener.getsockname()[1] in found
     assert shares_network(Roots(), os.getpid())
+
+
+def test_a_network_of_its_own_shows_to_a_user_who_may_not_read_its_namespace() -> None:
+    """The kernel's own files: `net/dev` of another network namespace is another file, and every user may look at it."""
+    command = ["unshare", "--net", "sh", "-c", "echo; cat"] if os.geteuid() == 0 else ["unshare", "-rn", "sh", "-c", "echo; cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdin is not None
+        if not other.stdout.readline():
+            pytest.skip("no network namespace can be made here")
+        assert not shares_network(Roots(), other.pid)
+        if os.geteuid() == 0:
+            code = (
+                "import os, sys; os.setuid(65534)\n"
+                "one, own = f'/proc/{sys.argv[1]}/net/dev', '/proc/self/net/dev'\n"
+                "print(os.stat(one).st_ino == os.stat(own).st_ino, os.access(f'/proc/{sys.argv[1]}/ns/net', os.R_OK))"
+            )
+            seen = subprocess.run([sys.executable, "-c", code, str(other.pid)], capture_output=True, text=True, check=True)
+            assert seen.stdout.split() == ["False", "False"]
+        other.stdin.close()
 
 
 @pytest.mark.parametrize(("listens", "port"), [([9931], 9931), ([], None), ([8080, 9931], None)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import threading
 import time
@@ -66,10 +67,10 @@ def answering(answers: dict[str, tuple[int, bytes]]) -> Iterator[tuple[int, list
         server.server_close()
 
 
-def process(port: int | None, host: str = "127.0.0.1") -> ServerProcess:
+def process(port: int | None, host: str = "127.0.0.1", pid: int = os.getpid()) -> ServerProcess:
     requested = decode(["llama-server", "--host", host, *([] if port is None else ["--port", str(port)])], {})
     log = LogSource("none", "standard error is a terminal", why="it cannot be read")
-    return ServerProcess(7, 1, 1.0, Entity("server", "x"), requested, parse(""), log, None, 1, requested.signals())
+    return ServerProcess(pid, 1, 1.0, Entity("server", "x"), requested, parse(""), log, None, 1, requested.signals())
 
 
 def test_answers_of_every_recorded_era(corpus: Path) -> None:
@@ -148,16 +149,37 @@ def test_no_address_but_the_loopback_is_ever_asked(host: str, monkeypatch: pytes
 def test_a_port_that_nobody_gave_is_the_one_it_listens_on(
     asked: int | None, listens: list[int], address: tuple[str, int] | None, tmp_path: Path
 ) -> None:
-    assert loopback(process(asked), kernel(tmp_path, listens)) == address
+    assert loopback(process(asked, pid=7), kernel(tmp_path, listens)) == address
 
 
 def test_the_default_port_is_asked_where_the_sockets_of_a_process_cannot_be_read(tmp_path: Path) -> None:
-    assert loopback(process(None), Roots(proc=tmp_path)) == ("127.0.0.1", 8080)
+    assert loopback(process(None, pid=7), closed(tmp_path, same=True)) == ("127.0.0.1", 8080)
+
+
+def closed(folder: Path, *, same: bool) -> Roots:
+    """Another user's process: neither its namespaces nor its descriptors can be read; net/dev can, by everybody."""
+    for of in ("self", "7"):
+        (folder / of / "net").mkdir(parents=True)
+    (folder / "self/net/dev").touch()
+    if same:
+        (folder / "7/net/dev").hardlink_to(folder / "self/net/dev")
+    else:
+        (folder / "7/net/dev").touch()
+    return Roots(proc=folder)
+
+
+@pytest.mark.parametrize("port", [None, 19170])
+def test_another_users_server_in_another_network_is_not_asked_either(port: int | None, tmp_path: Path) -> None:
+    assert loopback(process(port, pid=7), closed(tmp_path, same=False)) is None
+
+
+def test_a_server_of_which_nothing_can_be_told_is_not_asked(tmp_path: Path) -> None:
+    assert loopback(process(19170, pid=7), Roots(proc=tmp_path)) is None
 
 
 def test_a_server_in_another_network_namespace_is_not_asked_here(tmp_path: Path) -> None:
     """A container's server on 19170 was judged by what the host's server on that port answered."""
-    assert loopback(process(19170), kernel(tmp_path, [19170], "net:[4026532]")) is None
+    assert loopback(process(19170, pid=7), kernel(tmp_path, [19170], "net:[4026532]")) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b"x" * (2 << 20)])
@@ -219,6 +241,7 @@ def test_a_server_on_the_other_loopback_is_named_as_http_wants_it() -> None:
 
 def test_those_that_do_not_answer_keep_nobody_waiting_and_are_asked_less_and_less(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_TIMEOUT", 0.3)
+    monkeypatch.setattr("sentinel.sources.server.health.shares_network", lambda *_: True)
     with (
         contextlib.ExitStack() as silent,
         answering({"/health": (200, b'{"status":"ok"}'), "/props": (200, b"{}")}) as (port, _),
