@@ -38,6 +38,7 @@ from eval.servers_runtimes import RUNTIMES, Case, Lab, Runtime  # noqa: E402
 _FOUND, _READ, _FAILED, _QUIET = 3.0, 30.0, 25.0, 20.0
 #: Cases beside each other: each waits for most of its time.
 _AT_ONCE = 6
+_JOURNALD = "/lib/systemd/systemd-journald"
 #: failure -> rules that name it
 FAILURES = {
     "no model file": ("start-failed",),
@@ -193,23 +194,56 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--inside", action="store_true", help="in a booted system: runtimes under systemd")
+    parser.add_argument("--beside-journal", action="store_true", help="with a journald of its own: containers that log there")
     parser.add_argument("--docs", action="store_true")
     given = parser.parse_args()
     wanted = [
-        one for one in RUNTIMES if given.only in one.name and one.booted == given.inside and (one.in_short or not given.short)
+        one
+        for one in RUNTIMES
+        if given.only in one.name
+        and one.booted == given.inside
+        and one.journal == given.beside_journal
+        and (one.in_short or not given.short)
     ]
-    rows = judge_all(wanted, short=given.short)
+    rows = judge_all(wanted, short=given.short) if wanted else []
     plain = [{"name": r.runtime.name, "cells": r.cells, "notes": r.notes} for r in rows]
     if given.json:
         given.json.write_text(json.dumps(plain))
-    booted = [one for one in RUNTIMES if one.booted and given.only in one.name]
-    if not given.inside and not given.short and booted:
-        rows += _inside(given.only, booted)
+    if not (given.inside or given.beside_journal or given.short):
+        named = [one for one in RUNTIMES if given.only in one.name]
+        if journal := [one for one in named if one.journal]:
+            rows += _beside_journal(given.only, journal)
+        if booted := [one for one in named if one.booted]:
+            rows += _inside(given.only, booted)
     print()
     print("\n".join(table(rows)))
     if given.docs:
         _write(rows)
     return int(any(value is False for row in rows for value in row.cells.values()))
+
+
+def _beside_journal(only: str, wanted: Sequence[Runtime]) -> list[Row]:
+    """The runtimes that log to the journal, with a journald in a mount namespace of their own: nothing else sees it."""
+    if os.geteuid() != 0 or not Path(_JOURNALD).exists():
+        return [Row(one, {"found": f"needs root and {_JOURNALD}"}) for one in wanted]
+    with tempfile.TemporaryDirectory(prefix="servers-") as folder:
+        answer = Path(folder) / "rows.json"
+        script = (
+            "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal /run/log/journal /run/lock\n"
+            f"{_JOURNALD} & trap 'kill $!' EXIT\n"
+            'while [ ! -S /run/systemd/journal/socket ]; do sleep 0.1; done; "$@"'
+        )
+        again = [sys.executable, str(HERE / "servers.py"), "--beside-journal", "--only", only, "--json", str(answer)]
+        subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *again], check=False, timeout=900.0)
+        return _rows(answer, wanted)
+
+
+def _rows(answer: Path, wanted: Sequence[Runtime]) -> list[Row]:
+    """What another process of this program found."""
+    if not answer.exists():
+        return [Row(one, {"found": "it came to no end"}) for one in wanted]
+    named = {one.name: one for one in wanted}
+    return [Row(named[one["name"]], one["cells"], one["notes"]) for one in json.loads(answer.read_text())]
 
 
 def _inside(only: str, booted: Sequence[Runtime]) -> list[Row]:
@@ -226,11 +260,7 @@ def _inside(only: str, booted: Sequence[Runtime]) -> list[Row]:
         done = boot(Path(folder) / "work", environ + f"cd {HERE.parent}\n{command}", files, 900.0)
         said = done.out / "said"
         print(said.read_text() if said.exists() else done.console, flush=True)
-        answer = done.out / "rows.json"
-        if not answer.exists():
-            return [Row(one, {"found": "the booted system came to no end"}) for one in booted]
-        named = {one.name: one for one in booted}
-        return [Row(named[one["name"]], one["cells"], one["notes"]) for one in json.loads(answer.read_text())]
+        return _rows(done.out / "rows.json", booted)
 
 
 def _write(rows: Sequence[Row]) -> None:

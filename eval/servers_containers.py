@@ -42,20 +42,23 @@ def why_no_podman(_lab: Lab) -> str:
     return f"needs {', '.join(missing)} (Debian: podman)" if missing else ""
 
 
-def in_docker(driver: str) -> Callable[[Lab, Case], contextlib.AbstractContextManager[object]]:
+def in_docker(driver: str, *options: str) -> Callable[[Lab, Case], contextlib.AbstractContextManager[object]]:
     """A container of Docker with this log driver."""
 
     def start(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
-        return _container(lab, case, docker(lab), ("--log-driver", driver))
+        return _container(lab, case, docker(lab), ("--log-driver", driver, *options))
 
     return start
 
 
-def in_podman(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
-    """A container of podman whose log is a file, as without journald."""
-    return _container(
-        lab, case, podman(lab), ("--log-driver", "k8s-file", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-    )
+def in_podman(driver: str) -> Callable[[Lab, Case], contextlib.AbstractContextManager[object]]:
+    """A container of podman with this log driver: journald is its default, k8s-file where there is no journald."""
+    options = ("--log-driver", driver, "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+
+    def start(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
+        return _container(lab, case, podman(lab), options)
+
+    return start
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def _container(lab: Lab, case: Case, engine: Sequence[str], options: Sequence[st
     name = f"lab-{case.port}"
     mounts = [f"{lab.server.parent}:{lab.server.parent}:ro", f"{lab.folder}:{lab.folder}"]
     run = [*engine, "run", "-d", "--name", name, "--network", "host", *options]
-    if case.name == "crash":
+    if case.name == "crash" and "--pid" not in run:
         # The first process of a namespace ignores every signal that it does not handle, but not its own abort().
         run += ["--pid", "host"]
     run += [word for mount in mounts for word in ("-v", mount)]

@@ -153,6 +153,8 @@ class Runtime:
     start: Start
     front_end: str = ""
     booted: bool = False
+    #: needs a journald, which runs in a mount namespace of its own
+    journal: bool = False
     in_short: bool = False
     #: failures that it cannot have, or that cannot be made there, with the reason
     cannot: Mapping[str, str] = field(default_factory=dict)
@@ -321,7 +323,10 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("Lemonade by hand", "stand-in", stand_in("lemond"), front_end="lemonade"),
     Runtime("Docker, json-file", "all", in_docker("json-file"), needs=why_no_docker),
     Runtime("Docker, local", "all", in_docker("local"), needs=why_no_docker),
-    Runtime("podman, k8s-file", "all", in_podman, needs=why_no_podman),
+    Runtime("Docker, journald", "all", in_docker("journald"), needs=why_no_docker, journal=True),
+    Runtime("Docker, --pid=host", "all", in_docker("json-file", "--pid", "host"), needs=why_no_docker),
+    Runtime("podman, journald", "all", in_podman("journald"), needs=why_no_podman, journal=True),
+    Runtime("podman, k8s-file", "all", in_podman("k8s-file"), needs=why_no_podman),
     Runtime("systemd unit", "all", as_unit, booted=True),
     Runtime(
         "Ollama, ollama.service", "systemd, journald; stand-in", managed_unit("ollama", "ollama.service"), "ollama", booted=True
