@@ -51,6 +51,8 @@ class Case:
     env: Mapping[str, str] | None = None
     #: the port is held by another program
     taken: bool = False
+    #: cause of start-failed that is right where nobody can read what it says: to a pipe, before it opens --log-file
+    alone: str = ""
 
 
 @dataclass
@@ -84,7 +86,7 @@ def cases(place: Path) -> list[Case]:
     return [
         Case("model missing", "start-failed", ("file-missing",), ("-m", str(place / "nope.gguf")), env=usual),
         Case("port taken", "start-failed", ("port-taken",), model, env=usual, taken=True),
-        Case("unknown flag", "flags-rejected", ("not-accepted",), (*model, "--no-such-flag"), env=usual),
+        Case("unknown flag", "flags-rejected", ("not-accepted",), (*model, "--no-such-flag"), env=usual, alone="flag-not-known"),
         Case("file truncated", "unsupported-model", ("incomplete-file",), ("-m", str(cut)), env=usual),
         Case(
             "library missing",
@@ -93,6 +95,7 @@ def cases(place: Path) -> list[Case]:
             model,
             str(alone / "llama-server"),
             {"LD_LIBRARY_PATH": "/nonexistent"},
+            alone="not-loaded",
         ),
         Case("illegal instruction", "server-crashed", ("illegal-instruction",), model, str(ill / binary().name), usual),
     ]
@@ -198,7 +201,7 @@ def tried(sentinel: Any, place: Path, case: Case, way: str, times: int) -> Row:
             begun = time.time()
             died = WAYS[way](command, case.env or {}, log)
             row.lived.append(died - begun)
-            told = _told(sentinel, case, str(port), died)
+            told = _told(sentinel, case, str(port), died, unread=way == "--log-file")
             if isinstance(told, float):
                 row.delays.append(told)
             else:
@@ -220,7 +223,7 @@ def _held() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def _told(sentinel: Any, case: Case, port: str, died: float) -> float | str:
+def _told(sentinel: Any, case: Case, port: str, died: float, *, unread: bool) -> float | str:
     """Seconds from the death until the alert, by the alert's own time; what was told instead."""
     from sentinel.api import client
 
@@ -229,7 +232,10 @@ def _told(sentinel: Any, case: Case, port: str, died: float) -> float | str:
         _, answer = client.get("/v1/alerts", [sentinel.socket])
         mine = [alert for alert in answer["alerts"] if f":{port}" in alert["entity"]["name"]]
         for alert in mine:
-            if alert["rule"] == case.rule and alert["cause"]["id"] in case.causes:
+            cause = alert["cause"]["id"] if alert["cause"] else ""
+            if alert["rule"] == case.rule and cause in case.causes:
+                return max(0.0, time.time() - died)
+            if unread and case.alone and (alert["rule"], cause) == ("start-failed", case.alone):
                 return max(0.0, time.time() - died)
         time.sleep(0.05)
     return "; ".join(f"{a['rule']}/{a['cause']['id'] if a['cause'] else '-'}" for a in mine) or "nothing"

@@ -45,7 +45,7 @@ class Sentinel:
         with self.errors.open("ab") as stream:
             to = stream if output is None else output
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, cwd=REPO, env=self.environ)
-        wait_for(self._answers, lambda: f"the daemon answers; it said: {self.said()[-2000:]}", 30.0)
+        wait_for(self._answers, lambda: f"the daemon answers; it said: {self.said()[-2000:]}", 120.0)
         return self
 
     def _answers(self) -> bool:

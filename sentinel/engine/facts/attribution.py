@@ -190,8 +190,19 @@ class Attribution:
         if event.entity.scope == "host" and isinstance(unit, str) and unit:
             owner = Entity("server", unit)
             if owner in self._state.runs:
-                return self._enriched(event, owner)
-        return event
+                event = self._enriched(event, owner)
+        return self._timed(event) if event.name == "main_process_exited" else event
+
+    def _timed(self, event: Event) -> Event:
+        """An end, with the seconds that the process lived and its exit status as a number."""
+        fields = dict(event.fields)
+        status = str(fields.get("status", "")).partition("/")[0]
+        if fields.get("code") == "exited" and status.isascii() and status.isdigit() and len(status) < 4:
+            fields["exit"] = int(status)
+        run = self._state.runs.get(event.entity)
+        if run is not None and run.exact and event.at >= run.start:
+            fields["lived"] = round(event.at - run.start, 1)
+        return replace(event, fields=fields)
 
     def _killed(self, event: Event) -> Event:
         pid = event.fields.get("pid")

@@ -46,6 +46,8 @@ _JOINED: dict[str, Value] = {
     "other2_bytes": 7,
     "other3_bytes": 7,
 }
+#: the same of an end
+_TIMED: Mapping[str, dict[str, Value]] = {"main_process_exited": {"lived": 7.5, "exit": 7}}
 
 
 class Names:
@@ -67,7 +69,7 @@ class Names:
             self.samples[window.name] = 7.5
         for binding in rule.events:
             definition = events.get(binding.event)
-            fields: dict[str, Value] = dict(_JOINED) if binding.event in _KILLS else {}
+            fields: dict[str, Value] = dict(_JOINED) if binding.event in _KILLS else dict(_TIMED.get(binding.event, {}))
             if definition is None:
                 what = f"there is no event '{binding.event}'{did_you_mean(binding.event, events)}"
                 findings.error(("event", binding.name), what)
