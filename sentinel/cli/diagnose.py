@@ -198,6 +198,9 @@ def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
             say("Over when the log ended:")
         same = number == 0 and not one.earlier and one.alert.severity != "info"
         print(render_finding(transition_to_dict(one.alert), look, summary=not same), end="")
+    if (word := found.last_words) is not None and word not in [start.line for start in found.starts]:
+        say()
+        say(f"the last error that the log reports before that: {escape(f'{word.source}:{word.n}: {word.line}')}")
     for line in _starts(found, kernel=kernel):
         say(line)
     for line in _refusals(found):

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from sentinel.diagnose import gaps
-from sentinel.diagnose.complaints import NONE, Complaints, complaints
+from sentinel.diagnose.complaints import NONE, Complaints, complaints, last_before
 from sentinel.diagnose.explain_rule import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, Starts
 from sentinel.diagnose.log_clock import LogClock, begins, undated
@@ -36,6 +36,12 @@ _HEAD = 50
 _REFUSED = ("request_overflow", "batch_overflow")
 
 
+#: Causes that say how a server ended and not why: there the log's own last error is quoted.
+_HOW_ALONE = frozenset(
+    ("server-crashed", cause) for cause in ("signal", "segmentation-fault", "assertion", "exception", "runner-panicked", "gpu-error")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Transitions in order, the missing signals of each rule that could not evaluate, and failed starts."""
@@ -57,6 +63,8 @@ class Diagnosis:
     refused: tuple[tuple[int, LineEvidence], ...] = ()
     #: lines in which the log itself reports an error; counted only if nothing was found
     complaints: Complaints = NONE
+    #: the last error that the log reports before an end of which no rule knows why
+    last_words: LineEvidence | None = None
 
 
 def diagnose(
@@ -143,7 +151,10 @@ class _Judge:
         answer = self._answer(at, asked, dated=clock.dated)
         quiet = not answer.starts and not any(t.state == "firing" for t in answer.transitions)
         too_large = sum(times for times, _ in answer.refused)
-        return replace(answer, complaints=complaints(read, too_large=too_large)) if quiet else answer
+        if quiet:
+            return replace(answer, complaints=complaints(read, too_large=too_large))
+        end = _unexplained(answer)
+        return answer if end is None else replace(answer, last_words=last_before(end, read))
 
     def _speaks(self, own: Sequence[Line]) -> set[str]:
         """The voices in which llama-server is recognised."""
@@ -263,6 +274,15 @@ class _Judge:
             for rule, missing in missing_signals(self._engine, server, at, logs=self._logs).items():
                 out.setdefault(rule, missing)
         return out
+
+
+def _unexplained(answer: Diagnosis) -> LineEvidence | None:
+    """The line of an end whose cause says only how it ended."""
+    for transition in reversed(answer.transitions):
+        cause = transition.cause
+        if transition.state == "firing" and cause is not None and (transition.rule, cause.id) in _HOW_ALONE:
+            return max((e for e in transition.evidence if isinstance(e, LineEvidence)), key=lambda e: e.n, default=None)
+    return None
 
 
 def _named(found: Sequence[Server], first: Entity | None) -> tuple[dict[str, Entity], dict[str, Entity]]:

@@ -30,6 +30,7 @@ _DOTS = "load_dots"
 _ANY_TIME = frozenset({"gpu_fault", "exception_thrown", "aborted", "shell_told_end"})
 #: The library prints this in every load. It counts only where no line of llama-server itself reports the load.
 _LIBRARY_LOADS = "library_loading"
+_LOADED = "model_loaded"
 #: Only a server that is ready works on requests: in an excerpt these lines stand for the start that was cut off.
 _WORK = frozenset(
     {
@@ -50,7 +51,7 @@ _WORK = frozenset(
 )
 #: A router starts a child, and reports its end.
 _CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
-_READ = _TELLING | _WORK | {_DOTS, _CHILD, _CHILD_ENDED}
+_READ = _TELLING | _WORK | {_DOTS, _CHILD, _CHILD_ENDED, _LOADED}
 #: Errors that only report an earlier failure.
 _ECHO = re.compile(
     r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
@@ -285,6 +286,9 @@ def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
         run.telling = run.telling if run.served else line
     elif match.event.name in _WORK:
         run.served = True
+    elif match.event.name == _LOADED:
+        # What ends it from here on is no failed load.
+        run.state, run.served, run.failed, run.telling, run.ended = "ready", True, None, None, None
     elif match.event.name == _LIBRARY_LOADS and run.own:
         return
     elif state == "failed":
