@@ -37,9 +37,7 @@ _REFUSED = ("request_overflow", "batch_overflow")
 
 
 #: Causes that say how a server ended and not why: there the log's own last error is quoted.
-_HOW_ALONE = frozenset(
-    ("server-crashed", cause) for cause in ("signal", "segmentation-fault", "assertion", "exception", "runner-panicked", "gpu-error")
-)
+_HOW_ALONE = frozenset(("signal", "segmentation-fault", "assertion", "exception", "runner-panicked", "gpu-error"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +278,7 @@ def _unexplained(answer: Diagnosis) -> LineEvidence | None:
     """The line of an end whose cause says only how it ended."""
     for transition in reversed(answer.transitions):
         cause = transition.cause
-        if transition.state == "firing" and cause is not None and (transition.rule, cause.id) in _HOW_ALONE:
+        if transition.state == "firing" and cause is not None and transition.rule == "server-crashed" and cause.id in _HOW_ALONE:
             return max((e for e in transition.evidence if isinstance(e, LineEvidence)), key=lambda e: e.n, default=None)
     return None
 
