@@ -69,7 +69,7 @@ async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:
             return code
         # Rule files may have changed since the start.
         again = files.load_good()
-        loaded = daemon.loaded if again.ruleset is None else again
+        loaded = daemon.rules.loaded if again.ruleset is None else again
 
 
 def _complain(text: str) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -31,15 +30,15 @@ from sentinel.daemon.housekeeping import Housekeeping
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.kernel_watch import KernelWatch
 from sentinel.daemon.log_followers import Logs
-from sentinel.daemon.readiness import Readiness, headline
+from sentinel.daemon.readiness import Readiness
 from sentinel.daemon.reload import Reload
 from sentinel.daemon.schedule import Schedule
 from sentinel.daemon.socket_keeper import Listening
 from sentinel.daemon.starts import Starts
 from sentinel.daemon.state_lock import StateLock
-from sentinel.daemon.supervisor import SourceState, Supervisor
+from sentinel.daemon.supervisor import Supervisor
 from sentinel.daemon.threads import Workers
-from sentinel.engine.engine import Engine
+from sentinel.daemon.view import View
 from sentinel.engine.inspect.plotted import plotted
 from sentinel.history import History
 from sentinel.history.series import Series
@@ -97,12 +96,14 @@ class Daemon:
             self._find_servers,
             self.cuts,
         )
-        self.started = self.clock.now()
-        self._rules = ActiveRules(loaded, self.consumer.use, self.supervisor, self.history)
+        self.rules = ActiveRules(loaded, self.consumer.use, self.supervisor, self.history)
         self._housekeeping = Housekeeping(self.history, self.outbox, self.supervisor, config.journal_socket)
+        self._view = View(
+            config.state_dir, self.clock.now(), self.history, self.series, self.outbox, self.recorder, self.inbox,
+            self.clock, self.consumer, self.supervisor, self.rules,
+        )  # fmt: skip
         self._stop = asyncio.Event()
         self._schedule = Schedule(self._crash)
-        self._api: ApiServer | None = None
         self._listening: Listening | None = None
         self._crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kernel: KernelWatch | None = None
@@ -113,10 +114,10 @@ class Daemon:
         return [(one, transition_to_dict(transition)) for one, transition in self.history.following(number, limit)]
 
     def _routes(self) -> dict[tuple[str, str], Query]:
-        silencing = Silencing(lambda: self.engine, self.clock.now, self.consumer.silenced)
-        ending = Ending(lambda: self.engine, self.clock.now, self.consumer.decided)
+        silencing = Silencing(lambda: self.consumer.engine, self.clock.now, self.consumer.silenced)
+        ending = Ending(lambda: self.consumer.engine, self.clock.now, self.consumer.decided)
         plotting = Plotting(self.series, self.clock.now)
-        parts = (Queries(self), silencing, ending, Reporting(self._reported), plotting, Description())
+        parts = (Queries(self._view), silencing, ending, Reporting(self._reported), plotting, Description())
         return {route: query for part in parts for route, query in part.routes().items()}
 
     async def _reported(self, reported: ReportedStart, wrapper: int) -> None:
@@ -141,7 +142,7 @@ class Daemon:
         if self.recorder is not None:
             self.recorder.kept.adopt()
         self.logs.begin()
-        api = self._api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug)
+        api = self._view.api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug)
         listening = self._listening = Listening(self.config, api, self.supervisor)
         try:
             await listening.begin()
@@ -150,14 +151,18 @@ class Daemon:
             self.wakes.stop()
             return 2
         tasks = self._begin(self._schedule)
-        reload = self._reload = Reload(self._rule_files, self.loaded.signature, self._rules.take, self.wakes, self._executor)
+        reload = self._view.reloads = Reload(
+            self._rule_files, self.rules.loaded.signature, self.rules.take, self.wakes, self._executor
+        )
         loop.add_signal_handler(signal.SIGHUP, reload.ask)
         tasks.append(asyncio.create_task(reload.run(), name="reload"))
-        self._rules.report(self.loaded)
+        self.rules.report(self.rules.loaded)
         tasks.append(asyncio.create_task(self._until_lapse(), name="clock"))
         consumer = asyncio.create_task(self.consumer.run(), name="engine")
         stop = asyncio.create_task(self._stop.wait(), name="stop")
-        log.info("watching", rules=len(self.engine.ruleset.rules), socket=listening.where, state=str(self.config.state_dir))
+        log.info(
+            "watching", rules=len(self.consumer.engine.ruleset.rules), socket=listening.where, state=str(self.config.state_dir)
+        )
         try:
             ends: list[asyncio.Future[Any]] = [stop, consumer, self._crashed, *tasks]
             done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -230,75 +235,21 @@ class Daemon:
         if self._listening is not None:
             await self._listening.watch()
         if self._kernel is not None:
-            self._kernel.report(self.engine.state)
+            self._kernel.report(self.consumer.engine.state)
         if self._starts is not None:
             self._starts.learn()
 
     def _alive(self) -> None:
         """The engine has processed a tick: only this makes the daemon ready and feeds the watchdog."""
         now = self.clock.now()
-        self.series.take(now, plotted(self.engine, now, self.series.taken))
-        if self._readiness.took_tick(now, self.headline()):
+        self.series.take(now, plotted(self.consumer.engine, now, self.series.taken))
+        if self._readiness.took_tick(now, self._view.headline()):
             asyncio.get_running_loop().call_later(SETTLED, tidy)
-
-    @property
-    def engine(self) -> Engine:
-        """The signals and the open alerts."""
-        return self.consumer.engine
-
-    @property
-    def loaded(self) -> Loaded:
-        """The rule files of the active rules."""
-        return self._rules.loaded
-
-    @property
-    def overrides(self) -> list[dict[str, Any]]:
-        """Every override, with what an upgrade changed in its rule."""
-        return self._rules.overrides
-
-    @property
-    def clients(self) -> int:
-        """Connections to the socket."""
-        return self._api.clients if self._api is not None else 0
-
-    @property
-    def state_dir(self) -> Path:
-        """The folder of the history and the recordings."""
-        return self.config.state_dir
-
-    @property
-    def lag(self) -> float:
-        """Seconds between the last tick and its evaluation."""
-        return self.consumer.lag
-
-    @property
-    def transition_counts(self) -> Mapping[tuple[str, str], int]:
-        """Transitions so far, by rule and state."""
-        return self.consumer.transition_counts
-
-    def now(self) -> float:
-        """Seconds since the epoch, on this run's clock."""
-        return self.clock.now()
-
-    def sources(self) -> list[SourceState]:
-        """The state of every source, by name."""
-        return sorted(self.supervisor.states.values(), key=lambda state: state.name)
-
-    def headline(self) -> str:
-        """One line for `systemctl status`."""
-        troubles = [f"alerts wait for {name}" for name in self.outbox.down()]
-        troubles += ["state is not saved to disk"] if self.history.fault else []
-        failed = [state.name for state in self.supervisor.states.values() if state.health == "failed"]
-        return headline(self.engine, self.clock.now(), failed, troubles)
 
     def _crash(self, error: BaseException) -> None:
         """A bug in a scheduled call: crash, systemd restarts the daemon and the state is on disk."""
         if not self._crashed.done():
             self._crashed.set_exception(error)
-
-    async def reload(self) -> Loaded:
-        """Reload the rules now; if they have mistakes, the old ones stay active."""
-        return await self._reload.now()
 
     def _bug(self, error: BaseException) -> None:
         log.error(f"a query failed; this is a bug in sentinel: {error!r}")
