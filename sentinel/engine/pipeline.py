@@ -75,7 +75,7 @@ class Pipeline:
         gone = run is not None and run.gone and not compiled.rule.outlives_server
         old = record.life.state
         seen = Observation(at, finding.verdict, finding.clear, finding.event_at, gone)
-        record.life, change = advance(record.life, seen, timing(compiled, record))
+        record.life, change = advance(record.life, seen, timing(compiled, record, self._state))
         if record.life.state != old:
             for effect in self._inhibition.effects_of(record):
                 self._worklist.mark(effect.rule, effect.entity)

@@ -18,10 +18,12 @@ from sentinel.model.entity import HOST, Entity, Scope
 _AT_ONCE, _PARTS = 40, 10
 
 
-def timing(compiled: CompiledRule, record: Record) -> Timing:
+def timing(compiled: CompiledRule, record: Record, state: EngineState) -> Timing:
     """The rule's times; longer while the alert flaps."""
-    rule = compiled.rule
-    return flapping.stretched(Timing(rule.hold, rule.keep_firing_for, rule.clear_after), record.flaps)
+    rule, clear_after = compiled.rule, compiled.rule.clear_after
+    if rule.clear_after_by_hand is not None and state.is_by_hand(record.entity):
+        clear_after = rule.clear_after_by_hand
+    return flapping.stretched(Timing(rule.hold, rule.keep_firing_for, clear_after), record.flaps)
 
 
 class Worklist:
@@ -135,7 +137,10 @@ class Worklist:
 
     def wake(self, record: Record, at: float) -> None:
         """Set a timer for when time alone can change what notifies."""
-        for due in (deadline(record.life, timing(self.ruleset.rules[record.rule], record)), self._inhibition.due(record)):
+        for due in (
+            deadline(record.life, timing(self.ruleset.rules[record.rule], record, self._state)),
+            self._inhibition.due(record),
+        ):
             if due is not None and due > at:
                 heapq.heappush(self._timers, (due, record.rule, record.entity.scope, record.entity.name))
 

@@ -56,7 +56,9 @@ def _when(rule: RuleDef) -> Iterator[str]:
             f" It keeps firing for {duration(rule.keep_firing_for)} longer." if rule.keep_firing_for else ""
         )
     if rule.clear_after is not None:
-        yield f"It ends {duration(rule.clear_after)} after it was last so."
+        by_hand = rule.clear_after_by_hand
+        sooner = f", and {duration(by_hand)} after that where somebody started it by hand" if by_hand is not None else ""
+        yield f"It ends {duration(rule.clear_after)} after it was last so{sooner}."
     yield "It stays open when the server ends." if rule.outlives_server else "It ends with the server's process."
 
 

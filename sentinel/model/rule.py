@@ -154,6 +154,8 @@ class RuleDef:
     hold: float = 0.0
     clear: str = ""
     clear_after: float | None = None
+    #: the same for a server that somebody started by hand: nothing starts it again, and who did has seen that it failed
+    clear_after_by_hand: float | None = None
     keep_firing_for: float = 0.0
     #: the alert outlives the process that it is about (a kill is about exactly that)
     outlives_server: bool = False

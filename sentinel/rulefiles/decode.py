@@ -128,6 +128,7 @@ def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDe
         hold=alert.duration("for", 0.0) or 0.0,
         clear=clear,
         clear_after=clear_after,
+        clear_after_by_hand=alert.duration("clear_after_by_hand", None),
         keep_firing_for=alert.duration("keep_firing_for", 0.0) or 0.0,
         outlives_server=alert.get("outlives_server", bool, False),
         slows_generation=alert.get("slows_generation", bool, False),

@@ -21,6 +21,7 @@ _ALERT = {
     "for": "hold",
     "clear": "clear",
     "clear_after": "clear_after",
+    "clear_after_by_hand": "clear_after_by_hand",
     "keep_firing_for": "keep_firing_for",
     "summary": "summary",
     "outlives_server": "outlives_server",

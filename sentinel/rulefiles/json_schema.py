@@ -116,6 +116,7 @@ def _alert() -> Schema:
         "for": duration("for so long without a break before it fires"),
         "clear": text(f"ends when this is true: {_CEL}"),
         "clear_after": duration("ends so long after it was last so, for what only happens"),
+        "clear_after_by_hand": duration("the same for a server that nothing starts again: no unit, no container, no front end"),
         "keep_firing_for": duration("goes on firing for so long after it cleared, against flapping"),
         "keep": duration("deprecated: write 'keep_firing_for'") | {"deprecated": True},
         "summary": filled(f"one sentence with its values: {_SHOWN}"),

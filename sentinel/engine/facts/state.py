@@ -89,6 +89,12 @@ class EngineState:
             user = self.facts.last(Entity(entity.scope, entity.name.rpartition("[")[0]), "server.user")
         return str(user.value) if user is not None else entity.name
 
+    def is_by_hand(self, entity: Entity) -> bool:
+        """A server that has ended and that nothing starts again: it was in no unit and no container, and no front end held it."""
+        run = self.runs.get(entity)
+        last = [self.facts.last(entity, signal) for signal in ("server.unit", "server.container", "server.front_end")]
+        return run is not None and run.gone and all(fact is not None and not fact.value for fact in last)
+
     # --- what rules may ask ---
 
     def fact(self, entity: Entity, signal: str, at: float) -> Fact | None:

@@ -12,7 +12,7 @@ from sentinel.model.rule import EventBinding, FixDef, Named, WindowDef
 from sentinel.model.text import exact_duration
 
 #: Parts in seconds.
-_DURATIONS = ("alert.for", "alert.clear_after", "alert.keep_firing_for")
+_DURATIONS = ("alert.for", "alert.clear_after", "alert.clear_after_by_hand", "alert.keep_firing_for")
 
 
 def value(name: str, said: Any) -> str:
