@@ -68,13 +68,13 @@ def corpus() -> Path:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
-    """Wait until a condition holds, polling; fails with `what` after `within` seconds."""
+    """Wait until a condition holds, polling; fails with `what` after `within` seconds, asked then if it says how things stand."""
 
-    def wait(condition: Callable[[], object], what: str, within: float = 10.0) -> None:
+    def wait(condition: Callable[[], object], what: str | Callable[[], str], within: float = 10.0) -> None:
         deadline = time.monotonic() + within
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"not within {within:g} s: {what}")
+                pytest.fail(f"not within {within:g} s: {what if isinstance(what, str) else what()}")
             time.sleep(0.01)
 
     return wait

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,16 +46,31 @@ def wrap(tmp_path: Path, *command: str) -> list[str]:
 
 
 def run(tmp_path: Path, command: Sequence[str], **more: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(wrap(tmp_path, *command), capture_output=True, cwd=REPO, timeout=30, check=False, **more)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(wrap(tmp_path, *command), capture_output=True, cwd=REPO, timeout=120, check=False, **more)  # type: ignore[call-overload,no-any-return]
 
 
-def until(path: Path, text: str) -> str:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        if path.exists() and text in (said := path.read_text()):
-            return said
-        time.sleep(0.02)
-    pytest.fail(f"{text!r} never came; there is {path.read_text() if path.exists() else None!r}")
+@pytest.fixture
+def until(eventually: Callable[..., None]) -> Callable[[Path, str], str]:
+    """Wait for a text in a file; all that it holds then."""
+
+    def wait(path: Path, text: str) -> str:
+        eventually(lambda: path.exists() and text in path.read_text(), f"{text!r} in {path.name}", 60.0)
+        return path.read_text()
+
+    return wait
+
+
+def state_of(pid: int) -> str:
+    """R, S, T and so on; empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1].replace("Z", "")
+    except FileNotFoundError:
+        return ""
+
+
+def child_of(wrapper: int) -> int:
+    (child,) = Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
+    return int(child)
 
 
 def test_both_outputs_go_where_they_went_and_into_the_log(tmp_path: Path) -> None:
@@ -82,28 +97,105 @@ def test_a_signal_that_ends_the_program_ends_the_wrapper(tmp_path: Path, number:
     assert run(tmp_path, ["sh", "-c", f"kill -{int(number)} $$"]).returncode == -number
 
 
-def test_signals_are_passed_on_and_the_status_comes_back(tmp_path: Path) -> None:
+def test_signals_are_passed_on_and_the_status_comes_back(tmp_path: Path, until: Callable[[Path, str], str]) -> None:
     with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
         until(tmp_path / "log", "ready")
         for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT, signal.SIGWINCH, signal.SIGCONT, signal.SIGTERM):
             wrapper.send_signal(number)
             said = until(tmp_path / "log", f"took {number.name}")
         assert said.count("took") == 6
-        assert wrapper.wait(10) == 5
+        assert wrapper.wait(60) == 5
         (group,) = {os.getpgid(os.getpid())}
         assert group == os.getpgrp()
 
 
-def test_a_killed_wrapper_leaves_no_server_behind(tmp_path: Path) -> None:
+def test_a_killed_wrapper_leaves_no_server_behind(
+    tmp_path: Path, until: Callable[[Path, str], str], eventually: Callable[..., None]
+) -> None:
     with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
         until(tmp_path / "log", "ready")
-        children = Path(f"/proc/{wrapper.pid}/task/{wrapper.pid}/children").read_text().split()
+        child = child_of(wrapper.pid)
         wrapper.kill()
         wrapper.wait()
-    end = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text() for pid in children):
-        assert time.monotonic() < end, "it runs on"
-        time.sleep(0.02)
+    eventually(lambda: not state_of(child), "the program has ended", 60.0)
+
+
+#: Prints a number again and again, so that it shows whether it runs.
+COUNTS = """
+import time
+for number in range(1000000):
+    print("number", number, flush=True)
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_job_control_of_the_terminal_stops_and_continues_both(tmp_path: Path, eventually: Callable[..., None]) -> None:
+    """Ctrl-Z, `fg` and Ctrl-C in a real shell, as a person has them."""
+    shell, terminal = pty.fork()
+    if not shell:
+        os.environ |= {"PS1": "$ ", "TERM": "dumb"}
+        os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+    said = bytearray()
+
+    def shows(text: str) -> bool:
+        while select.select([terminal], [], [], 0)[0]:
+            said.extend(os.read(terminal, 4096))
+        return text.encode() in said
+
+    def types(text: str) -> None:
+        said.clear()
+        os.write(terminal, text.encode())
+
+    try:
+        types(f"cd {REPO}; {shlex.join(wrap(tmp_path, sys.executable, '-c', COUNTS))}\n")
+        eventually(lambda: shows("number 3"), "the program prints", 60.0)
+        wrapper = child_of(shell)
+        child = child_of(wrapper)
+        types("\x1a")
+        eventually(lambda: shows("Stopped"), lambda: f"the shell has its prompt back; it shows {bytes(said)!r}", 60.0)
+        assert (state_of(wrapper), state_of(child)) == ("T", "T")
+        types("fg\n")
+        eventually(lambda: shows("number"), "it prints again", 60.0)
+        assert "T" not in (state_of(wrapper), state_of(child))
+        types("\x03")
+        eventually(lambda: not state_of(wrapper) and not state_of(child), "both have ended", 60.0)
+        types("echo status $?\n")
+        eventually(lambda: shows("status 130"), lambda: f"the shell learns that it was interrupted: {bytes(said)!r}", 60.0)
+    finally:
+        os.close(terminal)
+        os.kill(shell, signal.SIGKILL)
+        os.waitpid(shell, 0)
+
+
+def test_a_stop_that_somebody_sends_stops_and_continues_both(
+    tmp_path: Path, until: Callable[[Path, str], str], eventually: Callable[..., None]
+) -> None:
+    with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
+        until(tmp_path / "log", "ready")
+        child = child_of(wrapper.pid)
+        wrapper.send_signal(signal.SIGTSTP)
+        eventually(lambda: (state_of(wrapper.pid), state_of(child)) == ("T", "T"), "both are stopped", 60.0)
+        wrapper.send_signal(signal.SIGCONT)
+        eventually(lambda: "T" not in (state_of(wrapper.pid), state_of(child)), "both go on", 60.0)
+        wrapper.send_signal(signal.SIGTERM)
+        assert wrapper.wait(60) == 5
+
+
+def test_a_server_that_is_stopped_alone_is_continued_alone(
+    tmp_path: Path, until: Callable[[Path, str], str], eventually: Callable[..., None]
+) -> None:
+    """A debugger, or a person with SIGSTOP: the wrapper stays, and copies on when it goes on."""
+    with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
+        until(tmp_path / "log", "ready")
+        child = child_of(wrapper.pid)
+        os.kill(child, signal.SIGSTOP)
+        eventually(lambda: state_of(child) == "T", "the program is stopped", 60.0)
+        assert state_of(wrapper.pid) != "T"
+        os.kill(child, signal.SIGCONT)
+        os.kill(child, signal.SIGTERM)
+        assert wrapper.wait(60) == 5
+        assert "took SIGTERM" in (tmp_path / "log").read_text()
 
 
 def test_the_program_keeps_its_process_group(tmp_path: Path) -> None:
@@ -125,9 +217,9 @@ def test_on_a_terminal_the_program_sees_one_of_the_same_size(tmp_path: Path) -> 
     ) as wrapper:
         os.close(theirs)
         said = b""
-        while b"\n" not in said and select.select([ours], [], [], 20)[0]:
+        while b"\n" not in said and select.select([ours], [], [], 60)[0]:
             said += os.read(ours, 4096)
-        assert wrapper.wait(10) == 0
+        assert wrapper.wait(60) == 0
     os.close(ours)
     assert said == b"True True 100 40\r\n"
     assert (tmp_path / "log").read_bytes() == b"True True 100 40\n"
@@ -138,7 +230,7 @@ def test_without_a_reader_the_program_learns_it_as_it_would(tmp_path: Path) -> N
         ["bash", "-c", '"$@" | head -n1; echo ${PIPESTATUS[0]}', "bash", *wrap(tmp_path, "yes")],
         capture_output=True,
         cwd=REPO,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.stdout == b"y\n141\n"
