@@ -29,6 +29,8 @@ class CheckForm(TypedDict):
     check: str
     value: bool | None
     reads: list[ReadForm]
+    #: the rule's sentence for a check that is true
+    text: NotRequired[str]
 
 
 class OperandForm(TypedDict):
@@ -60,15 +62,26 @@ class SilentForm(TypedDict):
     cleared_why: NotRequired[str]
 
 
+class GapForm(TypedDict):
+    """Why signals are unknown, and what would provide them."""
+
+    reason: str
+    remedy: str
+    signals: list[str]
+
+
 class SubjectForm(TypedDict):
     """The state of a rule for one server, GPU or host."""
 
     entity: str
+    #: what people call a server
+    called: str
     verdict: Literal["match", "no-match", "unknown"]
     state: State
     since: str | None
     operands: list[OperandForm]
     checks: list[CheckForm]
+    gaps: list[GapForm]
     missing: dict[str, str]
     silent: SilentForm
     alert: TransitionForm | None

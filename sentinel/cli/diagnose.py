@@ -10,15 +10,16 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sentinel.cli import why
+from sentinel.cli.diagnose_screen import show
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
-from sentinel.cli.output import emit_line, exit_code, say, style
+from sentinel.cli.output import emit_line, exit_code
 from sentinel.cli.rules.loading import for_judging
-from sentinel.diagnose.answer import earlier, findings, settling, verdict
+from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.diagnose.pasted import Pasted, unpack
 from sentinel.diagnose.share import Redactor, bundle
@@ -28,16 +29,11 @@ from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
-from sentinel.model.text import clean, counted, escape
+from sentinel.model.text import clean, escape
 from sentinel.preflight.command import split
-from sentinel.terminal.alert import render_finding
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
-#: Failed starts shown one by one; a service in a restart loop has thousands.
-_MOST_STARTS = 3
-#: Rules that report themselves how a load ended.
-_KILLS = frozenset({"load-oom", "server-crashed", "restart-loop"})
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -74,15 +70,15 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if redactor is not None:
         answer = io.StringIO()
         with contextlib.redirect_stdout(answer):
-            _print(found, files=bool(logs), kernel=bool(kernel))
+            show(found, files=bool(logs), kernel=bool(kernel))
         files = [(name, data.decode()) for name, data in (*logs, *kernel)]
         return _share(bundle(answer.getvalue(), command_line, files, redactor.replaced()), arguments.output) or _code(found, logs)
     if found.why is not None:
-        return why.show(found.why, as_json=arguments.json)
+        return why.show(found.why, as_json=arguments.json, verbose=arguments.verbose)
     if arguments.json:
         _emit(found)
     else:
-        _print(found, files=bool(logs), kernel=bool(kernel))
+        show(found, files=bool(logs), kernel=bool(kernel))
     return _code(found, logs)
 
 
@@ -177,67 +173,3 @@ def _read(name: str) -> bytes:
         raise OSError(error.errno, error.strerror, "standard input" if name == "-" else name) from error
     parts.append(splitter.flush())
     return b"".join(parts)
-
-
-def _print(found: Diagnosis, *, files: bool, kernel: bool) -> None:
-    told = findings(found)
-    if not told and files and found.events == 0 and not found.starts:
-        what = {0: "there is no line", 1: "its only line is none"}.get(found.lines, f"none of the {found.lines} lines is one")
-        print(
-            f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? "
-            "Where it goes is said by `sentinel status` while the server runs."
-        )
-        return
-    look = style()
-    say(verdict(found))
-    for number, one in enumerate(told):
-        print()
-        if one.earlier:
-            say(f"Run {one.run} of {one.runs} of {one.alert.entity.name}:")
-        elif one.over:
-            say("Over when the log ended:")
-        same = number == 0 and not one.earlier and one.alert.severity != "info"
-        print(render_finding(transition_to_dict(one.alert), look, summary=not same), end="")
-    if (word := found.last_words) is not None and word not in [start.line for start in found.starts]:
-        say()
-        say(f"the last error that the log reports before that: {escape(f'{word.source}:{word.n}: {word.line}')}")
-    for line in _starts(found, kernel=kernel):
-        say(line)
-    for line in _refusals(found):
-        say(line)
-    if found.unknown:
-        say()
-        # Evaluations cut the answer here: what follows states no finding.
-        say("What the files cannot tell:")
-        for remedy, rules, more in settling(found.unknown):
-            say(f"  {remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}")
-
-
-def _refusals(found: Diagnosis) -> Iterator[str]:
-    """Requests that did not fit, if too few for an alert: the client got the error, but a reader of the log may wonder."""
-    if any(t.rule == "context-collapse" for t in found.transitions if t.state == "firing"):
-        return
-    for times, last in found.refused:
-        were = "1 request was" if times == 1 else f"{times} requests were"
-        where = escape(f"{last.source}:{last.n}: {last.line}")
-        yield f"for information: {were} refused because of the size, and the client got the error: {where}"
-
-
-def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
-    """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
-    told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
-    for start in found.starts[-_MOST_STARTS:]:
-        if start.kind in ("ended", "loading", "died") and told & _KILLS:
-            continue
-        yield ""
-        yield f"{earlier(start)}: {start.line.source}:{start.line.n}: {start.line.line.strip()}"
-        if start.kind in ("failed", "crashed", "ended", "died") and not told:
-            yield "    No rule names the cause: the lines before this one may."
-        elif start.kind == "loading" and start.last:
-            yield (
-                "    The kernel's log that was given names no kill of it."
-                if kernel
-                else "    It may still be loading, or was killed: journalctl -k -b > FILE, then --kernel-log FILE, shows which."
-            )
-    if len(found.starts) > _MOST_STARTS:
-        yield f"and {counted(len(found.starts) - _MOST_STARTS, 'earlier start')} that came to no better end"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sentinel.api import client
@@ -67,6 +69,23 @@ def say_wrapped(line: str, hanging: str = "    ") -> None:
     indent = len(line) - len(line.lstrip(" "))
     for row in wrap(escape(line[indent:]), style().prose, " " * indent, hanging):
         print(row, flush=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say on a terminal what takes its time, and take it back at the end. Everything else that is printed comes after it."""
+    try:
+        seen = os.isatty(sys.stderr.fileno()) and os.isatty(sys.stdout.fileno())
+    except (OSError, ValueError):
+        seen = False
+    if not seen:
+        yield
+        return
+    print(f"{what} ...", file=sys.stderr, end="", flush=True)
+    try:
+        yield
+    finally:
+        print("\r" + " " * (len(what) + 4) + "\r", file=sys.stderr, end="", flush=True)
 
 
 def warn(sentence: str) -> None:

@@ -24,15 +24,16 @@ from sentinel.preflight.model_check import parts
 from sentinel.preflight.report import Report
 from sentinel.preflight.unit import from_unit
 from sentinel.sources.fs import Roots
+from sentinel.terminal.style import BOLD, CYAN, DIM, Style, wrap
+from sentinel.terminal.table import table
 
 _CODES: Mapping[str, int] = {"fits": OK, "tight": WARNING, "fails": CRITICAL, "unknown": UNKNOWN}
 _HEADLINES = {
-    "fits": "FITS",
-    "tight": "TIGHT: it may work",
-    "fails": "FAILS: it will not work as asked for",
-    "unknown": "UNKNOWN: a figure that decides is missing",
+    "fits": "it fits",
+    "tight": "it may work",
+    "fails": "it will not work as asked for",
+    "unknown": "a figure that decides is missing",
 }
-_COLOURS = {"fits": "\x1b[1;32m", "tight": "\x1b[1;33m", "fails": "\x1b[1;31m", "unknown": "\x1b[1;36m"}
 _KINDS = {
     "weights": "weights",
     "kv": "KV cache",
@@ -43,6 +44,8 @@ _KINDS = {
     "cache": "prompt cache",
     "overhead": "overhead",
 }
+#: Limits that are no room for what is allocated: what may be locked, and what lies on disk.
+_NOT_ROOM = ("memlock", "swap-free")
 #: Seconds between progress lines if standard error is not a terminal, and if it is one.
 _EVERY, _EVERY_ON_TERMINAL = 30.0, 0.5
 
@@ -60,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit(report.to_dict())
     else:
-        print("\n".join(render(report, arguments.pid)))
+        print("\n".join(render(report, style(), arguments.pid, verbose=arguments.verbose)))
     return _CODES[report.verdict]
 
 
@@ -99,19 +102,55 @@ def _verified(command: Command, given: str) -> list[Why]:
     return verify(parts(command.path(Roots(), named)), digest, default_state_dir(os.environ), progress)
 
 
-def render(report: Report, pid: int | None = None) -> Iterator[str]:
+def render(report: Report, look: Style, pid: int | None = None, *, verbose: bool = False) -> Iterator[str]:
     """The report for people, from the same struct as the JSON. `pid`: the evaluated process."""
-    headline = _HEADLINES[report.verdict]
-    yield f"{_COLOURS[report.verdict]}{headline}\x1b[0m" if style().colour else headline
+    mark = look.by_state(f"{look.mark(report.verdict)} {report.verdict.upper()}", report.verdict)
+    deciding = [why for why in report.whys if why.effect == report.verdict]
+    first = deciding[0].text if deciding else _HEADLINES[report.verdict]
+    indent = " " * (len(report.verdict) + 4)
+    lines = wrap(escape(first), look.prose, indent)
+    yield f"{mark}  {look.paint(lines[0].strip(), BOLD)}"
+    yield from (look.paint(line, BOLD) for line in lines[1:])
     if pid is not None:
-        yield f"  (as if process {pid} were restarted: what it holds now counts as free)"
+        yield from wrap(f"as if process {pid} were restarted: what it holds now counts as free", look.prose, indent)
     for why in report.whys:
-        yield f"  {escape(why.text)}  [{why.id}]"
-    yield from _memory(report)
-    for number, one in enumerate(report.suggestions, 1):
+        if why is not (deciding[0] if deciding else None):
+            yield from wrap(escape(f"- {why.text}") + (f"  [{why.id}]" if verbose else ""), look.prose, "  ", "  ")
+    yield from _in_short(report, look)
+    if verbose:
+        yield from _memory(report)
+    if report.suggestions:
         yield ""
-        yield f"{number}. {escape(one.why)} ({', '.join(f'{place} {size}' for place, size in _places(one.memory))})"
-        yield f"   {escape(shlex.join(one.argv))}"
+        yield look.paint("What would fit" if report.verdict != "fits" else "Other ways", BOLD)
+    for number, one in enumerate(report.suggestions, 1):
+        yield from wrap(f"{number}. {escape(one.why)} ({_places(one.memory)})", look.prose, "", "   ")
+        yield f"   {look.paint(escape(shlex.join(one.argv)), CYAN)}"
+
+
+def _in_short(report: Report, look: Style) -> Iterator[str]:
+    """One line per memory pool: what it takes at the start, what it may grow to, and the smallest limit."""
+    rows = [("MEMORY", "AT THE START", "MAY GROW TO", "FREE")]
+    grows = 0
+    for place in dict.fromkeys(item.place for item in report.memory):
+        items = [item for item in report.memory if item.place == place]
+        most = needed(items)[1]
+        left = [limit.bytes for limit in report.limits if limit.place == place and limit.what not in _NOT_ROOM]
+        grows += sum(item.high for item in items if item.kind == "cache")
+        free = size(min(left)) if left else "unknown"
+        rows.append((escape(place), _at_start(items), size(most), free))
+    if len(rows) == 1:
+        return
+    yield ""
+    for number, line in enumerate(table(rows, look, right=(2, 3))):
+        yield look.paint(line, DIM) if number == 0 else line
+    if grows:
+        hint = f"it grows by finished prompts that are kept: up to {size(grows)} (-cram 0 keeps none)"
+        yield from (look.paint(line, DIM) for line in wrap(hint, look.prose, "  "))
+
+
+def _at_start(items: Iterable[Item]) -> str:
+    """What is taken once the model is loaded: without the prompts that are kept later."""
+    return size_range(*needed(item for item in items if item.kind != "cache"))
 
 
 def _memory(report: Report) -> Iterator[str]:
@@ -129,10 +168,10 @@ def _memory(report: Report) -> Iterator[str]:
                 yield f"  left: {escape(limit.what):<12}{size(limit.bytes):>24}"
 
 
-def _places(memory: Iterable[Item]) -> Iterator[tuple[str, str]]:
+def _places(memory: Iterable[Item]) -> str:
     items = list(memory)
-    for place in dict.fromkeys(item.place for item in items):
-        yield escape(place), size_range(*needed(item for item in items if item.place == place))
+    each = [(place, [item for item in items if item.place == place]) for place in dict.fromkeys(item.place for item in items)]
+    return ", ".join(f"{escape(place)} {_at_start(mine)} at the start" for place, mine in each)
 
 
 def _how(item: Item) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sentinel.api import client
 from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import emit_line, style, warn
 from sentinel.terminal.alert import render
+
+if TYPE_CHECKING:
+    import argparse
 
 #: Between two tries to reconnect.
 _AGAIN_SECONDS = 1.0
@@ -20,6 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     sockets = [arguments.socket] if arguments.socket else None
     events = client.Stream(sockets)
     waiting, greeted = False, arguments.json
+    names = _Names(sockets)
     while True:
         try:
             for name, data in events:
@@ -30,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
                 if waiting:
                     waiting = False
                     warn("the daemon is back")
-                _show(name, data, as_json=arguments.json)
+                _show(name, data, names, arguments)
         except client.DaemonUnreachable as error:
             if not events.last_event_id:
                 warn(str(error))
@@ -41,13 +44,35 @@ def main(arguments: argparse.Namespace) -> int:
         time.sleep(_AGAIN_SECONDS)
 
 
-def _show(name: str, data: dict[str, Any], *, as_json: bool) -> None:
+class _Names:
+    """What people call servers, asked for when a name is new."""
+
+    def __init__(self, sockets: list[str] | None) -> None:
+        self._sockets = sockets
+        self._known: dict[str, str] = {}
+
+    def called(self, name: str) -> str:
+        """Empty if it is not known."""
+        if name not in self._known:
+            try:
+                servers = client.get("/v1/status", self._sockets)[1].get("servers", ())
+            except client.DaemonUnreachable:
+                return ""
+            self._known |= {server["name"]: server.get("called") or "" for server in servers}
+            self._known.setdefault(name, "")
+        return self._known[name]
+
+
+def _show(name: str, data: dict[str, Any], names: _Names, arguments: argparse.Namespace) -> None:
     if name == "gap":
         warn(f"something may be missing here: {data.get('why', '')}")
     if name != "transition":
         return
     data.pop("api_version", None)
-    if as_json:
+    if arguments.json:
         emit_line(data)
-    else:
-        print(render(data, style(), time.time()), flush=True, end="" if data["state"] == "pending" else "\n")
+        return
+    called = names.called(data["entity"]["name"]) if data["entity"]["scope"] == "server" else ""
+    text = render(data | {"called": called}, style(), time.time(), verbose=arguments.verbose)
+    # What takes a line stands among others of its kind; a whole alert has room around it.
+    print(text, flush=True, end="\n" if data["state"] == "firing" else "")

@@ -1,19 +1,23 @@
-"""`sentinel why`: every check of a rule with its present value."""
+"""`sentinel why`: why a rule fires, does not fire, or cannot say."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sentinel.cli.main import OK, UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, say_wrapped, shown, style
-from sentinel.engine.alerts.flapping import LIMITS
-from sentinel.model.text import counted, duration
+from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, shown, style
+from sentinel.model.text import counted, duration, escape
 from sentinel.terminal.alert import render_advice
+from sentinel.terminal.names import label
+from sentinel.terminal.style import BOLD, DIM, Style, wrap
 
-_WORD = {True: "yes", False: "no", None: "unknown"}
+if TYPE_CHECKING:
+    import argparse
+
+_WORD = {True: "true", False: "false", None: "unknown"}
+_MOST_GAPS = 3
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -25,46 +29,96 @@ def main(arguments: argparse.Namespace) -> int:
         answer = ask(arguments, path)
     except NoAnswer as error:
         return complain(error)
-    return show(answer, as_json=arguments.json)
+    return show(answer, as_json=arguments.json, verbose=arguments.verbose)
 
 
-def show(answer: Mapping[str, Any], *, as_json: bool) -> int:
+def show(answer: Mapping[str, Any], *, as_json: bool, verbose: bool = True) -> int:
     """Print an explanation; the exit code is the rule's."""
     if as_json:
         emit(answer)
         return _code(answer)
-    say_wrapped(f"{answer['rule']}: {answer['title']} ({answer['severity']})")
+    look = style()
+    head = f"{answer['rule']}: {answer['title']}"
+    print("\n".join(look.paint(line, BOLD) for line in wrap(escape(head), look.prose, "", "    ")))
     if answer["unhealthy"]:
-        say_wrapped(f"  the rule itself is broken: {answer['unhealthy']}")
+        _say(f"the rule itself does not work: {answer['unhealthy']}", look, "  ")
     elif not answer["subjects"]:
-        say_wrapped(f"  nothing to judge: no {answer['scope']} is known")
+        _say(f"nothing to judge: no {answer['scope']} is known", look, "  ")
     for subject in answer["subjects"]:
-        _print(subject)
+        say()
+        _subject(subject, look, severity=answer["severity"], verbose=verbose)
+    if answer["subjects"] and not verbose:
+        say()
+        hint = wrap("Each check with the signals it reads: --verbose", look.prose)
+        print("\n".join(look.paint(line, DIM) for line in hint))
     return _code(answer)
 
 
-def _print(subject: Mapping[str, Any]) -> None:
-    verdict = {"match": "true", "no-match": "false", "unknown": "unknown"}[subject["verdict"]]
-    state = f", alert {subject['state']}" if subject["state"] != "inactive" else ""
-    if "fires_in" in subject:
-        state += f", fires in {duration(subject['fires_in'])} if it stays so"
-    say()
-    say_wrapped(f"{subject['entity']}: {verdict}{state}{_moment(subject)}")
+def _say(text: str, look: Style, indent: str, hanging: str = "    ") -> None:
+    print("\n".join(wrap(escape(text), look.prose, indent, hanging)))
+
+
+def _subject(subject: Mapping[str, Any], look: Style, *, severity: str, verbose: bool) -> None:
+    alert = subject["alert"]
+    state = {"match": "true", "no-match": "not firing", "unknown": "unknown"}[subject["verdict"]]
+    colour = {"no-match": "ok", "unknown": "unknown"}.get(subject["verdict"], "pending")
+    if subject["state"] == "firing":
+        state, colour = "firing", alert["severity"] if alert is not None else severity
+    elif subject["state"] == "pending":
+        state, colour = "pending", "pending"
+        if "fires_in" in subject:
+            state += f": fires in {duration(subject['fires_in'])} if it stays true"
+    name = label(subject["entity"], subject.get("called")) if subject["entity"] else "this host"
+    since = f" since {local(subject['since'])}" if subject.get("since") and subject["state"] != "inactive" else ""
+    first, *rest = wrap(escape(f"{state}{since}{_moment(subject)}"), max(look.prose - len(name) - 4, 20))
+    if len(name) + len(first) + 4 > look.prose:
+        rest, first = [first, *rest], ""
+    print(f"{look.by_state(look.mark(colour), colour)} {look.paint(name, BOLD)}  {look.by_state(first, colour)}".rstrip())
+    for line in rest:
+        print(f"    {line}")
     for line in _silent(subject["silent"]):
-        say_wrapped(f"  {line}")
+        _say(line, look, "  ")
+    for line in _checks(subject) if verbose else _reasons(subject):
+        _say(line, look, " " * (len(line) - len(line.lstrip(" "))))
+    # Other rules' fixes refer the user here.
+    if alert is not None:
+        print(render_advice(alert, look), end="")
+
+
+def _reasons(subject: Mapping[str, Any]) -> Iterator[str]:
+    """What is true, or what is not, or what is missing: whichever decides."""
+    if subject["verdict"] == "match":
+        true = [check for check in subject["checks"] if check["value"] is True]
+        said = [check["text"] for check in true if check.get("text")]
+        yield from (f"  - {text}" for text in said or [check["check"].replace("_", " ") for check in true])
+    elif subject["verdict"] == "no-match":
+        false = [operand["expression"] for operand in subject["operands"] if operand["value"] is False]
+        # A whole expression is for those who asked for it.
+        names = [text for text in false if len(text) <= 40]
+        if names:
+            yield f"  because this is false: {', '.join(text.replace('_', ' ') for text in names)}"
+    else:
+        gaps = sorted(subject["gaps"], key=lambda gap: -len(gap["signals"]))
+        for gap in gaps[:_MOST_GAPS]:
+            more = counted(len(gap["signals"]), "signal")
+            yield f"  - {gap['remedy'] or gap['reason']} ({more} missing{': ' + gap['reason'] if gap['remedy'] else ''})"
+        if len(gaps) > _MOST_GAPS:
+            yield f"  (and {counted(len(gaps) - _MOST_GAPS, 'more reason')}: --verbose)"
+
+
+def _checks(subject: Mapping[str, Any]) -> Iterator[str]:
+    """Each check with what it read."""
     if len(subject["operands"]) > 1:
-        say("  it takes all of:")
+        yield "  all of these must be true:"
         for operand in subject["operands"]:
-            say_wrapped(f"      {_WORD[operand['value']]:<8} {operand['expression']}")
+            yield f"      {_WORD[operand['value']]:<8} {operand['expression']}"
     for check in subject["checks"]:
-        say_wrapped(f"  {check['check']:<20} {_WORD[check['value']]}")
+        said = f"  ({check['text']})" if check.get("text") else ""
+        yield f"  {check['check']:<20} {_WORD[check['value']]}{said}"
         for read in check["reads"]:
             origin = _origin(read)
-            value = "not known" if read["value"] is None else shown(read["value"])
-            say_wrapped(f"      {read['name']} = {value}" + (f"   ({origin})" if origin else ""))
-    # Other rules' fixes refer the user here.
-    if subject["alert"] is not None:
-        print(render_advice(subject["alert"], style()), end="")
+            value = "unknown" if read["value"] is None else shown(read["value"])
+            yield f"      {read['name']} = {value}" + (f"   ({origin})" if origin else "")
 
 
 def _moment(subject: Mapping[str, Any]) -> str:
@@ -98,10 +152,10 @@ def _silent(why: Mapping[str, Any]) -> Iterator[str]:
         yield f"held until {local(why['held_until'])}: rules that could inhibit it are evaluated first"
     if "silenced" in why:
         one = why["silenced"]
-        end = f"`sentinel unsilence {one['id']}` ends it"
-        yield f"silenced until {local(one['until'])} by {one['author']}: {one['reason']} ({end})"
+        reason = f": {one['reason']}" if one["reason"] else ""
+        yield f"silenced until {local(one['until'])} by {one['author']}{reason} (`sentinel unsilence {one['id']}` ends it)"
     if "flapping_since" in why:
-        yield f"flapping since {local(why['flapping_since'])}: silent until it is stable for {duration(LIMITS.steady)}"
+        yield f"flapping since {local(why['flapping_since'])}: silent until it is stable"
     if "clear_since" in why:
         yield f"cleared at {local(why['clear_since'])}; stays open for its keep_firing_for"
     if "cleared_at" in why:

@@ -170,6 +170,8 @@ class RuleDef:
     events: tuple[EventBinding, ...] = ()
     values: tuple[Named, ...] = ()
     checks: tuple[Named, ...] = ()
+    #: by the name of a check, what is true then, as a part of a sentence
+    evidence: tuple[Named, ...] = ()
     causes: tuple[CauseDef, ...] = ()
     tests: tuple[CaseDef, ...] = ()
     #: the file it was read from, as given

@@ -20,7 +20,7 @@ from sentinel.sources.gpu import kfd, usage
 from sentinel.sources.gpu.hotplug import PciGpu, from_sysfs
 from sentinel.sources.processes.procfs import user_name
 
-_AFTER = "; it starts all the same and runs on the CPU, without a word"
+_AFTER = ": it will run on the CPU, without a warning"
 
 
 def problems(command: Command, settings: Settings, build: Build, machine: Machine, roots: Roots) -> Iterator[Why]:
@@ -51,7 +51,7 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
     if usable or not explicit:
         return
     where = asked.settings["gpu_layers"]
-    said = f"{where.source} {where.text} is asked for, and"
+    said = f"{where.source} {where.text}, but"
     step, text = _step(command, build, machine, roots)
     if step == "gpu-unknown":
         yield Why(step, f"{said} {text}", "unknown")
@@ -101,7 +101,7 @@ def _step(command: Command, build: Build, machine: Machine, roots: Roots) -> tup
     except SourceFault as error:
         return "gpu-not-found", f"the build finds no device; {error}"
     if not found:
-        return "gpu-not-in-machine", "this machine (or container) has no GPU on its PCI bus"
+        return "gpu-not-in-machine", "no GPU in this machine (or container)"
     if broken := _amd([gpu for gpu in found if gpu.vendor == "amd"], build, roots):
         return broken
     if not build.backends:

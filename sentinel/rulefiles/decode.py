@@ -123,6 +123,7 @@ def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDe
         events=_bindings(top),
         values=expressions(top, "value"),
         checks=expressions(top, "check"),
+        evidence=expressions(top, "evidence"),
         summary=alert.text("summary", required=True),
         when=alert.text("when", required=True),
         hold=alert.duration("for", 0.0) or 0.0,

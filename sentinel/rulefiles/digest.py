@@ -43,7 +43,9 @@ def parts(rule: RuleDef) -> dict[str, Any]:
     """Each part of a rule by the name that overrides and `lint` use; empty parts are left out."""
     found: dict[str, Any] = {key: getattr(rule, key) for key in _PARTS}
     found |= {f"alert.{key}": getattr(rule, name) for key, name in _ALERT.items()}
-    for kind, named in (("window", rule.windows), ("event", rule.events), ("value", rule.values), ("check", rule.checks)):
+    tables: dict[str, tuple[Any, ...]] = {"window": rule.windows, "event": rule.events, "value": rule.values}
+    tables |= {"check": rule.checks, "evidence": rule.evidence}
+    for kind, named in tables.items():
         found |= {f"{kind}.{one.name}": one for one in named}
     for cause in rule.causes:
         found |= {f"cause '{cause.id}'.{key}": getattr(cause, key) for key in ("when", "text", "confidence", "severity")}

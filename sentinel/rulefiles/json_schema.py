@@ -107,6 +107,7 @@ def _parts(rules: list[str], events: list[str]) -> dict[str, Schema]:
         ),
         "value": named(filled("a number or text computed once for checks and texts, in CEL"), "computed values, by name"),
         "check": named(filled(_CEL), "conditions by name, shown one by one by `sentinel why`"),
+        "evidence": named(filled(f"what holds when this check is true, in words: {_SHOWN}"), "by the name of a check"),
     }
 
 

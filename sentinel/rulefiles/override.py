@@ -158,7 +158,7 @@ def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Finding
         elif key in SINGLE:
             table[key] = value
             replaced.append(ReplacedField(key, (key,), (key,)))
-        elif key == "alert" or key in NAMED:
+        elif key in ("alert", "evidence") or key in NAMED:
             if not isinstance(value, dict):
                 findings.error((key,), f"must be a table, not {quoted(value)}")
                 continue
@@ -173,7 +173,7 @@ def _apply(table: dict[str, Any], override: Mapping[str, Any], findings: Finding
         elif key == "test":
             replaced += _tests(table, value, findings)
         else:
-            known = (*OWN, *SINGLE, *NAMED, "alert", "cause", "test")
+            known = (*OWN, *SINGLE, *NAMED, "alert", "evidence", "cause", "test")
             findings.error((key,), f"unknown key{did_you_mean(key, known)}")
     return replaced
 

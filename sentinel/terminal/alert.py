@@ -129,9 +129,12 @@ def _fix(fix: Mapping[str, str], label: str, style: Style) -> Iterator[str]:
 
 
 def sentences(alert: Mapping[str, Any]) -> list[str]:
-    """The evidence as a rule says it; of a rule that says nothing, the names of its true checks."""
+    """The evidence as a rule says it; where it says nothing and no line shows it, the names of its true checks."""
     true = [piece for piece in alert["evidence"] if piece.get("value") is True]
-    return [piece["text"] for piece in true if piece.get("text")] or [piece["check"].replace("_", " ") for piece in true]
+    said = [piece["text"] for piece in true if piece.get("text")]
+    if said or any("line" in piece for piece in alert["evidence"]):
+        return said
+    return [piece["check"].replace("_", " ") for piece in true]
 
 
 def _evidence(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> Iterator[str]:

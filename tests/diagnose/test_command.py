@@ -35,7 +35,8 @@ REFUSED = (
 def test_one_refused_request_is_no_fault_and_has_a_line() -> None:
     done = diagnose("-", given=REFUSED)
     assert b"no known failure" in done.stdout
-    assert b"for information: 1 request was refused because of the size, and the client got the error: -:3: srv" in done.stdout
+    said = " ".join(done.stdout.decode().split())
+    assert "for information: 1 request was refused because of the size, and the client got the error: -:3: srv" in said
     assert done.returncode == 0
     (last,) = objects(diagnose("-", "--json", given=REFUSED))
     assert [(one["times"], one["n"]) for one in last["refused"]] == [(1, 3)]  # type: ignore[attr-defined]
@@ -96,7 +97,7 @@ class TestExitCodes:
     def test_people_read_what_is_wrong_why_and_what_to_do(self, corpus: Path) -> None:
         text = diagnose(str(corpus / "logs/b10434-overtrain.log")).stdout.decode()
 
-        assert "WARNING" in text
+        assert text.startswith("● ")
         assert "the model was trained for 2048 tokens" in " ".join(text.split())
         assert "-c 2048" in text
         assert "What the files cannot tell:" in text
@@ -147,7 +148,7 @@ class TestBadInput:
         assert done.returncode == (0 if known else 3)
         assert done.stderr == b""
         assert b"\x1b" not in done.stdout
-        assert done.stdout.startswith(b"no known failure" if known else b"nothing can be said: ")
+        assert done.stdout.decode()[2:].startswith("no known failure" if known else "nothing can be said: ")
 
     def test_control_characters_of_a_log_are_escaped_in_the_evidence(self, tmp_path: Path) -> None:
         """What a driver or a file name says is not obeyed by a terminal, in text or as JSON."""

@@ -176,8 +176,12 @@ class TestCommands:
             (["alerts"], 2, ["● CRITICAL", "Cause", "Evidence", "Fix  "]),
             (["alerts", "--all"], 0, ["cpu-fallback"]),
             (["alerts", "--since", "1h"], 0, ["cpu-fallback"]),
-            (["why", "cpu-fallback", "NAME"], 2, ["true, alert firing", "no_gpu_memory", "server.gpu_nodes_open = 0"]),
-            (["why", "load-oom", "NAME"], 0, ["false"]),
+            (
+                ["why", "cpu-fallback", "NAME"],
+                2,
+                ["  firing since ", "- -ngl 99 was requested", "- no weights are in GPU memory"],
+            ),
+            (["why", "load-oom", "NAME"], 0, ["not firing"]),
         ],
     )
     def test_for_people_and_as_json(self, judged: tuple[Sentinel, str], words: list[str], code: int, shows: list[str]) -> None:

@@ -194,4 +194,4 @@ def test_a_daemon_starts_without_a_file_that_has_mistakes_and_takes_it_when_it_i
 def test_given_on_the_command_line_they_take_the_place_of_the_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "own.toml").write_text(OWN)
     assert main(["rules", "list", "--rules", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.split()[0] == "has-memory"
+    assert "has-memory" in capsys.readouterr().out.split()

@@ -12,6 +12,7 @@ from sentinel.cli.preflight import render
 from sentinel.preflight.command import Command, Place
 from sentinel.preflight.examine import examine
 from sentinel.sources.processes.cgroup import Membership
+from sentinel.terminal.style import Style
 
 _FLAGS = ["-m", "-c", "-ngl", "-ot", "-ts", "-ctk", "--device", "-fa", "--mlock", "-np", "--n-cpu-moe", "--mmproj", "-dev", "--"]
 _VALUES = [
@@ -40,7 +41,7 @@ def test_no_command_line_breaks_it(words: list[str]) -> None:
     report = examine(Command(("llama-server", *words), {}, Path("/nonexistent"), None, place))
 
     assert report.verdict in ("fails", "unknown")
-    for line in render(report):
+    for line in render(report, Style(), verbose=True):
         assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in line), line
         line.encode("utf-8")
     for why in report.whys:

@@ -30,7 +30,7 @@ def test_no_line_is_longer_than_a_screen_is_wide() -> None:
 
 
 def test_a_rule_says_what_it_detects_then_when_it_fires_then_why() -> None:
-    order = ["alert", "check", "cause", "value", "window", "event", "fix"]
+    order = ["alert", "check", "evidence", "cause", "value", "window", "event", "fix"]
     for path, table in tables(tests=False).items():
         if "id" in table:
             there = [key for key, said in table.items() if isinstance(said, dict) or key == "cause"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, ProbeInput, first_words
+from sentinel.cli.rules import clean_sets
 from sentinel.cli.rules.loading import of_config
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import HOST, Unknown
@@ -41,7 +42,9 @@ _GIVE_BACK = (
 
 def rules(machine: ProbeInput) -> Sequence[Capability]:
     """Whether every rule file loads, the user's own included."""
-    found = of_config(machine.config).load()
+    files = of_config(machine.config)
+    files.clean = clean_sets.read(os.environ)
+    found = files.load()
     mistakes = [str(p) for p in found.errors]
     if found.ruleset is None:
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""

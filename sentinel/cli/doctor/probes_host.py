@@ -68,6 +68,10 @@ def journal(machine: ProbeInput) -> Sequence[Capability]:
 
     booted = is_booted(machine.roots.proc.parent)
     nothing = [Capability("journal", "absent", "systemd does not run this machine, so there is no journal to read")]
+    root = machine.roots.proc.parent
+    if not booted and not any((root / folder).is_dir() for folder in ("var/log/journal", "run/log/journal")):
+        # journalctl would wait for a journal to begin.
+        return nothing
     try:
         heard = asyncio.run(one())
     except SourceFault as fault:

@@ -9,17 +9,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import sentinel
 from sentinel.cli.doctor import probes, probes_gpu, probes_host
 from sentinel.cli.doctor.capability import Capability, Probe, ProbeInput, RunningProbe
 from sentinel.cli.main import OK, WARNING
-from sentinel.cli.output import emit, style
+from sentinel.cli.output import emit, style, working
 from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
-from sentinel.model.text import escape
+from sentinel.model.text import counted, escape
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.server_process import ServerProcess
-from sentinel.terminal.style import wrap
+from sentinel.terminal.style import CYAN, DIM, Style, wrap
 
 #: The limit for all probes together: they run concurrently. The slowest, rocm-smi, times out after 10 seconds.
 _SECONDS = 15.0
@@ -54,19 +53,53 @@ _WORDS = {"works": "works", "fails": "does not", "absent": "not here"}
 
 def main(arguments: argparse.Namespace) -> int:
     """Run every probe; 0 if all that is present works, 1 if something does not."""
-    found = list(examine(Path(arguments.config) if arguments.config else None))
+    with working("looking at this machine"):
+        found = list(examine(Path(arguments.config) if arguments.config else None))
     failed = sum(row.state == "fails" for row in found)
     if arguments.json:
         rows = [{"id": row.id, "state": row.state, "why": row.why, "fix": row.fix} for row in found]
         emit({"api_version": 1, "capabilities": rows})
-    else:
-        print(f"sentinel {sentinel.__version__}, seen as {_user()}\n")
-        print("\n".join(_table(found, style().width)))
-        print(f"\n{failed} of {len(found)} do not work" if failed else "\neverything here works")
-        if failed and os.geteuid() != 0:
-            advice = "as root more can be seen, and the service has rights of its own: sudo sentinel doctor"
-            print("\n".join(wrap(advice, style().width)))
+        return WARNING if failed else OK
+    look = style()
+    print("\n".join(_screen(found, look, verbose=arguments.verbose)))
+    if failed and os.geteuid() != 0:
+        advice = f"You are {_user()}. Root sees more, and the service has rights of its own: sudo sentinel doctor"
+        print("\n".join(["", *wrap(advice, look.prose)]))
     return WARNING if failed else OK
+
+
+def _screen(found: Sequence[Capability], look: Style, *, verbose: bool) -> Iterator[str]:
+    """What does not work and what to do about it, then what works by name; every sentence with `verbose`."""
+    failed = [row for row in found if row.state == "fails"]
+    starts = [row for row in found if row.id == "daemon" and row.state == "absent"]
+    state = "fails" if failed else "works"
+    what = f"{counted(len(failed), 'thing')} to do" if failed else "sentinel can see all that is here"
+    beside = "; the daemon is not running" if starts else ""
+    yield look.by_state(f"{look.mark(state)} {what}{beside}", state)
+    if verbose:
+        yield ""
+        yield from _table(found, look.prose)
+        return
+    for row in (*failed, *starts):
+        yield ""
+        head, *rest = wrap(escape(f"{row.id}: {row.why}"), look.prose, "  ")
+        mark = look.by_state(look.mark(row.state), row.state)
+        yield f"{mark} {head.strip()}"
+        yield from rest
+        if row.fix:
+            # not wrapped, so that commands can be copied
+            yield f"  do: {look.paint(escape(row.fix), CYAN)}"
+    for word, rows in (
+        ("Works:   ", [row.id for row in found if row.state == "works"]),
+        ("Not here:", [row.id for row in found if row.state == "absent" and row not in starts]),
+    ):
+        if rows:
+            yield ""
+            first, *rest = wrap(escape(", ".join(rows)), look.prose, " " * 10)
+            yield look.paint(f"{word} ", DIM) + first.strip()
+            yield from rest
+    yield ""
+    yield look.paint("What each of them is: sentinel doctor --verbose", DIM)
 
 
 def examine(file: Path | None) -> Iterator[Capability]:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import emit
+from sentinel.cli.output import emit, style, working
 from sentinel.cli.rules.loading import loaded
 from sentinel.cli.rules.show import show
 from sentinel.engine.rules.ruleset import RuleSet
@@ -20,9 +20,13 @@ from sentinel.rulefiles.files import Loaded
 from sentinel.rulefiles.testing.coverage import coverage
 from sentinel.rulefiles.testing.readings import Failure
 from sentinel.rulefiles.testing.runner import run_tests, trials
+from sentinel.terminal.style import DIM
+from sentinel.terminal.table import table
 
 #: (rule, test, what differed from the expectation)
 Result = tuple[str, str, Failure | None]
+#: Columns for what a rule is judged for beside its title.
+_WIDE = 120
 #: Fewer tests than this finish before another process has started.
 _FEW_TESTS = 40
 
@@ -30,7 +34,8 @@ _FEW_TESTS = 40
 def main(arguments: argparse.Namespace) -> int:
     """Run an action on rule files; needs no daemon."""
     paths = [*arguments.paths, *arguments.rules]
-    found = loaded(paths)
+    with working("checking the rules"):
+        found = loaded(paths)
     # Only the named files are checked; the machine's other rules are loaded because they may refer to them.
     mine = _mine(found) if paths else found.ruleset
     if arguments.action == "lint":
@@ -79,11 +84,22 @@ def _list(ruleset: RuleSet, *, as_json: bool) -> int:
             }
         )
         return OK
+    look = style()
+    lines: list[tuple[str, str, str, str]] = []
     for rule in rows:
-        mark = "  (overridden)" if rule.origins else ""
-        print(f"{rule.id:<20} {rule.severity:<9} {rule.scope:<7} {rule.title}{mark}")
-    for one in off:
-        print(f"{one.rule:<20} {'off':<9} {one.base.scope:<7} switched off by {escape(one.path)}")
+        lines.append((rule.id, rule.severity, rule.scope, rule.title + ("  (overridden)" if rule.origins else "")))
+    lines += [(one.rule, "off", one.base.scope, f"switched off by {escape(one.path)}") for one in off]
+
+    def paint(row: int, column: int, text: str) -> str:
+        if row == 0:
+            return look.paint(text, DIM)
+        return look.by_state(text, lines[row - 1][1]) if column == 1 else text
+
+    # A title is more than what it is judged for, where there is no room for both.
+    shown = [("RULE", "SEVERITY", "OF EACH", "DETECTS THAT"), *lines]
+    narrow = [(name, severity, "", title) for name, severity, _, title in shown]
+    for line in table(shown if look.width >= _WIDE else narrow, look, flexible=(3,), paint=paint):
+        print(line)
     return OK
 
 

@@ -10,8 +10,8 @@ from sentinel.engine.alerts.book import Record
 from sentinel.engine.alerts.lifecycle import Life
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.inspect.status import entities_of, silence
-from sentinel.engine.rules.evaluate import Finding, conclude, find
+from sentinel.engine.inspect.status import called, entities_of, silence
+from sentinel.engine.rules.evaluate import Finding, conclude, find, in_words
 from sentinel.engine.rules.expression import Condition, ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.model.alert import CheckResult, Transition, Verdict
@@ -72,13 +72,13 @@ class _Subject:
         state = record.state if record is not None else "inactive"
         out: dict[str, Any] = {
             "entity": escape(self._entity.name),
+            "called": called(self._engine, self._entity),
             "verdict": self._finding.verdict.value,
             "state": state,
             "since": iso(record.life.since) if record is not None and state != "inactive" else None,
             "operands": list(self._operands()),
-            "checks": [
-                {"check": check.check, "value": check.value, "reads": list(self._reads(check))} for check in self._finding.checks
-            ],
+            "checks": [self._check(check) for check in self._finding.checks],
+            "gaps": self._gaps(),
             "missing": {name: self._reason(name, unknown) for name, unknown in self._finding.missing.items()},
             "silent": _silent(self._engine, record or Record(rule.id, self._entity, Life()), self._at),
             "alert": None,
@@ -97,6 +97,18 @@ class _Subject:
         new = conclude(self._compiled, self._entity, self._finding, self._engine.state)
         severity = self._compiled.rule.severity_of(new.cause)
         return replace(alert, severity=severity, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
+
+    def _check(self, check: CheckResult) -> dict[str, Any]:
+        said = in_words(check, self._compiled.evidence.get(check.check), lambda name: find(self._finding.scene.known, name)).text
+        row: dict[str, Any] = {"check": check.check, "value": check.value, "reads": list(self._reads(check))}
+        return row | {"text": escape(said)} if said else row
+
+    def _gaps(self) -> list[dict[str, Any]]:
+        """What is unknown, by reason: one excuse may hold for thirty signals."""
+        rows: dict[Unknown, list[str]] = {}
+        for name, unknown in self._finding.missing.items():
+            rows.setdefault(self._reword(name, unknown), []).append(name)
+        return [{"reason": escape(why.why), "remedy": escape(why.remedy), "signals": names} for why, names in rows.items()]
 
     def _reason(self, name: str, unknown: Unknown) -> str:
         return escape(str(self._reword(name, unknown)))

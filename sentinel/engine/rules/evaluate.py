@@ -12,6 +12,7 @@ from sentinel.engine.rules.fix_terms import in_terms
 from sentinel.engine.rules.on_system import of_its_own, on_system
 from sentinel.engine.rules.ruleset import SCOPES, CompiledFix, CompiledRule
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
+from sentinel.engine.rules.template import Lookup, Template
 from sentinel.llama.builds import is_build
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Verdict
 from sentinel.model.builds import ANY, BuildRange
@@ -304,8 +305,13 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
         if last is not None and last.line:
             lines[(last.source, last.n, last.line)] = LineEvidence(last.line, last.source, last.n)
     # An unknown value is no evidence; `why` shows it.
-    known = tuple(c for c in finding.checks if c.value is not None)
+    known = tuple(in_words(c, compiled.evidence.get(c.check), look_up) for c in finding.checks if c.value is not None)
     return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
+
+
+def in_words(check: CheckResult, said: Template | None, look_up: Lookup) -> CheckResult:
+    """A true check with its sentence, if the rule has one and its values are known."""
+    return replace(check, text=said.render(look_up)) if check.value and said is not None and said.complete(look_up) else check
 
 
 def _builds(entity: Entity, world: World) -> BuildRange:

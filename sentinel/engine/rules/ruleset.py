@@ -103,6 +103,8 @@ class CompiledRule:
     clear: Condition | None
     _causes: Deferred[tuple[CompiledCause, ...]]
     summary: Template
+    #: by check, its sentence for people
+    evidence: Mapping[str, Template]
     signals: frozenset[str]
     events: frozenset[str]
     windows: Mapping[str, WindowDef]
@@ -143,7 +145,8 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     conditions = [c for _, c in values + checks] + [when]
     conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
     conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
-    texts = [summary, *(cause.text for cause in causes)]
+    evidence = {said.name: Template.parse(said.expression) for said in rule.evidence}
+    texts = [summary, *evidence.values(), *(cause.text for cause in causes)]
     fixes = [f for cause in causes for f in cause.fixes]
     texts += [t for f in fixes for t in (f.do, f.command, f.risk, f.verify, f.flags, *f.settings.values())]
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
@@ -167,6 +170,7 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         clear=clear,
         _causes=Deferred(lambda: _causes(rule, events, valid=True)),
         summary=summary,
+        evidence=evidence,
         signals=frozenset(signals),
         events=frozenset(b.event for b in rule.events),
         windows={w.name: w for w in rule.windows},

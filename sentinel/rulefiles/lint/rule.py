@@ -54,6 +54,7 @@ def check_rule(
                 names.check(name, keys)
         except TemplateError as error:
             findings.error(keys, str(error))
+    _check_evidence(rule, findings)
     for i, other in enumerate(rule.inhibits):
         if other not in rule_ids:
             findings.error(("inhibits", i), f"there is no rule '{other}'{did_you_mean(other, rule_ids)}")
@@ -70,6 +71,13 @@ def check_rule(
         return None, findings.problems
     _check_advice(rule, findings)
     return compile_rule(rule), findings.problems
+
+
+def _check_evidence(rule: RuleDef, findings: Findings) -> None:
+    checks = [check.name for check in rule.checks]
+    for said in rule.evidence:
+        if said.name not in checks and not any(keys[:1] == ("check",) for keys in findings.left_out):
+            findings.error(("evidence", said.name), f"there is no check '{said.name}'{did_you_mean(said.name, checks)}")
 
 
 def _check_advice(rule: RuleDef, findings: Findings) -> None:
@@ -151,6 +159,7 @@ def _conditions(rule: RuleDef) -> list[tuple[Keys, str]]:
 
 def _texts(rule: RuleDef) -> list[tuple[Keys, str]]:
     out: list[tuple[Keys, str]] = [(("alert", "summary"), rule.summary)]
+    out += [(("evidence", said.name), said.expression) for said in rule.evidence]
     for i, cause in enumerate(rule.causes):
         out.append((("cause", i, "text"), cause.text))
         for j, fix in enumerate(cause.fixes):

@@ -115,19 +115,20 @@ def test_a_file_is_explained_as_of_the_moment_when_the_rule_fired(capsys: pytest
     answer = json.loads(capsys.readouterr().out)
     assert [(s["state"], s["moment"]) for s in answer["subjects"]] == [("firing", "fired")]
     assert answer["subjects"][0]["alert"]["cause"]
-    assert main(["diagnose", "--why", "flags-rejected", str(log)]) > 0
+    assert main(["diagnose", "--why", "flags-rejected", "--verbose", str(log)]) > 0
     told = capsys.readouterr().out
-    assert "llama-server: true, alert firing (when it fired)" in told
+    assert "● llama-server  firing" in told
+    assert "(when it fired)" in told
     assert f"{log}:1" in told
 
 
 def test_a_file_says_of_what_it_cannot_show_what_would(capsys: pytest.CaptureFixture[str]) -> None:
     log = LOGS / "b10434-two-slots.log"
-    assert main(["diagnose", "--why", "cpu-fallback", str(log)]) == 3
-    told = capsys.readouterr().out
+    assert main(["diagnose", "--why", "cpu-fallback", "--verbose", str(log)]) == 3
+    told = " ".join(capsys.readouterr().out.split())
     assert "(before the server was asked to stop)" in told
-    assert "ready                yes" in told
-    assert "server.gpu_layers_explicit = not known   (a log does not show it; to provide it: --argv 'COMMAND', " in told
+    assert "ready true (the server is ready)" in told
+    assert "server.gpu_layers_explicit = unknown (a log does not show it; to provide it: --argv 'COMMAND', " in told
     assert "to provide it: sentinel running beside the server (sentinel run)" in told
 
 
