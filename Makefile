@@ -62,7 +62,7 @@ lint: setup
 	$(BIN)/sentinel rules test
 
 test: setup-real lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(if $(FULL),,-m 'not long') $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(FULL),,-m 'not long') $(PYTEST)
 
 bench: setup-real
 	@$(BIN)/python bench/run.py
