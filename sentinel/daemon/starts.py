@@ -11,7 +11,7 @@ from sentinel.api.start_handlers import ReportedStart
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.program_files import installed
-from sentinel.sources.processes.reported import Report, described, is_child, sane
+from sentinel.sources.processes.reported import ExecReport, described, is_child, sane
 from sentinel.sources.processes.start_watch import StartWatch
 
 #: name in the list of sources
@@ -57,7 +57,7 @@ class Starts:
 
     def _take(self, reported: ReportedStart, wrapper: int) -> None:
         roots = self._servers.roots
-        report = Report(
+        report = ExecReport(
             wrapper,
             reported.pid,
             sane(reported.at),

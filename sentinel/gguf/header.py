@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sentinel.files.opener import NotRegular, Opener
-from sentinel.gguf.reader import Budget, GgufError, GgufReader, Kind, read_value
+from sentinel.gguf.reader import GgufError, GgufReader, Kind, ReadBudget, read_value
 from sentinel.gguf.tensor_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.llama.model import Model, Tensor
 from sentinel.model.entity import Unknown, Value
@@ -117,10 +117,10 @@ def parts_of(path: str) -> list[str]:
     return [f"{stem}-{number:05d}-of-{count:05d}.gguf" for number in range(1, min(count, _MAX_SPLITS + 1) + 1)]
 
 
-def read_model(path: str, opener: Open | None = None, budget: Budget | None = None) -> GgufHeader:
+def read_model(path: str, opener: Open | None = None, budget: ReadBudget | None = None) -> GgufHeader:
     """Read a model file, with all its splits when it is named ``...-00001-of-0000N.gguf``. Raises GgufError."""
     names = parts_of(path)
-    budget = Budget() if budget is None else budget
+    budget = ReadBudget() if budget is None else budget
     if len(names) == 1:
         return read_header(path, opener, budget)
     if len(names) > _MAX_SPLITS:
@@ -164,7 +164,7 @@ def model_of(header: GgufHeader) -> Model | Unknown:
     return Model(header.arch, header.metadata, header.tensors, header.files)
 
 
-def read_header(path: str, opener: Open | None = None, budget: Budget | None = None) -> GgufHeader:
+def read_header(path: str, opener: Open | None = None, budget: ReadBudget | None = None) -> GgufHeader:
     """Read the header of one file: under 0.3 s for a vocabulary of 256k tokens. Raises GgufError."""
     try:
         descriptor = (Opener().open if opener is None else opener)(path)

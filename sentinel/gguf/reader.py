@@ -42,7 +42,7 @@ class GgufError(Exception):
         self.kind: Kind = kind
 
 
-class Budget:
+class ReadBudget:
     """What reading one model may cost, all its splits together: bytes, entries, seconds of a processor.
 
     A sparse file of 28 KB can claim 28 million strings; the largest vocabularies take 0.3 s.
@@ -68,9 +68,9 @@ class Budget:
 class GgufReader:
     """A position in a file. `order` and `wide` are set by the caller that reads the version."""
 
-    def __init__(self, descriptor: int, size: int, path: str, budget: Budget | None = None) -> None:
+    def __init__(self, descriptor: int, size: int, path: str, budget: ReadBudget | None = None) -> None:
         self.descriptor, self.size, self.path = descriptor, size, path
-        self.budget = Budget() if budget is None else budget
+        self.budget = ReadBudget() if budget is None else budget
         self.buffer, self.base, self.at = b"", 0, 0
         self.order, self.wide = "<", "Q"
         self.kept = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from sentinel.engine.inspect.plotted import PLOTTED, Row
 from sentinel.history.series_file import Batch, SeriesFile
 from sentinel.history.series_points import encode
-from sentinel.history.series_recent import WINDOW, Recent, Window, is_empty
+from sentinel.history.series_recent import WINDOW, ClosedWindow, Recent, is_empty
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.entity import Entity
 from sentinel.model.input_limits import Shares
@@ -43,7 +43,7 @@ class _Waiting:
     """What is to be written, oldest first."""
 
     batches: list[Batch] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)
+    windows: list[ClosedWindow] = field(default_factory=list)
 
 
 class Series:
@@ -188,7 +188,7 @@ class Series:
 
     def _end_of_window(self, at: int, *, anew: bool) -> None:
         there = {e: (r.owner, r.signals, array("H", r.codes)) for e, r in self.recent.items() if not is_empty(r.codes)}
-        self._waiting.windows.append(Window(at, there, anew))
+        self._waiting.windows.append(ClosedWindow(at, there, anew))
         # Who had no value in a whole window has ended.
         for entity in [entity for entity, recent in self.recent.items() if recent.seen < at]:
             del self.recent[entity]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sentinel.engine.inspect.plotted import PLOTTED
 from sentinel.history.series_points import NOTHING, pack, unpack
-from sentinel.history.series_recent import WINDOW, Window, get_point, is_empty, put_point
+from sentinel.history.series_recent import WINDOW, ClosedWindow, get_point, is_empty, put_point
 from sentinel.history.sqlite_file import Plan, faults, open_or_replace, sync_wal
 from sentinel.model.entity import Entity, Scope
 from sentinel.model.input_limits import MOST_NAME
@@ -122,7 +122,7 @@ class SeriesFile:
         with contextlib.suppress(Exception):
             self._db.close()
 
-    def write(self, batches: Sequence[Batch], windows: Sequence[Window]) -> None:
+    def write(self, batches: Sequence[Batch], windows: Sequence[ClosedWindow]) -> None:
         """All of it or nothing, synced to disk."""
         with self._faults("write to"):
             with self._db:
@@ -169,7 +169,7 @@ class SeriesFile:
         data = len(ids).to_bytes(2, "little") + ids.tobytes() + counts.tobytes() + pack(whole)
         self._db.execute("INSERT INTO recent (at, seconds, data) VALUES (?,?,?)", (batch.at, batch.seconds, data))
 
-    def _put_window(self, window: Window) -> None:
+    def _put_window(self, window: ClosedWindow) -> None:
         for entity in window.entities:
             for step, seconds in BLOCK.items():
                 points = window.points(entity, step)

@@ -77,7 +77,7 @@ def _spans(at: int, seconds: int) -> Iterator[tuple[int, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ClosedWindow:
     """Ten minutes that are over, of all entities. `anew`: read back from disk, where it may lie already."""
 
     at: int

@@ -37,7 +37,7 @@ _LINKS = ("ns/mnt", "ns/user", "cwd", "ns/net")
 _FILES = ("cmdline", "environ", "status", "stat", "cgroup", "limits")
 
 
-class Moment:
+class ProcessMoment:
     """What was read of a process (``/proc/PID``) in one moment: its name and program, which is all that most are looked at for;
     and then the rest."""
 
@@ -81,14 +81,14 @@ class Moment:
 
 
 class _Recalled(threading.local):
-    moment: Moment | None = None
+    moment: ProcessMoment | None = None
 
 
 _recalled = _Recalled()
 
 
 @contextlib.contextmanager
-def recall(moment: Moment | None) -> Iterator[None]:
+def recall(moment: ProcessMoment | None) -> Iterator[None]:
     """Answer this thread's reads of the process from what was kept of it."""
     before, _recalled.moment = _recalled.moment, moment
     try:

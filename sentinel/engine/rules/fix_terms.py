@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-from sentinel.engine.rules.runtime import Runtime
+from sentinel.engine.rules.runtime import Supervision
 from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, same_as, spelled
 from sentinel.llama.flags_in_text import in_text
-from sentinel.llama.runtimes import Runtime as Row
-from sentinel.llama.runtimes import of_name, own_name
+from sentinel.llama.runtimes import Runtime, of_name, own_name
 
 #: what only a person's own shell has: it starts llama-server itself, or asks it something
 _RUNS_IT = re.compile(r"^(?:which -a )?llama-server\b")
@@ -18,7 +17,7 @@ _NODE = re.compile(r"--device (?:/dev/|nvidia\.com)")
 _DOCKER = re.compile(r"\bdocker (?=run|restart|stop|start|update|stats|exec|logs|inspect|rm|ps|compose)")
 
 
-def in_terms(do: str, command: str, placed: str, where: Runtime) -> tuple[str, str] | None:
+def in_terms(do: str, command: str, placed: str, where: Supervision) -> tuple[str, str] | None:
     """Text and command of a fix for this server; None if it is about flags alone, none of which its manager can set.
 
     `placed` are the flags that the fix puts somewhere by itself: those are said already.
@@ -50,7 +49,7 @@ def in_terms(do: str, command: str, placed: str, where: Runtime) -> tuple[str, s
     return (f"{do} ({text})", command) if any_set or command or placed else None
 
 
-def _in_terms(row: Row, flags: list[str]) -> tuple[str, bool]:
+def _in_terms(row: Runtime, flags: list[str]) -> tuple[str, bool]:
     """Where each flag is set, and whether one can be."""
     own = {flag: name for flag in flags if (name := own_name(row, flag))}
     parts = [f"{flag} is {name}" for flag, name in own.items()]

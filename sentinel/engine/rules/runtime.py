@@ -30,7 +30,7 @@ Look = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class Supervision:
     """What a server runs in: a unit, a container, neither, or unknown."""
 
     kind: Literal["unit", "container", "hand", "unknown"]
@@ -59,7 +59,7 @@ class Runtime:
         return titled(self.front_end)
 
 
-def runtime_of(look_up: Look) -> Runtime:
+def runtime_of(look_up: Look) -> Supervision:
     """What the server runs in."""
     unit, container = look_up("server.unit"), look_up("server.container")
     by, engine, front_end = look_up("server.started_by"), look_up("server.container_engine"), look_up("server.front_end")
@@ -72,15 +72,15 @@ def runtime_of(look_up: Look) -> Runtime:
     if unit:
         inside = "podman" if container else ""
         name = shlex.quote(unit)
-        return Runtime("unit", name, look_up("server.user_unit") is True, inside, by, front_end, preset)
+        return Supervision("unit", name, look_up("server.user_unit") is True, inside, by, front_end, preset)
     if container:
         name = shlex.quote(look_up("server.container_name") or container[:12])
         service = shlex.quote(look_up("server.compose_service") or "") if look_up("server.compose_service") else ""
-        return Runtime("container", name, False, engine or "", by, front_end, preset, service)
-    return Runtime("unknown" if unit is None else "hand", started_by=by, front_end=front_end, preset=preset)
+        return Supervision("container", name, False, engine or "", by, front_end, preset, service)
+    return Supervision("unknown" if unit is None else "hand", started_by=by, front_end=front_end, preset=preset)
 
 
-def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> tuple[str, str]:
+def control(verb: Literal["restart", "stop"], command: str, where: Supervision) -> tuple[str, str]:
     """The text added to a fix that restarts or stops the server, and its command with the restart or stop appended."""
     done = ""
     if where.kind == "unit":
@@ -101,7 +101,7 @@ def control(verb: Literal["restart", "stop"], command: str, where: Runtime) -> t
     return f" (stop {where.manager or 'it'}{again})", command.removesuffix(";")
 
 
-def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
+def with_flags(flags: str, where: Supervision) -> tuple[str, str] | None:
     """How flags get onto a command line: by hand, in the unit, or in the front end; None if that cannot express them.
 
     A drop-in cannot add to ExecStart=, only replace it (systemd.service(5)); of two equal flags the last one wins
@@ -137,7 +137,7 @@ def with_flags(flags: str, where: Runtime) -> tuple[str, str] | None:
     return f" (add `{flags}` to the command line of llama-server)", ""
 
 
-def _in_container(where: Runtime) -> str:
+def _in_container(where: Supervision) -> str:
     """Where the command line of a container's server is written, and how it takes effect."""
     if where.engine == "kubernetes":
         return "to args: of llama-server's container in the manifest of its pod, and apply it"
@@ -164,7 +164,7 @@ def preset_keys(flags: str) -> list[str]:
     return out
 
 
-def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str] | None:
+def with_settings(settings: Mapping[str, str], where: Supervision) -> tuple[str, str] | None:
     """How to set something that is not a flag where the server is started: `unit`, `container` and `shell` say it for each place.
 
     `env` and `unset` name an environment variable, which every place can set and remove. What a manager is given, it passes on
@@ -195,7 +195,7 @@ def with_settings(settings: Mapping[str, str], where: Runtime) -> tuple[str, str
     return f" ({', '.join(places[place].format(text) for place, text in said.items())})", ""
 
 
-def _for_container(option: str, variable: str, remove: bool, where: Runtime) -> str:
+def _for_container(option: str, variable: str, remove: bool, where: Supervision) -> str:
     """How a variable, or an option of its `run`, is given to a container's engine."""
     verb, of = ("leave", "out of") if remove else ("add", "to")
     if where.engine == "kubernetes":
@@ -210,11 +210,11 @@ def _for_container(option: str, variable: str, remove: bool, where: Runtime) -> 
     return f" ({verb} `{option}` {of} the {run} command, and recreate the container)"
 
 
-def _look(where: Runtime) -> str:
+def _look(where: Supervision) -> str:
     return f"systemctl {'--user ' * where.of_user}cat {where.name}"
 
 
-def _edit(where: Runtime, lines: str) -> str:
+def _edit(where: Supervision, lines: str) -> str:
     return f"{where.systemctl} edit {where.name} && {where.systemctl} restart {where.name}   # {lines}"
 
 

@@ -14,14 +14,14 @@ from sentinel.files.reader import Reader
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.input_limits import Cuts
 from sentinel.model.reading import Reading, Samples
-from sentinel.sources.fs import Moment, Roots, recall
+from sentinel.sources.fs import ProcessMoment, Roots, recall
 from sentinel.sources.processes.candidates import SETTLED_ROUNDS, YOUNG_SECONDS
 from sentinel.sources.processes.display_name import display_name
 from sentinel.sources.processes.examination import Examination, Examinations
 from sentinel.sources.processes.launch import Launch, read_launch, signals_of
 from sentinel.sources.processes.listening import listener, only_port, ports
 from sentinel.sources.processes.named_files import NamedFiles, examine, unexamined
-from sentinel.sources.processes.naming import Claim, Names, claims
+from sentinel.sources.processes.naming import NameClaim, NameOwners, claims
 from sentinel.sources.processes.procfs import boot_time
 from sentinel.sources.processes.server_process import ServerProcess
 
@@ -40,7 +40,7 @@ class _Pending:
     launch: Launch
     in_router: bool
     work: Examination[NamedFiles] | None
-    moment: Moment | None
+    moment: ProcessMoment | None
 
 
 class Descriptions:
@@ -52,7 +52,7 @@ class Descriptions:
         #: port -> the name that the configuration gives to the server there
         self._configured = configured
         self._cuts = cuts
-        self._names = Names()
+        self._names = NameOwners()
         #: servers that were seen to listen on the port that they are named by
         self._proven: set[tuple[int, int]] = set()
         # Apart: whoever has models on a disk that hangs is still found.
@@ -72,11 +72,11 @@ class Descriptions:
             return None
         return self._described(launch, others, at, None)
 
-    def describe_moment(self, launch: Launch, others: Sequence[ServerProcess], moment: Moment) -> ServerProcess:
+    def describe_moment(self, launch: Launch, others: Sequence[ServerProcess], moment: ProcessMoment) -> ServerProcess:
         """The same for one that is starting, by what was read of it at that moment."""
         return self._described(launch, others, time.time(), moment)
 
-    def choose_name(self, names: list[Claim], pid: int, others: Sequence[ServerProcess]) -> str:
+    def choose_name(self, names: list[NameClaim], pid: int, others: Sequence[ServerProcess]) -> str:
         """A name for a server that is known by a report alone."""
         return self._names.choose(names, pid, _taken(others), None, time.time(), known=names[-1].user >= 0)
 
@@ -164,7 +164,9 @@ class Descriptions:
             readings.append(Samples(at, self._source, server.entity, values))
         return readings
 
-    def _described(self, launch: Launch, others: Sequence[ServerProcess], at: float, moment: Moment | None) -> ServerProcess:
+    def _described(
+        self, launch: Launch, others: Sequence[ServerProcess], at: float, moment: ProcessMoment | None
+    ) -> ServerProcess:
         in_router = _router_of(launch, others) is not None
         work = self._examine(launch, in_router, moment)
         if work is not None and work.wait(_PATIENCE):
@@ -172,7 +174,7 @@ class Descriptions:
         self._pending[launch.key] = _Pending(launch, in_router, work, moment)
         return self._server(launch, unexamined(launch), others, at, examined=False)
 
-    def _examine(self, launch: Launch, in_router: bool, moment: Moment | None) -> Examination[NamedFiles] | None:
+    def _examine(self, launch: Launch, in_router: bool, moment: ProcessMoment | None) -> Examination[NamedFiles] | None:
         def work() -> NamedFiles:
             with recall(moment):
                 return examine(self._roots, launch, self._port, in_router=in_router)
@@ -207,7 +209,7 @@ class Descriptions:
         there = listener(self._roots, pid, port) if isinstance(port, int) else None
         names = claims(values, member, pid, user)
         if isinstance(port, int) and (configured := self._configured.get(port)):
-            names.insert(0, Claim(configured, user, is_address=True))
+            names.insert(0, NameClaim(configured, user, is_address=True))
         entity = Entity("server", self._names.choose(names, pid, _taken(others), there, at, known=user >= 0))
         return ServerProcess(
             pid, stat.start_ticks, start, entity, launch.requested, member, files.log, files.model, stat.parent, values,

@@ -15,13 +15,13 @@ from sentinel.files.rights import Rights
 from sentinel.model.entity import Unknown
 from sentinel.model.input_limits import Cuts, Shares
 from sentinel.model.reading import Reading, ServerFound, ServerGone
-from sentinel.sources.fs import Moment, Roots, link, read_text, recall
+from sentinel.sources.fs import ProcessMoment, Roots, link, read_text, recall
 from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions
 from sentinel.sources.processes.ends import Ends
 from sentinel.sources.processes.identify import Kind, classify, is_server_name
 from sentinel.sources.processes.launch import read_launch
-from sentinel.sources.processes.naming import Claim
+from sentinel.sources.processes.naming import NameClaim
 from sentinel.sources.processes.procfs import process_ids, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess
 
@@ -63,14 +63,14 @@ class Servers:
         found = False
         for pid in self._candidates.unseen(self._pids()) if pids is None else pids:
             # Before any lock: one whose library is missing is gone after a millisecond.
-            moment = Moment(f"{self.roots.proc}/{pid}")
+            moment = ProcessMoment(f"{self.roots.proc}/{pid}")
             if is_server_name(moment.comm) or is_server_name(moment.program):
                 moment.keep()
                 with recall(moment):
                     found = self._catch(pid, moment) or found
         return found
 
-    def _catch(self, pid: int, moment: Moment) -> bool:
+    def _catch(self, pid: int, moment: ProcessMoment) -> bool:
         if (
             classify(self.roots, pid, moment.comm) is not Kind.SERVER
             or (launch := read_launch(self.roots, pid, self._reader(pid), self._cuts)) is None
@@ -102,10 +102,10 @@ class Servers:
         with self._lock:
             return self._ends.heard((*self.servers, *self._caught), pid, code, parent)
 
-    def report(self, described: Callable[[Callable[[list[Claim], int], str]], ServerProcess], code: int) -> None:
+    def report(self, described: Callable[[Callable[[list[NameClaim], int], str]], ServerProcess], code: int) -> None:
         """A server that another program saw begin and end; `described` gets what chooses its name. Any thread."""
 
-        def choose(names: list[Claim], pid: int) -> str:
+        def choose(names: list[NameClaim], pid: int) -> str:
             living = [one for one in (*self.servers, *self._caught) if self._runs_still(one)]
             return self._descriptions.choose_name(names, pid, living)
 

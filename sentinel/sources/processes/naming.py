@@ -24,7 +24,7 @@ _ROOT = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class NameClaim:
     """A name that a process may have, and the user who would own it."""
 
     name: str
@@ -33,7 +33,7 @@ class Claim:
     is_address: bool = False
 
 
-def claims(values: Mapping[str, Value | Unknown], member: Membership, pid: int, user: int) -> list[Claim]:
+def claims(values: Mapping[str, Value | Unknown], member: Membership, pid: int, user: int) -> list[NameClaim]:
     """Names that fit a process, the best first; the last is its address."""
     host, port = values["server.host"], values["server.port"]
     address = f"{host}:{port}"
@@ -44,21 +44,21 @@ def claims(values: Mapping[str, Value | Unknown], member: Membership, pid: int, 
     # A container may have any name, a unit's too.
     container = str(values["server.container_name"]) or str(values["server.container"])[:12]
     found = [
-        Claim(clean(member.unit), user if member.is_user_unit else _ROOT),
-        Claim("" if container.endswith(".service") else container, user),
-        Claim(address, user, is_address=True),
+        NameClaim(clean(member.unit), user if member.is_user_unit else _ROOT),
+        NameClaim("" if container.endswith(".service") else container, user),
+        NameClaim(address, user, is_address=True),
     ]
-    return [Claim(text(one.name, MOST_NAME), one.user, one.is_address) for one in found if one.name]
+    return [NameClaim(text(one.name, MOST_NAME), one.user, one.is_address) for one in found if one.name]
 
 
-class Names:
+class NameOwners:
     """Who owns which name."""
 
     def __init__(self) -> None:
         self._owners: dict[str, tuple[int, float]] = {}
 
     def choose(
-        self, found: list[Claim], pid: int, taken: Mapping[str, int], listener: int | None, at: float, *, known: bool = True
+        self, found: list[NameClaim], pid: int, taken: Mapping[str, int], listener: int | None, at: float, *, known: bool = True
     ) -> str:
         """The name of a process. `taken`: names of running servers with their owners; `listener`: the user who listens on the
         port of its address, if anybody does; `known`: its user is known."""
@@ -79,7 +79,7 @@ class Names:
             return own if own not in taken else f"{own}:{pid}"
         return f"{address}:{pid}"
 
-    def _is_of_another(self, claim: Claim, at: float) -> bool:
+    def _is_of_another(self, claim: NameClaim, at: float) -> bool:
         owner, until = self._owners.get(claim.name, (claim.user, 0.0))
         return owner != claim.user and at < until and claim.user != _ROOT
 

@@ -45,14 +45,14 @@ _BIG = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Execed:
+class ProcessExeced:
     """A process became another program."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ProcessEnded:
     """A process ended. `code` is as wait(2) has it: the exit status in the upper byte, the signal in the lower seven bits."""
 
     pid: int
@@ -136,9 +136,9 @@ class ProcEvents:
         """For select(2)."""
         return self._socket.fileno()
 
-    def read(self) -> Sequence[Execed | Ended]:
+    def read(self) -> Sequence[ProcessExeced | ProcessEnded]:
         """What happened since; empty if nothing did. Events that found no room are lost: /proc is listed once a second anyway."""
-        found: list[Execed | Ended] = []
+        found: list[ProcessExeced | ProcessEnded] = []
         while True:
             try:
                 data, kind = self._receive()
@@ -151,11 +151,11 @@ class ProcEvents:
             if kind == _EXEC:
                 pid, tgid = _EXECED.unpack_from(data, at)
                 if pid == tgid:
-                    found.append(Execed(pid))
+                    found.append(ProcessExeced(pid))
             elif kind == _EXIT and len(data) >= at + _EXITED.size:
                 pid, tgid, code, _signal = _EXITED.unpack_from(data, at)
                 if pid == tgid:
-                    found.append(Ended(pid, code))
+                    found.append(ProcessEnded(pid, code))
 
     def close(self) -> None:
         """End the subscription."""

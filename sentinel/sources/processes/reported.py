@@ -17,7 +17,7 @@ from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.containers import container_of
 from sentinel.sources.processes.launch import supervision
 from sentinel.sources.processes.log_location import LogSource
-from sentinel.sources.processes.naming import Claim, claims
+from sentinel.sources.processes.naming import NameClaim, claims
 from sentinel.sources.processes.procfs import credentials, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess
 
@@ -26,7 +26,7 @@ _LONGEST_AGO = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ExecReport:
     """What the wrapper says. `wrapper` is its own process id, which the kernel vouches for; all else is its word."""
 
     wrapper: int
@@ -40,13 +40,13 @@ class Report:
     code: int | None = None
 
 
-def is_child(roots: Roots, report: Report) -> bool:
+def is_child(roots: Roots, report: ExecReport) -> bool:
     """The process id is one of the wrapper's children, so what the kernel says of it is about the server."""
     stat = read_stat(roots, report.pid) if report.pid > 0 else Unknown("it was not started")
     return not isinstance(stat, Unknown) and stat.parent == report.wrapper
 
 
-def described(roots: Roots, report: Report, choose: Callable[[list[Claim], int], str]) -> ServerProcess:
+def described(roots: Roots, report: ExecReport, choose: Callable[[list[NameClaim], int], str]) -> ServerProcess:
     """The server as its wrapper describes it, with what the kernel says of the wrapper: user, groups, control group."""
     process = roots.proc / str(report.wrapper)
     try:

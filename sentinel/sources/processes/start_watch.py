@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from sentinel.sources.base import NotHere
-from sentinel.sources.processes.proc_events import Ended, Execed, ProcEvents
+from sentinel.sources.processes.proc_events import ProcessEnded, ProcessExeced, ProcEvents
 from sentinel.sources.processes.program_files import ProgramFiles
 
 #: Looks at /proc after a program was opened, seconds apart: exec(2) replaces the process within a millisecond, as a rule.
@@ -88,13 +88,13 @@ class StartWatch:
             if news:
                 self._wake()
 
-    def _of_events(self, events: Sequence[Execed | Ended]) -> bool:
+    def _of_events(self, events: Sequence[ProcessExeced | ProcessEnded]) -> bool:
         news = False
         for event in events:
             match event:
-                case Execed(pid):
+                case ProcessExeced(pid):
                     news = self._servers.catch((pid,)) or news
-                case Ended(pid, code):
+                case ProcessEnded(pid, code):
                     news = self._servers.ended(pid, code) or news
         return news
 

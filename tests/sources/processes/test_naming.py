@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from sentinel.sources.processes.naming import Claim, Names
+from sentinel.sources.processes.naming import NameClaim, NameOwners
 
 ADDRESS = "127.0.0.1:8080"
 MINE, THEIRS = 1000, 4_000_001
 
 
-def address(user: int) -> list[Claim]:
-    return [Claim(ADDRESS, user, is_address=True)]
+def address(user: int) -> list[NameClaim]:
+    return [NameClaim(ADDRESS, user, is_address=True)]
 
 
 def test_the_first_has_the_name_where_nobody_else_claims_it() -> None:
-    assert Names().choose(address(MINE), 7, {}, None, 0.0) == ADDRESS
-    assert Names().choose(address(MINE), 7, {}, MINE, 0.0) == ADDRESS
+    assert NameOwners().choose(address(MINE), 7, {}, None, 0.0) == ADDRESS
+    assert NameOwners().choose(address(MINE), 7, {}, MINE, 0.0) == ADDRESS
 
 
 def test_who_claims_the_port_of_another_user_gets_a_name_of_his_own() -> None:
-    assert Names().choose(address(THEIRS), 7, {}, MINE, 0.0) == f"{ADDRESS}@{THEIRS}"
-    assert Names().choose(address(THEIRS), 7, {ADDRESS: MINE}, None, 0.0) == f"{ADDRESS}@{THEIRS}"
-    assert Names().choose(address(THEIRS), 8, {ADDRESS: MINE, f"{ADDRESS}@{THEIRS}": THEIRS}, MINE, 0.0).endswith(f"@{THEIRS}:8")
+    assert NameOwners().choose(address(THEIRS), 7, {}, MINE, 0.0) == f"{ADDRESS}@{THEIRS}"
+    assert NameOwners().choose(address(THEIRS), 7, {ADDRESS: MINE}, None, 0.0) == f"{ADDRESS}@{THEIRS}"
+    assert (
+        NameOwners()
+        .choose(address(THEIRS), 8, {ADDRESS: MINE, f"{ADDRESS}@{THEIRS}": THEIRS}, MINE, 0.0)
+        .endswith(f"@{THEIRS}:8")
+    )
 
 
 def test_a_second_server_of_the_same_user_has_its_process_behind_it() -> None:
-    assert Names().choose(address(MINE), 7, {ADDRESS: MINE}, MINE, 0.0) == f"{ADDRESS}:7"
+    assert NameOwners().choose(address(MINE), 7, {ADDRESS: MINE}, MINE, 0.0) == f"{ADDRESS}:7"
 
 
 def test_a_name_that_was_proven_stays_its_owners_for_an_hour_after_the_end() -> None:
-    names = Names()
+    names = NameOwners()
     names.proved(ADDRESS, MINE, 0.0)
     assert names.choose(address(THEIRS), 7, {}, None, 60.0) == f"{ADDRESS}@{THEIRS}"
     assert names.choose(address(MINE), 8, {}, MINE, 60.0) == ADDRESS
@@ -36,11 +40,11 @@ def test_a_name_that_was_proven_stays_its_owners_for_an_hour_after_the_end() -> 
 
 
 def test_a_unit_of_the_system_is_roots_and_one_of_a_user_his() -> None:
-    unit = [Claim("llama.service", 0), *address(MINE)]
-    his = [Claim("llama.service", THEIRS), *address(THEIRS)]
-    assert Names().choose(unit, 7, {}, None, 0.0) == "llama.service"
-    assert Names().choose(his, 8, {"llama.service": 0}, None, 0.0) == ADDRESS
+    unit = [NameClaim("llama.service", 0), *address(MINE)]
+    his = [NameClaim("llama.service", THEIRS), *address(THEIRS)]
+    assert NameOwners().choose(unit, 7, {}, None, 0.0) == "llama.service"
+    assert NameOwners().choose(his, 8, {"llama.service": 0}, None, 0.0) == ADDRESS
 
 
 def test_a_user_that_is_not_known_is_named_as_ever() -> None:
-    assert Names().choose(address(-1), 7, {}, MINE, 0.0, known=False) == ADDRESS
+    assert NameOwners().choose(address(-1), 7, {}, MINE, 0.0, known=False) == ADDRESS

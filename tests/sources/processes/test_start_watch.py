@@ -18,7 +18,7 @@ import pytest
 
 from sentinel.model.reading import Event, ServerFound, ServerGone
 from sentinel.sources.base import NotHere
-from sentinel.sources.fs import Moment, Roots, read_text, recall
+from sentinel.sources.fs import ProcessMoment, Roots, read_text, recall
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.named_files import examine
 from sentinel.sources.processes.proc_events import ProcEvents, fields_of_end
@@ -282,7 +282,7 @@ def test_forks_and_threads_wake_nobody() -> None:
             os._exit(3)
         os.waitpid(pid, 0)
         seen = [type(one).__name__ for one in events.read() if one.pid in (pid, os.getpid())]
-        assert seen == ["Ended"]
+        assert seen == ["ProcessEnded"]
     finally:
         events.close()
 
@@ -290,7 +290,7 @@ def test_forks_and_threads_wake_nobody() -> None:
 def test_what_was_kept_of_a_process_outlives_it_for_this_thread_alone() -> None:
     process = subprocess.Popen(["sleep", "60"])
     path = f"/proc/{process.pid}"
-    moment = Moment(path)
+    moment = ProcessMoment(path)
     moment.keep()
     with recall(moment):
         process.kill()
