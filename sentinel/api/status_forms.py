@@ -7,6 +7,14 @@ from typing import Literal, NotRequired, TypedDict
 from sentinel.api.alert_forms import Scope, Severity, Value
 
 
+class ContextForm(TypedDict):
+    """The context of a slot: tokens that it held at the last report, and whether it works on a request now."""
+
+    slot: int
+    tokens: int
+    busy: bool
+
+
 class ServerForm(TypedDict):
     """A llama-server; what is not known is null. `called` is what people call it, `name` its identity."""
 
@@ -30,11 +38,23 @@ class ServerForm(TypedDict):
     ctx_per_slot: Value
     slots: Value
     generation_tps: Value
+    prompt_tps: Value
+    slots_busy: Value
+    slot_fill: Value
+    load_share: Value
+    memory_left_bytes: Value
+    memory_left_where: Value
+    gpu_vram_total_bytes: Value
+    #: what it will need at least, once loaded, of which `firm_bytes` are held already
+    need_bytes: Value
+    firm_bytes: Value
     cpu_cores: Value
     rss_bytes: Value
     locked_bytes: Value
     log_readable: Value
     log_where: Value
+    #: of the slots that had a request, as the log has it
+    contexts: list[ContextForm]
     since: str | None
     process_seen: bool
     running: bool

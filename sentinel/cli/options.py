@@ -43,6 +43,11 @@ def watch(verb: argparse.ArgumentParser) -> None:
     _asking(verb, verbose="all fixes and all evidence")
 
 
+def top(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel top`."""
+    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+
+
 def diagnose(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel diagnose`."""
     verb.add_argument(

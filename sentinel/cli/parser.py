@@ -57,6 +57,13 @@ VERBS: dict[str, Verb] = {
         options.watch,
         (("watch", "until Ctrl-C"), ("watch --json", "one object a line")),
     ),
+    "top": Verb(
+        "watch servers, GPUs, memory and alerts on a live screen",
+        "sentinel.cli.top.main",
+        options.top,
+        (("top", "until q; ? shows the keys"), ("ssh -t host sentinel top", "of another machine")),
+        "Watches servers, GPUs, memory and alerts on a live screen. Needs the library Textual: pip install 'llama-sentinel[top]'.",
+    ),
     "diagnose": Verb(
         "what a log says: verdict, cause, fix; no daemon needed",
         "sentinel.cli.diagnose",

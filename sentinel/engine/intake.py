@@ -68,6 +68,10 @@ class Intake:
         self._touched.add(reading.entity)
         self._updater.values(reading.entity, reading.values, reading.at, reading.source)
 
+    def contexts(self, entity: Entity) -> list[tuple[int, int, bool]]:
+        """Of each slot that had a request its number, the tokens in its context, and whether it works now."""
+        return self._requests.contexts(entity)
+
     def outlived(self, at: float) -> list[Transition]:
         """Lines that waited for the end of a process that has not come, and runs whose process nobody found."""
         out = self.accept(self._authorship.outlived(at))

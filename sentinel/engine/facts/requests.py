@@ -100,6 +100,8 @@ class _Server:
     worked_at: float = -1.0
     shows_progress: bool = False
     spins: bool = False
+    #: tokens in the context of each slot, as the last line that names them has it
+    contexts: dict[int, int] = field(default_factory=dict)
 
 
 class Requests:
@@ -132,6 +134,7 @@ class Requests:
             out += _cancelled(server, _number(fields, "task"), at)
         elif name in ("model_loading", "library_loading", "slots_initialized", "server_woke"):
             server.busy.clear()
+            server.contexts.clear()
         else:
             out += _worked(server, name, fields)
         return out
@@ -148,19 +151,30 @@ class Requests:
             for e, s in self._servers.items()
         ]
 
+    def contexts(self, entity: Entity) -> list[tuple[int, int, bool]]:
+        """Of each slot that had a request its number, the tokens in its context, and whether it works now."""
+        server = self._servers.get(entity)
+        if server is None:
+            return []
+        at_work = {number for number, slot in server.slots.items() if slot.task != -1 and slot.task in server.busy}
+        known = sorted(server.contexts.keys() | at_work)
+        return [(number, server.contexts.get(number, 0), number in at_work) for number in known]
+
     def load(self, rows: Iterable[tuple[Scope, str, Mapping[str, Any]]]) -> None:
         """Restore what `dump` returned."""
         for scope, name, data in rows:
             slots = {int(number): _Slot(**kept) for number, kept in data["slots"]}
             tasks = {key: deque((int(task) for task in data[key]), maxlen=64) for key in _TASKS}
-            self._servers[Entity(scope, name)] = _Server(**{**data, "slots": slots, **tasks})
+            self._servers[Entity(scope, name)] = _Server(
+                **{**data, "slots": slots, **tasks, "contexts": dict(data.get("contexts") or ())}
+            )
 
 
 _TASKS = ("ended_ill", "begun", "busy")
 
 
-def _lists(server: _Server) -> dict[str, list[int]]:
-    return {key: [*getattr(server, key)] for key in _TASKS}
+def _lists(server: _Server) -> dict[str, list[Any]]:
+    return {**{key: [*getattr(server, key)] for key in _TASKS}, "contexts": [[*pair] for pair in server.contexts.items()]}
 
 
 def _number(fields: Mapping[str, Value], key: str, default: int = -1) -> int:
@@ -223,6 +237,7 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
     if slot is None:
         if len(server.slots) >= _MOST_SLOTS:
             server.slots.clear()
+            server.contexts.clear()
         slot = server.slots[number] = _Slot()
     server.current = number
     task = _number(fields, "task")
@@ -250,8 +265,11 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             slot.generated = _number(fields, "n")
             server.perhaps = -1
             return [*_succeeded(server), *_over(server, number)]
+        case "prompt_progress":
+            server.contexts[number] = max(_number(fields, "n"), 0)
         case "request_finished":
             slot.held = _number(fields, "n_tokens")
+            server.contexts[number] = max(slot.held, 0)
             if task in server.busy:
                 server.busy.remove(task)
             out = list(_confirmed(server, task))

@@ -33,6 +33,15 @@ _SERVER_SHOWN = (
     "ctx_per_slot",
     "slots",
     "generation_tps",
+    "prompt_tps",
+    "slots_busy",
+    "slot_fill",
+    "load_share",
+    "memory_left_bytes",
+    "memory_left_where",
+    "gpu_vram_total_bytes",
+    "need_bytes",
+    "firm_bytes",
     "cpu_cores",
     "rss_bytes",
     "locked_bytes",
@@ -53,6 +62,7 @@ def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
             fact = engine.state.fact(entity, f"server.{key}", at)
             value = fact.value if fact is not None else None
             row[key] = escape(value) if isinstance(value, str) else value
+        row["contexts"] = [{"slot": n, "tokens": held, "busy": busy} for n, held, busy in engine.intake.contexts(entity)]
         run = engine.state.runs.get(entity)
         row["since"] = iso(run.start) if run is not None and run.exact else None
         row["process_seen"] = run is not None and run.exact

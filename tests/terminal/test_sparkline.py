@@ -7,7 +7,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel.cli.sparkline import sparkline
+from sentinel.terminal.sparkline import sparkline
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""`sentinel top`: what needs to be there before the screen can be shown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from sentinel.cli.main import CRITICAL
+from sentinel.cli.output import warn
+
+_MISSING = "top needs the library Textual: pip install 'llama-sentinel[top]' (with pipx: pipx inject llama-sentinel textual)"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Show the screen until it is left."""
+    if find_spec("textual") is None:
+        warn(_MISSING)
+        return CRITICAL
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        warn("top needs a terminal; `sentinel status` prints the same once, `sentinel watch` follows the alerts")
+        return CRITICAL
+    from sentinel.cli.top.app import Top
+    from sentinel.cli.top.poll import Daemon
+
+    code = Top(Daemon([Path(arguments.socket)] if arguments.socket else None)).run()
+    return code or 0
