@@ -57,6 +57,7 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines += ["- [as a service](service.md): installing, rights, the socket, the journal, drop-ins for llama-server"]
     lines += ["- [starts that fail at once](starts.md): how they are seen, `sentinel exec`, what is over"]
     lines += ["- [preflight](preflight.md): will it fit, before the load; what is looked at, and what the intervals mean"]
+    lines += ["- [the live screen](top.md): `sentinel top`, its keys, what its bars mean"]
     lines += ["- [values over time](series.md): memory, speed, context and GPUs of a month, and how to ask for them"]
     lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
     lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]

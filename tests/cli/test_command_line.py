@@ -72,8 +72,17 @@ def options(words: tuple[str, ...]) -> set[str]:
     return {option for action in at._actions for option in action.option_strings}
 
 
-#: Verbs without a form for programs: a daemon, a shell's script, and three whose output is such a form already (JSON, TOML).
-_PLAIN = {("run",), ("exec",), ("completion",), ("rules",), ("rules", "schema"), ("rules", "override"), ("rules", "new")}
+#: Verbs without a form for programs: a daemon, a live screen, a shell's script, and three whose output is such a form already (JSON, TOML).
+_PLAIN = {
+    ("run",),
+    ("top",),
+    ("exec",),
+    ("completion",),
+    ("rules",),
+    ("rules", "schema"),
+    ("rules", "override"),
+    ("rules", "new"),
+}
 #: What each verb that asks the daemon needs beside its name.
 _ASKING = {
     ("status",): [], ("alerts",): ["--all"], ("why",): ["cpu-fallback"], ("watch",): [], ("reload",): [],
@@ -87,9 +96,9 @@ def test_every_verb_with_output_has_it_as_json_too() -> None:
 
 
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
-    assert {words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in ("doctor", "exec")} == set(
-        _ASKING
-    )
+    assert {
+        words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top")
+    } == set(_ASKING)
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]], ids=["text", "json"])

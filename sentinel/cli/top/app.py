@@ -73,7 +73,8 @@ class Top(App[int]):
     OptionList > .option-list--option-highlighted, OptionList:focus > .option-list--option-highlighted {
         background: ansi_default; color: ansi_default; text-style: none; }
     OptionList:focus > .option-list--option-highlighted { text-style: reverse; }
-    #servers { height: auto; max-height: 45%; }
+    Screen { overflow: hidden; }
+    #servers { height: auto; max-height: 35%; }
     #alerts { height: 1fr; }
     #alerts:focus > .option-list--option-highlighted { text-style: none; }
     #head, #machine, #columns, #detail, #title, #keys { height: auto; }
@@ -102,22 +103,25 @@ class Top(App[int]):
         self._alerts: list[Mapping[str, Any]] = []
         #: what the rows of each list are about
         self._rows: dict[str, list[str]] = {}
+        # Held, not looked for: an answer may come when the screen is being taken down.
+        self._texts = {name: Static(id=name, markup=False) for name in ("head", "machine", "columns", "detail", "title")}
+        self._lists = {name: OptionList(id=name, markup=False) for name in ("servers", "alerts")}
+        self._filter = Input(id="filter", placeholder="part of a name; enter keeps it, escape shows all")
 
     def compose(self) -> ComposeResult:
         """The parts from top to bottom."""
-        yield Static(id="head", markup=False)
-        yield Static(id="machine", markup=False)
-        yield Static(id="columns", markup=False)
-        yield OptionList(id="servers", markup=False)
-        yield Static(id="detail", markup=False)
-        yield Static(id="title", markup=False)
-        yield OptionList(id="alerts", markup=False)
-        yield Input(id="filter", placeholder="part of a name; enter keeps it, escape shows all")
+        for name in ("head", "machine", "columns"):
+            yield self._texts[name]
+        yield self._lists["servers"]
+        for name in ("detail", "title"):
+            yield self._texts[name]
+        yield self._lists["alerts"]
+        yield self._filter
         yield Static(Text(_KEYS, style="dim"), id="keys")
 
     def on_mount(self) -> None:
         """Look at once, then again and again."""
-        self.query_one("#servers").focus()
+        self._lists["servers"].focus()
         self.look()
         self.set_interval(self._every, self.look)
 
@@ -138,11 +142,13 @@ class Top(App[int]):
 
     def _take(self, shot: Snapshot) -> None:
         self._asking = False
+        if not self.is_running:
+            return
         self._shot = shot
         self._show()
 
     def _style(self) -> Style:
-        # The last column is the scroll bar's. Textual writes UTF-8 whatever the locale; a terminal without it is known by its locale alone.
+        # The last column is the scroll bar's. Textual writes UTF-8 everywhere: only the locale says that a terminal has none.
         locale = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
         return Style(max(self.size.width, 60) - 1, colour=True, unicode=locale not in ("C", "POSIX"))
 
@@ -183,11 +189,11 @@ class Top(App[int]):
         self._put("title", [[(title, "bold" if count else "dim")]])
 
     def _put(self, name: str, of: Sequence[Line]) -> None:
-        self.query_one(f"#{name}", Static).update(_text(of, self._style()))
+        self._texts[name].update(_text(of, self._style()))
 
     def _fill(self, name: str, rows: Sequence[tuple[str, Sequence[Line]]]) -> None:
         """The rows of a list; what was chosen stays so, whatever comes and goes above it."""
-        box = self.query_one(f"#{name}", OptionList)
+        box = self._lists[name]
         ids = [key for key, _ in rows]
         texts = [_text(of, self._style()) for _, of in rows]
         keys = self._rows.get(name, [])
@@ -203,7 +209,7 @@ class Top(App[int]):
             box.highlighted = ids.index(chosen) if chosen in ids else 0
 
     def _chosen(self, name: str, of: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        number = self.query_one(f"#{name}", OptionList).highlighted
+        number = self._lists[name].highlighted
         return of[number] if number is not None and number < len(of) else None
 
     def _server(self) -> Mapping[str, Any] | None:
@@ -233,21 +239,21 @@ class Top(App[int]):
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
         """The filter stays."""
-        self.query_one("#filter").display = False
-        self.query_one("#servers").focus()
+        self._filter.display = False
+        self._lists["servers"].focus()
 
     def action_filter(self) -> None:
         """Ask for a part of a name."""
-        box = self.query_one("#filter", Input)
+        box = self._filter
         box.display = True
         box.focus()
 
     def action_all(self) -> None:
         """No filter any more."""
-        box = self.query_one("#filter", Input)
+        box = self._filter
         box.value = ""
         box.display = False
-        self.query_one("#servers").focus()
+        self._lists["servers"].focus()
 
     def action_keys(self) -> None:
         """What the keys do."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sentinel.terminal.sparkline import sparkline
 from sentinel.cli.top.poll import Snapshot, Values
 from sentinel.model.text import duration, escape, size
 from sentinel.terminal import names
+from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import Style, cells, fit, wrap
 
 #: Text with a state: ok, critical, warning, info, loading, dim, bold, or none.
@@ -19,6 +19,7 @@ Line = list[Piece]
 _VERDICT, _SPEED, _SPARK, _CONTEXT, _BYTES = 18, 6, 12, 4, 6
 _MOST_SLOTS = 8
 _LABEL = 9
+_BAR = 16
 #: Lines of a command that are shown: the whole of it is a key away.
 _MOST_COMMAND_LINES = 4
 
@@ -192,7 +193,7 @@ def _load(server: Mapping[str, Any], shot: Snapshot, style: Style) -> Line:
     of = f" of {size(server['model_bytes'])}" if server.get("model_bytes") else ""
     time_left = f"{style.dot}{duration(left)} left" if left is not None else ""
     # Whether it will work shows in its colour only at the memory: a full bar is what one waits for.
-    filled = [(text, "loading" if state not in ("dim", "") else state) for text, state in bar(share, 20, style)]
+    filled = [(text, "loading" if state not in ("dim", "") else state) for text, state in bar(share, _BAR, style)]
     return [_label("loading"), *filled, (f" {share:.0%}{of}{time_left}", "")]
 
 
@@ -243,7 +244,7 @@ def _gpu(server: Mapping[str, Any], style: Style) -> Line:
         return [_label("GPU"), (f"what it holds is not known{wanted}", "dim")]
     if not total:
         return [_label("GPU"), (f"holds {size(held)}{wanted}", "")]
-    return [_label("GPU"), *bar(held / total, 20, style), (f" {size(held)} of {size(total)}{wanted}", "")]
+    return [_label("GPU"), *bar(held / total, _BAR, style), (f" {size(held)} of {size(total)}{wanted}", "")]
 
 
 def _memory(server: Mapping[str, Any], style: Style) -> Line:
@@ -254,11 +255,11 @@ def _memory(server: Mapping[str, Any], style: Style) -> Line:
     where = f" of {escape(str(server['memory_left_where']))}" if server.get("memory_left_where") else ""
     line: Line = [_label("memory")]
     if not isinstance(need, int) or need <= held:
-        return [*line, *bar(held / limit, 20, style), (f" {size(held)} of {size(limit)}{where}", "")]
+        return [*line, *bar(held / limit, _BAR, style), (f" {size(held)} of {size(limit)}{where}", "")]
     fits = need <= limit
-    line += bar(held / limit, 20, style, need / limit)
-    forecast = f"{style.dot}needs {size(need)} at least" + ("" if fits else ": too much")
-    return [*line, (f" {size(held)} of {size(limit)}{where}", ""), (forecast, "" if fits else "critical")]
+    line += bar(held / limit, _BAR, style, need / limit)
+    forecast = f"{style.dot}needs {size(need)}" + ("" if fits else ": too much")
+    return [*line, (f" {size(held)} of {size(limit)}", ""), (forecast, "" if fits else "critical"), (where, "dim")]
 
 
 def _label(text: str) -> Piece:

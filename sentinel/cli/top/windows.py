@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 
@@ -70,7 +70,8 @@ class Ask(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = _CLOSE
     CSS = """
     Ask { align: center middle; }
-    Ask OptionList { width: 60; height: auto; border: round ansi_default; background: ansi_default; }
+    Ask Vertical { width: 70; height: auto; border: round ansi_default; background: ansi_default; }
+    Ask Static { padding: 0 1; }
     """
 
     def __init__(self, question: str) -> None:
@@ -79,9 +80,10 @@ class Ask(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """The durations."""
-        box = OptionList(*(label for label, _ in DURATIONS), markup=False)
-        box.border_title = Text(escape(self._question)).markup
-        yield box
+        with Vertical():
+            yield Static(Text(escape(self._question), style="bold"))
+            yield OptionList(*(f" {label}" for label, _ in DURATIONS), markup=False)
+            yield Static(Text("enter silence  escape close", style="dim"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter."""
