@@ -72,7 +72,7 @@ def options(words: tuple[str, ...]) -> set[str]:
     return {option for action in at._actions for option in action.option_strings}
 
 
-#: Verbs without a form for programs: a daemon, a live screen, a shell's script, and three whose output is such a form already (JSON, TOML).
+#: Verbs without a form for programs: a daemon, a screen, a shell's script, and three whose output is such a form (JSON, TOML).
 _PLAIN = {
     ("run",),
     ("top",),

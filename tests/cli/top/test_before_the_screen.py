@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def _loading(share: float) -> dict[str, Any]:
 
 def test_the_time_left_comes_from_the_pace_of_the_last_half_minute(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(poll.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     daemon = poll.Daemon(None)
     left = []
     for seconds, share in ((0, 0.1), (2, 0.1), (4, 0.2), (60, 0.6), (62, 0.7), (64, 0.8)):
