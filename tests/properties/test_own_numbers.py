@@ -47,6 +47,7 @@ CLAIMS = (
     claim(r"the last had N tokens, and N are there", _MORE),
     claim(r"the last had N tokens, a slot has N", _AT_LEAST),
     claim(r"reduced the context from N to N tokens", _MORE),
+    claim(r"with the N tokens that Ollama had chosen by itself, so Ollama loaded it with N,", _MORE),
     claim(r"a slot has N of the N tokens that the model was trained for", _LESS),
     claim(r"-ub, N tokens here\), .* the last with N tokens", _LESS),
     claim(r"N tokens for N slots are N each", lambda asked, slots, each: abs(asked / slots - each) <= 256),

@@ -27,6 +27,9 @@ _SERVER_FLAGS = frozenset(
     {b"--port", b"--host", b"-np", b"--parallel", b"--metrics", b"--slots", b"--models-dir", b"--embedding", b"--alias"}
 )
 
+#: All that Ollama's search for GPUs passes, behind a random port (ollama: discover/llama_server.go).
+_SEARCH = [b"--host", b"127.0.0.1", b"--no-webui", b"--offline", b"--verbose"]
+
 
 class Kind(Enum):
     """The answer for one process. MAYBE: a wrapper by that name, or something unreadable; check again at every poll.
@@ -58,7 +61,7 @@ def classify(roots: Roots, pid: int, comm: str) -> Kind:
     if _INTERPRETER.match(program):
         return Kind.MAYBE if named else Kind.OTHER
     if is_server_name(program):
-        return Kind.SERVER
+        return Kind.OTHER if _lists_gpus_only(_words(roots, pid)) else Kind.SERVER
     if runtime_of(roots, pid, program) is not None:
         return Kind.SERVER if _serves(roots, pid, program) else Kind.MAYBE
     maps = _maps(roots, pid)
@@ -93,6 +96,14 @@ def _serves(roots: Roots, pid: int, program: str) -> bool:
         # its one file unpacks itself and starts itself again: the first process serves nothing
         return b"/koboldcpp_" in (_maps(roots, pid) or b"")
     return not words & _NOT_SERVING
+
+
+def _lists_gpus_only(words: list[bytes]) -> bool:
+    """Ollama's search for GPUs: a llama-server without a model, which it kills once it has read the list of devices.
+
+    Nobody asks it anything, and what it would be blamed for is of the next start, whose lines are in the same log.
+    """
+    return words[1:2] == [b"--port"] and [word for word in words[3:] if word] == _SEARCH
 
 
 def _in_python(roots: Roots, pid: int, named: bool) -> Kind:
