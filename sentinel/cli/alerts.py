@@ -11,7 +11,7 @@ from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, over, 
 from sentinel.model.text import counted, escape, parse_duration
 from sentinel.terminal.alert import render
 from sentinel.terminal.episodes import episodes, rows_of
-from sentinel.terminal.style import DIM, wrap
+from sentinel.terminal.style import CYAN, DIM, wrap
 from sentinel.terminal.table import table
 from sentinel.terminal.units import journal_query
 
@@ -55,7 +55,8 @@ def _show_open(alerts: Iterable[Mapping[str, Any]], *, verbose: bool) -> None:
     for number, alert in enumerate(found):
         print("\n" * (number > 0) + render(alert, look, now, verbose=verbose) + _effects(alert), end="")
     for query in sorted({journal_query(alert["entity"]["name"]) for alert in found} - {""}):
-        print(look.paint(f"\nWith the server's own lines: {query}", DIM))
+        print(look.paint("\nWith the server's own lines:", DIM))
+        print(f"  {look.paint('$', DIM)} {look.paint(query, CYAN)}")
 
 
 def _effects(alert: Mapping[str, Any]) -> str:

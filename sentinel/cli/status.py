@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Alerts with their fix, and in one line each: a screen has 24 lines.
 _MOST_FIXES, _MOST_ALERTS = 3, 12
 _MOST_NAMES = 3
-_COLUMNS = ("SERVER", "STATE", "TOKENS/S", "CONTEXT", "GPU MEMORY", "MEMORY")
+_COLUMNS = ("SERVER", "STATE", "TOKENS/S", "CONTEXT", "GPU", "RAM")
 _NUMBERS = (2, 3, 4, 5)
 
 
@@ -87,7 +87,9 @@ def _verdict(servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str,
         concerned = len({alert["entity"]["name"] for alert in loud if alert["entity"]["scope"] == "server"})
         where = f" on {concerned} of {counted(max(len(servers), concerned), 'server')}" if concerned else ""
         text = f"{worst.upper()}: {counted(len(loud), 'open alert')}{where}{beside}"
-        yield look.by_state(f"{look.mark(worst)} {text}", worst)
+        first, *rest = wrap(text, look.prose, "  ")
+        yield look.by_state(f"{look.mark(worst)} {first.strip()}", worst)
+        yield from (look.by_state(line, worst) for line in rest)
         return
     loading = sum(server["state"] == "loading" for server in running)
     busy = f", {loading} loading" if loading else ""
@@ -195,7 +197,7 @@ def _preflight(server: Mapping[str, Any], look: Style) -> Iterator[str]:
     verdict = server.get("preflight")
     if verdict in ("fails", "tight"):
         mark = look.by_state(look.mark(verdict), verdict)
-        first, *rest = wrap(escape(str(server.get("preflight_why") or verdict)), look.prose, " " * 15)
+        first, *rest = wrap(escape(str(server.get("preflight_why") or verdict)), look.prose, " " * 16)
         yield f"  preflight  {mark}  {first.strip()}"
         yield from rest
 

@@ -74,7 +74,7 @@ def _facts(alert: Mapping[str, Any], style: Style, now: float | None, indent: st
     """Rule, true name, time and what is not as usual, dimmed."""
     name = alert["entity"]["name"]
     facts = [alert["rule"]]
-    if alert["entity"]["scope"] != "host" and not of_alert(alert).startswith(escape(name)):
+    if alert["entity"]["scope"] != "host" and escape(name) not in of_alert(alert):
         facts.append(name)
     facts += marks(alert)
     since = seconds_of(alert.get("since") or alert.get("at"))
@@ -91,7 +91,7 @@ def marks(alert: Mapping[str, Any]) -> list[str]:
     if alert.get("flapping"):
         words.append("flapping: no further notification until it is stable")
     if alert.get("silenced"):
-        words.append(f"silenced (#{alert['silenced']})")
+        words.append(f"silenced by #{alert['silenced']}")
     if alert.get("inhibited_by"):
         words.append(f"inhibited by {alert['inhibited_by']}")
     if alert["reason"] in _WHY_NOW:

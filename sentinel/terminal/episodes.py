@@ -48,7 +48,7 @@ def rows_of(found: Iterable[Episode], style: Style, now: float) -> list[tuple[st
     """The table, its head first."""
     rows: list[tuple[str, ...]] = [_HEAD]
     for one in found:
-        since = clock(one.began, now, style.zone) if one.began is not None else "before"
+        since = clock(one.began, now, style.zone, "%H:%M") if one.began is not None else "before"
         end = "open" if one.ended is None else duration(one.ended - one.began) if one.began is not None else "?"
         severity = "mute" if one.silenced else _SHORT.get(one.severity, one.severity)
         what = rest(one.last)

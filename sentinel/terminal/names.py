@@ -11,14 +11,14 @@ from sentinel.model.text import escape
 def label(name: str, called: object = None) -> str:
     """A server as people call it: ``gemma-3-270m :8080`` for `called` ``gemma-3-270m, port 8080``; else its name.
 
-    A unit, a container and a name of the configuration are chosen by people: they stay, with the model behind them.
+    A unit, a container and a name of the configuration are chosen by people: they stay, behind the model.
     """
     name = escape(name)
     model, _, port = escape(str(called or "")).rpartition(", port ")
     if not model:
         return name
     # The address may be followed by the user who listens there: 127.0.0.1:8080@1000.
-    return f"{model} :{port}" if f"{name}@".partition(f":{port}@")[1] else f"{name} ({model})"
+    return f"{model} :{port}" if f"{name}@".partition(f":{port}@")[1] else f"{model} ({name})"
 
 
 def of_alert(alert: Mapping[str, Any]) -> str:

@@ -14,11 +14,11 @@ def seconds_of(stamp: str | None) -> float | None:
     return None if stamp is None else datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
 
 
-def clock(at: float, now: float | None, zone: tzinfo | None) -> str:
+def clock(at: float, now: float | None, zone: tzinfo | None, form: str = "%H:%M:%S") -> str:
     """``16:05:12`` for today, else ``2026-11-23 16:05:12``. `now` None: always with the date. `zone` None: the machine's."""
     try:
         moment = datetime.fromtimestamp(at, UTC).astimezone(zone)
         today = now is not None and datetime.fromtimestamp(now, UTC).astimezone(zone).date() == moment.date()
     except (OverflowError, ValueError, OSError):
         return "at an impossible time"
-    return f"{moment:%H:%M:%S}" if today else f"{moment:%Y-%m-%d %H:%M:%S}"
+    return moment.strftime(form if today else f"%Y-%m-%d {form}")

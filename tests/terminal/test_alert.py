@@ -76,7 +76,7 @@ def test_a_server_is_called_by_its_model() -> None:
     assert about(one) == "gemma-3 :8080 runs on the CPU"
     assert "cpu-fallback · 127.0.0.1:8080 · since" in render(one, PLAIN, NOW)
     assert about({**one, "summary": "127.0.0.1:80801 is another"}) == "127.0.0.1:80801 is another"
-    assert label("llama.service", "gemma-3, port 8080") == "llama.service (gemma-3)"
+    assert label("llama.service", "gemma-3, port 8080") == "gemma-3 (llama.service)"
     assert label("127.0.0.1:8080", "") == label("127.0.0.1:8080", "port 8080") == "127.0.0.1:8080"
     assert label("127.0.0.1:8080@1000", "a, port b, port 8080") == "a, port b :8080"
 
@@ -93,7 +93,7 @@ def test_how_sure_a_cause_is_is_said_where_it_is_not_sure(severity: str) -> None
     ("marked", "said"),
     [
         (replace(FIRING, flapping=True), "flapping: no further notification until it is stable"),
-        (replace(FIRING, silenced="3"), "silenced (#3)"),
+        (replace(FIRING, silenced="3"), "silenced by #3"),
         (replace(FIRING, inhibited_by="gpu-reset"), "inhibited by gpu-reset"),
         (replace(FIRING, reason="cause-ended"), "its cause has ended, it has not"),
         (replace(FIRING, reason="silence-ended"), "its silence has ended, it has not"),

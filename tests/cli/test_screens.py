@@ -1,0 +1,157 @@
+"""Every screen in every state of a machine, at 80 and 120 columns, as it is looked at: `tests/cli/golden`.
+
+`SENTINEL_GOLDEN=write pytest tests/cli/test_screens.py` writes them; the difference is read before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_answers import NOW, STATES, alert, history, why
+
+from sentinel.api import client
+from sentinel.cli import main
+from sentinel.terminal.alert import render
+from sentinel.terminal.style import Style, cells
+
+GOLDEN = Path(__file__).parent / "golden"
+#: Lines of a terminal: an open alert with summary, cause, first fix and its command fits it.
+SCREEN = 24
+#: What is not folded: commands are there to be copied.
+_COMMAND = re.compile(r" *\$ ")
+
+Shown = Callable[..., str]
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shown:
+    """What a verb prints, with the daemon's answers by path, at a width."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(time, "time", lambda: NOW)
+
+    def run(words: list[str], width: int, answers: dict[str, Any]) -> str:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(client, "get", lambda path, _sockets=None: (200, answers[path.split("?")[0]]))
+        main.main(words)
+        return capsys.readouterr().out
+
+    yield run  # type: ignore[misc]
+    monkeypatch.undo()
+    time.tzset()
+
+
+def compare(name: str, text: str) -> None:
+    """Hold it against its golden file, or write that."""
+    file = GOLDEN / f"{name}.txt"
+    if os.environ.get("SENTINEL_GOLDEN") == "write":
+        file.write_text(text, encoding="utf-8")
+    assert file.read_text(encoding="utf-8") == text, "read the difference; then SENTINEL_GOLDEN=write"
+
+
+def fits(text: str, width: int) -> None:
+    """No line is wider than the terminal, but for a command, or a word that is wider itself."""
+    for line in text.splitlines():
+        assert cells(line) <= width or _COMMAND.match(line) or len(line.split()) <= 2, line
+
+
+def answers_of(state: str) -> dict[str, Any]:
+    status = STATES[state]
+    return {
+        "/v1/status": status,
+        "/v1/alerts": {"alerts": status["alerts"], "silences": status["silences"]},
+        "/v1/silences": {"silences": status["silences"]},
+        "/v1/history": {"transitions": history(), "earlier": None},
+        "/v1/why/cpu-fallback": why(),
+        "/v1/series": {"series": []},
+    }
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("verb", ["status", "alerts"])
+def test_what_is_and_what_is_wrong(shown: Shown, verb: str, state: str, width: int) -> None:
+    text = shown([verb], width, answers_of(state))
+
+    fits(text, width)
+    compare(f"{verb}-{state}-{width}", text)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("status-verbose", ["status", "--verbose"]),
+        ("alerts-verbose", ["alerts", "--verbose"]),
+        ("alerts-since", ["alerts", "--since", "2d"]),
+        ("why", ["why", "cpu-fallback"]),
+        ("why-verbose", ["why", "cpu-fallback", "--verbose"]),
+        ("silence", ["silence"]),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_the_other_screens_with_three_alerts(shown: Shown, name: str, words: list[str], width: int) -> None:
+    text = shown(words, width, answers_of("three-alerts"))
+
+    fits(text, width)
+    compare(f"{name}-{width}", text)
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 200])
+@pytest.mark.parametrize("state", STATES)
+def test_every_width_is_kept(shown: Shown, state: str, width: int) -> None:
+    for words in (["status"], ["status", "--verbose"], ["alerts"], ["alerts", "--all"], ["why", "cpu-fallback"]):
+        fits(shown(words, width, answers_of(state)), width)
+
+
+@pytest.mark.parametrize("words", [["status"], ["alerts"]], ids=" ".join)
+def test_an_open_alert_is_on_the_first_screen_with_its_first_command(shown: Shown, words: list[str]) -> None:
+    """Summary, cause (of alerts), first fix and its command, without scrolling, on 80x24."""
+    lines = shown(words, 80, answers_of("three-alerts")).splitlines()[:SCREEN]
+    first = " ".join(" ".join(lines).split())
+
+    assert "runs on the CPU: -ngl 99 was asked for" in first
+    assert "sudo usermod -aG render,video llama" in first
+    assert words == ["status"] or "it is in neither the group video nor render" in first
+
+
+def test_the_table_of_what_was_has_one_line_an_alert(shown: Shown) -> None:
+    """Seven transitions are three alerts: one that began before, one that is over, one that is open."""
+    lines = shown(["alerts", "--since", "2d"], 120, answers_of("healthy")).splitlines()
+
+    assert len([line for line in lines if re.match(r"\d\d:\d\d |before", line)]) == 3
+    assert lines[-1] == "3 alerts, 1 still open: sentinel alerts"
+    assert "memory-thrash" not in " ".join(lines), "it never fired"
+
+
+def test_no_signal_name_is_on_a_screen_unless_asked_for(shown: Shown) -> None:
+    for words in (["status"], ["alerts"], ["alerts", "--verbose"], ["why", "cpu-fallback"]):
+        assert not re.search(r"(server|host|gpu)\.[a-z]+_", shown(words, 100, answers_of("three-alerts"))), words
+    assert "server.gpu_layers_requested = 99" in shown(["why", "cpu-fallback", "--verbose"], 100, answers_of("three-alerts"))
+
+
+def test_a_state_is_told_by_colour_and_by_mark() -> None:
+    """Who sees no colour sees the mark and the word."""
+    one = alert("cpu-fallback", "runs on the CPU")
+    coloured = render(one, Style(colour=True), NOW)
+
+    assert coloured.startswith("\x1b[1;31m● CRITICAL\x1b[0m  \x1b[1mgemma-3-27b-it-Q4_K_M :8080 runs on the CPU")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(one, Style(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["stauts"], "'status'"), (["alert"], "'alerts'"), (["status", "--jsno"], "'--json'")], ids=str
+)
+def test_a_slip_is_answered_with_what_was_meant(words: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+
+    assert ended.value.code == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"did you mean {meant}" in said
