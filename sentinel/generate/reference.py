@@ -51,7 +51,10 @@ def _index(rules: Sequence[CompiledRule]) -> str:
     lines = [MADE.format("rules/"), "", "# Reference", ""]
     lines += ["What sentinel knows, generated from what it runs on.", "", "## Rules", ""]
     lines += table(("rule", "severity", "scope", "detects"), rows)
-    lines += ["", "## The rest", "", "- [your first rule](first-rule.md), step by step"]
+    lines += ["", "## The rest", "", "- [using it](usage.md): commands, preflight, logs of others, configuration, the journal"]
+    lines += ["- [figures](figures.md): how fast, what it costs, how well failures are named"]
+    lines += ["- [limits](limits.md): what it cannot see, and how to help it"]
+    lines += ["- [your first rule](first-rule.md), step by step"]
     lines += ["- [who runs llama-server](runtimes.md): where each runtime's log is read, fixes in its terms, what was tried"]
     lines += ["- [your own rules](your-rules.md): drop-in folders, overrides of shipped rules, new patterns for log lines"]
     lines += ["- [as a service](service.md): installing, rights, the socket, the journal, drop-ins for llama-server"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ Shown = Callable[..., str]
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shown:
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shown]:
     """What a verb prints, with the daemon's answers by path, at a width."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
@@ -42,7 +42,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         main.main(words)
         return capsys.readouterr().out
 
-    yield run  # type: ignore[misc]
+    yield run
     monkeypatch.undo()
     time.tzset()
 
