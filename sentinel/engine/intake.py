@@ -24,7 +24,7 @@ from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Value
 from sentinel.model.event import EventDef
-from sentinel.model.input_limits import MOST_STRANGERS
+from sentinel.model.input_limits import MOST_RUNS_OF_READING, MOST_STRANGERS
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Samples, ServerFound, ServerGone
 
 
@@ -45,6 +45,8 @@ class Intake:
         self.lines_read = 0
         #: server starts that a log reported as they happened: their processes may not be known yet
         self.starts_heard = 0
+        #: runs that began within the reading at hand
+        self._runs = 0
         self.events_seen = 0
         self._state = state
         self._book = book
@@ -122,9 +124,11 @@ class Intake:
         else:
             self._doubt(reading.entity, reading.at, reading.start_time)
             self._updater.found(reading)
-            return out + self.accept(first)
         # The next process printed them, although the end of the last one was seen later.
-        return out + self.accept(first, since=math.nextafter(reading.at, math.inf))
+        since = math.nextafter(reading.at, math.inf) if isinstance(reading, ServerGone) else float("-inf")
+        out += self.accept(first, since)
+        self._runs = 0
+        return out
 
     def _matches(
         self, reading: LogLines | ClaimedLines, claimed: Callable[[Match], None] | None
@@ -174,6 +178,7 @@ class Intake:
                     # A start that counts at once: what waited was said before it, by the process that has ended.
                     out += self.accept(self._authorship.said_before(entity))
             out += self._line(definition, match, entity, reading, happened)
+        self._runs = 0
         return out
 
     def accept(self, lines: Iterable[Waiting], since: float = float("-inf")) -> list[Transition]:
@@ -194,7 +199,11 @@ class Intake:
         if definition.starts_run:
             self.starts_heard += not reading.backlog
             # Evaluate the previous run before its facts are dropped; within a run the end of the batch is soon enough.
-            out += self._evaluate(max(reading.at, happened))
+            self._runs += 1
+            if self._runs <= MOST_RUNS_OF_READING:
+                out += self._evaluate(max(reading.at, happened))
+            else:
+                self._state.cuts.add(entity, "runs that began and ended within one piece of its log, beyond the first")
             self._updater.run_started(entity, happened, reading.at)
             self._requests.renewed(entity)
         if reading.kind == "llama-server":

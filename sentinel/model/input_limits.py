@@ -37,6 +37,9 @@ MOST_SERVERS = 300
 #: Entities that only a log named: children of routers of one user, and processes that only the kernel's log named.
 MOST_CHILDREN_OF_OWNER = 128
 MOST_STRANGERS = 128
+#: Runs that are judged as they end within one reading of a log, which holds 128 KiB of a file. A server that starts, fails and
+#: says so prints two kilobytes and more; start lines alone held up all else for 0.8 s.
+MOST_RUNS_OF_READING = 64
 #: Numbers of user ids that belong to one person begin here, this many each (subuid(5), login.defs(5)).
 _SUBORDINATE, _EACH = 100_000, 65_536
 #: Kinds of cuts that are kept. Each owner makes a few; a stranger who makes thousands of owners gets one line for all.
