@@ -19,6 +19,7 @@ from sentinel.daemon.log_reports import LogReports
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.files.reader import Reader
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import owner
 from sentinel.model.reading import LogLines, Reading
 from sentinel.sources.logs.docker_local import DockerLocal
 from sentinel.sources.logs.file import LogFile
@@ -31,6 +32,9 @@ from sentinel.sources.processes.server_process import ServerProcess
 
 #: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
 _LINGER = 600.0
+#: Logs that a process each is run for (journalctl) or a connection held: for the servers of one user, and in all. The unit has
+#: TasksMax=64 and 128 MB. Those that the configuration names are not counted.
+_STREAMS_OF_ONE, _STREAMS = 16, 24
 #: The same while more logs are open than there may be.
 _LINGER_IN_NEED = 5.0
 
@@ -149,15 +153,17 @@ class Logs:
         if source.kind == "http":
             key = f"http:{source.port}:{server.values.get('server.port')}"
             port = server.values.get("server.port")
-            if key not in self._followers and isinstance(port, int):
+            if key not in self._followers and isinstance(port, int) and self._has_room(server):
                 swap = LlamaSwapLog(source.port, port, server.entity, name=key, elapsed_base=server.start_time)
-                self._follow_stream(key, swap, copied=True)
+                self._follow_stream(key, swap, copied=True, whose=_user(server))
             return key if key in self._followers else ""
         if source.kind == "journal":
             match = dict(source.match)
             unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
             key = f"journal:{unit or ' '.join(f'{field}={value}' for field, value in source.match)}"
             if key not in self._followers:
+                if not self._has_room(server):
+                    return ""
                 uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
                 cursor = self.cursors.get(key)
                 self._follow_stream(
@@ -166,9 +172,20 @@ class Logs:
                     if unit
                     else JournalEntries(source.match, server.entity, cursor=cursor, name=key),
                     copied=source.copied,
+                    whose=_user(server),
                 )
             return key
         return ""
+
+    def _has_room(self, server: ServerProcess) -> bool:
+        """Whether one more stream is opened for a server of that user; if not, it is reported."""
+        taken = [owner(f.owner) for f in self._followers.values() if f.file is None and f.owner is not None]
+        mine = taken.count(owner(_user(server)))
+        if mine < _STREAMS_OF_ONE and len(taken) < _STREAMS:
+            return True
+        whose = f"{mine} other journals of the same user" if mine >= _STREAMS_OF_ONE else f"{len(taken)} other journals"
+        self._reports.report(server.entity, False, f"the journal: {whose} are read, and no more; use --log-file for this server")
+        return False
 
     def _follow_file(
         self,
@@ -205,7 +222,9 @@ class Logs:
 
         return asyncio.create_task(self._supervisor.keep(key, work, died), name=key)
 
-    def _follow_stream(self, key: str, source: JournalEntries | LlamaSwapLog, *, copied: bool = False) -> None:
+    def _follow_stream(
+        self, key: str, source: JournalEntries | LlamaSwapLog, *, copied: bool = False, whose: int | None = None
+    ) -> None:
         if key in self._followers:
             return
 
@@ -224,7 +243,7 @@ class Logs:
 
         follower = Follower(source.entity, key, self._keep(key, source.entity, following), self._clock.now())
         follower.heard = source.cursor is not None
-        follower.copied = copied
+        follower.copied, follower.owner = copied, whose
         self._followers[key] = follower
 
     def _prints_children(self, router: ServerProcess) -> bool:
@@ -246,3 +265,7 @@ class Logs:
         """Stop following."""
         await self._reading.close([follower.task for follower in self._followers.values()])
         self._followers.clear()
+
+
+def _user(server: ServerProcess) -> int:
+    return -1 if server.reader is None else server.reader.user

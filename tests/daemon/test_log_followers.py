@@ -132,6 +132,33 @@ def test_a_journal_without_an_entry_of_the_server_is_a_blind_spot_but_not_at_onc
     asyncio.run(story())
 
 
+def test_a_user_gets_so_many_journals_and_another_still_gets_his(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is a process: one user's servers must not use up those that the service may have."""
+
+    def of(user: int, number: int) -> ServerProcess:
+        return replace(
+            server((("_PID", f"{user}{number}"),)),
+            pid=number,
+            entity=Entity("server", f"{user}-{number}"),
+            reader=Reader(tmp_path / "proc", Rights(user, frozenset())),
+        )
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        followed.logs.update([*(of(1001, n) for n in range(40)), of(1002, 0)])
+        streams = [key for key in followed.logs._followers if key.startswith("journal:")]
+        assert len(streams) == 17
+        assert "journal:_PID=10020" in streams
+        told = [item.reading for item in await followed.inbox.take()]
+        samples = [reading for reading in told if isinstance(reading, Samples)]
+        whys = {one.entity.name: one.values["server.log_where"] for one in samples if "server.log_where" in one.values}
+        assert len(whys) == 24
+        assert "16 other journals of the same user are read, and no more" in str(whys["1001-39"])
+        await followed.logs.close()
+
+    asyncio.run(story())
+
+
 def logging_to(path: Path, name: str) -> ServerProcess:
     return replace(
         server(()), pid=os.getpid(), entity=Entity("server", name), log=LogSource("file", f"--log-file {path}", str(path))
