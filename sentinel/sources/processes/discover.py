@@ -27,6 +27,7 @@ from sentinel.sources.processes.server_process import ServerProcess
 
 #: Below this many servers in all no user's share is counted.
 _UNCOUNTED = 32
+_BEYOND_SHARE = "processes that pass for llama-servers, beyond the share of one user"
 #: A start that is over is reported once it is known where its log is, or after this long: on a busy machine what takes
 #: milliseconds took more than the 0.4 s for which the watch waits, and its log was never opened. Seconds.
 _LOG_FOUND_WITHIN = 4.0
@@ -71,10 +72,11 @@ class Servers:
         return found
 
     def _catch(self, pid: int, moment: ProcessMoment) -> bool:
-        if (
-            classify(self.roots, pid, moment.comm) is not Kind.SERVER
-            or (launch := read_launch(self.roots, pid, self._reader(pid), self._cuts)) is None
-        ):
+        if classify(self.roots, pid, moment.comm) is not Kind.SERVER:
+            return False
+        reader = self._reader(pid)
+        # Before anything of it is read: thousands may be started and ended between two scans.
+        if not self._admits(reader.user) or (launch := read_launch(self.roots, pid, reader, self._cuts)) is None:
             return False
         with self._lock:
             others = [server for server in (*self.servers, *self._caught) if self._runs_still(server)]
@@ -111,6 +113,8 @@ class Servers:
 
         with self._lock:
             found = described(choose)
+            if not self._admits(found.user):
+                return
             self._caught.append(found)
             self._ends.reported(found, code)
 
@@ -178,13 +182,21 @@ class Servers:
         """The end of a server, and how it ended where the kernel reported it."""
         return [self._let_go(at, server), *self._ends.of(server, at)]
 
+    def _admits(self, user: int) -> bool:
+        """Whether one more server of this user is looked at before the next scan."""
+        held = [server.user for server in (*self.servers, *self._caught)]
+        if len(held) < _UNCOUNTED or self._shares.admits(user, held):
+            return True
+        self._cuts.add(user_name(user), _BEYOND_SHARE)
+        return False
+
     def _has_room(self, pid: int, at: float, alive: list[ServerProcess], readings: list[Reading]) -> bool:
         """Whether one more server of that user is watched; a server of a user who has many may make room for it."""
         if len(alive) < _UNCOUNTED:
             return True
         user, held = Reader.of(self.roots.proc, pid).user, [server.user for server in alive]
         if not self._shares.admits(user, held):
-            self._cuts.add(user_name(user), "processes that pass for llama-servers, beyond the share of one user")
+            self._cuts.add(user_name(user), _BEYOND_SHARE)
             return False
         if (place := self._shares.displaced(user, held)) is not None:
             readings.append(self._let_go(at, alive.pop(place)))

@@ -16,10 +16,13 @@ from typing import Any
 
 import pytest
 
+from sentinel.model.input_limits import Cuts, Shares
 from sentinel.model.reading import Event, ServerFound, ServerGone
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import ProcessMoment, Roots, read_text, recall
+from sentinel.sources.processes import discover
 from sentinel.sources.processes.discover import Servers
+from sentinel.sources.processes.launch import read_launch
 from sentinel.sources.processes.named_files import examine
 from sentinel.sources.processes.proc_events import ProcEvents, fields_of_end
 from sentinel.sources.processes.program_files import ProgramFiles, installed
@@ -318,3 +321,28 @@ def test_a_file_that_is_not_there_is_not_watched() -> None:
     assert len(files) == 0
     files.close()
     assert Roots().proc == Path("/proc")
+
+
+def test_of_a_user_with_his_share_no_further_start_is_read(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands may be started and ended between two scans: what they name is not even read, and it is said whose they were."""
+    read: list[int] = []
+
+    def counted(roots: Roots, pid: int, *rest: Any) -> Any:
+        read.append(pid)
+        return read_launch(roots, pid, *rest)
+
+    monkeypatch.setattr(discover, "read_launch", counted)
+    monkeypatch.setattr(discover, "_UNCOUNTED", 1)
+    monkeypatch.setattr(discover, "Shares", lambda: Shares(of_owner=2, in_all=3))
+    cuts = Cuts()
+    servers = Servers(cuts=cuts)
+    processes = [subprocess.Popen([program, "60"]) for _ in range(5)]
+    try:
+        for process in processes:
+            servers.catch([process.pid])
+        assert read == [process.pid for process in processes[:2]]
+        assert [count for _, what, count in cuts.all() if "beyond the share" in what] == [3]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
