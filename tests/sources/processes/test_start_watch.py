@@ -54,6 +54,11 @@ def needs_events() -> None:
         pytest.skip(str(absent))
 
 
+def reported(servers: Servers, pid: int, at: float) -> list[ServerFound | ServerGone]:
+    """Of this process: other tests start servers too."""
+    return [one for one in servers.poll(at) if isinstance(one, ServerFound | ServerGone) and one.pid == pid]
+
+
 def ends(program: Path, log: Path, seconds: str = "0.1") -> int:
     with log.open("wb") as stream:
         process = subprocess.Popen([program, seconds], stdout=stream, stderr=stream)
@@ -150,10 +155,10 @@ def test_a_start_that_ends_while_its_files_are_read_is_reported_with_its_log(
     with (tmp_path / "log").open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
         assert servers.catch((process.pid,))
         end(process)
-        assert [one for one in servers.poll(time.time()) if isinstance(one, ServerFound)] == []
+        assert reported(servers, process.pid, time.time()) == []
         go_on.set()
         seen(servers, process.pid, ServerGone)
-    (brief,) = servers.brief
+    (brief,) = [one for one in servers.brief if one.pid == process.pid]
     assert brief.log.path == str(tmp_path / "log")
 
 
@@ -167,8 +172,7 @@ def test_where_its_files_are_never_read_a_start_that_ended_is_reported_all_the_s
     with (tmp_path / "log").open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
         assert servers.catch((process.pid,))
         end(process)
-        readings = servers.poll(time.time() + 10.0)
-    assert [one.pid for one in readings if isinstance(one, ServerFound | ServerGone)] == [process.pid] * 2
+        assert len(reported(servers, process.pid, time.time() + 10.0)) == 2
     never.set()
 
 
