@@ -33,7 +33,7 @@ _AT_DEATH = {
     "fitting_why": "server.fitting_why",
 }
 #: Lines of a GPU's driver that name no process: attributed to a server only if there is exactly one.
-_OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "nvidia_api_mismatch", "gpu_memory_refused"})
+_OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "nvidia_api_mismatch", "gpu_memory_refused", "gpu_host_memory_refused"})
 #: A router has as many children as it has presets; no machine holds more models than this at a time.
 MOST_CHILDREN = 64
 #: Growth in the minute before, as last sampled.
