@@ -84,6 +84,7 @@ CLAIMS = (
     claim(r"holds N of the N that --cache-ram allows", lambda held, limit: held <= 1.25 * limit),
     # prompt-reprocessing
     claim(r"the last time N of N tokens", _AT_MOST),
+    claim(r"its state of N is larger than all that the cache in main memory may hold \(N,", _MORE),
     # flags-rejected, start-failed, thermal-throttle
     claim(r"--main-gpu N is asked for, and this build sees N devices", _AT_LEAST),
     claim(r"the hottest spot is N degrees and the edge only N:", _MORE),
