@@ -193,9 +193,9 @@ class TestPrompts:
             b"0.07.411.002 E srv  send_error: task id = 3, error: request (812 tokens) exceeds the available context size "
             b"(512 tokens), try increasing it\n"
         )
-        run.feed([LogLines(EPOCH, "server.log", UNIT, START + b"a\nb\n" + lost + b"c\n", first=1000)])
+        run.feed([LogLines(EPOCH, "server.log", UNIT, START + b"a\nb\n" + lost + b"c\n" + lost, first=1000)])
         more: list[Reading] = [LogLines(EPOCH + 60, "server.log", UNIT, b"x\n" * 50 + lost, first=2000)]
-        more += [Tick(EPOCH + 61 + second) for second in range(90)]
+        more += [Tick(EPOCH + 61 + second) for second in range(30)]
         told = [t for t in run.feed(more) if t.rule == "context-collapse" and t.state == "firing"]
         found = replay(Recording(unpacked(run.recorder.content())), ruleset)
         again = [t for t in found.transitions if t.rule == "context-collapse" and t.state == "firing"]
