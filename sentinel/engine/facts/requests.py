@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-from sentinel.engine.facts.request_events import CLIENTS_GIVE_UP, PROMPT_SPINS, PROMPT_TURN, REQUEST_OUTCOME
+from sentinel.engine.facts.prompt_turns import turn_over
+from sentinel.engine.facts.request_events import CLIENTS_GIVE_UP, PROMPT_SPINS, REQUEST_OUTCOME
+from sentinel.engine.facts.request_state import ServerWork, SlotWork
 from sentinel.model.entity import Entity, Scope, Value
 
 #: Lines that this reads. The engine passes no others.
@@ -45,8 +47,6 @@ TAKEN = frozenset(
 )
 _FAILED = frozenset({"request_failed", "request_overflow", "batch_overflow", "pool_request_failed", "answer_failed"})
 _WORK = TAKEN - _FAILED - {"request_cancelled", "timing_header"}
-#: A prompt that took less is no matter, whatever was lost. Milliseconds.
-_LONG_PROMPT = 10_000.0
 #: Failures further apart are not one series. Seconds.
 _SERIES = 900.0
 #: The request itself is wrong and the server is well. (Sizes, events of their own, are what context-collapse is about.)
@@ -60,55 +60,11 @@ _MOST_SLOTS = 256
 _SPINS = frozenset({50, 500, 5_000, 50_000})
 
 
-@dataclass(slots=True)
-class _Slot:
-    """The request that a slot works on, as far as the log showed it."""
-
-    task: int = -1
-    similarity: float = -1.0
-    forced: bool = False
-    evaluated: int = -1
-    ms: float = 0.0
-    generated: int = -1
-    held: int = -1
-    #: how far its prompt was read by the last line of progress, and how many lines said the same
-    read: int = -1
-    repeats: int = 0
-
-
-@dataclass(slots=True)
-class _Server:
-    slots: dict[int, _Slot] = field(default_factory=dict)
-    #: the slot of lines that name none, in builds before 2026
-    current: int = 0
-    #: long prompts re-evaluated without a cached one between; the same for a changed prefix; tokens of the last long prompt
-    kept_nothing: int = 0
-    grown: int = 0
-    long_prompt: int = 0
-    others_between: int = 0
-    #: failures in a row, the time of the last, tasks that failed or were given up, and one that seems to have succeeded
-    failures: int = 0
-    failed_at: float = 0.0
-    ended_ill: deque[int] = field(default_factory=lambda: deque(maxlen=64))
-    perhaps: int = -1
-    #: tasks that were begun, and those of them that a slot still works on
-    begun: deque[int] = field(default_factory=lambda: deque(maxlen=64))
-    busy: deque[int] = field(default_factory=lambda: deque(maxlen=64))
-    #: clients that gave up since the last work, those in a row that were never begun in an idle server, and when that work was
-    given_up: int = 0
-    never_begun: int = 0
-    worked_at: float = -1.0
-    shows_progress: bool = False
-    spins: bool = False
-    #: tokens in the context of each slot, as the last line that names them has it
-    contexts: dict[int, int] = field(default_factory=dict)
-
-
 class Requests:
     """Reads the lines of all servers."""
 
     def __init__(self) -> None:
-        self._servers: dict[Entity, _Server] = {}
+        self._servers: dict[Entity, ServerWork] = {}
 
     def renewed(self, entity: Entity) -> None:
         """A new run of this server begins."""
@@ -118,7 +74,7 @@ class Requests:
         """Events, name and fields, that this line completes."""
         server = self._servers.get(entity)
         if server is None:
-            server = self._servers[entity] = _Server()
+            server = self._servers[entity] = ServerWork()
         out: list[tuple[str, dict[str, Value]]] = []
         if name in _WORK:
             if server.given_up:
@@ -163,9 +119,9 @@ class Requests:
     def load(self, rows: Iterable[tuple[Scope, str, Mapping[str, Any]]]) -> None:
         """Restore what `dump` returned."""
         for scope, name, data in rows:
-            slots = {int(number): _Slot(**kept) for number, kept in data["slots"]}
+            slots = {int(number): SlotWork(**kept) for number, kept in data["slots"]}
             tasks = {key: deque((int(task) for task in data[key]), maxlen=64) for key in _TASKS}
-            self._servers[Entity(scope, name)] = _Server(
+            self._servers[Entity(scope, name)] = ServerWork(
                 **{**data, "slots": slots, **tasks, "contexts": dict(data.get("contexts") or ())}
             )
 
@@ -173,7 +129,7 @@ class Requests:
 _TASKS = ("ended_ill", "begun", "busy")
 
 
-def _lists(server: _Server) -> dict[str, list[Any]]:
+def _lists(server: ServerWork) -> dict[str, list[Any]]:
     return {**{key: [*getattr(server, key)] for key in _TASKS}, "contexts": [[*pair] for pair in server.contexts.items()]}
 
 
@@ -182,7 +138,7 @@ def _number(fields: Mapping[str, Value], key: str, default: int = -1) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-def _failed(server: _Server, name: str, fields: Mapping[str, Value], at: float) -> Iterable[tuple[str, dict[str, Value]]]:
+def _failed(server: ServerWork, name: str, fields: Mapping[str, Value], at: float) -> Iterable[tuple[str, dict[str, Value]]]:
     task, why = _number(fields, "task"), str(fields.get("why", ""))
     out = list(_confirmed(server, task))
     if server.perhaps == task:
@@ -195,7 +151,7 @@ def _failed(server: _Server, name: str, fields: Mapping[str, Value], at: float) 
     return [*out, (REQUEST_OUTCOME.name, {"in_a_row": server.failures, "why": why, "task": task})]
 
 
-def _confirmed(server: _Server, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
+def _confirmed(server: ServerWork, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
     """A released task that no line reported as failed, up to one about another task, has succeeded."""
     if server.perhaps in (-1, task):
         return ()
@@ -203,14 +159,14 @@ def _confirmed(server: _Server, task: int) -> Iterable[tuple[str, dict[str, Valu
     return _succeeded(server)
 
 
-def _succeeded(server: _Server) -> Iterable[tuple[str, dict[str, Value]]]:
+def _succeeded(server: ServerWork) -> Iterable[tuple[str, dict[str, Value]]]:
     if server.failures == 0:
         return ()
     server.failures = 0
     return ((REQUEST_OUTCOME.name, {"in_a_row": 0}),)
 
 
-def _cancelled(server: _Server, task: int, at: float) -> Iterable[tuple[str, dict[str, Value]]]:
+def _cancelled(server: ServerWork, task: int, at: float) -> Iterable[tuple[str, dict[str, Value]]]:
     if server.perhaps == task:
         server.perhaps = -1
     if task in server.ended_ill:
@@ -231,14 +187,14 @@ def _cancelled(server: _Server, task: int, at: float) -> Iterable[tuple[str, dic
     return ((CLIENTS_GIVE_UP.name, said),)
 
 
-def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable[tuple[str, dict[str, Value]]]:
+def _worked(server: ServerWork, name: str, fields: Mapping[str, Value]) -> Iterable[tuple[str, dict[str, Value]]]:
     number = _number(fields, "slot", server.current)
     slot = server.slots.get(number)
     if slot is None:
         if len(server.slots) >= _MOST_SLOTS:
             server.slots.clear()
             server.contexts.clear()
-        slot = server.slots[number] = _Slot()
+        slot = server.slots[number] = SlotWork()
     server.current = number
     task = _number(fields, "task")
     match name:
@@ -246,10 +202,10 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             similarity = fields.get("similarity")
             # by its number: no comparison; as the least recently used: the similarity was below the threshold of 0.1
             unlike = -1.0 if fields.get("by") == "id" else 0.0
-            server.slots[number] = _Slot(similarity=similarity if isinstance(similarity, float) else unlike)
+            server.slots[number] = SlotWork(similarity=similarity if isinstance(similarity, float) else unlike)
         case "request_started":
             if slot.task != -1:
-                slot = server.slots[number] = _Slot()
+                slot = server.slots[number] = SlotWork()
             slot.task = task
             server.begun.append(task)
             server.busy.append(task)
@@ -264,7 +220,7 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
         case "generation_timing":
             slot.generated = _number(fields, "n")
             server.perhaps = -1
-            return [*_succeeded(server), *_over(server, number)]
+            return [*_succeeded(server), *turn_over(server, number)]
         case "prompt_progress":
             server.contexts[number] = max(_number(fields, "n"), 0)
         case "request_finished":
@@ -275,11 +231,11 @@ def _worked(server: _Server, name: str, fields: Mapping[str, Value]) -> Iterable
             out = list(_confirmed(server, task))
             if task not in server.ended_ill:
                 server.perhaps = task
-            return [*out, *_over(server, number)]
+            return [*out, *turn_over(server, number)]
     return ()
 
 
-def _read(server: _Server, slot: _Slot, tokens: int, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
+def _read(server: ServerWork, slot: SlotWork, tokens: int, task: int) -> Iterable[tuple[str, dict[str, Value]]]:
     slot.repeats = slot.repeats + 1 if tokens == slot.read else 0
     slot.read = tokens
     if slot.repeats in _SPINS:
@@ -289,52 +245,3 @@ def _read(server: _Server, slot: _Slot, tokens: int, task: int) -> Iterable[tupl
         server.spins = False
         return ((PROMPT_SPINS.name, {"repeats": 0}),)
     return ()
-
-
-def _over(server: _Server, number: int) -> Iterable[tuple[str, dict[str, Value]]]:
-    """Judge a turn when it is complete: builds up to 2025 print the release before the timing, later ones after it."""
-    slot = server.slots[number]
-    if min(slot.evaluated, slot.generated, slot.held) < 0:
-        return ()
-    server.slots[number] = _Slot()
-    total = max(slot.evaluated, slot.held - slot.generated)
-    before = server.long_prompt
-    if total < before // 4:
-        server.others_between += 1
-        return ()
-    kept = total - slot.evaluated
-    grew = total - before
-    again = before > 0 and 0 < grew <= before // 2
-    long = slot.ms >= _LONG_PROMPT
-    lost = slot.similarity * total - kept
-    # Most of it; or, of a prompt that changed in its middle, all that was known (gemma3 on b10434: 0.49 alike, nothing kept).
-    in_vain = lost >= 0.6 * total or (lost >= 0.4 * total and kept <= total // 10)
-    if long and (in_vain or (slot.forced and slot.similarity < 0.0 and kept <= total // 5)):
-        server.kept_nothing += 1
-        server.grown += again
-        why, row = "kept-nothing", server.kept_nothing
-    elif long and again and slot.evaluated >= max(4 * total // 10, 3 * grew):
-        server.grown += 1
-        why, row = ("displaced" if server.others_between > server.grown else "front-changed"), server.grown
-    else:
-        better = kept > total // 2 and total >= before // 2
-        if not better:
-            # another conversation: no conclusion about the previous one
-            server.long_prompt, server.others_between = (total, 0) if long else (before, server.others_between)
-            return ()
-        was = max(server.kept_nothing, server.grown)
-        server.kept_nothing = server.grown = server.others_between = 0
-        server.long_prompt = total
-        return ((PROMPT_TURN.name, {"in_a_row": 0}),) if was else ()
-    server.long_prompt = total
-    said: dict[str, Value] = {
-        "in_a_row": row,
-        "why": why,
-        "n": slot.evaluated,
-        "total": total,
-        "seconds": round(slot.ms / 1000.0, 1),
-        "forced": slot.forced,
-    }
-    if slot.similarity >= 0.0:
-        said |= {"similarity": slot.similarity, "percent_same": round(100 * slot.similarity)}
-    return ((PROMPT_TURN.name, said),)
