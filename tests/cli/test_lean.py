@@ -68,3 +68,20 @@ def test_metrics_bring_neither_openssl_nor_a_web_server() -> None:
     assert "prometheus_client" in loaded
     assert not loaded & {"ssl", "_ssl", "http.server", "wsgiref.simple_server", "urllib.request"}
     assert later == "True True"
+
+
+_ASKING = """
+import json, sys
+sys.argv = ["sentinel"]
+from sentinel.cli import main
+import sentinel.cli.{verb}
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("verb", ["status", "alerts", "why", "silence", "watch"])
+def test_a_command_that_asks_the_daemon_loads_little(verb: str) -> None:
+    """Each of these costs 4 to 25 ms of processor time; status, alerts and why may take 100 together."""
+    loaded = set(json.loads(_python(_ASKING.format(verb=verb))))
+    unwanted = {"http.client", "email", "ssl", "asyncio", "dataclasses", "inspect", "shutil", "pathlib", "hashlib", "difflib"}
+    assert loaded & (unwanted | {"sentinel.engine.engine", "sentinel.api.server", "sentinel.sinks"}) == set()

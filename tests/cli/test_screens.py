@@ -155,3 +155,30 @@ def test_a_slip_is_answered_with_what_was_meant(words: list[str], meant: str, ca
     assert ended.value.code == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert f"did you mean {meant}" in said
+
+
+def test_a_silence_is_ended_by_its_number_or_its_rule(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def delete(path: str, _sockets: object = None) -> tuple[int, dict[str, Any]]:
+        ended.append(path)
+        return 200, {"silence": STATES["three-alerts"]["silences"][0]}
+
+    monkeypatch.setattr(client, "delete", delete)
+    for word in ("3", "#3", "routing-noise"):
+        said = shown(["unsilence", word], 80, answers_of("three-alerts"))
+        assert said == "Ended silence #3: routing-noise on all servers\n"
+    assert ended == ["/v1/silences/3"] * 3
+
+    assert shown(["unsilence", "cpu-fallback"], 80, answers_of("three-alerts")) == ""
+
+
+def test_a_silence_that_is_not_there_is_answered_with_those_that_are(
+    shown: Shown, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "get", lambda _path, _sockets=None: (200, {"silences": STATES["three-alerts"]["silences"]}))
+
+    assert main.main(["unsilence", "cpu-fallback"]) == 2
+    assert capsys.readouterr().err == 'sentinel: no silence "cpu-fallback"; active: #3 routing-noise (2.0 h left)\n'
+    assert main.main(["silence", "cpu-fallback"]) == 2
+    assert "sentinel silence cpu-fallback --for 2h" in capsys.readouterr().err

@@ -25,6 +25,9 @@ SERVER = Entity("server", "llama.service")
 #: The sample rule, with a condition of two parts that also reads a computed value.
 RULE = (
     GOOD.replace('when = "slow"\n', 'when = "slow && small"\n')
+    .replace(
+        "[alert]", '[evidence]\nslow = "{speed:.1f} tokens/s in the last 30 s"\nsmall = "port {server.ctx_per_slot}"\n[alert]'
+    )
     .replace('slow = "speed < 1.0"', 'slow = "speed < 1.0"\nsmall = "share < 0.5"')
     .replace('for = "5s"', 'for = "30s"')
 )
@@ -91,6 +94,27 @@ def test_how_long_the_hold_time_still_runs_and_which_part_of_the_condition_is_so
     subject = explained(engine, 10)
     assert (subject["state"], subject["fires_in"]) == ("pending", 26.0)
     assert subject["operands"] == [{"expression": "slow", "value": True}, {"expression": "small", "value": True}]
+
+
+def test_a_true_check_is_said_in_the_rules_words_if_all_its_values_are_known(engine: Engine) -> None:
+    """In `why` and in the alert itself; what a sentence needs and nobody knows is not made up."""
+    subject = explained(engine, 7)
+    assert {check["check"]: check.get("text") for check in subject["checks"]} == {
+        "slow": "0.5 tokens/s in the last 30 s",
+        "small": None,
+    }
+    engine.step(Tick(EPOCH + 40))
+    for second in range(8, 41):
+        engine.step(Samples(EPOCH + 40 + second, "log", SERVER, {"server.generation_tps": 0.5}))
+        engine.step(Samples(EPOCH + 40 + second, "proc", SERVER, {"server.rss_bytes": 100}))
+    alert = explained(engine, 81)["alert"]
+    assert [piece["text"] for piece in alert["evidence"] if piece.get("text")] == ["0.5 tokens/s in the last 30 s"]
+
+
+def test_one_excuse_for_many_signals_is_said_once(engine: Engine) -> None:
+    gaps = explained(engine, 60)["gaps"]
+    assert {name for gap in gaps for name in gap["signals"]} == set(explained(engine, 60)["missing"])
+    assert len({(gap["reason"], gap["remedy"]) for gap in gaps}) == len(gaps)
 
 
 def test_what_is_too_old_is_unknown_with_its_age_and_what_is_missing_says_who_provides_it(engine: Engine) -> None:
