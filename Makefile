@@ -105,11 +105,12 @@ eval-preflight: setup-real
 	@test -d $(CACHE)/peers || $(BIN)/python -m pip install --disable-pip-version-check -q --target $(CACHE)/peers llama-mdl==0.14.0 llamafit==0.1.1 || true
 	@$(BIN)/python eval/preflight.py $(PREFLIGHT)
 
-# The tests of the rooms, and the programs that these start: they need nothing but Python. Property tests, recorded logs and tests of
-# the whole run the same lines once more, twice as slowly as without the measurement.
+# The tests of the rooms, and the programs that these start: they need nothing but Python. Property tests, recorded logs, public reports
+# and tests of the whole run the same lines once more, twice as slowly as without the measurement.
 coverage: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not real_server and not booted and not hypothesis' --timeout 600 \
-		--ignore tests/e2e --ignore tests/packaging --ignore tests/corpus --ignore tests/properties --cov --cov-report=term $(PYTEST)
+		--no-loadscope-reorder --ignore tests/e2e --ignore tests/packaging --ignore tests/corpus --ignore tests/properties \
+		--ignore tests/diagnose/test_wild.py --ignore tests/diagnose/test_wild_mutants.py --cov --cov-report=term $(PYTEST)
 
 wheel: setup
 	rm -rf dist/*.whl dist/*.tar.gz
