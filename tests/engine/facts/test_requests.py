@@ -129,3 +129,26 @@ def test_a_new_run_forgets_the_one_before() -> None:
     assert rows(told(requests, [("request_failed", {"task": 9, "why": "Compute error."})])) == [
         ("request_outcome", 1, "Compute error.")
     ]
+
+
+def test_each_slot_has_the_tokens_of_its_last_report_and_says_whether_it_works() -> None:
+    requests = Requests()
+    lines: list[Line] = [
+        *turn(1, 9000, 9000, 0.0),
+        ("request_started", {"slot": 3, "task": 2}),
+        ("prompt_progress", {"slot": 3, "task": 2, "n": 512, "share": 0.5, "tps": 100.0}),
+        ("request_started", {"slot": 1, "task": 4}),
+    ]
+    told(requests, lines)
+    known = [(0, 9010, False), (1, 0, True), (3, 512, True)]
+    assert requests.contexts(SERVER) == known
+    assert requests.contexts(Entity("server", "another")) == []
+    # The same after a restart of the engine from its snapshot.
+    again = Requests()
+    again.load(json.loads(json.dumps(requests.dump())))
+    assert again.contexts(SERVER) == known
+    told(requests, [("request_finished", {"slot": 3, "task": 2, "n_tokens": 700, "truncated": False})])
+    assert requests.contexts(SERVER)[2] == (3, 700, False)
+    # A model that is loaded anew holds nothing.
+    told(requests, [("model_loading", {})])
+    assert requests.contexts(SERVER) == []
