@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, over, show_silences, shown, shown_size, style
+from sentinel.cli.recent_series import Values, recent
 from sentinel.cli.status_details import blind_spots, details, override
 from sentinel.model.text import counted, escape
 from sentinel.terminal.alert import marks
 from sentinel.terminal.names import about, label
+from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import BOLD, CYAN, DIM, Style, wrap
 from sentinel.terminal.table import table
 
@@ -22,6 +25,8 @@ _MOST_FIXES, _MOST_ALERTS = 3, 12
 _MOST_NAMES = 3
 _COLUMNS = ("SERVER", "STATE", "TOKENS/S", "CONTEXT", "GPU", "RAM")
 _NUMBERS = (2, 3, 4, 5)
+#: Columns of the speed of the last ten minutes, where the terminal has room for them.
+_PLOT, _WIDE = 20, 100
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -44,17 +49,21 @@ def main(arguments: argparse.Namespace) -> int:
 
         print(nagios.line(answer, code))
     else:
-        print("\n".join(screen(answer, style(), verbose=arguments.verbose)))
+        look = style()
+        speeds = recent(arguments) if look.width >= _WIDE and any(server["running"] for server in answer["servers"]) else {}
+        print("\n".join(screen(answer, look, speeds, verbose=arguments.verbose)))
     return code
 
 
-def screen(answer: Mapping[str, Any], look: Style, *, verbose: bool = False) -> Iterator[str]:
-    """The lines of the screen, painted and no wider than the terminal."""
+def screen(
+    answer: Mapping[str, Any], look: Style, speeds: Mapping[str, Values] = MappingProxyType({}), *, verbose: bool = False
+) -> Iterator[str]:
+    """The lines of the screen, painted and no wider than the terminal; `speeds` are those of the last ten minutes."""
     called = {server["name"]: server.get("called") for server in answer["servers"]}
     alerts = [{**alert, "called": called.get(alert["entity"]["name"])} for alert in answer["alerts"]]
     yield from _verdict(answer["servers"], alerts, look)
     yield from _alerts(alerts, look)
-    yield from _servers(answer["servers"], alerts, look, verbose=verbose)
+    yield from _servers(answer["servers"], alerts, look, speeds, verbose=verbose)
     yield ""
     yield from _machine(answer["gpus"], answer["host"], look)
     rows = [*_beside(answer, called), *_faults(answer, verbose=verbose)]
@@ -132,14 +141,21 @@ def _alert(alert: Mapping[str, Any], look: Style, *, full: bool) -> Iterator[str
 
 
 def _servers(
-    servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str, Any]], look: Style, *, verbose: bool
+    servers: Sequence[Mapping[str, Any]],
+    alerts: Sequence[Mapping[str, Any]],
+    look: Style,
+    speeds: Mapping[str, Values],
+    *,
+    verbose: bool,
 ) -> Iterator[str]:
     running = [server for server in servers if server["running"]]
     known = [server for server in servers if not server["running"] and not server["process_seen"]]
     ended = [server for server in servers if not server["running"] and server["process_seen"]]
     if running or known:
         yield ""
-    rows = [_COLUMNS, *map(_row, running)]
+    plots = [sparkline(speeds.get(server["name"], ()), _PLOT, plain=not look.unicode) for server in running]
+    heads = (*_COLUMNS, "LAST 10 MINUTES" if any(map(str.strip, plots)) else "")
+    rows = [heads, *((*_row(server), plot if heads[-1] else "") for server, plot in zip(running, plots, strict=True))]
     worst = {alert["entity"]["name"]: alert["severity"] for alert in reversed(alerts) if not alert.get("silenced")}
 
     def paint(row: int, column: int, text: str) -> str:

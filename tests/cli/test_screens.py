@@ -103,6 +103,22 @@ def test_the_other_screens_with_three_alerts(shown: Shown, name: str, words: lis
     compare(f"{name}-{width}", text)
 
 
+def test_a_wide_terminal_shows_the_speed_of_the_last_ten_minutes(shown: Shown) -> None:
+    """Gaps where nothing was answered; a server that never answered has none."""
+    answers = answers_of("three-alerts")
+    first, *_ = [server for server in answers["/v1/status"]["servers"] if server["running"]]
+    speeds = [None, None, 20.0, 40.0, None, 80.0]
+    entity = {"scope": "server", "name": first["name"]}
+    answers["/v1/series"] = {"series": [{"entity": entity, "signal": "server.generation_tps", "mean": speeds}]}
+
+    wide, narrow = (shown(["status"], width, answers) for width in (120, 80))
+
+    fits(wide, 120)
+    assert "LAST 10 MINUTES" in wide
+    assert [line for line in wide.splitlines() if line.endswith(("▃▅ █", "-+ @"))]
+    assert "LAST 10 MINUTES" not in narrow
+
+
 @pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 200])
 @pytest.mark.parametrize("state", STATES)
 def test_every_width_is_kept(shown: Shown, state: str, width: int) -> None:

@@ -211,6 +211,7 @@ def _worked(server: ServerWork, name: str, fields: Mapping[str, Value]) -> Itera
             server.busy.append(task)
             return _confirmed(server, task)
         case "prompt_progress":
+            server.contexts[number] = max(_number(fields, "n"), 0)
             return _read(server, slot, _number(fields, "n"), task)
         case "full_reprocessing":
             slot.forced = True
@@ -221,8 +222,6 @@ def _worked(server: ServerWork, name: str, fields: Mapping[str, Value]) -> Itera
             slot.generated = _number(fields, "n")
             server.perhaps = -1
             return [*_succeeded(server), *turn_over(server, number)]
-        case "prompt_progress":
-            server.contexts[number] = max(_number(fields, "n"), 0)
         case "request_finished":
             slot.held = _number(fields, "n_tokens")
             server.contexts[number] = max(slot.held, 0)
