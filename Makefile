@@ -7,10 +7,11 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
+.PHONY: help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
+	@echo 'make pictures   the pictures of sentinel top in docs/pictures, drawn from the real daemon and two real servers'
 	@echo 'make test       every test, the ones against the real llama-server included; FULL=1 with those that take minutes'
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'
@@ -53,6 +54,9 @@ setup-real: $(VENV)/.real
 
 demo: setup-real
 	@$(BIN)/python demo/demo.py
+
+pictures: setup-real
+	@$(BIN)/python demo/pictures.py docs/pictures
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,0 +1,89 @@
+"""Pictures of `sentinel top` for README and docs: the demo's real servers, watched by the real daemon, drawn as SVG.
+
+Run by `make pictures`. Two real llama-servers answer for a minute: one asks for 99 GPU layers where there is no GPU, the other
+asks for none. Only they are shown, whatever else runs on the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from real_server import Running, model, request, wait
+
+from demo import alerts, llama_server, say, sentinel
+from sentinel.cli.top.app import Top
+from sentinel.cli.top.poll import Daemon, Snapshot
+
+#: What the pictures show: name, columns and rows.
+SIZES = (("top", 100, 30), ("top-80x24", 80, 24))
+_SECONDS = 60.0
+#: Fonts from elsewhere: a picture in a page asks nobody for anything.
+_FONT_FACES = re.compile(r"@font-face\s*\{.*?\}", re.S)
+
+
+class OnlyThese(Daemon):
+    """The daemon's answers about these ports alone."""
+
+    def __init__(self, socket: Path, ports: Collection[int]) -> None:
+        super().__init__([socket])
+        self._ports = tuple(f":{port}" for port in ports)
+
+    def look(self) -> Snapshot:
+        """The present state."""
+        shot = super().look()
+        servers = [server for server in shot.status["servers"] if server["name"].endswith(self._ports)]
+        names = {server["name"] for server in servers}
+        open_alerts = [alert for alert in shot.status["alerts"] if alert["entity"]["name"] in names]
+        return replace(shot, status={**shot.status, "servers": servers, "alerts": open_alerts})
+
+
+async def draw(daemon: Daemon, columns: int, rows: int) -> str:
+    """One picture, when the screen has all its parts."""
+    app = Top(daemon)
+    async with app.run_test(size=(columns, rows)) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.1)
+            if "CRITICAL" in app.export_screenshot():
+                break
+        await pilot.pause(0.5)
+        return _FONT_FACES.sub("", app.export_screenshot(title="sentinel top"))
+
+
+def answer(servers: Collection[Running]) -> None:
+    """Let them work, so that there is something to see."""
+    until, number = time.monotonic() + _SECONDS, 0
+    while time.monotonic() < until:
+        for running in servers:
+            number += 1
+            body = {"prompt": "The sea is " + "very " * (number * 13 % 150), "n_predict": 20 + number * 7 % 60}
+            request(f"{running.url}/completion", json.dumps(body).encode())
+
+
+def main() -> int:
+    """Draw every picture into the folder that is named."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    file = str(model(say))
+    with tempfile.TemporaryDirectory(prefix="sentinel-pictures-") as name, sentinel(Path(name)) as socket:
+        few, none = ("-m", file, "-c", "2048", "-np", "2", "-ngl", "99"), ("-m", file, "-c", "2048", "-np", "2", "-ngl", "0")
+        with llama_server(Path(name), *few) as fails, llama_server(Path(name), *none) as works:
+            if not wait(lambda: "cpu-fallback" in alerts(socket), 20):
+                sys.exit("pictures: no cpu-fallback alert within 20 s; this is a bug")
+            answer((fails, works))
+            for picture, columns, rows in SIZES:
+                svg = asyncio.run(draw(OnlyThese(socket, (fails.port, works.port)), columns, rows))
+                (folder / f"{picture}.svg").write_text(svg, encoding="utf-8")
+                say(f"{folder / picture}.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
