@@ -32,6 +32,7 @@ sys.path.append(str(HERE.parent / "tests" / "fixtures"))
 import real_server  # noqa: E402
 from live import Sentinel  # noqa: E402
 
+from eval.servers_containers import ContainedSentinel, why_no_docker  # noqa: E402
 from eval.servers_runtimes import RUNTIMES, Case, Lab, Runtime  # noqa: E402
 
 #: Seconds within which each thing must be seen. The promise for a wrong server is 15 s from its readiness.
@@ -154,13 +155,14 @@ def judge(row: Row, lab: Lab, watched: Watched, *, short: bool = False) -> None:
         row.cells[name] = row.runtime.cannot.get(name) or fails(row, name, lab, watched)
 
 
-def judge_all(wanted: Sequence[Runtime], *, short: bool) -> list[Row]:
-    """Rows of these runtimes, several at a time; one daemon watches all."""
+def judge_all(wanted: Sequence[Runtime], *, short: bool, contained: bool = False) -> list[Row]:
+    """Rows of these runtimes, several at a time; one daemon watches all, on the host or in a container."""
     rows = [Row(one) for one in wanted]
     with tempfile.TemporaryDirectory(prefix="servers-") as folder, ExitStack() as stack:
         lab = stack.enter_context(Lab.made(Path(folder)))
         (Path(folder) / "daemon-of-lab").mkdir()
-        sentinel = Sentinel(Path(folder) / "daemon-of-lab").start()
+        place = Path(folder) / "daemon-of-lab"
+        sentinel = (ContainedSentinel(place, lab) if contained else Sentinel(place)).start()
         stack.callback(sentinel.end)
         watched = Watched(sentinel)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -203,6 +205,7 @@ def main() -> int:
         if given.only in one.name
         and one.booted == given.inside
         and one.journal == given.beside_journal
+        and not one.contained
         and (one.in_short or not given.short)
     ]
     rows = judge_all(wanted, short=given.short) if wanted else []
@@ -211,6 +214,8 @@ def main() -> int:
         given.json.write_text(json.dumps(plain))
     if not (given.inside or given.beside_journal or given.short):
         named = [one for one in RUNTIMES if given.only in one.name]
+        if (contained := [one for one in named if one.contained]) and not why_no_docker():
+            rows += judge_all(contained, short=False, contained=True)
         if journal := [one for one in named if one.journal]:
             rows += _beside_journal(given.only, journal)
         if booted := [one for one in named if one.booted]:

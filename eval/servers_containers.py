@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import real_server
+from live import REPO, Sentinel, wait_for
 
 if TYPE_CHECKING:
     from eval.servers_runtimes import Case, Lab
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 #: Debian's own program: a wrapper of another name may come first in PATH
 _DOCKER = Path("/usr/bin/docker")
 _IMAGE = "sentinel-lab:1"
+#: What a program of the machine needs of it.
+_OWN = ("/usr", "/lib", "/lib64", "/bin", "/etc")
 
 
-def why_no_docker(_lab: Lab) -> str:
+def why_no_docker(_lab: Lab | None = None) -> str:
     """The reason why no Docker daemon can be started here; empty if one can."""
     if os.geteuid() != 0:
         return "needs root"
@@ -94,6 +98,29 @@ def docker(lab: Lab) -> list[str]:
             _start_docker(lab, place, command)
             _import(command)
         return command
+
+
+class ContainedSentinel(Sentinel):
+    """The daemon in a container of the same Docker: the host's processes, the unit's capabilities, the folder with the logs."""
+
+    def __init__(self, folder: Path, lab: Lab) -> None:
+        super().__init__(folder)
+        self._lab = lab
+
+    def start(self, output: int | None = None) -> Sentinel:
+        engine = docker(self._lab)
+        # its program is the machine's own
+        folders = {*_OWN, str(REPO), sys.base_prefix, sys.prefix, str(self._lab.folder)}
+        run = [*engine, "run", "-d", "--name", "watcher", "--pid", "host", "--network", "host", "--workdir", str(REPO)]
+        run += [word for name in ("SYS_PTRACE", "DAC_READ_SEARCH", "SYSLOG", "NET_ADMIN") for word in ("--cap-add", name)]
+        run += [word for one in sorted(folders) for word in ("-v", f"{one}:{one}")]
+        run += [_IMAGE, sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
+        subprocess.run(run, check=True, capture_output=True, timeout=60)
+        wait_for(lambda: self.cli("status", "--json").returncode != 3, "the daemon in the container answers", 60.0)
+        return self
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        return subprocess.run([*docker(self._lab), "rm", "-f", "watcher"], capture_output=True, check=False).returncode
 
 
 def _start_docker(lab: Lab, place: Path, command: Sequence[str]) -> None:

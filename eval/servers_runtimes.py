@@ -155,6 +155,8 @@ class Runtime:
     booted: bool = False
     #: needs a journald, which runs in a mount namespace of its own
     journal: bool = False
+    #: sentinel itself runs in a container, with the host's processes
+    contained: bool = False
     in_short: bool = False
     #: failures that it cannot have, or that cannot be made there, with the reason
     cannot: Mapping[str, str] = field(default_factory=dict)
@@ -325,6 +327,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("Docker, local", "all", in_docker("local"), needs=why_no_docker),
     Runtime("Docker, journald", "all", in_docker("journald"), needs=why_no_docker, journal=True),
     Runtime("Docker, --pid=host", "all", in_docker("json-file", "--pid", "host"), needs=why_no_docker),
+    Runtime("Docker, sentinel in a container", "all", in_docker("json-file"), needs=why_no_docker, contained=True),
     Runtime("podman, journald", "all", in_podman("journald"), needs=why_no_podman, journal=True),
     Runtime("podman, k8s-file", "all", in_podman("k8s-file"), needs=why_no_podman),
     Runtime("systemd unit", "all", as_unit, booted=True),

@@ -74,7 +74,7 @@ class Ending:
             return next(iter(records.values()))
         if asked.server in records:
             return records[asked.server]
-        there = ", ".join(sorted(records)[:_MOST_NAMES]) or "nothing"
+        there = ", ".join(sorted(records)[:_MOST_NAMES]) or "no server"
         which = f"no open alert {asked.rule} of '{escape(asked.server):.60}'" if asked.server else "several alerts of this rule"
         raise ApiError(404 if asked.server or not records else 409, f"{which}; it is open for {there}")
 
