@@ -13,9 +13,9 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.engine.inspect.plotted import PLOTTED, Row
+from sentinel.engine.inspect.plotted import PLOTTED, REPORTED, Row
 from sentinel.history.series_file import Batch, SeriesFile
-from sentinel.history.series_points import encode
+from sentinel.history.series_points import GAP, encode
 from sentinel.history.series_recent import WINDOW, ClosedWindow, Recent, is_empty
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.entity import Entity
@@ -28,6 +28,7 @@ _SERVERS = Shares(50, 64)
 _MOST_GPUS = 16
 #: Ticks that came late leave no gap: the daemon was busy, and the values are those of seconds before. Seconds.
 _LATE = 3
+_ONCE = {scope: {i for i, name in enumerate(names) if name in REPORTED} for scope, names in PLOTTED.items()}
 #: Windows and batches that wait for a disk that takes nothing: half an hour, 2 MB with the most servers.
 _MOST_WINDOWS = 3
 _MOST_BATCHES = WINDOW // EVERY
@@ -106,8 +107,10 @@ class Series:
             if recent is not None:
                 silent.discard(entity)
                 codes = [encode(value) for value in values]
-                for n in range(first, second + 1):
-                    recent.set(n, codes)
+                for n in range(first, second):
+                    # What is reported once counts once.
+                    recent.set(n, [GAP if i in _ONCE[entity.scope] else code for i, code in enumerate(codes)])
+                recent.set(second, codes)
         for entity in silent & self.recent.keys():
             self.recent[entity].clear(first, second - first + 1)
         self.last = second

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -32,6 +32,14 @@ T0 = 1_796_000_400
 SERVER = Entity("server", "llama.service")
 SPEED = PLOTTED["server"].index("server.generation_tps")
 codes = st.integers(0, 0xFFFF)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unsynced() -> Iterator[None]:
+    """A kill needs no sync, and a busy disk takes a tenth of a second for each; one test asks for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series_file, "sync_wal", lambda path: None)
+        yield
 
 
 def row(value: float | None, entity: Entity = SERVER, owner: str = "ada") -> Row:
@@ -177,8 +185,10 @@ def test_what_is_read_is_what_was_recorded_however_often_it_was_restarted(
 def test_a_tick_that_came_late_leaves_no_gap_and_a_long_silence_does() -> None:
     series = Series(None)
     for second in (0, 1, 3, 4, 9):
-        series.take(T0 + second + 0.9, [row(5.0)])
-    _, _, found = read(series, 10, 10)
+        series.take(T0 + second + 0.9, [row(5.0, HOST, ""), row(7.0)])
+    _, _, found = read(series, 10, 10, HOST)
+    # A speed that was reported once counts once.
+    assert [bool(one[1]) for one in read(series, 10, 10)[2]] == [True, True, False, True, True, False, False, False, False, True]
     assert [bool(one[1]) for one in found] == [True, True, True, True, True, False, False, False, False, True]
 
 
@@ -262,6 +272,14 @@ def test_a_kill_in_the_midst_of_a_write_leaves_a_file_that_opens(tmp_path: Path)
 
 
 # --- the disk ---
+
+
+def test_every_write_is_synced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(series_file, "sync_wal", synced.append)
+    series = Series(tmp_path / "series.sqlite")
+    record(series, T0, [5.0] * 31)
+    assert synced == [tmp_path / "series.sqlite"] * 3
 
 
 def test_a_disk_that_takes_nothing_costs_no_memory_and_is_caught_up_with(tmp_path: Path) -> None:
@@ -378,7 +396,6 @@ def test_a_stranger_with_many_servers_leaves_room_for_the_others() -> None:
 
 def test_a_file_that_is_full_takes_from_who_has_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(series_file, "MOST_BYTES", 150_000)
-    monkeypatch.setattr(series_file, "sync_wal", lambda path: None)
     chance = random.Random(1)
     series = Series(tmp_path / "series.sqlite")
     for n in range(0, 40_000, 9):

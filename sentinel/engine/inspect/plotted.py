@@ -22,7 +22,7 @@ PLOTTED: dict[Scope, tuple[str, ...]] = {
     "host": ("host.mem_available_bytes", "host.swap_free_bytes"),
 }
 #: Speeds are what the log says of one answer: they count in the second that they were reported, not until the next answer.
-_REPORTED = frozenset({"server.generation_tps", "server.prompt_tps"})
+REPORTED = frozenset({"server.generation_tps", "server.prompt_tps"})
 #: A line that is read later than this is of another time: the daemon has just started. Seconds.
 _NEWS = 5.0
 
@@ -31,8 +31,9 @@ Row = tuple[Entity, str, tuple[float | None, ...]]
 
 
 def plotted(engine: Engine, at: float, before: float) -> list[Row]:
-    """What is known at `at` of each entity that has any of it; `before` is the time of the call before this one."""
+    """What is known at `at` of each entity that has any of it; `before` is the time of the last call, 0 at the first."""
     rows: list[Row] = []
+    since = before or at - _NEWS
     for entity in engine.state.facts.entities():
         run = engine.state.runs.get(entity)
         if (run is not None and run.gone) or faded(engine, entity, at):
@@ -40,7 +41,7 @@ def plotted(engine: Engine, at: float, before: float) -> list[Row]:
         values: list[float | None] = []
         for name in PLOTTED[entity.scope]:
             fact = engine.state.fact(entity, name, at)
-            old = fact is None or (name in _REPORTED and not max(before, at - _NEWS) < fact.at <= at)
+            old = fact is None or (name in REPORTED and not since < fact.at <= at)
             value = None if fact is None or old else fact.value
             values.append(float(value) if isinstance(value, int | float) else None)
         if any(value is not None for value in values):
