@@ -1,8 +1,8 @@
-"""Every figure beside its target: throughput, latency, cost at rest, cost of a step.
+"""Every figure beside its target: throughput, latency, cost at rest, cost of a step, of checkpoints.
 
 make bench                          everything, about four minutes
 python bench/run.py --quick         less exact, about one minute
-python bench/run.py --only idle     one of throughput, latency, idle, steps
+python bench/run.py --only idle     one of throughput, latency, idle, steps, checkpoints
 """
 
 from __future__ import annotations
@@ -13,10 +13,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import idle, latency, steps, throughput
+from bench import checkpoints, idle, latency, steps, throughput
 from bench.figure import Figure, table
 
-BENCHES = {"throughput": throughput.run, "latency": latency.run, "idle": idle.run, "steps": steps.run}
+BENCHES = {
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "idle": idle.run,
+    "steps": steps.run,
+    "checkpoints": checkpoints.run,
+}
 
 
 def main() -> int:
