@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from places import REPO
 from sentinel import recording
 from sentinel.cli.main import main
 from sentinel.engine.rules.ruleset import RuleSet
-from sentinel.model.reading import LogLines, Reading, ServerGone, Tick
+from sentinel.model.entity import Entity
+from sentinel.model.reading import LogLines, Reading, ServerFound, ServerGone, Tick
 from sentinel.recording import Recording
 from sentinel.recording.archive import lines
 from sentinel.recording.replay import difference, replay
@@ -244,6 +246,53 @@ def test_a_large_recording_costs_little_memory(ruleset: RuleSet, tmp_path: Path)
     small = tmp_path / "small"
     small.write_bytes(b"".join(rows))
     assert peak(path) - peak(small) < 40_000
+
+
+def _ticks() -> Iterator[Reading]:
+    """Many servers with an open question, and ticks over ten thousand years."""
+    yield from (ServerFound(EPOCH, "process", Entity("server", f"s{n}"), n, EPOCH, {}) for n in range(1_000))
+    yield from (Tick(EPOCH + 3e7 * n) for n in range(10_000))
+
+
+def _starts() -> Iterator[Reading]:
+    """Lines that each begin a run, seven megabytes in one reading."""
+    line = b"0.00.212.903 I cmn  common_param: common_params_print_info: verbosity = 3 (adjust with the `-lv N` CLI arg)\n"
+    yield from (LogLines(EPOCH + n, "server.log", UNIT, line * (7_000_000 // len(line))) for n in range(7))
+
+
+_BOUNDED = """
+import resource, sys
+import sentinel.cli.replay as command
+from sentinel.cli.main import main
+command.MOST_SECONDS = 1.0
+code = main(["replay", sys.argv[1], "--json"])
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(code, used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize(("story", "packed"), [(_ticks, 40_000), (_starts, 200_000)])
+def test_a_hostile_recording_is_refused_within_its_bounds(
+    story: Callable[[], Iterator[Reading]], packed: int, tmp_path: Path
+) -> None:
+    """Packed they have some ten and some hundred kilobytes, and once took a minute, 26 minutes and 505 MB. The limit is a
+    second here; what one reading may take comes on top."""
+    path = tmp_path / "hostile.gz"
+    with gzip.open(path, "wb", 9) as stream:
+        stream.write(b'{"sentinel_recording": 2}\n')
+        for reading in story():
+            stream.write(recording.row(reading))
+    assert path.stat().st_size < packed
+
+    done = subprocess.run(
+        [sys.executable, "-c", _BOUNDED, str(path)], capture_output=True, check=True, text=True, cwd=REPO, timeout=110
+    )
+
+    code, seconds, megabytes = map(float, done.stdout.split())
+    assert code == 2
+    assert "not replayed within 1 s, and no recording of a daemon takes as long" in done.stderr
+    assert seconds < 15
+    assert megabytes < 250
 
 
 def test_a_silence_set_and_ended_in_between_replays(ruleset: RuleSet, tmp_path: Path) -> None:
