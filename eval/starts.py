@@ -165,23 +165,72 @@ WAYS: Mapping[str, Start] = {"redirected": redirected, "--log-file": log_file, "
 
 def by_hand(ways: Sequence[str], wanted: Sequence[str], times: int) -> list[Row]:
     """All cases in the ways that need no systemd."""
+    with tempfile.TemporaryDirectory(prefix="starts-") as name:
+        place = Path(name)
+        return _each(place, ways, [case for case in cases(place) if not wanted or case.name in wanted], times)
+
+
+def _each(place: Path, ways: Sequence[str], chosen: Sequence[Case], times: int) -> list[Row]:
+    """Every case in every way, with one daemon."""
     from live import Sentinel
 
     rows = []
-    with tempfile.TemporaryDirectory(prefix="starts-") as name:
-        place = Path(name)
-        chosen = [case for case in cases(place) if not wanted or case.name in wanted]
-        sentinel = Sentinel(place).start()
-        os.environ["SENTINEL_SOCKET"] = str(sentinel.socket)
-        settled(sentinel)
-        try:
-            for way in ways:
-                for case in chosen:
-                    rows.append(tried(sentinel, place, case, way, times))
-                    print(f"  {case.name}, {way}: {len(rows[-1].delays)} of {times} {rows[-1].wrong[:1]}", file=sys.stderr)
-        finally:
-            sentinel.end()
+    sentinel = Sentinel(place).start()
+    os.environ["SENTINEL_SOCKET"] = str(sentinel.socket)
+    settled(sentinel)
+    try:
+        for way in ways:
+            for case in chosen:
+                rows.append(tried(sentinel, place, case, way, times))
+                print(f"  {case.name}, {way}: {len(rows[-1].delays)} of {times} {rows[-1].wrong[:1]}", file=sys.stderr)
+    finally:
+        sentinel.end()
     return rows
+
+
+def in_unit(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """A unit of the machine, started right after it was written; the time at which systemd has it as failed."""
+    name = f"{log.stem}.service"
+    variables = "".join(f"Environment={key}={value}\n" for key, value in env.items())
+    mode = "KillMode=mixed\n" if "exec" in command[:4] else ""
+    Path("/etc/systemd/system", name).write_text(f"[Service]\n{variables}{mode}ExecStart={shlex.join(command)}\n")
+    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    subprocess.run(["systemctl", "start", name], check=False, stderr=subprocess.DEVNULL)
+    begun = time.time()
+    while subprocess.run(["systemctl", "is-failed", "-q", name], check=False).returncode and time.time() - begun < 60:
+        time.sleep(0.02)
+    return time.time()
+
+
+def wrapped_in_unit(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """The same with `sentinel exec --` before the command."""
+    return in_unit([sys.executable, "-m", "sentinel", "exec", "--", *command], {**env, "PYTHONPATH": str(ROOT)}, log)
+
+
+UNITS: Mapping[str, Start] = {"system unit": in_unit, "sentinel exec in a unit": wrapped_in_unit}
+
+
+def booted(times: int, wanted: Sequence[str]) -> list[Row]:
+    """The units, on a booted system: this very file runs inside it."""
+    from boot import boot
+
+    words = shlex.join([sys.executable, str(Path(__file__).resolve()), "-n", str(times), "--inside", *wanted])
+    with tempfile.TemporaryDirectory(prefix="starts-") as name:
+        work = Path(name)
+        (work / "files").mkdir()
+        found = boot(work / "boot", f"{words} > $OUT/rows.json", work / "files", seconds=900)
+        print(found.stderr, file=sys.stderr)
+        return [Row(**row) for row in json.loads(found.text("rows.json"))]
+
+
+def inside(times: int, wanted: Sequence[str]) -> list[Row]:
+    """What `booted` runs: the daemon as root, then each case in each kind of unit."""
+    place = Path("/opt/starts")
+    place.mkdir()
+    gone = Case("program missing", "start-failed", ("program-not-there",), (), "/opt/starts/none/llama-server")
+    (place / "none").mkdir()
+    chosen = [case for case in (*cases(place), gone) if not wanted or case.name in wanted]
+    return _each(place, list(UNITS), chosen, times)
 
 
 def settled(sentinel: Any) -> None:
@@ -199,13 +248,17 @@ def tried(sentinel: Any, place: Path, case: Case, way: str, times: int) -> Row:
             log = place / f"{case.name}-{way}-{number}.log".replace(" ", "-").replace("--", "-")
             command = [case.program or str(binary()), *case.words, *COMMON, "--port", str(port)]
             begun = time.time()
-            died = WAYS[way](command, case.env or {}, log)
+            died = {**WAYS, **UNITS}[way](command, case.env or {}, log)
             row.lived.append(died - begun)
-            told = _told(sentinel, case, str(port), died, unread=way == "--log-file")
+            name = f"{log.stem}.service" if way in UNITS else f":{port}"
+            told = _told(sentinel, case, name, died, unread=way == "--log-file")
             if isinstance(told, float):
                 row.delays.append(told)
             else:
                 row.wrong.append(told)
+            if way in UNITS:
+                # Only so many units are followed.
+                Path("/etc/systemd/system", name).unlink()
             while LOOPS:
                 # A later turn may find its port free, and serve.
                 shell = LOOPS.pop()
@@ -223,14 +276,14 @@ def _held() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def _told(sentinel: Any, case: Case, port: str, died: float, *, unread: bool) -> float | str:
+def _told(sentinel: Any, case: Case, name: str, died: float, *, unread: bool) -> float | str:
     """Seconds from the death until the alert, by the alert's own time; what was told instead."""
     from sentinel.api import client
 
     mine: list[dict[str, Any]] = []
     while time.time() - died < WITHIN + 1:
         _, answer = client.get("/v1/alerts", [sentinel.socket])
-        mine = [alert for alert in answer["alerts"] if f":{port}" in alert["entity"]["name"]]
+        mine = [alert for alert in answer["alerts"] if name in alert["entity"]["name"]]
         for alert in mine:
             cause = alert["cause"]["id"] if alert["cause"] else ""
             if alert["rule"] == case.rule and cause in case.causes:
@@ -259,8 +312,16 @@ def main() -> int:
     parser.add_argument("--way", action="append", default=[], choices=WAYS)
     parser.add_argument("--case", action="append", default=[])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--booted", action="store_true", help="units of systemd, in a container that is booted for it (root)")
+    parser.add_argument("--inside", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    rows = by_hand(arguments.way or list(WAYS), arguments.case, arguments.n)
+    if arguments.inside is not None:
+        print(json.dumps([vars(row) for row in inside(arguments.n, arguments.inside)]))
+        return 0
+    if arguments.booted:
+        rows = booted(arguments.n, arguments.case)
+    else:
+        rows = by_hand(arguments.way or list(WAYS), arguments.case, arguments.n)
     print(json.dumps([vars(row) for row in rows]) if arguments.json else page(rows))
     return int(any(len(row.delays) < row.of for row in rows))
 

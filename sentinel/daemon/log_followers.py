@@ -29,6 +29,7 @@ from sentinel.sources.logs.log_place import Position
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
+from sentinel.sources.processes.unit_files import ServerUnits
 
 #: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
 _LINGER = 600.0
@@ -37,6 +38,8 @@ _LINGER = 600.0
 _STREAMS_OF_ONE, _STREAMS = 16, 24
 #: The same while more logs are open than there may be.
 _LINGER_IN_NEED = 5.0
+#: A unit is started right after its file was written: its first start may be over when that is seen. Seconds.
+_JUST_NOW = 10.0
 
 
 class Logs:
@@ -47,6 +50,8 @@ class Logs:
     ) -> None:
         self.cursors: dict[str, str] = {}
         self.restored: dict[str, Position] = {}
+        #: units that start a llama-server: how a start ended that nobody saw stands in their journals
+        self.units = ServerUnits(())
         self._config = config
         self._supervisor = supervisor
         self._clock = clock
@@ -106,6 +111,7 @@ class Logs:
             writers.setdefault(key, []).append(server)
             if key in self._followers and (key.startswith(("journal:", "http:")) or self._followers[key].copied):
                 self._reports.if_heard(self._followers[key], server)
+        wanted |= self._follow_units({server.member.unit for server in servers})
         for key, theirs in writers.items():
             if key in self._followers:
                 self._reports.whose(self._followers[key], theirs)
@@ -216,6 +222,18 @@ class Logs:
         follower.owner = None if reader is None else reader.user
         self._followers[key] = follower
 
+    def _follow_units(self, running: set[str]) -> set[str]:
+        """The journals of units that do not run: of those that do, it is read from before."""
+        keys = {unit: f"journal:{unit}" for unit in self.units.names()}
+        for unit, key in keys.items():
+            if unit not in running and key not in self._followers:
+                entity = Entity("server", unit)
+                since = self._clock.now() - _JUST_NOW
+                cursor = self.cursors.get(key)
+                source = JournalUnit(unit, entity, uid=self.units.user, cursor=cursor, name=key, since=since)
+                self._follow_stream(key, source, of_unit=unit)
+        return set(keys.values())
+
     def _keep(self, key: str, entity: Entity, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         def died(why: str) -> None:
             self._reports.report(entity, False, f"{key.partition(':')[2]}: {why}")
@@ -223,7 +241,13 @@ class Logs:
         return asyncio.create_task(self._supervisor.keep(key, work, died), name=key)
 
     def _follow_stream(
-        self, key: str, source: JournalEntries | LlamaSwapLog, *, copied: bool = False, whose: int | None = None
+        self,
+        key: str,
+        source: JournalEntries | LlamaSwapLog,
+        *,
+        copied: bool = False,
+        whose: int | None = None,
+        of_unit: str = "",
     ) -> None:
         if key in self._followers:
             return
@@ -233,6 +257,9 @@ class Logs:
                 self.cursors[key] = cursor
 
         def hear(reading: Reading) -> bool:
+            if of_unit:
+                # Of a start that nobody saw: what its journal does not say was not said.
+                self._reports.report(source.entity, True, f"journal of {of_unit}")
             if not follower.heard:
                 said = not copied or (isinstance(reading, LogLines) and OF_LLAMA_SERVER.search(reading.data) is not None)
                 follower.heard = said

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from sentinel.daemon.config import Config
 from sentinel.daemon.log_followers import Logs
@@ -18,6 +20,7 @@ from sentinel.sources.gpu.nvml import Nvml
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.gpu_sample import ServerGpus
 from sentinel.sources.processes.sample import ServerSampler
+from sentinel.sources.processes.unit_files import ServerUnits
 from sentinel.sources.server.health import LlamaHttp
 from sentinel.sources.server.slots import LlamaSlots
 
@@ -53,6 +56,7 @@ def _about_servers(
     watching: list[Polled] = [sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots)]
     at_once = tuple(source.name for source in watching)
     known: set[tuple[int, int]] = set()
+    logs.units = ServerUnits.of_user(os.getuid(), Path.home())
 
     async def update() -> None:
         if servers.brief:

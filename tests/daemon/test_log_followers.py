@@ -30,6 +30,7 @@ from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.log_location import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
+from sentinel.sources.processes.unit_files import ServerUnits
 
 CONTAINER = (("CONTAINER_ID_FULL", "ab" * 32),)
 
@@ -499,6 +500,35 @@ def test_lines_are_as_old_as_the_end_of_the_read_that_found_them(tmp_path: Path,
         lines = await followed.lines()
         assert (lines.data, lines.backlog) == (b"second\n", False)
         assert lines.at >= begun + 3.0
+        await followed.logs.close()
+
+    asyncio.run(story())
+
+
+class Unit(ServerUnits):
+    """The machine has one."""
+
+    def names(self) -> tuple[str, ...]:
+        return ("llama.service",)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_the_journal_of_a_unit_is_followed_from_now_on_before_anybody_sees_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: bool
+) -> None:
+    """How a start of 0.1 s ended, and that there was no program, stands there and nowhere else; else it is read whole."""
+    member = Membership("/system.slice/llama.service", "llama.service", unified=True)
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, ["error: invalid argument: --x"])
+        followed.logs.units = Unit(())
+        running = [replace(server((("_SYSTEMD_UNIT", "llama.service"),)), member=member)] if runs else []
+        followed.logs.update(running)
+        lines = await followed.lines()
+        assert lines.entity == Entity("server", "llama" if runs else "llama.service")
+        asked = followed.asked.read_text().splitlines()
+        assert ("--since=@990" in asked) is not runs
+        assert asked.count("--unit=llama.service") == 1
         await followed.logs.close()
 
     asyncio.run(story())

@@ -47,7 +47,10 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         child = Child(command, environ, None if log is None else log.write)
     except OSError as error:
-        _warn(f"cannot start {command[0]}: {error.strerror}")
+        why = f"cannot start {command[0]}: {error.strerror}"
+        _warn(why)
+        if log is not None:
+            log.write(f"sentinel: {why}\n".encode(errors="replace"))
         code = 127 if isinstance(error, FileNotFoundError) else 126
         never_ran = _start(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror}
         _report(arguments, never_ran, _END_SECONDS)

@@ -41,10 +41,13 @@ class JournalEntries:
         terms = [f"{field}={value}" for field, value in match]
         self._begin(terms, entity, cursor, name or f"journal:{' '.join(terms)}", program)
 
-    def _begin(self, arguments: Sequence[str], entity: Entity, cursor: str | None, name: str, program: str) -> None:
+    def _begin(
+        self, arguments: Sequence[str], entity: Entity, cursor: str | None, name: str, program: str, since: float | None = None
+    ) -> None:
         self.entity = entity
         self.name = name
-        self._journal = Journal(arguments, first=["-n", "1000"], cursor=cursor, program=program)
+        first = ["-n", "1000"] if since is None else ["-n", "all", f"--since=@{since:.0f}"]
+        self._journal = Journal(arguments, first=first, cursor=cursor, program=program)
 
     @property
     def cursor(self) -> str | None:
@@ -95,7 +98,9 @@ class JournalUnit(JournalEntries):
         cursor: str | None = None,
         name: str | None = None,
         program: str = "journalctl",
+        since: float | None = None,
     ) -> None:
+        """`since`: nothing older is read, in place of the last 1000 records."""
         self.unit = unit
         self._user = uid is not None
         if uid is None:
@@ -104,7 +109,7 @@ class JournalUnit(JournalEntries):
             # As --user-unit does for the caller's own uid (journalctl(1)): another user cannot forge the uid.
             # --quiet: omits the hint that it does not see the messages of other users.
             arguments = ["--quiet", f"_SYSTEMD_USER_UNIT={unit}", f"_UID={uid}", "+", f"USER_UNIT={unit}", f"_UID={uid}"]
-        self._begin(arguments, entity, cursor, name or f"journal:{unit}", program)
+        self._begin(arguments, entity, cursor, name or f"journal:{unit}", program, since)
 
     def _kind(self, record: JournalRecord) -> str:
         """``systemd`` for messages about the unit from another sender: its manager, or systemd-coredump."""

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 from sentinel.sources.base import NotHere
 from sentinel.sources.processes.identify import is_server_name
+from sentinel.sources.processes.unit_files import UNIT_FOLDERS, commands
 
 #: inotify(7)
 _IN_OPEN = 0x20
 _CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK
 #: A machine has a handful of builds; each takes a watch and nothing else.
 _MOST = 64
-_UNIT_FOLDERS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/etc/systemd/user")
-_EXEC_START = re.compile(r"^ExecStart=[-@:+!|]*\s*(/\S+)", re.MULTILINE)
-_UNIT_BYTES = 64 << 10
 
 
 class ProgramFiles:
@@ -69,7 +65,7 @@ class ProgramFiles:
         os.close(self._fd)
 
 
-def installed(environ: Mapping[str, str], unit_folders: Iterable[str] = _UNIT_FOLDERS) -> Iterator[str]:
+def installed(environ: Mapping[str, str], unit_folders: Iterable[str] = UNIT_FOLDERS) -> Iterator[str]:
     """llama-servers of this machine that may be started: on the search path, and those that units name."""
     folders = [*environ.get("PATH", "").split(":"), "/usr/local/bin", "/usr/bin"]
     for folder in dict.fromkeys(folder for folder in folders if folder.startswith("/")):
@@ -78,15 +74,5 @@ def installed(environ: Mapping[str, str], unit_folders: Iterable[str] = _UNIT_FO
                 yield from (entry.path for entry in entries if is_server_name(entry.name))
         except OSError:
             continue
-    for folder in unit_folders:
-        try:
-            files = [path for path in Path(folder).glob("*.service") if path.is_file()]
-        except OSError:
-            continue
-        for file in files:
-            try:
-                with file.open(encoding="utf-8", errors="replace") as stream:
-                    found = _EXEC_START.findall(stream.read(_UNIT_BYTES))
-            except OSError:
-                continue
-            yield from (path for path in found if is_server_name(path.rpartition("/")[2]))
+    for _unit, words in commands(unit_folders):
+        yield from (word for word in words if word.startswith("/") and is_server_name(word.rpartition("/")[2]))
