@@ -11,6 +11,9 @@ from eval.wild_case import Case, FirstLook
 
 #: The measure is of the newest looks: what was mended for earlier kinds must show on new ones.
 LAST = 30
+#: Numbered cases of one name are counted thirty at a time, in the order in which they were looked up.
+_ROUND = 30
+_NUMBERED = re.compile(r"([a-z]+)-(\d\d)-")
 _THREAD = re.compile(r"\b[\w.-]+/[\w.-]+#\d+|https?://\S+?(?=[\s)>,;]|\.?$)", re.MULTILINE)
 _HEAD = """\
 # First looks: public reports that sentinel had never seen
@@ -49,7 +52,7 @@ def page(cases: Iterable[Case]) -> str:
         rows.append(
             f"| {case.name} | {_thread(case)} | {look.on:%Y-%m-%d} | {' | '.join(marks)} | {_cell(look.false_statement)} |"
         )
-    return _HEAD + "".join(f"- {row}\n" for row in shares(cases)) + "\n" + "\n".join(rows) + "\n"
+    return _HEAD + "".join(f"- {row}\n" for row in shares(cases)) + "\n" + "".join(_rounds(looks)) + "\n".join(rows) + "\n"
 
 
 def shares(cases: Iterable[Case]) -> list[str]:
@@ -63,6 +66,27 @@ def shares(cases: Iterable[Case]) -> list[str]:
         out.append(f"the last {len(last)} of them: {_shares(last)}")
     quiet = sum(look.rule for look in healthy)
     return [*out, f"first looks at healthy servers: {quiet} of {len(healthy)} left alone"]
+
+
+def _rounds(looks: Sequence[tuple[Case, FirstLook]]) -> list[str]:
+    """A table of the thirties that are whole, with a blank line after it; nothing where there is none."""
+    rounds: dict[str, list[tuple[Case, FirstLook]]] = {}
+    for case, look in looks:
+        if (number := _NUMBERED.match(case.name)) is not None:
+            first = (int(number[2]) - 1) // _ROUND * _ROUND + 1
+            rounds.setdefault(f"{number[1]}-{first:02} to {first + _ROUND - 1:02}", []).append((case, look))
+    rows = [_round(name, its) for name, its in rounds.items() if len(its) == _ROUND]
+    head = ["| cases | failures | rule | cause | fix | untrue or harmful | healthy left alone |\n", f"|{'---|' * 7}\n"]
+    return [*head, *rows, "\n"] if rows else []
+
+
+def _round(name: str, looks: Sequence[tuple[Case, FirstLook]]) -> str:
+    failures = [look for case, look in looks if not case.healthy]
+    healthy = [look for case, look in looks if case.healthy]
+    right = [sum(getattr(look, key) for look in failures) for key in ("rule", "cause", "fix")]
+    false = sum(bool(look.false_statement) for _, look in looks)
+    cells = [name, len(failures), *right, false, f"{sum(look.rule for look in healthy)} of {len(healthy)}"]
+    return f"| {' | '.join(str(cell) for cell in cells)} |\n"
 
 
 def _shares(looks: Sequence[FirstLook]) -> str:

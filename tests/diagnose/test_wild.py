@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from eval import wild, wild_page
-from eval.wild_case import WILD, Case, CaseError, judge, load
+from eval.wild_case import WILD, Case, CaseError, FirstLook, judge, load
 from sentinel.engine.rules.ruleset import RuleSet
 
 REPO = Path(__file__).resolve().parents[2]
@@ -100,3 +101,17 @@ def test_the_page_shows_misses_and_false_statements(tmp_path: Path) -> None:
 
     assert "| case | owner/repo#7 | 2026-11-29 | right | missed | missed | a \\| b |" in wild_page.page(cases)
     assert "rule 1, cause 0, fix 0 of 1; something untrue or harmful in 1" in wild_page.page(cases)
+
+
+def test_the_page_counts_numbered_cases_thirty_at_a_time() -> None:
+    """Four failures, one of them answered right, and 26 healthy ones, one of which was not left alone."""
+    on = datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC)
+
+    def seen(number: int) -> Case:
+        look = FirstLook(on, number in (1, 2) or number > 5, number == 1, number == 1, "a cure that harms" if number == 2 else "")
+        return Case(f"look-{number:02}-a-report", CASES[0].folder, "x" if number < 5 else "-", "", "", "", look)
+
+    page = wild_page.page([seen(number) for number in range(1, 31)])
+
+    assert "| look-01 to 30 | 4 | 2 | 1 | 1 | 1 | 25 of 26 |" in page
+    assert "| look-01 to 30 |" not in wild_page.page([seen(number) for number in range(1, 30)])
