@@ -178,7 +178,7 @@ CASES = [
 ]
 
 
-@settings(max_examples=examples(1500), deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(mutants())
 def test_no_alert_contradicts_its_own_numbers(mutant: tuple[CompiledRule, CaseDef]) -> None:
     compiled, case = mutant
