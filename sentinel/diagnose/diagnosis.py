@@ -315,10 +315,17 @@ def _as_kernel(own: Iterable[Line]) -> Iterable[Line]:
         yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")
 
 
+#: Seconds between steps while no alert is pending: a log of 2,000 starts took 20 times as long with a step for each second.
+_COARSE = 10
+
+
 def _run_out(engine: Engine, at: float) -> list[Transition]:
     """Let hold times elapse: the log ended, the condition did not. Quiet times do not: what came after is unknown."""
     out: list[Transition] = []
-    for second in range(1, int(_longest(engine)) + 1):
+    second, last = 0, int(_longest(engine))
+    while second < last:
+        # Only a pending alert may fire; with none, what is left is to settle what fires.
+        second = second + 1 if any(r.state == "pending" for r in engine.book.open()) else min(second + _COARSE, last)
         out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
     return out
 

@@ -134,7 +134,7 @@ class Condition:
             self._function = translated(self.source, *self._kinds)
         if self._function is not None:
             try:
-                return self._function(names)
+                return _finite(self._function(names))
             except Undecided:
                 pass
         return self.evaluate(prepare())
@@ -146,9 +146,7 @@ class Condition:
         Raises ExpressionError for a type mistake.
         """
         try:
-            value = self._program.execute(context)
-            # 0.0 / 0.0 is no error in CEL, and comparing what comes of it raises a TypeError.
-            return None if isinstance(value, float) and not math.isfinite(value) else value
+            return _finite(self._program.execute(context))
         except (LookupError, ArithmeticError):
             # Numbers come from untrusted files: an overflow must silence its rule, not end the daemon.
             return None
@@ -174,6 +172,11 @@ class Condition:
         except Exception:
             return None  # `evaluate` reports it
         return None
+
+
+def _finite(value: Any) -> Any:
+    """0.0 / 0.0 is no error in CEL, and comparing what comes of it raises a TypeError: it is unknown."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_panic(error: BaseException) -> bool:
