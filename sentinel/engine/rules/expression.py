@@ -17,7 +17,8 @@ from types import ModuleType
 from typing import Any
 
 from sentinel.engine.rules.cel_syntax import STRING, masked
-from sentinel.engine.rules.python_form import Function, Names, Undecided, translated
+from sentinel.engine.rules.operations import Function, Names, Undecided
+from sentinel.engine.rules.python_form import translated
 
 
 def _load_cel() -> ModuleType:

@@ -10,15 +10,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Set
-from typing import Any, NoReturn
+from typing import Any
 
-#: Gives the value of each dotted name, None where it is unknown.
-Names = Mapping[str, Any]
-Function = Callable[[Names], Any]
-
-
-class Undecided(Exception):
-    """Ask CEL."""
+from sentinel.engine.rules import operations
+from sentinel.engine.rules.operations import Function, Names
 
 
 class _Untranslatable(Exception):
@@ -43,13 +38,6 @@ _TOKEN = re.compile(
 )
 _ESCAPED = re.compile(r"\\(.)")
 
-#: CEL computes with signed 64 bits.
-_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
-#: Beyond, an integer is compared with a float by rounding it.
-_EXACT = 1 << 53
-#: int() of a float: far from where it overflows
-_SMALL = float(1 << 62)
-
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -71,7 +59,7 @@ def translated(source: str, tables: Set[str], events: Set[str]) -> Function | No
     """
     try:
         return _Parser(source, tables, events).whole()
-    except _Untranslatable:
+    except (_Untranslatable, RecursionError):
         return None
 
 
@@ -128,51 +116,59 @@ class _Parser:
         # An unbracketed conditional here is a mistake in CEL.
         this = self._either()
         self._want(":")
-        return _chosen(asked, this, self._choice())
+        return operations.chosen(asked, this, self._choice())
 
     def _either(self) -> Function:
         operands = [self._both()]
         while self._take("||"):
             operands.append(self._both())
-        return operands[0] if len(operands) == 1 else _absorbed(tuple(operands), decisive=True)
+        return operands[0] if len(operands) == 1 else operations.absorbed(tuple(operands), decisive=True)
 
     def _both(self) -> Function:
         operands = [self._relation()]
         while self._take("&&"):
             operands.append(self._relation())
-        return operands[0] if len(operands) == 1 else _absorbed(tuple(operands), decisive=False)
+        return operands[0] if len(operands) == 1 else operations.absorbed(tuple(operands), decisive=False)
 
     def _relation(self) -> Function:
         left = self._sum()
         while True:
             if sign := self._take("==", "!="):
-                left = _equal(left, self._sum(), wanted=sign == "==")
+                left = operations.equal(left, self._sum(), wanted=sign == "==")
             elif sign := self._take(*_ORDER):
-                left = _ordered(_ORDER[sign], left, self._sum())
+                left = operations.ordered(_ORDER[sign], left, self._sum())
             elif self._kind == "name" and self._word == "in":
                 self._next()
                 self._want("[")
-                left = _among(left, self._arguments("]"))
+                left = operations.among(left, self._arguments("]"))
             else:
                 return left
 
     def _sum(self) -> Function:
         left = self._product()
         while sign := self._take("+", "-"):
-            left = _added(left, self._product()) if sign == "+" else _computed(operator.sub, left, self._product())
+            left = (
+                operations.added(left, self._product())
+                if sign == "+"
+                else operations.computed(operator.sub, left, self._product())
+            )
         return left
 
     def _product(self) -> Function:
         left = self._unary()
         while sign := self._take("*", "/", "%"):
-            left = _computed(operator.mul, left, self._unary()) if sign == "*" else _divided(sign, left, self._unary())
+            left = (
+                operations.computed(operator.mul, left, self._unary())
+                if sign == "*"
+                else operations.divided(sign, left, self._unary())
+            )
         return left
 
     def _unary(self) -> Function:
         if self._take("!"):
-            return _negated(self._unary())
+            return operations.negated(self._unary())
         if self._take("-"):
-            return _computed(operator.sub, _constant(0), self._unary(), minus=True)
+            return operations.computed(operator.sub, operations.constant(0), self._unary(), minus=True)
         return self._member()
 
     def _member(self) -> Function:
@@ -183,16 +179,16 @@ class _Parser:
         kind, word = self._kind, self._word
         self._next()
         if kind == "number":
-            return _constant(float(word) if "." in word else _small(int(word)))
+            return operations.constant(float(word) if "." in word else _small(int(word)))
         if kind == "text":
-            return self._called(_constant(_ESCAPED.sub(r"\1", word[1:-1])))
+            return self._called(operations.constant(_ESCAPED.sub(r"\1", word[1:-1])))
         if kind != "name" or word == "in":
             raise _Untranslatable
         if word in ("true", "false"):
-            return _constant(word == "true")
+            return operations.constant(word == "true")
         if word == "null":
             self._null = True
-            return _constant(_NULL)
+            return operations.constant(_NULL)
         if self._take("("):
             return self._function(word)
         return self._path(word)
@@ -211,7 +207,7 @@ class _Parser:
 
     def _read(self, parts: list[str]) -> Function:
         self._check(parts)
-        return _named(".".join(parts))
+        return operations.named(".".join(parts))
 
     def _check(self, parts: list[str]) -> None:
         root, *rest = parts
@@ -233,7 +229,7 @@ class _Parser:
         arguments = self._arguments(")")
         if name not in _METHODS or len(arguments) != 1:
             raise _Untranslatable
-        return self._called(_asked(_METHODS[name], receiver, arguments[0]))
+        return self._called(operations.asked(_METHODS[name], receiver, arguments[0]))
 
     def _arguments(self, closing: str) -> tuple[Function, ...]:
         found = []
@@ -248,9 +244,9 @@ class _Parser:
         if name == "has":
             return self._called(self._has())
         arguments = self._arguments(")")
-        if name not in _CONVERT or len(arguments) != 1:
+        if name not in operations.CONVERT or len(arguments) != 1:
             raise _Untranslatable
-        return self._called(_converted(_CONVERT[name], arguments[0]))
+        return self._called(operations.converted(operations.CONVERT[name], arguments[0]))
 
     def _has(self) -> Function:
         if self._kind != "name":
@@ -264,210 +260,10 @@ class _Parser:
         self._check(parts)
         if len(parts) == 1:
             raise _Untranslatable
-        return _is_known(".".join(parts), f"{parts[0]}.count" if parts[0] in self._events else "")
+        return operations.is_known(".".join(parts), f"{parts[0]}.count" if parts[0] in self._events else "")
 
 
 def _small(number: int) -> int:
-    if number > _MOST:
+    if number > operations.MOST:
         raise _Untranslatable
     return number
-
-
-def _undecided() -> NoReturn:
-    raise Undecided
-
-
-def _constant(value: Any) -> Function:
-    def constant(_names: Names) -> Any:
-        return value
-
-    return constant
-
-
-def _named(path: str) -> Function:
-    return operator.itemgetter(path)
-
-
-def _is_known(path: str, unless_unknown: str) -> Function:
-    def known(names: Names) -> bool | None:
-        if unless_unknown and names[unless_unknown] is None:
-            return None
-        return names[path] is not None
-
-    return known
-
-
-def _chosen(asked: Function, this: Function, that: Function) -> Function:
-    def chosen(names: Names) -> Any:
-        answer = asked(names)
-        if answer is True:
-            return this(names)
-        if answer is False:
-            return that(names)
-        return None if answer is None else _undecided()
-
-    return chosen
-
-
-def _absorbed(operands: tuple[Function, ...], *, decisive: bool) -> Function:
-    """``||`` (true decides) and ``&&`` (false decides), whatever else is unknown."""
-
-    otherwise = not decisive
-
-    def absorbed(names: Names) -> bool | None:
-        unknown = False
-        for operand in operands:
-            answer = operand(names)
-            if answer is decisive:
-                return not otherwise
-            if answer is None:
-                unknown = True
-            elif not isinstance(answer, bool):
-                _undecided()
-        return None if unknown else otherwise
-
-    return absorbed
-
-
-def _negated(operand: Function) -> Function:
-    def negated(names: Names) -> bool | None:
-        answer = operand(names)
-        if answer is None:
-            return None
-        return not answer if isinstance(answer, bool) else _undecided()
-
-    return negated
-
-
-def _equal(left: Function, right: Function, *, wanted: bool) -> Function:
-    def equal(names: Names) -> bool | None:
-        this, that = left(names), right(names)
-        if this is None or that is None:
-            return None
-        if type(this) is not type(that):
-            _check_numbers(this, that)
-        return bool(this == that) is wanted
-
-    return equal
-
-
-def _ordered(before: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
-    def ordered(names: Names) -> bool | None:
-        this, that = left(names), right(names)
-        if this is None or that is None:
-            return None
-        if type(this) is not int or type(that) is not int:
-            _check_numbers(this, that)
-        return before(this, that)
-
-    return ordered
-
-
-def _check_numbers(this: Any, that: Any) -> None:
-    """Two numbers whose comparison is the same in CEL and in Python."""
-    for one in (this, that):
-        if type(one) is int:
-            if not -_EXACT < one < _EXACT:
-                _undecided()
-        elif type(one) is not float or one != one:
-            _undecided()
-
-
-def _among(left: Function, members: tuple[Function, ...]) -> Function:
-    def among(names: Names) -> bool | None:
-        this = left(names)
-        those = [member(names) for member in members]
-        if this is None or None in those:
-            return None
-        if any(type(that) is not type(this) for that in those):
-            _undecided()
-        return any(this == that for that in those)
-
-    return among
-
-
-def _added(left: Function, right: Function) -> Function:
-    numbers = _computed(operator.add, left, right)
-
-    def added(names: Names) -> Any:
-        this, that = left(names), right(names)
-        if type(this) is str and type(that) is str:
-            return this + that
-        return numbers(names)
-
-    return added
-
-
-def _computed(how: Callable[[Any, Any], Any], left: Function, right: Function, *, minus: bool = False) -> Function:
-    """Of two integers, or of two floats. `minus`: of nothing and a number, so that the type of `left` does not count."""
-
-    def computed(names: Names) -> Any:
-        this, that = left(names), right(names)
-        if this is None or that is None:
-            return None
-        kind = type(that)
-        if kind is int:
-            if type(this) is not int:
-                _undecided()
-            value = how(this, that)
-            return value if _LEAST <= value <= _MOST else _undecided()
-        if kind is float and (minus or type(this) is float):
-            return -that if minus else how(this, that)
-        return _undecided()
-
-    return computed
-
-
-def _divided(sign: str, left: Function, right: Function) -> Function:
-    def divided(names: Names) -> Any:
-        this, that = left(names), right(names)
-        if this is None or that is None:
-            return None
-        if type(this) is int and type(that) is int and that > 0:
-            # CEL rounds towards zero, Python down.
-            value = abs(this) // that if sign == "/" else abs(this) % that
-            return value if this >= 0 else -value
-        if sign == "/" and type(this) is float and type(that) is float and that != 0.0:
-            return this / that
-        return _undecided()
-
-    return divided
-
-
-def _asked(how: Callable[[str, str], bool], left: Function, right: Function) -> Function:
-    def asked(names: Names) -> bool | None:
-        this, that = left(names), right(names)
-        if this is None or that is None:
-            return None
-        if type(this) is not str or type(that) is not str:
-            _undecided()
-        return how(this, that)
-
-    return asked
-
-
-def _to_float(value: Any) -> float:
-    return float(value) if type(value) in (int, float) else _undecided()
-
-
-def _to_int(value: Any) -> int:
-    if type(value) is float:
-        return int(value) if -_SMALL < value < _SMALL else _undecided()
-    return value if type(value) is int else _undecided()
-
-
-def _to_text(value: Any) -> str:
-    if type(value) is int:
-        return str(value)
-    return value if type(value) is str else _undecided()
-
-
-_CONVERT: Mapping[str, Callable[[Any], Any]] = {"double": _to_float, "int": _to_int, "string": _to_text}
-
-
-def _converted(how: Callable[[Any], Any], operand: Function) -> Function:
-    def converted(names: Names) -> Any:
-        value = operand(names)
-        return None if value is None else how(value)
-
-    return converted

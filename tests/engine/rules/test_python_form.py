@@ -134,6 +134,11 @@ def test_what_has_no_form_is_left_to_cel(source: str) -> None:
     assert translated(source, TABLES, EVENTS) is None
 
 
+@pytest.mark.parametrize("source", ["(" * 900 + "x" + ")" * 900, "!" * 1900 + "x", "-" * 1900 + "1"])
+def test_what_is_nested_very_deeply_has_none(source: str) -> None:
+    assert translated(source, TABLES, EVENTS) is None
+
+
 @pytest.mark.parametrize(
     ("source", "value"),
     [

@@ -1,0 +1,252 @@
+"""Operations of CEL as Python functions of the names that an expression reads. None is unknown.
+
+Each gives what CEL gives for operands of the types that it takes, or raises `Undecided`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+#: Gives the value of each dotted name, None where it is unknown.
+Names = Mapping[str, Any]
+Function = Callable[[Names], Any]
+
+
+class Undecided(Exception):
+    """Ask CEL."""
+
+
+#: CEL computes with signed 64 bits.
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+#: Beyond, an integer is compared with a float by rounding it.
+_EXACT = 1 << 53
+#: int() of a float: far from where it overflows
+_SMALL = float(1 << 62)
+
+
+def undecided() -> NoReturn:
+    """For the end of an expression."""
+
+    raise Undecided
+
+
+def constant(value: Any) -> Function:
+    """A literal."""
+
+    def constant(_names: Names) -> Any:
+        return value
+
+    return constant
+
+
+def named(path: str) -> Function:
+    """What a name stands for."""
+
+    return operator.itemgetter(path)
+
+
+def is_known(path: str, unless_unknown: str) -> Function:
+    """``has(path)``; unknown while `unless_unknown`, the count of its event, is."""
+
+    def known(names: Names) -> bool | None:
+        if unless_unknown and names[unless_unknown] is None:
+            return None
+        return names[path] is not None
+
+    return known
+
+
+def chosen(asked: Function, this: Function, that: Function) -> Function:
+    """``asked ? this : that``"""
+
+    def chosen(names: Names) -> Any:
+        answer = asked(names)
+        if answer is True:
+            return this(names)
+        if answer is False:
+            return that(names)
+        return None if answer is None else undecided()
+
+    return chosen
+
+
+def absorbed(operands: tuple[Function, ...], *, decisive: bool) -> Function:
+    """``||`` (true decides) and ``&&`` (false decides), whatever else is unknown."""
+
+    otherwise = not decisive
+
+    def absorbed(names: Names) -> bool | None:
+        unknown = False
+        for operand in operands:
+            answer = operand(names)
+            if answer is decisive:
+                return not otherwise
+            if answer is None:
+                unknown = True
+            elif not isinstance(answer, bool):
+                undecided()
+        return None if unknown else otherwise
+
+    return absorbed
+
+
+def negated(operand: Function) -> Function:
+    """``!operand``"""
+
+    def negated(names: Names) -> bool | None:
+        answer = operand(names)
+        if answer is None:
+            return None
+        return not answer if isinstance(answer, bool) else undecided()
+
+    return negated
+
+
+def equal(left: Function, right: Function, *, wanted: bool) -> Function:
+    """``==``, or ``!=`` where not `wanted`."""
+
+    def equal(names: Names) -> bool | None:
+        this, that = left(names), right(names)
+        if this is None or that is None:
+            return None
+        if type(this) is not type(that):
+            _check_numbers(this, that)
+        return bool(this == that) is wanted
+
+    return equal
+
+
+def ordered(before: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
+    """``<``, ``<=``, ``>``, ``>=``: numbers only."""
+
+    def ordered(names: Names) -> bool | None:
+        this, that = left(names), right(names)
+        if this is None or that is None:
+            return None
+        if type(this) is not int or type(that) is not int:
+            _check_numbers(this, that)
+        return before(this, that)
+
+    return ordered
+
+
+def _check_numbers(this: Any, that: Any) -> None:
+    """Two numbers whose comparison is the same in CEL and in Python."""
+    for one in (this, that):
+        if type(one) is int:
+            if not -_EXACT < one < _EXACT:
+                undecided()
+        elif type(one) is not float or one != one:
+            undecided()
+
+
+def among(left: Function, members: tuple[Function, ...]) -> Function:
+    """``left in [members]``"""
+
+    def among(names: Names) -> bool | None:
+        this = left(names)
+        those = [member(names) for member in members]
+        if this is None or None in those:
+            return None
+        if any(type(that) is not type(this) for that in those):
+            undecided()
+        return any(this == that for that in those)
+
+    return among
+
+
+def added(left: Function, right: Function) -> Function:
+    """``+`` of texts and of numbers."""
+
+    numbers = computed(operator.add, left, right)
+
+    def added(names: Names) -> Any:
+        this, that = left(names), right(names)
+        if type(this) is str and type(that) is str:
+            return this + that
+        return numbers(names)
+
+    return added
+
+
+def computed(how: Callable[[Any, Any], Any], left: Function, right: Function, *, minus: bool = False) -> Function:
+    """Of two integers, or of two floats. `minus`: of nothing and a number, so that the type of `left` does not count."""
+
+    def computed(names: Names) -> Any:
+        this, that = left(names), right(names)
+        if this is None or that is None:
+            return None
+        kind = type(that)
+        if kind is int:
+            if type(this) is not int:
+                undecided()
+            value = how(this, that)
+            return value if LEAST <= value <= MOST else undecided()
+        if kind is float and (minus or type(this) is float):
+            return -that if minus else how(this, that)
+        return undecided()
+
+    return computed
+
+
+def divided(sign: str, left: Function, right: Function) -> Function:
+    """``/`` and ``%``"""
+
+    def divided(names: Names) -> Any:
+        this, that = left(names), right(names)
+        if this is None or that is None:
+            return None
+        if type(this) is int and type(that) is int and that > 0:
+            # CEL rounds towards zero, Python down.
+            value = abs(this) // that if sign == "/" else abs(this) % that
+            return value if this >= 0 else -value
+        if sign == "/" and type(this) is float and type(that) is float and that != 0.0:
+            return this / that
+        return undecided()
+
+    return divided
+
+
+def asked(how: Callable[[str, str], bool], left: Function, right: Function) -> Function:
+    """``left.contains(right)`` and its like."""
+
+    def asked(names: Names) -> bool | None:
+        this, that = left(names), right(names)
+        if this is None or that is None:
+            return None
+        if type(this) is not str or type(that) is not str:
+            undecided()
+        return how(this, that)
+
+    return asked
+
+
+def _to_float(value: Any) -> float:
+    return float(value) if type(value) in (int, float) else undecided()
+
+
+def _to_int(value: Any) -> int:
+    if type(value) is float:
+        return int(value) if -_SMALL < value < _SMALL else undecided()
+    return value if type(value) is int else undecided()
+
+
+def _to_text(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
+    return value if type(value) is str else undecided()
+
+
+CONVERT: Mapping[str, Callable[[Any], Any]] = {"double": _to_float, "int": _to_int, "string": _to_text}
+
+
+def converted(how: Callable[[Any], Any], operand: Function) -> Function:
+    """``double()``, ``int()``, ``string()``"""
+
+    def converted(names: Names) -> Any:
+        value = operand(names)
+        return None if value is None else how(value)
+
+    return converted
