@@ -163,6 +163,7 @@ class _Check(msgspec.Struct, forbid_unknown_fields=True):
     reads: dict[str, bool | int | float | str | None]
     #: why and remedy; one sentence in recordings of version 0.1
     missing: dict[str, str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=2)]] = {}
+    text: str = ""
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -231,6 +232,8 @@ class _Turn(msgspec.Struct, forbid_unknown_fields=True):
     ms: Number
     generated: int
     held: int
+    read: int = -1
+    repeats: int = 0
 
 
 class _Requests(msgspec.Struct, forbid_unknown_fields=True):
@@ -250,6 +253,8 @@ class _Requests(msgspec.Struct, forbid_unknown_fields=True):
     never_begun: int
     worked_at: Number
     shows_progress: bool
+    spins: bool = False
+    contexts: list[tuple[int, Count]] = []
 
 
 class _Snapshot(msgspec.Struct):

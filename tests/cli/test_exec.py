@@ -171,7 +171,10 @@ def test_job_control_of_the_terminal_stops_and_continues_both(tmp_path: Path, ev
 def test_a_stop_that_somebody_sends_stops_and_continues_both(
     tmp_path: Path, until: Callable[[Path, str], str], eventually: Callable[..., None]
 ) -> None:
-    with subprocess.Popen(wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO) as wrapper:
+    # In a process group whose parent is of the same session: the kernel drops SIGTSTP for an orphaned group.
+    with subprocess.Popen(
+        wrap(tmp_path, sys.executable, "-c", LISTENS), stdout=subprocess.PIPE, cwd=REPO, process_group=0
+    ) as wrapper:
         until(tmp_path / "log", "ready")
         child = child_of(wrapper.pid)
         wrapper.send_signal(signal.SIGTSTP)

@@ -189,7 +189,14 @@ class TestHostileServer:
             for rule in ("cpu-fallback", "context-collapse", "routing-noise"):
                 sentinel.await_alert(rule, name)
             texts = [
-                sentinel.cli(*words) for words in (["status"], ["alerts"], ["alerts", "--all"], ["why", "cpu-fallback", name])
+                sentinel.cli(*words)
+                for words in (
+                    ["status"],
+                    ["status", "--verbose"],
+                    ["alerts", "--verbose"],
+                    ["alerts", "--all"],
+                    ["why", "cpu-fallback", name],
+                )
             ]
             wire = [sentinel.cli(*words, "--json") for words in (["status"], ["alerts"], ["why", "context-collapse", name])]
         forbidden = {chr(code) for code in [*range(0x20), 0x7F, *range(0x80, 0xA0)]} - {"\n"}
@@ -197,7 +204,8 @@ class TestHostileServer:
             assert set(done.stdout) & forbidden == set()
             assert not any(line.startswith("● CRITICAL  forged") for line in done.stdout.splitlines())
         assert set(sentinel.said()) & forbidden == set()
-        assert "\\x1b[2J" in texts[0].stdout
+        assert "x\\x1b]0;owned" in texts[0].stdout
+        assert any("\\x1b[2J" in done.stdout for done in texts)
         for done in wire:
             assert set(done.stdout) & forbidden == set()
             json.loads(done.stdout)

@@ -174,13 +174,14 @@ def _record_out(record: Record) -> dict[str, Any]:
 
 def _check_out(check: CheckResult) -> dict[str, Any]:
     missing = {name: [unknown.why, unknown.remedy] for name, unknown in check.missing.items()}
-    return {"check": check.check, "value": check.value, "reads": dict(check.reads), "missing": missing}
+    row = {"check": check.check, "value": check.value, "reads": dict(check.reads), "missing": missing}
+    return row | {"text": check.text} if check.text else row
 
 
 def _check_in(row: dict[str, Any]) -> CheckResult:
     # Versions before 0.2 wrote one sentence.
     missing = {n: Unknown(why) if isinstance(why, str) else Unknown(*why) for n, why in row.get("missing", {}).items()}
-    return CheckResult(row["check"], row["value"], row["reads"], missing)
+    return CheckResult(row["check"], row["value"], row["reads"], missing, row.get("text", ""))
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
