@@ -15,8 +15,15 @@ from sentinel.engine.log.extractor import SPAN_LIMIT
 from sentinel.model.alert import LineEvidence
 
 #: Lines that are worth parsing: an error's level or word, or a refused request.
-_SUSPECT = re.compile(rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b")
+_SUSPECT = re.compile(
+    rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b| back to |[Ff]ailure|[Uu]nable to "
+)
 _ERROR = re.compile(r"\b(?:error|failed|exception|denied)\b|ERROR\b", re.IGNORECASE)
+#: Said in words at any level: Ollama reports as INFO that a model goes to the CPU and that a driver's library did not start.
+_IN_WORDS = re.compile(
+    r"\bfall(?:ing|s)? back to (?:the )?CPU\b|\binit(?:ialization)? failure\b|^bootstrap failed |^unable to (?:load|initialize) ",
+    re.IGNORECASE,
+)
 #: Requests that the server answered with an error, in its own form and in Ollama's. 401 and 404 are a client's mistake.
 _REFUSED = re.compile(
     r"(?:log_server_re?(?:quest|q)?\S*: +(?:done )?request: .* (?P<own>[45]\d\d)$|^\[GIN\] .* \| (?P<gin>[45]\d\d) \|"
@@ -82,6 +89,8 @@ def _is_complaint(level: str | None, elapsed: float | None, message: str) -> boo
     refused = _REFUSED.search(message)
     if refused is not None:
         return next(filter(None, refused.groups())) not in _CLIENTS_OWN
+    if level != "D" and _IN_WORDS.search(message) is not None:
+        return True
     if level is not None or elapsed is not None:
         return level == "E"
     return _ERROR.search(message) is not None

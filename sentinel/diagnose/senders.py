@@ -27,7 +27,10 @@ _ISO = re.compile(
     rb"(?:<\d{1,3}>)?(?:[A-Za-z\x80-\xff]{2,12}\.? )?(?P<moment>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?"
     rb"(?:Z|[+-]\d\d:?\d\d)?)(?: [A-Z]{3,5})? (?=[\w.-]+ [^\s:\[\]|]{1,64}(?:\[\d+\])?: )" + _SENDER
 )
-_COMPOSE = re.compile(rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*\| ?")
+#: podman-compose puts the name in brackets.
+_COMPOSE = re.compile(
+    rb"(?:\x1b\[[\d;]{0,12}m)*(?:\[(?=[a-z0-9]))?(?P<ident>[A-Za-z0-9][\w.-]{0,63})\]? +(?:\x1b\[[\d;]{0,12}m)*\| ?"
+)
 #: docker compose's own messages about a service, without the bar.
 _COMPOSE_END = re.compile(
     rb"(?:\x1b\[[\d;]{0,12}m)*(?P<ident>[A-Za-z0-9][\w.-]{0,63}) +(?:\x1b\[[\d;]{0,12}m)*exited with code \d+"

@@ -55,6 +55,7 @@ FORMS: dict[str, Callable[[str, int], str]] = {
     "journalctl -o short-iso": lambda line, n: f"2026-11-23T16:05:{n // 30:02d}+0000 box llama-server[41]: {line}",
     "journalctl -o json": _exported,
     "docker compose": lambda line, _n: f"llama-1  | {line}",
+    "podman-compose": lambda line, _n: f"[llama] | {line}",
     "docker's json-file": _docker,
     "kubectl, CRI": lambda line, n: f"2026-11-23T16:05:{n // 30:02d}.000000000Z stderr F {line}",
     "--log-colors on": _coloured,

@@ -65,6 +65,8 @@ def signal(name: str, *words: str, **env: str) -> Value | Unknown:
         ("-lm dio", "mmap_requested", False),
         ("--mlock -lm mmap", "mlock_requested", False),
         ("--no-mmap", "mmap_requested", False),
+        ("-fit off", "fit_requested", False),
+        ("-ngl 99", "fit_requested", True),
         ("--no-mmap --mmap", "mmap_requested", True),
         ("", "mmap_requested", True),
         ("-ctk q8_0", "cache_type_k", "q8_0"),

@@ -52,6 +52,11 @@ CLAIMS = (
     claim(r"-ub, N tokens here\), .* the last with N tokens", _LESS),
     claim(r"N tokens for N slots are N each", lambda asked, slots, each: abs(asked / slots - each) <= 256),
     claim(r"then take 4096, although this model was trained for N tokens", lambda train: train > 4096),
+    claim(r"was started with \(N tokens, N fit\)", _AT_LEAST),
+    # allocation-failed
+    claim(r"refused the GPU memory: N on \S+, although N were free", _AT_MOST),
+    claim(r"only N of the N of \S+ were free .*, and N were asked", lambda free, total, asked: free < total and asked >= free),
+    claim(r"N on \S+ were refused, although N were free there", _AT_MOST),
     # cpu-fallback
     claim(r"N tokens/s where N are usual", _LESS),
     claim(r"N of it are on GPUs, where this very .* usually have N;", _LESS),

@@ -15,10 +15,12 @@ _LONG_PROMPT = 10_000.0
 def turn_over(server: ServerWork, number: int) -> Iterable[tuple[str, dict[str, Value]]]:
     """Judge a turn when it is complete: builds up to 2025 print the release before the timing, later ones after it."""
     slot = server.slots[number]
-    if min(slot.evaluated, slot.generated, slot.held) < 0:
+    # An excerpt may lack the answer's timing; that all was evaluated again is said by a line of its own.
+    generated = max(slot.generated, 0) if slot.forced else slot.generated
+    if min(slot.evaluated, generated, slot.held) < 0:
         return ()
     server.slots[number] = SlotWork()
-    total = max(slot.evaluated, slot.held - slot.generated)
+    total = max(slot.evaluated, slot.held - generated)
     before = server.long_prompt
     if total < before // 4:
         server.others_between += 1

@@ -66,7 +66,8 @@ _SYSLOG = re.compile(
 )
 #: Docker Model Runner's own file for its server (docker/model-runner, pkg/logs).
 _BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\](?: |(?=\[inference))")
-_COMPOSE = re.compile(rf"{_COLOUR}*[A-Za-z0-9][\w.-]{{0,63}}+ *+{_COLOUR}*\| {_COLOUR}*")
+#: podman-compose puts the name in brackets.
+_COMPOSE = re.compile(rf"{_COLOUR}*(?:\[[a-z0-9][\w.-]{{0,63}}+\]|[A-Za-z0-9][\w.-]{{0,63}}+) *+{_COLOUR}*\| {_COLOUR}*")
 _KERNEL_BUFFER = re.compile(
     r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+| *\+\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] "
     r"|\d{1,4},\d{1,20},\d{1,20},[-+c](?:,[^;]{0,80})?;"

@@ -65,6 +65,8 @@ def _envelope(
         (f"2026-11-23T16:05:12+0000 host llama-server[42]: {_STAMPED}", _envelope(_READY, 0.372203, _AT, "I")),
         (f"2026-11-23T16:05:12 host llama-server[42]: {_STAMPED}", _envelope(_READY, 0.372203, None, "I")),
         (f"llama-1  | {_STAMPED}", _envelope(_READY, 0.372203, None, "I")),
+        (f"[llama-cpp] | {_STAMPED}", _envelope(_READY, 0.372203, None, "I")),
+        ("[ERROR] | not a name", _envelope("[ERROR] | not a name", None, None, None)),
         (f"llama-1  | 2026-11-23T16:05:12.000000000Z {_STAMPED}", _envelope(_READY, 0.372203, _AT, "I")),
         (f"2026-11-23T16:05:12.000000000Z stderr F {_STAMPED}", _envelope(_READY, 0.372203, _AT, "I")),
         (
