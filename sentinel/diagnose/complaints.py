@@ -24,6 +24,8 @@ _IN_WORDS = re.compile(
     r"\bfall(?:ing|s)? back to (?:the )?CPU\b|\binit(?:ialization)? failure\b|^bootstrap failed |^unable to (?:load|initialize) ",
     re.IGNORECASE,
 )
+#: Ollama's own lines (a level without a stamp of llama-server) report a load or a search that failed as INFO or WARN.
+_FAILED = re.compile(r"\b(?:failed|failure)\b", re.IGNORECASE)
 #: Requests that the server answered with an error, in its own form and in Ollama's. 401 and 404 are a client's mistake.
 _REFUSED = re.compile(
     r"(?:log_server_re?(?:quest|q)?\S*: +(?:done )?request: .* (?P<own>[45]\d\d)$|^\[GIN\] .* \| (?P<gin>[45]\d\d) \|"
@@ -90,6 +92,8 @@ def _is_complaint(level: str | None, elapsed: float | None, message: str) -> boo
     if refused is not None:
         return next(filter(None, refused.groups())) not in _CLIENTS_OWN
     if level != "D" and _IN_WORDS.search(message) is not None:
+        return True
+    if level in ("I", "W") and elapsed is None and _FAILED.search(message) is not None:
         return True
     if level is not None or elapsed is not None:
         return level == "E"

@@ -258,6 +258,7 @@ def test_an_excerpt_is_no_failed_start_unless_it_shows_the_start(log: str, kind:
         ("0.01.000.000 I new_function: error = 0.001", 0),
         ('time=2024-02-14T22:43:10.002Z level=INFO source=llm.go:77 msg="no room on the GPU, falling back to CPU"', 1),
         ('time=2024-02-14T22:43:10.002Z level=INFO source=gpu.go:9 msg="Unable to load ROCm management library"', 1),
+        ('time=2026-02-14T22:43:10.002Z level=INFO source=sched.go:9 msg="a thing without a name failed"', 1),
         ('time=2024-02-14T22:43:10.002Z level=INFO source=gpu.go:9 msg="Detecting GPU type"', 0),
     ],
 )
