@@ -59,7 +59,6 @@ CLAIMS = (
     claim(r"N on \S+ were refused, although N were free there", _AT_MOST),
     # cpu-fallback
     claim(r"N tokens/s where N are usual", _LESS),
-    claim(r"Ollama put N of N layers on a GPU", _LESS),
     claim(r"so N of its N layers are computed by", _LESS),
     claim(r"N of it are on GPUs, where this very .* usually have N;", _LESS),
     claim(r"the GPUs draw N W, where it usually makes them draw N W", _LESS),
