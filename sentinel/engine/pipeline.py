@@ -5,7 +5,7 @@ stage    what it decides                                                        
 =======  =======================================================================  =======================================
 advance  pending, firing, resolved: the alert's own life                          alerts/lifecycle.py
 inhibit  an effect waits while a rule that inhibits it fires, or may yet fire      alerts/inhibition.py
-write    summary, cause, fixes and evidence; a cause found later notifies again   rules/evaluate.py (`conclude`)
+write    summary, cause, fixes and evidence; a cause found later notifies again   rules/conclude.py
 damp     an alert that comes and goes notifies once, as flapping                  alerts/flapping.py
 silence  what people asked not to hear is kept, and marked                        alerts/silences.py
 render   the transition, complete: a sink needs nothing else                      here
@@ -24,7 +24,8 @@ from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Change, Life, Observation, advance
 from sentinel.engine.alerts.silences import Silences, hushed
 from sentinel.engine.facts.state import EngineState
-from sentinel.engine.rules.evaluate import Finding, conclude
+from sentinel.engine.rules.conclude import conclude
+from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.worklist import Worklist, timing
 from sentinel.model.alert import Transition, Verdict

@@ -175,16 +175,10 @@ def _names(key: re.Pattern[bytes], files: Files) -> set[bytes]:
 class RuleFiles:
     """The shipped rules with the user's: drop-in folders, which need not exist, and paths from the configuration."""
 
-    def __init__(
-        self,
-        folders: Sequence[Path] = (),
-        paths: Sequence[Path] = (),
-        base: Path | None = None,
-        clean: Collection[str] = (),
-    ) -> None:
-        """`clean` holds digests of whole sets in which no mistake was found before: they are not checked once more."""
+    def __init__(self, folders: Sequence[Path] = (), paths: Sequence[Path] = (), base: Path | None = None) -> None:
         self.base = shipped() if base is None else base
-        self.clean = clean
+        #: digests of whole sets in which no mistake was found before: they are not checked again
+        self.clean: Collection[str] = ()
         self.folders = tuple(folders)
         self.paths = tuple(paths)
 

@@ -6,34 +6,42 @@ Checking the shipped rules takes 0.7 s of 0.9 s that loading them takes; the rul
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from sentinel.files.own_folder import NotOwn, check_folder
+
 #: Digests kept, newest last: a few versions and checkouts of one user.
 _KEPT = 16
-_BYTES = 64 * 1024
+_NAME = "clean-rules"
+_MOST_BYTES = 64 * 1024
 
 
 def folder(environ: Mapping[str, str]) -> Path | None:
-    """This user's cache folder of sentinel; None if there is none to be had. It need not exist."""
+    """This user's cache folder of sentinel, which need not exist. None if there is none, or if others may write it or what leads
+    to it: with `sudo` and the home of another user, for example."""
     base = environ.get("XDG_CACHE_HOME", "")
     if not base.startswith("/"):
         home = environ.get("HOME", "")
         base = f"{home}/.cache" if home.startswith("/") else ""
-    return Path(base) / "sentinel" if base else None
+    if not base:
+        return None
+    cache = Path(base) / "sentinel"
+    try:
+        check_folder(str(next(path for path in (cache, *cache.parents) if path.is_dir())))
+    except (NotOwn, OSError):
+        return None
+    return cache
 
 
 def read(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The digests, oldest first. A file that somebody else could have written counts for nothing."""
+    """The digests, oldest first."""
     cache = folder(environ)
     if cache is None:
         return ()
-    with suppress(OSError, ValueError), (cache / "clean-rules").open("rb") as kept:
-        about = os.fstat(kept.fileno())
-        if about.st_uid == os.geteuid() and not about.st_mode & 0o022 and about.st_size <= _BYTES:
-            return tuple(kept.read().decode("ascii").split())
+    with suppress(OSError, ValueError), (cache / _NAME).open("rb") as kept:
+        return tuple(kept.read(_MOST_BYTES).decode("ascii").split())
     return ()
 
 
@@ -43,8 +51,11 @@ def add(digest: str, environ: Mapping[str, str]) -> None:
     if cache is None:
         return
     kept = [known for known in read(environ) if known != digest][-_KEPT + 1 :]
+    new = cache / f"{_NAME}.{os.getpid()}"
     with suppress(OSError):
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=cache, delete=False) as new:
-            new.write("\n".join([*kept, digest, ""]))
-        Path(new.name).replace(cache / "clean-rules")
+        try:
+            new.write_text("\n".join([*kept, digest, ""]), encoding="ascii")
+            new.replace(cache / _NAME)
+        finally:
+            new.unlink(missing_ok=True)

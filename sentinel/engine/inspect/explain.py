@@ -11,9 +11,11 @@ from sentinel.engine.alerts.lifecycle import Life
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect.status import called, entities_of, silence
-from sentinel.engine.rules.evaluate import Finding, conclude, find, in_words
+from sentinel.engine.rules.conclude import conclude, in_words
+from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.expression import Condition, ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule
+from sentinel.engine.rules.scene import find
 from sentinel.model.alert import CheckResult, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.json_form import iso, transition_to_dict

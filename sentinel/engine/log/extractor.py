@@ -8,29 +8,21 @@ without its envelope.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import re2
 
+from sentinel.engine.log.captures import CONVERT, text_of
 from sentinel.engine.log.envelope import Envelope, bare, strip
 from sentinel.engine.log.prefilter import is_whole, loosened, required
 from sentinel.model.entity import Value
-from sentinel.model.event import EventDef, FieldType
-from sentinel.model.input_limits import MOST_CAPTURED
+from sentinel.model.event import EventDef
 
 #: Length of the matched part shown as evidence, in characters: lines may quote whole answers.
 SPAN_LIMIT = 300
 
 #: Memory of one compiled automaton. With RE2's default of 8 MB a large set can run out of memory and then miss lines.
 _MAX_MEM = 32 << 20
-
-_TRUE = frozenset({b"1", b"true", b"yes", b"on", b"enabled"})
-_FALSE = frozenset({b"0", b"false", b"no", b"off", b"disabled"})
-_LONG_NUMBER = 40
-#: Rules compute with 64 bits; no size or count in any log comes near.
-_MOST = 1 << 62
-
 
 #: number, name and conversion of each named group of a pattern
 _Groups = tuple[tuple[int, str, Callable[[bytes], Value | None]], ...]
@@ -84,7 +76,7 @@ class Match:
     def envelope(self) -> Envelope:
         """The parsed envelope of the line."""
         if self._envelope is None:
-            self._envelope = strip(_text(self._line))
+            self._envelope = strip(text_of(self._line))
         return self._envelope
 
     @property
@@ -114,7 +106,7 @@ class Match:
     @property
     def text(self) -> str:
         """The matched part of the message, at most 300 characters."""
-        text = _text(self._message if self._compiled.whole else self._search()[0])
+        text = text_of(self._message if self._compiled.whole else self._search()[0])
         return text[:SPAN_LIMIT]
 
     def _search(self) -> re2._Match:
@@ -151,7 +143,7 @@ class _Compiled:
         if self._groups is None:
             types = self.event.fields
             names = ((number, name.decode()) for name, number in self.regex.groupindex.items())
-            self._groups = tuple(sorted((number, name, _CONVERT[types.get(name, "text")]) for number, name in names))
+            self._groups = tuple(sorted((number, name, CONVERT[types.get(name, "text")]) for number, name in names))
         return self._groups
 
     @property
@@ -221,7 +213,7 @@ class Extractor:
             envelope: Envelope | None = None
             message = bare(line)
             if message is None:
-                envelope = strip(_text(line))
+                envelope = strip(text_of(line))
                 message = envelope.message.encode("utf-8", "replace")
             wanted = wanted_by(message)
             if wanted is None:
@@ -283,55 +275,3 @@ def _options(*, never_capture: bool = False) -> re2.Options:
 def _reason(error: Exception) -> str:
     why = error.args[0] if error.args else error
     return why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
-
-
-def _text(captured: bytes) -> str:
-    return captured.decode("utf-8", "replace")
-
-
-def _field(captured: bytes) -> str:
-    return _text(captured if len(captured) <= MOST_CAPTURED else captured[:MOST_CAPTURED])
-
-
-def _float(captured: bytes) -> float | None:
-    try:
-        number = float(captured)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _int(captured: bytes) -> int | None:
-    # A number of thousands of digits costs quadratic time; no field of any log has more than twenty.
-    if len(captured) > _LONG_NUMBER:
-        return None
-    try:
-        number = int(captured)
-    except ValueError:
-        return None
-    return number if abs(number) <= _MOST else None
-
-
-def _flag(captured: bytes) -> bool | None:
-    word = captured.lower()
-    return True if word in _TRUE else False if word in _FALSE else None
-
-
-def _bytes_of(unit: int) -> Callable[[bytes], int | None]:
-    def convert(captured: bytes) -> int | None:
-        number = _float(captured)
-        # Compare first: an overflow cannot be rounded.
-        return None if number is None or abs(number) * unit > _MOST else round(number * unit)
-
-    return convert
-
-
-_CONVERT: Mapping[FieldType, Callable[[bytes], Value | None]] = {
-    "text": _field,
-    "int": _int,
-    "float": _float,
-    "flag": _flag,
-    "MiB": _bytes_of(1 << 20),
-    "GiB": _bytes_of(1 << 30),
-    "kB": _bytes_of(1 << 10),
-}

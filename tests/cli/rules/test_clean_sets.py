@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,12 +59,29 @@ def test_another_content_is_checked_and_one_with_a_mistake_is_never_kept(home: P
     assert len(kept(home)) == 1
 
 
-@pytest.mark.parametrize("mode", [0o620, 0o602])
-def test_a_file_that_others_may_write_counts_for_nothing(home: Path, mode: int) -> None:
-    clean_sets.add("00ff", {"XDG_CACHE_HOME": str(home / "cache")})
+@pytest.mark.parametrize("place", ["cache", "cache/sentinel"])
+def test_a_folder_that_others_may_write_is_not_used(home: Path, place: str) -> None:
+    environ = {"XDG_CACHE_HOME": str(home / "cache")}
+    clean_sets.add("00ff", environ)
     assert kept(home) == ("00ff",)
-    (home / "cache/sentinel/clean-rules").chmod(mode)
+    (home / place).chmod(0o777)
+    clean_sets.add("11ff", environ)
     assert kept(home) == ()
+    (home / place).chmod(0o755)
+    assert kept(home) == ("00ff",)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_in_the_home_of_another_user_leaves_nothing_there(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    clean_sets.add("00ff", {"HOME": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(home: Path) -> None:
+    (home / "cache/sentinel/clean-rules").mkdir(parents=True)
+    clean_sets.add("00ff", {"XDG_CACHE_HOME": str(home / "cache")})
+    assert [path.name for path in (home / "cache/sentinel").iterdir()] == ["clean-rules"]
 
 
 def test_the_oldest_go_and_nothing_is_kept_twice(home: Path) -> None:

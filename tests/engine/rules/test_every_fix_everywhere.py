@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sentinel.engine.rules.evaluate import worded
+from sentinel.engine.rules.conclude import worded
 from sentinel.engine.rules.ruleset import CompiledFix, RuleSet
 from sentinel.engine.rules.template import Template
 from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, same_as

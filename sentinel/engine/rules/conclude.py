@@ -1,0 +1,125 @@
+"""The text of a notification: summary, the first true cause, the fixes for this build and machine, and the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sentinel.engine.rules.evaluate import Finding
+from sentinel.engine.rules.fix_terms import in_terms
+from sentinel.engine.rules.on_system import of_its_own, on_system
+from sentinel.engine.rules.ruleset import CompiledFix, CompiledRule
+from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
+from sentinel.engine.rules.scene import Scene, World, find
+from sentinel.engine.rules.template import Lookup, Template
+from sentinel.llama.builds import is_build
+from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence
+from sentinel.model.builds import ANY, BuildRange
+from sentinel.model.entity import Entity
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The text of a notification."""
+
+    summary: str
+    cause: Cause | None
+    fixes: tuple[Fix, ...]
+    evidence: tuple[CheckResult | LineEvidence, ...]
+
+
+def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: World) -> Conclusion:
+    """Summary, first true cause, its fixes that fit this build and machine, and the evidence."""
+    scene = finding.scene
+    scene.complete()
+
+    def look_up(name: str) -> Any:
+        return find(scene.known, name)
+
+    cause: Cause | None = None
+    fixes: tuple[Fix, ...] = ()
+    for candidate in compiled.causes:
+        if candidate.when is None or scene.ask(candidate.when) is True:
+            cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
+            build = _builds(entity, world)
+            system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
+            for otherwise in (False, True):
+                offered = (_fix(f, scene, look_up, build) for f in candidate.fixes if f.fix.otherwise is otherwise)
+                fixes = fixes or on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system)
+            break
+    lines: dict[tuple[str, int, str], LineEvidence] = {}
+    for binding in compiled.bindings.values():
+        since = world.run_start(entity) if binding.over is None else float("-inf")
+        _, last = world.happened(entity, binding.event, since)
+        if last is not None and last.line:
+            lines[(last.source, last.n, last.line)] = LineEvidence(last.line, last.source, last.n)
+    # An unknown value is no evidence; `why` shows it.
+    known = tuple(in_words(c, compiled.evidence.get(c.check), look_up) for c in finding.checks if c.value is not None)
+    return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
+
+
+def in_words(check: CheckResult, said: Template | None, look_up: Lookup) -> CheckResult:
+    """A true check with its sentence, if the rule has one and its values are known."""
+    return replace(check, text=said.render(look_up)) if check.value and said is not None and said.complete(look_up) else check
+
+
+def _builds(entity: Entity, world: World) -> BuildRange:
+    """The range of builds that the server's build lies in."""
+    forever = float("-inf")
+    if entity.scope != "server":
+        return ANY
+    exact = world.fact(entity, "server.build", forever)
+    if exact is not None and isinstance(exact.value, int) and is_build(exact.value):
+        return BuildRange(exact.value, exact.value)
+    low, high = (world.fact(entity, f"server.build_{end}", forever) for end in ("low", "high"))
+    return BuildRange(
+        low.value if low is not None and isinstance(low.value, int) else None,
+        high.value if high is not None and isinstance(high.value, int) else None,
+    )
+
+
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange) -> Fix | None:
+    if fix.when is not None and scene.ask(fix.when) is not True:
+        return None
+    fix = fix.of_user if look_up("server.user_unit") is True and fix.of_user is not None else fix
+    said = worded(fix, look_up)
+    if said is None:
+        return None
+    wanted = fix.fix.builds
+    if wanted is not None:
+        if not wanted.overlaps(build):
+            return None
+        if not wanted.covers(build):
+            asks = "" if runtime_of(look_up).front_end else "; `llama-server --version` prints yours"
+            said = replace(said, do=f"{said.do} (for llama.cpp {wanted.words}{asks})")
+    knows = fix.verify_builds is None or fix.verify_builds.overlaps(build)
+    return said if knows else replace(said, verify="")
+
+
+def worded(fix: CompiledFix, look_up: Any) -> Fix | None:
+    """A fix in the terms of what runs the server; None if a value is missing, or there is no way to do it there."""
+    if not all(t.complete(look_up) for t in (fix.do, fix.command, fix.verify, fix.flags, *fix.settings.values())):
+        return None
+    where = runtime_of(look_up)
+    flags = fix.flags.render(look_up, quote=True)
+    said = in_terms(fix.do.render(look_up), fix.command.render(look_up, quote=True), flags, where)
+    if said is None:
+        return None
+    do, command = said
+    risk = fix.risk.render(look_up)
+    how = ""
+    if fix.fix.flags:
+        placed = with_flags(flags, where)
+        if placed is None:
+            return None
+        how, command = placed
+    elif fix.settings:
+        settings = {place: text.render(look_up, quote=True) for place, text in fix.settings.items()}
+        found = with_settings(settings, where)
+        if found is None:
+            return None
+        how, command = found
+    elif fix.fix.restart or fix.fix.stop:
+        how, command = control("restart" if fix.fix.restart else "stop", command, where)
+        risk = risk or ("restarts the server" if fix.fix.restart else "it stays down until it is started again")
+    return Fix(do + how, command, risk, fix.verify.render(look_up, quote=True))
