@@ -1,4 +1,4 @@
-"""Every figure beside its target: throughput, latency, cost at rest, cost of a step, of checkpoints.
+"""Every figure with its target: throughput, latency, cost at rest, cost of a step, of checkpoints.
 
 make bench                          everything, about four minutes
 python bench/run.py --quick         less exact, about one minute
@@ -27,7 +27,7 @@ BENCHES = {
 
 def main() -> int:
     """Measure what was asked for; 1 where a target was missed."""
-    parser = argparse.ArgumentParser(description="Measure sentinel; each figure stands beside its target.")
+    parser = argparse.ArgumentParser(description="Measure sentinel; each figure with its target.")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     parser.add_argument("--only", choices=sorted(BENCHES), help="one benchmark")
     arguments = parser.parse_args()

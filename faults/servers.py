@@ -111,9 +111,9 @@ def restarting(*, short: bool) -> Outcome:
                 [e.state for e in delivered] == ["firing"], f"start-failed was delivered as {[e.state for e in delivered]}"
             )
             others = [e.rule for e in one.journal.entries if e.entity == "mine" and e.rule != "start-failed"]
-            row.expect(others == [], f"delivered beside it: {others}")
+            row.expect(others == [], f"other alerts: {others}")
             row.said = delivered[0].message
-            row.notes.append(f"beside it: {', '.join(others) or 'nothing'}")
+            row.notes.append(f"other alerts: {', '.join(others) or 'none'}")
             row.notes.append(f"memory {before['pss']:.0f} MB before, {after['pss']:.0f} MB after")
             row.expect(after["pss"] < before["pss"] + 12, f"memory grew from {before['pss']:.0f} to {after['pss']:.0f} MB")
             row.expect(after["files"] <= before["files"] + 2, "open files grew")
