@@ -71,9 +71,18 @@ class Daemon:
     def verb(self, *words: str) -> str:
         """What a command of sentinel prints when it asks this daemon."""
         where = ["--socket", str(self._sockets[0])] if self._sockets else []
-        command = [sys.executable, "-m", "sentinel", words[0], *where, *words[1:]]
+        # -P: with -m alone Python looks for modules in the current folder first, where anybody may have put a `sentinel`.
+        command = [sys.executable, "-P", "-m", "sentinel", words[0], *where, *words[1:]]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, errors="backslashreplace")
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                errors="backslashreplace",
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"`sentinel {words[0]}` gave no answer: {error}"
         return (done.stdout + done.stderr).strip() or "nothing"

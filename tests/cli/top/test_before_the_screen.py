@@ -77,7 +77,7 @@ def test_the_time_left_comes_from_the_pace_of_the_last_half_minute(server: Serve
     assert left[5] == pytest.approx(4.0)
     now += 2
     server.status["servers"] = [_loading(0.05)]
-    # It began anew.
+    # It began again.
     assert daemon.look().seconds_left == {}
 
 
@@ -90,3 +90,15 @@ def test_a_daemon_that_is_gone_leaves_what_was_last_known(server: Server) -> Non
     assert (shot.fault, shot.status["servers"][0]["name"]) == ("no daemon at /nowhere", "a")
     server.gone = ""
     assert daemon.look().fault == ""
+
+
+def test_a_command_is_sentinels_own_whatever_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m` looks there first: in /tmp that would run what another user put there."""
+    for module in ("sentinel", "json"):
+        (tmp_path / module).mkdir()
+        (tmp_path / module / "__init__.py").write_text("print('another program')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    said = poll.Daemon(None).verb("completion", "bash")
+    assert "another program" not in said
+    assert "complete" in said
