@@ -74,9 +74,11 @@ class Ending:
             return next(iter(records.values()))
         if asked.server in records:
             return records[asked.server]
-        there = ", ".join(sorted(records)[:_MOST_NAMES]) or "no server"
+        if not records:
+            raise ApiError(404, f"no alert of {asked.rule} is open; `sentinel alerts` lists what is open")
+        there = ", ".join(sorted(records)[:_MOST_NAMES])
         which = f"no open alert {asked.rule} of '{escape(asked.server):.60}'" if asked.server else "several alerts of this rule"
-        raise ApiError(404 if asked.server or not records else 409, f"{which}; it is open for {there}")
+        raise ApiError(404 if asked.server else 409, f"{which}; it is open for {there}")
 
     def _still_true(self, engine: Engine, record: Record) -> bool:
         """Nothing that happened makes it true, but what is: the end would last for one evaluation."""

@@ -88,6 +88,7 @@ def _dim(text: str, look: Style, indent: str = "") -> Iterator[str]:
 def _verdict(servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str, Any]], look: Style) -> Iterator[str]:
     """One line: is all well."""
     running = [server for server in servers if server["running"]]
+    known = [server for server in servers if not server["running"] and not server["process_seen"]]
     loud = [alert for alert in alerts if not alert.get("silenced") and alert["severity"] != "info"]
     quiet = sum(bool(alert.get("silenced")) for alert in alerts)
     beside = f", {counted(quiet, 'alert')} silenced" if quiet else ""
@@ -102,9 +103,15 @@ def _verdict(servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str,
         return
     loading = sum(server["state"] == "loading" for server in running)
     busy = f", {loading} loading" if loading else ""
-    what = f"{counted(len(running), 'server')}{busy}, no problem found{beside}" if running else "no llama-server runs here"
-    yield look.by_state(f"{look.mark('ok')} {what}", "ok" if running else "absent")
-    if not running:
+    if running:
+        what = f"{counted(len(running), 'server')}{busy}, no problem found"
+    elif known:
+        # Whether they run is unknown.
+        what = f"no process of a llama-server seen, {counted(len(known), 'server')} known by log alone"
+    else:
+        what = "no llama-server runs here"
+    yield look.by_state(f"{look.mark('ok')} {what}{beside}", "ok" if running else "absent")
+    if not running and not known:
         hint = "sentinel finds one within a second of its start: sentinel exec -- llama-server -m model.gguf"
         yield from wrap(hint, look.prose, "  ")
 

@@ -41,6 +41,7 @@ def test_a_server_known_by_its_log_alone_is_not_said_to_be_down(engine: Engine) 
 
     assert "srv: no process known; its log says: ready (log /srv/llama.log)" in shown
     assert "not running" not in shown
+    assert shown.startswith("✓ no process of a llama-server seen, 1 server known by log alone\n\n")
 
 
 def test_a_router_is_said_to_be_one(engine: Engine) -> None:

@@ -67,6 +67,9 @@ def test_an_acknowledged_alert_ends_and_says_why() -> None:
     (over,) = story.engine.step(operator.acknowledgement("one", SERVER, EPOCH + 25))
     assert (over.state, over.reason) == ("resolved", "acknowledged")
     assert story.engine.step(operator.acknowledgement("one", SERVER, EPOCH + 25)) == []
+    for body in (b'{"rule": "one"}', b'{"rule": "one", "server": "other"}'):
+        with pytest.raises(ApiError, match=r"^no alert of one is open; `sentinel alerts` lists"):
+            ending(story, 26).acknowledge(Request(body=body))
 
 
 @pytest.mark.parametrize(
