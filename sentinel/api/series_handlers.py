@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from sentinel.api.routes import ApiError, Query, QueryField, Request, Route, bound
@@ -44,8 +45,8 @@ class Plotting:
     def __init__(self, series: Series, now: Callable[[], float]) -> None:
         self._series = series
         self._now = now
-        #: by user id, while he asks
-        self._turns: dict[int, asyncio.Lock] = {}
+        #: by user id, while he asks: his turn, and how many of his questions have or want it
+        self._turns: dict[int, tuple[asyncio.Lock, int]] = {}
 
     def routes(self) -> Mapping[tuple[str, str], Query]:
         """The route."""
@@ -58,15 +59,26 @@ class Plotting:
             hint = did_you_mean(signal[:60], _SIGNALS)
             raise ApiError(404, f"there is no series '{escape(signal):.60}'{hint}; kept: {', '.join(_SIGNALS)}")
         # One at a time of each user: a month of one server takes some 100 ms, in pieces between which all others have their turn.
-        turn = self._turns.setdefault(request.uid, asyncio.Lock())
         try:
-            async with turn:
+            async with self._turn(request.uid):
                 return await self._answer(request.query, signal)
         except HistoryFault as fault:
             raise ApiError(503, f"{fault}; the last ten minutes are in memory: ask for seconds=600") from fault
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, user: int) -> AsyncIterator[None]:
+        turn, wanted = self._turns.get(user, (asyncio.Lock(), 0))
+        self._turns[user] = turn, wanted + 1
+        try:
+            async with turn:
+                yield
         finally:
-            if not turn.locked():
-                self._turns.pop(request.uid, None)
+            # Not `turn.locked()`: between two turns it is not.
+            wanted = self._turns[user][1] - 1
+            if wanted:
+                self._turns[user] = turn, wanted
+            else:
+                del self._turns[user]
 
     async def _answer(self, query: Mapping[str, str], signal: str) -> Mapping[str, Any]:
         now = self._now()
