@@ -45,7 +45,7 @@ def watch(verb: argparse.ArgumentParser) -> None:
 
 def top(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel top`."""
-    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+    _socket(verb)
 
 
 def diagnose(verb: argparse.ArgumentParser) -> None:
@@ -150,7 +150,7 @@ def execute(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--log-size", metavar="BYTES", type=int, default=0, help="size at which FILE becomes FILE.1 (default: 16 MiB)"
     )
-    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+    _socket(verb)
 
 
 def rules(verb: argparse.ArgumentParser) -> None:
@@ -240,13 +240,17 @@ def _rules(verb: argparse.ArgumentParser) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="rule files or folders of yours, beside the shipped rules and instead of those in the drop-in folders",
+        help="rule files or folders of yours, with the shipped rules and instead of those in the drop-in folders",
     )
+
+
+def _socket(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
 
 
 def _asking(verb: argparse.ArgumentParser, verbose: str = "") -> None:
     """Of every verb that asks the daemon."""
-    verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
+    _socket(verb)
     if verbose:
         verb.add_argument("--verbose", "-v", action="store_true", help=verbose)
     _json(verb)

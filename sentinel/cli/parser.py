@@ -225,9 +225,8 @@ def _meant(word: str, known: Iterable[str]) -> str:
 
 def _examples(rows: Sequence[tuple[str, str]]) -> str:
     """Commands with what they do, aligned where that fits in 80 columns."""
-    lines = [
-        (command if command.startswith(("sudo", "eval", "ExecStart")) else f"sentinel {command}", does) for command, does in rows
-    ]
+    # What does not begin with a verb is for another program, or for a unit.
+    lines = [(f"sentinel {command}" if command.split()[0] in VERBS else command, does) for command, does in rows]
     short = [len(command) for command, _ in lines if len(command) <= 40]
     width = max(short, default=0)
     out = ["examples:"]

@@ -16,7 +16,7 @@ import structlog
 from places import REPO
 
 from sentinel.cli.main import main
-from sentinel.cli.parser import parser
+from sentinel.cli.parser import VERBS, _examples, parser
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 
@@ -44,6 +44,13 @@ def test_every_verb_explains_itself(words: tuple[str, ...], capsys: pytest.Captu
 
     assert ended.value.code == OK
     assert capsys.readouterr().out.startswith(f"usage: sentinel {' '.join(words)}".rstrip())
+
+
+def test_every_example_is_a_command_that_exists() -> None:
+    """`ssh -t host sentinel top` was once shown as a verb of sentinel."""
+    for verb in VERBS.values():
+        commands = [line.split() for line in _examples(verb.examples).splitlines() if line.startswith("  sentinel ")]
+        assert all(words[1] in VERBS for words in commands), commands
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
