@@ -14,7 +14,7 @@ _MOST_RULES = 3
 
 
 def details(server: Mapping[str, Any]) -> Iterator[str]:
-    """What is known of a running server beside its row."""
+    """What is known of a running server in addition to its row."""
     name = f"name     {server['name']}, process {shown(server['pid'])} of {shown(server['user'])}"
     yield name + (f", since {local(server['since'])}" if server.get("since") else "")
     if server["is_router"]:

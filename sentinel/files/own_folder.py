@@ -41,7 +41,7 @@ class Owner:
         self._trusted = {0, os.geteuid(), *others}
 
     def judge_passed(self, fd: int, status: os.stat_result) -> None:
-        """A folder that only one entry is taken from. Where it is sticky, nobody but the owners of the entry and of the folder,
+        """A folder that only one entry is taken from. Where it is sticky, only the owners of the entry and of the folder,
         who are judged, can rename, remove or replace that entry (unlink(2), EPERM).
         """
         if status.st_mode & stat.S_ISVTX:
@@ -50,14 +50,14 @@ class Owner:
             self.judge(fd, status)
 
     def judge(self, fd: int, status: os.stat_result) -> None:
-        """A folder or file that nobody else may write."""
+        """A folder or file that no one else may write."""
         self.judge_link(fd, status, status)
         by_group = status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid)
         if status.st_mode & stat.S_IWOTH or by_group:
             raise NotOwn(f"others than root and you may write {_where(fd)}")
 
     def judge_link(self, fd: int, status: os.stat_result, folder: os.stat_result) -> None:
-        """A symbolic link, or anything else, that belongs to nobody else."""
+        """A symbolic link, or anything else, that belongs to no one else."""
         del folder
         if status.st_uid not in self._trusted:
             raise NotOwn(f"{_where(fd)} belongs to another user ({status.st_uid})")

@@ -78,7 +78,7 @@ class Series:
             self.fault = str(fault)
             return
         for batch in batches:
-            self._advance(batch.at, anew=True)
+            self._advance(batch.at, restored=True)
             self._clear(batch.at, batch.seconds)
             for (entity, owner), codes in zip(batch.entities, batch.codes, strict=True):
                 recent = self._of(entity, owner, len(codes) // batch.seconds)
@@ -155,19 +155,19 @@ class Series:
         """A number for a user: user ids without a name are numbers already, the others get one below zero."""
         return int(owner) if owner.isascii() and owner.isdecimal() else self._users.setdefault(owner, -1 - len(self._users))
 
-    def _advance(self, second: int, *, anew: bool = False) -> None:
+    def _advance(self, second: int, *, restored: bool = False) -> None:
         """Go on to a second: what lies between it and the last one is unknown."""
         last = self.last
         if not last:
             self._begun = second
             return
         if second < last or second // EVERY != last // EVERY:
-            self._end_of_batch(anew=anew)
+            self._end_of_batch(restored=restored)
             self._begun = second
         if second // WINDOW != last // WINDOW:
             begin = last - last % WINDOW
             self._clear(last + 1, begin + WINDOW - last - 1)
-            self._end_of_window(begin, anew=anew)
+            self._end_of_window(begin, restored=restored)
             self._clear(begin + WINDOW, second - begin - WINDOW)
         else:
             self._clear(last + 1, second - last - 1)
@@ -179,9 +179,9 @@ class Series:
             for recent in self.recent.values():
                 recent.clear(at, seconds)
 
-    def _end_of_batch(self, *, anew: bool = False) -> None:
+    def _end_of_batch(self, *, restored: bool = False) -> None:
         seconds = self.last + 1 - self._begun
-        if anew or seconds <= 0:
+        if restored or seconds <= 0:
             return
         there = [(entity, recent) for entity, recent in self.recent.items() if recent.seen >= self._begun]
         names = [(entity, recent.owner) for entity, recent in there]
@@ -189,9 +189,9 @@ class Series:
         self._waiting.batches.append(Batch(self._begun, seconds, names, codes))
         self._begun = self.last + 1
 
-    def _end_of_window(self, at: int, *, anew: bool) -> None:
+    def _end_of_window(self, at: int, *, restored: bool) -> None:
         there = {e: (r.owner, r.signals, array("H", r.codes)) for e, r in self.recent.items() if not is_empty(r.codes)}
-        self._waiting.windows.append(ClosedWindow(at, there, anew))
+        self._waiting.windows.append(ClosedWindow(at, there, restored))
         # Who had no value in a whole window has ended.
         for entity in [entity for entity, recent in self.recent.items() if recent.seen < at]:
             del self.recent[entity]

@@ -52,7 +52,7 @@ _KEPT = {10: 86_400 // WINDOW + 1, 60: 30 * 24 + 1}
 POINTS = 60
 #: Codes of a block, at most: more is a damaged file.
 MOST_CODES = 3 * POINTS * 32
-#: What a row takes beside its data, about.
+#: What a row takes in addition to its data, about.
 _ROW_BYTES = 60
 
 
@@ -73,7 +73,7 @@ def id_of(entity: Entity) -> int:
 
 
 class SeriesReader:
-    """The file as queries read it, beside whoever writes. Its methods raise HistoryFault."""
+    """The file as queries read it, while another connection writes. Its methods raise HistoryFault."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -176,10 +176,12 @@ class SeriesFile:
                 if is_empty(points):
                     continue
                 at = window.at - window.at % seconds
-                self._put_points(id_of(entity), step, at, points, (window.at - at) // step, WINDOW // step, anew=window.anew)
+                self._put_points(
+                    id_of(entity), step, at, points, (window.at - at) // step, WINDOW // step, restored=window.restored
+                )
 
-    def _put_points(self, number: int, step: int, at: int, points: array[int], first: int, count: int, *, anew: bool) -> None:
-        """Put `count` points of each signal into a block, from its point `first` on, beside what it has."""
+    def _put_points(self, number: int, step: int, at: int, points: array[int], first: int, count: int, *, restored: bool) -> None:
+        """Put `count` points of each signal into a block, from its point `first` on; the others stay."""
         row = self._db.execute("SELECT data FROM blocks WHERE entity = ? AND step = ? AND at = ?", (number, step, at)).fetchone()
         signals = len(points) // (3 * count)
         block = array("H")
@@ -191,7 +193,7 @@ class SeriesFile:
         for signal in range(signals):
             for n in range(count):
                 value = get_point(points, signal, count, n)
-                if value != NOTHING and not (anew and get_point(block, signal, POINTS, first + n) != NOTHING):
+                if value != NOTHING and not (restored and get_point(block, signal, POINTS, first + n) != NOTHING):
                     put_point(block, signal, POINTS, first + n, value)
         self._db.execute("INSERT OR REPLACE INTO blocks VALUES (?,?,?,?)", (number, step, at, pack(block)))
         self._db.execute(

@@ -78,11 +78,11 @@ def _spans(at: int, seconds: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
-    """Ten minutes that are over, of all entities. `anew`: read back from disk, where it may lie already."""
+    """Ten minutes that are over, of all entities. `restored`: read back from disk, where its points may be already."""
 
     at: int
     entities: Mapping[Entity, tuple[str, int, array[int]]]
-    anew: bool = False
+    restored: bool = False
 
     def points(self, entity: Entity, step: int) -> array[int]:
         """The points of an entity, one for each `step` seconds: of each signal all least, all means, all largest."""

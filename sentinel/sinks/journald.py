@@ -41,8 +41,6 @@ _MOST_TEXT_BYTES = 4000
 PACE_ENTRIES = 4000
 PACE_SECONDS = 30.0
 
-#: systemd.unit(5): the name of a service.
-
 # journald's queue may hold only ten datagrams (net.unix.max_dgram_qlen), so a burst fills it even if journald is healthy:
 # without a timeout, 300 pending alerts were sent 11 at a time, with a pause after each batch.
 _PATIENCE_MICROSECONDS = 100_000

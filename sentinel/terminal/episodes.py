@@ -25,7 +25,7 @@ class Episode(NamedTuple):
 
 
 def episodes(transitions: Iterable[Mapping[str, Any]]) -> list[Episode]:
-    """Oldest first. What was pending and never fired is left out: nobody was to look at it."""
+    """Oldest first. What was pending and never fired is left out: it notified no one."""
     done: list[Episode] = []
     running: dict[str, Episode] = {}
     for one in transitions:

@@ -126,7 +126,7 @@ class Top(App[int]):
         self.set_interval(self._every, self.look)
 
     def on_resize(self, _event: Resize) -> None:
-        """Another width: every line anew."""
+        """Another width: every line is made again."""
         self.call_after_refresh(self._show)
 
     def look(self) -> None:

@@ -15,7 +15,7 @@ from sentinel.terminal.style import Style, cells, fit, wrap
 Piece = tuple[str, str]
 Line = list[Piece]
 
-#: Columns of a row beside the name of the server, which gets the rest.
+#: Columns of a row; the name of the server gets the rest.
 _VERDICT, _SPEED, _SPARK, _CONTEXT, _BYTES = 18, 6, 12, 4, 6
 _MOST_SLOTS = 8
 _LABEL = 9
