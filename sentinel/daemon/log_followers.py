@@ -56,6 +56,10 @@ class Logs:
         self._supervisor = supervisor
         self._clock = clock
         self._followers: dict[str, Follower] = {}
+        #: journals of units in which a server runs; and of these, those whose servers have logs elsewhere, with the same lines in
+        #: them (--log-file prints to the terminal as well)
+        self._running: set[str] = set()
+        self._elsewhere: set[str] = set()
         self._reports = LogReports(inbox, supervisor, clock)
         self._reading = LogReading(inbox, supervisor, clock, wakes, reads, self._reports, self._followers)
 
@@ -111,7 +115,10 @@ class Logs:
             writers.setdefault(key, []).append(server)
             if key in self._followers and (key.startswith(("journal:", "http:")) or self._followers[key].copied):
                 self._reports.if_heard(self._followers[key], server)
-        wanted |= self._follow_units({server.member.unit for server in servers})
+        units = {server.key: _unit_key(server.member.unit, _unit_user(server)) for server in servers}
+        self._running = set(units.values())
+        self._elsewhere = {units[one.key] for key, theirs in writers.items() if key for one in theirs} - writers.keys()
+        wanted |= self._follow_units()
         for key, theirs in writers.items():
             if key in self._followers:
                 self._reports.whose(self._followers[key], theirs)
@@ -161,16 +168,16 @@ class Logs:
             port = server.values.get("server.port")
             if key not in self._followers and isinstance(port, int) and self._has_room(server):
                 swap = LlamaSwapLog(source.port, port, server.entity, name=key, elapsed_base=server.start_time)
-                self._follow_stream(key, swap, copied=True, whose=_user(server))
+                self._follow_stream(key, swap, copied=True, whose=server.user)
             return key if key in self._followers else ""
         if source.kind == "journal":
             match = dict(source.match)
             unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
-            key = f"journal:{unit or ' '.join(f'{field}={value}' for field, value in source.match)}"
+            uid = _unit_user(server)
+            key = _unit_key(unit, uid) if unit else f"journal:{' '.join(f'{field}={value}' for field, value in source.match)}"
             if key not in self._followers:
                 if not self._has_room(server):
                     return ""
-                uid = self._owner(server.pid) if "_SYSTEMD_USER_UNIT" in match else None
                 cursor = self.cursors.get(key)
                 self._follow_stream(
                     key,
@@ -178,7 +185,7 @@ class Logs:
                     if unit
                     else JournalEntries(source.match, server.entity, cursor=cursor, name=key),
                     copied=source.copied,
-                    whose=_user(server),
+                    whose=server.user,
                 )
             return key
         return ""
@@ -186,7 +193,7 @@ class Logs:
     def _has_room(self, server: ServerProcess) -> bool:
         """Whether one more stream is opened for a server of that user; if not, it is reported."""
         taken = [owner(f.owner) for f in self._followers.values() if f.file is None and f.owner is not None]
-        mine = taken.count(owner(_user(server)))
+        mine = taken.count(owner(server.user))
         if mine < _STREAMS_OF_ONE and len(taken) < _STREAMS:
             return True
         whose = f"{mine} other journals of the same user" if mine >= _STREAMS_OF_ONE else f"{len(taken)} other journals"
@@ -222,11 +229,11 @@ class Logs:
         follower.owner = None if reader is None else reader.user
         self._followers[key] = follower
 
-    def _follow_units(self, running: set[str]) -> set[str]:
+    def _follow_units(self) -> set[str]:
         """The journals of units that do not run: of those that do, it is read from before."""
-        keys = {unit: f"journal:{unit}" for unit in self.units.names()}
+        keys = {unit: _unit_key(unit, self.units.user) for unit in self.units.names()}
         for unit, key in keys.items():
-            if unit not in running and key not in self._followers:
+            if key not in self._running and key not in self._followers:
                 entity = Entity("server", unit)
                 since = self._clock.now() - _JUST_NOW
                 cursor = self.cursors.get(key)
@@ -257,13 +264,14 @@ class Logs:
                 self.cursors[key] = cursor
 
         def hear(reading: Reading) -> bool:
-            if of_unit:
+            if of_unit and key not in self._running:
                 # Of a start that nobody saw: what its journal does not say was not said.
                 self._reports.report(source.entity, True, f"journal of {of_unit}")
             if not follower.heard:
                 said = not copied or (isinstance(reading, LogLines) and OF_LLAMA_SERVER.search(reading.data) is not None)
                 follower.heard = said
-            return not (follower.shared and isinstance(reading, LogLines) and reading.kind == "llama-server")
+            unusable = follower.shared or (of_unit and key in self._elsewhere)
+            return not (unusable and isinstance(reading, LogLines) and reading.kind == "llama-server")
 
         def following() -> Coroutine[Any, Any, None]:
             return self._supervisor.stream(source, position=lambda: source.cursor, note=note, wanted=hear)
@@ -281,18 +289,17 @@ class Logs:
         except OSError:
             return False
 
-    def _owner(self, pid: int) -> int:
-        """The user whose systemd runs the process; our own if it has exited."""
-        try:
-            return (self._config.proc / str(pid)).stat().st_uid
-        except OSError:
-            return os.getuid()
-
     async def close(self) -> None:
         """Stop following."""
         await self._reading.close([follower.task for follower in self._followers.values()])
         self._followers.clear()
 
 
-def _user(server: ServerProcess) -> int:
-    return -1 if server.reader is None else server.reader.user
+def _unit_user(server: ServerProcess) -> int | None:
+    """The user whose systemd runs it; None for the machine's."""
+    return server.user if server.member.is_user_unit else None
+
+
+def _unit_key(unit: str, user: int | None) -> str:
+    """Users name their units as they like: as the machine's as well."""
+    return f"journal:{unit}" if user in (None, os.getuid()) else f"journal:{unit} of user {user}"

@@ -57,7 +57,15 @@ class Followed:
     ) -> None:
         self.asked = folder / "asked"
         records = [
-            json.dumps({"__CURSOR": f"c{n}", "__REALTIME_TIMESTAMP": "1000000000", "MESSAGE": text, "_PID": "10"})
+            json.dumps(
+                {
+                    "__CURSOR": f"c{n}",
+                    "__REALTIME_TIMESTAMP": "1000000000",
+                    "MESSAGE": text,
+                    "_PID": "10",
+                    "_SYSTEMD_UNIT": "llama.service",
+                }
+            )
             for n, text in enumerate(entries)
         ]
         (folder / "records").write_text("".join(f"{line}\n" for line in records))
@@ -532,3 +540,58 @@ def test_the_journal_of_a_unit_is_followed_from_now_on_before_anybody_sees_its_p
         await followed.logs.close()
 
     asyncio.run(story())
+
+
+def test_a_units_journal_is_silent_while_its_server_has_another_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--log-file prints to the terminal as well: each line would count twice, and a log that cannot be read as one that is."""
+    member = Membership("/system.slice/llama.service", "llama.service", unified=True)
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, ["srv  load_model: loading model"])
+        followed.logs.units = Unit(())
+        followed.logs.update([])
+        inside = replace(logging_to(tmp_path / "no/such.log", "llama.service"), member=member)
+        followed.logs.update([inside])
+        while not followed.logs._followers["journal:llama.service"].heard:
+            await asyncio.sleep(0)
+        followed.inbox.offer(Samples(0.0, "end", inside.entity, {}))
+        told = [item.reading for item in await followed.inbox.take()]
+        assert not [one for one in told if isinstance(one, LogLines)]
+        assert "journal of" not in str([one.values.get("server.log_where") for one in told if isinstance(one, Samples)])
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_a_users_unit_named_as_the_machines_leaves_the_machines_journal_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One key for both made the journal nobody's: whoever starts a unit of that name would blind sentinel to the machine's."""
+    machines = replace(
+        server((("_SYSTEMD_UNIT", "llama.service"),)),
+        member=Membership("/system.slice/llama.service", "llama.service", unified=True),
+    )
+    path = "/user.slice/user-4321.slice/user@4321.service/app.slice/llama.service"
+    users = replace(
+        server((("_SYSTEMD_USER_UNIT", "llama.service"),)),
+        pid=11,
+        entity=Entity("server", "llama.service@user"),
+        member=Membership(path, "llama.service", unified=True),
+        reader=Reader(tmp_path / "proc", Rights(4321, frozenset())),
+    )
+
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, ["srv  load_model: loading model"])
+        followed.logs.update([machines, users])
+        found: set[str] = set()
+
+        def both(reading: object) -> bool:
+            if isinstance(reading, LogLines):
+                found.add(reading.entity.name)
+            return found == {"llama", "llama.service@user"}
+
+        await until(followed, both)
+        assert followed.logs.reads(machines)
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
