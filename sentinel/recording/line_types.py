@@ -281,6 +281,8 @@ class _Snapshot(msgspec.Struct):
     stamps: list[tuple[str, Number, Number, bool]] | None = None
     requests: list[tuple[Scope, str, _Requests]] | None = None
     watched: list[EntityPair] | None = None
+    awaited: list[EntityPair] | None = None
+    free_since: list[tuple[Scope, str, Number]] | None = None
     authorship: _Authorship | None = None
 
 

@@ -21,6 +21,7 @@ from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.recording import Recording, RecordingError
 from sentinel.recording.archive import lines
+from sentinel.recording.line_types import FormError, check_state
 from sentinel.recording.replay import replay
 from sentinel.rulefiles.digest import event_digests, rule_digests
 
@@ -102,6 +103,15 @@ def test_what_is_wrong_is_reported_with_its_line(text: bytes, says: str) -> None
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def test_every_part_of_a_state_is_checked_before_an_engine_takes_it(ruleset: RuleSet) -> None:
+    """A part that no type names would reach the engine as the file has it."""
+    state = Engine(ruleset).snapshot()
+    assert check_state(state) == 0
+    for part in state:
+        with pytest.raises(FormError):
+            check_state({**state, part: "x"})
 
 
 def test_a_signal_that_no_longer_exists_is_passed_over() -> None:

@@ -20,7 +20,7 @@ from sentinel.model.rule import WindowDef
 #: belong to that start. Measured on the recordings: at most 0.05 s; a whole batch of old lines carries one time.
 _BEFORE_START = 5.0
 #: The same where the kernel says when the process began; it counts in hundredths of a second, and from a boot in whole ones.
-BEFORE_PROCESS = 0.5
+_BEFORE_PROCESS = 0.5
 
 
 @dataclass(slots=True)
@@ -40,6 +40,19 @@ class Run:
     watched: bool = False
     #: its log began it; that of the run before was watched, so that its process will be found if it lives
     awaited: bool = False
+    #: when the process before it was seen to have ended, before this one began: what was printed until then is that one's
+    free_since: float = float("-inf")
+
+    @property
+    def since(self) -> float:
+        """What happened before is not of this run."""
+        return max(self.start - _BEFORE_PROCESS, self.free_since) if self.exact else self.start - _BEFORE_START
+
+    def free_before(self, start: float) -> float:
+        """`free_since` of the run that begins at `start` after this one."""
+        last = self.gone_at if self.gone else self.free_since
+        # A scan that saw the end after the next had begun says nothing of when in between it was.
+        return last if last < start else float("-inf")
 
 
 class EngineState:
@@ -126,9 +139,7 @@ class EngineState:
     def run_start(self, entity: Entity) -> float:
         """When the server's present run began; -inf for entities without runs."""
         run = self.runs.get(entity)
-        if run is None:
-            return float("-inf")
-        return run.start - (BEFORE_PROCESS if run.exact else _BEFORE_START)
+        return float("-inf") if run is None else run.since
 
     def observed(self, entity: Entity, event: str) -> Unknown | None:
         """None if the absence of this event is meaningful, else why it is not."""
@@ -202,6 +213,7 @@ class EngineState:
             "last_words": [[e.scope, e.name, *r.state_before] for e, r in self.runs.items() if r.state_before is not None],
             "watched": sorted([e.scope, e.name] for e, r in self.runs.items() if r.watched),
             "awaited": sorted([e.scope, e.name] for e, r in self.runs.items() if r.awaited),
+            "free_since": [[e.scope, e.name, r.free_since] for e, r in self.runs.items() if r.free_since != float("-inf")],
             "heard": sorted([e.scope, e.name, kind] for e, kind in self.heard),
             "windows": [[e.scope, e.name, signal, over, w.dump()] for (e, signal, over), w in self._windows.items()],
         }
@@ -213,6 +225,8 @@ class EngineState:
             self.runs[Entity(scope, name)].watched = True
         for scope, name in data.get("awaited") or []:
             self.runs[Entity(scope, name)].awaited = True
+        for scope, name, at in data.get("free_since") or []:
+            self.runs[Entity(scope, name)].free_since = at
         for scope, name, said, at in data["last_words"]:
             self.runs[Entity(scope, name)].state_before = (said, at)
         self.heard = {(Entity(scope, name), kind) for scope, name, kind in data["heard"]}

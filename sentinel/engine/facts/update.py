@@ -8,7 +8,7 @@ from sentinel.engine.facts import devices
 from sentinel.engine.facts.attribution import Attribution
 from sentinel.engine.facts.baselines import EVENTS as SPEED_EVENTS
 from sentinel.engine.facts.baselines import Baselines
-from sentinel.engine.facts.state import BEFORE_PROCESS, EngineState, Run
+from sentinel.engine.facts.state import EngineState, Run
 from sentinel.engine.log.claims import Matched
 from sentinel.llama.flags import accepted, nearest, spelled
 from sentinel.model.builds import BuildRange
@@ -162,7 +162,8 @@ class Updater:
             if run.gone:
                 # The new process was not scanned yet: the previous one's command line does not apply to it.
                 self._forget(entity, ("process", "model"), but=_LASTING)
-            self._state.runs[entity] = Run(at, run.pid, watched=run.watched and not run.gone, awaited=run.watched or run.awaited)
+            watched, awaited = run.watched and not run.gone, run.watched or run.awaited
+            self._state.runs[entity] = Run(at, run.pid, watched=watched, awaited=awaited, free_since=run.free_before(at))
         kept = devices.before_start(self._last(entity, (devices.TABLE,)))
         if (run := self._state.runs[entity]).gone and at <= run.gone_at:
             # The first line of a start of 0.1 s, read after its end: it is over all the same.
@@ -188,7 +189,10 @@ class Updater:
             self._forget(entity, ("log",), before=reading.start_time)
             if run is not None and run.gone:
                 self._bring_back(run, reading)
-        self._state.runs[entity] = Run(reading.start_time, reading.pid, exact=True, watched=reading.source == WATCH)
+        begun = Run(reading.start_time, reading.pid, exact=True, watched=reading.source == WATCH)
+        if run is not None:
+            begun.free_since = run.free_before(reading.start_time)
+        self._state.runs[entity] = begun
         if (makeshift := self._attribution.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned.
             self._baselines.renewed(makeshift)
@@ -271,4 +275,4 @@ def _is_over(run: Run, state: Value, happened: float) -> bool:
     """The state that a line reports is of a process that has ended: the present one, or the one before it."""
     if run.gone and (state in _LAST_WORDS or happened <= run.gone_at):
         return True
-    return run.exact and happened < run.start - BEFORE_PROCESS
+    return run.exact and happened < run.since

@@ -14,6 +14,7 @@ import pytest
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.model.alert import Verdict
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import WATCH, LogLines, Reading, ServerFound, ServerGone, Tick
 
@@ -39,6 +40,7 @@ GIVES_UP = (
     b"0.00.160.398 I srv    operator(): operator(): cleaning up before exit...\n"
     b"0.00.165.411 E srv  llama_server: exiting due to HTTP server error\n"
 )
+REFUSED = b"warning: failed to mlock 24973312-byte buffer (after previously locking 0 bytes): Cannot allocate memory\n"
 PARTS = (STOPS, FIRST, TAKEN, GIVES_UP)
 #: of whose start the stamps of a reading count, in order: of the first process's, of none that is known, of the second's
 BASES = {"1": BEFORE, "-": None, "2": BEGAN}
@@ -115,3 +117,39 @@ def test_it_is_named_and_over(rules: RuleSet, readings: tuple[bytes, ...]) -> No
         assert (run.gone, run.pid) == (True, 2), order
         assert state is not None, order
         assert state.value == "exited", order
+
+
+def test_what_the_process_before_printed_is_not_the_next_ones_however_soon_that_begins(ruleset: RuleSet) -> None:
+    """Half a second before a process began counts as its own; systemd restarts in a tenth, and `why` named the old failure."""
+    engine = Engine(ruleset)
+    engine.step(ServerFound(BEFORE + 0.2, WATCH, SERVER, 1, BEFORE, VALUES))
+    engine.step(LogLines(BEFORE + 0.3, "log", SERVER, FIRST + REFUSED, elapsed_base=BEFORE))
+    assert engine.finding("mlock-denied", SERVER, BEFORE + 0.35).verdict is Verdict.MATCH
+    engine.step(ServerGone(BEFORE + 0.4, WATCH, SERVER, 1))
+    engine.step(ServerFound(BEFORE + 0.6, WATCH, SERVER, 2, BEFORE + 0.5, VALUES))
+    assert engine.finding("mlock-denied", SERVER, BEFORE + 0.7).verdict is Verdict.NO_MATCH
+    engine.step(LogLines(BEFORE + 0.8, "log", SERVER, FIRST + REFUSED, elapsed_base=BEFORE + 0.5))
+    assert engine.finding("mlock-denied", SERVER, BEFORE + 0.9).verdict is Verdict.MATCH
+
+
+def test_where_one_scan_sees_the_end_and_the_next_start_half_a_second_counts(ruleset: RuleSet) -> None:
+    """Its clock is not finer, and the end was at any time since the scan before."""
+    engine = Engine(ruleset)
+    engine.step(ServerFound(BEFORE + 0.2, WATCH, SERVER, 1, BEFORE, VALUES))
+    engine.step(LogLines(BEFORE + 1.0, "log", SERVER, REFUSED))
+    engine.step(ServerGone(BEFORE + 1.3, WATCH, SERVER, 1))
+    engine.step(ServerFound(BEFORE + 1.3, WATCH, SERVER, 2, BEFORE + 1.1, VALUES))
+    assert engine.finding("mlock-denied", SERVER, BEFORE + 1.4).verdict is Verdict.MATCH
+
+
+def test_an_end_that_was_seen_after_the_next_start_hides_nothing_of_it(ruleset: RuleSet) -> None:
+    """Its first line began the run, and its process is found last."""
+    engine = Engine(ruleset)
+    engine.step(ServerFound(BEFORE + 0.2, WATCH, SERVER, 1, BEFORE, VALUES))
+    engine.step(ServerGone(BEFORE + 1.3, WATCH, SERVER, 1))
+    engine.step(LogLines(BEFORE + 1.4, "log", SERVER, FIRST))
+    engine.step(LogLines(BEFORE + 1.4, "log", SERVER, REFUSED, elapsed_base=BEFORE + 1.1))
+    engine.step(ServerFound(BEFORE + 1.5, WATCH, SERVER, 2, BEFORE + 1.1, VALUES))
+    run = engine.state.runs[SERVER]
+    assert run.since < run.start == BEFORE + 1.1
+    assert engine.finding("mlock-denied", SERVER, BEFORE + 1.6).verdict is Verdict.MATCH
