@@ -87,7 +87,7 @@ class Plotting:
         path = self._series.path
         reader = SeriesReader(path) if asked.base > 1 and path is not None and path.exists() else None
         try:
-            entities = self._entities(query.get("entity", ""), reader)
+            entities = self._entities(query.get("entity", ""), asked, reader)
             numbers, blocks = cost(asked, entities, signal)
             if numbers > MOST_NUMBERS or blocks > MOST_BLOCKS:
                 raise ApiError(
@@ -106,16 +106,14 @@ class Plotting:
                 reader.close()
         return {"at": iso(now), "begin": iso(float(asked.begin)), "step": asked.step, "series": found}
 
-    def _entities(self, wanted: str, reader: SeriesReader | None) -> list[Entity]:
-        known = {*self._series.recent, *(() if reader is None else reader.entities())}
+    def _entities(self, wanted: str, asked: Grid, reader: SeriesReader | None) -> list[Entity]:
+        known = {*self._series.recent, *(() if reader is None else reader.entities(asked.base, asked.begin, asked.end))}
         if not wanted:
             return sorted(known, key=lambda entity: (entity.scope, entity.name))
         found = [entity for entity in known if wanted in (escape(entity.name), entity.name)]
         if not found:
-            names = sorted(escape(entity.name) for entity in known)
-            raise ApiError(
-                404, f"there are no series of '{escape(wanted):.60}'{did_you_mean(wanted[:60], names)}; /v1/status has the names"
-            )
+            hint = did_you_mean(wanted[:60], sorted(escape(entity.name) for entity in known))
+            raise ApiError(404, f"there are no series of '{escape(wanted):.60}' in that time{hint}; /v1/status has the names")
         return found
 
 

@@ -85,10 +85,14 @@ class SeriesReader:
         """Close the file."""
         self._db.close()
 
-    def entities(self) -> list[Entity]:
-        """All that has points."""
+    def entities(self, step: int, begin: int, end: int) -> list[Entity]:
+        """All that has points between two times: each load of an Ollama is a server of its own, known long after its end."""
         with self._faults():
-            rows = self._db.execute("SELECT scope, name FROM entities ORDER BY scope, name").fetchall()
+            rows = self._db.execute(
+                "SELECT scope, name FROM entities WHERE EXISTS "
+                "(SELECT 1 FROM blocks WHERE entity = id AND step = ? AND at > ? AND at < ?) ORDER BY scope, name",
+                (step, begin - BLOCK[step], end),
+            ).fetchall()
             return [Entity(scope, name) for scope, name in rows if scope in PLOTTED]
 
     def blocks(self, entity: Entity, step: int, begin: int, end: int) -> Iterator[tuple[int, array[int]]]:
@@ -118,8 +122,8 @@ class SeriesFile:
             self._db.execute(f"PRAGMA cache_size=-{_CACHE_KILOBYTES}")
 
     def close(self) -> None:
-        """Close the file."""
-        with contextlib.suppress(Exception):
+        """Close the file; what was written stays."""
+        with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
     def write(self, batches: Sequence[Batch], windows: Sequence[ClosedWindow]) -> None:

@@ -405,9 +405,23 @@ def test_a_file_that_is_full_takes_from_who_has_most(tmp_path: Path, monkeypatch
     series.close()
     assert (tmp_path / "series.sqlite").stat().st_size < 250_000
     reader = SeriesReader(tmp_path / "series.sqlite")
-    assert SERVER in reader.entities()
+    found = {entity for step in (10, 60) for entity in reader.entities(step, T0, T0 + 50_000)}
+    assert SERVER in found
     assert len(list(reader.blocks(SERVER, 10, T0, T0 + 3600))) == 5
-    assert len(reader.entities()) < 40
+    assert len(found) < 40
+    reader.close()
+
+
+def test_servers_of_another_time_are_not_among_those_of_an_hour(tmp_path: Path) -> None:
+    """Where each load is a server of its own, a question about all of an hour must not be refused for those of a month."""
+    series = Series(tmp_path / "series.sqlite")
+    for n in range(0, 14_400, 5):
+        series.take(T0 + n, [row(5.0, Entity("server", f"s{n // 1200}"))])
+    series.close()
+    reader = SeriesReader(tmp_path / "series.sqlite")
+    names = [int(entity.name[1:]) for entity in reader.entities(10, T0 + 7200, T0 + 10_800)]
+    assert sorted(names) == [6, 7, 8]
+    assert len(reader.entities(60, T0, T0 + 14_400)) == 12
     reader.close()
 
 
