@@ -27,7 +27,7 @@ def status(verb: argparse.ArgumentParser) -> None:
 def alerts(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel alerts`."""
     _asking(verb, verbose="all fixes and all evidence")
-    verb.add_argument("--all", action="store_true", help="include resolved alerts: a table of the newest")
+    verb.add_argument("--all", action="store_true", help="a table of all alerts that are kept (90 days), resolved ones too")
     verb.add_argument("--since", metavar="T", help="a table of the alerts since then: 2h, 3d, or 2026-11-23T16:00")
 
 

@@ -117,6 +117,7 @@ class Child:
         except OSError as error:
             os.write(report, str(error.errno or 1).encode())
         except BaseException:
+            # Whatever it is: a copy of the caller must not go on after it.
             os.write(report, b"1")
         os._exit(127)
 
