@@ -73,9 +73,14 @@ class Config:
     sink: str = "auto"
 
 
+def config_home(env: Mapping[str, str]) -> str:
+    """The user's XDG configuration folder; empty where neither it nor a home is named, as in a service of a bare user id."""
+    return env.get("XDG_CONFIG_HOME") or (str(Path(env["HOME"]) / ".config") if env.get("HOME") else "")
+
+
 def default_files(env: Mapping[str, str]) -> list[Path]:
     """Default paths of the configuration file, the user's own first."""
-    home = env.get("XDG_CONFIG_HOME") or (str(Path(env["HOME"]) / ".config") if env.get("HOME") else "")
+    home = config_home(env)
     own = [Path(home) / "sentinel" / "sentinel.toml"] if home else []
     return [*own, SYSTEM_FILE]
 

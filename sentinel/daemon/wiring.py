@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from sentinel.daemon.config import Config
+from sentinel.daemon.config import Config, config_home
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.polled_sources import SOURCES
 from sentinel.daemon.supervisor import Supervisor
@@ -56,7 +55,7 @@ def _about_servers(
     watching: list[Polled] = [sampler, on_gpus, nvml, Preflights(lambda: servers.servers, roots)]
     at_once = tuple(source.name for source in watching)
     known: set[tuple[int, int]] = set()
-    logs.units = ServerUnits.of_user(os.getuid(), Path.home())
+    logs.units = ServerUnits.of_user(os.getuid(), config_home(os.environ))
 
     async def update() -> None:
         if servers.brief:

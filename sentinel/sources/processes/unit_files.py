@@ -58,11 +58,13 @@ class ServerUnits:
         self._names: tuple[str, ...] = ()
 
     @classmethod
-    def of_user(cls, user: int, home: Path, booted: Path = _BOOTED) -> ServerUnits:
+    def of_user(cls, user: int, config_home: str, booted: Path = _BOOTED) -> ServerUnits:
         """The machine's for root and for services; a person may read his own journal only. None where systemd does not run."""
         if not booted.is_dir():
             return cls(())
-        return cls(_SYSTEM) if user < _FIRST_PERSON else cls((f"{home}/.config/systemd/user", *_EVERY_USERS), user)
+        if user < _FIRST_PERSON:
+            return cls(_SYSTEM)
+        return cls((*([f"{config_home}/systemd/user"] if config_home else []), *_EVERY_USERS), user)
 
     def names(self) -> tuple[str, ...]:
         """At most eight, in order; instances of a template have no file."""

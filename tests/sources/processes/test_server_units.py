@@ -38,8 +38,9 @@ def test_a_unit_that_comes_later_is_found_and_only_so_many_are(tmp_path: Path) -
 
 def test_a_person_has_his_own_units_and_a_service_the_machines(tmp_path: Path) -> None:
     write(tmp_path / ".config/systemd/user", "mine.service", "/usr/bin/llama-server")
-    mine = ServerUnits.of_user(1000, tmp_path, booted=tmp_path)
+    mine = ServerUnits.of_user(1000, f"{tmp_path}/.config", booted=tmp_path)
     assert "mine.service" in mine.names()
     assert mine.user == 1000
-    assert ServerUnits.of_user(998, tmp_path, booted=tmp_path).user is None
-    assert ServerUnits.of_user(0, tmp_path, booted=tmp_path / "none").names() == ()
+    assert ServerUnits.of_user(998, "", booted=tmp_path).user is None
+    assert ServerUnits.of_user(0, "", booted=tmp_path / "none").names() == ()
+    assert "mine.service" not in ServerUnits.of_user(1000, "", booted=tmp_path).names()
