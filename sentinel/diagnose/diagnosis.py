@@ -315,7 +315,7 @@ def _as_kernel(own: Iterable[Line]) -> Iterable[Line]:
         yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")
 
 
-#: Seconds between steps while no alert is pending: a log of 2,000 starts took 20 times as long with a step for each second.
+#: Seconds between steps while no alert is pending. A log with 70 ends takes 2.2 s of CPU, with a step for each second 3.9 s.
 _COARSE = 10
 
 
@@ -324,8 +324,9 @@ def _run_out(engine: Engine, at: float) -> list[Transition]:
     out: list[Transition] = []
     second, last = 0, int(_longest(engine))
     while second < last:
-        # Only a pending alert may fire; with none, what is left is to settle what fires.
-        second = second + 1 if any(r.state == "pending" for r in engine.book.open()) else min(second + _COARSE, last)
+        # What fires for the age of an event does so within seconds; later only a pending alert may fire.
+        fine = second < _COARSE or any(record.state == "pending" for record in engine.book.open())
+        second = second + 1 if fine else min(second + _COARSE, last)
         out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
     return out
 
