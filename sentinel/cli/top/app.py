@@ -33,7 +33,7 @@ _KEYS = " tab alerts  w why  p preflight  h history  s silence  / filter  ? help
 _HELP = """\
 up, down     choose a server or an alert
 tab          go from the servers to the alerts and back
-w or enter   why: each check of the alert's rule with its value
+w or enter   why: what makes the alert's rule true, its cause and all fixes
 p            preflight: would this server fit if it were started now
 h            history: the alerts of the last day
 s            silence the alert's rule on its server for a while
@@ -165,7 +165,7 @@ class Top(App[int]):
             a for a in shot.status.get("alerts", []) if not wanted or a["entity"]["name"] in shown or wanted in a["rule"]
         ]
         clock = f"{datetime.now().astimezone():%H:%M:%S}"
-        self._put("head", [lines.head(shot, style, len(self._servers), clock)])
+        self._put("head", lines.head(shot, style, len(self._servers), clock))
         if not shot.status:
             return
         self._put("machine", lines.machine(shot, style))

@@ -24,10 +24,10 @@ _BAR = 16
 _MOST_COMMAND_LINES = 4
 
 
-def head(shot: Snapshot, style: Style, shown: int, clock: str) -> Line:
-    """The first line: how things are, in a few words."""
+def head(shot: Snapshot, style: Style, shown: int, clock: str) -> list[Line]:
+    """How things are, in a few words; without a daemon a sentence of more lines, which ends with what is shown below."""
     if shot.fault:
-        return [(fit(f" {_gone(shot)}", style.width, style), "gone")]
+        return [[(fit(text, style.width, style), "gone")] for text in wrap(_gone(shot), style.width, " ")]
     status = shot.status
     alerts = status.get("alerts", [])
     counts = [(n, s) for s in ("critical", "warning", "info") if (n := sum(a["severity"] == s for a in alerts))]
@@ -40,7 +40,7 @@ def head(shot: Snapshot, style: Style, shown: int, clock: str) -> Line:
         line += [(style.dot, "dim"), (f"{count} {severity}", severity)]
     if not counts:
         line += [(style.dot, "dim"), (f"{style.mark('ok')} no alert", "ok")]
-    return _with_right(line, f"{clock} ", style)
+    return [_with_right(line, f"{clock} ", style)]
 
 
 def _gone(shot: Snapshot) -> str:

@@ -128,8 +128,10 @@ def test_a_daemon_that_goes_is_said_and_one_that_comes_back_is_shown() -> None:
     said = Said([server(1)])
 
     async def steps(pilot: Pilot[int], app: Top) -> None:
-        said.fault = "no daemon at /run/sentinel/sentinel.sock"
+        said.fault = "no daemon at /run/sentinel/sentinel.sock; start it with `sentinel run` or `systemctl start sentinel`"
         await until(pilot, lambda: on(shown(app)[:1], "NO DAEMON: no daemon at /run/sentinel/sentinel.sock"))
+        whole = " ".join(line.strip() for line in shown(app)[:3])
+        assert whole.endswith("or `systemctl start sentinel`; asking again every 2 s (below: what was last known)")
         assert on(shown(app), "gemma-3-1b")
         said.fault = ""
         said.servers = [server(2)]
