@@ -110,6 +110,8 @@ def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value 
     """The requested settings and the command line: from --argv, else from the pasted files. Raises ValueError."""
     if argv is not None:
         words = shlex.split(argv)
+        if not words:
+            raise ValueError("it is empty: leave --argv out where the command line is not known")
         return dict(asked_for(words).signals()) | _program(words), argv
     # If several files have a command line, one that has nothing else (a unit, a compose file) takes precedence.
     said = sorted((one for one in pasted if one.words or one.environment), key=lambda one: bool(one.log))

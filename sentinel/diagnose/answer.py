@@ -53,7 +53,7 @@ def as_it_ended(found: Diagnosis) -> list[Transition]:
 
 
 def findings(found: Diagnosis) -> list[AlertInRun]:
-    """What fired, each alert once: those of the last run first, then by severity."""
+    """What fired, each alert once: those of the last run first, then those that stand, then by severity."""
     last: dict[str, Transition] = {}
     for transition in as_it_ended(found):
         if transition.state == "firing":
@@ -62,7 +62,7 @@ def findings(found: Diagnosis) -> list[AlertInRun]:
         AlertInRun(transition, found.run_of.get(key, 1), found.runs.get(transition.entity.name, 1), key not in found.standing)
         for key, transition in last.items()
     ]
-    return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, _WEIGHT[one.alert.severity]))
+    return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, one.over, _WEIGHT[one.alert.severity]))
 
 
 def verdict(found: Diagnosis) -> str:
@@ -75,7 +75,7 @@ def verdict(found: Diagnosis) -> str:
         others = list(dict.fromkeys(one.alert.rule for one in loud[1:] if one.alert.rule != first.alert.rule))
         beside = f" (beside it: {', '.join(others)})" if others else ""
         if not first.earlier:
-            return f"{first.alert.summary}{beside}"
+            return f"{first.alert.summary}{beside}{'; over when the log ended' if first.over else ''}"
         ended = "the last start went well" if last is None else ends(last)
         return f"{ended}; in run {first.run} of {first.runs}, {first.alert.summary}{beside}"
     if last is not None:

@@ -15,6 +15,7 @@ from sentinel.model.entity import Unknown
 RUN = "build: 6170 (c37132b) with cc\nsrv    load_model: loading model 'm.gguf'\n"
 SERVES = "main: server is listening on http://127.0.0.1:1 - starting the main loop\n"
 BUSY = "start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8080\nmain: exiting due to HTTP server error\n"
+NO_CACHE = "llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache\n"
 ABORTS = "/src/ggml/src/ggml.c:1: GGML_ASSERT(n > 0) failed\nAborted (core dumped)\n"
 
 
@@ -36,9 +37,10 @@ def told(tmp_path: Path, log: str, *options: str) -> list[str]:
         (BUSY, "llama-server did not start: port 8080 on 127.0.0.1 could not be bound"),
         (RUN + BUSY + RUN + SERVES, "the last start went well; in run 1 of 2, llama-server did not start: port 8080"),
         (RUN + SERVES + RUN + SERVES + ABORTS, "llama-server crashed: n > 0"),
+        (RUN + NO_CACHE + RUN + SERVES, "the last start went well; in run 1 of 2, llama-server: its context falls short"),
         ("llama-server: error while loading shared libraries: libllama.so: cannot open shared object file\n", "llama-server"),
     ],
-    ids=["healthy", "mid load", "crashed", "not started", "better later", "worse later", "no program"],
+    ids=["healthy", "mid load", "crashed", "not started", "better later", "worse later", "no cache, then served", "no program"],
 )
 def test_the_first_line_is_the_verdict(tmp_path: Path, log: str, first: str) -> None:
     """About the last run first; an earlier one is said to be earlier. Its mark says how bad it is."""
@@ -74,3 +76,11 @@ def test_only_what_would_settle_something_is_asked_for() -> None:
         (["more"], 0),
     ]
     assert settling({"window": {"a": Unknown("none in the last 60 s")}}) == []
+
+
+def test_no_span_of_time_is_named_of_a_log_without_times(tmp_path: Path) -> None:
+    refused = "srv    send_error: task id = {}, error: request (9021 tokens) exceeds the available context size (8192 tokens)\n"
+    text = " ".join(" ".join(told(tmp_path, RUN + SERVES + "".join(refused.format(n) for n in (4, 6, 8, 10)))).split())
+
+    assert "4 requests failed or were truncated" in text
+    assert "15 min" not in text

@@ -114,6 +114,7 @@ class TestBadInput:
             (["/nowhere/\x1b[2Jx\nforged"], "/nowhere/\\x1b[2Jx\\nforged cannot be read"),
             (["-", "--kernel-log", "/nowhere/kernel"], "/nowhere/kernel cannot be read"),
             (["-", "--argv", "llama-server -m 'x"], "--argv is not a command line"),
+            (["-", "--argv", ""], "it is empty: leave --argv out"),
             (["-", "--rules", "/nowhere/rules"], "/nowhere/rules: is not there"),
         ],
     )
