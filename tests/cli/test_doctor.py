@@ -163,8 +163,10 @@ def test_a_log_named_in_the_configuration_is_tried_too(machine: Make, tmp_path: 
 # --- sentinel itself ---
 
 
-def test_processes_that_cannot_be_looked_into_fail_only_where_one_is_a_llama_server(machine: Make) -> None:
+def test_processes_that_cannot_be_looked_into_fail_only_where_one_is_a_llama_server(machine: Make, tmp_path: Path) -> None:
     """Its /proc/PID/fd is not there, as it may not be read: the files it holds are not known."""
+    ended = only(probes.processes(machine(server(LogSource("file", "", "/a")))))
+    (tmp_path / f"proc/{PID}").mkdir()
     hidden = only(probes.processes(machine(server(LogSource("file", "", "/a")))))
     nobody = only(probes.processes(machine()))
 
@@ -172,6 +174,7 @@ def test_processes_that_cannot_be_looked_into_fail_only_where_one_is_a_llama_ser
     assert "llama.service" in hidden.why
     assert "CAP_SYS_PTRACE" in hidden.fix
     assert nobody.state == "works"
+    assert ended.state == "works", "a server that ended meanwhile is no fault"
 
 
 def test_no_daemon_is_not_here_and_a_dead_socket_fails(machine: Make, tmp_path: Path) -> None:

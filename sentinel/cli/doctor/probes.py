@@ -132,7 +132,8 @@ def processes(machine: ProbeInput) -> Sequence[Capability]:
     hidden = []
     for server in machine.servers:
         nodes = usage.open_nodes(machine.roots, server.pid)
-        if isinstance(nodes, Unknown):
+        # One that has ended meanwhile needs no right.
+        if isinstance(nodes, Unknown) and (machine.roots.proc / str(server.pid)).is_dir():
             hidden.append(f"{escape(server.entity.name)}: {escape(nodes.why)}")
     fix = f"run sentinel as the server's own user, or as a service, which holds CAP_SYS_PTRACE: {INSTALL}"
     if hidden:
