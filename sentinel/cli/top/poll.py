@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sentinel.api import client
 
@@ -48,7 +47,8 @@ class Daemon:
         now = time.time()
         try:
             status = self._get("/v1/status")
-            series = self._get(_SERIES)
+            # An older daemon has no series.
+            series = self._get(_SERIES, {"series": []})
         except client.DaemonUnreachable as gone:
             self._last = Snapshot(self._last.at, str(gone), self._last.status, self._last.series)
             self._loads.clear()
@@ -87,11 +87,10 @@ class Daemon:
             return f"`sentinel {words[0]}` gave no answer: {error}"
         return (done.stdout + done.stderr).strip() or "nothing"
 
-    def _get(self, path: str) -> Mapping[str, Any]:
-        code, answer = client.get(quote(path, safe="/?&="), self._sockets)
-        if code == 404:
-            # An older daemon has no series.
-            return {"series": []}
+    def _get(self, path: str, absent: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        code, answer = client.get(path, self._sockets)
+        if code == 404 and absent is not None:
+            return absent
         if code != 200:
             raise client.DaemonUnreachable(str(answer.get("error", {}).get("message", f"the daemon answered {code}")))
         return answer

@@ -46,7 +46,7 @@ class Server:
     def get(self, path: str, _sockets: object) -> tuple[int, Mapping[str, Any]]:
         if self.gone:
             raise client.DaemonUnreachable(self.gone)
-        if path.startswith("/v1/series"):
+        if path.startswith("/v1/series") or self.status == {}:
             return 404, {}
         return 200, self.status
 
@@ -90,6 +90,9 @@ def test_a_daemon_that_is_gone_leaves_what_was_last_known(server: Server) -> Non
     assert (shot.fault, shot.status["servers"][0]["name"]) == ("no daemon at /nowhere", "a")
     server.gone = ""
     assert daemon.look().fault == ""
+    # What answers there is another program.
+    server.status = {}
+    assert daemon.look().fault == "the daemon answered 404"
 
 
 def test_a_command_is_sentinels_own_whatever_lies_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
