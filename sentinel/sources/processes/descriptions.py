@@ -72,6 +72,10 @@ class Descriptions:
             return None
         return self._described(launch, others, at, None)
 
+    def launch(self, pid: int, reader: Reader) -> Launch | None:
+        """How a process was started that may be gone in a moment; None where it is, or its user has taken too much time."""
+        return self._launches.at_once(reader.user, lambda: read_launch(self._roots, pid, reader, self._cuts))
+
     def describe_moment(self, launch: Launch, others: Sequence[ServerProcess], moment: ProcessMoment) -> ServerProcess:
         """The same for one that is starting, by what was read of it at that moment."""
         return self._described(launch, others, time.time(), moment)

@@ -20,7 +20,6 @@ from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions
 from sentinel.sources.processes.ends import Ends
 from sentinel.sources.processes.identify import Kind, classify, is_server_name
-from sentinel.sources.processes.launch import read_launch
 from sentinel.sources.processes.naming import NameClaim
 from sentinel.sources.processes.procfs import process_ids, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess
@@ -76,7 +75,7 @@ class Servers:
             return False
         reader = self._reader(pid)
         # Before anything of it is read: thousands may be started and ended between two scans.
-        if not self._admits(reader.user) or (launch := read_launch(self.roots, pid, reader, self._cuts)) is None:
+        if not self._admits(reader.user) or (launch := self._descriptions.launch(pid, reader)) is None:
             return False
         with self._lock:
             others = [server for server in (*self.servers, *self._caught) if self._runs_still(server)]

@@ -62,18 +62,15 @@ class Examinations:
 
     def begin(self, user: int, work: Callable[[], T]) -> Examination[T] | None:
         """Start one for a process of this user; None while too many of his run, or he has taken too much time."""
-        now = time.monotonic()
         with self._lock:
-            self._resting = {one: until for one, until in self._resting.items() if until > now}
-            if self._running[user] >= _OF_ONE or self._running.total() >= _IN_ALL or user in self._resting:
+            if self._running[user] >= _OF_ONE or self._running.total() >= _IN_ALL or self._rests(user):
                 return None
             self._running[user] += 1
 
         def ended(took: float) -> None:
             with self._lock:
                 self._running[user] -= 1
-                if took > _LONG:
-                    self._resting[user] = time.monotonic() + _REST * took
+            self._took(user, took)
 
         try:
             return Examination(work, ended)
@@ -81,3 +78,24 @@ class Examinations:
             # No thread can be started now: TasksMax= of the unit.
             ended(0.0)
             return None
+
+    def at_once(self, user: int, work: Callable[[], T]) -> T | None:
+        """The same on the caller's thread, for a process that is gone before another thread runs. None while that user's rest."""
+        with self._lock:
+            if self._rests(user):
+                return None
+        begun = time.thread_time()
+        try:
+            return work()
+        finally:
+            self._took(user, time.thread_time() - begun)
+
+    def _rests(self, user: int) -> bool:
+        now = time.monotonic()
+        self._resting = {one: until for one, until in self._resting.items() if until > now}
+        return user in self._resting
+
+    def _took(self, user: int, seconds: float) -> None:
+        if seconds > _LONG:
+            with self._lock:
+                self._resting[user] = time.monotonic() + _REST * seconds

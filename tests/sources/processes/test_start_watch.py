@@ -20,7 +20,7 @@ from sentinel.model.input_limits import Cuts, Shares
 from sentinel.model.reading import Event, ServerFound, ServerGone
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import ProcessMoment, Roots, read_text, recall
-from sentinel.sources.processes import discover
+from sentinel.sources.processes import descriptions, discover
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.launch import read_launch
 from sentinel.sources.processes.named_files import examine
@@ -335,7 +335,7 @@ def test_of_a_user_with_his_share_no_further_start_is_read(program: Path, monkey
         read.append(pid)
         return read_launch(roots, pid, *rest)
 
-    monkeypatch.setattr(discover, "read_launch", counted)
+    monkeypatch.setattr(descriptions, "read_launch", counted)
     monkeypatch.setattr(discover, "_UNCOUNTED", 1)
     monkeypatch.setattr(discover, "Shares", lambda: Shares(of_owner=2, in_all=3))
     cuts = Cuts()
