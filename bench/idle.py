@@ -1,7 +1,7 @@
 """What sentinel costs while nothing happens: CPU time and memory of the daemon beside one idle llama-server.
 
 The real daemon finds the real server by itself and follows its log: first as configured by default, then with all sources on
-and a card. The card is a tree of files in the place of /sys, with KFD's account of the server, and device nodes in the place of
+and a GPU. The GPU is a tree of files in the place of /sys, with KFD's account of the server, and device nodes in the place of
 /dev: reads of files cost less than a driver's. With an NVIDIA driver beside it the binding of NVML is loaded, too, and finds no
 library. Beside the first, in the same seconds, prometheus-node-exporter is scraped once a second, as a Prometheus server would.
 CPU is utime + stime of the process and of the children it waited for (proc(5)), memory its Pss (smaps_rollup) at the end,
@@ -36,7 +36,7 @@ SECONDS = 60.0
 QUICK_SECONDS = 15.0
 #: After the start: the model's header is read, the first polls and the first checkpoint are done.
 _SETTLE_SECONDS = 8.0
-#: KFD's number of the mocked card
+#: KFD's number of the mocked GPU
 _GPU_ID = 57300
 CPU_TARGET, CPU_GOAL = 0.85, 0.4
 PSS_TARGET, PSS_GOAL = 45.0, 40.0
@@ -56,7 +56,7 @@ def run(*, quick: bool = False) -> list[Figure]:
             with server("-m", str(model), log=folder / "server.log") as llama:
                 with daemon(folder) as running, _exporter() as exporter:
                     figures = _watch(running.process.pid, exporter, seconds)
-                for what, nvidia in (("all sources, a card", False), ("the same and an NVIDIA driver", True)):
+                for what, nvidia in (("all sources, a GPU", False), ("the same and an NVIDIA driver", True)):
                     place = folder / what.split()[-1]
                     paths = _machine(place, llama.process.pid, nvidia=nvidia)
                     with daemon(place, ["watch_slots = true"], paths) as running:
@@ -68,7 +68,7 @@ def run(*, quick: bool = False) -> list[Figure]:
 
 
 def _machine(folder: Path, server: int, *, nvidia: bool) -> list[str]:
-    """A machine with an AMD card on which the server holds memory. Returns the lines that put the daemon into it."""
+    """A machine with an AMD GPU on which the server holds memory. Returns the lines that put the daemon into it."""
     shutil.copytree(ROOT / "tests/fixtures/sys", folder / "sys")
     held = folder / f"sys/class/kfd/kfd/proc/{server}"
     held.mkdir(parents=True)
@@ -93,7 +93,7 @@ def _check(folder: Path) -> None:
     cards = [gpu.get("power_watts") for gpu in status["gpus"]]
     held = [one.get("gpu_memory_bytes") for one in status["servers"]]
     if not any(cards) or not any(held):
-        raise RuntimeError(f"the mocked card is not seen: {status['gpus']}, {held}")
+        raise RuntimeError(f"the mocked GPU is not seen: {status['gpus']}, {held}")
 
 
 def _cost(pid: int, seconds: float, what: str) -> list[Figure]:

@@ -108,7 +108,7 @@ class Daemon:
         return dict(answer) if status == 200 else None
 
     def signals(self, name: str) -> dict[str, Any]:
-        """What is believed of a server, by signal."""
+        """The last values of a server, by signal."""
         answer = self.get("/v1/signals") or {}
         found: dict[str, Any] = {}
         for row in answer.get("signals", []):

@@ -12,8 +12,8 @@ from faults.daemon import REPO, Daemon, daemon, wait_for
 from faults.lines import SLEEPS, WAKES, write_rules
 from faults.outcome import Outcome
 
-#: A whole /sys of one card, as the tests of the source have it.
-_CARDS = REPO / "tests" / "fixtures" / "sys"
+#: A whole /sys of one GPU, as the tests of the source have it.
+_GPUS = REPO / "tests" / "fixtures" / "sys"
 #: root without a single capability: it may read what is its own, as the service's user does.
 _BARE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 _SOMEBODY = 65534
@@ -42,7 +42,7 @@ def rocm_smi(*, short: bool) -> Outcome:
         tools, dev = folder / "bin", folder / "dev"
         for made in (tools, dev, folder / "sys"):
             made.mkdir()
-        # ROCm's device without a card in sysfs: then rocm-smi is asked every 40 seconds and not each half hour.
+        # ROCm's device without a GPU in sysfs: then rocm-smi is asked every 40 seconds and not each half hour.
         (dev / "kfd").touch()
         log = folder / "server.log"
         log.touch()
@@ -70,30 +70,30 @@ def rocm_smi(*, short: bool) -> Outcome:
 
 
 def sysfs(*, short: bool) -> Outcome:
-    """A card's files refuse (EACCES), fail (EIO), vanish and come back."""
+    """A GPU's files refuse (EACCES), fail (EIO), vanish and come back."""
     del short
     row = Outcome("a GPU in sysfs whose files give EACCES, then EIO, then vanish with the GPU, then come back")
     if os.geteuid() != 0:
         row.skipped = "needs root, to run the daemon as somebody who may not read"
         return row
-    card = next((path.parent for path in sorted(_CARDS.rglob("mem_info_vram_used"))), None)
-    if card is None:
-        row.skipped = f"no card in {_CARDS}"
+    gpu = next((path.parent for path in sorted(_GPUS.rglob("mem_info_vram_used"))), None)
+    if gpu is None:
+        row.skipped = f"no GPU in {_GPUS}"
         return row
-    root = card
+    root = gpu
     while root.name not in ("sys", "composed-host") and not (root / "class").is_dir():
         root = root.parent
     with tempfile.TemporaryDirectory(prefix="faults-sys-") as name:
         folder = Path(name)
         sys = folder / "sys"
         shutil.copytree(root, sys, symlinks=True)
-        mine = sys / card.relative_to(root)
+        mine = sys / gpu.relative_to(root)
         log = folder / "server.log"
         log.touch()
         options = {"paths": {"sys": sys}, "wrap": _BARE, "rest": ["[intervals]", 'gpu = "0.5s"']}
         with daemon(top=[write_rules(folder / "rules")], servers={"mine": log}, **options) as one:
             one.start()
-            address = wait_for_card(one)
+            address = wait_for_gpu(one)
             # The junction's temperature, which thermal-throttle reads.
             used = next(mine.glob("hwmon/hwmon*/temp2_input"))
             value = used.read_text()
@@ -106,15 +106,13 @@ def sysfs(*, short: bool) -> Outcome:
                     # Reading the memory of oneself at address 0 fails with EIO (proc(5)).
                     used.unlink()
                     used.symlink_to("/proc/self/mem")
-                wait_for(
-                    lambda: "temp_junction_celsius" not in _card(one, address), f"{what}: the value is no longer believed", 70
-                )
+                wait_for(lambda: "temp_junction_celsius" not in _gpu(one, address), f"{what}: the value is unknown", 70)
                 said.append(_why(one, address, "gpu.temp_junction_celsius"))
                 slowest = max(slowest, _alert_in_between(row, one, log, number))
             used.unlink()
             used.write_text(value)
             begin = time.monotonic()
-            wait_for(lambda: "temp_junction_celsius" in _card(one, address), "the value is believed again", 30)
+            wait_for(lambda: "temp_junction_celsius" in _gpu(one, address), "the value is known again", 30)
             row.well_after = time.monotonic() - begin
             shutil.move(sys, folder / "away")
             sys.mkdir()
@@ -123,7 +121,7 @@ def sysfs(*, short: bool) -> Outcome:
             slowest = max(slowest, _alert_in_between(row, one, log, 2))
             sys.rmdir()
             shutil.move(folder / "away", sys)
-            wait_for(lambda: one.source("amdgpu").get("health") == "up", "the card is read again", 90)
+            wait_for(lambda: one.source("amdgpu").get("health") == "up", "the GPU is read again", 90)
             row.said = "; ".join(text for text in said if text)
             row.expect(all(said), f"not everything was said: {said}")
             row.lost = "nothing: values became unknown, never 0, and alerts went on"
@@ -132,19 +130,19 @@ def sysfs(*, short: bool) -> Outcome:
     return row
 
 
-def wait_for_card(one: Daemon) -> str:
-    """The address of the card that is seen."""
-    wait_for(lambda: (one.get("/v1/status") or {}).get("gpus"), "the card is seen", 30)
+def wait_for_gpu(one: Daemon) -> str:
+    """The address of the GPU that is seen."""
+    wait_for(lambda: (one.get("/v1/status") or {}).get("gpus"), "the GPU is seen", 30)
     return str((one.get("/v1/status") or {})["gpus"][0]["address"])
 
 
-def _card(one: Daemon, address: str) -> dict[str, object]:
+def _gpu(one: Daemon, address: str) -> dict[str, object]:
     gpus = (one.get("/v1/status") or {}).get("gpus", [])
     return next((dict(gpu) for gpu in gpus if gpu["address"] == address), {})
 
 
 def _why(one: Daemon, address: str, signal: str) -> str:
-    """Why a value of the card is not known, in any rule that reads it."""
+    """Why a value of the GPU is not known, in any rule that reads it."""
     for rule in (one.get("/v1/rules") or {}).get("rules", []):
         for subject in (one.get(f"/v1/why/{rule['id']}") or {}).get("subjects", []):
             reads = [read for check in subject["checks"] for read in check["reads"]] if subject["entity"] == address else []

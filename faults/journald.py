@@ -19,7 +19,7 @@ _INT = struct.calcsize("i")
 
 @dataclass(frozen=True)
 class Entry:
-    """One alert as it arrived; `raw` is what tells two deliveries of the same transition from two transitions."""
+    """One alert as it arrived; `raw` distinguishes two deliveries of one transition from two transitions."""
 
     at: float
     rule: str

@@ -11,7 +11,7 @@ from faults.daemon import daemon, wait_for
 from faults.outcome import Outcome
 
 _LIMIT = Path("/proc/sys/kernel/printk_devkmsg")
-#: An OOM kill as the kernel writes it, by a program and so not believed; what counts is that reading goes on.
+#: An OOM kill as the kernel writes it, by a program, which does not count; what counts is that reading goes on.
 _RECORD = b"<12>sentinel fault campaign: record %d " + b"x" * 400 + b"\n"
 
 

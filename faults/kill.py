@@ -19,7 +19,7 @@ _FLIPS = 4
 
 
 def killed(*, short: bool) -> Outcome:
-    """Each server goes to sleep and wakes; ten rules tell each of it. The daemon is killed all the while, also as it starts."""
+    """Each server goes to sleep and wakes; ten rules report each of it. The daemon is killed all the while, also as it starts."""
     kills = 3 if short else 100
     servers = 3 if short else 100
     row = Outcome(f"kill -9 at {kills} random moments, starts included, while {servers * _FLIPS * _RULES} alerts are due")

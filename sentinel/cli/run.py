@@ -28,7 +28,7 @@ from sentinel.daemon.systemd import to_journal
 from sentinel.model.text import counted, escape
 from sentinel.rulefiles.files import Loaded, RuleFiles
 
-#: Python's own is 5 ms. Seconds.
+#: Python's own is 5 ms. It matters only while two threads compute; at rest none does. Seconds.
 _SWITCH = 0.001
 
 

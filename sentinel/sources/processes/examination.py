@@ -33,6 +33,7 @@ class Examination(Generic[T]):
     def _run(self) -> None:
         try:
             self._result = self._work()
+        # Any exception: it is raised where the result is taken.
         except BaseException as error:
             self._error = error
         finally:

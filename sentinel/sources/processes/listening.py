@@ -48,7 +48,7 @@ def only_port(roots: Roots, pid: int) -> int | None:
 
 
 def shares_network(roots: Roots, pid: int) -> bool:
-    """Whether an address of the process means the same here: it is in our network namespace. False where that cannot be told."""
+    """Whether an address of the process means the same here: it is in our network namespace. False where that is not known."""
     theirs, ours = f"{roots.proc}/{pid}", f"{roots.proc}/self"
     try:
         return link(f"{theirs}/ns/net") == link(f"{ours}/ns/net")

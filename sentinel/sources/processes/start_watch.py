@@ -70,6 +70,7 @@ class StartWatch:
     def _run(self) -> None:
         try:
             self._watch()
+        # Any exception: a bug, which the daemon raises on its own thread (daemon/starts.py).
         except Exception as error:
             self.bug = error
             self._wake()
