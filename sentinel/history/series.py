@@ -68,6 +68,8 @@ class Series:
         #: the first second of the batch that is being made
         self._begun = 0
         self._users: dict[str, int] = {}
+        #: those without room, until one comes or goes: with 300 servers asking each again took 6 ms of every second
+        self._refused: set[Entity] = set()
 
     def restore(self) -> None:
         """Read what an earlier run recorded of the last minutes."""
@@ -133,8 +135,12 @@ class Series:
         if known is not None:
             known.owner = owner
             return known
-        if not self._admits(entity, owner):
+        if entity in self._refused:
             return None
+        if not self._admits(entity, owner):
+            self._refused.add(entity)
+            return None
+        self._refused.clear()
         made = self.recent[entity] = Recent(owner, signals)
         return made
 
@@ -192,6 +198,7 @@ class Series:
     def _end_of_window(self, at: int, *, restored: bool) -> None:
         there = {e: (r.owner, r.signals, array("H", r.codes)) for e, r in self.recent.items() if not is_empty(r.codes)}
         self._waiting.windows.append(ClosedWindow(at, there, restored))
+        self._refused.clear()
         # Who had no value in a whole window has ended.
         for entity in [entity for entity, recent in self.recent.items() if recent.seen < at]:
             del self.recent[entity]
