@@ -166,7 +166,7 @@ def test_memory_that_another_process_takes_meanwhile_is_reported_as_it_happens(
         enter = f'echo $$ > {groups[0]}/cgroup.procs; exec "$0" -c \'x = bytearray(b"1") * (300 << 20); input()\''
         return subprocess.Popen(["sh", "-c", enter, sys.executable], stdin=subprocess.PIPE)
 
-    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 720 << 20, 0.03, arguments, ends=True, neighbour=grow)
+    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 720 << 20, 0.02, arguments, ends=True, neighbour=grow)
     assert killed_at is not None
     assert told_at is not None, sentinel.ask("why", "load-oom-forecast")
     assert told_at > 5.0
