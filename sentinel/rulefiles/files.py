@@ -187,14 +187,14 @@ class RuleFiles:
         """Paths to watch for changes."""
         return (self.base, *self.folders, *self.paths)
 
-    def load(self, without: Collection[str] = (), *, checked: bool = False, tests: bool = False) -> Loaded:
-        """All files as they are at one moment, except `without` (files and paths); `checked` as in `rules.load`.
+    def load(self, without: Collection[str] = (), *, tests: bool = False) -> Loaded:
+        """All files as they are at one moment, except `without` (files and paths).
 
         `tests`: with their tests, which evaluation does not need.
         """
         for _ in range(_TRIES):
             before = self.signature()
-            loaded = self._load(without, before, checked=checked, tests=tests)
+            loaded = self._load(without, before, tests=tests)
             if self.signature() == before:
                 break
         return loaded
@@ -215,7 +215,7 @@ class RuleFiles:
             loaded = self.load(without)
         return replace(loaded, problems=first.problems, left_out=tuple(sorted(without)))
 
-    def _load(self, without: Collection[str], signature: Signature, *, checked: bool, tests: bool) -> Loaded:
+    def _load(self, without: Collection[str], signature: Signature, *, tests: bool) -> Loaded:
         own = [*(folder for folder in self.folders if folder.is_dir() and _any(folder)), *self.paths]
         rules, events, problems = read([self.base], tests=tests)
         mine, my_events, more = read((path for path in own if str(path) not in without), tests=tests)
@@ -224,7 +224,7 @@ class RuleFiles:
         rules |= {file: data for file, data in mine.items() if file not in without}
         events |= {file: data for file, data in my_events.items() if file not in without}
         digest = _digest({**rules, **events})
-        ruleset, found = load(rules, events, checked=checked or digest in self.clean, tests=tests)
+        ruleset, found = load(rules, events, checked=digest in self.clean, tests=tests)
         problems = [p for p in [*problems, *found] if p.file not in without]
         usable = None if any(p.level == "error" for p in problems) else ruleset
         return Loaded(usable, tuple(problems), files, signature, digest=digest)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
+from places import TESTS
 
-from sentinel.daemon import load_in_child
 from sentinel.daemon.load_in_child import load_first
+from sentinel.diagnose.diagnosis import diagnose
+from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.rulefiles.digest import changes
 from sentinel.rulefiles.files import RuleFiles
 
@@ -54,20 +57,27 @@ def test_a_process_that_is_killed_while_it_checks_costs_no_rule(own: Path, monke
     assert loaded.left_out == (str(own / "broken.toml"),)
 
 
-def test_files_that_change_between_the_check_and_the_reading_are_checked_again(
-    own: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is used is never what nobody checked."""
-    check = load_in_child._elsewhere
-
-    def then_written(files: RuleFiles) -> object:
-        found = check(files)
-        (own / "calm.toml").write_text(OVERRIDE.replace("info", "quiet"), encoding="utf-8")
-        return found
-
-    monkeypatch.setattr(load_in_child, "_elsewhere", then_written)
+@pytest.mark.parametrize("kept", [0, 1, 5000])
+def test_a_result_that_is_cut_off_costs_no_rule(own: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """The child may be killed while it writes."""
+    monkeypatch.setattr(pickle, "dump", lambda loaded, pipe, form: pipe.write(pickle.dumps(loaded, form)[:kept]))
     loaded = load_first(RuleFiles([own]))
 
     assert loaded.ruleset is not None
-    assert str(own / "calm.toml") in loaded.left_out
-    assert loaded.ruleset.rules["cpu-fallback"].rule.severity == "critical"
+    assert loaded.left_out == (str(own / "broken.toml"),)
+
+
+def test_rules_from_the_child_judge_and_word_as_those_read_in_place() -> None:
+    """Conditions, patterns and texts come through the pipe: every recorded log yields the same alerts."""
+    there, here = load_first(RuleFiles()).ruleset, RuleFiles().load_good().ruleset
+    assert there is not None
+    assert here is not None
+    size = 0
+    for log in sorted((TESTS / "fixtures/logs").glob("*.log")):
+        given = [(log.name, log.read_bytes())]
+        first, second = (
+            to_json([transition_to_dict(t) for t in diagnose(rules, given, [], {}).transitions]) for rules in (there, here)
+        )
+        assert first == second
+        size += len(first)
+    assert size > 1000

@@ -9,12 +9,13 @@ without its envelope.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import re2
 
 from sentinel.engine.log.captures import CONVERT, text_of
 from sentinel.engine.log.envelope import Envelope, bare, strip
-from sentinel.engine.log.prefilter import is_whole, loosened, required
+from sentinel.engine.log.prefilter import is_whole, loosened, required, unlimited
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef
 
@@ -109,6 +110,11 @@ class Match:
         text = text_of(self._message if self._compiled.whole else self._search()[0])
         return text[:SPAN_LIMIT]
 
+    def holds(self) -> bool:
+        """The pattern as written matches."""
+        self._found = self._compiled.regex.search(self._message)
+        return self._found is not None
+
     def _search(self) -> re2._Match:
         if self._found is None:
             self._found = self._compiled.regex.search(self._message)
@@ -118,11 +124,15 @@ class Match:
 class _Compiled:
     """A pattern, compiled by itself when it first parses a line: all 348 at once are 3.7 MB, and few logs use a tenth of them."""
 
-    __slots__ = ("_groups", "_regex", "_whole", "event", "index")
+    __slots__ = ("_groups", "_regex", "_whole", "event", "filter", "index", "sure")
 
     def __init__(self, event: EventDef, index: int) -> None:
         self.event = event
         self.index = index
+        #: the pattern's form in the set of all patterns
+        self.filter = unlimited(event.patterns[index].regex)
+        #: what the filter finds is a match
+        self.sure = self.filter == event.patterns[index].regex
         self._groups: _Groups | None = None
         self._regex: re2._Regexp | None = None
         self._whole: bool | None = None
@@ -169,11 +179,11 @@ class Extractor:
         self._patterns: list[_Compiled] = []
         self._set = re2.Set.SearchSet(_options())
         for event in self._events:
-            for index, pattern in enumerate(event.patterns):
+            for index in range(len(event.patterns)):
                 compiled = _Compiled(event, index)
                 self._patterns.append(compiled)
                 try:
-                    self._set.Add(pattern.regex.encode("utf-8"))
+                    self._set.Add(compiled.filter.encode("utf-8"))
                 except (re2.error, UnicodeEncodeError):
                     # RE2 says by itself what is wrong with it.
                     _ = compiled.regex
@@ -189,6 +199,10 @@ class Extractor:
                 raise PatternError(self._events[0].source, 0, f"the patterns together: {_reason(error)}") from error
         # The binding caches the last 128 that it compiled, for good: 2.5 MB (measured).
         re2.purge()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: RE2's part is compiled again."""
+        return Extractor, (self._events,)
 
     def events(self, data: bytes) -> Iterator[Match]:
         """Every event in the lines of `data` (valid UTF-8, lines ended by ``\\n``), in the order of the lines."""
@@ -218,15 +232,14 @@ class Extractor:
             wanted = wanted_by(message)
             if wanted is None:
                 continue
-            if len(wanted) == 1:
-                yield Match(line_index, line, envelope, message, self._patterns[wanted[0]])
-                continue
             claimed: EventDef | None = None
-            for number in sorted(wanted):
+            for number in sorted(wanted) if len(wanted) > 1 else wanted:
                 compiled = self._patterns[number]
                 if compiled.event is not claimed:
-                    claimed = compiled.event
-                    yield Match(line_index, line, envelope, message, compiled)
+                    match = Match(line_index, line, envelope, message, compiled)
+                    if compiled.sure or match.holds():
+                        claimed = compiled.event
+                        yield match
 
     def self_check(self) -> list[tuple[EventDef, int, str]]:
         """Event, pattern number and mistake: an example that its own pattern does not match, or that another event matches.

@@ -45,6 +45,31 @@ def loosened(regex: str) -> str:
     return "".join(out)
 
 
+#: A limited repeat takes an instruction of RE2 or more for each time; RE2 rejects one of more than a thousand times.
+_FEW, _MOST = 8, 1000
+#: characters of "{1000,1000}", RE2's largest
+_LONGEST_REPEAT = 11
+_UP_TO = re.compile(r"\{(\d+),(\d+)\}")
+
+
+def unlimited(regex: str) -> str:
+    """`regex` with ``.{1,300}`` as ``.{1,}``: it may match too much and never too little, and is a tenth as large."""
+    tokens = [text for _, text in _tokens(regex)]
+    out: list[str] = []
+    index = 0
+    while index < len(tokens):
+        repeat = _UP_TO.match("".join(tokens[index : index + _LONGEST_REPEAT])) if tokens[index] == "{" else None
+        if repeat is None:
+            out.append(tokens[index])
+            index += 1
+        else:
+            many = _FEW < int(repeat[2]) <= _MOST and int(repeat[1]) <= int(repeat[2])
+            out.append(f"{{{repeat[1]},}}" if many else repeat[0])
+            # each character of it is a token
+            index += len(repeat[0])
+    return "".join(out)
+
+
 #: Shorter texts occur in every other line.
 _LEAST_LITERAL = 6
 #: What follows these belongs to them: \x1b, \pL, \101.

@@ -123,6 +123,10 @@ class Condition:
                 raise ExpressionError("the parser of CEL gave up on it; write it more simply") from error
         return self._compiled
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: a valid expression, without what CEL made of it."""
+        return _restored, (self.source, self.paths, self._kinds)
+
     def declare(self, tables: Set[str], events: Set[str]) -> None:
         """Say what the names are, for `ask`: `tables` hold values by one key, `events` have ``count``, ``age`` and ``fields``."""
         self._kinds = (tables, events)
@@ -175,6 +179,14 @@ class Condition:
         except Exception:
             return None  # `evaluate` reports it
         return None
+
+
+def _restored(source: str, paths: tuple[str, ...], kinds: tuple[Set[str], Set[str]]) -> Condition:
+    found = Condition.__new__(Condition)
+    found.source, found.paths, found._kinds = source, paths, kinds
+    found._compiled = found._function = None
+    found._looked = False
+    return found
 
 
 def _finite(value: Any) -> Any:

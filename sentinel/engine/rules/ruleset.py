@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.log.extractor import Extractor
@@ -44,6 +45,10 @@ class Deferred(Generic[T]):
         if not self._made:
             self._made.append(self._make())
         return self._made[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: how it is computed, not what came of it."""
+        return Deferred, (self._make,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         deciding=_needed({*when.paths, *(clear.paths if clear else ())}, steps),
         when=when,
         clear=clear,
-        _causes=Deferred(lambda: _causes(rule, events, valid=True)),
+        _causes=Deferred(partial(_causes, rule, events, valid=True)),
         summary=summary,
         evidence=evidence,
         signals=frozenset(signals),
@@ -237,8 +242,12 @@ def _causes(rule: RuleDef, events: frozenset[str], *, valid: bool) -> tuple[Comp
 
 
 def _cause(cause: CauseDef, events: frozenset[str], *, valid: bool) -> CompiledCause:
-    fixes = Deferred(lambda: tuple(_fix(fix, events, valid=valid) for fix in cause.fixes))
+    fixes = Deferred(partial(_fixes, cause, events, valid=valid))
     return CompiledCause(cause, _condition(cause.when, events, valid=valid), Template.parse(cause.text), fixes)
+
+
+def _fixes(cause: CauseDef, events: frozenset[str], *, valid: bool) -> tuple[CompiledFix, ...]:
+    return tuple(_fix(fix, events, valid=valid) for fix in cause.fixes)
 
 
 def _condition(source: str, events: frozenset[str], *, valid: bool) -> Condition | None:

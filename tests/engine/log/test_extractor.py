@@ -81,6 +81,18 @@ def test_within_an_event_the_first_pattern_wins_and_several_events_may_share_a_l
     ]
 
 
+def test_what_only_the_filter_takes_is_no_event_and_another_pattern_may_claim_it() -> None:
+    """The filter has no upper limits: the pattern as written decides."""
+    extractor = Extractor([event("short", r"^a{1,20}$", r"^a{25}$"), event("any", r"^a{1,40}$")])
+
+    assert names(extractor, "a" * 20 + "\n") == ["short", "any"]
+    assert names(extractor, "a" * 21 + "\n") == ["any"]
+    assert names(extractor, "a" * 25 + "\n") == ["short", "any"]
+    assert names(extractor, "a" * 41 + "\n") == []
+    (match, _) = extractor.events(b"a" * 25 + b"\n")
+    assert match.pattern_index == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [

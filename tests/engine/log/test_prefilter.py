@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.engine.log.prefilter import required
+from sentinel.engine.log.prefilter import required, unlimited
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,23 @@ from sentinel.engine.log.prefilter import required
 )
 def test_only_what_every_match_holds_is_required(regex: str, text: str | None) -> None:
     assert required(regex) == text
+
+
+@pytest.mark.parametrize(
+    ("regex", "wider"),
+    [
+        (r"^why: (?P<why>.{1,300}?)$", r"^why: (?P<why>.{1,}?)$"),
+        (r"(?:ab|c){0,9}\d{2,40}", r"(?:ab|c){0,}\d{2,}"),
+        (r"[a-z]{1,1000}", r"[a-z]{1,}"),
+        # few times cost little
+        (r"a{1,8}b{3}c{3,}", r"a{1,8}b{3}c{3,}"),
+        # no repeats, or none that RE2 accepts
+        (r"a\{1,300}", r"a\{1,300}"),
+        (r"[x{1,300}]", r"[x{1,300}]"),
+        (r"\Qa{1,300}\E", r"\Qa{1,300}\E"),
+        (r"a{1,1001}", r"a{1,1001}"),
+        (r"a{20,9}", r"a{20,9}"),
+    ],
+)
+def test_limited_repeats_have_no_limit_in_the_filter(regex: str, wider: str) -> None:
+    assert unlimited(regex) == wider
