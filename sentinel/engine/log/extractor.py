@@ -272,9 +272,10 @@ def _mesh(regex: str) -> str:
     """The prefilter's form of a pattern: a text that every match contains, else the whole pattern, loosened.
 
     152 whole patterns cost 13 MB of automaton, their texts 3 MB and a fifth less time, for a fifth more lines found (measured).
+    One whole pattern with `.{1,300}` in it is enough to make RE2 give up its automaton: 60,000 lines then took 7.0 s, not 0.6.
     """
     text = required(regex)
-    return f"(?:{loosened(regex)})" if text is None else re2.escape(text)
+    return f"(?:{loosened(unlimited(regex))})" if text is None else re2.escape(text)
 
 
 def _options(*, never_capture: bool = False) -> re2.Options:

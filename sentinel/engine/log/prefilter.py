@@ -54,6 +54,8 @@ _UP_TO = re.compile(r"\{(\d+),(\d+)\}")
 
 def unlimited(regex: str) -> str:
     """`regex` with ``.{1,300}`` as ``.{1,}``: it may match too much and never too little, and is a tenth as large."""
+    if _UP_TO.search(regex) is None:
+        return regex
     tokens = [text for _, text in _tokens(regex)]
     out: list[str] = []
     index = 0

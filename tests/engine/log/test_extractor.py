@@ -237,6 +237,13 @@ def test_a_line_of_ten_megabytes_hides_nothing_and_costs_little(extractors: dict
     assert time.process_time() - begin < 3.0
 
 
+def test_the_pass_over_all_lines_is_small_enough_for_an_automaton(extractors: dict[str, Extractor]) -> None:
+    """With 25,000 instructions (limited repeats in patterns without a required text) RE2 gave up, and lines cost ten times as much."""
+    sizes = {source: extractor._net.programsize for source, extractor in extractors.items() if extractor._net is not None}
+    assert sizes
+    assert max(sizes.values()) < 16_000, sizes
+
+
 def test_lines_that_nobody_wants_cost_about_nothing(extractors: dict[str, Extractor]) -> None:
     """A floor far below the measured 1.9 million lines a second: it catches a net that lost its DFA, not a busy machine."""
     blob = b"0.00.199.540 I print_info: n_embd                = 256\n" * 200_000
