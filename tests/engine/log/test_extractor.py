@@ -238,7 +238,7 @@ def test_a_line_of_ten_megabytes_hides_nothing_and_costs_little(extractors: dict
 
 
 def test_the_pass_over_all_lines_is_small_enough_for_an_automaton(extractors: dict[str, Extractor]) -> None:
-    """With 25,000 instructions (limited repeats in patterns without a required text) RE2 gave up, and lines cost ten times as much."""
+    """With 25,000 instructions, most of them for limited repeats, RE2 gave up, and lines cost ten times as much."""
     sizes = {source: extractor._net.programsize for source, extractor in extractors.items() if extractor._net is not None}
     assert sizes
     assert max(sizes.values()) < 16_000, sizes
