@@ -32,6 +32,7 @@ help:
 	@echo 'make changelog  the notes of changelog.d/ into CHANGELOG.md, for a release'
 	@echo 'make lock       requirements-dev.lock anew: every library of the development environment, pinned'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
+	@echo 'make site       the documentation as a site in build/site, to be read from the disk; checks every link and anchor'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
 	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
 	@echo 'make install-user    as a service of your own, without root; make uninstall-user takes it away'
@@ -124,7 +125,7 @@ changelog: setup
 	$(BIN)/towncrier build --yes --version "$$($(BIN)/python -c 'import sentinel; print(sentinel.__version__)')"
 
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --no-emit-index-url --generate-hashes --quiet \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --no-emit-index-url --generate-hashes --quiet \
 		--custom-compile-command 'make lock' --output-file requirements-dev.lock
 
 docs: setup
@@ -140,7 +141,12 @@ docs-check: setup
 	$(BIN)/python -m sentinel.generate.journal_catalog systemd/sentinel.catalog --check
 	$(BIN)/python -m sentinel.generate.manpage man/sentinel.1 --check
 
-.PHONY: install-user uninstall-user deb
+# Of the pages in docs/: --strict refuses a page that is in no menu and a link that leads nowhere; then the same of what was built.
+site: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@$(BIN)/python -m sentinel.generate.links build/site
+
+.PHONY: install-user uninstall-user deb site
 install uninstall install-user uninstall-user:
 	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh $@
 

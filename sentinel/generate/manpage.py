@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentinel
 from sentinel.cli.parser import parser
+from sentinel.generate.verbs import EXIT, verbs
 
-_EXIT = (
-    ("0", "All is well."),
-    ("1", "A warning is open; for doctor: something does not work."),
-    ("2", "A critical alert is open, or what was given (a file, a rule, an option) is wrong."),
-    ("3", "Unknown: a signal is missing, or no daemon answers."),
-)
 _FILES = (
     ("/etc/sentinel/sentinel.toml", "The configuration of the service; none is needed."),
     ("~/.config/sentinel/sentinel.toml", "The configuration of a user's own daemon; it is looked for first."),
@@ -42,43 +37,13 @@ def page() -> str:
     lines += [".SH SYNOPSIS", ".B sentinel", ".I VERB", "[options]", ".br", ".B sentinel", "\\-\\-help | \\-\\-version"]
     lines += [".SH DESCRIPTION", _text(top.description or ""), ".PP"]
     lines += ["Every verb takes \\-\\-help, and every verb that prints takes \\-\\-json.", ".SH COMMANDS"]
-    for name, verb, about in _verbs(top, ""):
-        lines += [".SS", f"{_text(name)} {_text(_arguments(verb))}".rstrip(), _text(_sentence(about))]
-        lines += _options(verb)
-    for title, rows in (("EXIT STATUS", _EXIT), ("FILES", _FILES), ("ENVIRONMENT", _ENVIRONMENT)):
+    for verb in verbs():
+        lines += [".SS", f"{_text(verb.name)} {_text(verb.arguments)}".rstrip(), _text(verb.about)]
+        lines += [line for words, help_text in verb.options for line in (".TP", f".B {_text(words)}", _text(help_text))]
+    for title, rows in (("EXIT STATUS", EXIT), ("FILES", _FILES), ("ENVIRONMENT", _ENVIRONMENT)):
         lines += [f".SH {title}", *(line for word, text in rows for line in (".TP", f".B {_text(word)}", _text(text)))]
     lines += [".SH SEE ALSO", _text(", ".join(_SEE))]
     return "\n".join(lines) + "\n"
-
-
-def _verbs(top: argparse.ArgumentParser, before: str) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
-    for action in top._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
-            for name, verb in action.choices.items():
-                inner = list(_verbs(verb, f"{before}{name} "))
-                yield from inner or [(f"{before}{name}", verb, helps.get(name, ""))]
-
-
-def _arguments(verb: argparse.ArgumentParser) -> str:
-    usage = " ".join(verb.format_usage().split())
-    return usage.removeprefix(f"usage: {verb.prog}").replace("[-h]", "").strip()
-
-
-def _options(verb: argparse.ArgumentParser) -> Iterator[str]:
-    for action in verb._actions:
-        if isinstance(action, argparse._HelpAction) or not action.help:
-            continue
-        words = ", ".join(action.option_strings) or str(action.metavar or action.dest)
-        if action.option_strings and action.nargs != 0:
-            words += f" {action.metavar or action.dest.upper()}"
-        yield ".TP"
-        yield f".B {_text(words)}"
-        yield _text(_sentence(action.help))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text and not text.endswith(".") else text
 
 
 def _text(text: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-#: Markdown takes an underscore inside a word literally
-_MARKS = re.compile(r"[<*]|\b_|_\b")
+#: Markdown takes an underscore inside a word literally; Python-Markdown knows no escape of "<"
+_MARKS = re.compile(r"[*]|\b_|_\b")
 _NAMES = re.compile(r"(\{[\w.:]+\})")
+#: optional parts of a text begin and end so
+_BRACKETS = {"[?": "\\[", "?]": "\\]"}
 #: the first line of each; names its source
 MADE = "<!-- made by `make docs` from {}: change that, not this -->"
 
@@ -47,5 +49,21 @@ def one_line(expression: str) -> str:
 
 def prose(text: str) -> str:
     """Escape text for Markdown; names of values become code, and the marks of optional parts are removed."""
-    parts = re.split(r"(`[^`]*`)", text.replace("[?", "").replace("?]", ""))
-    return "".join(part if part.startswith("`") else _NAMES.sub(r"`\1`", _MARKS.sub(r"\\\g<0>", part)) for part in parts)
+    parts = re.split(r"(`[^`]*`)", plain(text))
+    return "".join(part if part.startswith("`") else _escaped(part) for part in parts)
+
+
+def sentence(text: str) -> str:
+    """The same as a sentence of its own, with optional parts in brackets."""
+    marked = "".join(prose(part) if part not in _BRACKETS else _BRACKETS[part] for part in re.split(r"(\[\?|\?\])", text))
+    begun = marked if marked.startswith("llama-server") else marked[:1].upper() + marked[1:]
+    return begun if begun.endswith((".", "?", "!")) else f"{begun}."
+
+
+def plain(text: str) -> str:
+    """Without the marks of optional parts."""
+    return text.replace("[?", "").replace("?]", "")
+
+
+def _escaped(text: str) -> str:
+    return _NAMES.sub(r"`\1`", _MARKS.sub(r"\\\g<0>", text).replace("<", "&lt;"))

@@ -1,6 +1,7 @@
 """Generates docs/ from the rule files and the signal catalogue: `python -m sentinel.generate.reference FOLDER [--check]`.
 
-One page per rule, one of all signals, one of all events, one of all metrics. The output is deterministic.
+One page per rule, one each of all signals, events, metrics, commands and requests, and the first page. The output is
+deterministic.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect.metrics import DESCRIBED, MOST_ENTITIES, Described, of_signal
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
+from sentinel.generate.index_page import index_page
+from sentinel.generate.interfaces import api_page, commands_page
 from sentinel.generate.markdown import MADE, fence, page, prose, table
 from sentinel.generate.rule_page import SCOPES, rule_page
 from sentinel.model.event import EventDef
@@ -41,32 +44,11 @@ def pages(ruleset: RuleSet) -> dict[str, str]:
     made["signals.md"] = _signals_page(CATALOGUE.values(), rules)
     made["events.md"] = _events_page(ruleset.events.values(), rules)
     made["metrics.md"] = _metrics_page()
-    made["README.md"] = _index(rules)
+    made["README.md"] = index_page(rules)
+    made["commands.md"] = commands_page()
+    made["api.md"] = api_page()
     made |= {f"schema/{kind}.json": as_text(schema) for kind, schema in schemas(ruleset).items()}
     return made
-
-
-def _index(rules: Sequence[CompiledRule]) -> str:
-    rows = [(f"[{r.rule.id}](rules/{r.rule.id}.md)", r.rule.severity, r.rule.scope, prose(r.rule.title)) for r in rules]
-    lines = [MADE.format("rules/"), "", "# Reference", ""]
-    lines += ["What sentinel knows, generated from what it runs on.", "", "## Rules", ""]
-    lines += table(("rule", "severity", "scope", "detects"), rows)
-    lines += ["", "## The rest", "", "- [using it](usage.md): commands, preflight, logs of others, configuration, the journal"]
-    lines += ["- [figures](figures.md): how fast, what it costs, how well failures are named"]
-    lines += ["- [limits](limits.md): what it cannot see, and how to help it"]
-    lines += ["- [your first rule](first-rule.md), step by step"]
-    lines += ["- [who runs llama-server](runtimes.md): where each runtime's log is read, fixes in its terms, what was tried"]
-    lines += ["- [your own rules](your-rules.md): drop-in folders, overrides of shipped rules, new patterns for log lines"]
-    lines += ["- [as a service](service.md): installing, rights, the socket, the journal, drop-ins for llama-server"]
-    lines += ["- [starts that fail at once](starts.md): how they are seen, `sentinel exec`, what is over"]
-    lines += ["- [preflight](preflight.md): will it fit, before the load; what is looked at, and what the intervals mean"]
-    lines += ["- [the live screen](top.md): `sentinel top`, its keys, what its bars mean"]
-    lines += ["- [values over time](series.md): memory, speed, context and GPUs of a month, and how to ask for them"]
-    lines += ["- [recordings](recordings.md): what the daemon saw, kept and judged again by other rules"]
-    lines += ["- [signals](signals.md): every value that a rule may read, and what provides it"]
-    lines += ["- [openapi.json](openapi.json): what the socket answers, in OpenAPI 3.1"]
-    lines += ["- [metrics](metrics.md): what Prometheus scrapes, and how"]
-    return page([*lines, "- [events](events.md): every log line that sentinel understands, with all its patterns"])
 
 
 # --- signals and events ---

@@ -8,7 +8,7 @@ from pathlib import Path
 from sentinel.engine.alerts.inhibition import SETTLE
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.rules.ruleset import CompiledRule
-from sentinel.generate.markdown import MADE, fence, one_line, page, prose, section, table, words
+from sentinel.generate.markdown import MADE, fence, one_line, page, plain, prose, section, sentence, table, words
 from sentinel.model.event import EventDef
 from sentinel.model.rule import CaseDef, CauseDef, FixDef, RuleDef
 from sentinel.model.text import duration
@@ -23,34 +23,66 @@ SCOPES = {"server": "each llama-server", "gpu": "each GPU", "host": "the host"}
 
 
 def rule_page(compiled: CompiledRule, events: Mapping[str, EventDef], rules: Sequence[CompiledRule]) -> str:
-    """Everything about one rule; `rules` are all."""
+    """Everything about one rule, in the order of a runbook; `rules` are all."""
     rule = compiled.rule
-    lines = [MADE.format(f"rules/{Path(rule.path).name}"), "", f"# {rule.id}", "", f"{prose(rule.title)}.", ""]
+    lines = [MADE.format(f"rules/{Path(rule.path).name}"), "", f"# {rule.id}", "", sentence(rule.title), ""]
     lines += table(
         ("severity", "judged for", "journal"), [(rule.severity, SCOPES[rule.scope], f"`MESSAGE_ID={rule.message_id}`")]
     )
-    lines += ["", "It says, with its own values in place of the names in braces:", "", f"> {prose(rule.summary)}", ""]
-    lines += ["## When it fires", "", *_when(rule), *_not_beside(rule, rules), "", "## Checks", ""]
-    lines += ["`sentinel why " + rule.id + "` shows each with its present value.", ""]
+    lines += [
+        "",
+        "## Meaning",
+        "",
+        "Its alert, with values in place of the names in braces; what is in square brackets is left out where it is unknown:",
+        "",
+    ]
+    lines += [f"> {sentence(rule.summary)}", "", *_beside(rule, rules), ""]
+    if rule.false_positives:
+        lines += ["It stays quiet for:", "", *(f"- {prose(text)}" for text in rule.false_positives), ""]
+    lines += section("## Impact", [prose(rule.impact)] if rule.impact else [])
+    lines += ["## Diagnosis", "", *_diagnosis(rule), "", "## Mitigation", ""]
+    lines += [
+        "Each cause with its fixes, the first one first; an alert shows those that fit the server's build and the way it is run.",
+        "",
+    ]
+    for cause in rule.causes:
+        lines += [*_cause(cause), ""]
+    lines += ["## The rule itself", "", "### When it fires", "", *_when(rule), "", "### Its checks", ""]
     for check in rule.checks:
         lines += [f"**{words(check.name)}**", "", *fence(check.expression, "cel"), ""]
     if rule.values:
-        lines += ["Computed for them:", ""] + [f"- `{v.name}` = `{one_line(v.expression)}`" for v in rule.values] + [""]
-    lines += ["## Causes and fixes", "", "The first whose condition is true is reported.", ""]
-    for cause in rule.causes:
-        lines += [*_cause(cause), ""]
-    lines += section("## It stays quiet for", [f"- {prose(text)}" for text in rule.false_positives])
-    lines += ["## What it reads", "", *_reads(compiled, events), ""]
-    lines += ["## Where the knowledge comes from", "", *(f"- {_BASIS[basis]}" for basis in rule.basis)]
+        lines += ["Computed for them:", "", *(f"- `{v.name}` = `{one_line(v.expression)}`" for v in rule.values), ""]
+    lines += [
+        "### When a cause is reported",
+        "",
+        "The first that is true; a fix with a condition is left out where that is false.",
+        "",
+    ]
+    lines += [*_conditions(rule.causes), "", "### What it reads", "", *_reads(compiled, events), ""]
+    lines += ["### Where the knowledge comes from", "", *(f"- {_BASIS[basis]}" for basis in rule.basis)]
     lines += [*(f"- <{reference}>" for reference in rule.references), ""]
-    lines += ["## Tests", "", "In the rule file; `sentinel rules test` runs them.", "", *_tests(rule.tests)]
+    lines += ["### Its tests", "", "In the rule file; `sentinel rules test` runs them.", "", *_tests(rule.tests)]
     return page(lines)
+
+
+def _diagnosis(rule: RuleDef) -> Iterator[str]:
+    asked = f"sentinel why {rule.id}"
+    yield from fence(
+        f"{'sentinel alerts':<{len(asked)}}   # cause, evidence, what to do\n{asked}   # why it fires or does not", "sh"
+    )
+    yield ""
+    if rule.evidence:
+        yield "An alert shows as evidence what of this is true, with its values:"
+        yield ""
+        yield from (f"- {prose(one.expression)}" for one in rule.evidence)
+        yield ""
+    yield f"It tells these causes apart: {', '.join(f'[{cause.id}](#{cause.id})' for cause in rule.causes)}."
 
 
 def _when(rule: RuleDef) -> Iterator[str]:
     yield from fence(rule.when, "cel")
     yield ""
-    yield f"for {duration(rule.hold)} without a break." if rule.hold else "at once."
+    yield f"It has to hold for {duration(rule.hold)} without a break." if rule.hold else "It fires at once."
     if rule.clear:
         yield f"It ends when `{one_line(rule.clear)}`." + (
             f" It keeps firing for {duration(rule.keep_firing_for)} longer." if rule.keep_firing_for else ""
@@ -62,7 +94,7 @@ def _when(rule: RuleDef) -> Iterator[str]:
     yield "It stays open when the server ends." if rule.outlives_server else "It ends with the server's process."
 
 
-def _not_beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
+def _beside(rule: RuleDef, rules: Sequence[CompiledRule]) -> Iterator[str]:
     if rule.inhibits:
         yield f"While it fires, {_links(rule.inhibits)} of the same server, GPU or machine is inhibited."
     causes = [r.rule for r in rules if rule.id in r.rule.inhibits]
@@ -78,25 +110,33 @@ def _links(ids: Iterable[str]) -> str:
 def _cause(cause: CauseDef) -> Iterator[str]:
     yield f"### {cause.id}"
     yield ""
-    yield f"{prose(cause.text)} ({cause.confidence} confidence{f', {cause.severity}' if cause.severity else ''})"
+    yield sentence(cause.text)
     yield ""
-    yield f"When `{one_line(cause.when)}`." if cause.when else "When none of the above is true."
-    for fix in cause.fixes:
+    yield f"Confidence: {cause.confidence}{f'. Severity: {cause.severity}' if cause.severity else ''}."
+    for number, fix in enumerate(cause.fixes, 1):
         yield ""
-        only = f", builds {fix.builds}" if fix.builds is not None else ""
-        only += f", where `{one_line(fix.when)}`" if fix.when else ""
-        only += ", where none of the above is known to fit" if fix.otherwise else ""
-        flags = fix.flags.replace("[?", "").replace("?]", "")
+        only = f" Builds: {fix.builds}." if fix.builds is not None else ""
+        only += " This where none of the above fits." if fix.otherwise else ""
+        flags = plain(fix.flags)
         added = f" (add `{flags}` to the command line of llama-server)" if flags else _set(fix)
-        yield f"- {prose(fix.do)}{added}{only}"
+        yield f"{number}. {prose(fix.do.rstrip('.'))}{added}.{only}"
+        # Four spaces: what Python-Markdown wants inside a list; GitHub takes three to six.
         if fix.command:
             yield ""
-            yield from (f"  {line}" for line in fence(fix.command, "sh"))
+            yield from (f"    {line}" for line in fence(plain(fix.command), "sh"))
         if fix.risk or fix.verify:
             after = [f"Risk: {prose(fix.risk)}."] if fix.risk else []
             after += [f"Then check: `{fix.verify}`"] if fix.verify else []
             yield ""
-            yield f"  {' '.join(after)}"
+            yield f"    {' '.join(after)}"
+
+
+def _conditions(causes: Iterable[CauseDef]) -> Iterator[str]:
+    for cause in causes:
+        yield f"- [{cause.id}](#{cause.id}): {f'`{one_line(cause.when)}`' if cause.when else 'none of the above is true'}"
+        for number, fix in enumerate(cause.fixes, 1):
+            if fix.when:
+                yield f"    - its fix {number}: `{one_line(fix.when)}`"
 
 
 def _set(fix: FixDef) -> str:

@@ -164,6 +164,8 @@ class RuleDef:
     basis: tuple[Basis, ...] = ()
     references: tuple[str, ...] = ()
     false_positives: tuple[str, ...] = ()
+    #: what it costs the people who use the server, in a sentence or two
+    impact: str = ""
     #: rules of which an alert is an effect of this one: they wait while it fires
     inhibits: tuple[str, ...] = ()
     windows: tuple[WindowDef, ...] = ()

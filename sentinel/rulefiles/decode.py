@@ -118,6 +118,7 @@ def rule_def(decoded: Decoded, file: str, *, tests: bool = True) -> tuple[RuleDe
         basis=top.texts("basis", one_of=get_args(Basis)),  # type: ignore[arg-type]
         references=top.texts("references"),
         false_positives=top.texts("false_positives"),
+        impact=top.text("impact"),
         inhibits=top.texts("inhibits"),
         windows=_windows(top),
         events=_bindings(top),

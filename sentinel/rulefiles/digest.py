@@ -13,8 +13,8 @@ from sentinel.model.rule import RuleDef
 from sentinel.rulefiles.deprecated import IN_DIGESTS
 
 #: Parts that change neither verdict nor text.
-_BESIDE = frozenset({"path", "origins", "tests", "help", "example"})
-_PARTS = ("title", "severity", "scope", "message_id", "basis", "references", "false_positives", "inhibits")
+_BESIDE = frozenset({"path", "origins", "tests", "help", "example", "impact"})
+_PARTS = ("title", "impact", "severity", "scope", "message_id", "basis", "references", "false_positives", "inhibits")
 #: keys of [alert] with their attributes
 _ALERT = {
     "when": "when",

@@ -93,6 +93,7 @@ def _parts(rules: list[str], events: list[str]) -> dict[str, Schema]:
     binding = table(event, "did it happen: name.count, name.age, name.fields.x", ["name"])
     return {
         "title": filled("the failure in a few words, as the end of 'reports that ...'"),
+        "impact": filled("what it costs the people who use the server, in a sentence or two; shown on the rule's page"),
         "severity": one_of(get_args(Severity), "how bad it is"),
         "basis": array(one_of(get_args(Basis), "seed, source, thread or measured"), "where the knowledge comes from"),
         "references": array({"type": "string"}, "addresses to read more"),

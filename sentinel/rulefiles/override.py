@@ -24,7 +24,7 @@ from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
 #: Fields that are replaced as a whole, lists too.
-SINGLE = ("title", "severity", "basis", "references", "false_positives", "inhibits")
+SINGLE = ("title", "impact", "severity", "basis", "references", "false_positives", "inhibits")
 #: Tables whose entries are replaced by name.
 NAMED = ("window", "event", "value", "check")
 #: Keys of an override that are not fields of a rule.

