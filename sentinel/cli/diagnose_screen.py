@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from sentinel.cli.output import style
 from sentinel.diagnose.answer import AlertInRun, earlier, findings, settling, verdict
 from sentinel.diagnose.diagnosis import Diagnosis
+from sentinel.model.alert import LineEvidence
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.text import counted, escape
-from sentinel.terminal.alert import render_finding
+from sentinel.terminal.alert import MOST_LINES, render_finding
 from sentinel.terminal.style import BOLD, DIM, Style, wrap
 
 #: Failed starts shown one by one; a service in a restart loop has thousands.
@@ -23,10 +24,12 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
     look = style()
     said = findings(found)
     if not said and files and found.events == 0 and not found.starts:
-        what = {0: "there is no line", 1: "its only line is none"}.get(found.lines, f"none of the {found.lines} lines is one")
+        what = {0: "the log is empty", 1: "its only line is not one that sentinel knows from a llama-server"}.get(
+            found.lines, f"none of the {found.lines} lines is one that sentinel knows from a llama-server"
+        )
         text = (
-            f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? "
-            "Where it goes is said by `sentinel status` while the server runs."
+            f"nothing can be said: {what}. Is it the server's whole log? "
+            "While the server runs, `sentinel status` says where its log goes."
         )
         _say(text, look, state="unknown")
         return
@@ -40,7 +43,7 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         elif one.over:
             _say("Over when the log ended:", look)
         print(render_finding(transition_to_dict(one.alert), look, summary=number > 0 or not same), end="")
-    rows = [*_last_words(found), *_starts(found, kernel=kernel), *_refusals(found)]
+    rows = [*_last_words(found), *_starts(found, _quoted(said), kernel=kernel), *_refusals(found)]
     if rows:
         print()
     for row in rows:
@@ -50,7 +53,8 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         # Evaluations cut the answer here: what follows states no finding.
         print(look.paint("What the files cannot tell:", DIM))
         for remedy, rules, more in settling(found.unknown):
-            row = f"{remedy}: {', '.join(rules)}{f' and {more} more' if more else ''}"
+            comma = "," if "," in remedy else ""
+            row = f"{remedy}{comma} would settle {', '.join(rules)}{f' and {more} more' if more else ''}"
             print("\n".join(look.paint(line, DIM) for line in wrap(escape(row), look.prose, "  ", "    ")))
 
 
@@ -91,13 +95,23 @@ def _refusals(found: Diagnosis) -> Iterator[str]:
         yield f"for information: {were} refused because of the size, and the client got the error: {where}"
 
 
-def _starts(found: Diagnosis, *, kernel: bool) -> Iterator[str]:
+def _quoted(said: list[AlertInRun]) -> set[tuple[str, int]]:
+    """The lines that the findings above show."""
+    lines = ([piece for piece in one.alert.evidence if isinstance(piece, LineEvidence)][:MOST_LINES] for one in said)
+    return {(line.source, line.n) for some in lines for line in some}
+
+
+def _starts(found: Diagnosis, quoted: set[tuple[str, int]], *, kernel: bool) -> Iterator[str]:
     """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
     told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
     for start in found.starts[-_MOST_STARTS:]:
         if start.kind in ("ended", "loading", "died") and told & _KILLS:
             continue
-        yield f"{earlier(start)}: {start.line.source}:{start.line.n}: {start.line.line.strip()}"
+        line = start.line
+        shown = (
+            f" (line {line.n}, above)" if (line.source, line.n) in quoted else f": {line.source}:{line.n}: {line.line.strip()}"
+        )
+        yield f"{earlier(start)}{shown}"
         if start.kind in ("failed", "crashed", "ended", "died") and not told:
             yield "    No rule names the cause: the lines before this one may."
         elif start.kind == "loading" and start.last:

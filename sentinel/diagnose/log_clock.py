@@ -10,8 +10,8 @@ from sentinel.diagnose.senders import Line
 from sentinel.engine.log.envelope import strip
 from sentinel.model.alert import Transition
 
-#: How a rule names the window that it counts in.
-_SPAN = re.compile(r" in (?:(?:the last )?15 min(?:utes)?|ten minutes|24 hours)\b")
+#: How a rule names the window that it counts in; how often a start failed in it is not known without times either.
+_SPAN = re.compile(r"(?:(?:, \d+ times)? in ten minutes| in (?:(?:the last )?15 min(?:utes)?|24 hours))\b")
 _STAMP = re.compile(rb"(?:\[ {0,4}(\d{1,5})\] )?(?:\x1b\[[\d;]*m)*(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3})[ \x1b]")
 #: Lines of 2024's builds, with the time inside the line.
 _DATED_WITHIN = (b"{", b"INFO", b"WARN", b" ERR", b"time=", b"ERR")

@@ -15,7 +15,9 @@ from sentinel.terminal.style import BOLD, CYAN, DIM, Style, fit, wrap
 from sentinel.terminal.times import clock, seconds_of
 
 #: More evidence would push the fix, which the reader wants, out of view.
-_MOST_EVIDENCE, _MOST_LINES = 5, 4
+_MOST_EVIDENCE = 5
+#: of a saved log
+MOST_LINES = 4
 _LONGEST_LINE = 400
 _LABEL_WIDTH = 12
 
@@ -148,7 +150,7 @@ def _evidence(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> Itera
 
 
 def _printed(alert: Mapping[str, Any], style: Style) -> Iterator[str]:
-    lines = [piece for piece in alert["evidence"] if "line" in piece][:_MOST_LINES]
+    lines = [piece for piece in alert["evidence"] if "line" in piece][:MOST_LINES]
     if lines:
         yield ""
     for number, piece in enumerate(lines):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from sentinel.terminal.style import Style, cells, fit
+from sentinel.terminal.style import Style, cells, fit, wrap
 
 _GAP = "  "
 #: A flexible column keeps at least this.
@@ -25,8 +25,11 @@ def table(
     right: Collection[int] = (),
     indent: str = "",
     paint: Paint = _plain,
+    folded: bool = False,
 ) -> Iterator[str]:
-    """Each row as one line. Flexible columns are cut, the first one first, where the terminal is too narrow; `right`: numbers."""
+    """Each row as one line. Flexible columns are cut, the first one first, where the terminal is too narrow; `right`: numbers.
+
+    `folded`: the last column is a sentence, and takes as many lines as it needs instead."""
     if not rows:
         return
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
@@ -42,10 +45,16 @@ def table(
         spare += widths[used.pop()] + len(_GAP)
     for number, row in enumerate(rows):
         parts = []
+        said = wrap(row[used[-1]], widths[used[-1]], "") if folded else []
         for column in used:
+            if said and column == used[-1]:
+                parts.append(paint(number, column, said[0].strip()))
+                continue
             text = fit(row[column], widths[column], style)
             if column in right:
                 bare = text.rstrip()
                 text = " " * (widths[column] - cells(bare)) + bare
             parts.append(paint(number, column, text))
         yield (indent + _GAP.join(parts)).rstrip()
+        before = len(indent) + sum(widths[column] for column in used[:-1]) + len(_GAP) * (len(used) - 1)
+        yield from (" " * before + paint(number, used[-1], line.strip()) for line in said[1:])

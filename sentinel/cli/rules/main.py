@@ -98,7 +98,7 @@ def _list(ruleset: RuleSet, *, as_json: bool) -> int:
     # A title is more than what it is judged for, where there is no room for both.
     shown = [("RULE", "SEVERITY", "OF EACH", "DETECTS THAT"), *lines]
     narrow = [(name, severity, "", title) for name, severity, _, title in shown]
-    for line in table(shown if look.width >= _WIDE else narrow, look, flexible=(3,), paint=paint):
+    for line in table(shown if look.width >= _WIDE else narrow, look, flexible=(3,), paint=paint, folded=True):
         print(line)
     return OK
 
