@@ -17,7 +17,7 @@ from typing import Any
 from sentinel.cli import why
 from sentinel.cli.diagnose_screen import show
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
-from sentinel.cli.output import emit_line, exit_code
+from sentinel.cli.output import emit_line, exit_code, working
 from sentinel.cli.rules.loading import for_judging
 from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
@@ -29,11 +29,15 @@ from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
-from sentinel.model.text import clean, escape
+from sentinel.model.text import clean, counted, escape
 from sentinel.preflight.command import split
 
 _LINE_LIMIT = 65536
 _CHUNK = 1 << 20
+
+
+class _Empty(ValueError):
+    """No words in --argv."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -52,6 +56,8 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     try:
         logs = [(name, _read(name)) for name in arguments.files]
         kernel = [(name, _read(name)) for name in arguments.kernel_log]
+    except IsADirectoryError as error:
+        return _mistake(f"{escape(str(error.filename))} is a folder: name the log file in it")
     except OSError as error:
         return _mistake(f"{escape(str(error.filename))} cannot be read: {error.strerror}")
     argv = arguments.argv
@@ -64,9 +70,13 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     logs = [(name, one.log) for name, one in pasted if one.log or len(pasted) == 1]
     try:
         values, command_line = _asked(argv, [one for _, one in pasted])
+    except _Empty:
+        return _mistake("--argv is empty: leave it out where the command line is not known")
     except ValueError as error:
         return _mistake(f"--argv is not a command line ({escape(str(error))}); quote it as one word")
-    found = diagnose(ruleset, logs, kernel, values, arguments.why)
+    number = sum(data.count(b"\n") for _, data in (*logs, *kernel))
+    with working(f"judging {counted(number, 'line')}"):
+        found = diagnose(ruleset, logs, kernel, values, arguments.why)
     if redactor is not None:
         answer = io.StringIO()
         with contextlib.redirect_stdout(answer):
@@ -111,7 +121,7 @@ def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value 
     if argv is not None:
         words = shlex.split(argv)
         if not words:
-            raise ValueError("it is empty: leave --argv out where the command line is not known")
+            raise _Empty
         return dict(asked_for(words).signals()) | _program(words), argv
     # If several files have a command line, one that has nothing else (a unit, a compose file) takes precedence.
     said = sorted((one for one in pasted if one.words or one.environment), key=lambda one: bool(one.log))

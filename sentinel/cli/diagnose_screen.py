@@ -24,14 +24,7 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
     look = style()
     said = findings(found)
     if not said and files and found.events == 0 and not found.starts:
-        what = {0: "the log is empty", 1: "its only line is not one that sentinel knows from a llama-server"}.get(
-            found.lines, f"none of the {found.lines} lines is one that sentinel knows from a llama-server"
-        )
-        text = (
-            f"nothing can be said: {what}. Is it the server's whole log? "
-            "While the server runs, `sentinel status` says where its log goes."
-        )
-        _say(text, look, state="unknown")
+        _say(f"nothing can be said: {_unknown_lines(found.lines)}", look, state="unknown")
         return
     # An advisory alone is the verdict as well: it is not said twice.
     same = bool(said) and verdict(found).startswith(said[0].alert.summary) and not said[0].earlier
@@ -56,6 +49,14 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
             comma = "," if "," in remedy else ""
             row = f"{remedy}{comma} would settle {', '.join(rules)}{f' and {more} more' if more else ''}"
             print("\n".join(look.paint(line, DIM) for line in wrap(escape(row), look.prose, "  ", "    ")))
+
+
+def _unknown_lines(lines: int) -> str:
+    where = "While the server runs, `sentinel status` says where its log goes."
+    if lines == 0:
+        return f"the log is empty. {where}"
+    what = "its only line is not one" if lines == 1 else f"none of the {lines} lines is one"
+    return f"{what} that sentinel knows from a llama-server. Is it the server's whole log? {where}"
 
 
 def _say(text: str, look: Style, state: str = "") -> None:

@@ -19,6 +19,7 @@ from sentinel.terminal.times import clock, seconds_of
 
 if TYPE_CHECKING:
     import argparse
+    import threading
 
 
 class NoAnswer(Exception):
@@ -72,20 +73,48 @@ def say_wrapped(line: str, hanging: str = "    ") -> None:
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Say on a terminal what takes its time, and take it back at the end. Everything else that is printed comes after it."""
-    try:
-        seen = os.isatty(sys.stderr.fileno()) and os.isatty(sys.stdout.fileno())
-    except (OSError, ValueError):
-        seen = False
-    if not seen:
+def working(what: str, after: float = 1.0) -> Iterator[None]:
+    """Say on a terminal what takes longer than `after` seconds, with the seconds since, and take it back at the end.
+
+    Everything else that is printed comes before or after it.
+    """
+    if not watched():
         yield
         return
-    print(f"{what} ...", file=sys.stderr, end="", flush=True)
+    import threading
+
+    done = threading.Event()
+    counting = threading.Thread(target=_count, args=(what, after, done), name="progress", daemon=True)
+    counting.start()
     try:
         yield
     finally:
-        print("\r" + " " * (len(what) + 4) + "\r", file=sys.stderr, end="", flush=True)
+        done.set()
+        counting.join()
+
+
+def watched() -> bool:
+    """Whether somebody sees what is said on standard error in passing: both streams are terminals."""
+    try:
+        return os.isatty(sys.stderr.fileno()) and os.isatty(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return False
+
+
+def passing(line: str) -> None:
+    """Put a line of progress in place of the last one; an empty one takes it back."""
+    sys.stderr.write(f"\r\x1b[K{escape(line)}")
+    sys.stderr.flush()
+
+
+def _count(what: str, after: float, done: threading.Event) -> None:
+    started = time.monotonic()
+    said = False
+    while not done.wait(1.0 if said else after):
+        said = True
+        passing(f"{what} ... {time.monotonic() - started:.0f} s")
+    if said:
+        passing("")
 
 
 def warn(sentence: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import emit, style
+from sentinel.cli.output import emit, style, working
 from sentinel.daemon.config import default_state_dir
 from sentinel.gguf.header import GgufError
 from sentinel.llama.settings import Item
@@ -24,12 +24,12 @@ from sentinel.preflight.model_check import parts
 from sentinel.preflight.report import Report
 from sentinel.preflight.unit import from_unit
 from sentinel.sources.fs import Roots
-from sentinel.terminal.style import BOLD, CYAN, DIM, Style, wrap
+from sentinel.terminal.style import BOLD, CYAN, DIM, Style, cells, wrap
 from sentinel.terminal.table import table
 
 _CODES: Mapping[str, int] = {"fits": OK, "tight": WARNING, "fails": CRITICAL, "unknown": UNKNOWN}
 _HEADLINES = {
-    "fits": "it fits",
+    "fits": "there is room for the most that it may need",
     "tight": "it may work",
     "fails": "it will not work as asked for",
     "unknown": "a figure that decides is missing",
@@ -43,6 +43,13 @@ _KINDS = {
     "projector": "projector",
     "cache": "prompt cache",
     "overhead": "overhead",
+}
+#: What a limit leaves, in words.
+_LEFT = {
+    "vram-free": "free GPU memory",
+    "MemAvailable": "available memory",
+    "memlock": "may be locked",
+    "swap-free": "free swap",
 }
 #: Limits that are no room for what is allocated: what may be locked, and what lies on disk.
 _NOT_ROOM = ("memlock", "swap-free")
@@ -59,7 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
     except (NoCommand, GgufError) as error:
         print(f"sentinel: {escape(str(error))}", file=sys.stderr)
         return CRITICAL
-    report = examine(command, extra=tuple(extra))
+    with working("looking at the model and the machine"):
+        report = examine(command, extra=tuple(extra))
     if arguments.json:
         emit(report.to_dict())
     else:
@@ -115,7 +123,7 @@ def render(report: Report, look: Style, pid: int | None = None, *, verbose: bool
         yield from wrap(f"as if process {pid} were restarted: what it holds now counts as free", look.prose, indent)
     for why in report.whys:
         if why is not (deciding[0] if deciding else None):
-            yield from wrap(escape(f"- {why.text}") + (f"  [{why.id}]" if verbose else ""), look.prose, "  ", "  ")
+            yield from wrap(escape(f"- {why.text}") + (f" [{why.id}]" if verbose else ""), look.prose, "  ", "  ")
     yield from _in_short(report, look)
     if verbose:
         yield from _memory(report)
@@ -163,9 +171,18 @@ def _memory(report: Report) -> Iterator[str]:
         yield f"{escape(place)}: needs {size_range(low, high)}" if items else escape(place)
         for item in items:
             yield f"  {_KINDS.get(item.kind, item.kind):<18}{size_range(item.low, item.high):>24}{_how(item)}"
-        for limit in report.limits:
-            if limit.place == place:
-                yield f"  left: {escape(limit.what):<12}{size(limit.bytes):>24}"
+        left = [
+            (f"{_LEFT.get(limit.what) or _limit(limit.what)}", size(limit.bytes))
+            for limit in report.limits
+            if limit.place == place
+        ]
+        wide = max((cells(what) for what, _ in left), default=0)
+        yield from (f"  left: {what}{' ' * (wide - cells(what))}{room:>{max(36 - wide, 10)}}" for what, room in left)
+
+
+def _limit(what: str) -> str:
+    """A limit that is named by its control group."""
+    return f"limit of {escape(what.removeprefix('cgroup:'))}" if what.startswith("cgroup:") else escape(what)
 
 
 def _places(memory: Iterable[Item]) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import emit_line, exit_code, style
+from sentinel.cli.output import emit_line, exit_code, style, working
 from sentinel.cli.rules.loading import for_judging
 from sentinel.model.alert import Transition
 from sentinel.model.json_form import is_news, iso, show_value, transition_to_dict
@@ -33,11 +33,10 @@ def main(arguments: argparse.Namespace) -> int:
     if ruleset is None or (arguments.diff and other is None):
         return CRITICAL
     try:
-        found = replay(Recording(lines(name)), ruleset, _deadline())
-        if other is not None:
-            code = _differ(found, replay(Recording(lines(name)), other, _deadline()), as_json=arguments.json)
-        else:
-            code = _show(found, as_json=arguments.json)
+        with working("replaying the recording"):
+            found = replay(Recording(lines(name)), ruleset, _deadline())
+            again = None if other is None else replay(Recording(lines(name)), other, _deadline())
+        code = _show(found, as_json=arguments.json) if again is None else _differ(found, again, as_json=arguments.json)
     except RecordingError as error:
         print(f"sentinel: {escape(name)}: {error}", file=sys.stderr)
         return CRITICAL

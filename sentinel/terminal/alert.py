@@ -25,6 +25,18 @@ _LABEL_WIDTH = 12
 _WHY_NOW = {"cause-ended": "its cause has ended, it has not", "silence-ended": "its silence has ended, it has not"}
 
 
+#: Why an alert is over; other reasons say it themselves.
+_WHY_OVER = {
+    "condition-cleared": "no longer true",
+    "condition-ended": "over before it notified",
+    "quiet-again": "it has not happened again",
+    "server-gone": "the server has ended",
+    "forgotten": "the server was forgotten",
+    "rule-changed": "the rule was changed",
+    "rule-removed": "the rule was removed",
+}
+
+
 def render(alert: Mapping[str, Any], style: Style, now: float | None = None, *, verbose: bool = False) -> str:
     """An alert as lines, ending in a newline: its first fix, or all with `verbose`. What is over or pending takes a line."""
     if alert["state"] in ("resolved", "pending"):
@@ -54,7 +66,7 @@ def one_line(alert: Mapping[str, Any], style: Style, now: float | None) -> str:
     since = seconds_of(alert.get("since"))
     if alert["state"] == "resolved":
         lasted = f" after {duration(at - since)}" if at is not None and since is not None and at - since >= 1 else ""
-        said = f"{alert['rule']} of {of_alert(alert)}{lasted} ({alert['reason']})"
+        said = f"{alert['rule']} of {of_alert(alert)}{lasted} ({_WHY_OVER.get(alert['reason'], alert['reason'])})"
     else:
         said = f"{alert['rule']}: {about(alert)}"
     lines = wrap(escape(said), max(style.prose - len(head), 20), "")

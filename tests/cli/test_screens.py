@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from golden import compare, fits
 from sample_answers import NOW, STATES, alert, history, why
 
 from sentinel.api import client
 from sentinel.cli import main
 from sentinel.terminal.alert import render
-from sentinel.terminal.style import Style, cells
+from sentinel.terminal.style import Style
 
-GOLDEN = Path(__file__).parent / "golden"
 #: Lines of a terminal: an open alert with summary, cause, first fix and its command fits it.
 SCREEN = 24
-#: What is not folded: commands are there to be copied.
-_COMMAND = re.compile(r" *\$ ")
 
 Shown = Callable[..., str]
 
@@ -45,20 +41,6 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     yield run
     monkeypatch.undo()
     time.tzset()
-
-
-def compare(name: str, text: str) -> None:
-    """Hold it against its golden file, or write that."""
-    file = GOLDEN / f"{name}.txt"
-    if os.environ.get("SENTINEL_GOLDEN") == "write":
-        file.write_text(text, encoding="utf-8")
-    assert file.read_text(encoding="utf-8") == text, "read the difference; then SENTINEL_GOLDEN=write"
-
-
-def fits(text: str, width: int) -> None:
-    """No line is wider than the terminal, but for a command, or a word that is wider itself."""
-    for line in text.splitlines():
-        assert cells(line) <= width or _COMMAND.match(line) or len(line.split()) <= 2, line
 
 
 def answers_of(state: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sentinel.cli.doctor import probes, probes_gpu, probes_host
-from sentinel.cli.doctor.capability import Capability, Probe, ProbeInput, RunningProbe
+from sentinel.cli.doctor.capability import INSTALL, Capability, Probe, ProbeInput, RunningProbe
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style, working
 from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
@@ -87,8 +87,7 @@ def _screen(found: Sequence[Capability], look: Style, *, verbose: bool) -> Itera
         yield f"{mark} {head.strip()}"
         yield from rest
         if row.fix:
-            # not wrapped, so that commands can be copied
-            yield f"  do: {look.paint(escape(row.fix), CYAN)}"
+            yield from _to_do(row.fix, look)
     for word, rows in (
         ("Works:   ", [row.id for row in found if row.state == "works"]),
         ("Not here:", [row.id for row in found if row.state == "absent" and row not in starts]),
@@ -100,6 +99,16 @@ def _screen(found: Sequence[Capability], look: Style, *, verbose: bool) -> Itera
             yield from rest
     yield ""
     yield look.paint("What each of them is: sentinel doctor --verbose", DIM)
+
+
+def _to_do(fix: str, look: Style) -> Iterator[str]:
+    """A remedy, not wrapped, so that commands can be copied; a command at the end of a sentence has its own line."""
+    sentence, command, _ = fix.partition(INSTALL)
+    if sentence and command:
+        yield from wrap(escape(f"do: {sentence.rstrip()}"), look.prose, "  ", "    ")
+        yield f"      {look.paint(command, CYAN)}"
+    else:
+        yield f"  do: {look.paint(escape(fix), CYAN)}"
 
 
 def examine(file: Path | None) -> Iterator[Capability]:

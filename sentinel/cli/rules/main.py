@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import emit, style, working
+from sentinel.cli.output import emit, passing, style, watched, working
 from sentinel.cli.rules.loading import loaded
 from sentinel.cli.rules.show import show
 from sentinel.engine.rules.ruleset import RuleSet
@@ -173,9 +173,18 @@ def _outcomes(ruleset: RuleSet) -> list[Result]:
     """
     processors = len(os.sched_getaffinity(0))
     if processors < 2 or sum(len(one.rule.tests) for one in ruleset.rules.values()) < _FEW_TESTS:
-        return list(run_tests(ruleset))
+        with working("running the tests"):
+            return list(run_tests(ruleset))
     with multiprocessing.get_context("fork").Pool(processors, _Worker.take, (ruleset,)) as pool:
-        return [result for results in pool.imap(_Worker.run, sorted(ruleset.rules)) for result in results]
+        found: list[Result] = []
+        seen = watched()
+        for results in pool.imap(_Worker.run, sorted(ruleset.rules)):
+            found += results
+            if seen:
+                passing(f"running the tests ... {len(found)} of {sum(len(one.rule.tests) for one in ruleset.rules.values())}")
+        if seen:
+            passing("")
+        return found
 
 
 class _Worker:
@@ -193,7 +202,8 @@ class _Worker:
 
 
 def _coverage(ruleset: RuleSet, files: Collection[str], *, as_json: bool) -> int:
-    found = coverage(ruleset, trials(ruleset), files)
+    with working("running the tests"):
+        found = coverage(ruleset, trials(ruleset), files)
     code = CRITICAL if found.gaps else OK
     if as_json:
         gaps = [{"file": gap.file, "where": gap.where, "what": gap.what} for gap in found.gaps]

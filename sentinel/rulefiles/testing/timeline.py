@@ -12,7 +12,7 @@ from sentinel.model.text import duration
 _COLUMNS = 60
 _CHECK = {True: "#", False: ".", None: "?"}
 _STATE = {"inactive": "-", "pending": "p", "firing": "F", "resolved": "r"}
-_LEGEND = "# true   . false   ? unknown      alert: - quiet   p pending   F firing   r resolved"
+_LEGEND = "# true  . false  ? unknown   - quiet  p pending  F firing  r resolved"
 #: Changes that are listed one by one; of a test with more, the beginning and the end.
 _MOST = 24
 
