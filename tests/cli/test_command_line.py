@@ -128,7 +128,7 @@ def test_without_a_daemon_one_sentence_says_how_to_start_it(
     [
         (["alerts", "--since", "yesterday"], "write a duration (2h, 3d) or a date"),
         (["diagnose", "NOWHERE"], "NOWHERE cannot be read: No such file or directory"),
-        (["diagnose", "FOLDER"], "cannot be read: Is a directory"),
+        (["diagnose", "FOLDER"], "is a folder: name the log file in it"),
         (["diagnose", "LOG", "--kernel-log", "NOWHERE"], "NOWHERE cannot be read"),
         (["diagnose", "LOG", "--argv", "llama-server -m 'a"], "--argv is not a command line"),
         (["diagnose", "LOG", "--rules", "NOWHERE"], "NOWHERE: is not there; give a rule file or a folder"),
