@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources/gpu", "diagnose"),
     ("sources/processes",),
     ("sources/logs", "sources/server"),
-    ("preflight",),
+    ("preflight", "report"),
     ("api",),
     ("daemon",),
     ("cli",),

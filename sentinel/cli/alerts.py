@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     past = bool(arguments.all or arguments.since)
     try:
         if past:
-            since = _since(arguments.since, time.time()) if arguments.since else 0.0
+            since = since_of(arguments.since, time.time()) if arguments.since else 0.0
             if since is None:
                 warn(f"--since '{arguments.since}': write a duration (2h, 3d) or a date (2026-11-23T16:00)")
                 return CRITICAL
@@ -104,7 +104,8 @@ def _history(arguments: argparse.Namespace, query: str) -> dict[str, Any]:
     return {**answer, "transitions": [one for page in reversed(found) for one in page]}
 
 
-def _since(text: str, now: float) -> float | None:
+def since_of(text: str, now: float) -> float | None:
+    """The time that ``2h`` or a date means, in seconds since the epoch; None if it is neither."""
     seconds = parse_duration(text)
     if seconds is not None:
         return now - seconds

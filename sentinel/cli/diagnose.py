@@ -6,10 +6,10 @@ import argparse
 import contextlib
 import io
 import os
-import platform
 import re
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sentinel.cli import why
 from sentinel.cli.diagnose_screen import show
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import emit_line, exit_code, working
+from sentinel.cli.report.private import redactor as own_redactor
 from sentinel.cli.rules.loading import for_judging
 from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
@@ -51,8 +52,10 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if arguments.why and arguments.why not in ruleset.rules:
         known = f"{did_you_mean(arguments.why, ruleset.rules)}; `sentinel rules list` shows all"
         return _mistake(f"there is no rule '{escape(arguments.why)}'{known}")
-    if arguments.output and not arguments.share:
-        return _mistake("-o says where --share writes to: give both")
+    if arguments.output and (not arguments.share or arguments.html):
+        return _mistake("-o says where --share writes to: give both" if not arguments.share else "--html says where to: drop -o")
+    if arguments.html and (arguments.why or arguments.json):
+        return _mistake(f"--html is the whole answer: drop {'--why' if arguments.why else '--json'}")
     try:
         logs = [(name, _read(name)) for name in arguments.files]
         kernel = [(name, _read(name)) for name in arguments.kernel_log]
@@ -61,7 +64,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     except OSError as error:
         return _mistake(f"{escape(str(error.filename))} cannot be read: {error.strerror}")
     argv = arguments.argv
-    redactor = Redactor(_own_names()) if arguments.share else None
+    redactor = own_redactor() if arguments.share else None
     if redactor is not None:
         # Before the evaluation: what was redacted cannot be quoted, wrapped or not.
         logs, kernel = ([(_base(n), redactor.text(d.decode()).encode()) for n, d in given] for given in (logs, kernel))
@@ -77,6 +80,8 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     number = sum(data.count(b"\n") for _, data in (*logs, *kernel))
     with working(f"judging {counted(number, 'line')}"):
         found = diagnose(ruleset, logs, kernel, values, arguments.why)
+    if arguments.html:
+        return _page(found, [name for name, _ in logs], command_line, arguments, kernel=bool(kernel)) or _code(found, logs)
     if redactor is not None:
         answer = io.StringIO()
         with contextlib.redirect_stdout(answer):
@@ -131,10 +136,23 @@ def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value 
     return dict(asked_for(words).signals()) | _program(words), shlex.join(words)
 
 
-def _own_names() -> list[str]:
-    """The names of this machine and its user."""
-    names = [platform.node(), platform.node().partition(".")[0], Path.home().name]
-    return [*names, *(os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER"))]
+def _page(found: Diagnosis, names: Sequence[str], command_line: str, arguments: argparse.Namespace, *, kernel: bool) -> int:
+    """Write the HTML page; 0 on success."""
+    from sentinel.cli.report.page_file import CannotWrite, write
+    from sentinel.report.of_log import page
+    from sentinel.report.page import render
+    from sentinel.report.redaction import without_keys
+
+    now = time.time()
+    local = time.localtime(now)
+    bases = [_base(name) for name in names]
+    shared = bool(arguments.share)
+    made = page(found, bases, command_line, now, local.tm_gmtoff, local.tm_zone, kernel=kernel, redacted=shared)
+    try:
+        write(render(without_keys(made, Redactor())), arguments.html, redacted=shared)
+    except CannotWrite as fault:
+        return _mistake(str(fault))
+    return 0
 
 
 def _base(name: str) -> str:

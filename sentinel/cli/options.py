@@ -72,8 +72,27 @@ def diagnose(verb: argparse.ArgumentParser) -> None:
         help="a bundle for a public issue: answer, command line and logs without paths, names, addresses, keys and prompts",
     )
     verb.add_argument("-o", metavar="FILE", dest="output", default="", help="where --share writes to (default: standard output)")
+    verb.add_argument(
+        "--html", metavar="FILE", default="", help="write the answer as one HTML page; with --share without names and paths"
+    )
     _rules(verb)
     _json(verb)
+
+
+def report(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel report`."""
+    _socket(verb)
+    verb.add_argument("--since", metavar="T", default="24h", help="from then on: 2h, 3d, at most 31d, or a date (default: 24h)")
+    verb.add_argument(
+        "-o",
+        metavar="FILE",
+        dest="output",
+        default="",
+        help="where to; an earlier page is replaced (default: named by the time, in this folder); - is standard output",
+    )
+    verb.add_argument(
+        "--redact", action="store_true", help="replace names of users and hosts, paths, addresses and keys: a page to publish"
+    )
 
 
 def preflight(verb: argparse.ArgumentParser) -> None:

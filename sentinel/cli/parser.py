@@ -73,7 +73,19 @@ VERBS: dict[str, Verb] = {
             ("diagnose server.log --argv 'llama-server -m model.gguf -ngl 99'", "with the command line"),
             ("diagnose - < server.log", "from standard input"),
             ("diagnose server.log --share -o bundle.md", "for a public issue, without names, paths and prompts"),
+            ("diagnose server.log --html page.html", "as a page for a browser"),
         ),
+    ),
+    "report": Verb(
+        "one HTML page: what happened, alerts over plots, causes and fixes",
+        "sentinel.cli.report.main",
+        options.report,
+        (
+            ("report", "the last 24 hours"),
+            ("report --since 3d -o days.html", "three days"),
+            ("report --redact -o page.html", "to publish: without names, paths and addresses"),
+        ),
+        "One HTML page without network: what happened, alerts over plots of memory, GPU, speed and context, causes and fixes.",
     ),
     "preflight": Verb(
         "will it fit: check a command line before the start",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sentinel.diagnose.diagnosis import Diagnosis
@@ -90,6 +90,27 @@ def verdict(found: Diagnosis) -> str:
         where = escape(f"{reported.source}:{reported.n}: {reported.line}")
         return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {report}, the last one {where}"
     return f"no known failure in {counted(found.lines, 'line')} ({seen})"
+
+
+def no_server(found: Diagnosis, *, files: bool) -> str:
+    """The verdict on what is no log of a llama-server; empty for one that is."""
+    if not files or found.events or found.starts or findings(found):
+        return ""
+    where = "While the server runs, `sentinel status` says where its log goes."
+    if found.lines == 0:
+        return f"nothing can be said: the log is empty. {where}"
+    what = "its only line is not one" if found.lines == 1 else f"none of the {found.lines} lines is one"
+    return f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? {where}"
+
+
+def state(found: Diagnosis, said: Sequence[AlertInRun]) -> str:
+    """How bad the verdict is."""
+    now = [one.alert.severity for one in said if not one.earlier]
+    if now and now[0] != "info":
+        return now[0]
+    if any(start.last for start in found.starts):
+        return "fails"
+    return "info" if now else "unknown" if found.complaints.last is not None else "ok"
 
 
 def ends(start: Start) -> str:

@@ -19,10 +19,11 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
         "key",
         re.compile(
             r"(?P<keep>(?:--?(?:api-key|hf-token|hft|ssl-key-file|api-key-file)(?:[ =]+|', *'|\", *\")"
-            r"|(?:[A-Z_]*(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)[A-Z_]*)\s*[=:]\s*[\"']?"
+            r"|(?:[A-Z_]*(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)[A-Z_]*)\s*[=:]\s*"
             r"|(?:[Aa]uthorization|[Xx]-[Aa]pi-[Kk]ey)[\"']?\s*[:=]\s*[\"']?(?:Bearer\s+|Basic\s+)?"
-            r"|[Bb]earer\s+|[?&](?:key|token|api_key|access_token|sig|signature)=|password[\"']?\s*[:=]\s*[\"']?))"
-            r"(?P<secret>[^\s\"'&,;]+)"
+            r"|[Bb]earer\s+|[?&](?:key|token|api_key|access_token|sig|signature)=|password[\"']?\s*[:=]\s*))"
+            # Between quotes it may hold blanks; a quote that never ends is no reason to let it stand.
+            r"(?P<secret>\"[^\"]+\"|'[^']+'|[\"']?[^\s\"'&,;]+)"
         ),
     ),
     (
@@ -105,6 +106,13 @@ class Redactor:
             secret = secret and not ends
         return "\n".join(out)
 
+    def keys(self, text: str) -> str:
+        """Redact keys and tokens alone: what is never to be shown."""
+        for kind, pattern in _SECRETS:
+            if kind in ("key", "token"):
+                text = pattern.sub(partial(self._secret, kind), text)
+        return text
+
     def line(self, line: str) -> str:
         """Redact one line."""
         envelope = strip(line)
@@ -126,7 +134,7 @@ class Redactor:
 
     def _secret(self, kind: str, found: re.Match[str]) -> str:
         groups = found.groupdict()
-        value = groups.get("secret") or found.group()
+        value = (groups.get("secret") or found.group()).strip("\"'")
         if (kind == "address" and _HARMLESS.match(value)) or (kind == "url" and _KNOWN_URL.match(value)):
             return found.group()
         if re.fullmatch(r"<?(?:\w+)-\d+>?", value):

@@ -79,10 +79,11 @@ def options(words: tuple[str, ...]) -> set[str]:
     return {option for action in at._actions for option in action.option_strings}
 
 
-#: Verbs without a form for programs: a daemon, a screen, a shell's script, and three whose output is such a form (JSON, TOML).
+#: Verbs without a form for programs: a daemon, a screen, a page, a shell's script, three whose output is such a form (JSON, TOML).
 _PLAIN = {
     ("run",),
     ("top",),
+    ("report",),
     ("exec",),
     ("completion",),
     ("rules",),
@@ -104,7 +105,7 @@ def test_every_verb_with_output_has_it_as_json_too() -> None:
 
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
     assert {
-        words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top")
+        words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top", "report")
     } == set(_ASKING)
 
 

@@ -1,0 +1,110 @@
+"""Asks the daemon for everything that a page shows, in answers of bounded size; command lines are read from /proc."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import platform
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+
+from sentinel.cli.output import NoAnswer, ask
+from sentinel.model.text import clean
+from sentinel.report.of_daemon import MOST_SERVERS, POINTS, Collected, begin
+from sentinel.terminal.times import seconds_of
+
+#: As far back as the daemon keeps values.
+MOST_SECONDS = 31 * 86_400
+#: Pages of a thousand transitions.
+_MOST_PAGES = 10
+#: A number of a process may be used again; its start, as the daemon has it, is exact to a tick.
+_SAME_START = 2.0
+#: Words after which a key stands.
+_KEYS = frozenset({"--api-key", "--hf-token", "-hft"})
+_LEFT_OUT = "KEY-LEFT-OUT"
+_MOST_CHARS = 4096
+
+
+def collect(arguments: argparse.Namespace, since: float, now: float) -> Collected:
+    """Raises NoAnswer."""
+    status = ask(arguments, "/v1/status")
+    transitions, notes = _history(arguments, since)
+    local = time.localtime(now)
+    found = Collected(
+        made=now,
+        begin=since,
+        offset=local.tm_gmtoff,
+        zone=local.tm_zone,
+        machine=platform.node(),
+        status=status,
+        transitions=transitions,
+        series=_series(arguments, status, now - since),
+        commands=_commands(status),
+        notes=notes,
+    )
+    first = begin(found)
+    if first > since:
+        # Of a shorter time the values are finer.
+        found = replace(found, series=_series(arguments, status, now - first))
+    return found
+
+
+def _history(arguments: argparse.Namespace, since: float) -> tuple[list[dict[str, Any]], list[str]]:
+    query = f"/v1/history?since={since:.3f}"
+    answer = ask(arguments, query)
+    pages = [answer["transitions"]]
+    while answer["earlier"] is not None and len(pages) < _MOST_PAGES:
+        answer = ask(arguments, f"{query}&before={answer['earlier']}")
+        pages.append(answer["transitions"])
+    notes = [] if answer["earlier"] is None else ["There are more alerts than are shown: the oldest of this time are left out."]
+    return [one for page in reversed(pages) for one in page], notes
+
+
+def _series(arguments: argparse.Namespace, status: Mapping[str, Any], seconds: float) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The values of each server, GPU and the host. An older daemon has none."""
+    span = f"seconds={max(int(seconds), 60)}"
+    entities = [("server", str(server["name"])) for server in status["servers"][:MOST_SERVERS]]
+    entities += [("gpu", str(gpu["address"])) for gpu in status["gpus"]]
+    entities += [key for key in _ended(arguments, span) if key not in entities][: max(0, MOST_SERVERS - len(status["servers"]))]
+    out = {}
+    for scope, name in [*entities, ("host", "host")]:
+        with contextlib.suppress(NoAnswer):
+            out[scope, name] = ask(arguments, f"/v1/series?{span}&points={POINTS}&entity={quote(name, safe='')}")
+    return {key: answer for key, answer in out.items() if answer["series"]}
+
+
+def _ended(arguments: argparse.Namespace, span: str) -> Iterator[tuple[str, str]]:
+    """Servers that had memory in that time, whether they run or not."""
+    with contextlib.suppress(NoAnswer):
+        for one in ask(arguments, f"/v1/series?{span}&points=1&signal=server.rss_bytes")["series"]:
+            yield one["entity"]["scope"], one["entity"]["name"]
+
+
+def _commands(status: Mapping[str, Any]) -> dict[str, str]:
+    """The command line of each server that runs, as far as it may be read. The daemon does not keep it."""
+    out = {}
+    for server in status["servers"][:MOST_SERVERS]:
+        begun = seconds_of(server.get("since"))
+        if not server["running"] or begun is None or not isinstance(server["pid"], int):
+            continue
+        with contextlib.suppress(psutil.Error, OSError, ValueError):
+            process = psutil.Process(server["pid"])
+            if abs(process.create_time() - begun) <= _SAME_START:
+                out[str(server["name"])] = command_line([clean(word) for word in process.cmdline()])
+    return {name: line for name, line in out.items() if line}
+
+
+def command_line(words: list[str]) -> str:
+    """Quoted for a shell, without keys and within bounds."""
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, equals, _ = word.partition("=")
+        shown.append(_LEFT_OUT if before in _KEYS else f"{flag}={_LEFT_OUT}" if equals and flag in _KEYS else word)
+    line = shlex.join(shown)
+    return line if len(line) <= _MOST_CHARS else f"{line[:_MOST_CHARS]} …"

@@ -1,0 +1,60 @@
+"""What a log says beside the findings: failed starts in the server's words, its last error, requests that did not fit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+
+from sentinel.diagnose.answer import earlier
+from sentinel.diagnose.diagnosis import Diagnosis
+from sentinel.model.text import counted, escape
+
+#: Failed starts shown one by one; a service in a restart loop has thousands.
+_MOST_STARTS = 3
+#: Rules that report themselves how a load ended.
+_KILLS = frozenset({"load-oom", "server-crashed", "restart-loop"})
+
+
+def remarks(found: Diagnosis, quoted: Set[tuple[str, int]] = frozenset(), *, kernel: bool) -> Iterator[str]:
+    """Each in a sentence; what begins with spaces belongs to the one before. `quoted`: lines that stand above already."""
+    yield from _last_words(found)
+    yield from _starts(found, quoted, kernel=kernel)
+    yield from _refusals(found)
+
+
+def _last_words(found: Diagnosis) -> Iterator[str]:
+    """The last error before an end that no rule explains."""
+    if (word := found.last_words) is not None and word not in [start.line for start in found.starts]:
+        yield f"the last error that the log reports before that: {word.source}:{word.n}: {word.line}"
+
+
+def _refusals(found: Diagnosis) -> Iterator[str]:
+    """Requests that did not fit, if too few for an alert: the client got the error, but a reader of the log may wonder."""
+    if any(t.rule == "context-collapse" for t in found.transitions if t.state == "firing"):
+        return
+    for times, last in found.refused:
+        were = "1 request was" if times == 1 else f"{times} requests were"
+        where = escape(f"{last.source}:{last.n}: {last.line}")
+        yield f"for information: {were} refused because of the size, and the client got the error: {where}"
+
+
+def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> Iterator[str]:
+    """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
+    told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
+    for start in found.starts[-_MOST_STARTS:]:
+        if start.kind in ("ended", "loading", "died") and told & _KILLS:
+            continue
+        line = start.line
+        shown = (
+            f" (line {line.n}, above)" if (line.source, line.n) in quoted else f": {line.source}:{line.n}: {line.line.strip()}"
+        )
+        yield f"{earlier(start)}{shown}"
+        if start.kind in ("failed", "crashed", "ended", "died") and not told:
+            yield "    No rule names the cause: the lines before this one may."
+        elif start.kind == "loading" and start.last:
+            yield (
+                "    The kernel's log that was given names no kill of it."
+                if kernel
+                else "    It may still be loading, or was killed: journalctl -k -b > FILE, then --kernel-log FILE, shows which."
+            )
+    if len(found.starts) > _MOST_STARTS:
+        yield f"and {counted(len(found.starts) - _MOST_STARTS, 'earlier start')} that came to no better end"

@@ -1,0 +1,76 @@
+"""Alerts of a page, from their JSON form: what is open, and what was. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sentinel.report.contents import Alert, Fix, LogLine
+from sentinel.terminal.alert import marks, sentences
+from sentinel.terminal.episodes import Episode, episodes
+from sentinel.terminal.names import about, of_alert
+from sentinel.terminal.times import seconds_of
+
+#: Alerts in a page, of each its fixes, sentences and lines of a log, and characters of a line.
+MOST_ALERTS, MOST_FIXES, MOST_EVIDENCE, MOST_LINES, MOST_OF_A_LINE = 200, 8, 12, 8, 400
+_WEIGHT = {"critical": 0, "warning": 1, "info": 2}
+
+
+def alerts(current: Iterable[Mapping[str, Any]], transitions: Iterable[Mapping[str, Any]]) -> tuple[list[Alert], int]:
+    """Open ones first, worst first; then those that are over, the newest first. And how many are left out."""
+    found = [alert(one, seconds_of(one.get("since")), None, is_open=True) for one in current]
+    found.sort(key=lambda one: (is_silenced(one), _WEIGHT.get(one.severity, 3), -(one.began or 0.0)))
+    past = [of_episode(one) for one in episodes(transitions) if one.ended is not None]
+    past.sort(key=lambda one: one.ended or 0.0, reverse=True)
+    every = [*found, *past]
+    return every[:MOST_ALERTS], max(0, len(every) - MOST_ALERTS)
+
+
+def of_episode(one: Episode, *, is_open: bool = False) -> Alert:
+    """An alert of the history."""
+    return alert(one.last, one.began, one.ended, is_open=is_open)
+
+
+def alert(form: Mapping[str, Any], began: float | None, ended: float | None, *, is_open: bool) -> Alert:
+    """An alert from its JSON form."""
+    cause = form["cause"]
+    sure = "" if cause is None or cause["confidence"] == "high" else f" ({cause['confidence']} confidence)"
+    said = sentences(form)
+    lines = [_line(piece) for piece in form["evidence"] if "line" in piece]
+    left_out = [max(0, len(form["fixes"]) - MOST_FIXES), max(0, len(said) - MOST_EVIDENCE), max(0, len(lines) - MOST_LINES)]
+    return Alert(
+        severity=str(form["severity"]),
+        rule=str(form["rule"]),
+        who=of_alert(form),
+        entity=str(form["entity"]["name"]),
+        scope=str(form["entity"]["scope"]),
+        summary=about(form),
+        began=began,
+        ended=ended,
+        open=is_open,
+        marks=tuple(marks(form)),
+        cause="" if cause is None else f"{cause['text']}{sure}",
+        fixes=tuple(_fix(fix) for fix in form["fixes"][:MOST_FIXES]),
+        evidence=tuple(said[:MOST_EVIDENCE]),
+        lines=tuple(lines[:MOST_LINES]),
+        left_out=sum(left_out),
+    )
+
+
+def is_loud(one: Alert) -> bool:
+    """Whether it is open and wants something to be done."""
+    return one.open and one.severity != "info" and not is_silenced(one)
+
+
+def is_silenced(one: Alert) -> bool:
+    """Whether somebody wanted no notification of it."""
+    return any(mark.startswith("silenced") for mark in one.marks)
+
+
+def _fix(form: Mapping[str, str]) -> Fix:
+    return Fix(form["do"], form["command"], form["risk"], form["verify"])
+
+
+def _line(piece: Mapping[str, Any]) -> LogLine:
+    said = str(piece["line"]).strip()
+    return LogLine(f"{piece['source']}:{piece['n']}", said if len(said) <= MOST_OF_A_LINE else f"{said[:MOST_OF_A_LINE]}…")

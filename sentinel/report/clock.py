@@ -1,0 +1,27 @@
+"""Times of a page: in the zone of the machine that it is about, wherever it is read. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+
+class Clock:
+    """Says when: the time, with the date where the page is of more than one day."""
+
+    def __init__(self, offset: int, begin: float, end: float) -> None:
+        self._zone = timezone(timedelta(seconds=offset))
+        self._days = self._moment(begin, "%Y-%m-%d") != self._moment(end, "%Y-%m-%d")
+
+    def __call__(self, at: float) -> str:
+        """``16:05``, or ``23 Nov 16:05``."""
+        return self._moment(at, "%d %b %H:%M" if self._days else "%H:%M")
+
+    def exact(self, at: float) -> str:
+        """``2026-11-23 16:05:12``."""
+        return self._moment(at, "%Y-%m-%d %H:%M:%S")
+
+    def _moment(self, at: float, form: str) -> str:
+        try:
+            return datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime(form)
+        except (OverflowError, ValueError, OSError):
+            return "at an impossible time"
