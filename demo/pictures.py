@@ -1,14 +1,17 @@
-"""Pictures of `sentinel top` for README and docs: the demo's real servers, watched by the real daemon, drawn as SVG.
+"""Pictures for README and docs: `sentinel top` as SVG and, where there is a Chromium, the page of `sentinel report` as PNG.
 
-Run by `make pictures`. Two real llama-servers answer for a minute: one asks for 99 GPU layers where there is no GPU, the other
-asks for none. Only they are shown, whatever else runs on the machine.
+Run by `make pictures`. The real daemon watches two real llama-servers that answer for a minute: one asks for 99 GPU layers where
+there is no GPU, the other asks for none. Only they are shown, whatever else runs on the machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +22,11 @@ from pathlib import Path
 from real_server import Running, model, request, wait
 
 from demo import alerts, llama_server, say, sentinel
+from sentinel.cli.report.collect import collect
 from sentinel.cli.top.app import Top
 from sentinel.cli.top.poll import Daemon, Snapshot
+from sentinel.report.of_daemon import page
+from sentinel.report.page import render
 
 #: What the pictures show: name, columns and rows.
 SIZES = (("top", 100, 30), ("top-80x24", 80, 24))
@@ -57,6 +63,38 @@ async def draw(daemon: Daemon, columns: int, rows: int) -> str:
         return _FONT_FACES.sub("", app.export_screenshot(title="sentinel top"))
 
 
+def draw_report(folder: Path, socket: Path, ports: Collection[int], to: Path) -> None:
+    """The begin of the page about these ports, as a browser shows it."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        say("no Chromium here: the picture of the report stays as it is")
+        return
+    now = time.time()
+    found = collect(argparse.Namespace(socket=str(socket)), now - 600, now)
+    ends = tuple(f":{port}" for port in ports)
+    servers = [server for server in found.status["servers"] if server["name"].endswith(ends)]
+    names = {server["name"] for server in servers}
+    status = {
+        **found.status,
+        "servers": servers,
+        "alerts": [alert for alert in found.status["alerts"] if alert["entity"]["name"] in names],
+        "blind_spots": [],
+    }
+    made = replace(
+        found,
+        machine="",
+        status=status,
+        transitions=[one for one in found.transitions if one["entity"]["name"] in names],
+        series={key: one for key, one in found.series.items() if key[1] in names},
+    )
+    file = folder / "report.html"
+    file.write_text(render(page(made)), encoding="utf-8")
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder / 'profile'}")
+    command = [browser, *flags, "--window-size=900,1150", f"--screenshot={to}", file.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    say(str(to))
+
+
 def answer(servers: Collection[Running]) -> None:
     """Let them work, so that there is something to see."""
     until, number = time.monotonic() + _SECONDS, 0
@@ -82,6 +120,7 @@ def main() -> int:
                 svg = asyncio.run(draw(OnlyThese(socket, (fails.port, works.port)), columns, rows))
                 (folder / f"{picture}.svg").write_text(svg, encoding="utf-8")
                 say(f"{folder / picture}.svg")
+            draw_report(Path(name), socket, (fails.port, works.port), (folder / "report.png").absolute())
     return 0
 
 

@@ -79,7 +79,7 @@ def options(words: tuple[str, ...]) -> set[str]:
     return {option for action in at._actions for option in action.option_strings}
 
 
-#: Verbs without a form for programs: a daemon, a screen, a page, a shell's script, three whose output is such a form (JSON, TOML).
+#: Verbs without a form for programs: a daemon, a screen, a page, a shell's script, and those whose output is such a form.
 _PLAIN = {
     ("run",),
     ("top",),
