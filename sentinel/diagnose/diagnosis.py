@@ -15,6 +15,7 @@ from sentinel.diagnose.log_clock import LogClock, begins, undated
 from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
 from sentinel.diagnose.senders import Line, Server, lines, servers, unit_of
+from sentinel.diagnose.speeds import Reported, Speeds
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.state import Run
 from sentinel.engine.log.envelope import strip
@@ -63,6 +64,12 @@ class Diagnosis:
     complaints: Complaints = NONE
     #: the last error that the log reports before an end of which no rule knows why
     last_words: LineEvidence | None = None
+    #: the speeds that the logs report
+    speeds: Reported = field(default_factory=dict)
+    #: the times of the first and the last line
+    span: tuple[float, float] = (0.0, 0.0)
+    #: whether times are those of a calendar; else they are seconds after an arbitrary one
+    dated: bool = True
 
 
 def diagnose(
@@ -91,6 +98,8 @@ class _Judge:
         self._runs: dict[Entity, int] = {}
         self._run_of: dict[str, int] = {}
         self._starts: dict[Entity, Starts] = {}
+        self._speeds = Speeds()
+        self._begun = 0.0
         self._logs = False
         self._asked: Explained | None = None
         #: whether the last step was the start of a shutdown
@@ -102,6 +111,7 @@ class _Judge:
         read = [(name, list(lines(data))) for name, data in logs]
         start = next((at for _, own in read if (at := begins(own[:_HEAD])) is not None), None)
         clock = LogClock(_UNDATED if start is None else start, start is not None)
+        self._begun = clock.at
         kernel = Later()
         reader = SavedLogReader(self._ruleset, clock, kernel)
         main: Entity | None = None
@@ -213,6 +223,7 @@ class _Judge:
 
     def _step(self, reading: LogLines | Samples | Tick) -> None:
         self._keep(self._engine.step(reading))
+        self._speeds.note(self._engine, reading)
 
     def _keep(self, transitions: list[Transition]) -> None:
         for transition in transitions:
@@ -254,6 +265,9 @@ class _Judge:
             {server.name: runs for server, runs in self._runs.items()},
             dict(self._run_of),
             tuple(self._refused()),
+            speeds=self._speeds.all(),
+            span=(self._begun, at),
+            dated=dated,
         )
 
     def _refused(self) -> Iterator[tuple[int, LineEvidence]]:

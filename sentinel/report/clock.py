@@ -6,14 +6,18 @@ from datetime import UTC, datetime, timedelta, timezone
 
 
 class Clock:
-    """Says when: the time, with the date where the page is of more than one day."""
+    """Says when: the time, with the date in a page of more than one day; in a log without dates, how long after its begin."""
 
-    def __init__(self, offset: int, begin: float, end: float) -> None:
+    def __init__(self, offset: int, begin: float, end: float, *, relative: bool = False) -> None:
         self._zone = timezone(timedelta(seconds=offset))
+        self._origin = begin if relative else None
         self._days = self._moment(begin, "%Y-%m-%d") != self._moment(end, "%Y-%m-%d")
 
     def __call__(self, at: float) -> str:
-        """``16:05``, or ``23 Nov 16:05``."""
+        """``16:05``, or ``23 Nov 16:05``; ``+0:12:05``."""
+        if self._origin is not None:
+            minutes, seconds = divmod(round(max(at - self._origin, 0.0)), 60)
+            return f"+{minutes // 60}:{minutes % 60:02}:{seconds:02}"
         return self._moment(at, "%d %b %H:%M" if self._days else "%H:%M")
 
     def exact(self, at: float) -> str:

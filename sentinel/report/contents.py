@@ -132,3 +132,5 @@ class Page(NamedTuple):
     redacted: bool
     #: what else is to be known
     notes: Sequence[str] = ()
+    #: times are counted from `begin`: the log has no others
+    relative: bool = False

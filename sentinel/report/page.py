@@ -25,7 +25,7 @@ _INERT = {ord(char): f"\\u{ord(char):04x}" for char in "<>&'\u2028\u2029"}
 
 def render(page: Page) -> str:
     """The whole file."""
-    clock = Clock(page.offset, page.begin if page.begin is not None else page.end, page.end)
+    clock = Clock(page.offset, page.begin if page.begin is not None else page.end, page.end, relative=page.relative)
     style, script = asset("vendor/uPlot.min.css") + asset("assets/page.css"), _script()
     head = tag(
         "head",
@@ -67,6 +67,7 @@ def data(page: Page) -> str:
         "begin": begin,
         "end": page.end,
         "offset": page.offset,
+        "relative": page.relative,
         "plots": [
             {
                 "unit": plot.unit,

@@ -28,9 +28,12 @@ def every(page: Page, clock: Clock) -> Iterator[Html]:
 
 
 def _head(page: Page, clock: Clock) -> Iterator[Html]:
-    span = f"{clock.exact(page.begin)} to {clock.exact(page.end)}" if page.begin is not None else "a log without times"
+    dated = page.begin is not None and not page.relative
+    span = f": {clock.exact(page.begin or 0.0)} to {clock.exact(page.end)} ({page.zone})" if dated else ", a log without dates"
     yield tag("h1", page.title)
-    yield tag("p", f"About {page.about}: {span} ({page.zone}). Made {clock.exact(page.made)}.", class_="quiet")
+    yield tag(
+        "p", f"About {page.about}{span}. Made {clock.exact(page.made)}{'' if dated else f' ({page.zone})'}.", class_="quiet"
+    )
 
 
 def _verdict(page: Page) -> Html:
@@ -79,8 +82,8 @@ def _over_time(page: Page, clock: Clock) -> Html:
         "section",
         tag("h2", "What happened when"),
         timeline(page.alerts, page.begin, page.end, clock)
-        if page.begin is not None
-        else tag("p", "The log has no times: what follows is in its order, and no time line can be drawn.", class_="quiet"),
+        if page.begin is not None and not page.relative
+        else tag("p", "The log has no dates: alerts are in its order, without a time line.", class_="quiet"),
         tag("p", page.plots_missing, class_="missing") if page.plots_missing else None,
         _panels(page),
         class_="time",

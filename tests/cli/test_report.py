@@ -148,7 +148,8 @@ def test_a_log_makes_a_page_as_well(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert code == 0
     assert f"sentinel diagnose: {LOG.name}" in text
     assert "no known failure in" in text
-    assert "so nothing is plotted" in text
+    assert "only the speeds that it reports are plotted" in text
+    assert "Speed of answers, tokens/s" in text
     assert "llama-server -m a.gguf" in text
     assert "abc" not in text.partition("<main>")[2].partition("</main>")[0]
     assert "open it in a browser" in capsys.readouterr().out

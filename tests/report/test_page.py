@@ -241,7 +241,7 @@ def test_an_attribute_that_could_run_or_fetch_is_refused() -> None:
 def test_a_log_without_times_has_no_time_line() -> None:
     made: Page = page(collected())._replace(begin=None)
 
-    assert "The log has no times" in Read(render(made)).text
+    assert "The log has no dates" in Read(render(made)).text
 
 
 def times(made: Page) -> Iterator[float | None]:

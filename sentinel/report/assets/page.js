@@ -14,7 +14,12 @@
   const number = (value) => (value === null || value === undefined ? "?" : Math.abs(value) >= 100 ? value.toFixed(0) : String(+value.toPrecision(3)));
   const local = (seconds) => new Date((seconds + data.offset) * 1000);
   const two = (value) => String(value).padStart(2, "0");
+  const after = (seconds) => {
+    const whole = Math.round(Math.max(seconds - data.begin, 0));
+    return `+${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
+  };
   const time = (seconds) => {
+    if (data.relative) return after(seconds);
     const at = local(seconds);
     const day = data.end - data.begin > 86400 ? `${at.getUTCFullYear()}-${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())} ` : "";
     return `${day}${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())}`;
@@ -90,6 +95,7 @@
   }
 
   function stamp(at, step) {
+    if (data.relative) return after(at);
     const when = local(at);
     const clock = `${two(when.getUTCHours())}:${two(when.getUTCMinutes())}`;
     if (step >= 86400 || clock === "00:00") return `${when.getUTCDate()} ${["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][when.getUTCMonth()]}`;
