@@ -22,13 +22,13 @@ class _Shape(NamedTuple):
     unit: str
     #: signal and how it is called
     lines: tuple[tuple[str, str], ...]
-    #: shown only where it is less than this at some time
-    below: float | None = None
+    #: shown only where it changes by more than this: a server that was loaded all the time has nothing to show of that
+    changes: float = 0.0
 
 
 _SHAPES: Mapping[str, tuple[_Shape, ...]] = {
     "server": (
-        _Shape("Loading", "share", "%", (("server.load_share", "share of the model that is loaded"),), 0.98),
+        _Shape("Loading", "share", "%", (("server.load_share", "share of the model that is loaded"),), 0.1),
         _Shape(
             "Memory",
             "bytes",
@@ -73,8 +73,8 @@ def plots(scope: str, answer: Mapping[str, Any], clock: Clock, total_bytes: floa
         found = [(label, one) for label, one in there if any(value is not None for value in one["mean"])]
         if not found:
             continue
-        lowest = min(value for _, one in found for value in one["mean"] if value is not None)
-        if shape.below is None or lowest < shape.below:
+        values = [value for _, one in found for value in one["mean"] if value is not None]
+        if not shape.changes or max(values) - min(values) > shape.changes:
             out.append(_plot(shape, found, begin, step, clock, total_bytes if scope != "server" else None))
     return out
 

@@ -15,23 +15,25 @@ def verdict(status: Mapping[str, Any], alerts: Sequence[Alert], about: str) -> V
     wrong, past = [one for one in alerts if is_loud(one)], [one for one in alerts if not one.open]
     running = [server for server in status["servers"] if server["running"]]
     beside = list(_beside(status, alerts, past, about, wrong=bool(wrong)))
+    if len(wrong) > 1:
+        about_many = len({(one.scope, one.entity) for one in wrong})
+        where = "" if about_many == 1 else f" about {about_many} servers or GPUs"
+        return Verdict(wrong[0].severity, f"{counted(len(wrong), 'open alert')}{where}, the worst first", beside)
     if wrong:
-        more = f", and {counted(len(wrong) - 1, 'more open alert')}" if len(wrong) > 1 else ""
-        return Verdict(wrong[0].severity, f"{wrong[0].summary}{more}", beside)
+        return Verdict(wrong[0].severity, wrong[0].summary, beside)
     loading = sum(server["state"] == "loading" for server in running)
     busy = f", {loading} of them loading" if loading else ""
     serve = f"{counted(len(running), 'server')} {'runs' if len(running) == 1 else 'run'}{busy}"
     if past:
         last = next((one for one in past if one.severity != "info"), past[0])
-        ended = f"{last.summary} (over{_lasted(last)})"
-        return Verdict("ok", f"Nothing is wrong now; {serve}. Last: {ended}", beside)
+        return Verdict("ok", f"Nothing is wrong now; {serve}. The last alert is over{_lasted(last)}: {last.summary}", beside)
     if running:
         return Verdict("ok", f"No problem found; {serve}", beside)
     return Verdict("unknown", "No llama-server runs here", beside)
 
 
 def _lasted(one: Alert) -> str:
-    return "" if one.began is None or one.ended is None else f" after {duration(max(one.ended - one.began, 0.0))}"
+    return "" if one.began is None or one.ended is None else f" ({duration(max(one.ended - one.began, 0.0))})"
 
 
 def _beside(status: Mapping[str, Any], alerts: Sequence[Alert], past: Sequence[Alert], about: str, *, wrong: bool) -> list[str]:

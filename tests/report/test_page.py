@@ -124,6 +124,7 @@ def test_the_verdict_comes_first_with_what_to_do(state: str) -> None:
     begin = found.text[:1200]
 
     if state == "three-alerts":
+        assert "CRITICAL 2 open alerts about 2 servers or GPUs, the worst first" in begin
         assert "CRITICAL gemma-3-27b-it-Q4_K_M :8080 runs on the CPU: -ngl 99 was asked for" in begin
         assert "it is in neither the group video nor render" in begin
         assert "sudo usermod -aG render,video llama && sudo systemctl restart llama.service" in begin

@@ -21,7 +21,7 @@ STEP = 300
 _CURVES: dict[str, Callable[[float], float | None]] = {
     "server.load_share": lambda x: min(1.0, x * 20),
     "server.generation_tps": lambda x: None if math.sin(60 * x) < 0 else (38 if x < 0.96 else 4) + 3 * math.sin(90 * x),
-    "server.prompt_tps": lambda x: None if math.sin(60 * x) < 0 else (900 if x < 0.96 else 60) + 80 * math.sin(70 * x),
+    "server.prompt_tps": lambda x: None if math.sin(60 * x) < 0 else (900 if x < 0.96 else 60) * (1 + 0.1 * math.sin(70 * x)),
     "server.slots_busy": lambda x: float(round(2 + 2 * math.sin(60 * x))),
     "server.slot_fill": lambda x: (8 * x) % 1.0,
     "server.rss_bytes": lambda x: (1.8 + 2 * x) * GIB,
@@ -42,10 +42,12 @@ def series(scope: str, name: str, points: int = 288, *, begin: float = NOW - DAY
     rows = []
     for signal in PLOTTED[scope]:  # type: ignore[index]
         mean = [_CURVES[signal](n / points) for n in range(points)]
+        top = 1.0 if signal in ("server.load_share", "server.slot_fill") else 100.0 if signal == "gpu.busy_percent" else math.inf
         rows.append(
             {
                 "entity": {"scope": scope, "name": name}, "signal": signal, "unit": "", "mean": mean,
-                "min": [None if v is None else v * 0.93 for v in mean], "max": [None if v is None else v * 1.04 for v in mean],
+                "min": [None if v is None else v * 0.93 for v in mean],
+                "max": [None if v is None else min(v * 1.04, top) for v in mean],
             }
         )  # fmt: skip
     return {"at": iso(NOW), "begin": iso(begin), "step": STEP, "series": rows}
