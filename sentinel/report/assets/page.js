@@ -8,6 +8,8 @@
   const height = 150;
   // A4 less its margins, at 96 dots an inch.
   const paperWidth = 640;
+  // A label there would be cut off.
+  const nearEnd = data.end - (data.end - data.begin) * 0.02;
   let drawn = [];
 
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
@@ -21,7 +23,7 @@
   const time = (seconds) => {
     if (data.relative) return after(seconds);
     const at = local(seconds);
-    const day = data.end - data.begin > 86400 ? `${at.getUTCFullYear()}-${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())} ` : "";
+    const day = local(data.begin).getUTCDate() !== local(data.end).getUTCDate() ? `${at.getUTCFullYear()}-${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())} ` : "";
     return `${day}${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())}`;
   };
 
@@ -67,15 +69,15 @@
         height,
         padding: [8, 8, 0, 0],
         legend: { show: false },
-        cursor: { sync: { key: "page" }, drag: { setScale: false, x: false, y: false }, points: { show: false } },
+        cursor: { y: false, sync: { key: "page" }, drag: { setScale: false, x: false, y: false }, points: { show: false } },
         tzDate: (seconds) => uPlot.tzDate(new Date((seconds + data.offset) * 1000), "Etc/UTC"),
         scales: {
           x: { time: true, range: () => [data.begin, data.end] },
           y: { range: (_, least, most) => [0, plot.top || (most > 0 ? most * 1.1 : 1)] },
         },
         axes: [
-          { ...ink, size: 30, space: 64, values: (u, splits, axis, space, step) => splits.map((at) => stamp(at, step)) },
-          { ...ink, size: 52, space: 32, values: (_, splits) => splits.map(number) },
+          { ...ink, size: 30, space: 64, values: (u, splits, axis, space, step) => splits.map((at) => (at > nearEnd ? "" : stamp(at, step))) },
+          { ...ink, size: 56, space: 32, values: (_, splits) => splits.map(number) },
         ],
         series: [{}, ...lines],
         bands: fills,
@@ -106,9 +108,9 @@
     const parts = plot.lines.map(([least, mean, most], n) => {
       if (mean[at] === null) return `${plot.labels[n]} not known`;
       const span = least[at] === most[at] ? "" : ` (${number(least[at])} to ${number(most[at])})`;
-      return `${plot.labels[n]} ${number(mean[at])}${span}`;
+      return `${plot.labels[n]} ${number(mean[at])}${span} ${plot.unit}`;
     });
-    return `${time(u.data[0][at])}: ${parts.join(", ")} ${plot.unit}`;
+    return `${time(u.data[0][at])}: ${parts.join(", ")}`;
   }
 
   function all() {
