@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+#: In a page of less, seconds tell times apart.
+_SHORT = 1800
+
 
 class Clock:
     """Says when: the time, with the date in a page of more than one day; in a log without dates, how long after its begin."""
@@ -11,14 +14,15 @@ class Clock:
     def __init__(self, offset: int, begin: float, end: float, *, relative: bool = False) -> None:
         self._zone = timezone(timedelta(seconds=offset))
         self._origin = begin if relative else None
-        self._days = self._moment(begin, "%Y-%m-%d") != self._moment(end, "%Y-%m-%d")
+        days = self._moment(begin, "%Y-%m-%d") != self._moment(end, "%Y-%m-%d")
+        self._form = "%d %b %H:%M" if days else "%H:%M" if end - begin > _SHORT else "%H:%M:%S"
 
     def __call__(self, at: float) -> str:
-        """``16:05``, or ``23 Nov 16:05``; ``+0:12:05``."""
+        """``16:05``, ``23 Nov 16:05`` or ``16:05:12``, as the page's length needs; ``+0:12:05``."""
         if self._origin is not None:
             minutes, seconds = divmod(round(max(at - self._origin, 0.0)), 60)
             return f"+{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-        return self._moment(at, "%d %b %H:%M" if self._days else "%H:%M")
+        return self._moment(at, self._form)
 
     def exact(self, at: float) -> str:
         """``2026-11-23 16:05:12``."""

@@ -29,16 +29,9 @@ class _Shape(NamedTuple):
 _SHAPES: Mapping[str, tuple[_Shape, ...]] = {
     "server": (
         _Shape("Loading", "share", "%", (("server.load_share", "share of the model that is loaded"),), 0.1),
-        _Shape(
-            "Memory",
-            "bytes",
-            "",
-            (
-                ("server.rss_bytes", "resident memory"),
-                ("server.gpu_memory_bytes", "GPU memory"),
-                ("server.memory_left_bytes", "host memory left to it"),
-            ),
-        ),
+        _Shape("Memory", "bytes", "", (("server.rss_bytes", "resident memory"), ("server.gpu_memory_bytes", "GPU memory"))),
+        # Apart: it is often a hundred times what the server takes.
+        _Shape("Memory left", "bytes", "", (("server.memory_left_bytes", "host memory that it may still take"),)),
         _Shape("Speed of answers", "number", "tokens/s", (("server.generation_tps", "generation"),)),
         _Shape("Speed of prompts", "number", "tokens/s", (("server.prompt_tps", "prompt processing"),)),
         _Shape("Context", "share", "%", (("server.slot_fill", "fullest slot"),)),

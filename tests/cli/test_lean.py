@@ -49,7 +49,7 @@ def loaded() -> set[str]:
 
 _HEAVY = [
     *("ssl", "_ssl", "_hashlib", "rich", "cel.cli", "http.client", "prompt_toolkit", "pygments", "prometheus_client"),
-    *("email", "importlib.metadata", "multiprocessing", "difflib", "textual"),
+    *("email", "importlib.metadata", "multiprocessing", "difflib", "textual", "sentinel.report"),
 ]
 
 

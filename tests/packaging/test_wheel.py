@@ -33,13 +33,20 @@ def test_the_wheel_holds_the_program_its_rules_and_the_manual_and_nothing_else(w
     """No test, no recorded file, nothing that is not in the repository."""
     name = "-".join(wheel.name.split("-")[:2])
     code = {path.relative_to(REPO).as_posix() for path in (REPO / "sentinel").rglob("*.py")} | {"sentinel/py.typed"}
+    # The page's style and scripts, and the library in it with its licence.
+    page = {
+        path.relative_to(REPO).as_posix()
+        for folder in ("assets", "vendor")
+        for path in (REPO / "sentinel/report" / folder).iterdir()
+    }
     rules = {f"sentinel/shipped/{path.relative_to(REPO / 'rules').as_posix()}" for path in (REPO / "rules").rglob("*.toml")}
     shared = {f"{name}.data/data/{path}" for path in SHARED}
     with zipfile.ZipFile(wheel) as archive:
         held = {entry for entry in archive.namelist() if not entry.startswith(f"{name}.dist-info/")}
 
     assert rules
-    assert held == code | rules | shared
+    assert {"sentinel/report/vendor/LICENSE", "sentinel/report/vendor/uPlot.iife.min.js"} < page
+    assert held == code | page | rules | shared
 
 
 def test_an_installed_wheel_needs_nothing_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -65,3 +72,5 @@ def test_an_installed_wheel_needs_nothing_of_the_checkout(wheel: Path, tmp_path:
     assert {path.stem for path in (REPO / "rules").glob("*.toml") if not of_tests(path.name)} <= listed
     assert str(fresh) in ask("rules", "show", "cpu-fallback")
     assert all((fresh / path).is_file() for path in SHARED)
+    (tmp_path / "server.log").write_bytes((REPO / "tests/fixtures/logs/b10434-two-slots.log").read_bytes())
+    assert "page.html (" in ask("diagnose", "server.log", "--html", "page.html")
