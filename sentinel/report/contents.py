@@ -134,3 +134,10 @@ class Page(NamedTuple):
     notes: Sequence[str] = ()
     #: times are counted from `begin`: the log has no others
     relative: bool = False
+    #: what `facts` are about
+    facts_title: str = "The machine"
+
+    @property
+    def dated(self) -> bool:
+        """Whether its times are those of a calendar."""
+        return self.begin is not None and not self.relative

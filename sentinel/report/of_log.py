@@ -20,6 +20,7 @@ _NO_VALUES = "A log has no values of memory and GPU over time, and this one repo
 _SPEEDS_ALONE = "Of a log only the speeds that it reports are plotted; a daemon has memory and GPU as well: sentinel report."
 #: Points of a plot.
 _POINTS = 300
+_FEWEST = 3
 
 
 def page(
@@ -64,6 +65,7 @@ def page(
         commands=[Command("as given", command_line)] if command_line else [],
         redacted=redacted,
         relative=axis and not found.dated,
+        facts_title="What was read",
     )
 
 
@@ -78,10 +80,12 @@ def _panels(found: Diagnosis, begin: float, end: float, offset: int) -> list[Pan
         rows = [
             {"entity": entity, "signal": signal, **_points(reports, begin, step, count)}
             for (name, signal), reports in found.speeds.items()
-            if name == server
+            # One answer or two are no course of anything.
+            if name == server and len(reports) >= _FEWEST
         ]
         drawn = plots("server", {"begin": iso(begin), "step": step, "series": rows}, clock)
-        panels.append(Panel(server, server, "server", drawn))
+        if drawn:
+            panels.append(Panel(server, server, "server", drawn))
     return panels[:MOST_PLOTTED]
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from sentinel.report import sections
 from sentinel.report.clock import Clock
-from sentinel.report.contents import Alert, Page
+from sentinel.report.contents import Page, Panel
 from sentinel.report.markup import Html, tag
 
 #: How a page begins: a file that begins otherwise is not replaced by one.
@@ -63,22 +64,22 @@ def data(page: Page) -> str:
     """The numbers of the plots, as JSON. No text from outside is in it."""
     panels = [(panel, plot) for panel in page.panels for plot in panel.plots]
     begin = page.begin if page.begin is not None else page.end
+    # Where times are counted from the begin, so are the marks of the axis.
+    origin = begin if page.relative else 0.0
     value = {
-        "begin": begin,
-        "end": page.end,
-        "offset": page.offset,
+        "begin": begin - origin,
+        "end": page.end - origin,
+        "offset": 0 if page.relative else page.offset,
         "relative": page.relative,
         "plots": [
             {
                 "unit": plot.unit,
                 "top": plot.top,
-                "begin": plot.begin,
+                "begin": plot.begin - origin,
                 "step": plot.step,
                 "labels": [line.label for line in plot.lines],
                 "lines": [[list(line.least), list(line.mean), list(line.most)] for line in plot.lines],
-                "bands": [
-                    band(one, begin, page.end) for one in page.alerts if (one.scope, one.entity) == (panel.scope, panel.entity)
-                ],
+                "bands": [] if page.relative else [*bands(page, panel)],
             }
             for panel, plot in panels
         ],
@@ -86,11 +87,14 @@ def data(page: Page) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).translate(_INERT)
 
 
-def band(one: Alert, begin: float, end: float) -> tuple[float, float, int]:
-    """From when to when an alert was open, and its severity as a number."""
-    began = one.began if one.began is not None else begin
-    ended = one.ended if one.ended is not None else end if one.open else began
-    return began, ended, {"critical": 0, "warning": 1}.get(one.severity, 2)
+def bands(page: Page, panel: Panel) -> Iterator[tuple[float, float, int]]:
+    """From when to when the alerts about it were open, and their severity as a number."""
+    for one in page.alerts:
+        known = one.began is not None or one.ended is not None or one.open
+        if known and (one.scope, one.entity) == (panel.scope, panel.entity):
+            began = one.began if one.began is not None else page.begin or page.end
+            ended = one.ended if one.ended is not None else page.end
+            yield began, ended, {"critical": 0, "warning": 1}.get(one.severity, 2)
 
 
 @cache

@@ -22,18 +22,20 @@ class _Shape(NamedTuple):
     unit: str
     #: signal and how it is called
     lines: tuple[tuple[str, str], ...]
+    #: what a value comes of, where it does not come all the time
+    comes_of: str = ""
     #: shown only where it changes by more than this: a server that was loaded all the time has nothing to show of that
     changes: float = 0.0
 
 
 _SHAPES: Mapping[str, tuple[_Shape, ...]] = {
     "server": (
-        _Shape("Loading", "share", "%", (("server.load_share", "share of the model that is loaded"),), 0.1),
+        _Shape("Loading", "share", "%", (("server.load_share", "share of the model that is loaded"),), changes=0.1),
         _Shape("Memory", "bytes", "", (("server.rss_bytes", "resident memory"), ("server.gpu_memory_bytes", "GPU memory"))),
         # Apart: it is often a hundred times what the server takes.
         _Shape("Memory left", "bytes", "", (("server.memory_left_bytes", "host memory that it may still take"),)),
-        _Shape("Speed of answers", "number", "tokens/s", (("server.generation_tps", "generation"),)),
-        _Shape("Speed of prompts", "number", "tokens/s", (("server.prompt_tps", "prompt processing"),)),
+        _Shape("Speed of answers", "number", "tokens/s", (("server.generation_tps", "generation"),), "answers"),
+        _Shape("Speed of prompts", "number", "tokens/s", (("server.prompt_tps", "prompt processing"),), "prompts"),
         _Shape("Context", "share", "%", (("server.slot_fill", "fullest slot"),)),
         _Shape("Slots at work", "number", "slots", (("server.slots_busy", "slots at work"),)),
     ),
@@ -85,7 +87,7 @@ def _plot(
         factor, unit = (1 / (1 << 30), "GiB") if largest >= 1 << 30 else (1 / (1 << 20), "MiB")
         if total:
             top, top_words = _rounded(total * factor), f"The scale ends at all there is, {_number(total * factor)} {unit}."
-    lines = [_line(label, one, factor, unit, begin, step, clock) for label, one in found]
+    lines = [_line(label, one, factor, unit, begin, step, clock, shape.comes_of) for label, one in found]
     return Plot(shape.title, unit, begin, step, lines, top, top_words)
 
 
@@ -93,14 +95,24 @@ def _largest(one: Mapping[str, Any]) -> float:
     return max((value for value in one.get("max", one["mean"]) if value is not None), default=0.0)
 
 
-def _line(label: str, one: Mapping[str, Any], factor: float, unit: str, begin: float, step: float, clock: Clock) -> Line:
+def _line(
+    label: str, one: Mapping[str, Any], factor: float, unit: str, begin: float, step: float, clock: Clock, comes_of: str
+) -> Line:
     mean = [_scaled(value, factor) for value in one["mean"]]
     # Of one second there is the value alone.
     least, most = ([_scaled(value, factor) for value in one[key]] if key in one else mean for key in ("min", "max"))
-    return Line(label, least, mean, most, words(label, (least, mean, most), unit, begin, step, clock))
+    return Line(label, least, mean, most, words(label, (least, mean, most), unit, begin, step, clock, comes_of))
 
 
-def words(label: str, values: tuple[Values, Values, Values], unit: str, begin: float, step: float, clock: Clock) -> str:
+def words(
+    label: str,
+    values: tuple[Values, Values, Values],
+    unit: str,
+    begin: float,
+    step: float,
+    clock: Clock,
+    comes_of: str = "",
+) -> str:
     """What a plot shows, for who does not see it: mean, least and largest value with their times, and the last one."""
     least, mean, most = ([value for value in column if value is not None] for column in values)
     low, high = min(least), max(most)
@@ -118,7 +130,8 @@ def words(label: str, values: tuple[Values, Values, Values], unit: str, begin: f
         )
         if last < len(values[1]) - 1:
             said += f" at {clock(begin + last * step)}"
-    return f"{said}." if known > 0.95 else f"{said}; known for {max(1, round(100 * known))} % of the time."
+    share = f"{max(1, round(100 * known))} % of the time"
+    return f"{said}." if known > 0.95 else f"{said}; {comes_of} in {share}." if comes_of else f"{said}; known for {share}."
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

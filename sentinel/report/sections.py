@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import sentinel
 from sentinel.model.text import counted, duration
@@ -28,12 +28,13 @@ def every(page: Page, clock: Clock) -> Iterator[Html]:
 
 
 def _head(page: Page, clock: Clock) -> Iterator[Html]:
-    dated = page.begin is not None and not page.relative
-    span = f": {clock.exact(page.begin or 0.0)} to {clock.exact(page.end)} ({page.zone})" if dated else ", a log without dates"
+    made = clock.exact(page.made)
+    if page.dated:
+        times = f": {clock.exact(page.begin or 0.0)} to {clock.exact(page.end)} ({page.zone}). Made {made}."
+    else:
+        times = f", a log without dates. Made {made} ({page.zone})."
     yield tag("h1", page.title)
-    yield tag(
-        "p", f"About {page.about}{span}. Made {clock.exact(page.made)}{'' if dated else f' ({page.zone})'}.", class_="quiet"
-    )
+    yield tag("p", f"About {page.about}{times}", class_="quiet")
 
 
 def _verdict(page: Page) -> Html:
@@ -81,13 +82,17 @@ def _over_time(page: Page, clock: Clock) -> Html:
     return tag(
         "section",
         tag("h2", "What happened when"),
-        timeline(page.alerts, page.begin, page.end, clock)
-        if page.begin is not None and not page.relative
-        else tag("p", "The log has no dates: alerts are in its order, without a time line.", class_="quiet"),
-        tag("p", page.plots_missing, class_="missing") if page.plots_missing else None,
+        _bars(page, clock),
+        tag("p", page.plots_missing, class_="quiet" if page.panels else "missing") if page.plots_missing else None,
         _panels(page),
         class_="time",
     )
+
+
+def _bars(page: Page, clock: Clock) -> Html | None:
+    if page.begin is not None and not page.relative:
+        return timeline(page.alerts, page.begin, page.end, clock)
+    return tag("p", "The log has no dates: its alerts have no time line.", class_="quiet") if page.alerts else None
 
 
 def _panels(page: Page) -> Iterator[Html]:
@@ -123,7 +128,7 @@ def _alerts(page: Page, clock: Clock) -> Html:
     return tag(
         "section",
         tag("h2", "Alerts"),
-        (_alert(one, number, clock) for number, one in enumerate(page.alerts, 1)),
+        (_alert(one, number, when(one, clock) if page.dated else ()) for number, one in enumerate(page.alerts, 1)),
         None if page.alerts else tag("p", "None in this time.", class_="quiet"),
         tag("p", f"{counted(page.alerts_left_out, 'older alert')} left out: sentinel alerts --all lists them.", class_="quiet")
         if page.alerts_left_out
@@ -131,7 +136,7 @@ def _alerts(page: Page, clock: Clock) -> Html:
     )
 
 
-def _alert(one: Alert, number: int, clock: Clock) -> Html:
+def _alert(one: Alert, number: int, times: Iterable[str]) -> Html:
     return tag(
         "details",
         tag(
@@ -139,7 +144,7 @@ def _alert(one: Alert, number: int, clock: Clock) -> Html:
             label(one.severity),
             " ",
             tag("span", one.summary),
-            tag("span", f" {'; '.join((one.rule, *when(one, clock), *one.marks))}", class_="when"),
+            tag("span", f" {'; '.join((one.rule, *times, *one.marks))}", class_="when"),
         ),
         tag("p", tag("b", "Cause: "), one.cause) if one.cause else None,
         (_fix(fix, "Fix" if len(one.fixes) == 1 else f"Fix {n} of {len(one.fixes)}") for n, fix in enumerate(one.fixes, 1)),
@@ -174,7 +179,7 @@ def when(one: Alert, clock: Clock) -> Iterator[str]:
 def _machine(page: Page) -> Html:
     return tag(
         "section",
-        tag("h2", "The machine"),
+        tag("h2", page.facts_title),
         tag("dl", ((tag("dt", fact.name), tag("dd", fact.value)) for fact in page.facts)) if page.facts else None,
         tag("h3", "Command lines") if page.commands else None,
         ((tag("p", one.name), tag("pre", tag("code", one.line))) for one in page.commands),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -148,11 +149,38 @@ def test_a_log_makes_a_page_as_well(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert code == 0
     assert f"sentinel diagnose: {LOG.name}" in text
     assert "no known failure in" in text
-    assert "only the speeds that it reports are plotted" in text
-    assert "Speed of answers, tokens/s" in text
+    assert "this one reports no speeds: nothing is plotted" in text, "an answer or two are no course"
     assert "llama-server -m a.gguf" in text
     assert "abc" not in text.partition("<main>")[2].partition("</main>")[0]
     assert "open it in a browser" in capsys.readouterr().out
+
+
+def _answers(dated: bool) -> bytes:
+    """A log of twenty answers that get slower, one every three seconds."""
+    lines = ["build_info: b10434-abc", "main: server is listening on http://127.0.0.1:8080"]
+    for rate in range(40, 20, -1):
+        spent = f"{40000 / rate:9.2f} ms /    40 tokens ({1000 / rate:8.2f} ms per token"
+        lines += ["slot print_timing: id  0 | task 7 | ", f"       eval time =   {spent}, {rate:8.2f} tokens per second)"]
+    out = []
+    for n, line in enumerate(lines):
+        minutes, seconds = divmod(3 * (n // 2), 60)
+        head = f"2026-11-23T16:{minutes:02}:{seconds:02}+00:00 host llama-server[7]: " if dated else ""
+        out.append(f"{head}{minutes}.{seconds:02}.000.000 I {line}")
+    return "\n".join(out).encode()
+
+
+@pytest.mark.parametrize("dated", [True, False], ids=["with dates", "without dates"])
+def test_the_speeds_that_a_log_reports_are_plotted(tmp_path: Path, dated: bool) -> None:
+    log, file = tmp_path / "x.log", tmp_path / "a.html"
+    log.write_bytes(_answers(dated))
+
+    main(["diagnose", str(log), "--html", str(file)])
+
+    text = file.read_text(encoding="utf-8")
+    assert "Of a log only the speeds that it reports are plotted" in text
+    said = re.search(r"generation: [\d.]+ tokens/s on average, least 21 at (\S+), most 40 at (\S+), last 21", text)
+    assert said, text[text.find("<main") :][:3000]
+    assert said.groups() == (("16:01:00", "16:00:03") if dated else ("+0:01:00", "+0:00:03"))
 
 
 def test_a_failure_in_a_log_is_the_verdict_of_its_page(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_every_plot_is_there_in_words() -> None:
     said = read(collected()).text
 
     assert re.search(r"resident memory: 2\.8\d? GiB on average, least 1\.67 at \d\d Nov \d\d:\d\d, most 3\.9\d at", said)
-    assert re.search(r"generation: \d+\.?\d* tokens/s on average.*known for \d+ % of the time", said)
+    assert re.search(r"generation: \d+\.?\d* tokens/s on average.*answers in \d+ % of the time", said)
     assert "swap free: " in said
 
 

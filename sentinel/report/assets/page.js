@@ -17,7 +17,7 @@
   const local = (seconds) => new Date((seconds + data.offset) * 1000);
   const two = (value) => String(value).padStart(2, "0");
   const after = (seconds) => {
-    const whole = Math.round(Math.max(seconds - data.begin, 0));
+    const whole = Math.round(seconds);
     return `+${Math.floor(whole / 3600)}:${two(Math.floor(whole / 60) % 60)}:${two(whole % 60)}`;
   };
   const time = (seconds) => {
@@ -32,6 +32,12 @@
     const times = Array.from({ length: count }, (_, n) => plot.begin + n * plot.step);
     // Of each value the largest, the least and the mean: uPlot fills between the first two.
     return [times, ...plot.lines.flatMap(([least, mean, most]) => [most, least, mean])];
+  }
+
+  // A value without a neighbour makes no line: it is a point.
+  function alone(u, series) {
+    const values = u.data[series];
+    return Array.from(values.keys()).filter((n) => values[n] !== null && (values[n - 1] ?? null) === null && (values[n + 1] ?? null) === null);
   }
 
   function bands(plot) {
@@ -60,7 +66,7 @@
     const lines = plot.labels.flatMap((_, n) => [
       { width: 0, points: { show: false } },
       { width: 0, points: { show: false } },
-      { width: 1.75, stroke: colour(`line-${n}`), dash: dashes[n], points: { size: 4, fill: colour(`line-${n}`) } },
+      { width: 1.75, stroke: colour(`line-${n}`), dash: dashes[n], points: { show: true, size: 5, fill: colour(`line-${n}`), filter: alone } },
     ]);
     const fills = plot.labels.map((_, n) => ({ series: [3 * n + 1, 3 * n + 2], fill: `${colour(`line-${n}`)}33` }));
     return new uPlot(
