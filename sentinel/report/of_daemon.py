@@ -19,8 +19,8 @@ from sentinel.terminal.times import seconds_of
 MOST_PLOTTED, MOST_SERVERS = 16, 64
 #: Of a plot; the daemon is asked for so many.
 POINTS = 300
-#: Where less than this part of the time has values, the page begins with the first of them.
-_SPARSE = 0.25
+#: Where less than this part of the time is known, the page begins with the first of them.
+_SPARSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
