@@ -11,8 +11,9 @@ from sentinel.terminal.episodes import Episode, episodes
 from sentinel.terminal.names import about, of_alert
 from sentinel.terminal.times import seconds_of
 
-#: Alerts in a page, of each its fixes, sentences and lines of a log, and characters of a line.
+#: Alerts in a page, of each its fixes, sentences and lines of a log, and characters of a line, a sentence and a command.
 MOST_ALERTS, MOST_FIXES, MOST_EVIDENCE, MOST_LINES, MOST_OF_A_LINE = 200, 8, 12, 8, 400
+MOST_OF_A_SENTENCE, MOST_OF_A_COMMAND = 1000, 2000
 _WEIGHT = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -44,14 +45,14 @@ def alert(form: Mapping[str, Any], began: float | None, ended: float | None, *, 
         who=of_alert(form),
         entity=str(form["entity"]["name"]),
         scope=str(form["entity"]["scope"]),
-        summary=about(form),
+        summary=_cut(about(form)),
         began=began,
         ended=ended,
         open=is_open,
         marks=tuple(marks(form)),
-        cause="" if cause is None else f"{cause['text']}{sure}",
+        cause="" if cause is None else f"{_cut(cause['text'])}{sure}",
         fixes=tuple(_fix(fix) for fix in form["fixes"][:MOST_FIXES]),
-        evidence=tuple(said[:MOST_EVIDENCE]),
+        evidence=tuple(map(_cut, said[:MOST_EVIDENCE])),
         lines=tuple(lines[:MOST_LINES]),
         left_out=sum(left_out),
     )
@@ -68,9 +69,16 @@ def is_silenced(one: Alert) -> bool:
 
 
 def _fix(form: Mapping[str, str]) -> Fix:
-    return Fix(form["do"], form["command"], form["risk"], form["verify"])
+    do, command = _cut(form["do"]), form["command"]
+    if len(command) > MOST_OF_A_COMMAND:
+        # Half a command may do something else.
+        do, command = f"{do} (its command of {len(command)} characters is left out here: sentinel alerts --verbose)", ""
+    return Fix(do, command, _cut(form["risk"]), _cut(form["verify"]))
+
+
+def _cut(text: str, most: int = MOST_OF_A_SENTENCE) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _line(piece: Mapping[str, Any]) -> LogLine:
-    said = str(piece["line"]).strip()
-    return LogLine(f"{piece['source']}:{piece['n']}", said if len(said) <= MOST_OF_A_LINE else f"{said[:MOST_OF_A_LINE]}…")
+    return LogLine(f"{piece['source']}:{piece['n']}", _cut(str(piece["line"]).strip(), MOST_OF_A_LINE))

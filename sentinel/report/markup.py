@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from sentinel.model.text import escape
 
-#: A text from outside; a command line may have 4 kB of paths.
-MOST_CHARS = 4000
+#: Characters of a text from outside: the longest are command lines.
+MOST_CHARS = 4200
 #: Attributes that no browser runs, or fetches anything for. `style`, which the page's policy forbids, is none of them.
 _ATTRIBUTES = frozenset(
     {
@@ -27,9 +27,10 @@ class Html(str):
 
 def text(value: object) -> Html:
     """Text from anywhere: control characters and bidirectional marks are shown as escapes, markup as its characters."""
-    shown = escape(str(value))
-    if len(shown) > MOST_CHARS:
-        shown = f"{shown[:MOST_CHARS]} … ({len(shown) - MOST_CHARS} characters more)"
+    whole = str(value)
+    shown = escape(whole[:MOST_CHARS])
+    if len(whole) > MOST_CHARS:
+        shown = f"{shown} … ({len(whole) - MOST_CHARS} characters more)"
     return Html(shown.translate(_SPECIAL))
 
 
