@@ -109,12 +109,12 @@ class TestBadInput:
         ("arguments", "words"),
         [
             (["/nowhere/server.log"], "/nowhere/server.log cannot be read: No such file or directory"),
-            (["/"], "/ cannot be read: Is a directory"),
+            (["/"], "/ is a folder: name the log file in it"),
             (["/proc/self/mem"], "/proc/self/mem cannot be read: Input/output error"),
             (["/nowhere/\x1b[2Jx\nforged"], "/nowhere/\\x1b[2Jx\\nforged cannot be read"),
             (["-", "--kernel-log", "/nowhere/kernel"], "/nowhere/kernel cannot be read"),
             (["-", "--argv", "llama-server -m 'x"], "--argv is not a command line"),
-            (["-", "--argv", ""], "it is empty: leave --argv out"),
+            (["-", "--argv", ""], "--argv is empty: leave it out"),
             (["-", "--rules", "/nowhere/rules"], "/nowhere/rules: is not there"),
         ],
     )
