@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources/logs", "sources/server"),
     ("preflight", "report"),
     ("api",),
-    ("daemon",),
+    ("daemon", "notify"),
     ("cli",),
     ("generate",),
     ("__main__",),

@@ -153,6 +153,20 @@ def forget(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("server", metavar="SERVER", help="name, as `sentinel status` or the alert shows it")
 
 
+def notify(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel notify`."""
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="check the configuration, report every mistake, and end")
+    what.add_argument(
+        "--test", metavar="CHANNEL", nargs="*", default=None, help="send a test message to these channels (default: all), and end"
+    )
+    what.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing, remember nothing")
+    what.add_argument("--status", action="store_true", help="how each channel fares")
+    verb.add_argument("--config", metavar="FILE", help="configuration (default: the user's, then /etc/sentinel/notify.toml)")
+    verb.add_argument("--state", metavar="FOLDER", help="where its state is kept (default: the service's or the user's folder)")
+    _asking(verb)
+
+
 def run(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel run`."""
     verb.add_argument(

@@ -131,6 +131,17 @@ VERBS: dict[str, Verb] = {
         options.forget,
         (("forget llama.service", "by its name in status"),),
     ),
+    "notify": Verb(
+        "bring alerts to phone, chat, mail, webhook, command or Alertmanager (what sentinel-notify.service starts)",
+        "sentinel.cli.notify",
+        options.notify,
+        (
+            ("notify --check", "is the configuration right"),
+            ("notify --test phone", "send a test to one channel"),
+            ("notify --dry-run", "print what would be sent"),
+            ("notify --status", "do all channels deliver"),
+        ),
+    ),
     "run": Verb(
         "run the daemon in the foreground (what the systemd unit starts)",
         "sentinel.cli.run",

@@ -36,6 +36,7 @@ _PARTS = (
         (
             ("service", "as a service", "installing, rights, the socket, the journal, drop-ins for llama-server"),
             ("top", "the live screen", "`sentinel top`, its keys, what its bars mean"),
+            ("notify", "alerts to people", "phone, chat, mail, webhook, command, Alertmanager: `sentinel notify`"),
             ("metrics", "metrics", "what Prometheus scrapes, and how"),
             ("series", "values over time", "memory, speed, context and GPUs of a month, and how to ask for them"),
             ("recordings", "recordings", "what the daemon saw, kept and judged again by other rules"),

@@ -14,12 +14,14 @@ from sentinel.generate.verbs import EXIT, verbs
 _FILES = (
     ("/etc/sentinel/sentinel.toml", "The configuration of the service; none is needed."),
     ("~/.config/sentinel/sentinel.toml", "The configuration of a user's own daemon; it is looked for first."),
+    ("/etc/sentinel/notify.toml, ~/.config/sentinel/notify.toml", "What `sentinel notify` brings where; for its owner only."),
     ("/run/sentinel/sentinel.sock", "The socket of the service: HTTP and JSON."),
     (
         "$XDG_RUNTIME_DIR/sentinel/sentinel.sock",
         "The socket of a user's own daemon; without that variable, ~/.local/state/sentinel/sentinel.sock.",
     ),
     ("/var/lib/sentinel, ~/.local/state/sentinel", "History of alerts, and how far each log was read."),
+    ("/var/lib/sentinel-notify, ~/.local/state/sentinel-notify", "What waits for each channel of `sentinel notify`."),
     ("~/.cache/sentinel/clean-rules", "Digests of rule sets without mistakes, which need not be checked again."),
 )
 _ENVIRONMENT = (

@@ -118,16 +118,54 @@ def _event(event: EventDef, users: Sequence[str]) -> Iterator[str]:
 # --- metrics ---
 
 _SCRAPE = """\
-`GET /metrics` on the socket answers in the text format of Prometheus. Prometheus asks over TCP and the daemon listens on no port,
-so that node_exporter's textfile collector (<https://github.com/prometheus/node_exporter#textfile-collector>) brings them, from a
-timer or cron, as a user of the group `sentinel`:
+`GET /metrics` on the socket answers in the text format of Prometheus. Prometheus asks over TCP and the daemon listens on no
+port; three ways lead from one to the other.
+
+**node_exporter's textfile collector**, where node_exporter runs anyway. A timer writes the figures into its folder every 15
+seconds (where that is another folder than Debian's, change OUT and ReadWritePaths):
+
+```sh
+sudo cp prometheus/sentinel-textfile.* /etc/systemd/system/
+sudo systemctl daemon-reload && sudo systemctl enable --now sentinel-textfile.timer
+```
+
+By hand or from cron, as a user of the group `sentinel`:
 
 ```sh
 curl -sSf --unix-socket /run/sentinel/sentinel.sock http://localhost/metrics > sentinel.prom.new
 mv sentinel.prom.new sentinel.prom
 ```
 
-The file stays where it is when the daemon ends: watch `time() - node_textfile_mtime_seconds` too.
+The file stays where it is when the daemon ends: `time() - node_textfile_mtime_seconds` is its age, and the alerts below
+look at it.
+
+**The socket itself**: Prometheus scrapes unix sockets in versions of August 2026 and later
+(<https://github.com/prometheus/prometheus/pull/18091>), as a user of the group `sentinel`; VictoriaMetrics' vmagent has it
+too (<https://github.com/VictoriaMetrics/VictoriaMetrics/pull/11193>). Their documentation names the label; it was not tried
+here.
+
+**A forwarder** from a port to the socket, such as `systemd-socket-proxyd` on the loopback: whoever reaches the port may
+then read everything that the socket answers, so keep it there.
+
+## Alerts and a dashboard
+
+[prometheus/alerts.yml](../prometheus/alerts.yml) has an alert for each severity of what fires (with rule, entity and cause;
+what is silenced on the machine does not fire), and some for sentinel itself: it does not answer, its figures are old, it is
+gone, it stands still, a rule failed. They need Prometheus 2.42. Put the address under which you keep `docs/rules` in place
+of the one in `runbook_url`:
+
+```sh
+promtool test rules alerts.test.yml
+sed -i 's,https://sentinel.example/,https://wiki.example.org/sentinel/,' alerts.yml
+promtool check rules alerts.yml
+```
+
+[prometheus/dashboard.json](../prometheus/dashboard.json) is a dashboard for Grafana (Dashboards, New, Import): alerts,
+speed, memory and GPUs of each server. A real Prometheus answers each of its queries in the tests; Grafana itself was not
+tried. Cause and first fix in the message come with [`sentinel notify`](notify.md), which may send to the same Alertmanager:
+leave the group `sentinel-alerts` out then.
+
+## Values
 
 An unknown value has no series: use `absent()`, it is never zero. At most {} servers and {} GPUs have series."""
 

@@ -17,7 +17,7 @@ from pymdownx.slugs import slugify
 #: of the repository's root, pages of the site as they are
 _PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 #: the same, as files
-_FILES = ("systemd/sentinel.service",)
+_FILES = ("systemd/sentinel.service", "prometheus/alerts.yml", "prometheus/dashboard.json")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 _CODE = re.compile(r"(^ *```.*?^ *```$|^(?: {4}|\t)[^\n]*$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
 

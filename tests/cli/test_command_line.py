@@ -105,7 +105,9 @@ def test_every_verb_with_output_has_it_as_json_too() -> None:
 
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
     assert {
-        words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top", "report")
+        words
+        for words in verbs(parser())
+        if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top", "report", "notify")
     } == set(_ASKING)
 
 

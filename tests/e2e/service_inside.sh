@@ -31,7 +31,7 @@ systemctl is-active sentinel.service sentinel.socket >>"$OUT/enabled"
 stat -c '%a %U %G' $SOCK /run/sentinel /var/lib/sentinel >"$OUT/modes"
 id -Gn sentinel >"$OUT/groups"
 id -u sentinel >"$OUT/uid"
-systemd-analyze verify sentinel.service sentinel.socket /usr/lib/systemd/user/sentinel.service >"$OUT/verify" 2>&1 || true
+systemd-analyze verify sentinel.service sentinel.socket sentinel-notify.service /usr/lib/systemd/user/sentinel.service >"$OUT/verify" 2>&1 || true
 
 step failure
 systemctl start llama
@@ -48,6 +48,34 @@ sentinel alerts >"$OUT/cli.txt" 2>&1
 set -e
 until_true sh -c "systemctl show -P StatusText sentinel | grep -q cpu-fallback"
 systemctl show -P StatusText sentinel >"$OUT/headline"
+
+step notify
+systemctl is-enabled sentinel-notify.service >"$OUT/notify.before" || true
+systemctl start sentinel-notify.service
+systemctl is-active sentinel-notify.service >>"$OUT/notify.before" || true
+umask 077
+mkdir -p /etc/sentinel/notify.secrets /etc/systemd/system/sentinel-notify.service.d
+printf '[[channel]]\nname = "ops"\ntype = "webhook"\nurl = "http://127.0.0.1:9199/{secret:token}"\ngroup_wait = "0s"\n' >/etc/sentinel/notify.toml
+echo s3cr3t-t0ken-77 >/etc/sentinel/notify.secrets/token
+printf '[Service]\nLoadCredential=token:/etc/sentinel/notify.secrets/token\n' >/etc/systemd/system/sentinel-notify.service.d/secrets.conf
+umask 022
+systemctl daemon-reload
+sentinel notify --check >"$OUT/notify.check" 2>&1 || true
+python3 $LAB/notify_inside.py "$OUT/notified" &
+sink=$!
+systemctl start sentinel-notify.service
+until_true grep -q cpu-fallback "$OUT/notified"
+until_true sh -c "sentinel notify --status | grep -q '1 message delivered'"
+sentinel notify --status >"$OUT/notify.status" 2>&1 || true
+pid=$(systemctl show -P MainPID sentinel-notify.service)
+grep -E '^(Uid|Groups|CapEff|Seccomp|NoNewPrivs|VmRSS):' "/proc/$pid/status" >"$OUT/notify.process"
+getent group sentinel | cut -d: -f3 >"$OUT/notify.group"
+systemctl restart sentinel-notify.service
+systemctl stop sentinel-notify.service
+kill $sink
+journalctl -q -o cat -u sentinel-notify.service >"$OUT/notify.journal"
+rm -r /etc/sentinel/notify.toml /etc/sentinel/notify.secrets /etc/systemd/system/sentinel-notify.service.d
+systemctl daemon-reload
 
 step journal
 journalctl --list-catalog >"$OUT/catalog"

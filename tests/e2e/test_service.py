@@ -70,7 +70,7 @@ def machine(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     files = work / "files"
     lab = files / INSIDE.relative_to("/")
     _packages(lab, tmp_path_factory.mktemp("package"))
-    for name in ("service_inside.sh", "clients_inside.py"):
+    for name in ("service_inside.sh", "clients_inside.py", "notify_inside.py"):
         shutil.copy(REPO / "tests/e2e" / name, lab)
     shutil.copytree(binary.parent, files / "opt/llama")
     from real_server import cpu_library
@@ -111,6 +111,26 @@ def test_the_package_starts_a_service_of_its_own_user(machine: Outcome) -> None:
     assert machine.text("modes").splitlines() == ["660 sentinel sentinel", "755 sentinel sentinel", "700 sentinel sentinel"]
     assert set(_state(machine, "groups")) == {"sentinel", "systemd-journal"}
     assert int(machine.text("uid")) != 0
+
+
+def test_what_notifies_waits_for_its_configuration_and_then_brings_what_is_open(machine: Outcome) -> None:
+    """As a user of its own without a capability, in the group of the socket; its secret is a credential, and in no journal."""
+    assert _state(machine, "notify.before") == ["disabled", "inactive"]
+    assert machine.text("notify.check") == "/etc/sentinel/notify.toml: 1 channel: ops (webhook)\n"
+    (told,) = _entries(machine, "notified")
+    assert told["path"] == "/s3cr3t-t0ken-77"
+    assert "cpu-fallback" in told["text"]
+    assert "Fix: " in told["text"]
+    assert machine.text("notify.status").startswith("ops: ok; 1 message delivered")
+
+    process = dict(line.split(":", 1) for line in machine.text("notify.process").splitlines())
+    assert process["CapEff"].strip() == "0000000000000000"
+    assert (process["Seccomp"].strip(), process["NoNewPrivs"].strip()) == ("2", "1")
+    assert 61184 <= int(process["Uid"].split()[0]) <= 65519
+    assert machine.text("notify.group").strip() in process["Groups"].split()
+    assert int(process["VmRSS"].split()[0]) < 60_000
+    assert "follows the alerts of the daemon" in machine.text("notify.journal")
+    assert "s3cr3t" not in machine.text("notify.journal") + machine.text("notify.status")
 
 
 def test_systemd_finds_nothing_wrong_with_the_installed_units(machine: Outcome) -> None:

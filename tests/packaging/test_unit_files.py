@@ -53,10 +53,41 @@ def test_systemd_has_no_complaint(tmp_path: Path, drop_ins: tuple[Path, ...]) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_systemd_has_no_complaint_about_the_unit_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unit = tmp_path / "sentinel.service"
-    text = (UNITS / "user/sentinel.service").read_text(encoding="utf-8")
-    assert "ExecStart=%h/.local/bin/sentinel run" in text
+def test_what_notifies_is_a_user_of_its_own_without_any_right_but_the_socket(tmp_path: Path) -> None:
+    """It speaks to the network: less exposed than the daemon, though it reaches every address."""
+    unit = tmp_path / "sentinel-notify.service"
+    text = (UNITS / unit.name).read_text(encoding="utf-8")
+    unit.write_text(text.replace("@PREFIX@/bin/sentinel", "/usr/bin/true"), encoding="utf-8")
+
+    verified = analyze("verify", "--man=no", "--recursive-errors=no", unit)
+    done = analyze("security", "--offline=true", "--no-pager", unit)
+    found = re.search(r"Overall exposure level for sentinel-notify.service: ([0-9.]+)", done.stdout)
+
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= 2.5
+    assert re.findall(r"(?m)^(?:DynamicUser|SupplementaryGroups|CapabilityBoundingSet|User)=(.*)$", text) == [
+        "yes",
+        "sentinel",
+        "",
+    ]
+
+
+def test_systemd_has_no_complaint_about_the_timer_for_node_exporter(tmp_path: Path) -> None:
+    for name in ("sentinel-textfile.service", "sentinel-textfile.timer"):
+        shutil.copy(REPO / "prometheus" / name, tmp_path)
+    done = analyze("verify", "--man=no", "--recursive-errors=no", tmp_path / "sentinel-textfile.timer")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("name", "verb"), [("sentinel.service", "run"), ("sentinel-notify.service", "notify")])
+def test_systemd_has_no_complaint_about_the_unit_of_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, verb: str
+) -> None:
+    unit = tmp_path / name
+    text = (UNITS / "user" / name).read_text(encoding="utf-8")
+    assert f"ExecStart=%h/.local/bin/sentinel {verb}\n" in text
     unit.write_text(text.replace("%h/.local/bin/sentinel", "/usr/bin/true"), encoding="utf-8")
 
     # systemd-analyze wants a user's runtime folder, be it an empty one.

@@ -14,7 +14,7 @@ from places import REPO
 from sentinel.rulefiles.file_kinds import of_tests
 
 #: What is for programs other than Python, by its place below the prefix.
-SHARED = ("share/man/man1/sentinel.1", "share/systemd/user/sentinel.service")
+SHARED = ("share/man/man1/sentinel.1", "share/systemd/user/sentinel.service", "share/systemd/user/sentinel-notify.service")
 
 
 @pytest.fixture(scope="module")

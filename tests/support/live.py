@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -39,7 +39,7 @@ class Sentinel:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, output: int | None = None) -> Sentinel:
+    def start(self, output: int | None = None) -> Self:
         """Start it and wait until it answers. `output` is a descriptor to print to instead of the file `errors`."""
         command = [sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
         with self.errors.open("ab") as stream:

@@ -1,0 +1,1 @@
+"""`sentinel notify`: alerts to phones, chats, mail, webhooks, commands and Alertmanager. A client of the socket."""

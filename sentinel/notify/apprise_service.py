@@ -1,0 +1,96 @@
+"""Phones, chats and mail through Apprise (the extra `notify`), which is imported only where a channel asks for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from sentinel.model.text import escape
+from sentinel.notify.message import Message
+from sentinel.notify.outcome import DELIVERED, Outcome
+from sentinel.notify.secrets import Redactor
+
+_LONGEST = 200
+
+
+class NotUsable(Exception):
+    """The library is not installed, or does not know the address. The text is a sentence without secrets."""
+
+
+class Apprise:
+    """One address of one service. Apprise reports that it failed, and only its log says why."""
+
+    def __init__(self, name: str, url: str, redact: Redactor) -> None:
+        library = _library(name)
+        schema = url.partition("://")[0]
+        if "://" not in url:
+            raise NotUsable(f"channel '{name}': its url is not an address of Apprise; write for example ntfys://ntfy.sh/TOPIC")
+        with _Log() as log:
+            service: Any = library.Apprise.instantiate(url)
+        if service is None:
+            kind = f"{escape(schema)[:20]}://"
+            raise NotUsable(redact(f"channel '{name}': Apprise does not take its url, of the kind {kind}{log.last(': ')}"))
+        # Through its collection of one: only that turns text into what the service takes, with < and & as they are.
+        self._services: Any = library.Apprise()
+        self._services.add(service)
+        self._text = library.NotifyFormat.TEXT
+        self._types = library.NotifyType
+        self._redact = redact
+        self._schema = escape(schema)[:20]
+
+    def send(self, message: Message) -> Outcome:
+        """Refused and unsure cannot be told apart: what fails here has mostly not arrived."""
+        with _Log() as log:
+            try:
+                kind = self._kind(message)
+                done = self._services.notify(message.text, message.title, kind, body_format=self._text)
+            except Exception as error:
+                # A hundred plug-ins of others: what they raise is a failure of this channel alone.
+                said = f"{self._schema}: {type(error).__name__}: {escape(str(error))[:_LONGEST]}"
+                return Outcome("refused", self._redact(said))
+        return DELIVERED if done else Outcome("refused", self._redact(f"{self._schema}: not delivered{log.last(': ')}"))
+
+    def _kind(self, message: Message) -> Any:
+        if message.status != "firing":
+            return self._types.SUCCESS if message.status == "resolved" else self._types.INFO
+        kinds = {"critical": self._types.FAILURE, "warning": self._types.WARNING}
+        return kinds.get(message.severity, self._types.INFO)
+
+
+def _library(name: str) -> Any:
+    try:
+        import apprise
+    except ImportError as error:
+        raise NotUsable(f"channel '{name}' needs the library Apprise: pip install 'llama-sentinel[notify]'") from error
+    log = logging.getLogger("apprise")
+    # Its records hold addresses: they go nowhere but through `_Log`.
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    return apprise
+
+
+class _Log(logging.Handler):
+    """What Apprise says in this thread, while the block lasts."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: list[str] = []
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> _Log:
+        logging.getLogger("apprise").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("apprise").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Kept if it is ours."""
+        if record.thread == self._thread:
+            self._said = [*self._said[-4:], escape(record.getMessage())[:_LONGEST]]
+
+    def last(self, before: str) -> str:
+        """The last sentence, behind `before`; empty if there is none."""
+        return f"{before}{self._said[-1]}" if self._said else ""

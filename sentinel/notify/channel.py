@@ -1,0 +1,193 @@
+"""A channel at work: its queue on disk, its thread, how it fares. Only the thread waits for the receiver."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sentinel.model.text import counted, duration
+from sentinel.notify.choice import Told
+from sentinel.notify.message import compose, key_of
+from sentinel.notify.outcome import Outcome, Sender
+from sentinel.notify.plan import Item, Queue
+from sentinel.notify.settings import Channel
+from sentinel.notify.store import Store, Waiting
+
+#: A channel that fails for this long is reported as dead, and again after each further hour. Seconds.
+_DEAD, _AGAIN = 300.0, 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One moment: on a clock that never steps, and on the wall."""
+
+    steady: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a try."""
+
+    channel: str
+    outcome: Outcome
+
+
+class Worker:
+    """One thread for one channel: a receiver that hangs, hangs alone. At most one try is handed to it at a time."""
+
+    def __init__(self, name: str, inbox: queue.Queue[Any]) -> None:
+        self._name = name
+        self._inbox = inbox
+        self._jobs: queue.Queue[Callable[[], Outcome]] = queue.Queue(1)
+        threading.Thread(target=self._run, name=f"channel {name}", daemon=True).start()
+
+    def start(self, job: Callable[[], Outcome]) -> None:
+        """Begin a try; its result comes into the inbox."""
+        self._jobs.put_nowait(job)
+
+    def _run(self) -> None:
+        while True:
+            self._inbox.put(Result(self._name, self._jobs.get()()))
+
+
+class Health:
+    """How a channel fares: what is stored of it, and when the journal is told."""
+
+    def __init__(self, name: str, store: Store, say: Callable[[int, str], None]) -> None:
+        self._name = name
+        self._store = store
+        self._say = say
+        self._failing_since: float | None = None
+        self._said_at = float("-inf")
+
+    def restore(self, now: Now) -> None:
+        """What an earlier run knew."""
+        since = self._store.value(self._name, "failing_since")
+        if since is not None:
+            self._failing_since = now.steady - max(0.0, now.wall - since)
+
+    def delivered(self, now: Now, *, messages: int) -> None:
+        """Within a transaction of the store."""
+        if self._failing_since is not None:
+            self._say(5, f"channel {self._name} delivers again, after {duration(now.steady - self._failing_since)}")
+        self._failing_since, self._said_at = None, float("-inf")
+        count = self._store.value(self._name, "messages") + messages
+        self._store.report(self._name, delivered_at=now.wall, failing_since=None, why="", messages=count)
+
+    def failed(self, now: Now, why: str) -> None:
+        """Within a transaction of the store."""
+        since: dict[str, object] = {}
+        if self._failing_since is None:
+            self._failing_since = now.steady
+            since = {"failing_since": now.wall}
+            self._say(4, f"channel {self._name} does not deliver, it is tried again: {why}")
+        failing = now.steady - self._failing_since
+        if failing >= _DEAD and now.steady - self._said_at >= _AGAIN:
+            self._said_at = now.steady
+            self._say(3, f"channel {self._name} is dead: nothing was delivered for {duration(failing)}: {why}")
+        self._store.report(self._name, why=why, **since)
+
+    def lost(self, count: int) -> None:
+        """Alerts were given up."""
+        self._say(3, f"channel {self._name}: {counted(count, 'alert')} waited too long or were too many, and are given up")
+
+
+class Line:
+    """A channel that gets messages."""
+
+    def __init__(
+        self, channel: Channel, sender: Sender, store: Store, inbox: queue.Queue[Any], host: str, health: Health
+    ) -> None:
+        self.channel = channel
+        self.name = channel.name
+        self._sender = sender
+        self._store = store
+        self._host = host
+        self._health = health
+        self._worker = Worker(channel.name, inbox)
+        self._told = Told(channel.chosen, store.open_alerts(self.name), store.value(self.name, "counted_until"))
+        self._queue = Queue(channel.policy)
+
+    def restore(self, now: Now) -> None:
+        """What an earlier run left."""
+        waiting = [Item(one.number, one.urgent, now.steady, one.held) for one in self._store.waiting(self.name)]
+        self._queue = Queue(self.channel.policy, waiting, self._store.under_way(self.name))
+        self._health.restore(now)
+
+    # --- within a transaction of the store ---
+
+    def take(self, change: Mapping[str, Any], now: Now, number: Callable[[Mapping[str, Any]], int]) -> None:
+        """A transition. `number` keeps an alert once for all channels."""
+        news = self._told.take(change)
+        self._remember(change["fingerprint"])
+        if news is not None:
+            self._put(news, number(news), now)
+
+    def reconcile(self, standing: Iterable[Mapping[str, Any]], at: str, now: Now) -> None:
+        """What is open now, after a gap or at the first start."""
+        for news in self._told.reconcile(standing, at):
+            self._remember(news["fingerprint"])
+            self._put(news, self._store.add(news), now)
+        self._store.report(self.name, counted_until=at)
+
+    def _remember(self, fingerprint: str) -> None:
+        self._store.told(self.name, fingerprint, self._told.open.get(fingerprint))
+
+    def _put(self, news: Mapping[str, Any], number: int, now: Now) -> None:
+        urgent = news["severity"] in self.channel.urgent
+        held = not urgent and self.channel.quiet.at(now.wall)
+        self._store.queue(self.name, Waiting(number, urgent, held))
+        self._queue.put(Item(number, urgent, now.steady, held))
+
+    def ended(self, outcome: Outcome, now: Now) -> None:
+        """The result of a try."""
+        if outcome.kind == "delivered":
+            self._store.done(self.name, self._queue.delivered(now.steady))
+            self._store.sending(self.name, None)
+            self._store.report(self.name, lost=0)
+            self._health.delivered(now, messages=1)
+            return
+        unsure = outcome.kind == "unsure"
+        left = self._queue.unsure(now.steady) if unsure else self._queue.refused(now.steady, outcome.after)
+        self._store.sending(self.name, left)
+        self._health.failed(now, outcome.why)
+
+    # --- outside of one ---
+
+    def due(self, now: Now) -> float | None:
+        """When `start` has something to do."""
+        return self._queue.due(quiet=self.channel.quiet.at(now.wall))
+
+    def start(self, now: Now) -> None:
+        """Begin to send what is due."""
+        if over := self._queue.overdue(now.steady):
+            with self._store.changes():
+                self._store.done(self.name, over)
+                self._store.sending(self.name, self._queue.sending)
+                self._store.report(self.name, lost=self._store.value(self.name, "lost") + len(over))
+            self._health.lost(len(over))
+        sending = self._queue.next(now.steady, quiet=self.channel.quiet.at(now.wall))
+        if sending is None:
+            return
+        with self._store.changes():
+            # A kill from here on leaves open whether it arrived.
+            self._store.sending(self.name, sending)
+        message = compose(
+            self._store.alerts(sending.numbers),
+            self._host,
+            key_of(self._store.id, self.name, sending.numbers),
+            digest=sending.digest,
+            repeat=sending.repeat,
+            lost=self._store.value(self.name, "lost"),
+            now=now.wall,
+        )
+        self._worker.start(lambda: self._sender.send(message))
+
+    @property
+    def busy(self) -> bool:
+        """A try is under way."""
+        return self._queue.busy

@@ -1,0 +1,65 @@
+"""A command of the operator: never through a shell, the message as JSON on standard input, bounded in time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+from sentinel.model.json_form import to_json
+from sentinel.model.text import escape
+from sentinel.notify.message import Message
+from sentinel.notify.outcome import DELIVERED, Outcome
+from sentinel.notify.secrets import Redactor
+from sentinel.notify.template import default_body
+
+#: What it gets of our environment: the rest may hold secrets, and where they are.
+_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
+_LONGEST = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Exit status 0: delivered. Everything that it started is killed when its time is over."""
+
+    argv: tuple[str, ...]
+    seconds: float
+    redact: Redactor
+
+    def send(self, message: Message) -> Outcome:
+        """Run it once."""
+        environ = {name: os.environ[name] for name in _PASSED if name in os.environ}
+        data = (to_json(default_body(message)) + "\n").encode()
+        # A file: a process that it leaves behind may keep a pipe open for ever.
+        with tempfile.TemporaryFile() as complaints, tempfile.TemporaryFile() as given:
+            given.write(data)
+            given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    self.argv,
+                    stdin=given,
+                    stdout=subprocess.DEVNULL,
+                    stderr=complaints,
+                    env=environ,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return Outcome("refused", f"{escape(self.argv[0])} cannot be started: {error.strerror}")
+            try:
+                code = process.wait(self.seconds)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return Outcome("unsure", f"{escape(self.argv[0])} did not end within {self.seconds:g} s and was killed")
+            complaints.seek(0)
+            return DELIVERED if code == 0 else Outcome("refused", self._failed(code, complaints.read(4096)))
+
+    def _failed(self, code: int, said: bytes) -> str:
+        words = escape(" ".join(said.decode("utf-8", "replace").split()))[:_LONGEST]
+        how = f"ended with {code}" if code > 0 else f"was killed by signal {-code}"
+        return self.redact(f"{escape(self.argv[0])} {how}" + (f": {words}" if words else ""))

@@ -1,0 +1,105 @@
+"""Secrets: where they come from, and that they are never shown."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from sentinel.model.text import escape
+
+_NAMED = re.compile(r"\{secret:([A-Za-z0-9_.-]{1,64})\}")
+_MOST_BYTES = 16 * 1024
+#: A shorter part of an address says little, and a sentence without it would be riddled with holes.
+_SHORTEST = 4
+
+
+class NoSecret(Exception):
+    """A secret is not there, or others may read it. The text is a sentence for the operator."""
+
+
+class Secrets:
+    """Values by name: systemd credentials of the unit, else files of a folder, each for its owner only."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str] = os.environ) -> None:
+        self._folder = folder
+        self._credentials = Path(environ["CREDENTIALS_DIRECTORY"]) if environ.get("CREDENTIALS_DIRECTORY") else None
+        #: every value that was filled in
+        self.used: set[str] = set()
+
+    def fill(self, text: str) -> str:
+        """`text` with the value of each ``{secret:NAME}`` in its place. Raises NoSecret."""
+        return _NAMED.sub(lambda found: self._value(found[1]), text)
+
+    def _value(self, name: str) -> str:
+        given = None if self._credentials is None else self._credentials / name
+        if given is not None and (given.is_file() or self._folder.parent == self._credentials):
+            value = _read(given, private=False)
+        else:
+            value = _read(self._folder / name, private=True)
+        self.used.add(value)
+        return value
+
+
+def others_read(status: os.stat_result) -> bool:
+    """Whether more than the owner may read a file."""
+    return bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+
+
+def is_credential(path: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether systemd hands the file to this unit alone. Its mode shows an access list as the group's rights (acl(5))."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.parent == Path(str(folder))
+
+
+def _read(path: Path, *, private: bool) -> str:
+    try:
+        with path.open("rb") as stream:
+            if private and others_read(os.fstat(stream.fileno())):
+                raise NoSecret(f"others may read {path}; chmod 600 it")
+            data = stream.read(_MOST_BYTES + 1)
+    except OSError as error:
+        remedy = f"write it there with mode 600, or give it to the unit: LoadCredential={path.name}:FILE"
+        raise NoSecret(f"the secret '{path.name}' is not there ({path}: {error.strerror}); {remedy}") from error
+    try:
+        value = data.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise NoSecret(f"{path} is not UTF-8 text") from error
+    if not value or len(data) > _MOST_BYTES or escape(value) != value:
+        raise NoSecret(f"{path} must hold one line of text")
+    return value
+
+
+class Redactor:
+    """Takes secrets out of sentences: whole addresses, their parts, and the ways in which those are written."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms: set[str] = set()
+        for secret in secrets:
+            for part in {secret, *_parts(secret)}:
+                encoded = base64.b64encode(part.encode()).decode()
+                forms |= {part, quote(part, safe=""), quote(part), unquote(part), encoded, encoded.rstrip("="), escape(part)}
+        kept = sorted((form for form in forms if len(form) >= _SHORTEST), key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, kept))) if kept else None
+
+    def __call__(self, text: str) -> str:
+        """The text with stars in place of every secret."""
+        return text if self._pattern is None else self._pattern.sub("***", text)
+
+
+def _parts(secret: str) -> Iterable[str]:
+    """Of an address: who, the path and its parts, and the values of its query. Of anything else: its words."""
+    if "://" not in secret:
+        return secret.split()
+    try:
+        address = urlsplit(secret)
+    except ValueError:
+        return ()
+    who = address.netloc.rpartition("@")[0]
+    query = [pair.partition("=")[2] for pair in address.query.split("&")]
+    pieces = [piece for piece in address.path.split("/") if len(piece) >= 8]
+    return [who, *who.split(":"), address.path if len(address.path) >= 8 else "", *pieces, *query]

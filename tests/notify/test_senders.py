@@ -1,0 +1,246 @@
+"""Webhook, command, Apprise against receivers of our own: delivered, refused, and what may have arrived; nothing of a secret."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from email import message_from_string
+from email.policy import default
+from pathlib import Path
+
+import pytest
+from receivers import HttpReceiver, free_port, http_receiver, mail_receiver
+from sample_transitions import FIRING, as_shown
+
+from sentinel.notify.command import Command
+from sentinel.notify.message import Message, compose
+from sentinel.notify.post import Target
+from sentinel.notify.secrets import Redactor
+from sentinel.notify.webhook import Webhook
+
+SECRET = "s3cr3t-t0ken-77"
+NO_SECRETS = Redactor(())
+
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    with http_receiver() as one:
+        yield one
+
+
+@pytest.fixture
+def message() -> Message:
+    return compose([as_shown(FIRING)], "gpu-1", "k1")
+
+
+def webhook(url: str, seconds: float = 5.0, **headers: str) -> Webhook:
+    return Webhook(Target(url, headers, seconds, Redactor([url, *headers.values()])))
+
+
+def test_a_webhook_gets_everything_with_a_key_that_tells_a_repeat(receiver: HttpReceiver, message: Message) -> None:
+    assert webhook(f"{receiver.url}/hook?x=1").send(message).kind == "delivered"
+
+    (got,) = receiver.taken
+    assert got.path == "/hook?x=1"
+    assert got.headers["Idempotency-Key"] == got.body["key"] == "k1"
+    assert got.headers["Content-Type"] == "application/json"
+    assert got.body["alerts"][0]["rule"] == "cpu-fallback"
+    assert {"title", "text", "status", "severity", "host", "repeat"} <= set(got.body)
+
+
+def test_a_template_is_filled(receiver: HttpReceiver, message: Message) -> None:
+    target = Target(receiver.url, {}, 5.0, NO_SECRETS)
+    hook = Webhook(
+        target, {"text": "{severity}: {summary}", "all": "{alerts}", "n": 3, "at": ["{{{host}}}"], "again": "{repeat}"}
+    )
+
+    assert hook.send(message).kind == "delivered"
+    body = receiver.taken[0].body
+    assert body["text"] == "critical: llama-server.service: 0 of 47 requested layers are on a GPU"
+    assert body["all"][0]["rule"] == "cpu-fallback"
+    assert (body["n"], body["at"], body["again"]) == (3, ["{gpu-1}"], False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "says"),
+    [
+        ("500", "refused", "answered 500"),
+        ("404", "refused", "answered 404 Not Found: refused"),
+        ("429", "refused", "answered 429"),
+        ("302", "refused", "points to another address"),
+        ("502", "unsure", "answered 502"),
+        ("504", "unsure", "answered 504"),
+        ("drop", "unsure", "closed the connection"),
+    ],
+)
+def test_what_is_not_taken_is_refused_or_may_have_arrived(
+    receiver: HttpReceiver, message: Message, mode: str, kind: str, says: str
+) -> None:
+    receiver.mode = mode
+    receiver.headers = {"Retry-After": "77", "Location": "http://192.0.2.1/"}
+    outcome = webhook(f"{receiver.url}/{SECRET}").send(message)
+
+    assert outcome.kind == kind
+    assert says in outcome.why
+    assert SECRET not in outcome.why
+    assert outcome.after == (0.0 if mode == "drop" else 77.0)
+
+
+def test_a_receiver_that_does_not_listen_has_it_not(message: Message) -> None:
+    outcome = webhook(f"http://127.0.0.1:{free_port()}/{SECRET}").send(message)
+    assert outcome.kind == "refused"
+    assert "Connection refused" in outcome.why
+    assert SECRET not in outcome.why
+
+
+@pytest.mark.parametrize("mode", ["hang", "drip"])
+def test_a_receiver_that_hangs_may_have_it_and_is_cut_off_in_time(receiver: HttpReceiver, message: Message, mode: str) -> None:
+    """Also one that sends a byte now and then, which no time limit of a single read ends."""
+    receiver.mode = mode
+    begun = time.monotonic()
+    outcome = webhook(receiver.url, seconds=1.0).send(message)
+
+    assert outcome.kind == "unsure"
+    assert time.monotonic() - begun < 5.0
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:{port}/x", "http://no-such-host.invalid/x"])
+def test_no_tls_and_no_such_name_are_one_sentence(receiver: HttpReceiver, message: Message, url: str) -> None:
+    outcome = webhook(url.format(port=receiver.port)).send(message)
+    assert outcome.kind == "refused"
+    assert outcome.why.count("\n") == 0
+
+
+def test_a_password_in_the_address_becomes_a_header_and_is_shown_nowhere(receiver: HttpReceiver, message: Message) -> None:
+    receiver.mode = "401"
+    outcome = webhook(receiver.url.replace("://", f"://bot:{SECRET}@")).send(message)
+
+    assert receiver.seen[0].headers["Authorization"].startswith("Basic ")
+    # The receiver repeats the header in its answer.
+    assert receiver.seen[0].headers["Authorization"].removeprefix("Basic ") not in outcome.why
+    assert SECRET not in outcome.why
+    assert "answered 401" in outcome.why
+
+
+def script(folder: Path, text: str) -> str:
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_command_gets_its_words_as_they_are_and_the_message_on_standard_input(
+    tmp_path: Path, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/nowhere")
+    program = script(tmp_path, f'cat > {tmp_path}/in; printf "%s\\n" "$@" > {tmp_path}/words; env > {tmp_path}/env')
+    words = (program, "$(touch /tmp/x)", "a b; c", "*")
+
+    assert Command(words, 10.0, NO_SECRETS).send(message).kind == "delivered"
+    assert json.loads((tmp_path / "in").read_text())["alerts"][0]["rule"] == "cpu-fallback"
+    assert (tmp_path / "words").read_text().splitlines() == list(words[1:])
+    assert "CREDENTIALS_DIRECTORY" not in (tmp_path / "env").read_text()
+
+
+def test_a_command_that_fails_has_said_why(tmp_path: Path, message: Message) -> None:
+    program = script(tmp_path, f"echo 'no route for {SECRET}' >&2; exit 3")
+    outcome = Command((program,), 10.0, Redactor([SECRET])).send(message)
+    assert outcome.kind == "refused"
+    assert outcome.why == f"{program} ended with 3: no route for ***"
+
+
+def test_a_command_that_is_not_there_is_refused(tmp_path: Path, message: Message) -> None:
+    assert "cannot be started" in Command((str(tmp_path / "none"),), 10.0, NO_SECRETS).send(message).why
+
+
+def test_a_command_is_killed_with_all_that_it_started_when_its_time_is_over(
+    tmp_path: Path, message: Message, eventually: Callable[..., None]
+) -> None:
+    program = script(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; wait")
+    outcome = Command((program,), 1.0, NO_SECRETS).send(message)
+
+    assert outcome.kind == "unsure"
+    assert "did not end within 1 s" in outcome.why
+    child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
+    # Whoever inherits it may not have buried it yet.
+    eventually(lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] in "ZX", "the child is killed")
+
+
+class TestApprise:
+    """The library itself, with its JSON and its mail service."""
+
+    @pytest.fixture(autouse=True)
+    def _needs_it(self) -> None:
+        pytest.importorskip("apprise", reason="needs Apprise (pip install .[notify])")
+
+    def sender(self, url: str):  # type: ignore[no-untyped-def]
+        from sentinel.notify.apprise_service import Apprise
+        from sentinel.notify.config import _secret_parts
+
+        return Apprise("phone", url, Redactor(_secret_parts("apprise", url)))
+
+    def test_json(self, receiver: HttpReceiver, message: Message) -> None:
+        sender = self.sender(f"json://user:{SECRET}@127.0.0.1:{receiver.port}/path")
+        assert sender.send(message).kind == "delivered"
+        body = receiver.taken[0].body
+        assert body["title"] == "gpu-1: llama-server.service: 0 of 47 requested layers are on a GPU"
+        assert "Cause: ROCm did not start" in body["message"]
+        assert body["type"] == "failure"
+
+        receiver.mode = "500"
+        outcome = sender.send(message)
+        assert outcome.kind == "refused"
+        assert outcome.why.startswith("json: not delivered")
+        assert SECRET not in outcome.why
+
+    def test_mail(self, message: Message) -> None:
+        with mail_receiver() as mail:
+            url = f"mailto://127.0.0.1:{mail.port}/?from=sentinel@example.org&to=you@example.org&mode=insecure&format=text"
+            assert self.sender(url).send(message).kind == "delivered"
+        (sent,) = mail.mails
+        assert "you@example.org" in sent
+        assert "gpu-1" in sent
+
+    def test_what_a_name_holds_is_text_in_a_mail_of_html_and_lines_stay_lines(self) -> None:
+        hostile = replace(FIRING, summary="<img src=http://192.0.2.1/> & <b>bold")
+        with mail_receiver() as mail:
+            url = f"mailto://127.0.0.1:{mail.port}/?from=sentinel@example.org&to=you@example.org&mode=insecure&format=html"
+            sender = self.sender(url)
+            assert (
+                sender.send(compose([as_shown(hostile), as_shown(FIRING) | {"fingerprint": "b"}], "gpu-1", "k")).kind
+                == "delivered"
+            )
+        parsed = message_from_string(mail.mails[0], policy=default)
+        html = parsed.get_body(("html",))
+        assert html is not None
+        said = html.get_content()
+        assert "&lt;img" in said
+        assert "<img" not in said
+        assert "<b>" not in said
+        assert said.count("<br") >= 4
+
+    def test_a_receiver_that_is_down_is_refused_without_its_address(self, message: Message) -> None:
+        outcome = self.sender(f"json://user:{SECRET}@127.0.0.1:{free_port()}/path").send(message)
+        assert outcome.kind == "refused"
+        assert SECRET not in outcome.why
+
+    @pytest.mark.parametrize("url", ["nothing", f"nosuchservice://{SECRET}/x", f"tgram://{SECRET}"])
+    def test_an_address_that_it_does_not_know_is_one_sentence(self, url: str) -> None:
+        from sentinel.notify.apprise_service import NotUsable
+
+        with pytest.raises(NotUsable) as said:
+            self.sender(url)
+        assert SECRET not in str(said.value)
+        assert "phone" in str(said.value)
+        assert "\n" not in str(said.value)
+
+
+def test_apprise_is_not_imported_until_a_channel_asks_for_it() -> None:
+    """It brings 20 MB along."""
+    code = "import sentinel.cli.notify, sys; print('apprise' in sys.modules, 'requests' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
