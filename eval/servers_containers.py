@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import real_server
 from live import REPO, Sentinel, wait_for
@@ -107,7 +107,7 @@ class ContainedSentinel(Sentinel):
         super().__init__(folder)
         self._lab = lab
 
-    def start(self, output: int | None = None) -> Sentinel:
+    def start(self, output: int | None = None) -> Self:
         engine = docker(self._lab)
         # its program is the machine's own
         folders = {*_OWN, str(REPO), sys.base_prefix, sys.prefix, str(self._lab.folder)}
