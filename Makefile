@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight faults attacks install uninstall clean setup setup-real
+.PHONY: help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight quality-table faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -27,6 +27,7 @@ help:
 	@echo 'make fuzz-api   20,000 malformed requests and schemathesis against the socket of a real daemon'
 	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints;'
 	@echo '               PREFLIGHT="--held-out N" for 200 starts drawn by a seed'
+	@echo 'make quality-table  how far answers move on the real llama-server: restarts, flags, quantizations, damage; QUALITY="--keep"'
 	@echo 'make coverage   the tests of the rooms, and the lines that they leave untried; below the floor of pyproject.toml it fails'
 	@echo 'make wheel      wheel and source package in dist/'
 	@echo 'make changelog  the notes of changelog.d/ into CHANGELOG.md, for a release'
@@ -87,6 +88,9 @@ gpu-check: setup-real
 eval-wild: setup
 	@$(BIN)/python eval/wild.py $(WILD)
 	$(BIN)/python eval/wild_mutants.py   # parts of the same logs: what they say must not contradict the whole
+
+quality-table: setup-real
+	@$(BIN)/python eval/quality.py $(QUALITY)
 
 fuzz: setup
 	@$(BIN)/python fuzz/run.py $(FUZZ)

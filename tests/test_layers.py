@@ -31,7 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources/gpu", "diagnose"),
     ("sources/processes",),
     ("sources/logs", "sources/server"),
-    ("preflight", "report"),
+    ("preflight", "report", "quality"),
     ("api",),
     ("daemon", "notify"),
     ("cli",),
@@ -41,9 +41,10 @@ ROWS: tuple[tuple[str, ...], ...] = (
 #: Rooms without input and output, clocks, concurrency and logging, and modules of them that have some all the same.
 PURE = {
     "model", "llama", "memory", "engine", "engine/log", "engine/facts", "engine/rules", "engine/alerts", "engine/inspect",
-    "rulefiles", "rulefiles/toml", "rulefiles/lint", "rulefiles/testing", "recording", "diagnose",
+    "rulefiles", "rulefiles/toml", "rulefiles/lint", "rulefiles/testing", "recording", "diagnose", "quality",
 }  # fmt: skip
 NOT_PURE = {"rulefiles/files.py", "recording/archive.py", "recording/flight_recorder.py", "diagnose/diagnosis.py"}
+NOT_PURE |= {f"quality/{name}.py" for name in ("asking", "http", "listening", "store")}
 IMPURE_LIBRARIES = {
     "asyncio", "socket", "subprocess", "threading", "time", "datetime", "logging", "structlog", "os", "shutil", "tempfile",
     "sqlite3", "psutil", "pyudev", "watchdog", "apscheduler", "h11", "random", "selectors", "signal", "multiprocessing",

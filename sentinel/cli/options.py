@@ -226,6 +226,60 @@ def rules(verb: argparse.ArgumentParser) -> None:
     new.set_defaults(call="sentinel.cli.rules.new")
 
 
+def quality(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel quality`."""
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    learn = actions.add_parser(
+        "learn",
+        help="ask a running server for one token after each of 104 fixed prefixes, and keep the probabilities as a reference",
+        description="Asks a running llama-server for one token after each of 104 fixed prefixes, and keeps the probabilities.",
+    )
+    learn.add_argument("server", metavar="SERVER", help="port, HOST:PORT, URL, or a name of `sentinel status`")
+    learn.add_argument("--as", metavar="LABEL", dest="name", default="", help="name of the reference (default: as the server)")
+    check = actions.add_parser(
+        "check",
+        help="ask again and hold the answers against a reference: same, shifted, broken or not comparable",
+        description="Asks a running llama-server again, and holds its answers against a reference. Exit codes: 0 same, 1 "
+        "shifted, 2 broken or a mistake in the input, 3 not comparable or no answer.",
+    )
+    check.add_argument(
+        "server", metavar="SERVER", nargs="?", default="", help="port, HOST:PORT, URL, or a name of `sentinel status`"
+    )
+    check.add_argument("--against", metavar="FILE", default="", help="reference: a file or a name (default: as the server)")
+    check.add_argument("--compare", metavar="FILE", nargs=2, default=[], help="compare two references, ask no server")
+    for action, passes in ((learn, 3), (check, 1)):
+        action.add_argument("-o", metavar="FILE", dest="output", default="", help="write what was measured to this file")
+        action.add_argument("--replace", action="store_true", help="put it in the place of a reference that is there")
+        action.add_argument(
+            "--passes", metavar="N", type=int, help=f"ask everything so many times, 5 at most (default: {passes})"
+        )
+        action.add_argument("--api-key-file", metavar="FILE", default="", help="file whose first line is the server's API key")
+        action.add_argument("--remote", action="store_true", help="ask a server that is not on the loopback")
+        _socket(action)
+        _json(action)
+        action.set_defaults(call="sentinel.cli.quality")
+
+
+def experts(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel experts`."""
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    compare = actions.add_parser(
+        "compare",
+        help="shares of each expert by layer, and which are abandoned",
+        description="Compares two importance matrices of llama-imatrix, made with the same text from two files of one model. "
+        "Exit codes: 0 no expert is abandoned, 1 some are, 2 a mistake in the input.",
+    )
+    compare.add_argument("reference", metavar="FILE", help="of the better weights (GGUF form)")
+    compare.add_argument(
+        "current", metavar="FILE", help="of the weights in question; of the older form only unused experts are known"
+    )
+    compare.add_argument(
+        "--share", metavar="PERCENT", type=float, default=10.0, help="abandoned: below this part of its share (default: 10)"
+    )
+    _json(compare)
+    compare.set_defaults(call="sentinel.cli.experts")
+
+
 def reload(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel reload`."""
     _asking(verb)

@@ -97,6 +97,25 @@ VERBS: dict[str, Verb] = {
             ("preflight --pid 4711", "a running server, as if it were restarted"),
         ),
     ),
+    "quality": Verb(
+        "is a model still what it was: the probabilities of its next token, learned and checked",
+        "",
+        options.quality,
+        (
+            ("quality learn 8080", "keep what the server at this port answers now"),
+            ("quality check 8080", "after an update, another flag or driver: same, shifted or broken"),
+            ("quality check 8080 --against f16.json", "against a reference from elsewhere"),
+        ),
+    ),
+    "experts": Verb(
+        "how often each expert of a mixture is used, by two importance matrices",
+        "",
+        options.experts,
+        (
+            ("experts compare f16.imatrix.gguf q2.imatrix.gguf", "shares by layer, and who is abandoned"),
+            ("llama-imatrix -m model.gguf -f text.txt -o now.imatrix.gguf", "makes one: the same text for both"),
+        ),
+    ),
     "doctor": Verb(
         "what sentinel can see on this machine, and how to enable the rest",
         "sentinel.cli.doctor.report",

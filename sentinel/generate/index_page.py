@@ -35,6 +35,11 @@ _PARTS = (
         "Operations",
         (
             ("service", "as a service", "installing, rights, the socket, the journal, drop-ins for llama-server"),
+            (
+                "quality",
+                "does it still answer as it did",
+                "probabilities learned and checked, experts counted, what was measured",
+            ),
             ("top", "the live screen", "`sentinel top`, its keys, what its bars mean"),
             ("notify", "alerts to people", "phone, chat, mail, webhook, command, Alertmanager: `sentinel notify`"),
             ("metrics", "metrics", "what Prometheus scrapes, and how"),

@@ -87,6 +87,8 @@ _PLAIN = {
     ("exec",),
     ("completion",),
     ("rules",),
+    ("quality",),
+    ("experts",),
     ("rules", "schema"),
     ("rules", "override"),
     ("rules", "new"),
@@ -107,7 +109,7 @@ def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
     assert {
         words
         for words in verbs(parser())
-        if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top", "report", "notify")
+        if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top", "report", "notify", "quality")
     } == set(_ASKING)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from sentinel.sources.fs import Roots, file_identity, link, read_text
@@ -34,7 +35,21 @@ def listener(roots: Roots, pid: int, port: int) -> int | None:
     return next((user for user, inode in there if inode in sockets), there[0][0])
 
 
-def _listening(roots: Roots, pid: int) -> list[tuple[int, int, str]]:
+def holder(roots: Roots, port: int) -> int | None:
+    """The process that listens on this port of our own network; None: nobody, or a process whose files cannot be read."""
+    try:
+        inodes = {inode for one, _, inode in _listening(roots, "self") if one == port}
+        pids = sorted(int(name) for name in os.listdir(roots.proc) if name.isdigit()) if inodes else []  # noqa: PTH208
+    except OSError:
+        return None
+    for pid in pids:
+        with suppress(OSError):
+            if not inodes.isdisjoint(_sockets(Path(f"{roots.proc}/{pid}"))):
+                return pid
+    return None
+
+
+def _listening(roots: Roots, pid: int | str) -> list[tuple[int, int, str]]:
     """Port, user and inode of each listening socket of a process's network."""
     net = Path(f"{roots.proc}/{pid}/net")
     tables = [read_text(net / name, _MOST_TABLE) for name in ("tcp", "tcp6") if (net / name).exists()]

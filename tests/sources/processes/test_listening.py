@@ -12,7 +12,7 @@ import pytest
 from sockets import kernel
 
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.listening import only_port, ports, shares_network
+from sentinel.sources.processes.listening import holder, only_port, ports, shares_network
 
 
 def test_the_kernels_own_files_name_the_port_of_this_process() -> None:
@@ -22,6 +22,8 @@ def test_the_kernels_own_files_name_the_port_of_this_process() -> None:
         found = ports(Roots(), os.getpid())
         assert found is not None
         assert listener.getsockname()[1] in found
+        assert holder(Roots(), listener.getsockname()[1]) == os.getpid()
+    assert holder(Roots(), 0) is None
     assert shares_network(Roots(), os.getpid())
 
 

@@ -1,0 +1,134 @@
+"""`sentinel experts compare`: how often each expert of a mixture is used, by two importance matrices."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from sentinel.cli.main import CRITICAL, OK, WARNING
+from sentinel.cli.output import emit, say, say_wrapped, style, warn
+from sentinel.gguf.header import GgufError
+from sentinel.gguf.imatrix import Imatrix, never_used, read
+from sentinel.model.fault import Fault
+from sentinel.model.text import clean, counted
+from sentinel.quality.experts import FEWEST, Layer, layer, whole
+from sentinel.terminal.sparkline import sparkline
+from sentinel.terminal.style import BOLD, DIM, Style, wrap
+from sentinel.terminal.table import table
+
+#: Columns of the picture: experts side by side are drawn as one where there are more.
+_COLUMNS = 32
+_CAVEAT = (
+    "Counts are those of the text that llama-imatrix was given: both files need the same text, chunks and context. "
+    "An abandoned expert says that tokens went elsewhere, not that answers became worse."
+)
+
+
+class Mistake(Fault):
+    """What was given cannot be compared."""
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Compare two files. Exit codes: 0 no expert is abandoned, 1 some are, 2 a mistake."""
+    try:
+        if not 0 < arguments.share < 100:
+            raise Mistake(f"--share {arguments.share:g} is out of range", "write a percentage, for example 10")
+        before, now = read(arguments.reference), read(arguments.current)
+        if not before.counts:
+            remedy = "make it as .gguf: llama-imatrix --output-format gguf"
+            raise Mistake(f"{clean(before.path)} is of the older form, which keeps no counts", remedy)
+        if not now.counts:
+            return _old(before, now, arguments)
+        layers = _layers(before, now, arguments.share / 100)
+    except (GgufError, Mistake) as error:
+        warn(str(error))
+        return CRITICAL
+    if arguments.json:
+        emit(_to_dict(layers))
+    else:
+        print("\n".join(_render(layers, arguments.share, style())))
+    return WARNING if whole(layers)[0] else OK
+
+
+def _layers(before: Imatrix, now: Imatrix, part: float) -> dict[int, Layer]:
+    if set(before.counts) != set(now.counts):
+        raise Mistake("the two files have other layers: they are of two models")
+    for number, counts in before.counts.items():
+        if len(counts) != len(now.counts[number]):
+            raise Mistake(f"layer {number} has {len(counts)} experts and {len(now.counts[number])}: they are of two models")
+    return {number: layer(number, counts, now.counts[number], part) for number, counts in before.counts.items()}
+
+
+def _old(before: Imatrix, now: Imatrix, arguments: argparse.Namespace) -> int:
+    """The older form says only who was never used."""
+    if set(before.counts) != set(now.old):
+        raise Mistake("the two files have other layers: they are of two models")
+    found: dict[int, list[int]] = {}
+    for number, counts in before.counts.items():
+        unused = never_used(now, number, len(counts))
+        found[number] = [at for at in sorted(unused) if counts[at] >= FEWEST]
+    abandoned = sum(len(one) for one in found.values())
+    if arguments.json:
+        emit({"form": "old", "abandoned": abandoned, "layers": [{"layer": n, "abandoned": one} for n, one in found.items()]})
+    else:
+        say(f"{counted(abandoned, 'expert')} never used, of those that the reference used at least {FEWEST:g} times")
+        for number, one in found.items():
+            if one:
+                say(f"  layer {number}: {', '.join(map(str, one))}")
+        say_wrapped(f"{clean(now.path)} is of the older form, which keeps no counts: shares are not known. {_CAVEAT}", "")
+    return WARNING if abandoned else OK
+
+
+def _render(layers: dict[int, Layer], share: float, look: Style) -> Iterator[str]:
+    abandoned, judged, apart = whole(layers)
+    part = f" ({abandoned / judged:.1%})" if judged else ""
+    yield look.paint(f"{abandoned} of {judged} experts{part} have less than {share:g} % of the share that they had", BOLD)
+    yield f"  mean divergence of the shares {apart:.4f} bits, over {counted(len(layers), 'layer')}"
+    yield ""
+    rows = [("LAYER", "EXPERTS", "ABANDONED", "DIVERGENCE", "RANKS", "BEFORE, AND NOW")]
+    for one in layers.values():
+        ranks = "" if one.rank_correlation is None else f"{one.rank_correlation:.3f}"
+        most = max(*_grouped(one.before), *_grouped(one.now))
+        named = f"{len(one.abandoned)} of {one.judged}"
+        rows.append(
+            (str(one.number), str(len(one.before)), named, f"{one.divergence:.4f}", ranks, _picture(one.before, most, look))
+        )
+        rows.append(("", "", "", "", "", _picture(one.now, most, look)))
+    for number, line in enumerate(table(rows, look, flexible=(5,), right=(0, 1, 2, 3, 4))):
+        yield look.paint(line, DIM) if number == 0 else line
+    yield ""
+    yield from wrap(f"Ranks: Spearman's correlation of the shares, 1 is the same order. {_CAVEAT}", look.prose)
+
+
+def _picture(shares: tuple[float, ...], most: float, look: Style) -> str:
+    """The shares in the order of the experts, neighbours together where there are many."""
+    groups = _grouped(shares)
+    return sparkline(groups, len(groups), plain=not look.unicode, most=most)
+
+
+def _grouped(shares: tuple[float, ...]) -> list[float]:
+    width = -(-len(shares) // _COLUMNS)
+    return [sum(shares[at : at + width]) for at in range(0, len(shares), width)]
+
+
+def _to_dict(layers: dict[int, Layer]) -> dict[str, Any]:
+    abandoned, judged, apart = whole(layers)
+    return {
+        "form": "gguf",
+        "abandoned": abandoned,
+        "judged": judged,
+        "divergence_bits": round(apart, 6),
+        "layers": [
+            {
+                "layer": one.number,
+                "judged": one.judged,
+                "abandoned": list(one.abandoned),
+                "divergence_bits": round(one.divergence, 6),
+                "rank_correlation": None if one.rank_correlation is None else round(one.rank_correlation, 6),
+                "before": [round(share, 6) for share in one.before],
+                "now": [round(share, 6) for share in one.now],
+            }
+            for one in layers.values()
+        ],
+    }
