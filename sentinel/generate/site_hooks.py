@@ -25,12 +25,12 @@ _CODE = re.compile(r"(^ *```.*?^ *```$|^(?: {4}|\t)[^\n]*$|`[^`\n]*`)", re.MULTI
 def on_config(config: Any) -> Any:
     """Fill in the rules, and make anchors as GitHub does."""
     config.mdx_configs.setdefault("toc", {})["slugify"] = slugify(case="lower")
-    names = sorted(path.name for path in Path(config.docs_dir, "rules").glob("*.md"))
+    names = sorted(path.stem for path in Path(config.docs_dir, "rules").glob("*.md"))
     for part in config.nav:
         for entries in part.values():
             for entry in entries if isinstance(entries, list) else []:
                 if "Rules" in entry:
-                    entry["Rules"] = [f"rules/{name}" for name in names]
+                    entry["Rules"] = [{name: f"rules/{name}.md"} for name in names]
     return config
 
 
