@@ -70,7 +70,7 @@ def draw_report(folder: Path, socket: Path, ports: Collection[int], to: Path) ->
         say("no Chromium here: the picture of the report stays as it is")
         return
     now = time.time()
-    found = collect(argparse.Namespace(socket=str(socket)), now - 3600, now)
+    found = collect(argparse.Namespace(socket=str(socket), redact=True), now - 3600, now)
     ends = tuple(f":{port}" for port in ports)
     servers = [server for server in found.status["servers"] if server["name"].endswith(ends)]
     names = {server["name"] for server in servers}

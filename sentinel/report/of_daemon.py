@@ -10,7 +10,7 @@ from sentinel.model.text import duration, size
 from sentinel.report.alerts import alerts, is_loud
 from sentinel.report.clock import Clock
 from sentinel.report.contents import Alert, Command, Fact, Page, Panel
-from sentinel.report.plots import first_known, plots
+from sentinel.report.plots import first_known, known, plots
 from sentinel.report.verdict import verdict
 from sentinel.terminal.names import label
 from sentinel.terminal.times import seconds_of
@@ -21,6 +21,8 @@ MOST_PLOTTED, MOST_SERVERS = 16, 64
 POINTS = 300
 #: Where less than this part of the time is known, the page begins with the first of them.
 _SPARSE = 0.5
+#: Of a start that failed at once a value or two are known: that is nothing to plot.
+_FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,8 @@ def _panels(collected: Collected, found: Sequence[Alert], called: Mapping[str, A
     left_out = 0
     for scope, name in wanted:
         total = _total(collected.status["host"] if scope == "host" else gpus.get(name, {}), scope)
-        drawn = plots(scope, collected.series[scope, name], clock, total)
+        answer = collected.series[scope, name]
+        drawn = plots(scope, answer, clock, total) if scope != "server" or known(answer) >= _FEWEST else []
         if not drawn:
             continue
         counts[scope] = counts.get(scope, 0) + 1

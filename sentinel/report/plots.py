@@ -118,7 +118,7 @@ def words(
     low, high = min(least), max(most)
     last = next(n for n in range(len(values[1]) - 1, -1, -1) if values[1][n] is not None)
     newest = values[1][last]
-    known = len(mean) / len(values[1])
+    seen = len(mean) / len(values[1])
     if _number(low) == _number(high):
         said = f"{label}: {_number(low)} {unit} throughout"
     else:
@@ -130,8 +130,8 @@ def words(
         )
         if last < len(values[1]) - 1:
             said += f" at {clock(begin + last * step)}"
-    share = f"{max(1, round(100 * known))} % of the time"
-    return f"{said}." if known > 0.95 else f"{said}; {comes_of} in {share}." if comes_of else f"{said}; known for {share}."
+    share = f"{max(1, round(100 * seen))} % of the time"
+    return f"{said}." if seen > 0.95 else f"{said}; {comes_of} in {share}." if comes_of else f"{said}; known for {share}."
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
@@ -146,6 +146,11 @@ def _rounded(value: float) -> float:
 def _number(value: float) -> str:
     """Three digits, as people read them."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def known(answer: Mapping[str, Any]) -> int:
+    """How many values the best known of its signals has."""
+    return max((sum(value is not None for value in one["mean"]) for one in answer["series"]), default=0)
 
 
 def first_known(answers: Sequence[Mapping[str, Any]]) -> float | None:

@@ -12,8 +12,8 @@ from sentinel.report.markup import Html, tag
 from sentinel.report.severity import label
 from sentinel.report.timeline import timeline
 
-#: Open alerts with their first fix in the verdict: the others are below.
-_MOST_FIRST = 3
+#: Open alerts with their first fix in the verdict, and names of others that have the same: the rest is below.
+_MOST_FIRST, _MOST_NAMES = 3, 5
 
 
 def every(page: Page, clock: Clock) -> Iterator[Html]:
@@ -38,25 +38,40 @@ def _head(page: Page, clock: Clock) -> Iterator[Html]:
 
 
 def _verdict(page: Page) -> Html:
-    said, first = page.verdict, page.first[:_MOST_FIRST]
+    said, same = page.verdict, _alike(page)
+    shown = same[:_MOST_FIRST]
+    more = sum(map(len, same[_MOST_FIRST:]))
     return tag(
         "section",
         tag("h2", label(said.state), " ", tag("span", said.headline)),
-        (_first(page.alerts[place], place + 1, alone=len(first) == 1) for place in first),
-        tag("p", f"{counted(len(page.first) - len(first), 'more open alert')} below.") if len(page.first) > len(first) else None,
+        (_first(page, places, alone=len(page.first) == 1) for places in shown),
+        tag("p", f"{counted(more, 'more open alert')} below.") if more else None,
         tag("ul", (tag("li", row) for row in said.beside), class_="beside") if said.beside else None,
         class_=f"verdict {said.state}",
     )
 
 
-def _first(one: Alert, number: int, *, alone: bool) -> Html:
+def _alike(page: Page) -> list[list[int]]:
+    """The open alerts, those of one rule and cause together: what is wrong with ten servers is said once."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place in page.first:
+        one = page.alerts[place]
+        groups.setdefault((one.rule, one.cause), []).append(place)
+    return list(groups.values())
+
+
+def _first(page: Page, places: Sequence[int], *, alone: bool) -> Html:
     """What is wrong and the first thing to do about it."""
+    one = page.alerts[places[0]]
+    others = [page.alerts[place].who for place in places[1:]]
+    beyond = f" and {len(others) - _MOST_NAMES} more" if len(others) > _MOST_NAMES else ""
     return tag(
         "div",
         None if alone else tag("h3", label(one.severity), " ", one.summary),
+        tag("p", f"The same on {', '.join(others[:_MOST_NAMES])}{beyond}.") if others else None,
         tag("p", tag("b", "Cause: "), one.cause) if one.cause else None,
         _fix(one.fixes[0], "Do this first") if one.fixes else None,
-        tag("p", tag("a", "evidence and all fixes", href=f"#alert-{number}")),
+        tag("p", tag("a", "evidence and all fixes", href=f"#alert-{places[0] + 1}")),
         class_="first",
     )
 

@@ -52,5 +52,5 @@ def _beside(status: Mapping[str, Any], alerts: Sequence[Alert], past: Sequence[A
         rows.append(f"{counted(advice, 'piece')} of advice below: not a fault.")
     spots = len(status.get("blind_spots", ()))
     if spots:
-        rows.append(f"{counted(spots, 'thing')} sentinel cannot see here: sentinel status --verbose lists them.")
+        rows.append(f"{counted(spots, 'thing')} sentinel cannot see here: sentinel status --verbose.")
     return rows

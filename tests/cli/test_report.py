@@ -119,6 +119,7 @@ def test_redacted_it_names_neither_users_nor_the_machine(
 
     text = file.read_text(encoding="utf-8")
     assert "tannhauser" not in text
+    assert "<title>sentinel report</title>" in text
     assert "/srv/models" not in text
     assert "gemma-3-27b-it-Q4_K_M" in text
     assert "read it before you publish it" in capsys.readouterr().err

@@ -67,15 +67,15 @@ def test_every_plot_is_drawn_and_nothing_is_complained_about(shown: Any, width: 
 
 
 def test_a_value_without_a_neighbour_is_a_point(shown: Any) -> None:
-    """Of an hour with one answer the plot was empty: a line needs two."""
+    """Of a day with three answers the plot was empty: a line needs two that follow each other."""
     lonely = series("server", "127.0.0.1:8080")
     (speeds,) = [one for one in lonely["series"] if one["signal"] == "server.generation_tps"]
     for key in ("min", "mean", "max"):
-        speeds[key] = [40.0 if n == 100 else None for n in range(288)]
+        speeds[key] = [40.0 if n in (100, 150, 200) else None for n in range(288)]
     there = shown(collected(series={("server", "127.0.0.1:8080"): {**lonely, "series": [speeds]}}))
 
     (painted,) = there.ask(_PAINTED)
-    assert 5 < painted < 60
+    assert 15 < painted < 180
 
 
 @pytest.mark.parametrize("state", ["empty", "loading", "healthy", "three-alerts", "forty-servers"])

@@ -135,6 +135,28 @@ def test_the_verdict_comes_first_with_what_to_do(state: str) -> None:
         assert "No llama-server runs here" in begin or "Nothing is wrong now; 0 servers run" in begin
 
 
+def test_what_is_wrong_with_ten_servers_is_said_once() -> None:
+    """A loop of failing starts filled the verdict with one and the same fix."""
+    same = [alert("flags-rejected", "did not start", name=f"127.0.0.1:{8000 + n}", called="") for n in range(10)]
+    other = alert("context-collapse", ": a slot has 512 tokens", severity="warning", cause=None)
+    made = page(collected("healthy", status={**STATES["healthy"], "alerts": [*same, other]}, transitions=[]))
+    verdict = Read(render(made)).text.partition("What happened when")[0]
+
+    assert "11 open alerts about 11 servers or GPUs, the worst first" in verdict
+    assert verdict.count("Do this first") == 2
+    assert "The same on 127.0.0.1:8001, 127.0.0.1:8002, 127.0.0.1:8003, 127.0.0.1:8004, 127.0.0.1:8005 and 4 more." in verdict
+    assert "a slot has 512 tokens" in verdict
+
+
+def test_a_start_that_failed_at_once_has_no_plots() -> None:
+    brief = series("server", "llama.service")
+    for one in brief["series"]:
+        for key in ("min", "mean", "max"):
+            one[key] = [value if n in (7, 8) else None for n, value in enumerate(one[key])]
+
+    assert page(collected("healthy", series={("server", "llama.service"): brief})).panels == []
+
+
 def test_what_was_and_never_fired_is_left_out() -> None:
     """Of seven transitions one alert is over, one began before, one is still open, one never fired."""
     found = page(collected("healthy"))
@@ -146,7 +168,7 @@ def test_what_was_and_never_fired_is_left_out() -> None:
 def test_without_values_the_page_says_so() -> None:
     found = page(collected(series={}, transitions=[]))
 
-    assert found.panels == () or list(found.panels) == []
+    assert found.panels == []
     assert (
         "No values of memory, speed or load are stored for this time: the daemon began 24.0 h ago"
         in read(collected(series={}, transitions=[])).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import platform
 import shlex
 import time
@@ -41,7 +42,8 @@ def collect(arguments: argparse.Namespace, since: float, now: float) -> Collecte
         begin=since,
         offset=local.tm_gmtoff,
         zone=local.tm_zone,
-        machine=platform.node(),
+        # A short name is no pattern to search for: it is left out, not replaced.
+        machine="" if arguments.redact else platform.node(),
         status=status,
         transitions=transitions,
         series=_series(arguments, status, now - since),
@@ -68,7 +70,7 @@ def _history(arguments: argparse.Namespace, since: float) -> tuple[list[dict[str
 
 def _series(arguments: argparse.Namespace, status: Mapping[str, Any], seconds: float) -> dict[tuple[str, str], Mapping[str, Any]]:
     """The values of each server, GPU and the host. An older daemon has none."""
-    span = f"seconds={max(int(seconds), 60)}"
+    span = f"seconds={max(math.ceil(seconds), 1)}"
     entities = [("server", str(server["name"])) for server in status["servers"][:MOST_SERVERS]]
     entities += [("gpu", str(gpu["address"])) for gpu in status["gpus"]]
     entities += [key for key in _ended(arguments, span) if key not in entities][: max(0, MOST_SERVERS - len(status["servers"]))]
