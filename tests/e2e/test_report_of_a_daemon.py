@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,3 +35,5 @@ def test_a_page_has_the_values_that_the_daemon_recorded(daemon: Sentinel, tmp_pa
     assert "memory available: " in text
     assert "Nothing is stored from before: of 24.0 h the last " in text
     assert "No alert in the last 24.0 h." in text
+    said = re.findall(r"<p>memory available: [^<]*", text)[0]
+    assert "of the time" not in said, "the plot begins where the values do"

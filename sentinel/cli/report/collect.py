@@ -22,6 +22,8 @@ from sentinel.terminal.times import seconds_of
 
 #: As far back as the daemon keeps values.
 MOST_SECONDS = 31 * 86_400
+#: From a month in steps of hours down to seconds.
+_MOST_LOOKS = 3
 #: Pages of a thousand transitions.
 _MOST_PAGES = 10
 #: A number of a process may be used again; its start, as the daemon has it, is exact to a tick.
@@ -50,10 +52,14 @@ def collect(arguments: argparse.Namespace, since: float, now: float) -> Collecte
         commands=_commands(status),
         notes=notes,
     )
-    first = begin(found)
-    if first > since:
-        # Of a shorter time the values are finer.
-        found = replace(found, series=_series(arguments, status, now - first))
+    # Of a shorter time the values are finer, and say better when they begin.
+    asked = since
+    for _ in range(_MOST_LOOKS):
+        first = begin(found)
+        if first - asked < 1:
+            break
+        asked = first
+        found = replace(found, series=_series(arguments, status, now - asked))
     return found
 
 
