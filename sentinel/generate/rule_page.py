@@ -116,7 +116,7 @@ def _cause(cause: CauseDef) -> Iterator[str]:
     for number, fix in enumerate(cause.fixes, 1):
         yield ""
         only = f" Builds: {fix.builds}." if fix.builds is not None else ""
-        only += " This where none of the above fits." if fix.otherwise else ""
+        only += " Shown where none of the above fits." if fix.otherwise else ""
         flags = plain(fix.flags)
         added = f" (add `{flags}` to the command line of llama-server)" if flags else _set(fix)
         yield f"{number}. {prose(fix.do.rstrip('.'))}{added}.{only}"
