@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
 from sentinel.diagnose import gaps
@@ -14,11 +13,11 @@ from sentinel.diagnose.failed_starts import Start, Starts
 from sentinel.diagnose.log_clock import LogClock, begins, undated
 from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
-from sentinel.diagnose.senders import Line, Server, lines, servers, unit_of
+from sentinel.diagnose.senders import Line, as_kernel, lines
+from sentinel.diagnose.servers import UNNAMED, Server, end_of_process, named, recognised, servers, unit_of
 from sentinel.diagnose.speeds import Reported, Speeds
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.state import Run
-from sentinel.engine.log.envelope import strip
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
 from sentinel.model.alert import LineEvidence, Transition
@@ -27,8 +26,6 @@ from sentinel.model.reading import LogLines, Samples, Tick
 
 #: Start of undated logs on the engine's clock; the year 2001 is recognisably not a date from the log.
 _UNDATED = 1_000_000_000.0
-#: The name of a server of which nothing else is known.
-_SERVER = "llama-server"
 #: Lines at the start of a log that are searched for a date.
 _HEAD = 50
 
@@ -116,12 +113,15 @@ class _Judge:
         reader = SavedLogReader(self._ruleset, clock, kernel)
         main: Entity | None = None
         sorted_logs = []
+        extractor = self._ruleset.extractors.get("llama-server")
         for name, own in read:
-            found = servers(own, self._speaks(own)) or [Server(_SERVER, {line.voice for line in own if line.kind == _SERVER})]
-            entities, units = _named(found, main)
-            main = main or next(iter(entities.values()), None) or Entity("server", _SERVER)
+            found = servers(own, recognised(own, extractor)) or [
+                Server(UNNAMED, {line.voice for line in own if line.kind == "llama-server"})
+            ]
+            entities, units = named(found, main)
+            main = main or next(iter(entities.values()), None) or Entity("server", UNNAMED)
             sorted_logs.append((name, own, entities, units))
-        main = main or Entity("server", _SERVER)
+        main = main or Entity("server", UNNAMED)
         texts = [data for _, data in logs]
         origin = {"server.front_end": keeper_of(texts), "server.system": "linux" if kernel_logs else system_of(texts)}
         kept_by: dict[str, Value | Unknown] = {name: value for name, value in origin.items() if value}
@@ -130,7 +130,7 @@ class _Judge:
         readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else gaps.NO_KERNEL_LOG
         self._step(Samples(clock.at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
         asked = self._asked = Explained(engine, self._why, main, logs=self._logs, dated=clock.dated)
-        beside = [(name, line) for name, data in kernel_logs for line in _as_kernel(lines(data))]
+        beside = [(name, line) for name, data in kernel_logs for line in as_kernel(lines(data))]
         if local := next((line.local for _, own in read for line in own if line.local is not None), None):
             clock.starts_at(local)
         # With comparable times in both logs, an OOM kill comes before the lines of the next run.
@@ -148,7 +148,7 @@ class _Judge:
             at = max(at, reading.at)
         if not alike:
             for name, data in kernel_logs:
-                text = b"\n".join(line.text if line.kind == "kernel" else b"" for line in _as_kernel(lines(data)))
+                text = b"\n".join(line.text if line.kind == "kernel" else b"" for line in as_kernel(lines(data)))
                 self._step(LogLines(at, name, HOST, text, kind="kernel"))
         units = {unit: entity for _, _, _, named in sorted_logs for unit, entity in named.items()}
         for name, line in beside:
@@ -163,22 +163,6 @@ class _Judge:
             return replace(answer, complaints=complaints(read, too_large=too_large))
         end = _unexplained(answer)
         return answer if end is None else replace(answer, last_words=last_before(end, read))
-
-    def _speaks(self, own: Sequence[Line]) -> set[str]:
-        """The voices in which llama-server is recognised."""
-        extractor = self._ruleset.extractors.get(_SERVER)
-        texts: dict[str, list[bytes]] = {}
-        for line in own:
-            if line.kind == _SERVER:
-                texts.setdefault(line.voice, []).append(line.text)
-        if len(texts) == 1 or extractor is None:
-            return set(texts)
-        known = {
-            voice: [match.event for match in islice(extractor.events(b"\n".join(text)), 20)] for voice, text in texts.items()
-        }
-        # Any program may print "error: invalid argument"; what loads or serves a model is a llama-server.
-        sure = {v for v, events in known.items() if any(event.const.get("server.state") != "failed" for event in events)}
-        return sure | {voice for voice, events in known.items() if events and (not sure or "llama" in voice)}
 
     def _all(
         self, read: Sequence[tuple[str, Sequence[Line], Mapping[str, Entity], Mapping[str, Entity]]], main: Entity
@@ -216,7 +200,7 @@ class _Judge:
             if child in self._runs:
                 self._runs[child] += 1
             self._runs.setdefault(child, 1)
-            router: dict[str, Value | Unknown] = {"server.log_readable": True, "server.started_by": _SERVER}
+            router: dict[str, Value | Unknown] = {"server.log_readable": True, "server.started_by": UNNAMED}
             self._step(Samples(step.at, "its router", child, {**gaps.not_in_a_log(), **router, **asked}))
         else:
             self._step(step)
@@ -235,11 +219,11 @@ class _Judge:
 
     def _read_starts(self, name: str, own: Sequence[Line], entities: Mapping[str, Entity], units: Mapping[str, Entity]) -> None:
         for server in dict.fromkeys(entities.values()):
-            mine = [line for line in own if line.kind == _SERVER and entities.get(line.voice) == server]
+            mine = [line for line in own if line.kind == "llama-server" and entities.get(line.voice) == server]
             ends = [
                 (line.number, f"{unit_of(line)}: {text}")
                 for line in own
-                if line.kind == "systemd" and units.get(unit_of(line)) == server and (text := _end_of_process(line.text))
+                if line.kind == "systemd" and units.get(unit_of(line)) == server and (text := end_of_process(line.text))
             ]
             data = b"\n".join(line.text for line in mine)
             starts = self._starts.setdefault(server, Starts(self._ruleset, server.name))
@@ -295,38 +279,6 @@ def _unexplained(answer: Diagnosis) -> LineEvidence | None:
         if transition.state == "firing" and cause is not None and transition.rule == "server-crashed" and cause.id in _HOW_ALONE:
             return max((e for e in transition.evidence if isinstance(e, LineEvidence)), key=lambda e: e.n, default=None)
     return None
-
-
-def _named(found: Sequence[Server], first: Entity | None) -> tuple[dict[str, Entity], dict[str, Entity]]:
-    """Map voices and units to servers. `first`: the server of the previous logs, which continues in this one."""
-    entities: dict[str, Entity] = {}
-    units: dict[str, Entity] = {}
-    programs = [server.name.partition("[")[0] for server in found]
-    for number, server in enumerate(found):
-        program = programs[number] or _SERVER
-        name = server.unit or (_SERVER if len(found) == 1 else program if programs.count(program) == 1 else server.name)
-        entity = first if number == 0 and first is not None else Entity("server", name)
-        entities |= dict.fromkeys(server.voices, entity)
-        if server.unit:
-            units[server.unit] = entity
-    return entities, units
-
-
-def _end_of_process(text: bytes) -> str:
-    """systemd's message about the unrequested end of a unit's process; empty for any other line."""
-    message = strip(text.decode("utf-8", "replace")).message if text.startswith(b"{") else text.decode("utf-8", "replace")
-    message = message.partition(": ")[2]
-    if message.startswith("A process of this unit has been killed") or "systemd-oomd killed" in message:
-        return message
-    if message.startswith("Main process exited, ") and "status=0/" not in message:
-        return message
-    return ""
-
-
-def _as_kernel(own: Iterable[Line]) -> Iterable[Line]:
-    """The lines of a file given as the kernel log: those without a sender are the kernel's as well."""
-    for line in own:
-        yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")
 
 
 #: Seconds between steps while no alert is pending. A log with 70 ends takes 2.2 s of CPU, with a step for each second 3.9 s.

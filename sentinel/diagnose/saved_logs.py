@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sentinel.diagnose.log_clock import LogClock
-from sentinel.diagnose.senders import Line, unit_of
+from sentinel.diagnose.senders import Line
+from sentinel.diagnose.servers import unit_of
 from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity

@@ -1,11 +1,10 @@
-"""Attributes lines to senders: a saved log may contain several servers, systemd and the kernel. Pure."""
+"""The sender of each line: a saved log may contain several servers, systemd and the kernel. Pure."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from sentinel.engine.log.envelope import strip
@@ -43,9 +42,6 @@ _KERNEL = re.compile(
 _LOCAL = re.compile(rb"\d{4}-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?")
 #: Programs whose messages are about units and processes, not from a server.
 _MANAGERS = frozenset({"systemd", "systemd-oomd", "systemd-coredump", "earlyoom", "systemd-logind", "init"})
-_UNIT = re.compile(
-    rb"^(?P<unit>[A-Za-z0-9:_.\\@-]+\.service): |\b(?:Started|Starting|Stopping|Stopped) (?P<named>[\w:.\\@-]+\.service)\b"
-)
 _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _DAYS = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
@@ -62,15 +58,6 @@ class Line(NamedTuple):
     #: seconds since the start of the year, if it has none
     local: float | None
     text: bytes
-
-
-@dataclass(slots=True)
-class Server:
-    """One server of a log: its voices, one after the other for restarts, and its unit if systemd names one."""
-
-    name: str
-    voices: set[str] = field(default_factory=set)
-    unit: str = ""
 
 
 def lines(data: bytes) -> Iterator[Line]:
@@ -178,75 +165,7 @@ def _exported(number: int, text: bytes) -> Line:
     return Line(number, "llama-server", str(record.get("_SYSTEMD_UNIT") or ident), wall, None, text)
 
 
-def unit_of(line: Line) -> str:
-    """The unit that a systemd line is about; empty for none."""
-    if line.kind != "systemd":
-        return ""
-    text = line.text
-    if text.startswith(b"{"):
-        if line.voice.endswith(".service"):
-            return line.voice
-        text = strip(text.decode("utf-8", "replace")).message.encode()
-    found = _UNIT.search(text)
-    return "" if found is None else (found["unit"] or found["named"]).decode()
-
-
-def servers(all_lines: Sequence[Line], speaks: Iterable[str]) -> list[Server]:
-    """The servers of a log, in the order of their first line. `speaks`: voices in which llama-server was recognised.
-
-    Consecutive processes of one program are starts of one server; processes whose lines alternate are several servers.
-    """
-    spans: dict[str, tuple[int, int]] = {}
-    wanted = set(speaks)
-    for line in all_lines:
-        if line.voice in wanted and line.kind == "llama-server":
-            spans[line.voice] = (spans.get(line.voice, (line.number, 0))[0], line.number)
-    found: list[tuple[str, Server, int]] = []
-    for voice, (begin, end) in sorted(spans.items(), key=lambda pair: pair[1]):
-        program = voice.partition("[")[0]
-        for number, (of, server, last) in enumerate(found):
-            if of == program and begin > last:
-                server.voices.add(voice)
-                found[number] = (of, server, end)
-                break
-        else:
-            found.append((program, Server(voice, {voice}), end))
-    out = [server for _, server, _ in found]
-    _name_units(all_lines, out)
-    return out
-
-
-def _name_units(all_lines: Sequence[Line], found: Sequence[Server]) -> None:
-    """Assign units to servers: the only one, by name, or by the line that follows the unit's start."""
-    units = dict.fromkeys(unit for line in all_lines if (unit := unit_of(line)))
-    for server in found:
-        programs = {voice.partition("[")[0] for voice in server.voices}
-        own = next((program for program in programs if program.endswith(".service")), "")
-        alike = [unit for unit in units if any(p and _alike(p, unit) for p in programs)]
-        after = _started_before(all_lines, server, units)
-        if own:
-            server.unit = own
-        elif after:
-            server.unit = after
-        elif len(found) == 1 and len(units) == 1:
-            server.unit = next(iter(units))
-        elif len(alike) == 1 and len(found) == 1:
-            server.unit = alike[0]
-
-
-def _alike(program: str, unit: str) -> bool:
-    stem = unit.removesuffix(".service").partition("@")[0]
-    return program in stem or stem in program or ("llama" in program and "llama" in stem)
-
-
-def _started_before(all_lines: Sequence[Line], server: Server, units: Iterable[str]) -> str:
-    """The unit whose start is reported directly before the server's first line."""
-    before: Line | None = None
-    known = set(units)
-    for line in all_lines:
-        if line.kind == "llama-server" and line.voice in server.voices:
-            unit = unit_of(before) if before is not None else ""
-            return unit if unit in known and before is not None and b"Start" in before.text else ""
-        if line.text.strip():
-            before = line
-    return ""
+def as_kernel(own: Iterable[Line]) -> Iterable[Line]:
+    """The lines of a file given as the kernel log: those without a sender are the kernel's as well."""
+    for line in own:
+        yield line if line.kind != "llama-server" or line.voice else line._replace(kind="kernel")

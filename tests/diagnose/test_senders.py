@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
-from sentinel.diagnose.senders import Line, lines, servers, unit_of
+from sentinel.diagnose.senders import Line, lines
+from sentinel.diagnose.servers import servers, unit_of
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
 
