@@ -11,23 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sentinel.model.problem import Keys
+from sentinel.rulefiles.toml import tokens
+from sentinel.rulefiles.toml.tokens import bad_escape, hint, unquoted
 
-_BLANK = re.compile(r"[ \t]*")
-_GAP = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_REST_OF_LINE = re.compile(r"[^\n]*\n?")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_BARE_VALUE = re.compile(r"[^\s,#\]}]+(?: \d\d:[^\s,#\]}]+)?")
-_QUOTED_KEY = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
-_STRINGS = (
-    ('"""', re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}', re.DOTALL)),
-    ("'''", re.compile(r"'''(?:[^']|'(?!''))*'{3,5}", re.DOTALL)),
-    ('"', re.compile(r'"(?:[^"\\\n]|\\.)*"')),
-    ("'", re.compile(r"'[^'\n]*'")),
-)
-_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|(.))")
-_ESCAPED = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r"}
-#: Bare keys and names only: a quoted one, or a number in brackets, may be a value.
-_STARTS_STATEMENT = re.compile(r"[ \t]*(?:[A-Za-z0-9_.-]+[ \t]*=[^=]|\[{1,2}[A-Za-z][\w. -]*\]{1,2}[ \t\r]*(?:#.*)?(?:\n|\Z))")
 #: Deeper values have no positions of their own, they are found through their parent.
 _DEEPEST = 32
 
@@ -93,7 +79,7 @@ class _Scanner:
     def run(self) -> Outline:
         prefix: Keys = ()
         while True:
-            self._skip(_GAP)
+            self._skip(tokens.GAP)
             if self._at >= len(self._text):
                 return self._out
             begin = self._at
@@ -103,10 +89,10 @@ class _Scanner:
                     prefix = statement.keys = self._header(statement.first)
                 else:
                     self._pair(prefix, statement)
-                self._skip(_BLANK)
+                self._skip(tokens.BLANK)
             except _LostError:
                 pass
-            self._skip(_REST_OF_LINE)
+            self._skip(tokens.REST_OF_LINE)
             statement.last = self._line(max(begin, self._at - 1))
             self._out.statements.append(statement)
 
@@ -131,13 +117,13 @@ class _Scanner:
         """A dotted key."""
         parts = []
         while True:
-            self._skip(_BLANK)
-            match = _QUOTED_KEY.match(self._text, self._at) or _BARE_KEY.match(self._text, self._at)
+            self._skip(tokens.BLANK)
+            match = tokens.QUOTED_KEY.match(self._text, self._at) or tokens.BARE_KEY.match(self._text, self._at)
             if match is None:
                 raise _LostError
             self._at = match.end()
-            parts.append(_unquoted(match[0]))
-            self._skip(_BLANK)
+            parts.append(unquoted(match[0]))
+            self._skip(tokens.BLANK)
             if not self._take("."):
                 return tuple(parts)
 
@@ -190,7 +176,7 @@ class _Scanner:
 
     def _equals(self, keys: Keys) -> None:
         if self._take("="):
-            self._skip(_BLANK)
+            self._skip(tokens.BLANK)
             return
         if self._text.startswith(":", self._at):
             self._flaw(self._line(), keys, "has ':' where TOML has '='; write key = value")
@@ -207,22 +193,22 @@ class _Scanner:
         elif self._take("{"):
             self._inline(keys, depth)
         elif not self._string(keys):
-            match = _BARE_VALUE.match(self._text, self._at)
+            match = tokens.BARE_VALUE.match(self._text, self._at)
             if match is None:
                 self._flaw(self._line(), keys, "has no value")
                 raise _LostError
             self._at = match.end()
-            if hint := _hint(match[0]):
-                self._flaw(self._line(match.start()), keys, hint)
+            if said := hint(match[0]):
+                self._flaw(self._line(match.start()), keys, said)
 
     def _string(self, keys: Keys) -> bool:
-        for quote, form in _STRINGS:
+        for quote, form in tokens.STRINGS:
             if self._text.startswith(quote, self._at):
                 match = form.match(self._text, self._at)
                 if match is None:
                     self._flaw(self._line(), keys, f"its text begins with {quote} and has no end")
                     raise _LostError
-                if quote == '"' and (bad := _bad_escape(match[0])):
+                if quote == '"' and (bad := bad_escape(match[0])):
                     what = f"has {bad} in double quotes; between single quotes a backslash stands for itself"
                     self._flaw(self._line(), keys, what)
                 if len(quote) == 3:
@@ -238,18 +224,18 @@ class _Scanner:
             if self._between(line, keys, "]"):
                 return
             self._value((*keys, index), depth + 1)
-            self._skip(_GAP)
+            self._skip(tokens.GAP)
             if not self._take(",") and not self._text.startswith("]", self._at):
                 self._unfinished(line, keys, "]")
 
     def _between(self, line: int, keys: Keys, close: str) -> bool:
         """At the end of an array; something like the next statement of the file means that the closing bracket is missing."""
         before = self._at
-        self._skip(_GAP)
+        self._skip(tokens.GAP)
         if self._take(close):
             return True
         new_line = self._text.rfind("\n", before, self._at) + 1
-        if self._at >= len(self._text) or (new_line and _STARTS_STATEMENT.match(self._text, new_line)):
+        if self._at >= len(self._text) or (new_line and tokens.STARTS_STATEMENT.match(self._text, new_line)):
             self._at = max(before, new_line - 1)
             self._unfinished(line, keys, close)
         return False
@@ -260,7 +246,7 @@ class _Scanner:
 
     def _inline(self, keys: Keys, depth: int) -> None:
         line = self._line()
-        self._skip(_BLANK)
+        self._skip(tokens.BLANK)
         if self._take("}"):
             return
         while True:
@@ -271,7 +257,7 @@ class _Scanner:
             self._said.setdefault(inner, self._line())
             self._equals(inner)
             self._value(inner, depth + 1)
-            self._skip(_BLANK)
+            self._skip(tokens.BLANK)
             if self._take("}"):
                 return
             if not self._take(","):
@@ -279,47 +265,10 @@ class _Scanner:
                     self._flaw(line, keys, "goes over several lines; a table in { } has to stay on one")
                     raise _LostError
                 self._unfinished(line, keys, "}")
-            self._skip(_BLANK)
+            self._skip(tokens.BLANK)
             if self._text[self._at : self._at + 1] in ("\n", "\r", "#", "}"):
                 self._flaw(line, keys, "has a ',' at its end; a table in { } has none there and stays on one line")
                 raise _LostError
-
-
-def _unquoted(key: str) -> str:
-    if key[0] == "'":
-        return key[1:-1]
-    if key[0] != '"':
-        return key
-
-    def character(match: re.Match[str]) -> str:
-        code = match[1] or match[2]
-        if code:
-            number = int(code, 16)
-            return chr(number) if number < 0x110000 else ""
-        return _ESCAPED.get(match[3], match[3])
-
-    return _ESCAPE.sub(character, key[1:-1])
-
-
-def _bad_escape(text: str) -> str:
-    for match in _ESCAPE.finditer(text):
-        if match[3] is not None and match[3] not in 'btnfr"\\':
-            return match[0]
-    return ""
-
-
-def _hint(value: str) -> str:
-    """The probable meaning of a value written without quotes; empty if it may be a value."""
-    lower = value.lower()
-    if value in ("true", "false") or lower.lstrip("+-") in ("inf", "nan"):
-        return ""
-    if lower in ("true", "false", "yes", "no", "on", "off", "none", "null"):
-        return f"is {value}; TOML knows true and false" + (
-            ", and a value that is not known goes into unknown = [...]" * (lower[0] == "n" and lower != "no")
-        )
-    if value[0].isalpha() or value[0] == "_":
-        return f'is a text without quotes; write "{value}"'
-    return ""
 
 
 def blanked(text: str, statements: Iterable[Statement]) -> str:
