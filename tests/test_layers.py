@@ -54,7 +54,7 @@ FENCED = {
     "re2": {"engine/log/extractor.py", "memory/tensor_overrides.py"},
     "cel": {"engine/rules/expression.py"},
     "tomllib": {"rulefiles/toml/document.py"},
-    "msgspec": {"recording/line_types.py"},
+    "msgspec": {"recording/line_types.py", "recording/state_types.py"},
 }
 #: datetime in these converts a number that is already there into text; nothing asks what time it is.
 CONVERTS_TIME = {"model/json_form.py", "engine/log/envelope.py"}

@@ -1,24 +1,15 @@
-"""The lines of a recording as types. The only file of the pure part that imports msgspec, which checks them while it decodes."""
+"""The lines of a recording as types. msgspec checks them while it decodes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from sentinel.model.entity import Scope
+from sentinel.recording.state_types import Count, EntityPair, Fields, FormError, Number, Silence, Silences
 
 VERSION = 2
-
-
-class FormError(ValueError):
-    """A line, or the state, is malformed. The text says what and where in it."""
-
-
-Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
-Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
-EntityPair = tuple[Scope, str]
 
 
 class Unread(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -27,7 +18,6 @@ class Unread(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 Values = dict[str, bool | int | float | str | Unread | None]
-Fields = dict[str, bool | int | float | str]
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -104,27 +94,11 @@ class RulesChanged(Row):
     rules: dict[str, str]
 
 
-class _Silence(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
-    rule: str
-    name: str
-    at: Number
-    until: Number
-    reason: str
-    author: str
-
-
-class _Silences(msgspec.Struct):
-    version: int
-    last: int
-    silences: list[_Silence]
-
-
 class SilenceChanged(Row):
     """A silence was added or expired early: which, and the active ones from then on."""
 
-    silence: _Silence
-    silences: _Silences
+    silence: Silence
+    silences: Silences
 
 
 class StateRow(msgspec.Struct, tag_field="type", tag="State"):
@@ -143,149 +117,6 @@ _ReadingRow = TickRow | LogLinesRow | ClaimedLinesRow | SamplesRow | EventRow | 
 AnyRow = _ReadingRow | RulesChanged | SilenceChanged | StateRow | EndRow
 
 
-class _Life(msgspec.Struct):
-    state: str
-    since: Number = 0.0
-    matched_at: Number = 0.0
-    clear_since: Number | None = None
-    spent_at: Number = 0.0
-
-
-class _Cause(msgspec.Struct, forbid_unknown_fields=True):
-    id: str
-    text: str
-    confidence: str
-
-
-class _Check(msgspec.Struct, forbid_unknown_fields=True):
-    check: str
-    value: bool | None
-    reads: dict[str, bool | int | float | str | None]
-    #: why and remedy; one sentence in recordings of version 0.1
-    missing: dict[str, str | Annotated[list[str], msgspec.Meta(min_length=1, max_length=2)]] = {}
-    text: str = ""
-
-
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    line: str
-    source: str
-    n: int
-
-
-class _Alert(msgspec.Struct):
-    rule: str
-    entity: EntityPair
-    life: _Life
-    summary: str
-    cause: _Cause | None
-    fixes: list[dict[str, str]]
-    checks: list[_Check]
-    lines: list[_Line]
-    pid: int
-    causes: list[str]
-
-
-class _OomReport(msgspec.Struct):
-    at: Number | None
-    fields: Fields
-    tasks: list[tuple[int, int, str]]
-
-
-class _Attribution(msgspec.Struct):
-    pids: list[tuple[int, Scope, str, Number, Number | None]]
-    nameless: list[tuple[int, Scope, str]]
-    states: list[tuple[Scope, str, str]]
-    report: _OomReport
-    children: list[tuple[str, int, str]] | None = None
-    guessed: list[tuple[Scope, str, Number]] | None = None
-
-
-class _Authorship(msgspec.Struct):
-    voices: list[tuple[Scope, str, bool, bool, Number | None, Count]]
-    waiting: list[
-        tuple[
-            Scope,
-            str,
-            list[
-                tuple[
-                    Number,
-                    bool,
-                    tuple[Number, str, str, Count, bool, Number | None],
-                    tuple[str, Count, Number | None, Number | None, int | None, Fields, str],
-                ]
-            ],
-        ]
-    ]
-    catching_up: bool | Number
-
-
-class _Baselines(msgspec.Struct):
-    baselines: list[tuple[str, Count, Number, list[tuple[Number, Count | None, Number | None]]]]
-    answers: list[tuple[Scope, str, Count, Count, Number, bool, Count | None, Count | None, Count, Number | None]]
-
-
-class _Turn(msgspec.Struct, forbid_unknown_fields=True):
-    task: int
-    similarity: Number
-    forced: bool
-    evaluated: int
-    ms: Number
-    generated: int
-    held: int
-    read: int = -1
-    repeats: int = 0
-
-
-class _Requests(msgspec.Struct, forbid_unknown_fields=True):
-    slots: list[tuple[int, _Turn]]
-    current: int
-    kept_nothing: int
-    grown: int
-    long_prompt: int
-    others_between: int
-    failures: int
-    failed_at: Number
-    ended_ill: list[int]
-    perhaps: int
-    begun: list[int]
-    busy: list[int]
-    given_up: int
-    never_begun: int
-    worked_at: Number
-    shows_progress: bool
-    spins: bool = False
-    contexts: list[tuple[int, Count]] = []
-
-
-class _Snapshot(msgspec.Struct):
-    """The form of a state that `Engine.resume` may receive; keys that are not named here are left to it."""
-
-    version: int
-    facts: list[tuple[Scope, str, str, bool | int | float | str, Number, str]]
-    events: list[tuple[Number, str, Scope, str, Fields, str, str, int]]
-    runs: list[tuple[Scope, str, Number, int, bool, bool, Number]]
-    alerts: list[_Alert]
-    entities: list[EntityPair]
-    #: scope, name, signal, why; and the remedy where there is one
-    unknown: list[Annotated[list[str], msgspec.Meta(min_length=4, max_length=5)]]
-    last_words: list[tuple[Scope, str, bool | int | float | str, Number]]
-    heard: list[tuple[Scope, str, str]]
-    windows: list[tuple[Scope, str, str, Number, list[tuple[Number, Number]]]]
-    attribution: _Attribution
-    card: tuple[str, Number] | None
-    silences: _Silences
-    timers: list[tuple[Number, str, Scope, str]]
-    swept: Number | None
-    unhealthy: dict[str, str]
-    speeds: _Baselines | None = None
-    stamps: list[tuple[str, Number, Number, bool]] | None = None
-    requests: list[tuple[Scope, str, _Requests]] | None = None
-    watched: list[EntityPair] | None = None
-    awaited: list[EntityPair] | None = None
-    free_since: list[tuple[Scope, str, Number]] | None = None
-    authorship: _Authorship | None = None
-
-
 _ROWS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyRow)
 _HEADER = msgspec.json.Decoder(Header)
 
@@ -297,7 +128,7 @@ def encode(line: Header | AnyRow) -> bytes:
 
 def silence_changed(at: float, silence: Mapping[str, Any], silences: Mapping[str, Any]) -> SilenceChanged:
     """The row of a silence that was added or expired early."""
-    return SilenceChanged(at, _Silence(**silence), msgspec.convert(silences, _Silences))
+    return SilenceChanged(at, Silence(**silence), msgspec.convert(silences, Silences))
 
 
 def builtins(part: msgspec.Struct) -> dict[str, Any]:
@@ -321,11 +152,3 @@ def decode(line: bytes) -> AnyRow:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FormError(str(error)) from error
     return row
-
-
-def check_state(state: Mapping[str, Any]) -> int:
-    """How many entities the state knows. Raises FormError if its parts are not of the types that the engine takes."""
-    try:
-        return len(msgspec.convert(state, _Snapshot).entities)
-    except msgspec.ValidationError as error:
-        raise FormError(str(error)) from error

@@ -15,7 +15,6 @@ from sentinel.recording.line_types import (
     ClaimedLinesRow,
     EndRow,
     EventRow,
-    FormError,
     Header,
     LogLinesRow,
     RulesChanged,
@@ -26,10 +25,10 @@ from sentinel.recording.line_types import (
     TickRow,
     Unread,
     Values,
-    check_state,
     decode,
     decode_header,
 )
+from sentinel.recording.state_types import FormError, check_state
 
 READS = (1, 2)
 #: Bytes. A batch of log lines was at most 1 MiB in version 1, which kept them whole; the state is split into far smaller parts.

@@ -21,8 +21,8 @@ from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.recording import Recording, RecordingError
 from sentinel.recording.archive import lines
-from sentinel.recording.line_types import FormError, check_state
 from sentinel.recording.replay import replay
+from sentinel.recording.state_types import FormError, check_state
 from sentinel.rulefiles.digest import event_digests, rule_digests
 
 FIXTURES = TESTS / "fixtures" / "recordings"
