@@ -153,7 +153,7 @@ class Intake:
             self._worklist.mark_entity(owner)
         out: list[Transition] = []
         for definition, match in self._matches(reading, claimed):
-            entity = self._attribution.of_child(reading.entity, match.port)
+            entity = self._attribution.children.of_line(reading.entity, match.port)
             if entity is None:
                 continue
             if entity is not reading.entity and (entity, reading.kind) not in self._state.heard:

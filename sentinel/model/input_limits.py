@@ -34,6 +34,8 @@ MOST_EVENTS = 8 << 20
 #: Servers that are watched, of one user and in all. The most that were ever reported on one machine are some fifty.
 MOST_SERVERS_OF_OWNER = 100
 MOST_SERVERS = 300
+#: A router has as many children as it has presets; no machine holds more models than this at a time.
+MOST_CHILDREN = 64
 #: Entities that only a log named: children of routers of one user, and processes that only the kernel's log named.
 MOST_CHILDREN_OF_OWNER = 128
 MOST_STRANGERS = 128

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sentinel.engine.facts.oom_report import PARTS, OomReport
+from sentinel.engine.facts.router_children import RouterChildren
 from sentinel.engine.facts.state import EngineState
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.input_limits import MOST_CHILDREN_OF_OWNER
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 
@@ -34,8 +34,6 @@ _AT_DEATH = {
 }
 #: Lines of a GPU's driver that name no process: attributed to a server only if there is exactly one.
 _OF_THE_ONLY_SERVER = frozenset({"nvidia_uvm_loaded", "nvidia_api_mismatch", "gpu_memory_refused", "gpu_host_memory_refused"})
-#: A router has as many children as it has presets; no machine holds more models than this at a time.
-MOST_CHILDREN = 64
 #: Growth in the minute before, as last sampled.
 GROWTH = (
     WindowDef("grown_anon", "server.rss_anon_bytes", 60.0, "delta"),
@@ -77,10 +75,7 @@ class Attribution:
     def __init__(self, state: EngineState) -> None:
         self._state = state
         self._pids: dict[int, _Known] = {}
-        #: children of routers, by the router and their port, as the kernel has it: the router is the parent of the process
-        self._children: dict[tuple[str, int], Entity] = {}
-        #: children of routers whose process is not known yet
-        self._nameless: dict[tuple[str, int], Entity] = {}
+        self.children = RouterChildren(state)
         #: what a server was doing when its process ended
         self._state_before: dict[Entity, str] = {}
         #: kills attributed to a server by exclusion, with their times, until that is confirmed or refuted
@@ -90,9 +85,7 @@ class Attribution:
     def found(self, entity: Entity, pid: int, start: float, values: Mapping[str, Value | Unknown]) -> None:
         """A server's process is known."""
         self._pids[pid] = _Known(entity, start)
-        port, router = values.get("server.port"), values.get("server.router")
-        if isinstance(port, int) and isinstance(router, str):
-            self._children[(router, port)] = entity
+        self.children.found(entity, values)
 
     def gone(self, entity: Entity, pid: int, at: float) -> None:
         """A server's process has ended; it is remembered for a while."""
@@ -106,45 +99,9 @@ class Attribution:
         for old in [p for p, k in self._pids.items() if k.gone_at is not None and at - k.gone_at > _REMEMBER]:
             del self._pids[old]
 
-    def of_child(self, parent: Entity, port: int | None) -> Entity | None:
-        """The child that printed a line: a router prints its children's lines with their port in front.
-
-        Such a prefix counts only for a child of the very server whose log it is in, or anybody could speak for any port. None: it
-        is nobody's line, for the server is no router, or the log names more ports than a router has children.
-        """
-        if port is None:
-            return parent
-        key = (parent.name, port)
-        known = self._children.get(key) or self._nameless.get(key)
-        if known is not None:
-            return known
-        run = self._state.runs.get(parent)
-        if run is not None and run.watched and self._said(parent, "server.is_router") is False:
-            self._state.cuts.add(parent, "lines with a port in front in the log of a server that is no router")
-            return None
-        siblings = [name for name, _ in self._nameless if name == parent.name]
-        if len(siblings) >= MOST_CHILDREN or (not siblings and self._is_crowded(parent)):
-            self._state.cuts.add(parent, f"lines with a port in front beyond the first {MOST_CHILDREN} ports of one log")
-            return None
-        child = self._nameless[key] = Entity("server", f"{parent.name}[{port}]")
-        return child
-
-    def _is_crowded(self, parent: Entity) -> bool:
-        """The logs of one user's servers name more children than any machine has."""
-        mine = self._state.owner(parent)
-        owners = [self._state.owner(Entity("server", name)) for name, _ in self._nameless]
-        return owners.count(mine) >= MOST_CHILDREN_OF_OWNER
-
-    def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
-        """The provisional name under which a child's lines came before its process was found, if there is one."""
-        port, router = values.get("server.port"), values.get("server.router")
-        return self._nameless.pop((router, port), None) if isinstance(port, int) and isinstance(router, str) else None
-
     def forget(self, entity: Entity) -> None:
         """An entity was dropped."""
-        for table in (self._children, self._nameless):
-            for key in [key for key, child in table.items() if child == entity or key[0] == entity.name]:
-                del table[key]
+        self.children.forget(entity)
         self._state_before.pop(entity, None)
         self._guessed.pop(entity, None)
 
@@ -228,7 +185,7 @@ class Attribution:
         candidates = [e for e in nameless if self._may_be(e, unit if isinstance(group, str) else None)]
         if len(candidates) == 1 and "server.pid" in self._state.facts.unknowns(candidates[0]):
             # Of a saved log: the model is in the router's child, and the router itself holds next to nothing.
-            children = [child for (router, _), child in self._nameless.items() if router == candidates[0].name]
+            children = self.children.nameless_of(candidates[0].name)
             candidates = children if len(children) == 1 else candidates
         if len(candidates) == 1:
             if candidates[0].name != unit and event.name == "oom_killed":
@@ -312,8 +269,7 @@ class Attribution:
         """Plain data for a checkpoint."""
         return {
             "pids": [[pid, k.entity.scope, k.entity.name, k.start, k.gone_at] for pid, k in self._pids.items()],
-            "children": [[router, port, e.name] for (router, port), e in self._children.items()],
-            "nameless": [[port, e.scope, e.name] for (_, port), e in self._nameless.items()],
+            **self.children.dump(),
             "report": self._report.dump(),
             "states": [[e.scope, e.name, state] for e, state in self._state_before.items()],
             "guessed": [[e.scope, e.name, at] for e, at in self._guessed.items()],
@@ -322,9 +278,8 @@ class Attribution:
     def load(self, data: Mapping[str, Any]) -> None:
         """Restore what `dump` returned."""
         self._pids = {pid: _Known(Entity(scope, name), start, gone) for pid, scope, name, start, gone in data["pids"]}
-        self._nameless = {(name.rpartition("[")[0], port): Entity(scope, name) for port, scope, name in data["nameless"]}
         self._state_before = {Entity(scope, name): state for scope, name, state in data["states"]}
+        self.children.load(data)
         # recordings made before these existed have none
-        self._children = {(router, port): Entity("server", name) for router, port, name in data.get("children") or []}
         self._guessed = {Entity(scope, name): at for scope, name, at in data.get("guessed") or []}
         self._report.load(data["report"])

@@ -128,7 +128,7 @@ class Updater:
         """A router starts a child. The previous child for the same preset had another port and so another name: the facts from
         its log would stay for ever."""
         port = fields.get("port")
-        child = self._attribution.of_child(router, port) if isinstance(port, int) else None
+        child = self._attribution.children.of_line(router, port) if isinstance(port, int) else None
         if child is None:
             return
         of = {"server.preset": str(fields.get("name", "")), "server.router": router.name}
@@ -193,7 +193,7 @@ class Updater:
         if run is not None:
             begun.free_since = run.free_before(reading.start_time)
         self._state.runs[entity] = begun
-        if (makeshift := self._attribution.adopt(reading.values)) is not None:
+        if (makeshift := self._attribution.children.adopt(reading.values)) is not None:
             # A router printed the child's lines before its process was scanned.
             self._baselines.renewed(makeshift)
             for signal in sorted(self._state.rename(makeshift, entity)):

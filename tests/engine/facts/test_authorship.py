@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from sentinel.engine.engine import Engine
-from sentinel.engine.facts.attribution import MOST_CHILDREN
 from sentinel.engine.facts.authorship import _BARE, _DEATHS, _ENDS, CLIENT_TEXT
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.input_limits import MOST_CHILDREN
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
 EPOCH = 1_795_500_000.0
