@@ -24,7 +24,7 @@ from real_server import Running, model, request, wait
 from demo import alerts, llama_server, say, sentinel
 from sentinel.cli.report.collect import collect
 from sentinel.cli.top.app import Top
-from sentinel.cli.top.poll import Daemon, Snapshot
+from sentinel.cli.top.poll import DaemonPoll, Snapshot
 from sentinel.report.of_daemon import page
 from sentinel.report.page import render
 
@@ -35,7 +35,7 @@ _SECONDS = 60.0
 _FONT_FACES = re.compile(r"@font-face\s*\{.*?\}", re.S)
 
 
-class OnlyThese(Daemon):
+class OnlyThese(DaemonPoll):
     """The daemon's answers about these ports alone."""
 
     def __init__(self, socket: Path, ports: Collection[int]) -> None:
@@ -51,7 +51,7 @@ class OnlyThese(Daemon):
         return replace(shot, status={**shot.status, "servers": servers, "alerts": open_alerts})
 
 
-async def draw(daemon: Daemon, columns: int, rows: int) -> str:
+async def draw(daemon: DaemonPoll, columns: int, rows: int) -> str:
     """One picture, when the screen has all its parts."""
     app = Top(daemon)
     async with app.run_test(size=(columns, rows)) as pilot:

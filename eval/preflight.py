@@ -26,7 +26,9 @@ from eval.preflight_layouts import LAYOUTS  # noqa: E402
 from eval.preflight_peers import peers  # noqa: E402
 from eval.preflight_truth import Truth, start  # noqa: E402
 from sentinel.gguf.header import model_of, read_model  # noqa: E402
-from sentinel.memory.footprint import Device, Footprint, Model, Settings, footprint  # noqa: E402
+from sentinel.llama.model import Model  # noqa: E402
+from sentinel.llama.settings import Device, Settings  # noqa: E402
+from sentinel.memory.footprint import Footprint, footprint  # noqa: E402
 
 _MIB = 1 << 20
 #: llama-server prints hundredths of a MiB

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sentinel.gguf.tensor_types import TENSOR_TYPES
-from sentinel.memory.footprint import ALL_LAYERS, HOST, Device, Footprint, Model, Settings, Tensor, footprint
+from sentinel.llama.model import Model, Tensor
+from sentinel.llama.settings import ALL_LAYERS, HOST, Device, Settings
+from sentinel.memory.footprint import Footprint, footprint
 
 _GIB = 1 << 30
 _LAYERS, _EMBED, _EXPERTS, _EXPERT_FF, _VOCABULARY = 128, 6144, 256, 1312, 151552

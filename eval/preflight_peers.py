@@ -18,7 +18,9 @@ from pathlib import Path
 from eval.preflight_layouts import LAYOUTS
 from eval.preflight_truth import start
 from sentinel.gguf.header import model_of, read_model
-from sentinel.memory.footprint import Device, Model, Settings, footprint
+from sentinel.llama.model import Model
+from sentinel.llama.settings import Device, Settings
+from sentinel.memory.footprint import footprint
 
 _MIB = 1 << 20
 _FLAGS: Mapping[str, Settings] = {

@@ -133,6 +133,20 @@ def test_a_room_with_rooms_in_it_has_an_empty_init() -> None:
     assert not wrong
 
 
+def test_one_name_is_one_thing() -> None:
+    """A reader who has met a class, or an alias of a type, knows it wherever the name stands again."""
+    homes: dict[str, list[str]] = {}
+    for name, _, tree in modules():
+        for node in tree.body:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+            named = [target.id for target in targets if isinstance(target, ast.Name)]
+            named += [node.name] if isinstance(node, ast.ClassDef) else []
+            for one in named:
+                if one[0].isupper() and not one.isupper():
+                    homes.setdefault(one, []).append(name)
+    assert {one: where for one, where in homes.items() if len(where) > 1} == {}
+
+
 def test_the_pure_part_knows_no_clock_and_no_io() -> None:
     wrong = []
     for name, room, tree in modules():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-Value = bool | int | float | str | None
-Severity = Literal["critical", "warning", "info"]
-Scope = Literal["server", "gpu", "host"]
-State = Literal["inactive", "pending", "firing", "resolved"]
+from sentinel.model.alert import Severity, State
+from sentinel.model.entity import Scope, Value
+
+#: A value in an answer: null where it is not known.
+Shown = Value | None
 
 
 class EntityForm(TypedDict):
@@ -39,7 +40,7 @@ class EvidenceForm(TypedDict):
 
     check: NotRequired[str]
     value: NotRequired[bool | None]
-    reads: NotRequired[dict[str, Value]]
+    reads: NotRequired[dict[str, Shown]]
     missing: NotRequired[dict[str, str]]
     #: the rule's sentence for a check that is true
     text: NotRequired[str]

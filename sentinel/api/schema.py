@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from sentinel.api.alert_forms import AlertForm, EntityForm, Scope, Severity, SilenceForm, TransitionForm, Value
+from sentinel.api.alert_forms import AlertForm, EntityForm, Shown, SilenceForm, TransitionForm
 from sentinel.api.status_forms import (
     BlindSpotForm,
     CutForm,
@@ -23,6 +23,8 @@ from sentinel.api.status_forms import (
     StateForm,
 )
 from sentinel.api.why_forms import SubjectForm
+from sentinel.model.alert import Severity
+from sentinel.model.entity import Scope
 
 
 class Status(TypedDict):
@@ -32,8 +34,8 @@ class Status(TypedDict):
     at: str | None
     since: str | None
     servers: list[ServerForm]
-    gpus: list[dict[str, Value]]
-    host: dict[str, Value]
+    gpus: list[dict[str, Shown]]
+    host: dict[str, Shown]
     alerts: list[AlertForm]
     silences: list[SilenceForm]
     blind_spots: list[BlindSpotForm]
@@ -94,7 +96,7 @@ class SignalForm(TypedDict):
 
     entity: EntityForm
     signal: str
-    value: Value
+    value: Shown
     unit: str
     age: NotRequired[float]
     fresh: NotRequired[bool]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from sentinel.api.alert_forms import Scope, Severity, Value
+from sentinel.api.alert_forms import Shown
+from sentinel.model.alert import Severity
+from sentinel.model.entity import Scope
 
 
 class ContextForm(TypedDict):
@@ -19,40 +21,40 @@ class ServerForm(TypedDict):
     """A llama-server; what is not known is null. `called` is what people call it, `name` its identity."""
 
     name: str
-    called: Value
-    front_end: Value
-    pid: Value
-    user: Value
-    state: Value
-    build: Value
-    build_low: Value
-    build_high: Value
-    is_router: Value
-    model_path: Value
-    model_bytes: Value
-    preflight: Value
-    preflight_why: Value
-    gpu_layers_asked: Value
-    gpu_memory_bytes: Value
-    ctx_requested: Value
-    ctx_per_slot: Value
-    slots: Value
-    generation_tps: Value
-    prompt_tps: Value
-    slots_busy: Value
-    slot_fill: Value
-    load_share: Value
-    memory_left_bytes: Value
-    memory_left_where: Value
-    gpu_vram_total_bytes: Value
+    called: Shown
+    front_end: Shown
+    pid: Shown
+    user: Shown
+    state: Shown
+    build: Shown
+    build_low: Shown
+    build_high: Shown
+    is_router: Shown
+    model_path: Shown
+    model_bytes: Shown
+    preflight: Shown
+    preflight_why: Shown
+    gpu_layers_asked: Shown
+    gpu_memory_bytes: Shown
+    ctx_requested: Shown
+    ctx_per_slot: Shown
+    slots: Shown
+    generation_tps: Shown
+    prompt_tps: Shown
+    slots_busy: Shown
+    slot_fill: Shown
+    load_share: Shown
+    memory_left_bytes: Shown
+    memory_left_where: Shown
+    gpu_vram_total_bytes: Shown
     #: what it will need at least, once loaded, of which `firm_bytes` are held already
-    need_bytes: Value
-    firm_bytes: Value
-    cpu_cores: Value
-    rss_bytes: Value
-    locked_bytes: Value
-    log_readable: Value
-    log_where: Value
+    need_bytes: Shown
+    firm_bytes: Shown
+    cpu_cores: Shown
+    rss_bytes: Shown
+    locked_bytes: Shown
+    log_readable: Shown
+    log_where: Shown
     #: of the slots that had a request, as the log has it
     contexts: list[ContextForm]
     since: str | None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from sentinel.api.alert_forms import SilenceForm, State, TransitionForm, Value
+from sentinel.api.alert_forms import Shown, SilenceForm, TransitionForm
+from sentinel.model.alert import State
 
 
 class ReadForm(TypedDict):
@@ -14,7 +15,7 @@ class ReadForm(TypedDict):
     """
 
     name: str
-    value: Value
+    value: Shown
     age: NotRequired[float]
     source: NotRequired[str]
     line: NotRequired[str]

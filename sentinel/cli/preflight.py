@@ -15,7 +15,7 @@ from sentinel.cli.output import emit, style, working
 from sentinel.daemon.config import default_state_dir
 from sentinel.gguf.header import GgufError
 from sentinel.llama.settings import Item
-from sentinel.memory.fit import Why, needed
+from sentinel.memory.fit import FitNote, needed
 from sentinel.model.text import escape, size, size_range
 from sentinel.preflight.checksum import parse_given, verify
 from sentinel.preflight.command import Command, NoCommand, from_process, from_words
@@ -87,7 +87,7 @@ def _command(arguments: argparse.Namespace) -> Command:
     return from_words(arguments.command, os.environ)
 
 
-def _verified(command: Command, given: str) -> list[Why]:
+def _verified(command: Command, given: str) -> list[FitNote]:
     """Verify the checksums of the model's files, with progress on standard error: 220 GB take minutes."""
     digest = parse_given(given) if given else ""
     named = command.requested.text("model")

@@ -7,29 +7,13 @@ Sources of servers, logs, the kernel log and udev depend on each other or stream
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
+from sentinel.daemon.config import Intervals
 from sentinel.sources.base import Polled
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu.amdgpu import AmdGpus
 from sentinel.sources.gpu.rocm_smi import RocmSmi
 from sentinel.sources.host import Host
-
-
-class Intervals(Protocol):
-    """Seconds between polls, from the configuration."""
-
-    @property
-    def host(self) -> float:
-        """Memory and pressure of the host."""
-
-    @property
-    def gpu(self) -> float:
-        """amdgpu's files."""
-
-    @property
-    def rocm_smi(self) -> float:
-        """rocm-smi."""
 
 
 def _host(roots: Roots, intervals: Intervals) -> Polled:

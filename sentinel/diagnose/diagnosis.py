@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.diagnose import gaps
 from sentinel.diagnose.complaints import NONE, Complaints, complaints, last_before
 from sentinel.diagnose.explain_rule import Explained, missing_signals
-from sentinel.diagnose.failed_starts import Start, Starts
+from sentinel.diagnose.failed_starts import Start, StartOutcomes
 from sentinel.diagnose.log_clock import LogClock, begins, undated
 from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
@@ -94,7 +94,7 @@ class _Judge:
         #: servers in the order of their first line, with the number of runs of each
         self._runs: dict[Entity, int] = {}
         self._run_of: dict[str, int] = {}
-        self._starts: dict[Entity, Starts] = {}
+        self._starts: dict[Entity, StartOutcomes] = {}
         self._speeds = Speeds()
         self._begun = 0.0
         self._logs = False
@@ -226,7 +226,7 @@ class _Judge:
                 if line.kind == "systemd" and units.get(unit_of(line)) == server and (text := end_of_process(line.text))
             ]
             data = b"\n".join(line.text for line in mine)
-            starts = self._starts.setdefault(server, Starts(self._ruleset, server.name))
+            starts = self._starts.setdefault(server, StartOutcomes(self._ruleset, server.name))
             starts.read(name, data, [line.number for line in mine], ends)
 
     def _answer(self, at: float, asked: Explained, *, dated: bool) -> Diagnosis:

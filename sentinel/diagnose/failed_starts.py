@@ -127,7 +127,7 @@ class _Run:
 
 
 @dataclass(slots=True)
-class Starts:
+class StartOutcomes:
     """Reads the logs of one server in order; a router's children are distinguished by their ports."""
 
     ruleset: RuleSet

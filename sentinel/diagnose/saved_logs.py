@@ -51,7 +51,7 @@ class ChildBegins:
     words: tuple[str, ...]
 
 
-Step = LogLines | Tick | RunBegins | RunEnds | ChildBegins
+LogStep = LogLines | Tick | RunBegins | RunEnds | ChildBegins
 
 
 #: Messages of backends at the start of a process, usually before the line that marks its start; and how many lines before.
@@ -123,7 +123,7 @@ class SavedLogReader:
 
     def read(
         self, name: str, lines: Sequence[Line], entities: Mapping[str, Entity], units: Mapping[str, Entity]
-    ) -> Iterator[Step]:
+    ) -> Iterator[LogStep]:
         """Read a log. `entities`: server by voice; lines of other voices are ignored. `units`: server by unit."""
         clock = self._clock
         starts: set[tuple[Entity, int]] = set()
@@ -139,7 +139,7 @@ class SavedLogReader:
         first, began = 0, 0.0
         at = clock.at
 
-        def flush() -> Iterator[Step]:
+        def flush() -> Iterator[LogStep]:
             nonlocal batch
             if batch and key is not None:
                 yield LogLines(at, name, key[0], b"\n".join(batch), kind=key[1], first=first)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from sentinel.engine.log.envelope import strip
 
-Kind = Literal["llama-server", "systemd", "kernel"]
+Sender = Literal["llama-server", "systemd", "kernel"]
 
 #: Quote markers in front of a line: of a mail, of Markdown, a table's border.
 _QUOTE = re.compile(rb"(?: {0,3}> ?)+(?=\S)|\| (?=\S)")
@@ -50,7 +50,7 @@ class Line(NamedTuple):
     """One line and its sender."""
 
     number: int
-    kind: Kind
+    kind: Sender
     #: program and process, a compose service, or a unit; empty if the line names none
     voice: str
     #: seconds since the epoch, if the line has a time zone
@@ -103,7 +103,7 @@ def _line(number: int, text: bytes) -> Line:
         return Line(number, "llama-server", "", *_prefixed(text), text)
     ident = sent["ident"].decode("utf-8", "replace")
     rest = sent["rest"]
-    kind: Kind = "llama-server"
+    kind: Sender = "llama-server"
     if ident == "kernel":
         kind = "kernel"
     elif ident in _MANAGERS:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sentinel.files.opener import NotRegular, Opener
-from sentinel.gguf.reader import GgufError, GgufReader, Kind, ReadBudget, read_value
+from sentinel.gguf.reader import FaultKind, GgufError, GgufReader, ReadBudget, read_value
 from sentinel.gguf.tensor_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.llama.model import Model, Tensor
 from sentinel.model.entity import Unknown, Value
@@ -63,7 +63,7 @@ class GgufHeader:
     #: why the file is shorter than its header says; empty if it is not
     truncated: str = ""
     #: how a split could not be read; None if all were read
-    split_fault: Kind | None = None
+    split_fault: FaultKind | None = None
 
     @property
     def arch(self) -> str:

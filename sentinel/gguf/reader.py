@@ -31,15 +31,15 @@ _MAX_KEPT = 1 << 16
 
 
 #: `missing`: cannot be opened; `damaged`: truncated, or not GGUF; `unread`: anything else that stops the reading
-Kind = Literal["missing", "damaged", "unread"]
+FaultKind = Literal["missing", "damaged", "unread"]
 
 
 class GgufError(Exception):
     """The file cannot be read as GGUF. The text is one sentence: which file, what is wrong."""
 
-    def __init__(self, text: str, kind: Kind = "unread") -> None:
+    def __init__(self, text: str, kind: FaultKind = "unread") -> None:
         super().__init__(text)
-        self.kind: Kind = kind
+        self.kind: FaultKind = kind
 
 
 class ReadBudget:
@@ -79,7 +79,7 @@ class GgufReader:
     def position(self) -> int:
         return self.base + self.at
 
-    def fail(self, what: str, kind: Kind = "unread") -> GgufError:
+    def fail(self, what: str, kind: FaultKind = "unread") -> GgufError:
         return GgufError(f"{self.path}: {what} (at byte {self.base + self.at})", kind)
 
     def take(self, count: int) -> bytes:

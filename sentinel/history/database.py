@@ -47,7 +47,7 @@ _PLAN = Plan("history", MIGRATIONS, frozenset({"transitions", "checkpoints", "ma
 
 Rows = list[tuple[int, Transition]]
 #: Baselines by configuration and depth class: the time, and the answers each was learned from; None: deleted.
-Baselines = Mapping[tuple[str, int], tuple[float, str] | None]
+BaselineRows = Mapping[tuple[str, int], tuple[float, str] | None]
 
 
 class Database:
@@ -69,7 +69,7 @@ class Database:
         rows: Sequence[tuple[int, Transition]],
         checkpoint: Mapping[str, bytes | None],
         marks: Mapping[str, int],
-        baselines: Baselines,
+        baselines: BaselineRows,
     ) -> None:
         """Write all of it or nothing. Raises HistoryFault."""
         with self._faults("write to"), self._db:

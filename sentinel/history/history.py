@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, Baselines, Database, Rows
+from sentinel.history.database import KEEP_DAYS, KEEP_ROWS, BaselineRows, Database, Rows
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.alert import Transition
 from sentinel.model.json_form import is_news
@@ -49,7 +49,7 @@ class History:
         self,
         transitions: Sequence[Transition],
         checkpoint: Mapping[str, bytes | None] | None = None,
-        baselines: Baselines | None = None,
+        baselines: BaselineRows | None = None,
     ) -> list[int]:
         """Store transitions, checkpoint (None drops a key) and baselines atomically. Returns the id of each transition."""
         ids = list(range(self._last_id + 1, self._last_id + 1 + len(transitions)))

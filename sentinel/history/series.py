@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.engine.inspect.plotted import PLOTTED, REPORTED, Row
+from sentinel.engine.inspect.plotted import PLOTTED, REPORTED, PlottedRow
 from sentinel.history.series_file import Batch, SeriesFile
 from sentinel.history.series_points import GAP, encode
 from sentinel.history.series_recent import WINDOW, ClosedWindow, Recent, is_empty
@@ -90,7 +90,7 @@ class Series:
         # They are on disk already.
         self._begun = self.last + 1
 
-    def take(self, at: float, rows: Iterable[Row]) -> None:
+    def take(self, at: float, rows: Iterable[PlottedRow]) -> None:
         """Record what is known at this time; times within one second count once."""
         second = int(at)
         self.taken = at

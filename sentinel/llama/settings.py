@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["weights", "kv", "recurrent", "compute", "output", "projector", "cache", "overhead"]
+MemoryKind = Literal["weights", "kv", "recurrent", "compute", "output", "projector", "cache", "overhead"]
 HOST = "host"
 AUTO_LAYERS = -1
 #: -np auto
@@ -45,7 +45,7 @@ class Item:
     """
 
     place: str
-    kind: Kind
+    kind: MemoryKind
     bytes: int
     low: int
     high: int

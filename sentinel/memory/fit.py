@@ -16,7 +16,7 @@ from sentinel.memory.requirement import unlocked, unreclaimable
 from sentinel.model.text import size, size_range
 
 Effect = Literal["fails", "tight", "unknown", "note"]
-Verdict = Literal["fits", "tight", "fails", "unknown"]
+FitVerdict = Literal["fits", "tight", "fails", "unknown"]
 
 #: GPU memory that generation needs besides all buffers: pools of the runtime that grow with the context in use. llama.cpp's
 #: --fit keeps 1 GiB free on a device; the article's machine held with 1.5 GB left and failed above 2K of context with 1.05.
@@ -32,7 +32,7 @@ _SLACK_SHARE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class FitNote:
     """One reason. `at_share` is the share of the load at which it happens; None if that is meaningless."""
 
     id: str
@@ -62,17 +62,17 @@ class Budget:
     memory_high_where: str = ""
 
 
-def judge(footprint: Footprint, budget: Budget) -> tuple[Verdict, tuple[Why, ...]]:
+def judge(footprint: Footprint, budget: Budget) -> tuple[FitVerdict, tuple[FitNote, ...]]:
     """The verdict and its reasons, the worst first."""
     whys = [*_devices(footprint, budget), *_host(footprint, budget)]
-    whys += [Why("not-known", text, "unknown") for text in footprint.missing]
+    whys += [FitNote("not-known", text, "unknown") for text in footprint.missing]
     return verdict_of(whys), tuple(sorted(whys, key=lambda why: _ORDER.index(why.effect)))
 
 
 _ORDER: tuple[Effect, ...] = ("fails", "unknown", "tight", "note")
 
 
-def verdict_of(whys: Iterable[Why]) -> Verdict:
+def verdict_of(whys: Iterable[FitNote]) -> FitVerdict:
     """The verdict that follows from all reasons."""
     effects = {why.effect for why in whys}
     return "fails" if "fails" in effects else "unknown" if "unknown" in effects else "tight" if "tight" in effects else "fits"
@@ -117,7 +117,7 @@ def headroom(device: Device) -> int:
     return HEADROOM_BYTES if device.total_bytes is None else min(HEADROOM_BYTES, device.total_bytes // _HEADROOM_SHARE)
 
 
-def _devices(footprint: Footprint, budget: Budget) -> list[Why]:
+def _devices(footprint: Footprint, budget: Budget) -> list[FitNote]:
     whys = []
     for device in budget.devices:
         items = [item for item in footprint.items if item.place == device.name]
@@ -126,9 +126,9 @@ def _devices(footprint: Footprint, budget: Budget) -> list[Why]:
     return whys
 
 
-def _device(items: Sequence[Item], device: Device) -> list[Why]:
+def _device(items: Sequence[Item], device: Device) -> list[FitNote]:
     if device.free_bytes is None:
-        return [Why("vram-unknown", f"how much memory of {device.name} is free is not known", "unknown")]
+        return [FitNote("vram-unknown", f"how much memory of {device.name} is free is not known", "unknown")]
     free, (low, high) = device.free_bytes, needed(items)
     there = f"{device.name} has {size(free)} free"
     if device.in_host_memory:
@@ -136,48 +136,48 @@ def _device(items: Sequence[Item], device: Device) -> list[Why]:
         if high <= free:
             return []
         text = f"{device.name} shares the machine's memory and needs {size_range(low, high)}, and {there} as it says"
-        return [Why("vram-may-not-suffice", text, "tight")]
+        return [FitNote("vram-may-not-suffice", text, "tight")]
     if low > free:
         return [_first_that_fails(items, device, there)]
     if high > free:
         text = f"{device.name} needs {size_range(low, high)}, and {there}: whether the last buffers can be allocated is open"
-        return [Why("vram-may-not-suffice", text, "tight")]
+        return [FitNote("vram-may-not-suffice", text, "tight")]
     left = free - sum(item.bytes for item in items)
     if left < headroom(device):
         text = (
             f"{size(left)} stay free on {device.name} after the load; generation needs about {size(headroom(device))}"
             " beside the buffers, more as the context fills"
         )
-        return [Why("vram-headroom-small", text, "tight")]
+        return [FitNote("vram-headroom-small", text, "tight")]
     return []
 
 
-def _first_that_fails(items: Sequence[Item], device: Device, there: str) -> Why:
+def _first_that_fails(items: Sequence[Item], device: Device, there: str) -> FitNote:
     """llama.cpp allocates weights, then the KV cache, then the compute buffers (src/llama-model.cpp, llama-context.cpp)."""
     assert device.free_bytes is not None
     so_far = needed(item for item in items if item.kind in ("weights", "overhead", "projector"))[0]
     if so_far > device.free_bytes:
         text = f"the weights for {device.name} take {size(so_far)}, and {there}: the allocation fails at the start of the load"
-        return Why("vram-allocation-fails-at-start", text, "fails", 0.0)
+        return FitNote("vram-allocation-fails-at-start", text, "fails", 0.0)
     cache = needed(item for item in items if item.kind in ("kv", "recurrent"))[0]
     if so_far + cache > device.free_bytes:
         text = f"the cache of {size(cache)} comes on {device.name} after {size(so_far)} of weights, and {there}"
-        return Why(
+        return FitNote(
             "kv-cannot-be-allocated", f"{text}: the server ends with 'failed to allocate buffer for kv cache'", "fails", 1.0
         )
     rest = needed(items)[0] - so_far - cache
     before = f"{size(so_far + cache)} of weights and cache"
     text = f"the compute buffers of {size(rest)} come on {device.name} after {before}, and {there}"
-    return Why("vram-allocation-fails-at-start", text, "fails", 1.0)
+    return FitNote("vram-allocation-fails-at-start", text, "fails", 1.0)
 
 
-def _host(footprint: Footprint, budget: Budget) -> list[Why]:
+def _host(footprint: Footprint, budget: Budget) -> list[FitNote]:
     # a GPU without its own memory uses the host's
     shared = {device.name for device in budget.devices if device.in_host_memory}
     items = [item for item in footprint.items if item.place == "host" or item.place in shared]
     whys, items = _locking(items, budget)
     if budget.host is None:
-        return [*whys, Why("memory-unknown", "how much memory it can take is not known", "unknown")]
+        return [*whys, FitNote("memory-unknown", "how much memory it can take is not known", "unknown")]
     lasting = unreclaimable(items)
     low, high = needed(lasting)
     locked = needed(item for item in items if item.locked)[0]
@@ -186,40 +186,40 @@ def _host(footprint: Footprint, budget: Budget) -> list[Why]:
     largest = max((item for item in lasting if item.kind == "kv"), key=lambda item: item.low, default=None)
     if budget.most is not None and largest is not None and largest.low > budget.most:
         text = f"the KV cache of {size(largest.low)} is larger than memory and swap of the machine ({size(budget.most)})"
-        return [*whys, Why("kv-cannot-be-allocated", f"{text}: the kernel refuses it at once", "fails", 1.0)]
+        return [*whys, FitNote("kv-cannot-be-allocated", f"{text}: the kernel refuses it at once", "fails", 1.0)]
     if low > budget.host + budget.swap or locked > budget.host:
         return [*whys, _kill(lasting, low, budget, there)]
     if low > budget.host:
         text = (
             f"{size(low)} cannot be dropped and {there}: {size(low - budget.host)} go to swap and are read again for each token"
         )
-        return [*whys, Why("will-thrash", text, "fails")]
+        return [*whys, FitNote("will-thrash", text, "fails")]
     mapped = needed(kept)[0]
     if low + mapped > budget.host:
         text = (
             f"{size(mapped)} of mapped weights stay on the host beside {size(low)} that cannot be dropped, and {there}: it"
             f" starts, but {size(low + mapped - budget.host)} are dropped and read from the disk again and again"
         )
-        return [*whys, Why("will-thrash", text, "fails")]
+        return [*whys, FitNote("will-thrash", text, "fails")]
     if budget.memory_high is not None and low > budget.memory_high:
         limit = f"{budget.memory_high_where} is slowed down above memory.high, which leaves {size(budget.memory_high)}"
         text = f"{limit}; {size(low)} are unreclaimable"
-        return [*whys, Why("will-thrash", text, "fails")]
+        return [*whys, FitNote("will-thrash", text, "fails")]
     if high + needed(kept)[1] > budget.host:
         return [*whys, _may_outgrow(lasting, high + needed(kept)[1], there)]
     if budget.host - high - needed(kept)[1] < budget.host // _HOST_MARGIN_SHARE:
         left = budget.host - high - needed(kept)[1]
-        return [*whys, Why("memory-headroom-small", f"{size(left)} of memory stay free, and {there}", "tight")]
+        return [*whys, FitNote("memory-headroom-small", f"{size(left)} of memory stay free, and {there}", "tight")]
     return whys
 
 
-def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Item]]:
+def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[FitNote], list[Item]]:
     """Checks locked memory against the limit. If locking is refused, mapped pages can be dropped."""
     locked = needed(item for item in items if item.locked)
     if not locked[1]:
         return [], list(items)
     if budget.lock_limit is None:
-        return [Why("lock-limit-unknown", "how much memory the server may lock is not known", "unknown")], list(items)
+        return [FitNote("lock-limit-unknown", "how much memory the server may lock is not known", "unknown")], list(items)
     if budget.lock_limit < 0 or locked[1] <= budget.lock_limit:
         return [], list(items)
     text = (
@@ -227,10 +227,10 @@ def _locking(items: Sequence[Item], budget: Budget) -> tuple[list[Why], list[Ite
         " refused on the way, the server goes on without it and says so in one line"
     )
     share = min(budget.lock_limit / locked[0], 1.0) if locked[0] else 0.0
-    return [Why("mlock-denied", text, "fails", round(share, 2))], unlocked(items)
+    return [FitNote("mlock-denied", text, "fails", round(share, 2))], unlocked(items)
 
 
-def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
+def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> FitNote:
     """Weights come first, then the cache, which is zeroed. The share is that of the model, at the low bound."""
     assert budget.host is not None
     weights = needed(item for item in lasting if item.kind == "weights")[0]
@@ -241,15 +241,15 @@ def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> Why:
         need += f" and {size(budget.swap)} of swap"
     if weights and before + weights > capacity:
         share = max(capacity - before, 0) / weights
-        return Why("killed-while-loading", f"{need}: killed at about {share:.0%} of the load", "fails", round(share, 2))
-    return Why("killed-while-loading", f"{need}: killed at the end of the load, when the cache is written", "fails", 1.0)
+        return FitNote("killed-while-loading", f"{need}: killed at about {share:.0%} of the load", "fails", round(share, 2))
+    return FitNote("killed-while-loading", f"{need}: killed at the end of the load, when the cache is written", "fails", 1.0)
 
 
-def _may_outgrow(lasting: Sequence[Item], high: int, there: str) -> Why:
+def _may_outgrow(lasting: Sequence[Item], high: int, there: str) -> FitNote:
     grows = max(lasting, key=lambda item: item.high - item.low, default=None)
     what = f", mostly for {_KINDS.get(grows.kind, grows.kind)}" if grows is not None and grows.high > grows.low else ""
     text = f"it may grow to {size(high)}{what}, and {there}"
-    return Why("memory-may-not-suffice", text, "tight")
+    return FitNote("memory-may-not-suffice", text, "tight")
 
 
 _KINDS = {"cache": "prompts kept in RAM (--cache-ram) and checkpoints", "compute": "compute buffers", "overhead": "overhead"}

@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 
 from sentinel.llama import builds as cut_offs
 from sentinel.llama.architectures import Caches, caches
-from sentinel.llama.model import Model, Tensor
-from sentinel.llama.settings import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Item, Kind, Settings
+from sentinel.llama.model import Model
+from sentinel.llama.settings import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Item, Settings
 from sentinel.memory.compute_buffers import Span, compute
 from sentinel.memory.kv_cache import CacheBytes, Context, cache_bytes, context
 from sentinel.memory.placement import Weights, layer_places, used_devices, weights
 from sentinel.model.builds import BuildRange
 from sentinel.model.entity import Unknown
-
-__all__ = ("ALL_LAYERS", "AUTO_LAYERS", "HOST", "Device", "Footprint", "Item", "Kind", "Model", "Settings", "Tensor", "footprint")
 
 _MIB = 1 << 20
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sentinel.files.opener import NotRegular, Opener
-from sentinel.memory.fit import Why
+from sentinel.memory.fit import FitNote
 from sentinel.model.text import clean
 from sentinel.preflight.command import NoCommand
 
@@ -34,13 +34,13 @@ def parse_given(text: str) -> str:
     return digest
 
 
-def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, int], None]) -> list[Why]:
+def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, int], None]) -> list[FitNote]:
     """Read all files; an empty `given` compares with the stored checksums. `progress` gets bytes done and total bytes."""
     if given and len(parts) != 1:
         text = (
             f"the model has {len(parts)} files and one checksum was given: give none, and each is held against what is remembered"
         )
-        return [Why("sha256-not-checked", text, "unknown")]
+        return [FitNote("sha256-not-checked", text, "unknown")]
     known = _read(folder)
     whys = []
     try:
@@ -50,11 +50,11 @@ def verify(parts: list[str], given: str, folder: Path, progress: Callable[[int, 
             digest, done = _digest(part, done, total, progress)
             whys.append(_held_against(part, digest, given, known))
     except NotRegular as error:
-        return [Why("sha256-not-checked", f"the model is {error}", "fails", about="model")]
+        return [FitNote("sha256-not-checked", f"the model is {error}", "fails", about="model")]
     except OSError as error:
-        return [Why("sha256-not-checked", f"the model cannot be read to its end: {error.strerror}", "fails", about="model")]
+        return [FitNote("sha256-not-checked", f"the model cannot be read to its end: {error.strerror}", "fails", about="model")]
     trouble = _write(folder, known)
-    return whys if not trouble else [*whys, Why("sha256-not-remembered", trouble, "note")]
+    return whys if not trouble else [*whys, FitNote("sha256-not-remembered", trouble, "note")]
 
 
 def _digest(path: str, done: int, total: int, progress: Callable[[int, int], None]) -> tuple[str, int]:
@@ -68,7 +68,7 @@ def _digest(path: str, done: int, total: int, progress: Callable[[int, int], Non
     return found.hexdigest(), done
 
 
-def _held_against(path: str, digest: str, given: str, known: dict[str, dict[str, object]]) -> Why:
+def _held_against(path: str, digest: str, given: str, known: dict[str, dict[str, object]]) -> FitNote:
     status = os.stat(path)  # noqa: PTH116
     key, name = clean(os.path.realpath(path)), clean(Path(path).name)
     before = known.pop(key, None)
@@ -76,22 +76,22 @@ def _held_against(path: str, digest: str, given: str, known: dict[str, dict[str,
     if given and digest != given:
         known |= {key: before} if before is not None else {}
         text = f"{name} has SHA-256 {digest}, not {given}: it is damaged or another file; fetch it again"
-        return Why("sha256-differs", text, "fails", about="model")
+        return FitNote("sha256-differs", text, "fails", about="model")
     if same_file and before is not None and before.get("sha256") != digest:
         known[key] = before
         text = (
             f"{name} has SHA-256 {digest}, and had {clean(str(before.get('sha256')))[:64]} before, with the same size and time:"
             " the disk or the memory of this machine changed its content; fetch it again"
         )
-        return Why("sha256-differs", text, "fails", about="model")
+        return FitNote("sha256-differs", text, "fails", about="model")
     known[key] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
     if given:
-        return Why("sha256-matches", f"{name} has the SHA-256 that was given", "note")
+        return FitNote("sha256-matches", f"{name} has the SHA-256 that was given", "note")
     if before is None:
-        return Why("sha256-remembered", f"{name} has SHA-256 {digest}; it is remembered from now on", "note")
+        return FitNote("sha256-remembered", f"{name} has SHA-256 {digest}; it is remembered from now on", "note")
     if same_file or before.get("sha256") == digest:
-        return Why("sha256-matches", f"{name} has the same SHA-256 as when it was remembered", "note")
-    return Why(
+        return FitNote("sha256-matches", f"{name} has the same SHA-256 as when it was remembered", "note")
+    return FitNote(
         "sha256-changed", f"{name} is another file than the one remembered; it has SHA-256 {digest}, remembered now", "note"
     )
 

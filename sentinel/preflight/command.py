@@ -20,7 +20,7 @@ from sentinel.sources.processes import requirement
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.forecast import unreclaimable_bytes
-from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.identify import ProcessKind, classify, is_server_name
 from sentinel.sources.processes.log_location import absolute, inside
 from sentinel.sources.processes.procfs import credentials, memlock_limit, memory_signals
 
@@ -124,7 +124,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
         raise NoCommand(f"there is no process {pid}: `pgrep -a llama` lists those that run") from None
     except OSError as error:
         raise NoCommand(reason(process, error)) from None
-    if classify(roots, pid, comm) in (Kind.OTHER, Kind.LATER):
+    if classify(roots, pid, comm) in (ProcessKind.OTHER, ProcessKind.LATER):
         raise NoCommand(f"process {pid} is {clean(comm)!r}, no llama-server: `pgrep -a llama` lists those that run")
     if words == [""]:
         raise NoCommand(f"process {pid} has no command line: it has ended, or it is a thread of the kernel")

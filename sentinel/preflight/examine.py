@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.gguf.header import GgufError, GgufHeader, model_of
 from sentinel.llama.model import Model
 from sentinel.llama.settings import Device, Settings
-from sentinel.memory.fit import Budget, Verdict, Why, is_expected_to_start, judge, verdict_of, with_slack
+from sentinel.memory.fit import Budget, FitNote, FitVerdict, is_expected_to_start, judge, verdict_of, with_slack
 from sentinel.memory.footprint import Footprint, footprint
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean, size
@@ -20,24 +20,24 @@ from sentinel.preflight.command import Command
 from sentinel.preflight.machine import Machine, look
 from sentinel.preflight.report import Report, limits_of
 from sentinel.preflight.settings import settings_of
-from sentinel.preflight.suggest import Search, Suggestion, Trial, put
+from sentinel.preflight.suggest import Judged, Search, Suggestion, put
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.meminfo import meminfo
 
 #: What one flag fixes: the reason, the setting, and the flag with its value.
 _MENDED = (("split-mode-unsupported", "split_mode", "-sm", "layer"), ("main-gpu-missing", "main_gpu", "-mg", "0"))
 #: Flags that fit are searched for any verdict.
-ALWAYS: tuple[Verdict, ...] = ("fits", "tight", "fails", "unknown")
+ALWAYS: tuple[FitVerdict, ...] = ("fits", "tight", "fails", "unknown")
 
 
 def examine(
     command: Command,
     roots: Roots | None = None,
     build: Build | None = None,
-    extra: tuple[Why, ...] = (),
+    extra: tuple[FitNote, ...] = (),
     *,
     header: GgufHeader | GgufError | None = None,
-    suggest: Collection[Verdict] = ALWAYS,
+    suggest: Collection[FitVerdict] = ALWAYS,
 ) -> Report:
     """Judge the command. `extra` are reasons found elsewhere (a checksum that differs), `header` one already read,
     or why it cannot be, `suggest` the verdicts for which to search flags that fit.
@@ -51,17 +51,17 @@ def examine(
     settings = settings_of(command, build, roots)
     if isinstance(settings, Unknown):
         if not any(why.id == "flag-rejected" for why in whys):
-            whys.append(Why("flag-rejected", settings.why, "fails"))
+            whys.append(FitNote("flag-rejected", settings.why, "fails"))
         return _report(command, machine, whys)
     whys += gpu_check.problems(command, settings, build, machine, roots)
     whys += _about(command, settings, found.header)
-    whys += [Why("vram-accounts-differ", text, "note") for text in machine.disagreements]
+    whys += [FitNote("vram-accounts-differ", text, "note") for text in machine.disagreements]
     model = found.header if isinstance(found.header, Unknown) else model_of(found.header)
     if isinstance(model, Unknown) or isinstance(found.header, Unknown):
         why = model if isinstance(model, Unknown) else found.header
         assert isinstance(why, Unknown)
         if not any(one.effect == "fails" for one in found.whys):
-            whys.append(Why("model-unknown", why.why, "unknown"))
+            whys.append(FitNote("model-unknown", why.why, "unknown"))
         return _report(command, machine, whys)
     return _judged(command, settings, build, machine, found.header, model, whys, roots, suggest=suggest)
 
@@ -73,10 +73,10 @@ def _judged(
     machine: Machine,
     header: GgufHeader,
     model: Model,
-    whys: list[Why],
+    whys: list[FitNote],
     roots: Roots,
     *,
-    suggest: Collection[Verdict],
+    suggest: Collection[FitVerdict],
 ) -> Report:
     devices = _devices(machine)
     budget = _budget(machine, devices, roots)
@@ -88,9 +88,9 @@ def _judged(
         estimates = fit_params.ask(command, fit_params.words_for(words))
         if isinstance(estimates, tuple):
             whys += fit_params.differences(estimates, footprint_.items, with_cache=fit_params.is_comparable(settings))
-        whys += [Why("llama-fit-params-silent", estimates.why, "note")] if isinstance(estimates, Unknown) else []
+        whys += [FitNote("llama-fit-params-silent", estimates.why, "note")] if isinstance(estimates, Unknown) else []
 
-    def trial(argv: tuple[str, ...]) -> Trial | None:
+    def trial(argv: tuple[str, ...]) -> Judged | None:
         asked = settings_of(replace(command, argv=argv), build, roots)
         if isinstance(asked, Unknown):
             return None
@@ -126,16 +126,16 @@ def _judged(
     return _report(command, machine, whys, footprint_.items, tuple(suggestions), footprint_.missing, footprint_.notes)
 
 
-def _trial(argv: tuple[str, ...], settings: Settings, footprint_: Footprint, budget: Budget) -> Trial:
+def _trial(argv: tuple[str, ...], settings: Settings, footprint_: Footprint, budget: Budget) -> Judged:
     verdict, whys = judge(footprint_, budget)
     starts = all(why.id == "will-thrash" for why in whys if why.effect == "fails") and is_expected_to_start(footprint_, budget)
-    return Trial(argv, settings, footprint_, verdict, starts)
+    return Judged(argv, settings, footprint_, verdict, starts)
 
 
 def _report(
     command: Command,
     machine: Machine,
-    whys: list[Why],
+    whys: list[FitNote],
     memory: tuple[Any, ...] = (),
     suggestions: tuple[Suggestion, ...] = (),
     missing: tuple[str, ...] = (),
@@ -185,42 +185,42 @@ def _largest_allocation(machine: Machine, roots: Roots) -> int | None:
     return machine.total_bytes + swap if machine.total_bytes else None
 
 
-def _known(command: Command, build: Build) -> Iterator[Why]:
+def _known(command: Command, build: Build) -> Iterator[FitNote]:
     """What a verdict must know about the build."""
     if isinstance(build.version, Unknown) and command.binary is None:
-        yield Why("build-unknown", build.version.why, "unknown")
+        yield FitNote("build-unknown", build.version.why, "unknown")
     elif isinstance(build.version, Unknown):
-        yield Why("build-not-asked", build.version.why, "note")
+        yield FitNote("build-not-asked", build.version.why, "note")
 
 
-def _about(command: Command, settings: Settings, header: GgufHeader | Unknown) -> Iterator[Why]:
+def _about(command: Command, settings: Settings, header: GgufHeader | Unknown) -> Iterator[FitNote]:
     """Settings that contradict each other or the model."""
     asked = command.requested
     if "draft_model" in asked.settings:
-        yield Why("draft-model-not-counted", "the memory of the draft model is not counted", "unknown")
+        yield FitNote("draft-model-not-counted", "the memory of the draft model is not counted", "unknown")
     if "moe_cache" in asked.settings:
-        yield Why("moe-cache-not-counted", "what --moe-cache-mib (b11549) takes on the GPU is not counted", "unknown")
+        yield FitNote("moe-cache-not-counted", "what --moe-cache-mib (b11549) takes on the GPU is not counted", "unknown")
     if "rpc" in asked.settings:
-        yield Why("rpc-not-counted", "what the servers of --rpc can take is not known", "unknown")
+        yield FitNote("rpc-not-counted", "what the servers of --rpc can take is not known", "unknown")
     if settings.cache_type_v not in ("f16", "bf16", "f32") and settings.flash_attn == "off":
         said = "llama-server ends with 'V cache quantization requires flash_attn'"
         text = f"a V cache of type {clean(settings.cache_type_v)} needs flash attention: {said}"
-        yield Why("v-cache-needs-flash-attention", text, "fails")
+        yield FitNote("v-cache-needs-flash-attention", text, "fails")
     mmproj = asked.text("mmproj")
     if mmproj and not settings.mmproj_bytes:
-        yield Why("projector-missing", f"the projector {clean(mmproj)!r:.200} cannot be read", "fails")
+        yield FitNote("projector-missing", f"the projector {clean(mmproj)!r:.200} cannot be read", "fails")
     if isinstance(header, Unknown):
         return
     experts = header.of_arch("expert_count") or 0
     if not experts and (settings.cpu_moe or settings.n_cpu_moe):
-        yield Why("flag-ignored", "--cpu-moe and --n-cpu-moe have no effect: the model has no experts", "note")
+        yield FitNote("flag-ignored", "--cpu-moe and --n-cpu-moe have no effect: the model has no experts", "note")
 
 
-def _held_by_others(machine: Machine, reasons: tuple[Why, ...]) -> Iterator[Why]:
+def _held_by_others(machine: Machine, reasons: tuple[FitNote, ...]) -> Iterator[FitNote]:
     """Who holds the missing video memory."""
     if isinstance(machine.gpus, Unknown) or not any("vram" in why.id or why.id == "kv-cannot-be-allocated" for why in reasons):
         return
     for one in machine.gpus:
         if one.holders:
             names = ", ".join(f"{holder.name} (pid {holder.pid}) {size(holder.bytes)}" for holder in one.holders[:5])
-            yield Why("vram-held-by-others", f"{one.name} is held by {names}", "note")
+            yield FitNote("vram-held-by-others", f"{one.name} is held by {names}", "note")

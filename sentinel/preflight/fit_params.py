@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH
 from sentinel.llama.settings import HOST, Item, Settings
-from sentinel.memory.fit import Why
+from sentinel.memory.fit import FitNote
 from sentinel.model.entity import Unknown
 from sentinel.preflight.build import quiet
 from sentinel.preflight.command import Command
@@ -88,7 +88,7 @@ def is_comparable(settings: Settings) -> bool:
     return settings.parallel == 1 or (settings.parallel > 1 and not settings.kv_unified)
 
 
-def differences(estimates: Sequence[Estimate], items: Sequence[Item], *, with_cache: bool) -> list[Why]:
+def differences(estimates: Sequence[Estimate], items: Sequence[Item], *, with_cache: bool) -> list[FitNote]:
     """Figures outside our interval."""
     whys = []
     for one in estimates:
@@ -100,5 +100,5 @@ def differences(estimates: Sequence[Estimate], items: Sequence[Item], *, with_ca
             spare = _ROUNDED + int(theirs * _TOLERANCE)
             if not low - spare <= theirs <= high + spare:
                 text = f"{NAME} expects {theirs >> 20} MiB of {what} on {one.place}, sentinel {low >> 20} to {high >> 20} MiB"
-                whys.append(Why("llama-fit-params-differs", text, "note"))
+                whys.append(FitNote("llama-fit-params-differs", text, "note"))
     return whys

@@ -22,7 +22,7 @@ from sentinel.llama.flags import (
     takes,
 )
 from sentinel.llama.tokenizer import Word, words
-from sentinel.memory.fit import Why
+from sentinel.memory.fit import FitNote
 from sentinel.model.builds import ANY, BuildRange, common
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
@@ -35,13 +35,13 @@ def words_of(argv: Sequence[str], build: Build) -> list[Word]:
     return list(words(argv, None if isinstance(build.flags, Unknown) else build.flags))
 
 
-def problems(command: Command, build: Build) -> Iterator[Why]:
+def problems(command: Command, build: Build) -> Iterator[FitNote]:
     """Everything that the build refuses, ignores or parses differently than intended."""
     found = words_of(command.argv, build)
     for one in build.refusals:
         what = f"{one.flag} in the environment" if one.at < 0 else f"{one.flag!r}"
         instead = _instead(one.flag, build) or _builds_that_do(one.flag)
-        yield Why("flag-rejected", f"this build refuses {what}: {one.said}{instead}", "fails")
+        yield FitNote("flag-rejected", f"this build refuses {what}: {one.said}{instead}", "fails")
     if isinstance(build.flags, Unknown):
         yield from _by_the_table(found, build, runs=command.runs)
     for word in found:
@@ -50,10 +50,10 @@ def problems(command: Command, build: Build) -> Iterator[Why]:
         name = text.removeprefix("-D").partition("=")[0]
         if name in DEAD_CMAKE:
             said = f"cmake ignores -D{name} today, and what it builds runs on the CPU: write -D{DEAD_CMAKE[name]}=ON"
-            yield Why("cmake-option-dead", said, "tight")
+            yield FitNote("cmake-option-dead", said, "tight")
 
 
-def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterator[Why]:
+def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterator[FitNote]:
     """Without the program: flags that no build takes, or no single build takes together. A running process took them all."""
     if runs:
         return
@@ -62,11 +62,13 @@ def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterato
         option = OPTION.get(word.flag)
         flag = clean(word.flag)
         if word.assigned is not None:
-            yield Why("flag-rejected", f"{flag!r:.80}: llama-server takes a value as a word of its own, not behind '='", "fails")
+            yield FitNote(
+                "flag-rejected", f"{flag!r:.80}: llama-server takes a value as a word of its own, not behind '='", "fails"
+            )
         elif not word.is_flag:
-            yield Why("flag-rejected", f"{flag!r:.80} is no flag: llama-server takes no other words", "fails")
+            yield FitNote("flag-rejected", f"{flag!r:.80} is no flag: llama-server takes no other words", "fails")
         elif option is None:
-            yield Why("flag-unknown", _not_known(flag, build), "unknown")
+            yield FitNote("flag-unknown", _not_known(flag, build), "unknown")
         elif builds := possible(word.flag, len(word.values)):
             bare = " without a value" if option.may_stand_alone and not word.values else ""
             ranges[f"{word.flag}{bare}"] = builds
@@ -75,12 +77,12 @@ def _by_the_table(found: Sequence[Word], build: Build, *, runs: bool) -> Iterato
     if common(ranges.values()) is None:
         first, second = _apart(ranges)
         text = f"no build takes both {first} (builds {ranges[first].words}) and {second} (builds {ranges[second].words})"
-        yield Why("no-build-accepts", f"{text}: this command line starts nowhere", "fails")
+        yield FitNote("no-build-accepts", f"{text}: this command line starts nowhere", "fails")
     elif build.number is not None:
         for flag, count in {word.flag: len(word.values) for word in found}.items():
             if takes(flag, build.number, count) is False:
                 text = f"build {build.number} refuses {flag!r}{_instead(flag, build) or _builds_that_do(flag)}"
-                yield Why("flag-rejected", text, "fails")
+                yield FitNote("flag-rejected", text, "fails")
 
 
 def _not_known(flag: str, build: Build) -> str:
@@ -92,17 +94,19 @@ def _not_known(flag: str, build: Build) -> str:
     return f"{flag!r:.80} is no flag of the builds that sentinel knows, up to b{NEWEST}; a newer build may take it{meant}"
 
 
-def _oddities(word: Word, build: Build) -> Iterator[Why]:
+def _oddities(word: Word, build: Build) -> Iterator[FitNote]:
     refused = {one.flag for one in build.refusals}
     if word.flag in refused:
         return
     if word.flag in NO_EFFECT or (word.flag in build.deprecated and word.flag not in TODAY and not word.values):
-        yield Why("flag-ignored", f"{word.flag} has no effect in builds of today: it can go", "note")
+        yield FitNote("flag-ignored", f"{word.flag} has no effect in builds of today: it can go", "note")
     elif word.flag in build.deprecated and word.flag in TODAY:
         today = " ".join(TODAY[word.flag])
-        yield Why("flag-deprecated", f"{word.flag} is deprecated{f': {today} says it today' if today else ' and can go'}", "note")
+        yield FitNote(
+            "flag-deprecated", f"{word.flag} is deprecated{f': {today} says it today' if today else ' and can go'}", "note"
+        )
     if word.flag in PRINT_AND_EXIT:
-        yield Why("flag-ends-it", f"with {word.flag} llama-server prints something and ends: nothing is served", "fails")
+        yield FitNote("flag-ends-it", f"with {word.flag} llama-server prints something and ends: nothing is served", "fails")
 
 
 def _apart(ranges: Mapping[str, BuildRange]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from sentinel.llama.settings import Settings
-from sentinel.memory.fit import Why
+from sentinel.memory.fit import FitNote
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.build import Build
@@ -23,7 +23,7 @@ from sentinel.sources.processes.procfs import user_name
 _AFTER = ": it will run on the CPU, without a warning"
 
 
-def problems(command: Command, settings: Settings, build: Build, machine: Machine, roots: Roots) -> Iterator[Why]:
+def problems(command: Command, settings: Settings, build: Build, machine: Machine, roots: Roots) -> Iterator[FitNote]:
     """The first broken step if layers are requested for a GPU, and the device files that the command's user may not open."""
     if settings.device_none:
         return
@@ -36,17 +36,17 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
     usable = isinstance(machine.gpus, tuple) and bool(machine.gpus)
     if command.place.private_devices and (usable or explicit):
         text = f"{command.place.unit} has PrivateDevices=yes, which hides the GPU's device files from it: set it to no{_AFTER}"
-        yield Why("gpu-hidden-by-unit", text, "fails" if explicit else "tight", about="gpu")
+        yield FitNote("gpu-hidden-by-unit", text, "fails" if explicit else "tight", about="gpu")
         return
     refused = _refused(command, roots)
     if isinstance(refused, Unknown) and explicit:
-        yield Why("gpu-access-not-judged", refused.why, "note")
+        yield FitNote("gpu-access-not-judged", refused.why, "note")
     if isinstance(refused, str) and refused and (usable or explicit) and _needs(refused, build):
         text = (
             f"user {user_name(command.place.user)} may not open {refused}: sudo usermod -aG render,video"
             f" {user_name(command.place.user)}, then log in again or restart the unit{_AFTER}"
         )
-        yield Why("gpu-nodes-refused", text, "fails" if explicit else "tight", about="gpu")
+        yield FitNote("gpu-nodes-refused", text, "fails" if explicit else "tight", about="gpu")
         return
     if usable or not explicit:
         return
@@ -54,21 +54,21 @@ def problems(command: Command, settings: Settings, build: Build, machine: Machin
     said = f"{where.source} {where.text}, but"
     step, text = _step(command, build, machine, roots)
     if step == "gpu-unknown":
-        yield Why(step, f"{said} {text}", "unknown")
+        yield FitNote(step, f"{said} {text}", "unknown")
     else:
-        yield Why(step, f"{said} {text}{_AFTER}", "fails", about="gpu")
+        yield FitNote(step, f"{said} {text}{_AFTER}", "fails", about="gpu")
 
 
-def _split(settings: Settings, found: Sequence[BuildDevice]) -> Iterator[Why]:
+def _split(settings: Settings, found: Sequence[BuildDevice]) -> Iterator[FitNote]:
     """Errors that end the start whenever a device is visible, even with -ngl 0 (src/llama-model.cpp, src/llama.cpp of b10434)."""
     names = settings.devices or tuple(one.name for one in found)
     vulkan = next((name for name in names if name.startswith("Vulkan")), "")
     if settings.split_mode == "row" and vulkan:
         text = f"--split-mode row: llama-server ends with 'device {clean(vulkan)} does not support split buffers'; layer works"
-        yield Why("split-mode-unsupported", text, "fails")
+        yield FitNote("split-mode-unsupported", text, "fails")
     if settings.split_mode == "none" and names and not 0 <= settings.main_gpu < len(names):
         said = f"llama-server ends with 'invalid value for main_gpu: {settings.main_gpu} (available devices: {len(names)})'"
-        yield Why("main-gpu-missing", f"--main-gpu {settings.main_gpu}: {said}; the first is 0", "fails")
+        yield FitNote("main-gpu-missing", f"--main-gpu {settings.main_gpu}: {said}; the first is 0", "fails")
 
 
 def _refused(command: Command, roots: Roots) -> str | Unknown:

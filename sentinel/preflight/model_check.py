@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sentinel.files.opener import Opener
 from sentinel.gguf.header import GgufError, GgufHeader, read_header, read_model
-from sentinel.memory.fit import Why
+from sentinel.memory.fit import FitNote
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
 from sentinel.preflight.build import unknown_names
@@ -38,7 +38,7 @@ class ModelFile:
 
     path: str
     header: GgufHeader | Unknown
-    whys: tuple[Why, ...] = ()
+    whys: tuple[FitNote, ...] = ()
 
 
 def read(command: Command, roots: Roots, known: GgufHeader | GgufError | None = None) -> ModelFile:
@@ -57,7 +57,7 @@ def read(command: Command, roots: Roots, known: GgufHeader | GgufError | None = 
             header = read_header(path, opener.open)
     except GgufError as error:
         missing = _is_missing(path, opener)
-        why = Why(
+        why = FitNote(
             "model-file-missing" if missing else "model-file-unreadable",
             _advice(str(error), missing=missing),
             "fails",
@@ -66,7 +66,7 @@ def read(command: Command, roots: Roots, known: GgufHeader | GgufError | None = 
         return ModelFile(path, Unknown(str(error)), (why,))
     except ValueError:
         raise_as = f"{clean(named)!r:.200} is no name of a file"
-        return ModelFile(path, Unknown(raise_as), (Why("model-file-missing", raise_as, "fails", about="model"),))
+        return ModelFile(path, Unknown(raise_as), (FitNote("model-file-missing", raise_as, "fails", about="model"),))
     return ModelFile(path, header, tuple(_problems(header, command)))
 
 
@@ -95,28 +95,28 @@ def _advice(text: str, *, missing: bool) -> str:
     return f"{text}; give the file with -m" if missing else f"{text}; fetch the file again"
 
 
-def _problems(header: GgufHeader, command: Command) -> Iterator[Why]:
+def _problems(header: GgufHeader, command: Command) -> Iterator[FitNote]:
     if header.truncated:
         text = f"{header.truncated}; llama-server refuses it ('not within the file bounds'): fetch the file again"
-        yield Why("model-file-truncated", text, "fails", about="model")
+        yield FitNote("model-file-truncated", text, "fails", about="model")
     if header.split_fault == "missing":
-        yield Why("model-split-missing", f"a part of the model is missing: {header.incomplete}", "fails", about="model")
+        yield FitNote("model-split-missing", f"a part of the model is missing: {header.incomplete}", "fails", about="model")
     elif header.split_fault == "damaged":
-        yield Why("model-split-damaged", f"a part of the model is damaged: {header.incomplete}", "fails", about="model")
+        yield FitNote("model-split-damaged", f"a part of the model is damaged: {header.incomplete}", "fails", about="model")
     if header.arch and unknown_names(command.binary, [header.arch], ["libllama.so"]):
         text = f"this build does not know the architecture {clean(header.arch)!r:.60}: builds add them, update llama.cpp"
-        yield Why("architecture-unknown", text, "fails", about="model")
+        yield FitNote("architecture-unknown", text, "fails", about="model")
     removed = [_REMOVED[number] for name in header.types if (number := _number(name)) in _REMOVED]
     if removed:
         text = f"llama.cpp no longer reads its tensors of type {removed[0]}: take another file of the model"
-        yield Why("tensor-type-removed", text, "fails", about="model")
+        yield FitNote("tensor-type-removed", text, "fails", about="model")
     names = {_OWN_SPELLING.get(name, name.lower()): name for name in header.types if _number(name) < 0}
     absent = unknown_names(command.binary, list(names), ["libggml-base.so", "libggml.so"])
     if absent:
         text = (
             f"this build does not know the tensor type {names[absent[0]]}: the file is younger than the build, update llama.cpp"
         )
-        yield Why("tensor-type-unknown", text, "fails", about="model")
+        yield FitNote("tensor-type-unknown", text, "fails", about="model")
 
 
 def _number(name: str) -> int:

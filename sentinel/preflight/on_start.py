@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sentinel.gguf.header import GgufError
-from sentinel.memory.fit import Verdict
+from sentinel.memory.fit import FitVerdict
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.reading import Reading, Samples
 from sentinel.model.text import clean
@@ -24,7 +24,7 @@ from sentinel.sources.processes.server_process import ServerProcess
 #: A server that started much earlier is not judged: what was free at its start is no longer known. Seconds.
 _YOUNG = 60.0
 #: Verdicts for which other flags are searched: that takes 0.1 to 0.9 s of a core for a model of 128 layers, the verdict 10 ms.
-_IN_NEED: tuple[Verdict, ...] = ("tight", "fails")
+_IN_NEED: tuple[FitVerdict, ...] = ("tight", "fails")
 _FITTING = ("server.fitting_flags", "server.fitting_drops", "server.fitting_why")
 
 

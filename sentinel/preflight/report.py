@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentinel.llama.settings import Item
-from sentinel.memory.fit import Verdict, Why
+from sentinel.memory.fit import FitNote, FitVerdict
 from sentinel.preflight.machine import Machine
 from sentinel.preflight.suggest import Suggestion
 
@@ -26,8 +26,8 @@ class Limit:
 class Report:
     """`command` and `model` name what was judged; `missing` is what a better answer would need to know."""
 
-    verdict: Verdict
-    whys: tuple[Why, ...]
+    verdict: FitVerdict
+    whys: tuple[FitNote, ...]
     memory: tuple[Item, ...] = ()
     limits: tuple[Limit, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
@@ -63,7 +63,7 @@ def limits_of(machine: Machine) -> tuple[Limit, ...]:
     return tuple(found)
 
 
-def _why(why: Why) -> dict[str, Any]:
+def _why(why: FitNote) -> dict[str, Any]:
     found: dict[str, Any] = {"id": why.id, "text": why.text}
     return found if why.at_share is None else found | {"at_share": why.at_share}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sentinel.llama.setting_flags import BY_SWITCH, SETTINGS
 from sentinel.llama.settings import Item, Settings
-from sentinel.memory.fit import Verdict
+from sentinel.memory.fit import FitVerdict
 from sentinel.memory.footprint import Footprint
 from sentinel.model.text import size
 from sentinel.preflight.build import Build
@@ -21,13 +21,13 @@ _MOST_TRIALS = 240
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Judged:
     """A command line and its outcome."""
 
     argv: tuple[str, ...]
     settings: Settings
     footprint: Footprint
-    verdict: Verdict
+    verdict: FitVerdict
     #: it starts, whatever happens later: nothing worse than thrashing
     starts: bool = True
 
@@ -44,14 +44,14 @@ class Suggestion:
     argv: tuple[str, ...]
     memory: tuple[Item, ...]
     why: str
-    verdict: Verdict = "fits"
+    verdict: FitVerdict = "fits"
 
 
 @dataclass(slots=True)
 class Search:
     """`judge` turns a command line into a Trial; None if it cannot be judged."""
 
-    judge: Callable[[tuple[str, ...]], Trial | None]
+    judge: Callable[[tuple[str, ...]], Judged | None]
     build: Build
     layers: int
     ctx_train: int
@@ -59,10 +59,10 @@ class Search:
     devices: bool
     #: what every suggestion gives up
     given_up: str = ""
-    _seen: dict[tuple[str, ...], Trial | None] = field(default_factory=dict)
+    _seen: dict[tuple[str, ...], Judged | None] = field(default_factory=dict)
     _enough: tuple[str, ...] = ("fits",)
 
-    def best(self, argv: tuple[str, ...], asked: Trial) -> list[Suggestion]:
+    def best(self, argv: tuple[str, ...], asked: Judged) -> list[Suggestion]:
         """At most three, best first: keeps the requested settings as far as possible, then puts as much as possible on the GPU.
 
         If nothing fits with its upper bound, offers what is tight, then what thrashes, and marks it as such.
@@ -73,7 +73,7 @@ class Search:
                 return found
         return []
 
-    def _search(self, argv: tuple[str, ...], asked: Trial, enough: tuple[str, ...]) -> list[Suggestion]:
+    def _search(self, argv: tuple[str, ...], asked: Judged, enough: tuple[str, ...]) -> list[Suggestion]:
         self._enough = enough
         found: dict[tuple[tuple[Item, ...], int], tuple[tuple[float, ...], Suggestion]] = {}
         for repair, (base, given_up) in enumerate(self._repairs(argv, asked.settings)):
@@ -116,7 +116,7 @@ class Search:
             # V can be quantized with flash attention only (src/llama-context.cpp)
             yield put(eighth, "flash_attn", "-fa", "on", self.build), "the cache is kept in q8_0, half the size, hardly any loss"
 
-    def _axes(self, argv: tuple[str, ...], asked: Trial) -> Iterator[Trial]:
+    def _axes(self, argv: tuple[str, ...], asked: Judged) -> Iterator[Judged]:
         """The command as it is; with all layers and few experts; with as many layers and as much context as fit."""
         whole = self._try(argv)
         if whole is not None and self._will_do(whole):
@@ -125,7 +125,7 @@ class Search:
             yield from self._layers(argv)
         yield from self._context(argv, asked)
 
-    def _layers(self, argv: tuple[str, ...]) -> Iterator[Trial]:
+    def _layers(self, argv: tuple[str, ...]) -> Iterator[Judged]:
         if self.has_experts and self.build.accepts("--n-cpu-moe") is not False:
             everything = put(argv, "gpu_layers", "-ngl", str(self.layers + 1), self.build)
             everything = _without(everything, {"cpu_moe"}, self.build)
@@ -140,7 +140,7 @@ class Search:
         if most is not None:
             yield most
 
-    def _context(self, argv: tuple[str, ...], asked: Trial) -> Iterator[Trial]:
+    def _context(self, argv: tuple[str, ...], asked: Judged) -> Iterator[Judged]:
         top = max(self.ctx_train, asked.footprint.ctx) // _CTX_STEP
         most = self._extreme(
             _LEAST_CTX // _CTX_STEP, top, lambda steps: put(argv, "ctx", "-c", str(steps * _CTX_STEP), self.build), largest=True
@@ -148,9 +148,9 @@ class Search:
         if most is not None:
             yield most
 
-    def _extreme(self, low: int, high: int, make: Callable[[int], tuple[str, ...]], *, largest: bool) -> Trial | None:
+    def _extreme(self, low: int, high: int, make: Callable[[int], tuple[str, ...]], *, largest: bool) -> Judged | None:
         """The largest (or smallest) number of the range with which the command fits, by bisection; None if none does."""
-        found: Trial | None = None
+        found: Judged | None = None
         while low <= high:
             middle = (low + high) // 2
             trial = self._try(make(middle))
@@ -161,17 +161,17 @@ class Search:
                 low, high = (low, middle - 1) if largest else (middle + 1, high)
         return found
 
-    def _will_do(self, trial: Trial) -> bool:
+    def _will_do(self, trial: Judged) -> bool:
         return trial.verdict in self._enough and trial.starts
 
-    def _try(self, argv: tuple[str, ...]) -> Trial | None:
+    def _try(self, argv: tuple[str, ...]) -> Judged | None:
         if argv not in self._seen:
             if len(self._seen) >= _MOST_TRIALS:
                 return None
             self._seen[argv] = self.judge(argv)
         return self._seen[argv]
 
-    def _is_gain(self, trial: Trial, asked: Trial) -> bool:
+    def _is_gain(self, trial: Judged, asked: Judged) -> bool:
         """If the requested settings fit, a suggestion must offer more of something."""
         if asked.verdict in ("fails", "unknown"):
             # if both thrash, the requested command needs no alternative
@@ -182,7 +182,7 @@ class Search:
         more_context = trial.footprint.ctx > asked.footprint.ctx * 5 // 4 and trial.on_gpu >= asked.on_gpu
         return (more_layers or more_context) and trial.settings.cache_type_k == asked.settings.cache_type_k
 
-    def _description(self, trial: Trial, asked: Trial, notes: Sequence[str]) -> str:
+    def _description(self, trial: Judged, asked: Judged, notes: Sequence[str]) -> str:
         parts = []
         if self.devices:
             layers = min(max(trial.footprint.gpu_layers, 0), self.layers + 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from sentinel.recording.state_types import Count, EntityPair, Fields, FormError, Number, Silence, Silences
+from sentinel.recording.state_types import Count, EntityPair, Fields, FormError, KeptSilence, KeptSilences, Number
 
 VERSION = 2
 
@@ -17,7 +17,7 @@ class Unread(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     remedy: str = ""
 
 
-Values = dict[str, bool | int | float | str | Unread | None]
+SignalValues = dict[str, bool | int | float | str | Unread | None]
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class ClaimedLinesRow(Row):
 class SamplesRow(Row):
     source: str
     entity: EntityPair
-    values: Values
+    values: SignalValues
 
 
 class EventRow(Row):
@@ -79,7 +79,7 @@ class ServerFoundRow(Row):
     entity: EntityPair
     pid: Count
     start_time: Number
-    values: Values
+    values: SignalValues
 
 
 class ServerGoneRow(Row):
@@ -97,8 +97,8 @@ class RulesChanged(Row):
 class SilenceChanged(Row):
     """A silence was added or expired early: which, and the active ones from then on."""
 
-    silence: Silence
-    silences: Silences
+    silence: KeptSilence
+    silences: KeptSilences
 
 
 class StateRow(msgspec.Struct, tag_field="type", tag="State"):
@@ -128,7 +128,7 @@ def encode(line: Header | AnyRow) -> bytes:
 
 def silence_changed(at: float, silence: Mapping[str, Any], silences: Mapping[str, Any]) -> SilenceChanged:
     """The row of a silence that was added or expired early."""
-    return SilenceChanged(at, Silence(**silence), msgspec.convert(silences, Silences))
+    return SilenceChanged(at, KeptSilence(**silence), msgspec.convert(silences, KeptSilences))
 
 
 def builtins(part: msgspec.Struct) -> dict[str, Any]:

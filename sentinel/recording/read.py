@@ -20,11 +20,11 @@ from sentinel.recording.line_types import (
     RulesChanged,
     SamplesRow,
     ServerFoundRow,
+    SignalValues,
     SilenceChanged,
     StateRow,
     TickRow,
     Unread,
-    Values,
     decode,
     decode_header,
 )
@@ -188,7 +188,7 @@ class Recording:
             return ServerFound(at, found.source, entity, found.pid, found.start_time, self._values_in(found.values))
         return ServerGone(at, found.source, entity, found.pid)
 
-    def _values_in(self, values: Values) -> dict[str, Value | Unknown]:
+    def _values_in(self, values: SignalValues) -> dict[str, Value | Unknown]:
         """Values of signals that still exist; no rule reads the others, from an older or newer sentinel."""
         out: dict[str, Value | Unknown] = {}
         for written, value in values.items():

@@ -19,7 +19,7 @@ class FormError(ValueError):
     """A line, or the state, is malformed. The text says what and where in it."""
 
 
-class Silence(msgspec.Struct, forbid_unknown_fields=True):
+class KeptSilence(msgspec.Struct, forbid_unknown_fields=True):
     id: str
     rule: str
     name: str
@@ -29,10 +29,10 @@ class Silence(msgspec.Struct, forbid_unknown_fields=True):
     author: str
 
 
-class Silences(msgspec.Struct):
+class KeptSilences(msgspec.Struct):
     version: int
     last: int
-    silences: list[Silence]
+    silences: list[KeptSilence]
 
 
 class _Life(msgspec.Struct):
@@ -165,7 +165,7 @@ class _Snapshot(msgspec.Struct):
     windows: list[tuple[Scope, str, str, Number, list[tuple[Number, Number]]]]
     attribution: _Attribution
     card: tuple[str, Number] | None
-    silences: Silences
+    silences: KeptSilences
     timers: list[tuple[Number, str, Scope, str]]
     swept: Number | None
     unhealthy: dict[str, str]

@@ -20,10 +20,10 @@ from sentinel.recording.line_types import (
     SamplesRow,
     ServerFoundRow,
     ServerGoneRow,
+    SignalValues,
     StateRow,
     TickRow,
     Unread,
-    Values,
     encode,
 )
 
@@ -99,5 +99,5 @@ def _row(reading: Reading) -> AnyRow:
     return ServerGoneRow(at, source, entity, reading.pid)
 
 
-def _values_out(values: Mapping[str, Value | Unknown]) -> Values:
+def _values_out(values: Mapping[str, Value | Unknown]) -> SignalValues:
     return {name: Unread(v.why, v.remedy) if isinstance(v, Unknown) else v for name, v in values.items()}

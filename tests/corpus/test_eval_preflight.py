@@ -13,7 +13,8 @@ pytest.importorskip("gguf")
 from eval.preflight import SETS, SHORT, compare, run
 from eval.preflight_article import header
 from eval.preflight_truth import read
-from sentinel.memory.footprint import ALL_LAYERS, HOST, Device, Settings, footprint
+from sentinel.llama.settings import ALL_LAYERS, HOST, Device, Settings
+from sentinel.memory.footprint import footprint
 
 GIB = 1 << 30
 

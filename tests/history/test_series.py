@@ -19,7 +19,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentinel.engine.inspect.plotted import PLOTTED, Row
+from sentinel.engine.inspect.plotted import PLOTTED, PlottedRow
 from sentinel.history import series_file
 from sentinel.history.series import Series
 from sentinel.history.series_file import MIGRATIONS, SeriesReader
@@ -42,7 +42,7 @@ def unsynced() -> Iterator[None]:
         yield
 
 
-def row(value: float | None, entity: Entity = SERVER, owner: str = "ada") -> Row:
+def row(value: float | None, entity: Entity = SERVER, owner: str = "ada") -> PlottedRow:
     values: list[float | None] = [None] * len(PLOTTED[entity.scope])
     values[SPEED if entity.scope == "server" else 0] = value
     return entity, owner, tuple(values)
@@ -400,7 +400,7 @@ def test_a_file_that_is_full_takes_from_who_has_most(tmp_path: Path, monkeypatch
     series = Series(tmp_path / "series.sqlite")
     for n in range(0, 40_000, 9):
         noise: tuple[float | None, ...] = tuple(chance.random() * 1e9 for _ in range(8))
-        rows: list[Row] = [(Entity("server", f"x{n // 900}"), "mallory", noise)]
+        rows: list[PlottedRow] = [(Entity("server", f"x{n // 900}"), "mallory", noise)]
         series.take(T0 + n, [*rows, row(5.0 if n < 3000 else None)] if n < 3000 else rows)
     series.close()
     assert (tmp_path / "series.sqlite").stat().st_size < 250_000

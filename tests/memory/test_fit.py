@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.llama.settings import Device, Item, Kind
-from sentinel.memory.fit import Budget, Why, headroom, judge
+from sentinel.llama.settings import Device, Item, MemoryKind
+from sentinel.memory.fit import Budget, FitNote, headroom, judge
 from sentinel.memory.footprint import Footprint
 
 GIB = 1 << 30
 CARD = Device("ROCm0", 24 * GIB, 24 * GIB)
 
 
-def item(place: str, kind: Kind, low: float, high: float | None = None, *, locked: bool = False, mapped: bool = False) -> Item:
+def item(
+    place: str, kind: MemoryKind, low: float, high: float | None = None, *, locked: bool = False, mapped: bool = False
+) -> Item:
     least, most = int(low * GIB), int((low if high is None else high) * GIB)
     return Item(place, kind, least, least, most, locked, mapped)
 
@@ -21,7 +23,7 @@ def on_host(gib: float, **more: int) -> Budget:
     return Budget((), int(gib * GIB), **more)  # type: ignore[arg-type]
 
 
-def reasons(items: list[Item], budget: Budget, missing: tuple[str, ...] = ()) -> tuple[str, dict[str, Why]]:
+def reasons(items: list[Item], budget: Budget, missing: tuple[str, ...] = ()) -> tuple[str, dict[str, FitNote]]:
     verdict, whys = judge(Footprint(tuple(items), missing=missing), budget)
     return verdict, {why.id: why for why in whys}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sentinel.memory.footprint import ALL_LAYERS, HOST, Device, Footprint, Model, Settings, Tensor, footprint
+from sentinel.llama.model import Model, Tensor
+from sentinel.llama.settings import ALL_LAYERS, HOST, Device, Settings
+from sentinel.memory.footprint import Footprint, footprint
 
 MIB = 1 << 20
 CARD = Device("ROCm0", 2048 * MIB, 2048 * MIB)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from sentinel.memory.footprint import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Model, Settings, Tensor, footprint
+from sentinel.llama.model import Model, Tensor
+from sentinel.llama.settings import ALL_LAYERS, AUTO_LAYERS, HOST, Device, Settings
+from sentinel.memory.footprint import footprint
 from sentinel.memory.requirement import Around, Need, need, unreclaimable
 from sentinel.model.entity import Unknown
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.memory.fit import Verdict
+from sentinel.memory.fit import FitVerdict
 from sentinel.model.entity import Unknown
 from sentinel.preflight.build import Build
 from sentinel.preflight.build_from_files import build_of, takes
@@ -109,7 +109,7 @@ def command_of(*words: str) -> Command:
     return Command(("llama-server", *words), {}, Path("/"), None, Place(0, frozenset(), None, -1), 77)
 
 
-def judged(verdict: Verdict, *suggestions: tuple[str, ...], worse: bool = False) -> Report:
+def judged(verdict: FitVerdict, *suggestions: tuple[str, ...], worse: bool = False) -> Report:
     found = tuple(
         Suggestion(("llama-server", *words), (), "what it gives up", "fails" if worse else "fits") for words in suggestions
     )

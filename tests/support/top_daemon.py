@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sentinel.cli.top.poll import Snapshot, Values
+from sentinel.cli.recent_series import Values
+from sentinel.cli.top.poll import Snapshot
 
 GIB = 1 << 30
 

@@ -21,7 +21,7 @@ JOURNAL_GROUP = "sudo usermod -aG systemd-journal $USER, then log in again; or r
 LISTEN_SECONDS = 2.0
 
 #: `absent`: not present on this machine, or not needed, which is no fault.
-State = Literal["works", "fails", "absent"]
+Ability = Literal["works", "fails", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Capability:
     """`why` says what was found, in any state; `fix` is the remedy, empty where there is nothing to do."""
 
     id: str
-    state: State
+    state: Ability
     why: str
     fix: str = ""
 

@@ -1,8 +1,4 @@
-"""The screen itself, with Textual: lists of servers and alerts, the chosen server, keys, and windows of text over it.
-
-Colours are those of the terminal, so that it can be read on a dark and on a light one; NO_COLOR takes them away. All text is
-put in as plain text: nothing of a name is taken for markup.
-"""
+"""The screen itself, with Textual: lists of servers and alerts, the chosen server, keys, and windows of text over it."""
 
 from __future__ import annotations
 
@@ -19,8 +15,9 @@ from textual.events import Resize
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from sentinel.cli.top import lines
-from sentinel.cli.top.lines import Line
+from sentinel.cli.top import detail, lines
+from sentinel.cli.top.look import HELP, KEYS, SHEET, as_text
+from sentinel.cli.top.pieces import Pieces
 from sentinel.cli.top.poll import Snapshot
 from sentinel.cli.top.windows import Ask, Pages
 from sentinel.model.text import escape
@@ -29,24 +26,6 @@ from sentinel.terminal.style import Style
 
 #: Seconds between two looks.
 EVERY = 2.0
-_KEYS = " tab alerts  w why  p preflight  h history  s silence  / filter  ? help  q quit"
-_HELP = """\
-up, down     choose a server or an alert
-tab          go from the servers to the alerts and back
-w or enter   why: what makes the alert's rule true, its cause and all fixes
-p            preflight: would this server fit if it were started now
-h            history: the alerts of the last day
-s            silence the alert's rule on its server for a while
-/            show servers and alerts whose name has this in it; escape shows all
-q            quit
-
-ctx is the fullest context of the server's slots; * marks a slot at work. The line in a bar of memory is the forecast: what the
-server will need at least, once its model is loaded.
-"""
-_COLOURS = {
-    "ok": "green", "critical": "bold red", "warning": "bold yellow", "info": "blue", "loading": "cyan",
-    "dim": "dim", "bold": "bold", "gone": "bold white on red",
-}  # fmt: skip
 
 
 class Asked(Protocol):
@@ -66,21 +45,7 @@ class Top(App[int]):
     """`sentinel top`."""
 
     ENABLE_COMMAND_PALETTE = False
-    CSS = """
-    Screen, OptionList, Input, VerticalScroll { background: ansi_default; color: ansi_default; }
-    OptionList { border: none; padding: 0; scrollbar-size-vertical: 1; }
-    OptionList:focus { border: none; background-tint: ansi_default 0%; }
-    OptionList > .option-list--option-highlighted, OptionList:focus > .option-list--option-highlighted {
-        background: ansi_default; color: ansi_default; text-style: none; }
-    OptionList:focus > .option-list--option-highlighted { text-style: reverse; }
-    Screen { overflow: hidden; }
-    #servers { height: auto; max-height: 35%; }
-    #alerts { height: 1fr; }
-    #alerts:focus > .option-list--option-highlighted { text-style: none; }
-    #head, #machine, #columns, #detail, #title, #keys { height: auto; }
-    #keys { dock: bottom; height: 1; }
-    #filter { dock: bottom; height: 1; border: none; padding: 0; display: none; }
-    """
+    CSS = SHEET
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
         Binding("w", "why", "why"),
@@ -117,7 +82,7 @@ class Top(App[int]):
             yield self._texts[name]
         yield self._lists["alerts"]
         yield self._filter
-        yield Static(Text(_KEYS, style="dim"), id="keys")
+        yield Static(Text(KEYS, style="dim"), id="keys")
 
     def on_mount(self) -> None:
         """Look at once, then again and again."""
@@ -178,7 +143,7 @@ class Top(App[int]):
         style = self._style()
         server = self._server()
         if server is not None:
-            about = lines.detail(server, self._shot, style)
+            about = detail.detail(server, self._shot, style)
         elif self._wanted:
             about = [[(f" no server has '{escape(self._wanted)}' in its name; escape shows all", "dim")]]
         else:
@@ -188,14 +153,14 @@ class Top(App[int]):
         title = f" {count} open alert{'s' if count != 1 else ''}" if count else " no open alert"
         self._put("title", [[(title, "bold" if count else "dim")]])
 
-    def _put(self, name: str, of: Sequence[Line]) -> None:
-        self._texts[name].update(_text(of, self._style()))
+    def _put(self, name: str, of: Sequence[Pieces]) -> None:
+        self._texts[name].update(as_text(of, self._style()))
 
-    def _fill(self, name: str, rows: Sequence[tuple[str, Sequence[Line]]]) -> None:
+    def _fill(self, name: str, rows: Sequence[tuple[str, Sequence[Pieces]]]) -> None:
         """The rows of a list; what was chosen stays so, whatever comes and goes above it."""
         box = self._lists[name]
         ids = [key for key, _ in rows]
-        texts = [_text(of, self._style()) for _, of in rows]
+        texts = [as_text(of, self._style()) for _, of in rows]
         keys = self._rows.get(name, [])
         if keys == ids:
             for number, text in enumerate(texts):
@@ -257,7 +222,7 @@ class Top(App[int]):
 
     def action_keys(self) -> None:
         """What the keys do."""
-        self.push_screen(Pages("keys", lambda: _HELP))
+        self.push_screen(Pages("keys", lambda: HELP))
 
     def action_why(self) -> None:
         """The checks of the alert's rule."""
@@ -302,17 +267,6 @@ class Top(App[int]):
         said = call()
         self.call_from_thread(self.notify, escape(said), markup=False, timeout=8)
         self.call_from_thread(self.look)
-
-
-def _text(of: Sequence[Line], style: Style) -> Text:
-    """Lines as what Textual shows."""
-    text = Text(no_wrap=True, overflow="crop")
-    for number, line in enumerate(of):
-        if number:
-            text.append("\n")
-        for piece, state in lines.cropped(line, style.width, style):
-            text.append(escape(piece), style=_COLOURS.get(state, ""))
-    return text
 
 
 def _since(alert: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
         warn("top needs a terminal; `sentinel status` prints the same once, `sentinel watch` follows the alerts")
         return CRITICAL
     from sentinel.cli.top.app import Top
-    from sentinel.cli.top.poll import Daemon
+    from sentinel.cli.top.poll import DaemonPoll
 
-    code = Top(Daemon([Path(arguments.socket)] if arguments.socket else None)).run()
+    code = Top(DaemonPoll([Path(arguments.socket)] if arguments.socket else None)).run()
     return code or 0

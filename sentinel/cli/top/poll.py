@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.api import client
+from sentinel.cli.recent_series import Values
 
 #: Ten minutes in columns of 10 s.
 _SERIES = "/v1/series?seconds=600&points=60"
 #: Seconds over which the pace of a load is taken.
 _PACE = 30.0
-
-Values = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Snapshot:
     seconds_left: Mapping[str, float] = field(default_factory=dict)
 
 
-class Daemon:
+class DaemonPoll:
     """Asks the daemon. The methods block and are called on threads."""
 
     def __init__(self, sockets: Sequence[Path] | None) -> None:

@@ -15,10 +15,10 @@ from sentinel.model.alert import Verdict
 from sentinel.model.entity import HOST, Entity, Unknown
 from sentinel.model.text import escape
 
-Row = dict[str, Any]
+Spot = dict[str, Any]
 
 
-def blind_spots(engine: Engine, at: float) -> list[Row]:
+def blind_spots(engine: Engine, at: float) -> list[Spot]:
     """Unknown signals that rules need, by entity, grouped by reason."""
     spots = BlindSpots()
     for _ in spots.renew(engine, at):
@@ -30,7 +30,7 @@ class BlindSpots:
     """As it was last worked out, entity by entity."""
 
     def __init__(self) -> None:
-        self._rows: dict[Entity, list[Row]] = {}
+        self._rows: dict[Entity, list[Spot]] = {}
         #: when each was worked out
         self._at: dict[Entity, float] = {}
         self._ruleset: RuleSet | None = None
@@ -52,7 +52,7 @@ class BlindSpots:
             yield
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[Spot]:
         """One for each entity and reason."""
         return [row for entity in self._present for row in self._rows.get(entity, ())]
 
@@ -67,7 +67,7 @@ def _has_ended(engine: Engine, entity: Entity) -> bool:
     return run is not None and run.gone
 
 
-def _rows(engine: Engine, entity: Entity, at: float) -> list[Row]:
+def _rows(engine: Engine, entity: Entity, at: float) -> list[Spot]:
     found: dict[Unknown, tuple[list[str], list[str]]] = {}
     router = engine.state.facts.last(entity, "server.is_router")
     is_router = router is not None and router.value is True

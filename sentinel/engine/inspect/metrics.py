@@ -28,8 +28,8 @@ _LONGEST_LABEL = 255
 #: Suffixes of counters and summaries (prometheus.io/docs/practices/naming): a signal with such a name gets its unit as suffix.
 _TAKEN_ENDINGS = ("_total", "_count")
 
-Kind = Literal["gauge", "counter"]
-Row = tuple[tuple[str, ...], float]
+MetricKind = Literal["gauge", "counter"]
+MetricRow = tuple[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Described:
     """A metric without its samples. A counter's name is without the suffix ``_total``."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class Family:
     """A metric with its samples: one row for each set of label values."""
 
     about: Described
-    rows: tuple[Row, ...]
+    rows: tuple[MetricRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def families(engine: Engine, own: Own, at: float, spots: Sequence[Mapping[str, A
 def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
     rules = {rule_id: compiled.rule for rule_id, compiled in sorted(engine.ruleset.rules.items())}
     counts = {(r.id, r.severity, state): 0 for r in rules.values() for state in ("pending", "firing")}
-    firing: list[Row] = []
+    firing: list[MetricRow] = []
     for record in engine.book.open():
         rule = rules[record.rule]
         severity = rule.severity_of(record.notice.cause)
@@ -195,8 +195,8 @@ def _self(engine: Engine, own: Own) -> Iterator[Family]:
 
 
 def _servers(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Family]:
-    states: list[Row] = []
-    servers: list[Row] = []
+    states: list[MetricRow] = []
+    servers: list[MetricRow] = []
     for entity in shown:
         if entity.scope != "server":
             continue
@@ -214,7 +214,7 @@ def _servers(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
 
 
 def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Family]:
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[MetricRow]] = {}
     for entity in shown:
         labels = () if entity.scope == "host" else (_name(entity),)
         for name in engine.state.facts.of(entity):
@@ -261,11 +261,11 @@ def _cut(text: str) -> str:
     return shown if len(shown) <= _LONGEST_LABEL else shown[:_LONGEST_LABEL]
 
 
-def _by_name(numbers: Mapping[str, float]) -> tuple[Row, ...]:
+def _by_name(numbers: Mapping[str, float]) -> tuple[MetricRow, ...]:
     return tuple(((name,), float(number)) for name, number in numbers.items())
 
 
-def _distinct(rows: Iterable[Row]) -> tuple[Row, ...]:
+def _distinct(rows: Iterable[MetricRow]) -> tuple[MetricRow, ...]:
     """Rows with their labels cut; of rows that are then equal the first."""
     found: dict[tuple[str, ...], float] = {}
     for labels, number in rows:

@@ -27,12 +27,12 @@ REPORTED = frozenset({"server.generation_tps", "server.prompt_tps"})
 _NEWS = 5.0
 
 #: The values of an entity in the order of PLOTTED, None where there is none, with whose it is.
-Row = tuple[Entity, str, tuple[float | None, ...]]
+PlottedRow = tuple[Entity, str, tuple[float | None, ...]]
 
 
-def plotted(engine: Engine, at: float, before: float) -> list[Row]:
+def plotted(engine: Engine, at: float, before: float) -> list[PlottedRow]:
     """What is known at `at` of each entity that has any of it; `before` is the time of the last call, 0 at the first."""
-    rows: list[Row] = []
+    rows: list[PlottedRow] = []
     since = before or at - _NEWS
     for entity in engine.state.facts.entities():
         run = engine.state.runs.get(entity)

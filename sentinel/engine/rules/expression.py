@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from sentinel.engine.rules.cel_syntax import STRING, masked
-from sentinel.engine.rules.operations import Function, Names, Undecided
+from sentinel.engine.rules.operations import Function, Undecided, Variables
 from sentinel.engine.rules.python_form import translated
 
 
@@ -131,7 +131,7 @@ class Condition:
         """Say what the names are, for `ask`: `tables` hold values by one key, `events` have ``count``, ``age`` and ``fields``."""
         self._kinds = (tables, events)
 
-    def ask(self, names: Names, prepare: Callable[[], object]) -> Any:
+    def ask(self, names: Variables, prepare: Callable[[], object]) -> Any:
         """As `evaluate`, without a context where the expression has a form in Python: a twelfth of the time (measured).
 
         `names` gives the value of each dotted name, None where it is unknown; `prepare` builds a context of all that is known.

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 #: Gives the value of each dotted name, None where it is unknown.
-Names = Mapping[str, Any]
-Function = Callable[[Names], Any]
+Variables = Mapping[str, Any]
+Function = Callable[[Variables], Any]
 
 
 class Undecided(Exception):
@@ -35,7 +35,7 @@ def undecided() -> NoReturn:
 def constant(value: Any) -> Function:
     """A literal."""
 
-    def constant(_names: Names) -> Any:
+    def constant(_names: Variables) -> Any:
         return value
 
     return constant
@@ -50,7 +50,7 @@ def named(path: str) -> Function:
 def is_known(path: str, unless_unknown: str) -> Function:
     """``has(path)``; unknown while `unless_unknown`, the count of its event, is."""
 
-    def known(names: Names) -> bool | None:
+    def known(names: Variables) -> bool | None:
         if unless_unknown and names[unless_unknown] is None:
             return None
         return names[path] is not None
@@ -61,7 +61,7 @@ def is_known(path: str, unless_unknown: str) -> Function:
 def chosen(asked: Function, this: Function, that: Function) -> Function:
     """``asked ? this : that``"""
 
-    def chosen(names: Names) -> Any:
+    def chosen(names: Variables) -> Any:
         answer = asked(names)
         if answer is True:
             return this(names)
@@ -77,7 +77,7 @@ def absorbed(operands: tuple[Function, ...], *, decisive: bool) -> Function:
 
     otherwise = not decisive
 
-    def absorbed(names: Names) -> bool | None:
+    def absorbed(names: Variables) -> bool | None:
         unknown = False
         for operand in operands:
             answer = operand(names)
@@ -95,7 +95,7 @@ def absorbed(operands: tuple[Function, ...], *, decisive: bool) -> Function:
 def negated(operand: Function) -> Function:
     """``!operand``"""
 
-    def negated(names: Names) -> bool | None:
+    def negated(names: Variables) -> bool | None:
         answer = operand(names)
         if answer is None:
             return None
@@ -107,7 +107,7 @@ def negated(operand: Function) -> Function:
 def equal(left: Function, right: Function, *, wanted: bool) -> Function:
     """``==``, or ``!=`` where not `wanted`."""
 
-    def equal(names: Names) -> bool | None:
+    def equal(names: Variables) -> bool | None:
         this, that = left(names), right(names)
         if this is None or that is None:
             return None
@@ -121,7 +121,7 @@ def equal(left: Function, right: Function, *, wanted: bool) -> Function:
 def ordered(before: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
     """``<``, ``<=``, ``>``, ``>=``: numbers only."""
 
-    def ordered(names: Names) -> bool | None:
+    def ordered(names: Variables) -> bool | None:
         this, that = left(names), right(names)
         if this is None or that is None:
             return None
@@ -145,7 +145,7 @@ def _check_numbers(this: Any, that: Any) -> None:
 def among(left: Function, members: tuple[Function, ...]) -> Function:
     """``left in [members]``"""
 
-    def among(names: Names) -> bool | None:
+    def among(names: Variables) -> bool | None:
         this = left(names)
         those = [member(names) for member in members]
         if this is None or None in those:
@@ -162,7 +162,7 @@ def added(left: Function, right: Function) -> Function:
 
     numbers = computed(operator.add, left, right)
 
-    def added(names: Names) -> Any:
+    def added(names: Variables) -> Any:
         this, that = left(names), right(names)
         if type(this) is str and type(that) is str:
             return this + that
@@ -174,7 +174,7 @@ def added(left: Function, right: Function) -> Function:
 def computed(how: Callable[[Any, Any], Any], left: Function, right: Function, *, minus: bool = False) -> Function:
     """Of two integers, or of two floats. `minus`: of nothing and a number, so that the type of `left` does not count."""
 
-    def computed(names: Names) -> Any:
+    def computed(names: Variables) -> Any:
         this, that = left(names), right(names)
         if this is None or that is None:
             return None
@@ -194,7 +194,7 @@ def computed(how: Callable[[Any, Any], Any], left: Function, right: Function, *,
 def divided(sign: str, left: Function, right: Function) -> Function:
     """``/`` and ``%``"""
 
-    def divided(names: Names) -> Any:
+    def divided(names: Variables) -> Any:
         this, that = left(names), right(names)
         if this is None or that is None:
             return None
@@ -212,7 +212,7 @@ def divided(sign: str, left: Function, right: Function) -> Function:
 def asked(how: Callable[[str, str], bool], left: Function, right: Function) -> Function:
     """``left.contains(right)`` and its like."""
 
-    def asked(names: Names) -> bool | None:
+    def asked(names: Variables) -> bool | None:
         this, that = left(names), right(names)
         if this is None or that is None:
             return None
@@ -245,7 +245,7 @@ CONVERT: Mapping[str, Callable[[Any], Any]] = {"double": _to_float, "int": _to_i
 def converted(how: Callable[[Any], Any], operand: Function) -> Function:
     """``double()``, ``int()``, ``string()``"""
 
-    def converted(names: Names) -> Any:
+    def converted(names: Variables) -> Any:
         value = operand(names)
         return None if value is None else how(value)
 

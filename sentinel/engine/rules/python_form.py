@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from sentinel.engine.rules import operations
-from sentinel.engine.rules.operations import Function, Names
+from sentinel.engine.rules.operations import Function, Variables
 
 
 class _Untranslatable(Exception):
@@ -103,7 +103,7 @@ class _Parser:
         if not self._null:
             return function
 
-        def without_null(names: Names) -> Any:
+        def without_null(names: Variables) -> Any:
             value = function(names)
             return None if value is _NULL else value
 

@@ -50,7 +50,7 @@ _JOINED: dict[str, Value] = {
 _TIMED: Mapping[str, dict[str, Value]] = {"main_process_exited": {"lived": 7.5, "exit": 7}}
 
 
-class Names:
+class KnownNames:
     """Every name an expression or a text of a rule may use, with a sample value of its type."""
 
     def __init__(self, rule: RuleDef, events: Mapping[str, EventDef], findings: Findings, undecoded: Collection[str]) -> None:

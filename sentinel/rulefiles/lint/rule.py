@@ -16,7 +16,7 @@ from sentinel.model.problem import Keys, Problem, did_you_mean
 from sentinel.model.rule import CaseDef, FixDef, RuleDef
 from sentinel.rulefiles.lint.cycles import in_order_of_evaluation
 from sentinel.rulefiles.lint.events import fits
-from sentinel.rulefiles.lint.names import Names
+from sentinel.rulefiles.lint.names import KnownNames
 from sentinel.rulefiles.lint.reachability import check_reach
 from sentinel.rulefiles.lint.types import check_expression
 from sentinel.rulefiles.toml.tables import Findings
@@ -45,7 +45,7 @@ def check_rule(
     second time, as unknown names or as missing. `states` are those that its tests expect, if the tests were not decoded.
     """
     findings = Findings(rule.path, left_out=undecoded.keys if undecoded is not None else (), names=_called(rule))
-    names = Names(rule, events, findings, undecoded.names if undecoded is not None else ())
+    names = KnownNames(rule, events, findings, undecoded.names if undecoded is not None else ())
     for keys, expression in (*in_order_of_evaluation(rule, findings), *_conditions(rule)):
         check_expression(keys, expression, names, findings)
     for keys, text in _texts(rule):

@@ -13,7 +13,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.rules.cel_syntax import bracketed, choice, comparison, conjuncts, disjuncts, masked
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
 from sentinel.model.problem import Keys
-from sentinel.rulefiles.lint.names import Names
+from sentinel.rulefiles.lint.names import KnownNames
 from sentinel.rulefiles.toml.tables import Findings
 
 #: Characters that an expression may produce from texts of one character each.
@@ -35,7 +35,7 @@ _MEASURES = frozenset({"bytes", "MiB", "bytes/s", "s", "epoch s", "ratio", "%", 
 _ADDED = frozenset({"s", "epoch s"})
 
 
-def check_expression(keys: Keys, expression: str, names: Names, findings: Findings) -> None:
+def check_expression(keys: Keys, expression: str, names: KnownNames, findings: Findings) -> None:
     """Note the mistakes of one expression; the result of a value becomes the sample of its name."""
     try:
         condition = Condition(expression)

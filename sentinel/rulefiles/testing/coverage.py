@@ -12,7 +12,7 @@ from sentinel.model.rule import CaseDef
 from sentinel.rulefiles.testing.readings import Outcome, compare
 
 #: One inline test with its outcome.
-Trial = tuple[CompiledRule, CaseDef, Outcome]
+TriedCase = tuple[CompiledRule, CaseDef, Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Coverage:
     gaps: tuple[Gap, ...]
 
 
-def coverage(ruleset: RuleSet, trials: Iterable[Trial], files: Collection[str]) -> Coverage:
+def coverage(ruleset: RuleSet, trials: Iterable[TriedCase], files: Collection[str]) -> Coverage:
     """The tested rules and patterns in `files`.
 
     A rule counts with a passing test in which it fires, a cause with a passing test that expects it by name: a test that does

@@ -16,7 +16,7 @@ import re
 from sentinel.model.entity import Unknown, Value
 
 #: One step: a value, Unknown if it cannot be read, or None if it is not read.
-Step = Value | Unknown | None
+SeriesStep = Value | Unknown | None
 
 #: Steps of one series; an hour of seconds.
 MOST_STEPS = 3600
@@ -32,9 +32,9 @@ class SeriesError(ValueError):
     """The text is not a series; the message says where, and what to write."""
 
 
-def parse_series(text: str) -> tuple[Step, ...]:
+def parse_series(text: str) -> tuple[SeriesStep, ...]:
     """The steps of a series. Raises SeriesError."""
-    steps: list[Step] = []
+    steps: list[SeriesStep] = []
     at = 0
     while at < len(text):
         if text[at].isspace():
@@ -57,12 +57,12 @@ def parse_series(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _values(match: re.Match[str], times: int) -> list[Step]:
+def _values(match: re.Match[str], times: int) -> list[SeriesStep]:
     if match["low"] is not None:
         low, high = _number(match["low"]), _number(match["high"])
         ramp = [low + (high - low) * i / (times - 1) for i in range(times)]
         return [round(value) for value in ramp] if isinstance(low, int) and isinstance(high, int) else list(ramp)
-    value: Step
+    value: SeriesStep
     if match["number"] is not None:
         value = _number(match["number"])
     elif match["flag"] is not None:

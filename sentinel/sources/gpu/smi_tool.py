@@ -52,7 +52,7 @@ def address(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ToolOutput:
     """What one run printed."""
 
     stdout: str
@@ -60,7 +60,7 @@ class Answer:
     code: int
 
 
-def run(binary: str, arguments: Sequence[str], timeout: float = 10.0) -> Answer:
+def run(binary: str, arguments: Sequence[str], timeout: float = 10.0) -> ToolOutput:
     """One run. Raises SourceFault if it cannot be started or takes longer than `timeout` seconds.
 
     It is terminated before it is killed: the SMI libraries keep locks in /dev/shm that a killed process leaves behind.
@@ -91,7 +91,7 @@ def run(binary: str, arguments: Sequence[str], timeout: float = 10.0) -> Answer:
                 except subprocess.TimeoutExpired:
                     continue
             raise SourceFault(f"{binary} gave no answer in {timeout:g} s: the GPU or its driver may hang") from None
-    return Answer(stdout, stderr, process.returncode)
+    return ToolOutput(stdout, stderr, process.returncode)
 
 
 def ask(binary: str, arguments: Sequence[str], timeout: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sentinel.sources.fs import Roots, read_text
-from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.identify import ProcessKind, classify, is_server_name
 
 #: A program is forked before it is executed: it is inspected in each scan while it is young. Seconds.
 YOUNG_SECONDS = 5.0
@@ -20,7 +20,7 @@ _SETTLED_SECONDS, SETTLED_ROUNDS = 120.0, 60
 class _Seen:
     since: float
     comm: str
-    kind: Kind = Kind.OTHER
+    kind: ProcessKind = ProcessKind.OTHER
     #: there is no room for one more server of its user: looked at again rarely
     refused: bool = False
 
@@ -66,12 +66,12 @@ class Candidates:
             elif seen.refused:
                 if (pid - self.round) % SETTLED_ROUNDS == 0:
                     due.append(pid)
-            elif seen.kind is Kind.MAYBE or at - seen.since < YOUNG_SECONDS or self._in_turn(pid, seen, at):
+            elif seen.kind is ProcessKind.MAYBE or at - seen.since < YOUNG_SECONDS or self._in_turn(pid, seen, at):
                 due.append(pid)
         return due
 
     def _in_turn(self, pid: int, seen: _Seen, at: float) -> bool:
-        settled = seen.kind is Kind.LATER and at - seen.since > _SETTLED_SECONDS
+        settled = seen.kind is ProcessKind.LATER and at - seen.since > _SETTLED_SECONDS
         rounds = SETTLED_ROUNDS if settled else _ROUNDS
         return (pid - self.round) % rounds == 0
 
@@ -82,9 +82,9 @@ class Candidates:
         except OSError:
             return False
         young = at - seen.since < YOUNG_SECONDS
-        if comm == seen.comm and seen.kind is Kind.OTHER and not young and not is_server_name(comm):
+        if comm == seen.comm and seen.kind is ProcessKind.OTHER and not young and not is_server_name(comm):
             return False
-        if comm == seen.comm and seen.kind is Kind.LATER and not self._in_turn(pid, seen, at):
+        if comm == seen.comm and seen.kind is ProcessKind.LATER and not self._in_turn(pid, seen, at):
             return False
         seen.comm, seen.kind = comm, classify(self._roots, pid, comm)
-        return seen.kind is Kind.SERVER
+        return seen.kind is ProcessKind.SERVER

@@ -19,7 +19,7 @@ from sentinel.sources.fs import ProcessMoment, Roots, link, read_text, recall
 from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions
 from sentinel.sources.processes.ends import Ends
-from sentinel.sources.processes.identify import Kind, classify, is_server_name
+from sentinel.sources.processes.identify import ProcessKind, classify, is_server_name
 from sentinel.sources.processes.naming import NameClaim
 from sentinel.sources.processes.procfs import process_ids, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess
@@ -71,7 +71,7 @@ class Servers:
         return found
 
     def _catch(self, pid: int, moment: ProcessMoment) -> bool:
-        if classify(self.roots, pid, moment.comm) is not Kind.SERVER:
+        if classify(self.roots, pid, moment.comm) is not ProcessKind.SERVER:
             return False
         reader = self._reader(pid)
         # Before anything of it is read: thousands may be started and ended between two scans.

@@ -32,14 +32,14 @@ _NO_MATTER_VARIABLES = re.compile(
     r"LLAMA_ARG_(?:HOST|PORT|ALIAS|TAGS|API_|TIMEOUT|SSL_|LOG_|NO_LOG_|ENDPOINT_|UI|WEBUI|STATIC_PATH|THREADS_HTTP|N_PREDICT)"
 )
 #: The status of a file by its path; raises OSError.
-Status = Callable[[str], os.stat_result]
+FileStatus = Callable[[str], os.stat_result]
 #: Of the folder of its program.
 _MOST_NAMES, _MOST_LIBRARIES = 4096, 256
 _LIBRARY = re.compile(r"lib(?:ggml|llama|mtmd)[\w.-]*\.so[\w.]*\Z")
 
 
 def configuration(
-    roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str, str], model: str, status: Status
+    roots: Roots, pid: int, argv: Sequence[str], env: Mapping[str, str], model: str, status: FileStatus
 ) -> str | Unknown:
     """16 hexadecimal digits; Unknown if the program or the model cannot be read. `model`: the path as we open it, `status`
     that of a file which the process names.
@@ -69,7 +69,7 @@ def _program(roots: Roots, pid: int) -> Iterator[str]:
     yield from _stamps(sorted(names)[:_MOST_LIBRARIES], os.stat)
 
 
-def _stamps(paths: Sequence[str], status: Status) -> Iterator[str]:
+def _stamps(paths: Sequence[str], status: FileStatus) -> Iterator[str]:
     for path in paths:
         known = status(path)
         yield f"{os.path.basename(path)} {known.st_size} {known.st_mtime_ns}"  # noqa: PTH119

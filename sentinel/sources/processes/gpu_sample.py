@@ -10,7 +10,7 @@ from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.gpu import backends, usage
 from sentinel.sources.gpu.amdgpu import hwmon, is_apu
 from sentinel.sources.gpu.nvml_gpu import Holding
-from sentinel.sources.processes.per_server import Cadence, PerServer, State
+from sentinel.sources.processes.per_server import Cadence, PerServer, ServerState
 from sentinel.sources.processes.procfs import Stat, credentials
 from sentinel.sources.processes.server_process import ServerProcess
 
@@ -19,7 +19,7 @@ _CARD = ("server.gpu_vram_total_bytes", "server.gpu_vram_free_bytes", "server.gp
 
 
 @dataclass(slots=True)
-class _State(State):
+class _State(ServerState):
     nodes: usage.OpenNodes | Unknown = Unknown("not read yet")  # noqa: RUF009 - Unknown is frozen
     bytes: int = 0
 

@@ -31,7 +31,7 @@ _SERVER_FLAGS = frozenset(
 _SEARCH = [b"--host", b"127.0.0.1", b"--no-webui", b"--offline", b"--verbose"]
 
 
-class Kind(Enum):
+class ProcessKind(Enum):
     """The answer for one process. MAYBE: a wrapper by that name, or something unreadable; check again at every poll.
 
     LATER: an interpreter, which may load a server at any time; check again in turn.
@@ -43,7 +43,7 @@ class Kind(Enum):
     OTHER = "other"
 
 
-def classify(roots: Roots, pid: int, comm: str) -> Kind:
+def classify(roots: Roots, pid: int, comm: str) -> ProcessKind:
     """Classify one process by the program it runs. `comm` is its kernel name, which a process may set freely."""
     process = roots.proc / str(pid)
     named = is_server_name(comm)
@@ -51,32 +51,32 @@ def classify(roots: Roots, pid: int, comm: str) -> Kind:
         exe = link(process / "exe").removesuffix(" (deleted)")
     except FileNotFoundError:
         # a kernel thread, a zombie, or gone
-        return Kind.OTHER
+        return ProcessKind.OTHER
     except OSError:
         # another user's process: only the names are readable
-        return Kind.SERVER if named or _first_word_is_server(roots, pid) else Kind.OTHER
+        return ProcessKind.SERVER if named or _first_word_is_server(roots, pid) else ProcessKind.OTHER
     program = os.path.basename(exe)  # noqa: PTH119 - called for each new process; Path would be ten times the work
     if _PYTHON.match(program):
         return _in_python(roots, pid, named)
     if _INTERPRETER.match(program):
-        return Kind.MAYBE if named else Kind.OTHER
+        return ProcessKind.MAYBE if named else ProcessKind.OTHER
     if is_server_name(program):
-        return Kind.OTHER if _lists_gpus_only(_words(roots, pid)) else Kind.SERVER
+        return ProcessKind.OTHER if _lists_gpus_only(_words(roots, pid)) else ProcessKind.SERVER
     if runtime_of(roots, pid, program) is not None:
-        return Kind.SERVER if _serves(roots, pid, program) else Kind.MAYBE
+        return ProcessKind.SERVER if _serves(roots, pid, program) else ProcessKind.MAYBE
     maps = _maps(roots, pid)
     if maps is None:
-        return Kind.SERVER if named else Kind.OTHER
+        return ProcessKind.SERVER if named else ProcessKind.OTHER
     if b"libllama-server-impl" in maps:
         # `llama` links all its subcommands, each in a library of its own (app/CMakeLists.txt)
-        return Kind.OTHER if program in ("llama", "ollama") and not named else Kind.SERVER
+        return ProcessKind.OTHER if program in ("llama", "ollama") and not named else ProcessKind.SERVER
     if b"/libllama.so" not in maps and not (program == "server" and b"/libggml" in maps):
-        return Kind.MAYBE if named else Kind.OTHER
+        return ProcessKind.MAYBE if named else ProcessKind.OTHER
     if named or program == "server":
-        return Kind.SERVER
+        return ProcessKind.SERVER
     if program == "llama" or program.startswith(("llama-", "whisper", "ollama")):
-        return Kind.OTHER
-    return Kind.SERVER if _SERVER_FLAGS & set(_words(roots, pid)) else Kind.OTHER
+        return ProcessKind.OTHER
+    return ProcessKind.SERVER if _SERVER_FLAGS & set(_words(roots, pid)) else ProcessKind.OTHER
 
 
 def runtime_of(roots: Roots, pid: int, program: str) -> Runtime | None:
@@ -106,13 +106,13 @@ def _lists_gpus_only(words: list[bytes]) -> bool:
     return words[1:2] == [b"--port"] and [word for word in words[3:] if word] == _SEARCH
 
 
-def _in_python(roots: Roots, pid: int, named: bool) -> Kind:
+def _in_python(roots: Roots, pid: int, named: bool) -> ProcessKind:
     words = _text(roots, pid)
     if of_module(words) is not None:
-        return Kind.SERVER
+        return ProcessKind.SERVER
     if (maps := _maps(roots, pid)) is not None and of_library(maps) is not None and ports(roots, pid):
-        return Kind.SERVER
-    return Kind.MAYBE if named else Kind.LATER
+        return ProcessKind.SERVER
+    return ProcessKind.MAYBE if named else ProcessKind.LATER
 
 
 def is_server_name(name: str) -> bool:

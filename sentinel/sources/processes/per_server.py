@@ -30,14 +30,14 @@ class Cadence:
 
 
 @dataclass(slots=True)
-class State:
+class ServerState:
     """What is kept of one process: the time of its last reading of each kind."""
 
     ticks: int
     last: dict[str, float] = field(default_factory=dict)
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=ServerState)
 
 
 class PerServer(ABC, Generic[S]):

@@ -10,7 +10,7 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.sources.fs import Roots, read_number, read_text, unread
 from sentinel.sources.processes import cgroup
 from sentinel.sources.processes.forecast import Outlook
-from sentinel.sources.processes.per_server import Cadence, PerServer, State
+from sentinel.sources.processes.per_server import Cadence, PerServer, ServerState
 from sentinel.sources.processes.procfs import Stat, memory_signals
 from sentinel.sources.processes.refaults import Refaults
 from sentinel.sources.processes.server_process import ServerProcess
@@ -22,7 +22,7 @@ _ROOM_LOADING, _ROOM = Cadence(1.0, 2.0), Cadence(2.0, 15.0)
 
 
 @dataclass(slots=True)
-class _State(State):
+class _State(ServerState):
     """The last readings of one process; CPU is the difference of two."""
 
     cpu: tuple[float, int] | None = None

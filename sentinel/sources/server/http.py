@@ -27,7 +27,7 @@ TIMED_OUT, NO_ANSWER = -1, 0
 #: Host, port and path.
 Target = tuple[str, int, str]
 #: Status and JSON.
-Answer = tuple[int, Any]
+HttpAnswer = tuple[int, Any]
 
 
 class _Exchange:
@@ -36,7 +36,7 @@ class _Exchange:
     def __init__(self, target: Target) -> None:
         host, port, path = target
         named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self.answer: Answer = (TIMED_OUT, None)
+        self.answer: HttpAnswer = (TIMED_OUT, None)
         self._http = h11.Connection(h11.CLIENT)
         request = h11.Request(method="GET", target=path, headers=[("Host", named), ("Connection", "close")])
         self._unsent = (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
@@ -86,9 +86,9 @@ class _Exchange:
         return True
 
 
-def get_all(targets: Sequence[Target]) -> list[Answer]:
+def get_all(targets: Sequence[Target]) -> list[HttpAnswer]:
     """The answers, in the order of the targets; each address and path is asked once. All within the time limit."""
-    answers: dict[Target, Answer] = {}
+    answers: dict[Target, HttpAnswer] = {}
     until = time.monotonic() + _TIMEOUT
     with selectors.DefaultSelector() as selector:
         for target in dict.fromkeys(targets):
@@ -114,6 +114,6 @@ def get_all(targets: Sequence[Target]) -> list[Answer]:
     return [answers[target] for target in targets]
 
 
-def get(host: str, port: int, path: str) -> Answer:
+def get(host: str, port: int, path: str) -> HttpAnswer:
     """One answer."""
     return get_all([(host, port, path)])[0]

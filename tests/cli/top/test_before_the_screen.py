@@ -65,7 +65,7 @@ def _loading(share: float) -> dict[str, Any]:
 def test_the_time_left_comes_from_the_pace_of_the_last_half_minute(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
-    daemon = poll.Daemon(None)
+    daemon = poll.DaemonPoll(None)
     left = []
     for seconds, share in ((0, 0.1), (2, 0.1), (4, 0.2), (60, 0.6), (62, 0.7), (64, 0.8)):
         now = 1000.0 + seconds
@@ -82,7 +82,7 @@ def test_the_time_left_comes_from_the_pace_of_the_last_half_minute(server: Serve
 
 
 def test_a_daemon_that_is_gone_leaves_what_was_last_known(server: Server) -> None:
-    daemon = poll.Daemon([Path("/nowhere")])
+    daemon = poll.DaemonPoll([Path("/nowhere")])
     server.status["servers"] = [{"name": "a", "state": "ready"}]
     assert daemon.look().fault == ""
     server.gone = "no daemon at /nowhere"
@@ -102,6 +102,6 @@ def test_a_command_is_sentinels_own_whatever_lies_in_the_current_folder(tmp_path
         (tmp_path / module / "__init__.py").write_text("print('another program')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    said = poll.Daemon(None).verb("completion", "bash")
+    said = poll.DaemonPoll(None).verb("completion", "bash")
     assert "another program" not in said
     assert "complete" in said
