@@ -14,6 +14,7 @@ from sentinel.daemon.descriptors import most_logs
 from sentinel.daemon.file_reads import FileReads
 from sentinel.daemon.follower import OF_LLAMA_SERVER, Follower
 from sentinel.daemon.inbox import Inbox
+from sentinel.daemon.log_keys import configured_key, unit_key, unit_user
 from sentinel.daemon.log_reading import LogReading
 from sentinel.daemon.log_reports import LogReports
 from sentinel.daemon.supervisor import Supervisor
@@ -93,7 +94,7 @@ class Logs:
 
     def update(self, servers: Sequence[ServerProcess]) -> None:
         """Follow the logs of the running servers."""
-        wanted: set[str] = {self._configured_key(s) for s in self._config.servers}
+        wanted: set[str] = {configured_key(s) for s in self._config.servers}
         configured = {s.name: s for s in self._config.servers if s.port}
         routers = {s.pid: s for s in servers if s.requested.is_router and s.log.kind != "none"}
         writers: dict[str, list[ServerProcess]] = {}
@@ -101,21 +102,21 @@ class Logs:
             port = server.values.get("server.port")
             given = configured.get(server.entity.name)
             if given is not None and given.port == port:
-                key = self._configured_key(given)
+                key = configured_key(given)
                 if given.log is not None and (health := self._supervisor.state(key).health) != "starting":
                     where = f"{given.log} (configured)"
                     self._reports.report(server.entity, health == "up", where)
             else:
                 key = self._follow_found(server)
                 router = routers.get(server.parent)
-                if not key and router is not None and self._prints_children(router):
+                if not key and router is not None and _prints_children(self._config.proc, router):
                     where = f"in the log of its router {router.entity.name}, with [{port}] in front"
                     self._reports.report(server.entity, True, where)
             wanted.add(key)
             writers.setdefault(key, []).append(server)
             if key in self._followers and (key.startswith(("journal:", "http:")) or self._followers[key].copied):
                 self._reports.if_heard(self._followers[key], server)
-        units = {server.key: _unit_key(server.member.unit, _unit_user(server)) for server in servers}
+        units = {server.key: unit_key(server.member.unit, unit_user(server)) for server in servers}
         self._running = set(units.values())
         self._elsewhere = {units[one.key] for key, theirs in writers.items() if key for one in theirs} - writers.keys()
         wanted |= self._follow_units()
@@ -138,16 +139,12 @@ class Logs:
                 self._supervisor.forget(key)
                 del self._followers[key]
 
-    @staticmethod
-    def _configured_key(server: ServerConfig) -> str:
-        return f"file:{server.log}" if server.log else f"journal:{server.unit}"
-
     def _follow_configured(self, server: ServerConfig, entity: Entity) -> None:
         if server.log is not None:
-            self._follow_file(self._configured_key(server), server.log, entity, None)
+            self._follow_file(configured_key(server), server.log, entity, None)
         else:
             uid = os.getuid() if server.user_unit else None
-            key = self._configured_key(server)
+            key = configured_key(server)
             source = JournalUnit(server.unit, entity, uid=uid, cursor=self.cursors.get(key), name=key)
             self._follow_stream(key, source)
 
@@ -173,8 +170,8 @@ class Logs:
         if source.kind == "journal":
             match = dict(source.match)
             unit = match.get("_SYSTEMD_USER_UNIT") or match.get("_SYSTEMD_UNIT", "")
-            uid = _unit_user(server)
-            key = _unit_key(unit, uid) if unit else f"journal:{' '.join(f'{field}={value}' for field, value in source.match)}"
+            uid = unit_user(server)
+            key = unit_key(unit, uid) if unit else f"journal:{' '.join(f'{field}={value}' for field, value in source.match)}"
             if key not in self._followers:
                 if not self._has_room(server):
                     return ""
@@ -231,7 +228,7 @@ class Logs:
 
     def _follow_units(self) -> set[str]:
         """The journals of units that do not run: of those that do, it is read from before."""
-        keys = {unit: _unit_key(unit, self.units.user) for unit in self.units.names()}
+        keys = {unit: unit_key(unit, self.units.user) for unit in self.units.names()}
         for unit, key in keys.items():
             if key not in self._running and key not in self._followers:
                 entity = Entity("server", unit)
@@ -281,25 +278,16 @@ class Logs:
         follower.copied, follower.owner = copied, whose
         self._followers[key] = follower
 
-    def _prints_children(self, router: ServerProcess) -> bool:
-        """Whether this is its children's log: a router prints their lines on stdout, its own on stderr (tools/server, router)."""
-        descriptors = self._config.proc / str(router.pid) / "fd"
-        try:
-            return (descriptors / "1").readlink() == (descriptors / "2").readlink()
-        except OSError:
-            return False
-
     async def close(self) -> None:
         """Stop following."""
         await self._reading.close([follower.task for follower in self._followers.values()])
         self._followers.clear()
 
 
-def _unit_user(server: ServerProcess) -> int | None:
-    """The user whose systemd runs it; None for the machine's."""
-    return server.user if server.member.is_user_unit else None
-
-
-def _unit_key(unit: str, user: int | None) -> str:
-    """Users name their units as they like: as the machine's as well."""
-    return f"journal:{unit}" if user in (None, os.getuid()) else f"journal:{unit} of user {user}"
+def _prints_children(proc: Path, router: ServerProcess) -> bool:
+    """Whether this is its children's log: a router prints their lines on stdout, its own on stderr (tools/server, router)."""
+    descriptors = proc / str(router.pid) / "fd"
+    try:
+        return (descriptors / "1").readlink() == (descriptors / "2").readlink()
+    except OSError:
+        return False

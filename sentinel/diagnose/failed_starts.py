@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sentinel.engine.log.envelope import Envelope, strip
+from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_number
+from sentinel.engine.log.envelope import strip
 from sentinel.engine.log.extractor import SPAN_LIMIT, Extractor, Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
@@ -52,25 +52,6 @@ _WORK = frozenset(
 #: A router starts a child, and reports its end.
 _CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
 _READ = _TELLING | _WORK | {_DOTS, _CHILD, _CHILD_ENDED, _LOADED}
-#: Errors that only report an earlier failure.
-_ECHO = re.compile(
-    r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
-    r"|unable to load model|stop: cancel task"
-)
-#: Words of an error, for builds that print no level.
-_ERROR = re.compile(
-    r"\b(?:error|failed|cannot|can't|unable|couldn't|could not|invalid|unsupported|unknown|missing)\b", re.IGNORECASE
-)
-#: Messages of a program's death: from the C++ runtime, a driver, ggml, the dynamic loader, a shell or Docker.
-_FATAL = re.compile(
-    r"terminate called|^ *what\(\):|GGML_ASSERT|core dumped|Segmentation fault|^Aborted\b|Illegal instruction|Bus error"
-    r"|No compatible code objects|[Mm]emory (?:access|critical) (?:fault|error)|(?:CUDA|ROCm|HIP|SYCL) error\b|ErrorDeviceLost"
-    r"|error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error|(?:^|\s)Killed\s*$"
-    r"|exited with code [1-9]\d*$|HSA_STATUS_ERROR"
-)
-#: Of these, what can only be said of a program that does not run at all.
-_NEVER_RAN = re.compile(r"error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error")
-_FATAL_BYTES = re.compile(_FATAL.pattern.encode())
 #: Lines after the last event of a run that are searched for its end.
 _LAST_LINES = 60
 
@@ -176,7 +157,7 @@ class StartOutcomes:
             none = _Run("started")
             self._look_beyond(none, None, name, lines, numbers, 0, len(lines))
             if none.failed is not None:
-                none.at_start = _NEVER_RAN.search(none.failed.line) is not None
+                none.at_start = NEVER_RAN.search(none.failed.line) is not None
                 self._runs[None] = none
 
     def unfinished(self) -> list[Start]:
@@ -223,18 +204,18 @@ class StartOutcomes:
             return
         if run.failed is not None and run.telling is None and run.began is not None and not run.served:
             first = next((i for i, n in enumerate(numbers) if n >= run.began.n), begin) if run.began.source == name else 0
-            run.telling = _first_error(name, lines, numbers, first, begin, port)
+            run.telling = first_error(name, lines, numbers, first, begin, port)
         if run.failed is not None or run.state in ("", "stopping", "sleeping"):
             return
         for index in range(begin, min(end, begin + _LAST_LINES)):
-            if _FATAL_BYTES.search(lines[index]) is None:
+            if FATAL_BYTES.search(lines[index]) is None:
                 continue
             envelope = strip(lines[index].decode("utf-8", "replace"))
             if (
                 envelope.port == port
                 and envelope.level in (None, "E")
                 and not envelope.private
-                and _FATAL.search(envelope.message)
+                and FATAL.search(envelope.message)
             ):
                 word = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
                 if run.served:
@@ -243,38 +224,9 @@ class StartOutcomes:
                     run.failed = word
                 return
         if run.state == "loading" and run.telling is None:
-            error = _first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
-            if error is not None and error.n == _last_number(lines, numbers, end):
+            error = first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
+            if error is not None and error.n == last_number(lines, numbers, end):
                 run.failed = error
-
-
-def _last_number(lines: Sequence[bytes], numbers: Sequence[int], end: int) -> int:
-    return next((numbers[index] for index in range(end - 1, -1, -1) if index < len(numbers) and lines[index].strip()), 0)
-
-
-def _first_error(
-    name: str,
-    lines: Sequence[bytes],
-    numbers: Sequence[int],
-    begin: int,
-    end: int,
-    port: int | None,
-    *,
-    levels_only: bool = False,
-) -> LineEvidence | None:
-    for index in range(begin, min(end, begin + 5000)):
-        envelope = strip(lines[index].decode("utf-8", "replace"))
-        if envelope.port == port and _is_error(envelope, levels_only=levels_only) and not _ECHO.search(envelope.message):
-            return LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
-    return None
-
-
-def _is_error(envelope: Envelope, *, levels_only: bool) -> bool:
-    if envelope.private or not envelope.message.strip():
-        return False
-    if envelope.level is not None or envelope.elapsed is not None:
-        return envelope.level == "E"
-    return not levels_only and _ERROR.search(envelope.message) is not None
 
 
 def _advance(run: _Run, match: Match, line: LineEvidence) -> None:

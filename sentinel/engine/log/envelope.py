@@ -10,9 +10,35 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
+
+from sentinel.engine.log.prefixes import (
+    BRACKETED_TIME,
+    BYTES_NOT_PLAIN,
+    BYTES_PLAIN,
+    BYTES_STAMP,
+    CLIENTS_WORD,
+    COLOURED_STAMP,
+    COLOURS_BEFORE,
+    COMPOSE,
+    FRONT_END,
+    KERNEL_BUFFER,
+    KERNEL_NAME,
+    LAST_OF_MORE,
+    LEVELS,
+    NOT_PLAIN,
+    OF_MODEL_RUNNER,
+    OLLAMA,
+    ONE_COLOUR,
+    PLAIN_BEGIN,
+    PORT,
+    PRIVATE,
+    RETOLD,
+    SERVER_OF_2024,
+    STAMP,
+    SYSLOG,
+)
 
 
 class Envelope(NamedTuple):
@@ -34,84 +60,10 @@ class Envelope(NamedTuple):
     private: bool
 
 
-_STAMP = re.compile(r"(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3}) (?:([IWED])(?: |$))?")
-_COLOUR = r"(?:[\x1b←]\[[\d;]{0,12}m)"
-_COLOURS_BEFORE = re.compile(rf"{_COLOUR}+")
-_ONE_COLOUR = re.compile(_COLOUR)
-_COLOURED_STAMP = re.compile(
-    rf"{_COLOUR}*(\d{{1,9}})\.(\d\d)\.(\d{{3}})\.(\d{{3}}){_COLOUR}* {_COLOUR}*(?:([IWED])(?: |$){_COLOUR}*)?"
-)
-_PORT = re.compile(r"\[(?= {0,4}\d+\] )([ \d]{5})\] ")
-
-#: The kernel's name alone, as people paste it from a journal without its time and host.
-_KERNEL_NAME = "kernel: "
-#: An error of the bracket log of 2024 and of ik_llama.cpp: the level is right-aligned to four columns.
-_BRACKET_ERROR = " ERR ["
-#: Front ends that print their child's lines: Lemonade (`2026-09-10 21:30:10.433 [Info] (Process) `, in 2025 `[stdout] `), Jan
-#: (`[2026-07-06][19:20:52][tauri_plugin_llamacpp::router][INFO] [llamacpp-router] `), LocalAI (`5:02PM DBG GRPC(...): stderr `).
-_FRONT_END = re.compile(
-    r"\[[A-Z][a-z]{2,8}\] \([\w .:-]{1,40}\) |\[std(?:out|err)\] "
-    r"|\[\d{4}-\d\d-\d\d\]\[\d\d:\d\d:\d\d\]\[[\w:.-]{1,80}\]\[[A-Z]{3,8}\] (?:\[[\w.-]{1,40}\] )?"
-    r"|\[llamacpp(?:-router)?(?: std(?:out|err))?\] "
-    r"|\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\([^)]{1,200}\): std(?:out|err) "
-)
-
-_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
-#: The words that may not be taken for "host ident:": r9700-style logs carry a date but no host before "amdgpu 0000:03:00.0:".
-#: A machine may be called srv: then a program with its pid follows.
-_SENDER = r"(?!(?:srv |slot |cmn |que |spec |amdgpu |NVRM)(?![\w.-]+\[\d+\]: ))[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
-_SYSLOG = re.compile(
-    rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|({_ISO})) (?:{_SENDER})?"
-    r"(?:(?:stdout|stderr) [FP] )?"
-)
-#: Docker Model Runner's own file for its server (docker/model-runner, pkg/logs).
-_BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\](?: |(?=\[inference))")
-#: podman-compose puts the name in brackets.
-_COMPOSE = re.compile(rf"{_COLOUR}*(?:\[[a-z0-9][\w.-]{{0,63}}+\]|[A-Za-z0-9][\w.-]{{0,63}}+) *+{_COLOUR}*\| {_COLOUR}*")
-_KERNEL_BUFFER = re.compile(
-    r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+| *\+\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] "
-    r"|\d{1,4},\d{1,20},\d{1,20},[-+c](?:,[^;]{0,80})?;"
-)
-_SERVER_OF_2024 = re.compile(
-    r" ?(INFO|WARN|ERR|ERROR|VERB|DEBUG) +\[ *[\w:~<>]{1,64}\] (.*?)"
-    r"(?: \| tid=\"[^\"]*\"(?: timestamp=(\d{1,12}))?(?: (.*))?)?$",
-    re.DOTALL,
-)
-_OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
-#: Ollama ends a failed load with the last error that its runner printed (llm/status.go), in its log and in the client's
-#: terminal: llama.cpp's own words, without the function that said them. LM Studio quotes them as well.
-_RETOLD = re.compile(
-    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):(?: exit status \w{1,12}:?)?"
-    r"|llama\.cpp error:) (')?"
-    r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: )[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|$)"
-)
-_CLIENTS_WORD = "Error: "
-#: Docker Model Runner logs each line of its server as a record of its own (docker/model-runner pkg/logging, main.go).
-_OF_MODEL_RUNNER = "component=llama.cpp"
-_LEVELS: Mapping[str, str] = {
-    "debug": "D", "verb": "D", "info": "I", "warn": "W", "warning": "W", "err": "E", "error": "E",
-}  # fmt: skip
-
-#: Messages of common/chat*.cpp, common/arg.cpp and the server that quote prompts or answers at levels other than D.
-_PRIVATE = re.compile(
-    r"(?:srv +\S+ )?(?:\S+: )?(?:got exception: |unparsed |Parsed message|Parsing |parsed |Prompt: |converted request: "
-    r"|formatted_chat|chat template, |slot decode token|Failed to parse )|main: chat template|common_chat_\w+: "
-)
-
 #: Keys that every JSON line of 2024 has besides its message.
 _AROUND = ("function", "level", "line", "tid", "timestamp", "type", "time")
 _MAX_DEPTH = 3
-_PLAIN_BEGIN = frozenset("abcdefghijklmnopqrstuvwxyz .")
-#: Prefixes that begin like a plain message.
-_NOT_PLAIN = ("time=", _KERNEL_NAME, _BRACKET_ERROR)
 _FIRST_OF_JSON = "{"
-
-
-#: The same stamp in bytes. Lines that end in a colour's last letter or a line end are left to `strip`.
-_BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
-_LAST_OF_MORE = (b"m", b"\r", b"\n")
-_BYTES_PLAIN = b"abcdefghijklmnopqrstuvwxyz ."
-_BYTES_NOT_PLAIN = tuple(text.encode() for text in _NOT_PLAIN)
 
 
 def bare(line: bytes) -> bytes | None:
@@ -119,12 +71,12 @@ def bare(line: bytes) -> bytes | None:
 
     The result equals that of `strip`, without a port or an absolute time: nine of ten lines need no more (measured).
     """
-    if line.endswith(_LAST_OF_MORE):
+    if line.endswith(LAST_OF_MORE):
         return None
-    stamp = _BYTES_STAMP.match(line)
+    stamp = BYTES_STAMP.match(line)
     if stamp is not None:
         return line[stamp.end() :]
-    if line[:1] in _BYTES_PLAIN and line and b"| " not in line and not line.startswith(_BYTES_NOT_PLAIN):
+    if line[:1] in BYTES_PLAIN and line and b"| " not in line and not line.startswith(BYTES_NOT_PLAIN):
         return line
     return None
 
@@ -133,44 +85,44 @@ def strip(line: str) -> Envelope:
     """Parse one line. Never raises; what is not recognised stays in the message."""
     message = line.rstrip("\r\n")
     # By far the most frequent line: a server's own file or pipe, without a prefix, perhaps with a stamp.
-    stamp = _STAMP.match(message)
+    stamp = STAMP.match(message)
     if stamp is not None:
         minutes, seconds, millis, micros, level = stamp.groups()
         elapsed = int(minutes) * 60 + int(seconds) + int(millis + micros) / 1e6
         message = message[stamp.end() :]
         if message.endswith("m"):
             message = _without_colours_after(message)
-        return Envelope(elapsed, None, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
+        return Envelope(elapsed, None, level, None, message, level == "D" or PRIVATE.match(message) is not None)
     # Older servers print no stamp. Only a few prefixes begin with a blank, a dot or a small letter.
-    if message[:1] in _PLAIN_BEGIN and not message.startswith(_NOT_PLAIN) and _COMPOSE.match(message) is None:
+    if message[:1] in PLAIN_BEGIN and not message.startswith(NOT_PLAIN) and COMPOSE.match(message) is None:
         if message.endswith("m"):
             message = _without_colours_after(message)
-        return Envelope(None, None, None, None, message, _PRIVATE.match(message) is not None)
+        return Envelope(None, None, None, None, message, PRIVATE.match(message) is not None)
     return _peel(message, None, 0)
 
 
 def _peel(message: str, wall: float | None, depth: int) -> Envelope:
     if message.startswith("time="):
-        slog = _OLLAMA.match(message)
+        slog = OLLAMA.match(message)
         if slog is not None:
             return _ollama(slog)
-    syslog = _SYSLOG.match(message) or _BRACKETED_TIME.match(message)
+    syslog = SYSLOG.match(message) or BRACKETED_TIME.match(message)
     if syslog is not None:
         wall = _epoch(syslog.group(1)) if syslog.group(1) else wall
         message = message[syslog.end() :]
-    compose = _COMPOSE.match(message)
+    compose = COMPOSE.match(message)
     if compose is not None:
         message = message[compose.end() :]
-    again = _SYSLOG.match(message) if syslog is not None or compose is not None else None
+    again = SYSLOG.match(message) if syslog is not None or compose is not None else None
     if again is not None:
         wall = _epoch(again.group(1)) or wall if again.group(1) else wall
         message = message[again.end() :]
-    front_end = _FRONT_END.match(message)
+    front_end = FRONT_END.match(message)
     if front_end is not None:
         message = message[front_end.end() :]
-    if message.startswith(_KERNEL_NAME):
-        message = message[len(_KERNEL_NAME) :]
-    kernel = _KERNEL_BUFFER.match(message)
+    if message.startswith(KERNEL_NAME):
+        message = message[len(KERNEL_NAME) :]
+    kernel = KERNEL_BUFFER.match(message)
     if kernel is not None:
         message = message[kernel.end() :]
     if message.startswith(_FIRST_OF_JSON) and depth < _MAX_DEPTH:
@@ -185,37 +137,37 @@ def _own(message: str, wall: float | None) -> Envelope:
     port: int | None = None
     elapsed: float | None = None
     level: str | None = None
-    child = _PORT.match(message)
+    child = PORT.match(message)
     if child is not None and int(child.group(1)) <= 65535:
         port = int(child.group(1))
         message = message[child.end() :]
-    stamp = _COLOURED_STAMP.match(message)
+    stamp = COLOURED_STAMP.match(message)
     if stamp is not None:
         minutes, seconds, millis, micros, level = stamp.groups()
         elapsed = int(minutes) * 60 + int(seconds) + int(millis + micros) / 1e6
         message = message[stamp.end() :]
     else:
-        colours = _COLOURS_BEFORE.match(message)
+        colours = COLOURS_BEFORE.match(message)
         if colours is not None:
             message = message[colours.end() :]
-        old = _SERVER_OF_2024.match(message)
+        old = SERVER_OF_2024.match(message)
         if old is not None:
             word, text, timestamp, more = old.groups()
-            level = _LEVELS.get(word.lower())
+            level = LEVELS.get(word.lower())
             wall = float(timestamp) if timestamp else wall
             message = f"{text} | {more}" if more else text
     if message.endswith("m"):
         message = _without_colours_after(message)
-    if message.startswith(_CLIENTS_WORD) and (retold := _RETOLD.search(message)) is not None:
+    if message.startswith(CLIENTS_WORD) and (retold := RETOLD.search(message)) is not None:
         message = retold.group(2)
-    return Envelope(elapsed, wall, level, port, message, level == "D" or _PRIVATE.match(message) is not None)
+    return Envelope(elapsed, wall, level, port, message, level == "D" or PRIVATE.match(message) is not None)
 
 
 def _without_colours_after(message: str) -> str:
     """From the end backwards: a regex that ends in $ would retry at each colour of a hostile line."""
     while message.endswith("m"):
         begin = message.rfind("[", -14) - 1
-        if begin < 0 or _ONE_COLOUR.fullmatch(message, begin) is None:
+        if begin < 0 or ONE_COLOUR.fullmatch(message, begin) is None:
             break
         message = message[:begin]
     return message
@@ -241,7 +193,7 @@ def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
     if key not in record or "level" not in record:
         return None
     word = record["level"]
-    level = _LEVELS.get(word.lower()) if isinstance(word, str) else None
+    level = LEVELS.get(word.lower()) if isinstance(word, str) else None
     message = _text(record[key])
     elapsed: float | None = None
     if record.get("type") == "log":
@@ -253,7 +205,7 @@ def _json_record(text: str, wall: float | None, depth: int) -> Envelope | None:
         # The other keys in the bracket form of the same server, so that one pattern reads both.
         more = " ".join(f"{name}={_spelled(value)}" for name, value in record.items() if name not in (*_AROUND, key))
         message = f"{message} | {more}" if more else message
-    return Envelope(elapsed, wall, level, None, message, level == "D" or _PRIVATE.match(message) is not None)
+    return Envelope(elapsed, wall, level, None, message, level == "D" or PRIVATE.match(message) is not None)
 
 
 def _spelled(value: object) -> str:
@@ -274,11 +226,11 @@ def _ollama(slog: re.Match[str]) -> Envelope:
             message = _text(json.loads(message))
         except ValueError:
             message = message[1:-1]
-    if values == _OF_MODEL_RUNNER:
+    if values == OF_MODEL_RUNNER:
         return _own(message, _epoch(moment))
-    level = _LEVELS.get(word.lower())
+    level = LEVELS.get(word.lower())
     message = f"{message} {values}" if values else message
-    if level == "E" and (retold := _RETOLD.search(message)) is not None:
+    if level == "E" and (retold := RETOLD.search(message)) is not None:
         message = retold.group(2)
     return Envelope(None, _epoch(moment), level, None, message, level == "D")
 

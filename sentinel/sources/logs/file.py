@@ -19,16 +19,7 @@ from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs import rotation
 from sentinel.sources.logs.log_place import LogPlace, MovedError, Position, holds_the_same
-from sentinel.sources.logs.tail import (
-    CHUNK,
-    Tail,
-    TruncatedError,
-    digest,
-    last_line_start,
-    line_start,
-    printable,
-    reason,
-)
+from sentinel.sources.logs.tail import CHUNK, Tail, TruncatedError, digest, last_line_start, line_start, printable, reason
 
 #: Bytes read per poll: a backlog of gigabytes must not starve the other sources.
 BUDGET = 8 * CHUNK

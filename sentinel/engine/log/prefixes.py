@@ -1,0 +1,75 @@
+"""What stands around a message, as patterns: stamps, colours, ports, and the prefixes of journals, containers and front ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+STAMP = re.compile(r"(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3}) (?:([IWED])(?: |$))?")
+_COLOUR = r"(?:[\x1b←]\[[\d;]{0,12}m)"
+COLOURS_BEFORE = re.compile(rf"{_COLOUR}+")
+ONE_COLOUR = re.compile(_COLOUR)
+COLOURED_STAMP = re.compile(
+    rf"{_COLOUR}*(\d{{1,9}})\.(\d\d)\.(\d{{3}})\.(\d{{3}}){_COLOUR}* {_COLOUR}*(?:([IWED])(?: |$){_COLOUR}*)?"
+)
+PORT = re.compile(r"\[(?= {0,4}\d+\] )([ \d]{5})\] ")
+#: The kernel's name alone, as people paste it from a journal without its time and host.
+KERNEL_NAME = "kernel: "
+#: An error of the bracket log of 2024 and of ik_llama.cpp: the level is right-aligned to four columns.
+BRACKET_ERROR = " ERR ["
+#: Front ends that print their child's lines: Lemonade (`2026-09-10 21:30:10.433 [Info] (Process) `, in 2025 `[stdout] `), Jan
+#: (`[2026-07-06][19:20:52][tauri_plugin_llamacpp::router][INFO] [llamacpp-router] `), LocalAI (`5:02PM DBG GRPC(...): stderr `).
+FRONT_END = re.compile(
+    r"\[[A-Z][a-z]{2,8}\] \([\w .:-]{1,40}\) |\[std(?:out|err)\] "
+    r"|\[\d{4}-\d\d-\d\d\]\[\d\d:\d\d:\d\d\]\[[\w:.-]{1,80}\]\[[A-Z]{3,8}\] (?:\[[\w.-]{1,40}\] )?"
+    r"|\[llamacpp(?:-router)?(?: std(?:out|err))?\] "
+    r"|\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\([^)]{1,200}\): std(?:out|err) "
+)
+_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+#: The words that may not be taken for "host ident:": r9700-style logs carry a date but no host before "amdgpu 0000:03:00.0:".
+#: A machine may be called srv: then a program with its pid follows.
+_SENDER = r"(?!(?:srv |slot |cmn |que |spec |amdgpu |NVRM)(?![\w.-]+\[\d+\]: ))[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
+SYSLOG = re.compile(
+    rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|({_ISO})) (?:{_SENDER})?"
+    r"(?:(?:stdout|stderr) [FP] )?"
+)
+#: Docker Model Runner's own file for its server (docker/model-runner, pkg/logs).
+BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\](?: |(?=\[inference))")
+#: podman-compose puts the name in brackets.
+COMPOSE = re.compile(rf"{_COLOUR}*(?:\[[a-z0-9][\w.-]{{0,63}}+\]|[A-Za-z0-9][\w.-]{{0,63}}+) *+{_COLOUR}*\| {_COLOUR}*")
+KERNEL_BUFFER = re.compile(
+    r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+| *\+\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] "
+    r"|\d{1,4},\d{1,20},\d{1,20},[-+c](?:,[^;]{0,80})?;"
+)
+SERVER_OF_2024 = re.compile(
+    r" ?(INFO|WARN|ERR|ERROR|VERB|DEBUG) +\[ *[\w:~<>]{1,64}\] (.*?)"
+    r"(?: \| tid=\"[^\"]*\"(?: timestamp=(\d{1,12}))?(?: (.*))?)?$",
+    re.DOTALL,
+)
+OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
+#: Ollama ends a failed load with the last error that its runner printed (llm/status.go), in its log and in the client's
+#: terminal: llama.cpp's own words, without the function that said them. LM Studio quotes them as well.
+RETOLD = re.compile(
+    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):(?: exit status \w{1,12}:?)?"
+    r"|llama\.cpp error:) (')?"
+    r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: )[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|$)"
+)
+CLIENTS_WORD = "Error: "
+#: Docker Model Runner logs each line of its server as a record of its own (docker/model-runner pkg/logging, main.go).
+OF_MODEL_RUNNER = "component=llama.cpp"
+LEVELS: Mapping[str, str] = {
+    "debug": "D", "verb": "D", "info": "I", "warn": "W", "warning": "W", "err": "E", "error": "E",
+}  # fmt: skip
+#: Messages of common/chat*.cpp, common/arg.cpp and the server that quote prompts or answers at levels other than D.
+PRIVATE = re.compile(
+    r"(?:srv +\S+ )?(?:\S+: )?(?:got exception: |unparsed |Parsed message|Parsing |parsed |Prompt: |converted request: "
+    r"|formatted_chat|chat template, |slot decode token|Failed to parse )|main: chat template|common_chat_\w+: "
+)
+PLAIN_BEGIN = frozenset("abcdefghijklmnopqrstuvwxyz .")
+#: Prefixes that begin like a plain message.
+NOT_PLAIN = ("time=", KERNEL_NAME, BRACKET_ERROR)
+#: The same stamp in bytes. Lines that end in a colour's last letter or a line end are left to `strip`.
+BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
+LAST_OF_MORE = (b"m", b"\r", b"\n")
+BYTES_PLAIN = b"abcdefghijklmnopqrstuvwxyz ."
+BYTES_NOT_PLAIN = tuple(text.encode() for text in NOT_PLAIN)
