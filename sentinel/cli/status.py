@@ -249,7 +249,9 @@ def _faults(answer: Mapping[str, Any], *, verbose: bool) -> Iterator[str]:
     """What of sentinel itself does not work."""
     for source in sorted(answer["sources"], key=lambda source: str(source["health"])):
         if source["health"] in ("failed", "starting"):
-            text = " - ".join(filter(None, (source["why"], source["remedy"])))
+            # a source's own fault ends with the remedy
+            why, remedy = source["why"], source["remedy"]
+            text = why if remedy in why else f"{why}; {remedy}"
             yield f"sentinel: {source['name']} {source['health']}{f': {text}' if text else ''}"
     for rule in answer["rules"]:
         if rule["health"] != "ok":

@@ -100,7 +100,7 @@ def _reasons(subject: Mapping[str, Any]) -> Iterator[str]:
     else:
         gaps = sorted(subject["gaps"], key=lambda gap: -len(gap["signals"]))
         for gap in gaps[:_MOST_GAPS]:
-            more = counted(len(gap["signals"]), "signal")
+            more = gap["signals"][0] if len(gap["signals"]) == 1 else counted(len(gap["signals"]), "signal")
             yield f"  - {gap['remedy'] or gap['reason']} ({more} missing{': ' + gap['reason'] if gap['remedy'] else ''})"
         if len(gaps) > _MOST_GAPS:
             yield f"  (and {counted(len(gaps) - _MOST_GAPS, 'more reason')}: --verbose)"

@@ -98,7 +98,9 @@ STATES: dict[str, dict[str, Any]] = {
         [server(gpu_memory_bytes=0, generation_tps=4.1, preflight="fails"), server(**_UNIT),
          server(name="127.0.0.1:8090", called="old, port 8090", running=False)],
         _three(), silences=[_SILENCE], blind_spots=[_SPOT],
-        sources=[{"name": "nvml", "health": "failed", "why": "the driver does not answer", "remedy": "look at dmesg"}],
+        sources=[
+            {"name": "nvml", "health": "failed", "why": "the driver does not answer; look at dmesg", "remedy": "look at dmesg"}
+        ],
     ),
     "forty-servers": _status(
         [server(name=f"127.0.0.1:{8000 + n}", called=f"model-{n:02}-Q4_K_M, port {8000 + n}", generation_tps=float(n))
