@@ -177,6 +177,24 @@ def test_processes_that_cannot_be_looked_into_fail_only_where_one_is_a_llama_ser
     assert ended.state == "works", "a server that ended meanwhile is no fault"
 
 
+def test_what_other_users_start_is_a_row_of_its_own_where_rights_are_missing(
+    bare: Path, machine: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no fault of a daemon that a person runs for himself, and the first line does not promise what it cannot see."""
+    (bare / "proc/4711").mkdir()
+    monkeypatch.setattr("os.geteuid", lambda: NOBODY)
+
+    code = main(["doctor", "--config", str(bare / "sentinel.toml")])
+
+    told = " ".join(capsys.readouterr().out.split())
+    assert code == 0
+    assert told.startswith("✓ sentinel can see all that is yours")
+    assert "other-users: of a llama-server that another user starts" in told
+    assert "CAP_SYS_PTRACE" in told
+    (bare / "proc/4711/fd").mkdir()
+    assert [row.state for row in probes.processes(machine())] == ["works", "works"]
+
+
 def test_no_daemon_is_not_here_and_a_dead_socket_fails(machine: Make, tmp_path: Path) -> None:
     before = only(probes.daemon(machine()))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:

@@ -26,6 +26,8 @@ from sentinel.sources.processes.server_process import ServerProcess
 
 #: Other users' processes that are tried; one readable process is enough.
 _TRIES = 50
+#: name of the row about what other users start
+OTHER_USERS = "other-users"
 
 #: What each of the service's capabilities lets it read (systemd/sentinel.service).
 _RIGHTS = {
@@ -139,13 +141,17 @@ def processes(machine: ProbeInput) -> Sequence[Capability]:
     if hidden:
         return [Capability("processes", "fails", "; ".join(hidden), fix)]
     found = f"{len(machine.servers)} llama-server{'s' if len(machine.servers) != 1 else ''} found"
+    rows = [Capability("processes", "works", found)]
     others = list(islice(_of_others(machine), _TRIES))
     if not others:
         return [Capability("processes", "works", f"{found}; no other user runs anything here")]
     if any(not isinstance(usage.open_nodes(machine.roots, pid), Unknown) for pid in others):
-        return [Capability("processes", "works", f"{found}; processes of every user can be looked into")]
-    why = f"{found}, none of another user; one could not be looked into"
-    return [Capability("processes", "works" if machine.servers else "absent", why, fix)]
+        return [*rows, Capability(OTHER_USERS, "works", "processes of every user can be looked into")]
+    why = (
+        "of a llama-server that another user starts, the command line and the end are seen; "
+        "its environment, a log that goes to a file, and what it holds on a GPU are not"
+    )
+    return [*rows, Capability(OTHER_USERS, "absent", why, fix)]
 
 
 def _of_others(machine: ProbeInput) -> Iterator[int]:

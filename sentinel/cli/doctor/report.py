@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sentinel.cli.doctor import probes, probes_gpu, probes_host
 from sentinel.cli.doctor.capability import INSTALL, Capability, Probe, ProbeInput, RunningProbe
+from sentinel.cli.doctor.probes import OTHER_USERS
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style, working
 from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
@@ -71,16 +72,18 @@ def main(arguments: argparse.Namespace) -> int:
 def _screen(found: Sequence[Capability], look: Style, *, verbose: bool) -> Iterator[str]:
     """What does not work and what to do about it, then what works by name; every sentence with `verbose`."""
     failed = [row for row in found if row.state == "fails"]
-    starts = [row for row in found if row.id == "daemon" and row.state == "absent"]
+    beside = [row for row in found if row.id in ("daemon", OTHER_USERS) and row.state == "absent"]
     state = "fails" if failed else "works"
-    what = f"{counted(len(failed), 'thing')} to do" if failed else "sentinel can see all that is here"
-    beside = "; the daemon is not running" if starts else ""
-    yield look.by_state(f"{look.mark(state)} {what}{beside}", state)
+    without = {row.id for row in beside}
+    whose = "yours" if OTHER_USERS in without else "here"
+    what = f"{counted(len(failed), 'thing')} to do" if failed else f"sentinel can see all that is {whose}"
+    ended = "; the daemon is not running" if "daemon" in without else ""
+    yield look.by_state(f"{look.mark(state)} {what}{ended}", state)
     if verbose:
         yield ""
         yield from _table(found, look.prose)
         return
-    for row in (*failed, *starts):
+    for row in (*failed, *beside):
         yield ""
         head, *rest = wrap(escape(f"{row.id}: {row.why}"), look.prose, "  ")
         mark = look.by_state(look.mark(row.state), row.state)
@@ -90,7 +93,7 @@ def _screen(found: Sequence[Capability], look: Style, *, verbose: bool) -> Itera
             yield from _to_do(row.fix, look)
     for word, rows in (
         ("Works:   ", [row.id for row in found if row.state == "works"]),
-        ("Not here:", [row.id for row in found if row.state == "absent" and row not in starts]),
+        ("Not here:", [row.id for row in found if row.state == "absent" and row not in beside]),
     ):
         if rows:
             yield ""
