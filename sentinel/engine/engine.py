@@ -147,7 +147,10 @@ class Engine:
                 out += self._tick(at)
             case _:
                 assert_never(reading)
-        return out + self.evaluate_dirty(at)
+        out += self.evaluate_dirty(at)
+        for entity in self.intake.take_over():
+            out += self._operator.end_all(entity, self.ruleset.rules, "server-gone", at)
+        return out
 
     def _tick(self, at: float) -> list[Transition]:
         if self.silences.expire(at):

@@ -80,6 +80,11 @@ class Intake:
         self._updater.not_found(at)
         return out
 
+    def take_over(self) -> list[Entity]:
+        """Servers whose failures are over since the last call, for the same serves under another name."""
+        over, self._updater.over = self._updater.over, []
+        return over
+
     def forget(self, entity: Entity) -> None:
         """Nothing more is kept of it."""
         self._requests.renewed(entity)

@@ -48,11 +48,15 @@ class Operator:
             record = self._book.peek(str(event.fields.get("rule", "")), event.entity)
             records = [] if record is None else [record]
             return [t for one in records for t in self._end(one, rules, "acknowledged", event.at)]
-        run = self._state.runs.get(event.entity)
-        if event.name != FORGOTTEN or (run is not None and run.pid and not run.gone):
+        return self.end_all(event.entity, rules, "forgotten", event.at) if event.name == FORGOTTEN else []
+
+    def end_all(self, entity: Entity, rules: Mapping[str, CompiledRule], reason: Reason, at: float) -> list[Transition]:
+        """The alerts of a server that has ended; nothing more is kept of it. One that runs keeps what it has."""
+        run = self._state.runs.get(entity)
+        if run is not None and run.pid and not run.gone:
             return []
-        out = [t for one in self._book.of_entity(event.entity) for t in self._end(one, rules, "forgotten", event.at)]
-        self._drop(event.entity)
+        out = [t for one in self._book.of_entity(entity) for t in self._end(one, rules, reason, at)]
+        self._drop(entity)
         return out
 
     def _end(self, record: Record, rules: Mapping[str, CompiledRule], reason: Reason, at: float) -> Iterator[Transition]:

@@ -90,6 +90,7 @@ class _Attribution(msgspec.Struct):
     report: _OomReport
     children: list[tuple[str, int, str]] | None = None
     guessed: list[tuple[Scope, str, Number]] | None = None
+    earlier: list[tuple[str, list[str]]] | None = None
 
 
 class _Authorship(msgspec.Struct):

@@ -18,6 +18,8 @@ class RouterChildren:
         self._known: dict[tuple[str, int], Entity] = {}
         #: children whose process is not known yet
         self._nameless: dict[tuple[str, int], Entity] = {}
+        #: until a child serves: those that had its preset before, under the names of other ports
+        self._earlier: dict[Entity, list[Entity]] = {}
 
     def found(self, entity: Entity, values: Mapping[str, Value | Unknown]) -> None:
         """A server's process is known; it may be a router's child."""
@@ -55,10 +57,21 @@ class RouterChildren:
         owners = [self._state.owner(Entity("server", name)) for name, _ in self._nameless]
         return owners.count(mine) >= MOST_CHILDREN_OF_OWNER
 
-    def adopt(self, values: Mapping[str, Value | Unknown]) -> Entity | None:
+    def adopt(self, entity: Entity, values: Mapping[str, Value | Unknown]) -> Entity | None:
         """The provisional name under which a child's lines came before its process was found, if there is one."""
         port, router = values.get("server.port"), values.get("server.router")
-        return self._nameless.pop((router, port), None) if isinstance(port, int) and isinstance(router, str) else None
+        makeshift = self._nameless.pop((router, port), None) if isinstance(port, int) and isinstance(router, str) else None
+        if makeshift in self._earlier:
+            self._earlier[entity] = self._earlier.pop(makeshift)
+        return makeshift
+
+    def follows(self, child: Entity, earlier: Entity) -> None:
+        """A router starts the preset of an earlier child again, on another port."""
+        self._earlier.setdefault(child, []).extend([*self._earlier.pop(earlier, []), earlier])
+
+    def served(self, child: Entity) -> list[Entity]:
+        """The earlier children whose failures are over, for this one serves."""
+        return self._earlier.pop(child, []) if self._earlier else []
 
     def nameless_of(self, router: str) -> list[Entity]:
         """The children of a router whose process is not known."""
@@ -69,12 +82,18 @@ class RouterChildren:
         for table in (self._known, self._nameless):
             for key in [key for key, child in table.items() if child == entity or key[0] == entity.name]:
                 del table[key]
+        self._earlier = {
+            child: left
+            for child, names in self._earlier.items()
+            if child != entity and (left := [name for name in names if name != entity])
+        }
 
     def dump(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
         return {
             "children": [[router, port, e.name] for (router, port), e in self._known.items()],
             "nameless": [[port, e.scope, e.name] for (_, port), e in self._nameless.items()],
+            "earlier": [[child.name, [e.name for e in names]] for child, names in self._earlier.items()],
         }
 
     def load(self, data: Mapping[str, Any]) -> None:
@@ -82,3 +101,6 @@ class RouterChildren:
         self._nameless = {(name.rpartition("[")[0], port): Entity(scope, name) for port, scope, name in data["nameless"]}
         # recordings made before these existed have none
         self._known = {(router, port): Entity("server", name) for router, port, name in data.get("children") or []}
+        self._earlier = {
+            Entity("server", child): [Entity("server", name) for name in names] for child, names in data.get("earlier") or []
+        }

@@ -57,6 +57,8 @@ class Updater:
         self._touched = touched
         self._renewed = renewed
         self._renamed = renamed
+        #: children of routers whose failures are over: the same preset serves under another name
+        self.over: list[Entity] = []
 
     def line(
         self, definition: EventDef, match: Matched, entity: Entity, reading: LogLines | ClaimedLines, happened: float
@@ -137,6 +139,7 @@ class Updater:
             if earlier != child and all((old := facts.last(earlier, s)) is not None and old.value == v for s, v in of.items()):
                 self._forget(earlier, ("log",))
                 self._baselines.renewed(earlier)
+                self._attribution.children.follows(child, earlier)
                 for signal in of:
                     facts.drop(earlier, signal)
                     self._touched(signal, earlier)
@@ -178,6 +181,8 @@ class Updater:
         for signal, value in values.items():
             if self._state.put(entity, signal, value, at, source):
                 self._touched(signal, entity)
+        if values.get("server.state") == "ready":
+            self.over += self._attribution.children.served(entity)
 
     def found(self, reading: ServerFound) -> None:
         """A process is known; facts of an earlier one under the same name are dropped."""
@@ -193,7 +198,7 @@ class Updater:
         if run is not None:
             begun.free_since = run.free_before(reading.start_time)
         self._state.runs[entity] = begun
-        if (makeshift := self._attribution.children.adopt(reading.values)) is not None:
+        if (makeshift := self._attribution.children.adopt(entity, reading.values)) is not None:
             # A router printed the child's lines before its process was scanned.
             self._baselines.renewed(makeshift)
             for signal in sorted(self._state.rename(makeshift, entity)):
