@@ -19,6 +19,7 @@ BACKENDS = "server.backends_loaded"
 #: lines that contribute to the table
 TAKEN = frozenset(
     {"gpu_device", "device_list", "device_listed", "device_used", "gpu_weights", "gpu_error_place", "backend_loaded"}
+    | {"buffer_alloc_failed", "weights_alloc_failed"}
 )
 
 #: No machine of today has more.
@@ -47,12 +48,13 @@ _SMALL = 5 << 30
 
 @dataclass(frozen=True, slots=True)
 class LoggedDevice:
-    """A GPU as far as the log has named it; sizes in bytes, 0 if not printed."""
+    """A GPU as far as the log has named it; sizes in bytes, 0 if not printed. `free`: before the load; -1 if not printed."""
 
     description: str = ""
     integrated: bool = False
     memory: int = 0
     weights: int = 0
+    free: int = -1
 
 
 def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) -> dict[str, Value | Unknown]:
@@ -72,6 +74,8 @@ def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) 
         table = {}
     if event == "gpu_error_place":
         return _blamed(table, fields)
+    if event in ("buffer_alloc_failed", "weights_alloc_failed"):
+        return _refused(table, fields)
     changed = _with(table, event, fields)
     if changed is None:
         return {}
@@ -95,14 +99,14 @@ def read(text: str) -> dict[str, LoggedDevice]:
     """Parse the stored table; malformed text gives an empty table."""
     try:
         rows = json.loads(text) if text else {}
-        return {str(name): LoggedDevice(str(row[0]), bool(row[1]), int(row[2]), int(row[3])) for name, row in rows.items()}
+        return {str(name): LoggedDevice(str(row[0]), bool(row[1]), *map(int, row[2:5])) for name, row in rows.items()}
     except (ValueError, TypeError, AttributeError, IndexError, KeyError):
         return {}
 
 
 def write(table: Mapping[str, LoggedDevice]) -> str:
     """The table as one text."""
-    rows = {name: [d.description, int(d.integrated), d.memory, d.weights] for name, d in table.items()}
+    rows = {name: [d.description, int(d.integrated), d.memory, d.weights, d.free] for name, d in table.items()}
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -133,7 +137,8 @@ def _with(table: dict[str, LoggedDevice], event: str, fields: Mapping[str, Value
         integrated = _INTEGRATED.search(description) is not None and _CARD.search(description) is None
     memory = max(known.memory, _size(fields.get("memory")), _size(fields.get("total")))
     weights = max(known.weights, _size(fields.get("size"))) if event == "gpu_weights" else known.weights
-    found = replace(known, description=description, integrated=integrated, memory=memory, weights=weights)
+    free = _size(fields["free"]) if "free" in fields else known.free
+    found = replace(known, description=description, integrated=integrated, memory=memory, weights=weights, free=free)
     return {**table, name: found}
 
 
@@ -196,4 +201,18 @@ def _blamed(table: Mapping[str, LoggedDevice], fields: Mapping[str, Value]) -> d
         "server.gpu_error_integrated": device.integrated and bool(others),
         "server.gpu_wanted": ",".join(others),
         "server.gpu_wanted_numbers": ",".join(_NAME.match(other)["number"] for other in others if _NAME.match(other)),  # type: ignore[index]
+    }
+
+
+def _refused(table: Mapping[str, LoggedDevice], fields: Mapping[str, Value]) -> dict[str, Value | Unknown]:
+    """The device that refused a buffer, with what the log gave as free there before the load."""
+    if "device" not in fields:
+        return {}
+    name = str(fields["device"])
+    device = table.get(name, LoggedDevice())
+    unsaid = Unknown(f"the log does not say how much was free on {name:.40}")
+    return {
+        "server.refused_device": name,
+        "server.refused_device_free_bytes": device.free if device.free >= 0 else unsaid,
+        "server.refused_device_total_bytes": device.memory or unsaid,
     }

@@ -27,6 +27,10 @@ def listed(name: str, description: str, total: int = 16000) -> tuple[str, dict[s
     return "device_listed", {"device": name, "description": description, "total": total * MIB, "free": 0}
 
 
+def used(name: str, free: int) -> tuple[str, dict[str, Value]]:
+    return "device_used", {"device": name, "description": "NVIDIA", "free": free}
+
+
 def weights(name: str, size: int) -> tuple[str, dict[str, Value]]:
     return "gpu_weights", {"device": name, "size": size * MIB}
 
@@ -143,3 +147,17 @@ def test_what_backends_print_before_a_runs_first_line_belongs_to_that_run(rulese
     assert facts.last(SERVER, "server.gpu_unwanted").value == ""  # type: ignore[union-attr]
     assert facts.last(SERVER, "server.gpus_listed").value == 1  # type: ignore[union-attr]
     assert facts.last(SERVER, "server.backends_loaded").value == "CUDA"  # type: ignore[union-attr]
+
+
+def test_of_several_gpus_the_one_that_refused_is_the_one_whose_free_memory_counts() -> None:
+    """Not the one that the list ends with."""
+    rows = [used("CUDA0", 8), used("CUDA1", 900), listed("CUDA1", "NVIDIA")]
+    values = learned(*rows, ("buffer_alloc_failed", {"device": "CUDA0", "size": 5}))
+
+    assert (values["server.refused_device"], values["server.refused_device_free_bytes"]) == ("CUDA0", 8)
+    assert isinstance(values["server.refused_device_total_bytes"], Unknown), "no line gave it"
+    assert isinstance(learned(*rows, ("buffer_alloc_failed", {"device": "CPU"}))["server.refused_device_free_bytes"], Unknown)
+
+
+def test_a_table_of_an_older_checkpoint_is_read() -> None:
+    assert devices.read('{"CUDA0":["NVIDIA",0,5,6]}') == {"CUDA0": devices.LoggedDevice("NVIDIA", False, 5, 6)}
