@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import h11
 
 from sentinel.api.routes import ApiError
+from sentinel.model.input_limits import MOST_REQUEST_BYTES
 
-#: Bytes of the head, and of the body. The longest real request, a silence with its reason, is under 2 KiB.
-MOST_BYTES = 64 * 1024
 #: Bytes per read: h11 measures a head only while it is incomplete, so a head may exceed the limit by at most this much.
 _READ_BYTES = 16 * 1024
 #: Bytes per write: a client that reads less than this in `write_seconds` is too slow.
@@ -24,7 +23,7 @@ _PART_BYTES = 64 * 1024
 _LINGER_SECONDS = 1.0
 
 
-_TOO_LARGE = f"the request's body is larger than {MOST_BYTES} bytes"
+_TOO_LARGE = f"the request's body is larger than {MOST_REQUEST_BYTES} bytes"
 
 
 class Hangup(Exception):
@@ -52,7 +51,7 @@ class Connection:
         self._writer = writer
         self._request_seconds = request_seconds
         self._write_seconds = write_seconds
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_REQUEST_BYTES)
         self._head_only = False
 
     async def receive(self) -> Received | None:
@@ -69,7 +68,7 @@ class Connection:
                     self._refuse_large(head)
                 case h11.Data():
                     body += event.data
-                    if len(body) > MOST_BYTES:
+                    if len(body) > MOST_REQUEST_BYTES:
                         raise ApiError(413, _TOO_LARGE)
                 case h11.EndOfMessage() if head is not None:
                     last = next((value for name, value in head.headers if name == b"last-event-id"), b"")
@@ -81,7 +80,7 @@ class Connection:
     def _refuse_large(head: h11.Request) -> None:
         # h11 guarantees at most one, and that it is a number.
         length = next((value for name, value in head.headers if name == b"content-length"), b"0")
-        if int(length) > MOST_BYTES:
+        if int(length) > MOST_REQUEST_BYTES:
             raise ApiError(413, _TOO_LARGE)
 
     async def _event(self, deadline: float, *, idle: bool) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -189,5 +188,5 @@ class Connection:
 def _bad_request(error: h11.RemoteProtocolError) -> ApiError:
     code = error.error_status_hint
     if code == 431:
-        return ApiError(431, f"the request's head is larger than {MOST_BYTES} bytes")
+        return ApiError(431, f"the request's head is larger than {MOST_REQUEST_BYTES} bytes")
     return ApiError(code if code in (400, 501, 505) else 400, f"this is no HTTP/1.1 request ({error})")

@@ -14,6 +14,7 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_SILENCE_NAME
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.reading import Event
@@ -21,7 +22,7 @@ from sentinel.model.text import escape
 
 _EXAMPLE = '{"rule": "start-failed", "server": "llama.service"}'
 _MOST_NAMES = 20
-_NAME = msgspec.Meta(max_length=300)
+_NAME = msgspec.Meta(max_length=MOST_SILENCE_NAME)
 
 
 class AskedAcknowledgement(msgspec.Struct, forbid_unknown_fields=True):

@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from sentinel.model.input_limits import MOST_NUMBER, MOST_QUERY_FIELDS
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import escape
 
 API_VERSION = 1
-#: More fields are a mistake or an attack; parse_qsl refuses them before it builds the list.
-_MOST_QUERY_FIELDS = 32
 _WHOLE = re.compile("[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
-#: A printed float has at most 24 characters.
-_LONGEST_NUMBER = 32
 
 
 class ApiError(Exception):
@@ -137,7 +134,7 @@ def _check(one: QueryField, value: str) -> None:
 
 def _number(text: str, *, whole: bool) -> float | None:
     """Parse a number in JSON's syntax: Python's functions also accept underscores, blanks, non-ASCII digits, nan and inf."""
-    if len(text) > _LONGEST_NUMBER or not (_WHOLE if whole else _DECIMAL).fullmatch(text):
+    if len(text) > MOST_NUMBER or not (_WHOLE if whole else _DECIMAL).fullmatch(text):
         return None
     return float(text)
 
@@ -146,7 +143,7 @@ def split_target(target: bytes) -> tuple[str, dict[str, str]]:
     """The path as sent and the decoded query string. Raises ApiError 400 if the target is not a path."""
     try:
         parts = urlsplit(target.decode("ascii"))
-        fields = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_QUERY_FIELDS, errors="strict"))
+        fields = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=MOST_QUERY_FIELDS, errors="strict"))
     except ValueError as error:
         raise ApiError(400, f"the request target is no valid path ({error})") from error
     if not parts.path.startswith("/"):

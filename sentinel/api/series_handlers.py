@@ -13,9 +13,10 @@ from sentinel.engine.inspect.plotted import PLOTTED
 from sentinel.history.series import Series
 from sentinel.history.series_file import SeriesReader
 from sentinel.history.series_points import Point, decode
-from sentinel.history.series_query import MOST_BLOCKS, MOST_NUMBERS, MOST_POINTS, MOST_SECONDS, Grid, cost, grid, points
+from sentinel.history.series_query import Grid, cost, grid, points
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_BLOCKS_READ, MOST_NUMBERS_ANSWERED, MOST_POINTS_ASKED, MOST_SECONDS_ASKED
 from sentinel.model.json_form import iso
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import escape
@@ -29,8 +30,8 @@ ROUTES = (
         "series",
         "SeriesAnswer",
         fields=(
-            QueryField("seconds", "whole", "how far back (default: 600)", 1, MOST_SECONDS),
-            QueryField("points", "whole", "at most so many points of each series (default: 60)", 1, MOST_POINTS),
+            QueryField("seconds", "whole", "how far back (default: 600)", 1, MOST_SECONDS_ASKED),
+            QueryField("points", "whole", "at most so many points of each series (default: 60)", 1, MOST_POINTS_ASKED),
             QueryField("entity", "text", "name of a server, address of a GPU, or host (default: all)"),
             QueryField("signal", "text", "one signal, for example server.generation_tps (default: all that are kept)"),
         ),
@@ -89,7 +90,7 @@ class Plotting:
         try:
             entities = self._entities(query.get("entity", ""), asked, reader)
             numbers, blocks = cost(asked, entities, signal)
-            if numbers > MOST_NUMBERS or blocks > MOST_BLOCKS:
+            if numbers > MOST_NUMBERS_ANSWERED or blocks > MOST_BLOCKS_READ:
                 raise ApiError(
                     400,
                     f"this asks for {numbers} numbers of {len(entities)} servers and GPUs, more than one answer may have; "

@@ -20,15 +20,10 @@ from typing import Any
 from sentinel.api.connection import Connection, Hangup
 from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
+from sentinel.model.input_limits import MOST_CLIENTS, MOST_STREAMS, MOST_WAITING_BYTES
 from sentinel.model.json_form import to_json
 
-#: Concurrent connections; four more are reserved for root and the daemon's user, so that a stuck script cannot lock them out.
-MOST_CLIENTS = 32
 _KEPT_CLIENTS = 4
-#: Concurrent event streams, not counted among the connections above; one user gets half of them.
-MOST_STREAMS = 32
-#: The largest answers have a few megabytes; the unit limits the daemon to 128, of which it uses 35.
-MOST_WAITING_BYTES = 8 << 20
 EVENTS_PATH = "/v1/events"
 _READS = frozenset({"GET"})
 #: A report of one's own: who may read may send it.

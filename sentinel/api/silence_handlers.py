@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import msgspec
 
 from sentinel.api.routes import ApiError, Query, Request, Route, bound
-from sentinel.engine.alerts.silences import LONGEST, LONGEST_NAME, LONGEST_REASON, MOST, Silence, SilenceRefused
+from sentinel.engine.alerts.silences import LONGEST, Silence, SilenceRefused
 from sentinel.engine.engine import Engine
 from sentinel.engine.inspect import status
+from sentinel.model.input_limits import MOST_SILENCE_NAME, MOST_SILENCE_REASON, MOST_SILENCES
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import escape, parse_duration
 
@@ -23,8 +24,8 @@ _DURATION = {
     "pattern": "^([1-9][0-9]{0,3}[sm]|[1-9][0-9]{0,2}h|([1-9]|[1-8][0-9])d)$",
     "description": "30m, 2h or 3d, at most 90d",
 }
-_REASON = {"maxLength": LONGEST_REASON, "description": "for the others who look; may be empty"}
-_NAME = {"maxLength": LONGEST_NAME}
+_REASON = {"maxLength": MOST_SILENCE_REASON, "description": "for the others who look; may be empty"}
+_NAME = {"maxLength": MOST_SILENCE_NAME}
 #: The same for what decides between its fields.
 ONE_RULE_OR_ALL = {
     "oneOf": [
@@ -93,7 +94,7 @@ class Silencing:
             )
         except SilenceRefused as refused:
             # Nothing is wrong with what was asked when there is no room.
-            raise ApiError(409 if len(tuple(engine.silences.all())) >= MOST else 400, str(refused)) from refused
+            raise ApiError(409 if len(tuple(engine.silences.all())) >= MOST_SILENCES else 400, str(refused)) from refused
         self._changed(made)
         return {"silence": status.silence(made)}
 

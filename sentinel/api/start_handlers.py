@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import msgspec
 
 from sentinel.api.routes import ApiError, Query, Request, Route, bound
+from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_REPORTED_WORDS, MOST_TEXT
 from sentinel.model.text import escape
 
 _EXAMPLE = '{"pid": 4711, "at": 1796000000.0, "argv": ["llama-server", "-m", "m.gguf"], "log": "/home/me/log", "code": 256}'
-_MOST_TEXT = 4096
 
 
 class ReportedStart(msgspec.Struct, forbid_unknown_fields=True):
@@ -20,13 +20,15 @@ class ReportedStart(msgspec.Struct, forbid_unknown_fields=True):
     pid: Annotated[int, msgspec.Meta(ge=0, le=1 << 22)]
     #: seconds since the epoch
     at: float
-    argv: Annotated[list[Annotated[str, msgspec.Meta(max_length=65536)]], msgspec.Meta(min_length=1, max_length=4096)]
+    argv: Annotated[
+        list[Annotated[str, msgspec.Meta(max_length=MOST_ARGV_BYTES)]], msgspec.Meta(min_length=1, max_length=MOST_REPORTED_WORDS)
+    ]
     environ: dict[str, str] = {}
-    cwd: Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)] = "/"
-    log: Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)] = ""
+    cwd: Annotated[str, msgspec.Meta(max_length=MOST_TEXT)] = "/"
+    log: Annotated[str, msgspec.Meta(max_length=MOST_TEXT)] = ""
     #: as wait(2) has it; null: it has just begun
     code: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)] | None = None
-    why: Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)] = ""
+    why: Annotated[str, msgspec.Meta(max_length=MOST_TEXT)] = ""
 
 
 ROUTES = (Route("POST", "/v1/starts", "report", "StartTaken", body=ReportedStart),)

@@ -28,12 +28,12 @@ from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_LINE_BYTES
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean, counted, escape
 from sentinel.preflight.command import split
 
-_LINE_LIMIT = 65536
 _CHUNK = 1 << 20
 
 
@@ -192,7 +192,7 @@ def asked_for(words: list[str]) -> Requested:
 
 def _read(name: str) -> bytes:
     """Read a whole file as clean lines: any encoding, any line end, long lines cut."""
-    splitter = LineSplitter(_LINE_LIMIT)
+    splitter = LineSplitter(MOST_LINE_BYTES)
     parts = []
     try:
         with sys.stdin.buffer if name == "-" else Path(name).open("rb") as stream:

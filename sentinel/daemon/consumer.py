@@ -21,8 +21,8 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.model.alert import Transition
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Entity
-from sentinel.model.input_limits import Cuts
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Event, Tick
 from sentinel.model.text import escape

@@ -42,7 +42,7 @@ from sentinel.daemon.view import View
 from sentinel.engine.inspect.plotted import plotted
 from sentinel.history import History
 from sentinel.history.series import Series
-from sentinel.model.input_limits import Cuts
+from sentinel.model.cuts import Cuts
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Tick
 from sentinel.recording.archive import Archive

@@ -20,8 +20,9 @@ from sentinel.daemon.log_reports import LogReports
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.files.reader import Reader
 from sentinel.model.entity import Entity
-from sentinel.model.input_limits import owner
+from sentinel.model.input_limits import MOST_LOG_STREAMS, MOST_STREAMS_OF_OWNER
 from sentinel.model.reading import LogLines, Reading
+from sentinel.model.shares import owner
 from sentinel.sources.logs.docker_local import DockerLocal
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.journal import JournalEntries, JournalUnit
@@ -34,9 +35,6 @@ from sentinel.sources.processes.unit_files import ServerUnits
 
 #: A log is followed this long after its writer exited: a restart opens the same file again. Seconds.
 _LINGER = 600.0
-#: Logs that a process each is run for (journalctl) or a connection held: for the servers of one user, and in all. The unit has
-#: TasksMax=64 and 128 MB. Those that the configuration names are not counted.
-_STREAMS_OF_ONE, _STREAMS = 16, 24
 #: The same while more logs are open than there may be.
 _LINGER_IN_NEED = 5.0
 #: A unit is started right after its file was written: its first start may be over when that is seen. Seconds.
@@ -191,9 +189,9 @@ class Logs:
         """Whether one more stream is opened for a server of that user; if not, it is reported."""
         taken = [owner(f.owner) for f in self._followers.values() if f.file is None and f.owner is not None]
         mine = taken.count(owner(server.user))
-        if mine < _STREAMS_OF_ONE and len(taken) < _STREAMS:
+        if mine < MOST_STREAMS_OF_OWNER and len(taken) < MOST_LOG_STREAMS:
             return True
-        whose = f"{mine} other journals of the same user" if mine >= _STREAMS_OF_ONE else f"{len(taken)} other journals"
+        whose = f"{mine} other journals of the same user" if mine >= MOST_STREAMS_OF_OWNER else f"{len(taken)} other journals"
         self._reports.report(server.entity, False, f"the journal: {whose} are read, and no more; use --log-file for this server")
         return False
 

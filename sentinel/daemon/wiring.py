@@ -10,7 +10,7 @@ from sentinel.daemon.config import Config, config_home
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.polled_sources import SOURCES
 from sentinel.daemon.supervisor import Supervisor
-from sentinel.model.input_limits import Cuts
+from sentinel.model.cuts import Cuts
 from sentinel.preflight.on_start import Preflights
 from sentinel.sinks import ConsoleSink, JournaldSink, Sink
 from sentinel.sources.base import Polled

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from sentinel.diagnose.senders import Line
 from sentinel.engine.log.envelope import strip
-from sentinel.engine.log.extractor import SPAN_LIMIT
 from sentinel.model.alert import LineEvidence
+from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Lines that are worth parsing: an error's level or word, or a refused request.
 _SUSPECT = re.compile(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from sentinel.engine.log.envelope import Envelope, strip
-from sentinel.engine.log.extractor import SPAN_LIMIT
 from sentinel.model.alert import LineEvidence
+from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Errors that only report an earlier failure.
 _ECHO = re.compile(

@@ -8,9 +8,10 @@ from typing import Literal
 
 from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_number
 from sentinel.engine.log.envelope import strip
-from sentinel.engine.log.extractor import SPAN_LIMIT, Extractor, Match
+from sentinel.engine.log.extractor import Extractor, Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
+from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Events whose line names why a load failed; "failed to load model", which follows them, does not.
 _TELLING = frozenset(

@@ -25,8 +25,8 @@ from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.engine.worklist import Worklist
 from sentinel.model.alert import Reason, Transition, Verdict
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import HOST, Entity
-from sentinel.model.input_limits import Cuts
 from sentinel.model.reading import ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 
 #: Every rule is evaluated again this often even if nothing it reads changed, because facts expire. Seconds.

@@ -18,9 +18,8 @@ from pathlib import Path
 from sentinel.files.opener import Denied, Folder, Opener
 from sentinel.files.rights import READ, SEARCH, Rights
 from sentinel.files.walk import Found, open_root, walk
+from sentinel.model.input_limits import MOST_DESCRIPTORS
 
-#: Descriptors of a process that are looked at.
-_MOST_DESCRIPTORS = 4096
 _STICKY_FOR_ALL = stat.S_ISVTX | stat.S_IWOTH
 
 
@@ -168,7 +167,7 @@ class Reader(Opener):
     def _descriptors(self) -> list[str]:
         try:
             with os.scandir(self.process / "fd") as entries:
-                found = [entry.name for _, entry in zip(range(_MOST_DESCRIPTORS), entries, strict=False)]
+                found = [entry.name for _, entry in zip(range(MOST_DESCRIPTORS), entries, strict=False)]
         except OSError:
             return []
         return found if _started(self.process) == self.started else []

@@ -10,6 +10,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentinel.model.input_limits import MOST_STATUS_BYTES
+
 #: permission bits
 SEARCH, READ = 1, 4
 _ACL = "system.posix_acl_access"
@@ -18,7 +20,6 @@ _ACL_VERSION = 2
 _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x02, 0x04, 0x08, 0x10, 0x20
 #: CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH in a CapEff mask
 _READS_ALL = 1 << 1 | 1 << 2
-_MOST_STATUS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Rights:
 
 def _read(path: Path) -> str:
     with path.open("rb") as file:
-        return file.read(_MOST_STATUS).decode("utf-8", "replace")
+        return file.read(MOST_STATUS_BYTES).decode("utf-8", "replace")
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -14,12 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-#: As many as the kernel follows (path_resolution(7)).
-_MOST_LINKS = 40
-#: The kernel's PATH_MAX, in components.
-_MOST_STEPS = 4096
-#: Folders within each other; each is an open descriptor until the walk ends, and a path of 4096 characters names 2,000.
-_DEEPEST = 128
+from sentinel.model.input_limits import MOST_FOLDERS_DEEP, MOST_LINKS, MOST_STEPS
+
 #: statfs(2)
 _PROC_SUPER_MAGIC = 0x9FA0
 #: NFS, SMB (three), Coda, AFS, 9P, Ceph, Lustre, OCFS2, GFS2, FUSE, autofs
@@ -77,8 +73,8 @@ def walk(path: str, root: int, start: int, folder: JudgeFolder, link: JudgeLink,
         while pending:
             word = pending.popleft()
             steps += 1
-            if steps > _MOST_STEPS or len(stack) > _DEEPEST:
-                raise OSError(errno.ENAMETOOLONG, f"more than {_DEEPEST} folders within each other", path)
+            if steps > MOST_STEPS or len(stack) > MOST_FOLDERS_DEEP:
+                raise OSError(errno.ENAMETOOLONG, f"more than {MOST_FOLDERS_DEEP} folders within each other", path)
             if word in ("", "."):
                 continue
             here = stack[-1]
@@ -99,7 +95,7 @@ def walk(path: str, root: int, start: int, folder: JudgeFolder, link: JudgeLink,
                 name = word
                 continue
             links += 1
-            if links > _MOST_LINKS:
+            if links > MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             link(fd, status, around)
             if on_procfs(fd):

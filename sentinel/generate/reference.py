@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.inspect.metrics import DESCRIBED, MOST_ENTITIES, Described, of_signal
+from sentinel.engine.inspect.metrics import DESCRIBED, Described, of_signal
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.generate.index_page import index_page
 from sentinel.generate.interfaces import api_page, commands_page
 from sentinel.generate.markdown import MADE, fence, page, prose, table
 from sentinel.generate.rule_page import SCOPES, rule_page
 from sentinel.model.event import EventDef
+from sentinel.model.input_limits import MOST_EXPORTED
 from sentinel.model.signal import Signal
 from sentinel.model.text import duration
 from sentinel.rulefiles.files import load_paths, shipped
@@ -172,7 +173,7 @@ An unknown value has no series: use `absent()`, it is never zero. At most {} ser
 
 def _metrics_page() -> str:
     lines = [MADE.format("sentinel/engine/inspect/metrics.py and sentinel/engine/facts/catalogue.py"), "", "# Metrics", ""]
-    lines += [_SCRAPE.format(MOST_ENTITIES, MOST_ENTITIES), "", "## Alerts, rules, and sentinel itself", ""]
+    lines += [_SCRAPE.format(MOST_EXPORTED, MOST_EXPORTED), "", "## Alerts, rules, and sentinel itself", ""]
     lines += ["`sentinel_process_*` beside them: CPU, memory and open files of the daemon.", ""]
     lines += [*table(("metric", "type", "labels", "is"), map(_metric, DESCRIBED)), "", "## Signals", ""]
     signals = [about for signal in CATALOGUE.values() if (about := of_signal(signal)) is not None]

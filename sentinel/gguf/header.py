@@ -19,11 +19,9 @@ from sentinel.gguf.reader import FaultKind, GgufError, GgufReader, ReadBudget, r
 from sentinel.gguf.tensor_types import FILE_LABELS, GUESSED, TENSOR_TYPES
 from sentinel.llama.model import Model, Tensor
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_KEYS, MOST_SPLITS, MOST_TENSOR_NAME, MOST_TENSORS, MOST_TENSORS_LISTED
 from sentinel.model.text import clean
 
-_MAX_KEYS = 1 << 16
-_MAX_TENSORS = 1 << 17
-_MAX_SPLITS = 1024
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})\.gguf\Z")
 #: experts of one layer in one tensor, or (Mixtral of early 2024) one tensor per expert
 _EXPERTS = re.compile(r"_exps\.weight\Z|\.ffn_(?:gate|up|down)\.\d+\.weight\Z")
@@ -32,10 +30,6 @@ _ABOUT = (
 )  # fmt: skip
 #: hyper-parameters of the architecture, and the general keys that are needed; the vocabulary is skipped
 _KEYS = re.compile(r"general\.(?:architecture|file_type|alignment)\Z|(?!general\.|tokenizer\.)[\w-]{1,40}\.[\w.-]{1,80}\Z")
-#: more tensors than any model has; of a file with more only the sums are kept
-_MAX_LISTED = 1 << 14
-#: ggml.h, GGML_MAX_NAME
-_MAX_NAME = 64
 _ALIGNMENT = 32
 #: Opens a file for reading; raises OSError, NotRegular, ValueError.
 Open = Callable[[str], int]
@@ -114,7 +108,7 @@ def parts_of(path: str) -> list[str]:
     if match is None or count < 2:
         return [path]
     stem = path[: match.start()]
-    return [f"{stem}-{number:05d}-of-{count:05d}.gguf" for number in range(1, min(count, _MAX_SPLITS + 1) + 1)]
+    return [f"{stem}-{number:05d}-of-{count:05d}.gguf" for number in range(1, min(count, MOST_SPLITS + 1) + 1)]
 
 
 def read_model(path: str, opener: Open | None = None, budget: ReadBudget | None = None) -> GgufHeader:
@@ -123,8 +117,8 @@ def read_model(path: str, opener: Open | None = None, budget: ReadBudget | None 
     budget = ReadBudget() if budget is None else budget
     if len(names) == 1:
         return read_header(path, opener, budget)
-    if len(names) > _MAX_SPLITS:
-        raise GgufError(f"{clean(path)} claims more than {_MAX_SPLITS} splits, which are not read")
+    if len(names) > MOST_SPLITS:
+        raise GgufError(f"{clean(path)} claims more than {MOST_SPLITS} splits, which are not read")
     parts: list[GgufHeader] = []
     missing: list[GgufError] = []
     for name in names:
@@ -192,9 +186,9 @@ def _parse(reader: GgufReader) -> GgufHeader:
     if not 1 <= version <= 3:
         raise reader.fail(f"GGUF version {version} is not known (1 to 3 are)")
     reader.wide = "I" if version == 1 else "Q"
-    tensors = reader.count(_MAX_TENSORS, "tensors")
+    tensors = reader.count(MOST_TENSORS, "tensors")
     metadata: _Metadata = {}
-    for _ in range(reader.count(_MAX_KEYS, "keys")):
+    for _ in range(reader.count(MOST_KEYS, "keys")):
         reader.budget.spend(1)
         key = reader.string().decode("utf-8", "replace")
         value = read_value(reader, reader.number("I"), wanted=_KEYS.match(key) is not None)
@@ -209,7 +203,7 @@ def _parse(reader: GgufReader) -> GgufHeader:
         tensor, kind, weights = _tensor(reader)
         if kind not in TENSOR_TYPES:
             strange = f"{reader.path} has tensors of type {kind}, which this version of sentinel does not know"
-        if tensors <= _MAX_LISTED:
+        if tensors <= MOST_TENSORS_LISTED:
             listed.append(tensor)
         types[tensor.type] += weights
         all_bytes += tensor.bytes
@@ -242,7 +236,7 @@ def _data_start(reader: GgufReader, metadata: _Metadata) -> int:
 
 def _tensor(reader: GgufReader) -> tuple[Tensor, int, int]:
     """One entry, the number of its type, its number of weights. The offset is still relative to the start of the tensors."""
-    name = reader.string(_MAX_NAME - 1).decode("utf-8", "replace")
+    name = reader.string(MOST_TENSOR_NAME - 1).decode("utf-8", "replace")
     count = reader.number("I")
     # ggml allows four (ggml.h)
     if count > 8:

@@ -11,23 +11,22 @@ import struct
 import time
 from typing import Literal
 
+from sentinel.model.input_limits import (
+    MOST_HEADER_BYTES,
+    MOST_HEADER_TEXT,
+    MOST_LAYERS,
+    MOST_NUMBERS_KEPT,
+    MOST_STRING_BYTES,
+    MOST_STRINGS,
+)
+
 _WINDOW = 1 << 18
-_MAX_HEADER = 256 << 20
-_MAX_STRING = 16 << 20
-#: four times the largest vocabulary known
-_MAX_STRINGS = 1 << 22
 #: GGUF value types with a fixed size (gguf.md); 8 is a string, 9 an array
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-#: more layers than any model has; a longer array under a wanted key is skipped
-_MAX_LAYERS = 4096
-#: the calculation needs no longer text
-_MAX_TEXT = 256
 #: The clock is looked at after so many strings.
 _OFTEN = (1 << 14) - 1
 #: Reading that has taken this much of a processor pauses for so long after as many strings. Seconds.
 _LONG, _PAUSE = 0.4, 0.005
-#: numbers kept of all arrays together
-_MAX_KEPT = 1 << 16
 
 
 #: `missing`: cannot be opened; `damaged`: truncated, or not GGUF; `unread`: anything else that stops the reading
@@ -91,7 +90,7 @@ class GgufReader:
 
     def skip(self, count: int) -> None:
         self.at += count
-        if self.base + self.at > min(self.size, _MAX_HEADER):
+        if self.base + self.at > min(self.size, MOST_HEADER_BYTES):
             raise self.fail("a length in the header reaches beyond the end of the file")
 
     def number(self, code: str) -> int:
@@ -103,7 +102,7 @@ class GgufReader:
             raise self.fail(f"it claims {number} {what}, more than {limit}")
         return number
 
-    def string(self, limit: int = _MAX_STRING) -> bytes:
+    def string(self, limit: int = MOST_STRING_BYTES) -> bytes:
         length = self.count(limit, "bytes in a string")
         if length > self.size - self.base - self.at:
             raise self.fail("a string reaches beyond the end of the file")
@@ -119,15 +118,15 @@ class GgufReader:
             if self.at + width > len(self.buffer):
                 self._refill(width)
             length = unpack(self.buffer, self.at)[0]
-            if length > _MAX_STRING:
-                raise self.fail(f"it claims {length} bytes in a string, more than {_MAX_STRING}")
+            if length > MOST_STRING_BYTES:
+                raise self.fail(f"it claims {length} bytes in a string, more than {MOST_STRING_BYTES}")
             self.at += width + length
         self.skip(0)
 
     def _refill(self, count: int) -> None:
         self.base += self.at
         self.at = 0
-        if self.base + count > min(self.size, _MAX_HEADER):
+        if self.base + count > min(self.size, MOST_HEADER_BYTES):
             self.buffer = b""
             raise self.fail("the file ends inside its header: it is truncated or no GGUF file", "damaged")
         self.budget.spend(0, max(count, _WINDOW))
@@ -145,19 +144,19 @@ def read_value(reader: GgufReader, kind: int, *, wanted: bool) -> int | float | 
         return value if wanted else None
     if kind == 8:
         text = reader.string()
-        return text.decode("utf-8", "replace") if wanted and len(text) <= _MAX_TEXT else None
+        return text.decode("utf-8", "replace") if wanted and len(text) <= MOST_HEADER_TEXT else None
     if kind != 9:
         raise reader.fail(f"value type {kind} is not known")
     inner = reader.number("I")
     code = _SCALARS.get(inner)
     if code is not None:
         count = reader.count(reader.size, "values in an array")
-        if wanted and code in "BbHhIiQq?" and count <= _MAX_LAYERS and reader.kept + count <= _MAX_KEPT:
+        if wanted and code in "BbHhIiQq?" and count <= MOST_LAYERS and reader.kept + count <= MOST_NUMBERS_KEPT:
             reader.kept += count
             return tuple(reader.number(code) for _ in range(count))
         reader.skip(struct.calcsize("<" + code) * count)
     elif inner == 8:
-        reader.skip_strings(reader.count(_MAX_STRINGS, "strings in an array"))
+        reader.skip_strings(reader.count(MOST_STRINGS, "strings in an array"))
     else:
         raise reader.fail(f"arrays of value type {inner} are not known")
     return None

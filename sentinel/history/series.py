@@ -19,13 +19,13 @@ from sentinel.history.series_points import GAP, encode
 from sentinel.history.series_recent import WINDOW, ClosedWindow, Recent, is_empty
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.entity import Entity
-from sentinel.model.input_limits import Shares
+from sentinel.model.input_limits import MOST_PLOTTED_GPUS
+from sentinel.model.shares import Shares
 
 #: Seconds of one write: what a kill or a power cut may lose.
 EVERY = 10
 #: Servers that have series at a time, of one user and in all (0.6 MB); GPUs.
 _SERVERS = Shares(50, 64)
-_MOST_GPUS = 16
 #: Ticks that came late leave no gap: the daemon was busy, and the values are those of seconds before. Seconds.
 _LATE = 3
 _ONCE = {scope: {i for i, name in enumerate(names) if name in REPORTED} for scope, names in PLOTTED.items()}
@@ -148,7 +148,7 @@ class Series:
         """Whether there is room; a user with fewer servers displaces one of the user with most."""
         held = [one for one in self.recent if one.scope == entity.scope]
         if entity.scope != "server":
-            return len(held) < _MOST_GPUS
+            return len(held) < MOST_PLOTTED_GPUS
         users = [self._user(self.recent[one].owner) for one in held]
         if not _SERVERS.admits(self._user(owner), users):
             return False

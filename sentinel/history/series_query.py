@@ -12,12 +12,6 @@ from sentinel.history.series_points import NOTHING, Point, joined, point
 from sentinel.history.series_recent import WINDOW, Recent
 from sentinel.model.entity import Entity
 
-#: A month and a day, the longest that is kept.
-MOST_SECONDS = 31 * 86_400
-MOST_POINTS = 1_500
-#: Numbers in an answer, 1 MB of JSON, and blocks that are read for it: a third of a second.
-MOST_NUMBERS = 120_000
-MOST_BLOCKS = 3_000
 _DAY = 86_400
 #: Blocks that are read in one piece of work: 5 ms.
 _PIECE = 50

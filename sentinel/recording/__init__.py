@@ -8,10 +8,10 @@ are reported with their line.
 from __future__ import annotations
 
 from sentinel.recording.line_types import VERSION, Header, RulesChanged, SilenceChanged, builtins
-from sentinel.recording.read import MOST_LINE, Recording, RecordingError
+from sentinel.recording.read import Recording, RecordingError
 from sentinel.recording.write import dump, end, header, row, rules_changed, silence_changed, state
 
 __all__ = (
-    "MOST_LINE", "VERSION", "Header", "Recording", "RecordingError", "RulesChanged", "SilenceChanged", "builtins",
+    "VERSION", "Header", "Recording", "RecordingError", "RulesChanged", "SilenceChanged", "builtins",
     "dump", "end", "header", "row", "rules_changed", "silence_changed", "state",
 )  # fmt: skip

@@ -18,13 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from sentinel.recording import MOST_LINE, RecordingError
+from sentinel.model.input_limits import MOST_ROW_BYTES, MOST_UNPACKED_BYTES
+from sentinel.recording import RecordingError
 
 #: Files and bytes that are kept; the oldest go first. A file is at most some 4 MB.
 KEEP_FILES = 20
 KEEP_BYTES = 32 << 20
-#: Bytes that a recording may unpack to: a week of readings; a gzip bomb of a few kB would unpack to any size.
-_MOST_UNPACKED = 1 << 30
 _ENDING = ".jsonl.gz"
 _PART = ".part"
 _NAME = re.compile(r"\d{8}T\d{6}Z[a-z0-9-]{0,100}\.jsonl\.gz\Z")
@@ -166,11 +165,11 @@ def lines(name: str) -> Iterator[bytes]:
             head = raw.peek(2) if hasattr(raw, "peek") else b""
             stream = gzip.GzipFile(fileobj=raw) if head[:2] == _GZIP else raw
             unpacked = 0
-            while line := stream.readline(MOST_LINE + 1):
+            while line := stream.readline(MOST_ROW_BYTES + 1):
                 number += 1
                 unpacked += len(line)
-                if unpacked > _MOST_UNPACKED:
-                    raise RecordingError(f"line {number}: larger than {_MOST_UNPACKED >> 30} GiB")
+                if unpacked > MOST_UNPACKED_BYTES:
+                    raise RecordingError(f"line {number}: larger than {MOST_UNPACKED_BYTES >> 30} GiB")
                 yield line
     except EOFError:
         return

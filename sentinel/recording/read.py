@@ -8,7 +8,13 @@ from typing import Any
 
 from sentinel.engine.facts.catalogue import CATALOGUE, present_name
 from sentinel.model.entity import Entity, Scope, Unknown, Value
-from sentinel.model.input_limits import MOST_NAME
+from sentinel.model.input_limits import (
+    MOST_RECORDED_CHANGES,
+    MOST_RECORDED_ENTITIES,
+    MOST_RECORDED_NAME,
+    MOST_ROW_BYTES,
+    MOST_STATE_BYTES,
+)
 from sentinel.model.reading import Claim, ClaimedLines, Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.text import escape
 from sentinel.recording.line_types import (
@@ -31,15 +37,6 @@ from sentinel.recording.line_types import (
 from sentinel.recording.state_types import FormError, check_state
 
 READS = (1, 2)
-#: Bytes. A batch of log lines was at most 1 MiB in version 1, which kept them whole; the state is split into far smaller parts.
-MOST_LINE = 8 << 20
-#: Bytes of state; a busy machine's is some 2 MB.
-_MOST_STATE = 64 << 20
-#: Servers and GPUs together, and changes of rules and silences: their cost to the engine is not bounded by the file's size.
-_MOST_ENTITIES = 2_000
-_MOST_CHANGES = 1_000
-#: A unit, an address or a container with a user, a process or a port behind it.
-_MOST_NAME = 2 * MOST_NAME
 
 
 class RecordingError(Exception):
@@ -80,8 +77,8 @@ class Recording:
                 return
             if isinstance(found, RulesChanged | SilenceChanged):
                 self._changes += 1
-                if self._changes > _MOST_CHANGES:
-                    raise self._wrong(f"rules or silences changed more than {_MOST_CHANGES} times")
+                if self._changes > MOST_RECORDED_CHANGES:
+                    raise self._wrong(f"rules or silences changed more than {MOST_RECORDED_CHANGES} times")
                 yield found
             else:
                 self.readings += 1
@@ -117,8 +114,8 @@ class Recording:
             if not isinstance(self._first, StateRow):
                 break
             size += self._size
-            if size > _MOST_STATE:
-                raise self._wrong(f"the state is larger than {_MOST_STATE >> 20} MiB")
+            if size > MOST_STATE_BYTES:
+                raise self._wrong(f"the state is larger than {MOST_STATE_BYTES >> 20} MiB")
             if self._first.rows is not None:
                 rows = state.setdefault(self._first.key, [])
                 if not isinstance(rows, list):
@@ -132,16 +129,16 @@ class Recording:
             known = check_state(state)
         except FormError as error:
             raise self._wrong(f"the state cannot be used: {error}") from error
-        if known > _MOST_ENTITIES:
-            raise self._wrong(f"more than {_MOST_ENTITIES} servers and GPUs")
+        if known > MOST_RECORDED_ENTITIES:
+            raise self._wrong(f"more than {MOST_RECORDED_ENTITIES} servers and GPUs")
         return state
 
     def _take(self) -> bytes | None:
         self._number += 1
         line = next(self._lines, None)
         self._size = 0 if line is None else len(line)
-        if self._size > MOST_LINE:
-            raise self._wrong(f"longer than {MOST_LINE >> 20} MiB")
+        if self._size > MOST_ROW_BYTES:
+            raise self._wrong(f"longer than {MOST_ROW_BYTES >> 20} MiB")
         return line
 
     def _next(self) -> Any:
@@ -161,10 +158,10 @@ class Recording:
 
     def _entity(self, pair: tuple[Scope, str]) -> Entity:
         if pair not in self._entities:
-            if len(pair[1]) > _MOST_NAME:
-                raise self._wrong(f"a name of more than {_MOST_NAME} characters")
-            if len(self._entities) >= _MOST_ENTITIES:
-                raise self._wrong(f"more than {_MOST_ENTITIES} servers and GPUs")
+            if len(pair[1]) > MOST_RECORDED_NAME:
+                raise self._wrong(f"a name of more than {MOST_RECORDED_NAME} characters")
+            if len(self._entities) >= MOST_RECORDED_ENTITIES:
+                raise self._wrong(f"more than {MOST_RECORDED_ENTITIES} servers and GPUs")
             self._entities.add(pair)
         return Entity(*pair)
 

@@ -11,13 +11,11 @@ from sentinel.engine.log.claims import claim_of
 from sentinel.engine.log.extractor import Extractor, Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
+from sentinel.model.input_limits import MOST_TRANSITIONS
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Claim, ClaimedLines, Reading
 from sentinel.recording import Recording, RecordingError, RulesChanged, SilenceChanged, builtins
 from sentinel.rulefiles.digest import event_digests, rule_digests
-
-#: More than a day of an alert that flaps as often as it may; bounds the memory that a hostile recording can use.
-MOST_TRANSITIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)

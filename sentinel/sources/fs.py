@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sentinel.model.entity import Unknown
+from sentinel.model.input_limits import MOST_FILE_BYTES
 from sentinel.model.text import clean
-
-#: Enough for every file read here; /proc and /sys are the kernel's, but a process may control their content.
-_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def recall(moment: ProcessMoment | None) -> Iterator[None]:
         _recalled.moment = before
 
 
-def read_bytes(path: str | Path, limit: int = _LIMIT) -> bytes:
+def read_bytes(path: str | Path, limit: int = MOST_FILE_BYTES) -> bytes:
     """At most `limit` bytes of a file of the kernel. Raises OSError.
 
     Unbuffered: half the time, and these reads are most of the daemon's cost at rest.
@@ -134,7 +132,7 @@ def file_identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def read_text(path: str | Path, limit: int = _LIMIT) -> str:
+def read_text(path: str | Path, limit: int = MOST_FILE_BYTES) -> str:
     """The file as text, stripped; bytes that are not UTF-8 are replaced. Raises OSError."""
     return read_bytes(path, limit).decode("utf-8", "replace").strip()
 

@@ -18,6 +18,7 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect import metrics
 from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.input_limits import MOST_EXPORTED
 from sentinel.model.reading import Samples, ServerFound, ServerGone, Tick
 
 AT = 1_700_000_000.0
@@ -133,7 +134,7 @@ def test_the_daemon_reports_on_itself(engine: Engine) -> None:
 
 def test_servers_without_end_do_not_make_series_without_end(engine: Engine) -> None:
     """Those that run come first; the others are counted."""
-    for number in range(metrics.MOST_ENTITIES + 30):
+    for number in range(MOST_EXPORTED + 30):
         entity = server(engine, f"127.0.0.1:{10_000 + number}", rss_bytes=1)
         if number < 20:
             engine.step(ServerGone(AT, "processes", entity, 77))
@@ -141,7 +142,7 @@ def test_servers_without_end_do_not_make_series_without_end(engine: Engine) -> N
     found = numbers(told(engine))
 
     shown = {dict(labels)["entity"] for name, labels in found if name == "sentinel_server_info"}
-    assert len(shown) == metrics.MOST_ENTITIES
+    assert len(shown) == MOST_EXPORTED
     assert "127.0.0.1:10000" not in shown
     assert found[key("sentinel_metrics_left_out", scope="server")] == 30
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.files import walk as walks
 from sentinel.files.walk import open_root, walk
+from sentinel.model.input_limits import MOST_FOLDERS_DEEP
 
 
 def go(path: str) -> None:
@@ -39,6 +39,6 @@ def test_folders_within_each_other_do_not_use_up_the_descriptors(tmp_path: Path)
 
 
 def test_folders_may_be_nested_as_deeply_as_people_nest_them(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["d"] * (walks._DEEPEST - len(tmp_path.parts) - 10))
+    deep = tmp_path.joinpath(*["d"] * (MOST_FOLDERS_DEEP - len(tmp_path.parts) - 10))
     deep.mkdir(parents=True)
     go(f"{deep}/../d")

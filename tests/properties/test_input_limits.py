@@ -13,8 +13,10 @@ from sentinel.engine.facts.state import EngineState
 from sentinel.engine.facts.store import FactStore
 from sentinel.llama.command_line import decode
 from sentinel.model import input_limits
+from sentinel.model.cuts import Cuts, text, words
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Event
+from sentinel.model.shares import Shares, owner
 
 HONEST = Entity("server", "llama.service")
 TEXTS = ("server.host", "server.model_path", "server.unknown_flags", "server.log_where", "server.unit", "server.cgroup")
@@ -25,15 +27,15 @@ lengths = st.integers(0, 200_000)
 @given(value=st.text(max_size=50), times=st.integers(0, 3000), limit=st.integers(1, 5000))
 def test_a_text_is_within_its_limit_and_whole_where_it_fits(value: str, times: int, limit: int) -> None:
     whole = value * times
-    kept = input_limits.text(whole, limit)
+    kept = text(whole, limit)
     assert len(kept) <= limit
     assert kept == whole or (len(whole) > limit and kept[:-1] == whole[: limit - 1])
 
 
 @settings(max_examples=examples(60), deadline=None)
-@given(words=st.lists(st.tuples(st.sampled_from(["--port", "--host", "-m", "--never-heard-of", "x"]), lengths), max_size=40))
-def test_any_command_line_becomes_a_bounded_one(words: list[tuple[str, int]]) -> None:
-    argv = input_limits.words(["llama-server", *(w + "y" * n for w, n in words * 30)])
+@given(line=st.lists(st.tuples(st.sampled_from(["--port", "--host", "-m", "--never-heard-of", "x"]), lengths), max_size=40))
+def test_any_command_line_becomes_a_bounded_one(line: list[tuple[str, int]]) -> None:
+    argv = words(["llama-server", *(w + "y" * n for w, n in line * 30)])
     assert len(argv) <= input_limits.MOST_WORDS
     requested = decode(argv, {})
     assert len(requested.unknown) <= input_limits.MOST_UNKNOWN
@@ -43,7 +45,7 @@ def test_any_command_line_becomes_a_bounded_one(words: list[tuple[str, int]]) ->
 @settings(max_examples=examples(60), deadline=None)
 @given(puts=st.lists(st.tuples(st.sampled_from(TEXTS), lengths, st.integers(0, 5)), max_size=40))
 def test_facts_of_a_stranger_are_bounded_and_of_others_untouched(puts: list[tuple[str, int, int]]) -> None:
-    cuts = input_limits.Cuts()
+    cuts = Cuts()
     facts = FactStore(cuts)
     facts.put(HONEST, "server.model_path", "/models/" + "m" * 200, 1.0, "process")
     before = dict(facts.of(HONEST))
@@ -69,7 +71,7 @@ def test_facts_of_a_stranger_are_bounded_and_of_others_untouched(puts: list[tupl
     )
 )
 def test_a_flood_of_events_costs_only_whoever_sends_it(floods: list[tuple[int, str, int, int]]) -> None:
-    cuts = input_limits.Cuts()
+    cuts = Cuts()
     log = EventLog(lambda entity: entity.name.partition("-")[0], cuts)
     log.add(Event(1.0, "aborted", HONEST, {"what": "mine"}, "log", "mine", 1))
     for number, name, count, length in floods:
@@ -91,7 +93,7 @@ def test_a_flood_of_events_costs_only_whoever_sends_it(floods: list[tuple[int, s
 @settings(max_examples=examples(100), deadline=None)
 @given(users=st.lists(st.sampled_from([0, 1000, 1001, 100_005, 160_000, 165_540, 400_000]), max_size=700))
 def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(users: list[int]) -> None:
-    shares = input_limits.Shares(of_owner=40, in_all=100)
+    shares = Shares(of_owner=40, in_all=100)
     held: list[int] = [1000]
     for user in users:
         if not shares.admits(user, held):
@@ -99,19 +101,19 @@ def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(us
         if (place := shares.displaced(user, held)) is not None:
             held.pop(place)
         held.append(user)
-        counts = Counter(map(input_limits.owner, held))
+        counts = Counter(map(owner, held))
         assert len(held) <= 100
         assert max(counts.values()) <= 40
         assert counts[1000] >= 1
-    wanted = set(map(input_limits.owner, users))
+    wanted = set(map(owner, users))
     # Nobody who came is without a server while another has more than one.
-    assert wanted <= set(map(input_limits.owner, held))
+    assert wanted <= set(map(owner, held))
 
 
 @settings(max_examples=examples(60), deadline=None)
 @given(owners=st.lists(st.text(max_size=20), max_size=400), whats=st.lists(st.text(max_size=20), min_size=1, max_size=5))
 def test_what_was_cut_is_reported_once_and_bounded(owners: list[str], whats: list[str]) -> None:
-    cuts = input_limits.Cuts()
+    cuts = Cuts()
     for whose in owners:
         for what in whats:
             cuts.add(whose, what)

@@ -12,11 +12,8 @@ from typing import Any
 
 from sentinel.engine.alerts.lifecycle import Change
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_SILENCE_NAME, MOST_SILENCE_REASON, MOST_SILENCES
 
-#: A machine has a handful of rules and servers: more silences than this come from a script that went wrong.
-MOST = 100
-LONGEST_REASON = 500
-LONGEST_NAME = 300
 #: Seconds. To be quiet for longer, change the rule.
 SHORTEST, LONGEST = 1.0, 90 * 86400.0
 
@@ -54,12 +51,12 @@ class Silences:
         reason = reason.strip()
         if not (math.isfinite(seconds) and SHORTEST <= seconds <= LONGEST):
             raise SilenceRefused(f"a silence lasts from {SHORTEST:g} s to {LONGEST / 86400:g} days")
-        if len(reason) > LONGEST_REASON:
-            raise SilenceRefused(f"the reason is longer than {LONGEST_REASON} characters")
-        if len(name) > LONGEST_NAME or len(rule) > LONGEST_NAME:
-            raise SilenceRefused(f"a name is longer than {LONGEST_NAME} characters")
-        if len(self._silences) >= MOST:
-            raise SilenceRefused(f"there are {MOST} silences already; end some with `sentinel unsilence ID`")
+        if len(reason) > MOST_SILENCE_REASON:
+            raise SilenceRefused(f"the reason is longer than {MOST_SILENCE_REASON} characters")
+        if len(name) > MOST_SILENCE_NAME or len(rule) > MOST_SILENCE_NAME:
+            raise SilenceRefused(f"a name is longer than {MOST_SILENCE_NAME} characters")
+        if len(self._silences) >= MOST_SILENCES:
+            raise SilenceRefused(f"there are {MOST_SILENCES} silences already; end some with `sentinel unsilence ID`")
         self._last += 1
         made = Silence(str(self._last), rule, name, at, at + seconds, reason, author)
         self._silences[made.id] = made

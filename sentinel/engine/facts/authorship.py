@@ -24,6 +24,7 @@ from sentinel.engine.facts.state import EngineState
 from sentinel.engine.log.claims import Matched
 from sentinel.model.entity import Entity
 from sentinel.model.event import EventDef
+from sentinel.model.input_limits import MOST_WAITING_LINES
 from sentinel.model.reading import Claim, ClaimedLines, LogLines
 
 #: The event that announces a client's text.
@@ -57,8 +58,6 @@ _OUTLIVED = 5.0
 _LONGEST = 60.0
 #: A server that was asked to stop may finish long answers first. Seconds.
 _LONGEST_STOP = 600.0
-#: Lines that wait of one server. A start prints fewer that any pattern knows.
-_MOST_WAITING = 400
 #: Read from /proc/PID for the very process: a newer one proves that it lives.
 _PROOF = "server.rss_bytes"
 
@@ -180,8 +179,8 @@ class Authorship:
     def wait(self, entity: Entity, claim: Claim, happened: float, reading: LogLines | ClaimedLines, *, starts: bool) -> None:
         """Keep a line until it is known whether the process has ended."""
         waiting = self._waiting.setdefault(entity, [])
-        if len(waiting) >= _MOST_WAITING:
-            self._state.cuts.add(entity, f"lines about an end of the process, beyond {_MOST_WAITING} while it lives")
+        if len(waiting) >= MOST_WAITING_LINES:
+            self._state.cuts.add(entity, f"lines about an end of the process, beyond {MOST_WAITING_LINES} while it lives")
             return
         first = reading.first + claim.line_index
         alone = Claim(0, claim.event, claim.pattern_index, claim.elapsed, claim.wall, claim.port, claim.fields, claim.text)

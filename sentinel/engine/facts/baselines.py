@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sentinel.engine.facts.state import EngineState
 from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.input_limits import MOST_BASELINES, MOST_SLOTS_KEPT
 
 #: Events of llama-server's log that this reads.
 EVENTS = frozenset({"request_started", "request_finished", "generation_timing", "generation_progress", "prompt_progress"})
@@ -23,8 +24,6 @@ EVENTS = frozenset({"request_started", "request_finished", "generation_timing", 
 LEAST_TOKENS = 16
 #: Answers that make a baseline, and answers kept for each depth.
 ENOUGH, KEPT = 5, 15
-#: Baselines (a configuration at a depth) kept in total: some 20 configurations of a person who tries flags.
-MOST = 200
 #: Speeds below this share of the baseline are not learned: a failure without a name must not become the baseline. Ratio.
 _ORDINARY = 0.5
 #: Upper end of the shallowest depth class; each next one is twice as deep. Tokens.
@@ -32,8 +31,6 @@ _SHALLOW = 1024
 #: A CPU sample taken this long after an answer began is about it (sources/processes/sample.py samples every 5 s). Seconds.
 _LOOK = 4.0
 _TOO_SHORT = "the answer was over before the processor was looked at"
-#: Slots followed per server.
-_MOST_SLOTS = 256
 
 _USUAL = ("server.usual_tps", "server.usual_tps_least", "server.usual_gpu_bytes", "server.usual_gpu_watts")
 
@@ -140,7 +137,7 @@ class Baselines:
         if slot is None or task is None:
             return
         slots = self._slots.setdefault(entity, _Slots())
-        if len(slots.working) >= _MOST_SLOTS:
+        if len(slots.working) >= MOST_SLOTS_KEPT:
             return
         slots.working.pop(int(slot), None)
         for other in slots.working.values():
@@ -218,7 +215,7 @@ class Baselines:
         known.samples.append(Sample(answer.tps, held, self._watts(answer.began, at)))
         known.at = at
         self._changed(key)
-        if len(self._baselines) > MOST:
+        if len(self._baselines) > MOST_BASELINES:
             oldest = min(self._baselines, key=lambda one: (self._baselines[one].at, one))
             del self._baselines[oldest]
             self._changed(oldest)
@@ -254,7 +251,7 @@ class Baselines:
 
     def learned(self, rows: list[list[Any]]) -> None:
         """Restore the baselines of an earlier run, the newest `MOST`. Raises TypeError or ValueError for anything else."""
-        for configuration, depth, at, samples in sorted(rows, key=lambda row: float(row[2]))[-MOST:]:
+        for configuration, depth, at, samples in sorted(rows, key=lambda row: float(row[2]))[-MOST_BASELINES:]:
             kept: deque[Sample] = deque(maxlen=KEPT)
             for tps, held, watts in samples:
                 if not (math.isfinite(tps) and tps > 0.0):

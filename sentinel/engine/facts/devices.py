@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_DEVICES
 
 TABLE = "server.gpu_table"
 BACKENDS = "server.backends_loaded"
@@ -22,8 +23,6 @@ TAKEN = frozenset(
     | {"buffer_alloc_failed", "weights_alloc_failed"}
 )
 
-#: No machine of today has more.
-_MOST = 32
 #: Not GPUs, although llama.cpp lists them as devices.
 _NO_GPU = re.compile(r"(?:CPU|BLAS|AMX|HBM|ZenDNN|KleidiAI|RPC)")
 _NAME = re.compile(r"[A-Za-z]+(?P<number>\d+)\Z")
@@ -63,7 +62,7 @@ def learn(event: str, fields: Mapping[str, Value], before: Mapping[str, Value]) 
         names = [name for name in str(before.get(BACKENDS, "")).split(",") if name]
         name = str(fields["backend"])
         # A process prints each once: the second time it is another process.
-        return {BACKENDS: ",".join([*([] if name in names else names), name][:_MOST])}
+        return {BACKENDS: ",".join([*([] if name in names else names), name][:MOST_DEVICES])}
     if event == "device_list":
         return {} if TABLE in before else {TABLE: write({})}
     if event == "device_listed" and fields["device"] == "CPU" and TABLE not in before:
@@ -119,7 +118,7 @@ def _with(table: dict[str, LoggedDevice], event: str, fields: Mapping[str, Value
     if event == "device_listed" and name == "CPU":
         # The last row of the list: ignored if no other row came before it.
         return table
-    if _NO_GPU.match(name) or not _NAME.match(name) or (name not in table and len(table) >= _MOST):
+    if _NO_GPU.match(name) or not _NAME.match(name) or (name not in table and len(table) >= MOST_DEVICES):
         return None
     known = table.get(name, LoggedDevice())
     description = str(fields.get("description", "")).strip()[:80]

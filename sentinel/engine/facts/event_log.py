@@ -8,12 +8,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Entity
-from sentinel.model.input_limits import MOST_EVENTS, MOST_EVENTS_OF_ENTITY, Cuts
+from sentinel.model.input_limits import MOST_EVENTS, MOST_EVENTS_OF_ENTITY, MOST_EVENTS_OF_NAME
 from sentinel.model.reading import Event
-
-#: Kept per name and entity. A storm of one event costs at most this many small objects; counts saturate there.
-_MOST = 1000
 
 
 class EventLog:
@@ -33,9 +31,9 @@ class EventLog:
         """Remember an event. Events may arrive slightly out of order; they are kept as they came."""
         log = self._events.get((event.entity, event.name))
         if log is None:
-            log = self._events[event.entity, event.name] = deque(maxlen=_MOST)
+            log = self._events[event.entity, event.name] = deque(maxlen=MOST_EVENTS_OF_NAME)
             self._names.setdefault(event.entity, {})[event.name] = None
-        if len(log) == _MOST:
+        if len(log) == MOST_EVENTS_OF_NAME:
             self._count(event.entity, -_size(log[0]))
         log.append(event)
         self._count(event.entity, _size(event))
@@ -107,7 +105,7 @@ class EventLog:
         for key in [k for k in self._events if k[0] == old]:
             merged = [*self._events.pop(key), *self._events.pop((new, key[1]), ())]
             merged.sort(key=lambda e: e.at)
-            self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=_MOST)
+            self._events[(new, key[1])] = deque((replace(e, entity=new) for e in merged), maxlen=MOST_EVENTS_OF_NAME)
             self._names.setdefault(new, {})[key[1]] = None
         self._names.pop(old, None)
         self._measure()

@@ -18,6 +18,7 @@ from sentinel.engine.facts.prompt_turns import turn_over
 from sentinel.engine.facts.request_events import CLIENTS_GIVE_UP, PROMPT_SPINS, REQUEST_OUTCOME
 from sentinel.engine.facts.request_state import ServerWork, SlotWork
 from sentinel.model.entity import Entity, Scope, Value
+from sentinel.model.input_limits import MOST_SLOTS_KEPT
 
 #: Lines that this reads. The engine passes no others.
 TAKEN = frozenset(
@@ -55,7 +56,6 @@ _SENDERS_OWN = re.compile(
     r"|contains invalid tokens|not supported by multimodal|json_schema|must be (?:provided|a string)|rerank task|aLoRA"
     r"|must fit in one batch"
 )
-_MOST_SLOTS = 256
 #: Lines of the same progress at which it is reported: a server that spun printed ten thousand a second (llama.cpp#24265).
 _SPINS = frozenset({50, 500, 5_000, 50_000})
 
@@ -191,7 +191,7 @@ def _worked(server: ServerWork, name: str, fields: Mapping[str, Value]) -> Itera
     number = _number(fields, "slot", server.current)
     slot = server.slots.get(number)
     if slot is None:
-        if len(server.slots) >= _MOST_SLOTS:
+        if len(server.slots) >= MOST_SLOTS_KEPT:
             server.slots.clear()
             server.contexts.clear()
         slot = server.slots[number] = SlotWork()

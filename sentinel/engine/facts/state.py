@@ -10,9 +10,9 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.event_log import EventLog
 from sentinel.engine.facts.store import Fact, FactStore
 from sentinel.engine.facts.window import Window
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.event import EventDef
-from sentinel.model.input_limits import Cuts
 from sentinel.model.reading import Event
 from sentinel.model.rule import WindowDef
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sentinel.engine.facts.catalogue import CATALOGUE, present_name
+from sentinel.model.cuts import Cuts, text
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.input_limits import MOST_LONG_TEXTS, SHORT_TEXT, Cuts, text
+from sentinel.model.input_limits import MOST_LONG_TEXTS, SHORT_TEXT
 from sentinel.model.signal import Signal, SignalOrigin
 from sentinel.model.text import clean
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from sentinel.model.input_limits import MOST_SAMPLES
 from sentinel.model.rule import Take
-
-#: Above this many samples the oldest are dropped: one a second for over an hour.
-_MOST = 4096
 
 
 class Window:
@@ -15,7 +13,7 @@ class Window:
 
     def __init__(self, over: float) -> None:
         self._over = over
-        self._samples: deque[tuple[float, float]] = deque(maxlen=_MOST)
+        self._samples: deque[tuple[float, float]] = deque(maxlen=MOST_SAMPLES)
 
     def add(self, at: float, value: float) -> None:
         """Take a sample."""

@@ -1,6 +1,6 @@
 """The metric families of `/metrics`: alerts, rules, signals, and the daemon's own state. Pure.
 
-The number of series is bounded by the rules, the catalogue of signals, and MOST_ENTITIES. An unknown value has no series, as is
+The number of series is bounded by the rules, the catalogue of signals, and MOST_EXPORTED. An unknown value has no series, as is
 usual in Prometheus; a zero would be a claim.
 """
 
@@ -16,15 +16,10 @@ from sentinel.engine.inspect import status
 from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.alert import fingerprint
 from sentinel.model.entity import Entity, Value
+from sentinel.model.input_limits import MOST_EXPORTED, MOST_EXPORTED_ROWS, MOST_NAME
 from sentinel.model.signal import Signal
 from sentinel.model.text import escape
 
-#: Servers, and GPUs, whose signals are exported; further ones are only counted. A machine that runs more does so by mistake.
-MOST_ENTITIES = 100
-#: Alerts exported one by one, and sources.
-MOST_ROWS = 500
-#: Characters of a label's value. systemd's longest unit name is 255.
-_LONGEST_LABEL = 255
 #: Suffixes of counters and summaries (prometheus.io/docs/practices/naming): a signal with such a name gets its unit as suffix.
 _TAKEN_ENDINGS = ("_total", "_count")
 
@@ -114,7 +109,7 @@ CLIENTS = Described("sentinel_api_clients", "gauge", "Connections to the socket,
 STATE = Described("sentinel_server_state", "gauge", "1 for the state read from a server's log.", ("entity", "state"))
 SERVER = Described("sentinel_server_info", "gauge", "Always 1; whose server it is.", ("entity", "user", "unit", "model"))
 LEFT_OUT = Described(
-    "sentinel_metrics_left_out", "gauge", f"Servers or GPUs beyond {MOST_ENTITIES}, whose signals are left out here.", ("scope",)
+    "sentinel_metrics_left_out", "gauge", f"Servers or GPUs beyond {MOST_EXPORTED}, whose signals are left out here.", ("scope",)
 )
 
 #: In the order of the output; the signals follow.
@@ -162,7 +157,7 @@ def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Ite
         rule = rules[record.rule]
         severity = rule.severity_of(record.notice.cause)
         counts[rule.id, severity, record.state] = counts.get((rule.id, severity, record.state), 0) + 1
-        if record.state == "firing" and len(firing) < MOST_ROWS:
+        if record.state == "firing" and len(firing) < MOST_EXPORTED_ROWS:
             cause = record.notice.cause.id if record.notice.cause is not None else ""
             labels = (rule.id, severity, record.entity.scope, _name(record.entity), cause, _yes(bool(record.hush.by)))
             firing.append((labels, 1))
@@ -187,7 +182,7 @@ def _self(engine: Engine, own: Own) -> Iterator[Family]:
         (EVENTS, engine.intake.events_seen), (HISTORY, own.history_works), (CLIENTS, own.clients),
     )  # fmt: skip
     yield from (Family(about, (((), float(number)),)) for about, number in numbers)
-    sources = own.sources[:MOST_ROWS]
+    sources = own.sources[:MOST_EXPORTED_ROWS]
     yield Family(SOURCE, _distinct(((s.name, s.health), 1.0) for s in sources))
     yield Family(FAILURES, _distinct(((s.name,), float(s.failures)) for s in sources))
     yield Family(WAITING, tuple(((name,), waiting) for name, waiting, _ in own.sinks))
@@ -240,10 +235,10 @@ def _shown(engine: Engine, at: float) -> tuple[list[Entity], dict[str, int]]:
             continue
         if entity.scope in counts:
             counts[entity.scope] += 1
-            if counts[entity.scope] > MOST_ENTITIES:
+            if counts[entity.scope] > MOST_EXPORTED:
                 continue
         shown.append(entity)
-    return shown, {scope: max(0, count - MOST_ENTITIES) for scope, count in counts.items()}
+    return shown, {scope: max(0, count - MOST_EXPORTED) for scope, count in counts.items()}
 
 
 def _number(value: Value) -> float | None:
@@ -258,7 +253,7 @@ def _name(entity: Entity) -> str:
 
 def _cut(text: str) -> str:
     shown = escape(text)
-    return shown if len(shown) <= _LONGEST_LABEL else shown[:_LONGEST_LABEL]
+    return shown if len(shown) <= MOST_NAME else shown[:MOST_NAME]
 
 
 def _by_name(numbers: Mapping[str, float]) -> tuple[MetricRow, ...]:

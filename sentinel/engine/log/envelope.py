@@ -39,6 +39,7 @@ from sentinel.engine.log.prefixes import (
     STAMP,
     SYSLOG,
 )
+from sentinel.model.input_limits import MOST_WRAPPED
 
 
 class Envelope(NamedTuple):
@@ -62,7 +63,6 @@ class Envelope(NamedTuple):
 
 #: Keys that every JSON line of 2024 has besides its message.
 _AROUND = ("function", "level", "line", "tid", "timestamp", "type", "time")
-_MAX_DEPTH = 3
 _FIRST_OF_JSON = "{"
 
 
@@ -125,7 +125,7 @@ def _peel(message: str, wall: float | None, depth: int) -> Envelope:
     kernel = KERNEL_BUFFER.match(message)
     if kernel is not None:
         message = message[kernel.end() :]
-    if message.startswith(_FIRST_OF_JSON) and depth < _MAX_DEPTH:
+    if message.startswith(_FIRST_OF_JSON) and depth < MOST_WRAPPED:
         unpacked = _json_record(message, wall, depth)
         if unpacked is not None:
             return unpacked

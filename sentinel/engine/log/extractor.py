@@ -18,9 +18,7 @@ from sentinel.engine.log.envelope import Envelope, bare, strip
 from sentinel.engine.log.prefilter import is_whole, loosened, required, unlimited
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef
-
-#: Length of the matched part shown as evidence, in characters: lines may quote whole answers.
-SPAN_LIMIT = 300
+from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Memory of one compiled automaton. With RE2's default of 8 MB a large set can run out of memory and then miss lines.
 _MAX_MEM = 32 << 20

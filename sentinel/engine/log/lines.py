@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sentinel.model.input_limits import MOST_LINE_BYTES
+
 _NEWLINE = 0x0A
 _RETURN = 0x0D
 #: Windows logs end lines with \r\n, llama.cpp of 2024 wrote \n\r around its timings (examples/server/server.cpp), and
@@ -20,7 +22,7 @@ class LineSplitter:
     character) and `cut` counts it. llama-server prints whole prompts and templates as one line, so a longer line is normal.
     """
 
-    def __init__(self, limit: int = 65536) -> None:
+    def __init__(self, limit: int = MOST_LINE_BYTES) -> None:
         if limit < 1:
             raise ValueError(f"limit of a line must be at least 1 byte, not {limit}")
         self._limit = limit

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sentinel.engine.log.claims import Matched
+from sentinel.model.input_limits import MOST_LOG_CLOCKS
 from sentinel.model.reading import ClaimedLines, LogLines
 
-#: A machine has a few logs; a machine that makes a new one for each start must not grow this for ever.
-_MOST = 256
 #: A stamp that much ahead of the clock, of a process that young, is of the process before: its last lines were read when the next
 #: was known already. Later the clock may have been set since. Seconds.
 _AHEAD, _YOUNG = 2.0, 30.0
@@ -46,7 +45,7 @@ class Stamps:
             return min(base - 1.0, reading.at)
         clock = self._clocks.get(reading.source)
         if clock is None or clock.base != base:
-            if len(self._clocks) >= _MOST:
+            if len(self._clocks) >= MOST_LOG_CLOCKS:
                 self._clocks.clear()
             clock = self._clocks[reading.source] = _Clock(base, match.elapsed)
         elif starts_run and match.elapsed < clock.elapsed and not reading.backlog:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_BACKEND_FOLDERS
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_bytes, unread
 from sentinel.sources.gpu.usage import OpenNodes
@@ -14,8 +15,6 @@ from sentinel.sources.gpu.usage import OpenNodes
 _BACKEND_LIBRARY = re.compile(rb"/libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b[^/\n]*\.so")
 _BACKEND_FILE = re.compile(r"libggml-(hip|cuda|vulkan|sycl|opencl|musa|cann)\b.*\.so")
 _GGML_LIBRARY = re.compile(rb" (/[^\n]*)/libggml[^/\n]*\.so")
-#: A build keeps its libraries in one folder, a distribution in two.
-_MOST_FOLDERS = 4
 #: runtimes mapped by a build with its backends linked in; the Vulkan loader alone does not prove a device
 _RUNTIMES: Mapping[bytes, str] = {
     b"/libamdhip64.so": "hip",
@@ -65,7 +64,7 @@ def _beside(root: str, maps: bytes) -> tuple[str | Unknown, str]:
     folders = list(dict.fromkeys(match.decode("utf-8", "surrogateescape") for match in _GGML_LIBRARY.findall(maps)))
     found: set[str] = set()
     where = folders[0] if folders else ""
-    for folder in folders[:_MOST_FOLDERS]:
+    for folder in folders[:MOST_BACKEND_FOLDERS]:
         try:
             # as the process sees it: it may be in a container
             names = os.listdir(root + folder)  # noqa: PTH208 - names alone

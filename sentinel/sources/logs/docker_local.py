@@ -14,16 +14,14 @@ from pathlib import Path
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.files.opener import Denied, NotRegular, Opener
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_DOCKER_BACKLOG, MOST_DOCKER_FRAME, MOST_LINE_BYTES
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.log_place import Position
 from sentinel.sources.logs.tail import CHUNK, digest, printable, reason
 
-#: Docker splits a line at 16 KiB; an entry with its attributes is not much larger.
-_MOST_FRAME = 1 << 20
 _SIZE = struct.Struct(">I")
 _LINE, _PARTIAL = 3, 4
-_MOST_BACKLOG = 64 << 20
 
 
 class DockerLocal:
@@ -40,7 +38,7 @@ class DockerLocal:
         start: Position | None = None,
         elapsed_base: float | None = None,
         name: str | None = None,
-        limit: int = 65536,
+        limit: int = MOST_LINE_BYTES,
         reader: Opener | None = None,
     ) -> None:
         self.path = path
@@ -110,8 +108,8 @@ class DockerLocal:
         self._offset, self._line, self._backlog_end = 0, 1, status.st_size
         if self._start is not None and self._start.ino == status.st_ino and self._start.offset <= status.st_size:
             self._offset, self._line, self._backlog_end = self._start.offset, self._start.n, 0
-        elif status.st_size > _MOST_BACKLOG:
-            self._offset = self._frame_before(status.st_size, status.st_size - _MOST_BACKLOG)
+        elif status.st_size > MOST_DOCKER_BACKLOG:
+            self._offset = self._frame_before(status.st_size, status.st_size - MOST_DOCKER_BACKLOG)
         return True
 
     def _frame_before(self, end: int, least: int) -> int:
@@ -124,7 +122,7 @@ class DockerLocal:
                 break
             (size,) = _SIZE.unpack(data)
             before = at - size - 8
-            if size > _MOST_FRAME or before < least:
+            if size > MOST_DOCKER_FRAME or before < least:
                 break
             at = before
         return at
@@ -144,8 +142,8 @@ class DockerLocal:
             self.elapsed_base = None
         old = self._offset < self._backlog_end
         data = os.pread(self._fd, CHUNK, self._offset)
-        if len(data) == CHUNK and CHUNK < 8 + _SIZE.unpack_from(data)[0] <= _MOST_FRAME + 8:
-            data = os.pread(self._fd, _MOST_FRAME + 8, self._offset)
+        if len(data) == CHUNK and CHUNK < 8 + _SIZE.unpack_from(data)[0] <= MOST_DOCKER_FRAME + 8:
+            data = os.pread(self._fd, MOST_DOCKER_FRAME + 8, self._offset)
         text, used = bytearray(), 0
         for entry, used in self._frames(data):  # noqa: B007 - the end of the last whole frame
             text += entry
@@ -158,7 +156,7 @@ class DockerLocal:
         at = 0
         while len(data) - at >= 8:
             (size,) = _SIZE.unpack_from(data, at)
-            if size > _MOST_FRAME:
+            if size > MOST_DOCKER_FRAME:
                 raise SourceFault(
                     f"{self.name} is no log of Docker's driver local: at byte {self._offset + at} a frame of {size} bytes"
                 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.files.opener import Denied, Folder, NotRegular, Opener
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_LINE_BYTES
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs import rotation
@@ -47,7 +48,7 @@ class LogFile:
         from_end: bool = False,
         max_backlog: int = 64 << 20,
         elapsed_base: float | None = None,
-        limit: int = 65536,
+        limit: int = MOST_LINE_BYTES,
         reader: Opener | None = None,
         name: str | None = None,
     ) -> None:

@@ -15,13 +15,10 @@ from pathlib import Path
 
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_LINE_BYTES, MOST_RECORD_BYTES
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 
-#: Longest message in bytes; the rest of a longer one is dropped. The journal itself accepts messages of many megabytes.
-MESSAGE_LIMIT = 65536
-#: Longest record as JSON. A message byte that is not UTF-8 takes up to four characters (systemd.journal-fields(7)).
-_RECORD_LIMIT = 4 << 20
 _CHUNK = 1 << 18
 #: systemd writes the kind of container there (systemd's CONTAINER_INTERFACE)
 _CONTAINER = Path("/run/systemd/container")
@@ -43,7 +40,7 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One entry. `at` is its wall clock time, `text` the message, at most MESSAGE_LIMIT bytes; `fields` those that are text."""
+    """One entry. `at` is its wall clock time, `text` the message, at most MOST_LINE_BYTES; `fields` those that are text."""
 
     cursor: str
     at: float
@@ -72,7 +69,7 @@ def parse_record(line: bytes) -> JournalRecord | None:
     return JournalRecord(
         cursor=cursor,
         at=int(stamp) / 1e6,
-        text=_bytes(record.get("MESSAGE"))[:MESSAGE_LIMIT],
+        text=_bytes(record.get("MESSAGE"))[:MOST_LINE_BYTES],
         pid=int(pid) if pid.isdecimal() and len(pid) < 10 else 0,
         fields=fields,
     )
@@ -210,7 +207,7 @@ class Journal:
                     self.malformed += 1
                 else:
                     records.append(record)
-            if len(rest) > _RECORD_LIMIT or skipping:
+            if len(rest) > MOST_RECORD_BYTES or skipping:
                 self.malformed += not skipping
                 skipping, rest = True, b""
             if records:
@@ -266,7 +263,7 @@ class Batcher:
         self._source = source
         self._entity = entity
         self._line = 1
-        self._splitter = LineSplitter(MESSAGE_LIMIT)
+        self._splitter = LineSplitter(MOST_LINE_BYTES)
         self._parts: list[bytes] = []
         self._key: tuple[str, bool] = ("", False)
         self._began = self._at = 0.0

@@ -16,15 +16,14 @@ import h11
 
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_LINE_BYTES, MOST_SWAP_ANSWER
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import Put, SourceFault
 
 _CONNECT_SECONDS = 5.0
 #: For the list of what runs; the stream itself may be silent for as long as its server is.
 _ANSWER_SECONDS = 10.0
-_MOST_ANSWER = 1 << 20
 _PIECE = 1 << 16
-_MOST_LINE = 65536
 _CURE = "set `logToStdout: both` in llama-swap's configuration and start it again"
 
 
@@ -48,7 +47,7 @@ class LlamaSwapLog:
                 model = await self._model()
             # What was kept has been read if this is not the first time.
             path = f"/logs/stream/{quote(model)}{'?no-history' if self._seen else ''}"
-            splitter = LineSplitter(_MOST_LINE)
+            splitter = LineSplitter(MOST_LINE_BYTES)
             async for data in self._get(path):
                 # The first piece is what was kept.
                 backlog, self._seen = not self._seen, True
@@ -67,7 +66,7 @@ class LlamaSwapLog:
         whole = bytearray()
         async for data in self._get("/running"):
             whole += data
-            if len(whole) > _MOST_ANSWER:
+            if len(whole) > MOST_SWAP_ANSWER:
                 break
         try:
             answer: Any = json.loads(bytes(whole))

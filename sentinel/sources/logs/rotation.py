@@ -13,15 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sentinel.files.opener import Folder
+from sentinel.model.input_limits import MOST_NAMES_OF_FOLDER, MOST_ROTATED_FILES
 
 _SUFFIX = re.compile(r"[.-](\d[\d.-]{0,40})")
 #: A suffix of that many digits is a date; a shorter one is a rotation number.
 _DATE_DIGITS = 6
 _ATTEMPTS = 5
-#: Rotated files of one log that are looked at, the newest; logrotate keeps 4 to 365. Each costs a call.
-_MOST_FILES = 512
-#: Names of a folder that are read: 100,000 take 50 ms.
-_MOST_NAMES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def settled(folder: Folder) -> list[Generation] | None:
 def _listing(folder: Folder) -> list[Generation]:
     """Rotated files of the log, oldest first, the one at its path last, alone if the folder may not be listed."""
     found: list[Generation] = []
-    for _, name in sorted(heapq.nlargest(_MOST_FILES, _candidates(folder))):
+    for _, name in sorted(heapq.nlargest(MOST_ROTATED_FILES, _candidates(folder))):
         try:
             status = folder.status(name)
         except FileNotFoundError:
@@ -69,7 +66,7 @@ def _candidates(folder: Folder) -> Iterator[tuple[tuple[int, int, str], str]]:
     """Names of the log and its rotated files, each with its age: a larger one is newer."""
     # On overlayfs and under a bind mount a listing shows other inodes: only names are taken from it.
     yield (2, 0, ""), folder.name
-    for _, name in zip(range(_MOST_NAMES), folder.names(), strict=False):
+    for _, name in zip(range(MOST_NAMES_OF_FOLDER), folder.names(), strict=False):
         if name.startswith(folder.name) and (suffix := _SUFFIX.fullmatch(name, len(folder.name))):
             yield _age(suffix[1]), name
 

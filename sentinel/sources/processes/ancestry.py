@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sentinel.model.entity import Unknown
+from sentinel.model.input_limits import MOST_DESCRIPTORS, MOST_SIBLINGS
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, link, read_bytes, read_text
 from sentinel.sources.processes.cgroup import Membership
@@ -15,9 +16,6 @@ from sentinel.sources.processes.procfs import credentials, read_stat
 
 #: How far up is looked: a manager, a shell or a supervisor between it and the server, and one more.
 _GENERATIONS = 3
-#: A manager of many models has a few hundred descriptors open.
-_MOST_DESCRIPTORS = 4096
-_MOST_CHILDREN = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ def above(roots: Roots, parent: int) -> tuple[Ancestor, ...]:
 def siblings(roots: Roots, pid: int, parent: int) -> Iterator[Ancestor]:
     """Other children of the same parent, as in a shell's pipeline; none on a kernel that does not list children."""
     try:
-        pids = read_text(f"{roots.proc}/{parent}/task/{parent}/children", 4096).split()[:_MOST_CHILDREN]
+        pids = read_text(f"{roots.proc}/{parent}/task/{parent}/children", 4096).split()[:MOST_SIBLINGS]
     except OSError:
         return
     for one in pids:
@@ -108,7 +106,7 @@ def _descriptors(roots: Roots, pid: int) -> Iterator[tuple[str, str | None]]:
     try:
         with os.scandir(f"{roots.proc}/{pid}/fd") as entries:
             for count, entry in enumerate(entries):
-                if count >= _MOST_DESCRIPTORS:
+                if count >= MOST_DESCRIPTORS:
                     return
                 try:
                     yield entry.name, link(entry.path)

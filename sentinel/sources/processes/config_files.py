@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from sentinel.files.opener import NotRegular
 from sentinel.files.reader import Reader
 from sentinel.llama.config_file import SYSTEM, user_file, words_of
+from sentinel.model.input_limits import MOST_CONFIG_BYTES
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.program_text import ProgramText
 
-_MOST = 1 << 16
 #: What such a build says when it applies one (common/arg.cpp): a program without these words reads none.
 _SAYS = b"using config file: "
 
@@ -37,6 +37,6 @@ def _read(reader: Reader, path: str) -> str | None:
     except (OSError, NotRegular, ValueError):
         return None
     try:
-        return os.pread(descriptor, _MOST, 0).decode("utf-8", "replace")
+        return os.pread(descriptor, MOST_CONFIG_BYTES, 0).decode("utf-8", "replace")
     finally:
         os.close(descriptor)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.files.reader import Reader
+from sentinel.model.input_limits import MOST_CONTAINER_JSON, MOST_PODS
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.processes.ancestry import words
@@ -27,8 +28,6 @@ _GENERATIONS = 6
 _COMPOSE = "com.docker.compose.service"
 #: conmon(8): --cid, --name, --log-path DRIVER:PATH
 _CONMON = {"-c": "id", "--cid": "id", "-n": "name", "--name": "name", "-l": "log", "--log-path": "log"}
-_MOST_PODS = 4096
-_MOST_JSON = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ def _of_kubernetes(roots: Roots, container: str) -> Container:
     """The kubelet links every container's log as POD_NAMESPACE_CONTAINER-ID.log."""
     try:
         with os.scandir(roots.pods) as entries:
-            names = [entry.name for _, entry in zip(range(_MOST_PODS), entries, strict=False)]
+            names = [entry.name for _, entry in zip(range(MOST_PODS), entries, strict=False)]
     except OSError:
         names = []
     link = next((name for name in names if name.endswith(f"-{container}.log")), "")
@@ -171,7 +170,7 @@ def _of_kubernetes(roots: Roots, container: str) -> Container:
 def _json(path: Path, opener: Opener) -> Mapping[str, Any]:
     try:
         with os.fdopen(opener.open(str(path)), "rb") as file:
-            found = json.loads(file.read(_MOST_JSON))
+            found = json.loads(file.read(MOST_CONTAINER_JSON))
     except (OSError, NotRegular, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sentinel.files.reader import Reader
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.input_limits import Cuts
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import ProcessMoment, Roots, recall
 from sentinel.sources.processes.candidates import SETTLED_ROUNDS, YOUNG_SECONDS

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sentinel.files.reader import Reader
 from sentinel.files.rights import Rights
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Unknown
-from sentinel.model.input_limits import Cuts, Shares
 from sentinel.model.reading import Reading, ServerFound, ServerGone
+from sentinel.model.shares import Shares
 from sentinel.sources.fs import ProcessMoment, Roots, link, read_text, recall
 from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions

@@ -10,6 +10,7 @@ from sentinel.files.opener import NotRegular
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_DISPLAY_NAME, MOST_MANIFEST_BYTES, MOST_MANIFESTS
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.log_location import absolute, inside
@@ -18,16 +19,13 @@ from sentinel.sources.processes.log_location import absolute, inside
 _ENDING = re.compile(r"(?:-\d{5}-of-\d{5})?\.gguf\Z", re.IGNORECASE)
 #: Ollama keeps models under the digest of their file
 _BLOB = re.compile(r"(?P<models>/.+)/blobs/(?P<digest>sha256-[0-9a-f]{64})\Z")
-#: More manifests than one looks through by hand; each is a few hundred bytes.
-_MOST_MANIFESTS, _MOST_BYTES = 500, 1 << 16
-_LONGEST = 120
 
 
 def display_name(roots: Roots, reader: Reader, requested: Requested, port: Value | Unknown) -> str:
     """The model's name as its users write it, with the port; empty if neither is known. `reader` opens what the process names."""
     model = requested.text("alias").split(",")[0] or _of_file(roots, reader, requested.text("model")) or requested.text("hf_repo")
     known = isinstance(port, int) and port > 0
-    return clean(f"{model}, port {port}" if model and known else model or (f"port {port}" if known else ""))[:_LONGEST]
+    return clean(f"{model}, port {port}" if model and known else model or (f"port {port}" if known else ""))[:MOST_DISPLAY_NAME]
 
 
 def _of_file(roots: Roots, reader: Reader, path: str) -> str:
@@ -44,14 +42,14 @@ def _of_file(roots: Roots, reader: Reader, path: str) -> str:
 def _of_ollama(reader: Reader, manifests: str, digest: str) -> str:
     """Ollama's name of a model: manifests/HOST/NAMESPACE/MODEL/TAG holds the digests of its files (manifest/paths.go)."""
     wanted = digest.replace("-", ":", 1).encode()
-    left = [_MOST_MANIFESTS]
+    left = [MOST_MANIFESTS]
     for parts in _below(reader, manifests, (), left):
         try:
             fd = reader.open("/".join((manifests, *parts)))
         except (OSError, NotRegular, ValueError):
             continue
         try:
-            held = os.read(fd, _MOST_BYTES)
+            held = os.read(fd, MOST_MANIFEST_BYTES)
         finally:
             os.close(fd)
         if wanted in held:

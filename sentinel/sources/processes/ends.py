@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from sentinel.model.input_limits import MOST_AWAITED_ENDS
 from sentinel.model.reading import Event
 from sentinel.sources.processes.proc_events import fields_of_end
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: How long the word of an end is waited for after the process was missed; its id is not used again by then. Seconds.
 _LATE = 10.0
-#: Servers that are waited for.
-_MOST = 64
 
 
 class Ends:
@@ -30,7 +29,7 @@ class Ends:
         self._unheard: dict[int, tuple[ServerProcess, float]] = {}
         self._late: list[tuple[ServerProcess, int]] = []
         #: process ids of the last servers that were caught, and of their parents
-        self._met: deque[tuple[int, int]] = deque(maxlen=_MOST)
+        self._met: deque[tuple[int, int]] = deque(maxlen=MOST_AWAITED_ENDS)
 
     def begun(self, server: ServerProcess) -> None:
         """It was caught as it started."""
@@ -59,7 +58,7 @@ class Ends:
         code = self._codes.pop(server.pid, None)
         if code is not None:
             return [self._event(server, code, at)]
-        while len(self._unheard) >= _MOST:
+        while len(self._unheard) >= MOST_AWAITED_ENDS:
             del self._unheard[next(iter(self._unheard))]
         self._unheard[server.pid] = server, at
         return []

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from sentinel.gguf.header import parts_of
 from sentinel.llama.tokenizer import flags
 from sentinel.model.entity import Unknown
+from sentinel.model.input_limits import MOST_LIBRARIES, MOST_NAMES_BESIDE
 from sentinel.sources.fs import Roots, link, unread
 
 #: Address, logging and sampling flags: they do not affect the speed of generation.
@@ -33,8 +34,6 @@ _NO_MATTER_VARIABLES = re.compile(
 )
 #: The status of a file by its path; raises OSError.
 FileStatus = Callable[[str], os.stat_result]
-#: Of the folder of its program.
-_MOST_NAMES, _MOST_LIBRARIES = 4096, 256
 _LIBRARY = re.compile(r"lib(?:ggml|llama|mtmd)[\w.-]*\.so[\w.]*\Z")
 
 
@@ -65,8 +64,8 @@ def _program(roots: Roots, pid: int) -> Iterator[str]:
     yield from _stamps([str(process / "exe")], os.stat)
     folder = f"{process}/root{os.path.dirname(link(process / 'exe'))}"  # noqa: PTH120 - a path as the process sees it
     with os.scandir(folder) as entries:
-        names = [entry.path for _, entry in zip(range(_MOST_NAMES), entries, strict=False) if _LIBRARY.match(entry.name)]
-    yield from _stamps(sorted(names)[:_MOST_LIBRARIES], os.stat)
+        names = [entry.path for _, entry in zip(range(MOST_NAMES_BESIDE), entries, strict=False) if _LIBRARY.match(entry.name)]
+    yield from _stamps(sorted(names)[:MOST_LIBRARIES], os.stat)
 
 
 def _stamps(paths: Sequence[str], status: FileStatus) -> Iterator[str]:

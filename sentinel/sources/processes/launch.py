@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested, decode
 from sentinel.llama.runtimes import Runtime, of_starter, translated
+from sentinel.model.cuts import Cuts, text, words
 from sentinel.model.entity import Unknown, Value
-from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS, Cuts, text, words
+from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
 from sentinel.sources.processes.ancestry import Ancestor

@@ -7,11 +7,11 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from sentinel.model.input_limits import MOST_SOCKET_TABLE
 from sentinel.sources.fs import Roots, file_identity, link, read_text
 
 #: local address and port in hexadecimal, a listening socket's state, user and inode (Documentation/networking/proc_net_tcp.rst)
 _LISTENS = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A (?:\S+ +){3}(\d+) +\S+ +(\d+) ", re.MULTILINE)
-_MOST_TABLE = 8 << 20
 
 
 def ports(roots: Roots, pid: int) -> frozenset[int] | None:
@@ -52,7 +52,7 @@ def holder(roots: Roots, port: int) -> int | None:
 def _listening(roots: Roots, pid: int | str) -> list[tuple[int, int, str]]:
     """Port, user and inode of each listening socket of a process's network."""
     net = Path(f"{roots.proc}/{pid}/net")
-    tables = [read_text(net / name, _MOST_TABLE) for name in ("tcp", "tcp6") if (net / name).exists()]
+    tables = [read_text(net / name, MOST_SOCKET_TABLE) for name in ("tcp", "tcp6") if (net / name).exists()]
     return [(int(port, 16), int(user), inode) for table in tables for port, user, inode in _LISTENS.findall(table)]
 
 

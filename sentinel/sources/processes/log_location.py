@@ -19,6 +19,7 @@ from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
 from sentinel.llama.runtimes import Runtime, of_starter
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_FRONT_END_CONFIG
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, file_identity, link, read_bytes, unread
 from sentinel.sources.processes.ancestry import Ancestor, reads_pipe, siblings, words, written_files
@@ -31,7 +32,6 @@ EXEC_LOG = "SENTINEL_LOG"
 #: the remedy that makes any log readable
 CURE = "start llama-server with --log-file FILE, or as a systemd service"
 _TO_STDOUT = re.compile(r"(?m)^logToStdout:\s*[\"']?(?:both|upstream)\b")
-_MOST_CONFIG = 1 << 18
 Format = Literal["plain", "docker-json", "docker-local"]
 #: log driver -> how its file is written; every other driver that keeps a file has Docker's cache, in the form of `local`
 _FORMATS: Mapping[str, Format] = {"json-file": "docker-json", "local": "docker-local", "k8s-file": "plain"}
@@ -242,7 +242,7 @@ def _prints_upstream(roots: Roots, swap: Ancestor) -> bool:
             except (OSError, NotRegular, ValueError):
                 return False
             with os.fdopen(fd, "rb", buffering=0) as file:
-                text = (file.read(_MOST_CONFIG) or b"").decode("utf-8", "replace")
+                text = (file.read(MOST_FRONT_END_CONFIG) or b"").decode("utf-8", "replace")
             return _TO_STDOUT.search(text) is not None
     return False
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sentinel.model.cuts import text
 from sentinel.model.entity import Unknown, Value
-from sentinel.model.input_limits import MOST_NAME, text
+from sentinel.model.input_limits import MOST_ENDED_NAMES, MOST_NAME
 from sentinel.model.text import clean
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.procfs import user_name
 
 #: A name stays its last owner's as long as the engine keeps what it knows under it. Seconds.
 _KEPT = 3600.0
-#: Names that are remembered of servers that ended.
-_MOST = 512
 _ROOT = 0
 
 
@@ -87,5 +86,5 @@ class NameOwners:
         """The process of that name has it by right."""
         self._owners.pop(name, None)
         self._owners[name] = (user, at + _KEPT)
-        while len(self._owners) > _MOST:
+        while len(self._owners) > MOST_ENDED_NAMES:
             del self._owners[next(iter(self._owners))]

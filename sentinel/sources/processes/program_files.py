@@ -11,6 +11,7 @@ import ctypes
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
+from sentinel.model.input_limits import MOST_WATCHED_PROGRAMS
 from sentinel.sources.base import NotHere
 from sentinel.sources.processes.identify import is_server_name
 from sentinel.sources.processes.unit_files import UNIT_FOLDERS, commands
@@ -18,8 +19,6 @@ from sentinel.sources.processes.unit_files import UNIT_FOLDERS, commands
 #: inotify(7)
 _IN_OPEN = 0x20
 _CLOEXEC_NONBLOCK = os.O_CLOEXEC | os.O_NONBLOCK
-#: A machine has a handful of builds; each takes a watch and nothing else.
-_MOST = 64
 
 
 class ProgramFiles:
@@ -42,7 +41,7 @@ class ProgramFiles:
         except (OSError, ValueError):
             return
         key = (status.st_dev, status.st_ino)
-        if key in self._watched or len(self._watched) >= _MOST:
+        if key in self._watched or len(self._watched) >= MOST_WATCHED_PROGRAMS:
             return
         if self._libc.inotify_add_watch(self._fd, os.fsencode(path), _IN_OPEN) >= 0:
             self._watched.add(key)

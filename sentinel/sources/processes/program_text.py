@@ -13,18 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sentinel.files.opener import NotRegular, Opener
+from sentinel.model.input_limits import MOST_PROGRAM_BYTES, MOST_PROGRAM_FILES
 from sentinel.sources.fs import Roots, read_bytes
 from sentinel.sources.processes.log_location import inside
 
 #: Files are read in chunks, because a program with CUDA has hundreds of megabytes; larger files are not searched.
-_PART, _MOST = 1 << 20, 1 << 30
+_PART = 1 << 20
 #: Of a processor, for all files of one process: a program with CUDA takes 0.5.
 _SECONDS = 2.0
 #: Longest text that is searched, at least: chunks overlap by so much.
 _OVERLAP = 64
 #: where common/arg.cpp ends up: libllama-common today, libcommon in local builds, the server's own library
 _COMMON = re.compile(rb" (/[^\n]*/lib(?:llama-common|llama-server-impl|common)\.so[^/\n]*)$", re.MULTILINE)
-_MOST_FILES = 4
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class ProgramText:
             maps = read_bytes(f"{self.roots.proc}/{self.pid}/maps", 8 << 20)
         except OSError:
             return
-        for path in sorted({match[1] for match in _COMMON.finditer(maps)})[:_MOST_FILES]:
+        for path in sorted({match[1] for match in _COMMON.finditer(maps)})[:MOST_PROGRAM_FILES]:
             yield inside(self.roots, self.pid, os.fsdecode(path)), self.opener
 
     def found(self, wanted: Sequence[bytes]) -> Iterator[set[bytes]]:
@@ -55,7 +55,7 @@ class ProgramText:
         left, found, tail, size = set(wanted), set[bytes](), b"", 0
         try:
             with os.fdopen(opener.open(path), "rb", buffering=0) as file:
-                while left and size < _MOST and time.thread_time() < self._until and (part := file.read(_PART)):
+                while left and size < MOST_PROGRAM_BYTES and time.thread_time() < self._until and (part := file.read(_PART)):
                     size += len(part)
                     part = tail + part
                     found |= {text for text in left if text in part}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sentinel.model.input_limits import MOST_UNITS
 from sentinel.sources.processes.identify import is_server_name
 
 #: where the units of a machine are, and those that every user may start (systemd.unit(5))
@@ -24,8 +25,6 @@ _EXEC_START = re.compile(r"^ExecStart=[-@:+!|]*[ \t]*(/\S.*)$", re.MULTILINE)
 _UNIT_BYTES = 64 << 10
 #: A wrapper stands before the program: `sentinel exec --`, `nice -n 10`, `env NAME=value`.
 _WORDS = 8
-#: Each is followed by a journalctl of its own.
-_MOST = 8
 
 
 def commands(folders: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -72,7 +71,7 @@ class ServerUnits:
         if now != self._seen:
             self._seen = now
             found = {unit for unit, words in commands(self._folders) if any(map(_is_server, words)) and "@." not in unit}
-            self._names = tuple(sorted(found))[:_MOST]
+            self._names = tuple(sorted(found))[:MOST_UNITS]
         return self._names
 
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_ASKED_AT_A_TIME
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.listening import ports, shares_network
 from sentinel.sources.processes.server_process import ServerProcess
-from sentinel.sources.server.http import MOST_AT_A_TIME, TIMED_OUT, get_all
+from sentinel.sources.server.http import TIMED_OUT, get_all
 
 #: Seconds between requests: while it loads, and once it is ready.
 _WHILE_LOADING, _WHEN_READY = 2.0, 30.0
@@ -69,7 +70,7 @@ class LlamaHttp:
         self._asked = {s.pid: self._asked.get(s.pid, _Asked(s.start_time)) for s in running}
         due = sorted((s for s in running if at >= self._asked[s.pid].due()), key=lambda s: self._asked[s.pid].at)
         asked = [(s, self._asked[s.pid], where) for s in due if (where := loopback(s, self._roots)) is not None]
-        asked = asked[:MOST_AT_A_TIME]
+        asked = asked[:MOST_ASKED_AT_A_TIME]
         found: dict[int, dict[str, Value | Unknown]] = {}
         answers = get_all([(*where, "/health") for _, _, where in asked])
         for (server, state, _), answer in zip(asked, answers, strict=True):

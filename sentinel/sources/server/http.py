@@ -15,13 +15,11 @@ from typing import Any
 
 import h11
 
+from sentinel.model.input_limits import MOST_HTTP_ANSWER
+
 #: Time limit in seconds for whole answers, however slowly their bytes arrive.
 _TIMEOUT = 2.0
-#: A chat template is a few KB and the largest part of /props; a larger answer is not llama-server's.
-_MOST = 1 << 20
 _PIECE = 64 * 1024
-#: Addresses that are asked at a time.
-MOST_AT_A_TIME = 64
 #: Status of an answer that did not come in time, and of none: refused, or not HTTP, or not JSON.
 TIMED_OUT, NO_ANSWER = -1, 0
 #: Host, port and path.
@@ -77,7 +75,7 @@ class _Exchange:
                 self._status = event.status_code
             elif isinstance(event, h11.Data):
                 self._data += event.data
-                if len(self._data) > _MOST:
+                if len(self._data) > MOST_HTTP_ANSWER:
                     self._status = 0
                     return True
             elif not isinstance(event, h11.InformationalResponse):

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sentinel.model.entity import Unknown, Value
+from sentinel.model.input_limits import MOST_ASKED_AT_A_TIME, MOST_SLOTS_ANSWERED
 from sentinel.model.reading import Reading, Samples
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.server.health import loopback
-from sentinel.sources.server.http import MOST_AT_A_TIME, NO_ANSWER, TIMED_OUT, get_all
+from sentinel.sources.server.http import NO_ANSWER, TIMED_OUT, get_all
 
-#: A server has four slots by default, some have dozens; what has more is not a llama-server.
-_MOST_SLOTS = 1024
 #: One that does not answer again and again is asked after a growing pause, up to this: the age of a value is 15. Seconds.
 _LONGEST = 10.0
 _SILENT = "/slots was not answered within a second: the server is within a batch, or stands still"
@@ -68,7 +67,7 @@ class LlamaSlots:
         }
         due = [(s, w, where) for s in running if (w := self._watched[s.pid]).due <= at and (where := loopback(s, self._roots))]
         # Those asked longest ago first: nobody waits behind those that are many.
-        due = sorted(due, key=lambda one: one[1].asked)[:MOST_AT_A_TIME]
+        due = sorted(due, key=lambda one: one[1].asked)[:MOST_ASKED_AT_A_TIME]
         readings: list[Reading] = []
         answers = get_all([(*where, "/slots") for _, _, where in due])
         for (server, watched, _), answer in zip(due, answers, strict=True):
@@ -108,7 +107,7 @@ def parse(answer: tuple[int, Any]) -> Slots | Unknown:
         return Unknown("/slots is turned off: --no-slots, or a build of before 2026 without --slots")
     if status == 503:
         return Unknown("the model is loading")
-    if status != 200 or not isinstance(body, list) or not 0 < len(body) <= _MOST_SLOTS:
+    if status != 200 or not isinstance(body, list) or not 0 < len(body) <= MOST_SLOTS_ANSWERED:
         return Unknown(f"/slots gave nothing of use (status {status})")
     rows = [row for row in body if isinstance(row, Mapping)]
     busy = [row for row in rows if row.get("is_processing") is True or row.get("state") == 1]

@@ -11,8 +11,9 @@ from switch_rules import OTHER, SERVER, Story, Switch
 
 from sentinel.api.routes import ApiError, Request
 from sentinel.api.silence_handlers import Silencing
-from sentinel.engine.alerts.silences import LONGEST, MOST, Silence, SilenceRefused, Silences
+from sentinel.engine.alerts.silences import LONGEST, Silence, SilenceRefused, Silences
 from sentinel.engine.inspect import explain, status
+from sentinel.model.input_limits import MOST_SILENCES
 from sentinel.model.json_form import to_json, transition_from_record, transition_to_dict, transition_to_record
 from sentinel.rulefiles.testing.readings import EPOCH
 
@@ -155,7 +156,7 @@ def test_a_silence_has_an_end_that_somebody_will_see(seconds: float) -> None:
 
 def test_there_are_not_more_than_anybody_can_read() -> None:
     silences = Silences()
-    for _ in range(MOST):
+    for _ in range(MOST_SILENCES):
         silences.add("one", "", EPOCH, 60.0, "x", "root")
     with pytest.raises(SilenceRefused, match="unsilence"):
         silences.add("one", "", EPOCH, 60.0, "x", "root")

@@ -12,6 +12,7 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.facts import baselines
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.input_limits import MOST_BASELINES
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick
 
 CARD = Entity("gpu", "0000:03:00.0")
@@ -281,11 +282,11 @@ def test_what_is_kept_is_bounded_and_each_change_is_heard_of(ruleset: RuleSet) -
             heard[configuration, depth] = row
 
     machine.engine.baselines.on_change = hear
-    for number in range(baselines.MOST + 40):
+    for number in range(MOST_BASELINES + 40):
         machine.asked = {**machine.asked, "server.configuration": f"{number:016x}"}
         machine.start(pid=1000 + number)
         machine.answer(33.0, tokens=60)
-    assert len(machine.kept()) == len(heard) == baselines.MOST
+    assert len(machine.kept()) == len(heard) == MOST_BASELINES
     assert (f"{0:016x}", 0) not in heard
     for _ in range(40):
         machine.answer(33.0, tokens=60)

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.log.envelope import strip
-from sentinel.engine.log.extractor import SPAN_LIMIT, Extractor, PatternError
+from sentinel.engine.log.extractor import Extractor, PatternError
 from sentinel.engine.log.prefilter import is_whole, loosened
 from sentinel.model.builds import BuildRange
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef, FieldType, Pattern
+from sentinel.model.input_limits import SPAN_LIMIT
 
 _ANY = BuildRange(None, None)
 _ENVELOPES = [

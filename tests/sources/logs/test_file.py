@@ -692,7 +692,7 @@ def test_of_a_hundred_thousand_links_the_newest_few_are_looked_at(
     log.rename(f"{log}.1")
     append(Path(f"{log}.1"), "three\n")
     append(log, "four\n")
-    monkeypatch.setattr(rotation, "_MOST_FILES", 20)
+    monkeypatch.setattr(rotation, "MOST_ROTATED_FILES", 20)
     for number in range(2, 2000):
         os.link(f"{log}.1", f"{log}.{number}")
     monkeypatch.setattr(os, "stat", counted)

@@ -17,10 +17,11 @@ from places import TESTS
 from streams import collect
 
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_LINE_BYTES
 from sentinel.model.reading import Event, LogLines, Reading
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.journal import JournalUnit
-from sentinel.sources.logs.journalctl import MESSAGE_LIMIT, Journal, parse_record
+from sentinel.sources.logs.journalctl import Journal, parse_record
 
 UNIT = "llama-server.service"
 SERVER = Entity("server", UNIT)
@@ -80,7 +81,7 @@ class TestRecords:
             ([True, 65], b"\x01A"),
             (["first", "second"], b"first"),
             ([[104, 105], [106]], b"hi"),
-            ("x" * (MESSAGE_LIMIT + 1), b"x" * MESSAGE_LIMIT),
+            ("x" * (MOST_LINE_BYTES + 1), b"x" * MOST_LINE_BYTES),
         ],
     )
     def test_every_form_a_message_has(self, message: object, text: bytes) -> None:

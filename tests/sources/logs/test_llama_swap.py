@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_SWAP_ANSWER
 from sentinel.model.reading import LogLines, Reading
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs import llama_swap
@@ -85,7 +86,7 @@ def test_another_port_is_another_server() -> None:
     assert "names no model with a server on port 5801" in fault.why
 
 
-@pytest.mark.parametrize("answer", [[], {}, {"running": 7}, {"running": [3]}, "x" * (llama_swap._MOST_ANSWER + 9)])
+@pytest.mark.parametrize("answer", [[], {}, {"running": 7}, {"running": [3]}, "x" * (MOST_SWAP_ANSWER + 9)])
 def test_what_is_no_answer_of_llama_swap_is_one_sentence(answer: object) -> None:
     reply, _ = running(answer)
     found, fault = read(reply)

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from sentinel.model.input_limits import Cuts, Shares
+from sentinel.model.cuts import Cuts
 from sentinel.model.reading import Event, ServerFound, ServerGone
+from sentinel.model.shares import Shares
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import ProcessMoment, Roots, read_text, recall
 from sentinel.sources.processes import descriptions, discover

@@ -1,0 +1,40 @@
+"""Room for the servers of many users: each has a share, and nobody takes the last place of another. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sentinel.model.input_limits import MOST_SERVERS, MOST_SERVERS_OF_OWNER
+
+#: Numbers of user ids that belong to one person begin here, this many each (subuid(5), login.defs(5)).
+_SUBORDINATE, _EACH = 100_000, 65_536
+
+
+class Shares:
+    """Room for the servers of many users: a user may fill his own share, and never the last room of another."""
+
+    def __init__(self, of_owner: int = MOST_SERVERS_OF_OWNER, in_all: int = MOST_SERVERS) -> None:
+        self._of_owner = of_owner
+        self._in_all = in_all
+
+    def admits(self, user: int, held: Sequence[int]) -> bool:
+        """Whether one more server of this user is watched beside those of the users `held`."""
+        mine = sum(owner(one) == owner(user) for one in held)
+        return mine < self._of_owner and (len(held) < self._in_all or self.displaced(user, held) is not None)
+
+    def displaced(self, user: int, held: Sequence[int]) -> int | None:
+        """The position in `held` of the server that makes room: the last one of whoever has most; None where there is room, or
+        where nobody has two more than this user."""
+        if len(held) < self._in_all:
+            return None
+        counts = Counter(owner(one) for one in held)
+        most, count = max(counts.items(), key=lambda one: (one[1], one[0]))
+        if count < counts[owner(user)] + 2:
+            return None
+        return max(i for i, one in enumerate(held) if owner(one) == most)
+
+
+def owner(user: int) -> int:
+    """Whose user id it is: the subordinate ids of one person count as one."""
+    return user if user < _SUBORDINATE else _SUBORDINATE + (user - _SUBORDINATE) // _EACH
