@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 
 from effort import examples
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sentinel.engine.engine import Engine
 from sentinel.engine.facts.event_log import EventLog
+from sentinel.engine.facts.router_children import RouterChildren
 from sentinel.engine.facts.state import EngineState
 from sentinel.engine.facts.store import FactStore
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
 from sentinel.model import input_limits
 from sentinel.model.cuts import Cuts, text, words
-from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.reading import Event
+from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.reading import Event, ServerFound
 from sentinel.model.shares import Shares, owner
 
 HONEST = Entity("server", "llama.service")
@@ -121,6 +124,46 @@ def test_what_was_cut_is_reported_once_and_bounded(owners: list[str], whats: lis
     assert len(cuts.all()) <= 101
     assert len(cuts.fresh()) == len(cuts.all())
     assert cuts.fresh() == []
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(
+    logs=st.lists(
+        st.tuples(st.sampled_from(["ada", "eve"]), st.integers(0, 9), st.integers(1, 65_000), st.integers(1, 90)), max_size=40
+    )
+)
+def test_the_children_that_logs_name_are_bounded_for_each_router_and_user(logs: list[tuple[str, int, int, int]]) -> None:
+    state = EngineState({})
+    children = RouterChildren(state)
+    honest = Entity("server", "router.service")
+    state.put(honest, "server.user", "bob", 1.0, "process")
+    for user, number, first, count in logs:
+        router = Entity("server", f"{user}-{number}")
+        state.put(router, "server.user", user, 1.0, "process")
+        for port in range(first, first + count):
+            children.of_line(router, port)
+    kept = Counter(name.rpartition("[")[0] for _, _, name in children.dump()["nameless"])
+    of_user = Counter[str]()
+    for router_name, held in kept.items():
+        assert held <= input_limits.MOST_CHILDREN
+        of_user[router_name.partition("-")[0]] += held
+    assert all(held <= input_limits.MOST_CHILDREN_OF_OWNER for held in of_user.values())
+    assert children.of_line(honest, 45_001) == Entity("server", "router.service[45001]")
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(kills=st.lists(st.tuples(st.integers(1, 4_000_000), st.sampled_from(["llama-server", "llama-server-x"])), max_size=400))
+@example(kills=[(pid, "llama-server") for pid in range(1, 400)])
+def test_servers_that_only_kills_name_are_bounded_and_a_known_one_keeps_its_own(
+    ruleset: RuleSet, kills: list[tuple[int, str]]
+) -> None:
+    engine = Engine(ruleset)
+    engine.step(ServerFound(1.0, "scan", HONEST, 5_000_000, 0.5, {"server.port": 1}))
+    for n, (pid, comm) in enumerate(kills):
+        engine.step(Event(2.0 + n, "oom_killed", HOST, {"pid": pid, "comm": comm}, "kernel", "killed", n))
+    engine.step(Event(3000.0, "oom_killed", HOST, {"pid": 5_000_000, "comm": "llama-server"}, "kernel", "killed", 9))
+    assert engine.state.log.strangers(engine.state.knows) <= input_limits.MOST_STRANGERS
+    assert engine.state.happened(HONEST, "oom_killed", 0.0)[0] == 1
 
 
 def test_a_strangers_kill_makes_no_end_of_names() -> None:

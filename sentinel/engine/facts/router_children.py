@@ -44,9 +44,11 @@ class RouterChildren:
         if run is not None and run.watched and is_router is not None and is_router.value is False:
             self._state.cuts.add(parent, "lines with a port in front in the log of a server that is no router")
             return None
-        siblings = self.nameless_of(parent.name)
-        if len(siblings) >= MOST_CHILDREN or (not siblings and self._is_crowded(parent)):
+        if len(self.nameless_of(parent.name)) >= MOST_CHILDREN:
             self._state.cuts.add(parent, f"lines with a port in front beyond the first {MOST_CHILDREN} ports of one log")
+            return None
+        if self._is_crowded(parent):
+            self._state.cuts.add(parent, f"lines with a port in front beyond {MOST_CHILDREN_OF_OWNER} of one user's routers")
             return None
         child = self._nameless[key] = Entity("server", f"{parent.name}[{port}]")
         return child
