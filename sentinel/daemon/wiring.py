@@ -72,9 +72,9 @@ def _about_servers(
 
     found: list[Poll] = [(servers, supervisor.poller(servers, update))]
     if config.ask_servers:
-        watching.append(LlamaHttp(lambda: servers.servers, lambda server: not logs.reads(server)))
+        watching.append(LlamaHttp(lambda: servers.servers, lambda server: not logs.reads(server), roots))
     if config.watch_slots:
-        watching.append(LlamaSlots(lambda: servers.servers))
+        watching.append(LlamaSlots(lambda: servers.servers, roots))
     return found + [(source, supervisor.poller(source)) for source in watching]
 
 

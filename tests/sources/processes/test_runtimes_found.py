@@ -210,3 +210,13 @@ def test_the_port_is_the_one_it_listens_on_once_it_does(machine: Machine) -> Non
     assert samples.values["server.port"] == 9931
     assert not isinstance(samples.values["server.called"], Unknown)
     assert servers.poll(2.0) == []
+
+
+def test_what_journald_has_of_a_container_is_read_of_the_user_who_writes_it(machine: Machine) -> None:
+    """Anybody can send an entry that names the container; the user is journald's own word."""
+    machine.start(5, "-c", ID, "-n", "p1", "-l", "journald", comm="conmon", exe="/usr/bin/conmon")
+    status = machine.roots.proc / "5/status"
+    status.write_text(status.read_text().replace("Uid:\t0\t0\t0\t0", "Uid:\t1000\t1000\t1000\t1000"))
+    child(machine, exe="/usr/bin/llama-server", cgroup=f"/machine.slice/libpod-{ID}.scope")
+    _, log = look(machine)
+    assert (log.kind, log.match) == ("journal", (("CONTAINER_ID_FULL", ID), ("_UID", "1000")))
