@@ -31,7 +31,7 @@ help:
 	@echo 'make coverage   the tests of the rooms, and the lines that they leave untried; below the floor of pyproject.toml it fails'
 	@echo 'make wheel      wheel and source package in dist/'
 	@echo 'make changelog  the notes of changelog.d/ into CHANGELOG.md, for a release'
-	@echo 'make lock       requirements-dev.lock anew: every library of the development environment, pinned'
+	@echo 'make lock       requirements-dev.lock again: every library of the development environment, pinned'
 	@echo 'make docs       generate docs/ from the rules and the catalogue, man/ from the command line'
 	@echo 'make site       the documentation as a site in build/site, to be read from the disk; checks every link and anchor'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'

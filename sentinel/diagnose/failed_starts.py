@@ -14,7 +14,7 @@ from sentinel.model.alert import LineEvidence
 from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Events whose line names why a load failed; "failed to load model", which follows them, does not.
-_TELLING = frozenset(
+_SAYS_WHY = frozenset(
     {
         "model_rejected",
         "model_file_missing",
@@ -52,7 +52,7 @@ _WORK = frozenset(
 )
 #: A router starts a child, and reports its end.
 _CHILD, _CHILD_ENDED = "router_child", "router_child_exited"
-_READ = _TELLING | _WORK | {_DOTS, _CHILD, _CHILD_ENDED, _LOADED}
+_READ = _SAYS_WHY | _WORK | {_DOTS, _CHILD, _CHILD_ENDED, _LOADED}
 #: Lines after the last event of a run that are searched for its end.
 _LAST_LINES = 60
 
@@ -83,7 +83,7 @@ class _Run:
     state: str = ""
     served: bool = False
     failed: LineEvidence | None = None
-    telling: LineEvidence | None = None
+    why: LineEvidence | None = None
     #: the message of systemd, a shell or a driver about its end
     ended: LineEvidence | None = None
     began: LineEvidence | None = None
@@ -96,14 +96,14 @@ class _Run:
     def outcome(self) -> Start | None:
         if self.served:
             last_word = self.failed or self.ended
-            return None if last_word is None or self.state == "stopping" else Start("crashed", self.telling or last_word)
+            return None if last_word is None or self.state == "stopping" else Start("crashed", self.why or last_word)
         if self.failed is not None:
             # Of an excerpt that begins in the middle, an abort is no failed start: the server may have served for days.
-            known = self.at_start or self.began is not None or self.telling is not None
-            return Start("failed" if known else "died", self.telling or self.failed)
+            known = self.at_start or self.began is not None or self.why is not None
+            return Start("failed" if known else "died", self.why or self.failed)
         if self.state in ("started", "loading") and self.began is not None:
-            if self.telling is not None:
-                return Start("failed", self.telling)
+            if self.why is not None:
+                return Start("failed", self.why)
             return Start("loading", self.began, self.percent) if self.ended is None else Start("ended", self.ended, self.percent)
         return None
 
@@ -203,9 +203,9 @@ class StartOutcomes:
         """Search lines that match no event: for the first error of a failed load, and the last message of a dead program."""
         if begin is None:
             return
-        if run.failed is not None and run.telling is None and run.began is not None and not run.served:
+        if run.failed is not None and run.why is None and run.began is not None and not run.served:
             first = next((i for i, n in enumerate(numbers) if n >= run.began.n), begin) if run.began.source == name else 0
-            run.telling = first_error(name, lines, numbers, first, begin, port)
+            run.why = first_error(name, lines, numbers, first, begin, port)
         if run.failed is not None or run.state in ("", "stopping", "sleeping"):
             return
         for index in range(begin, min(end, begin + _LAST_LINES)):
@@ -224,7 +224,7 @@ class StartOutcomes:
                 else:
                     run.failed = word
                 return
-        if run.state == "loading" and run.telling is None:
+        if run.state == "loading" and run.why is None:
             error = first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
             if error is not None and error.n == last_number(lines, numbers, end):
                 run.failed = error
@@ -234,21 +234,21 @@ def _advance(run: _Run, match: Match, line: LineEvidence) -> None:
     state = str(match.event.const.get("server.state", ""))
     if match.event.name == _DOTS:
         run.percent = min(100, len(str(match.fields["dots"])))
-    elif match.event.name in _TELLING:
+    elif match.event.name in _SAYS_WHY:
         # While the server serves, such a line concerns one request.
-        run.telling = run.telling if run.served else line
+        run.why = run.why if run.served else line
     elif match.event.name in _WORK:
         run.served = True
     elif match.event.name == _LOADED:
         # What ends it from here on is no failed load.
-        run.state, run.served, run.failed, run.telling, run.ended = "ready", True, None, None, None
+        run.state, run.served, run.failed, run.why, run.ended = "ready", True, None, None, None
     elif match.event.name == _LIBRARY_LOADS and run.own:
         return
     elif state == "failed":
         run.state, run.failed = state, run.failed or line
         run.at_start = run.at_start or match.event.name not in _ANY_TIME
     elif state == "ready":
-        run.state, run.served, run.failed, run.telling, run.ended = state, True, None, None, None
+        run.state, run.served, run.failed, run.why, run.ended = state, True, None, None, None
     elif state == "loading":
         # Loaded again after sleep, or after a failed first attempt.
         run.state, run.failed, run.began, run.percent = state, None, line, 0

@@ -190,14 +190,13 @@ def _host(footprint: Footprint, budget: Budget) -> list[FitNote]:
     if low > budget.host + budget.swap or locked > budget.host:
         return [*whys, _kill(lasting, low, budget, there)]
     if low > budget.host:
-        text = (
-            f"{size(low)} cannot be dropped and {there}: {size(low - budget.host)} go to swap and are read again for each token"
-        )
+        swapped = size(low - budget.host)
+        text = f"{size(low)} is unreclaimable, and {there}: {swapped} go to swap and are read again for each token"
         return [*whys, FitNote("will-thrash", text, "fails")]
     mapped = needed(kept)[0]
     if low + mapped > budget.host:
         text = (
-            f"{size(mapped)} of mapped weights stay on the host beside {size(low)} that cannot be dropped, and {there}: it"
+            f"{size(mapped)} of mapped weights stay on the host beside {size(low)} that is unreclaimable, and {there}: it"
             f" starts, but {size(low + mapped - budget.host)} are dropped and read from the disk again and again"
         )
         return [*whys, FitNote("will-thrash", text, "fails")]
@@ -236,7 +235,7 @@ def _kill(lasting: Sequence[Item], low: int, budget: Budget, there: str) -> FitN
     weights = needed(item for item in lasting if item.kind == "weights")[0]
     before = min(needed(item for item in lasting if item.kind == "overhead")[0], _BEFORE_WEIGHTS)
     capacity = budget.host + (0 if any(item.locked for item in lasting) else budget.swap)
-    need = f"{size(low)} cannot be dropped ({size(weights)} of weights), and {there}"
+    need = f"{size(low)} is unreclaimable ({size(weights)} of weights), and {there}"
     if budget.swap:
         need += f" and {size(budget.swap)} of swap"
     if weights and before + weights > capacity:

@@ -1,4 +1,4 @@
-"""Starts that fail for want of something, provoked on the real llama-server; the first fix is applied, and the alert is over."""
+"""Starts that fail for lack of something, provoked on the real llama-server; the first fix is applied, and the alert is over."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ CLAIMS = (
     claim(r"of N on the GPU the processor sees N:", _MORE),
     # load-oom-forecast
     claim(r"can give it N, it needs at least N", _LESS),
-    claim(r"can give it N(?:, it needs .* dropped)?, at this rate it will be about N", _LESS),
-    claim(r"it needs at least N that cannot be dropped, and .* has N for it", _AT_LEAST),
+    claim(r"can give it N(?:, it needs .* unreclaimable memory)?, at this rate it will be about N", _LESS),
+    claim(r"it needs at least N of unreclaimable memory, and .* has N for it", _AT_LEAST),
     claim(r"At this rate it will be about N, and .* has N for it", _MORE),
     claim(r"N of weights are to be locked in memory, N of .* has N for it", lambda own, cache, has: own + cache > 0.99 * has),
     claim(r"leaves it N, N too little for the", lambda _budget, missing: missing > 0),
