@@ -111,7 +111,7 @@ def test_a_client_that_comes_back_gets_what_it_missed_and_then_what_happens(tmp_
 
 
 def test_it_goes_on_with_the_next_daemon(tmp_path: Path) -> None:
-    """What was told between the last event and the end, and by the new daemon before the client was there."""
+    """What was reported between the last event and the end, and by the new daemon before the client was there."""
 
     async def claims() -> None:
         async with life(tmp_path) as daemon:
@@ -166,7 +166,7 @@ def test_an_id_of_another_history_is_reported_as_a_gap(tmp_path: Path, given_id:
 
 
 def test_a_number_that_was_not_given_out_yet_is_a_gap(tmp_path: Path) -> None:
-    """The disk lost what was told last; the numbers are given out anew."""
+    """The disk lost what was reported last; the numbers are given out again."""
 
     async def claims() -> None:
         async with life(tmp_path) as daemon:

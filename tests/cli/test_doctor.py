@@ -292,7 +292,7 @@ def test_inotify_and_device_events_work_on_the_machine_the_tests_run_on(machine:
 # --- GPUs ---
 
 
-def test_an_amd_card_without_its_driver_fails_with_the_command_that_loads_it(machine: Make, tmp_path: Path) -> None:
+def test_an_amd_gpu_without_its_driver_fails_with_the_command_that_loads_it(machine: Make, tmp_path: Path) -> None:
     add_gpu(tmp_path, "0x1002")
 
     row = only(probes_gpu.amdgpu(machine()))
@@ -302,7 +302,7 @@ def test_an_amd_card_without_its_driver_fails_with_the_command_that_loads_it(mac
     assert "modprobe amdgpu" in row.fix
 
 
-def test_an_amd_card_whose_files_are_read_works(machine: Make) -> None:
+def test_an_amd_gpu_whose_files_are_read_works(machine: Make) -> None:
     seen = machine(sys=FIXTURES / "sys")
 
     assert only(probes_gpu.amdgpu(seen)).why == "memory, load, power and temperature of 0000:03:00.0"
@@ -329,7 +329,7 @@ def test_a_gpu_without_a_render_node_fails_and_no_gpu_is_not_here(machine: Make,
     assert only(probes_gpu.nodes(machine())).state == "fails"
 
 
-def test_what_is_needed_to_read_nvidia_cards_is_said(machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_needed_to_read_nvidia_gpus_is_said(machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_gpu(tmp_path, "0x10de")
     assert only(probes_gpu.nvidia(machine())).state == "fails"
     write(tmp_path / "proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.1\n")
@@ -342,7 +342,7 @@ def test_what_is_needed_to_read_nvidia_cards_is_said(machine: Make, tmp_path: Pa
     assert "llama-sentinel[nvidia]" in row.fix
 
 
-def test_without_a_card_nothing_of_a_gpu_is_missed(machine: Make) -> None:
+def test_without_a_gpu_nothing_of_a_gpu_is_missed(machine: Make) -> None:
     alone = machine()
     rows = [only(probe(alone)) for probe in (probes_gpu.gpus, probes_gpu.amdgpu, probes_gpu.kfd, probes_gpu.nvidia)]
     rows.append(only(probes_gpu.rocm_smi(alone)))

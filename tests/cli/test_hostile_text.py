@@ -1,6 +1,6 @@
 """Whatever a name, a path or a line holds, no view draws with it: no control characters, no terminal sequences, no turned text.
 
-The answers are those that the daemon makes of an engine that was told such names; the verbs print them as ever.
+The answers are those that the daemon makes of an engine that was given such names; the verbs print them as ever.
 """
 
 from __future__ import annotations

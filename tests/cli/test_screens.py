@@ -134,7 +134,7 @@ def test_no_signal_name_is_on_a_screen_unless_asked_for(shown: Shown) -> None:
     assert "server.gpu_layers_requested = 99" in shown(["why", "cpu-fallback", "--verbose"], 100, answers_of("three-alerts"))
 
 
-def test_a_state_is_told_by_colour_and_by_mark() -> None:
+def test_a_state_shows_in_colour_and_mark() -> None:
     """Who sees no colour sees the mark and the word."""
     one = alert("cpu-fallback", "runs on the CPU")
     coloured = render(one, Style(colour=True), NOW)

@@ -44,7 +44,7 @@ def test_of_two_loads_in_a_log_the_last_counts() -> None:
     assert read(once + once).found == {("Vulkan0", "weights"): 2 * 1024 * 1024}
 
 
-def test_the_articles_command_needs_three_times_its_card() -> None:
+def test_the_articles_command_needs_three_times_its_gpu() -> None:
     asked = Settings(gpu_layers=47, ctx=4096, ctx_given=True, parallel=1, fit=False)
     card = Device("ROCm0", 24 * GIB, 24 * GIB)
     found = footprint(header(), asked, [card], 11434)

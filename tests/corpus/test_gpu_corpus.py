@@ -26,7 +26,7 @@ NOTHING, FAULT = "nothing to show", "no JSON"
 FULL = ["busy_percent", "power_watts", "vram_total_bytes", "vram_used_bytes"]
 VRAM = ["vram_total_bytes", "vram_used_bytes"]
 
-#: what rocm-smi printed -> signals that are known, by card
+#: what rocm-smi printed -> signals that are known, by GPU
 ROCM_SMI: dict[str, object] = {
     "7900xtx-plus-raphael-igpu-metrics.json": {"0000:03:00.0": FULL, "0000:47:00.0": FULL},
     "7900xtx-plus-raphael-igpu-names.json": {"card0": [], "card1": []},
@@ -126,7 +126,7 @@ KERNEL: dict[str, dict[str, int]] = {
     },
     "thermal.composed.log": {"gpu_overheated": 2, "gpu_throttled": 1},
 }  # fmt: skip
-#: udev's record -> events; of a card that goes only the bus tells the truth
+#: udev's record -> events; of a GPU that goes only the bus tells the truth
 UEVENT: dict[str, list[tuple[str, str]]] = {
     "amdgpu-wedged-none.composed.udevadm.txt": [("gpu_wedged", "none")],
     "connector-hotplug.composed.udevadm.txt": [],
@@ -199,7 +199,7 @@ def records(path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.parametrize("name", UEVENT)
 def test_uevents(corpus: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device as pyudev gives it, made of the record; the bus has the card before, and after an event that removes it none."""
+    """A device as pyudev gives it, made of the record; the bus has the GPU before, and after an event that removes it none."""
     source = Udev()
     card: Any = SimpleNamespace(address="0000:03:00.0", name="a card", vendor="amd", driver="amdgpu")
     told: list[tuple[str, str]] = []

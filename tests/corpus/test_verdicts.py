@@ -1,4 +1,4 @@
-"""Every recorded log gets the verdict that its story deserves: what failed is told with its cause, what is well raises nothing.
+"""Every recorded log gets the verdict that its story deserves: failures with their cause, and nothing for what is well.
 
 The stories are those of the corpus' own PROVENANCE.md and of tests/fixtures/logs/PROVENANCE.md.
 """
@@ -33,7 +33,7 @@ HEALTHY = {
     "b617x-noshift": "llama-server -m models/moe.gguf -c 256 --no-context-shift",
 }
 
-#: recording -> rule and cause of its only alert, told by the log alone
+#: recording -> rule and cause of its only alert, by the log alone
 FAILING = {
     **{
         f"{era}-{what}": ("context-collapse", "kv-allocation-failed")
@@ -69,7 +69,7 @@ ACCEPTED = ("b10434-badarg", "b395x-fa-bare", "b395x-fa-bare2", "b617x-fa-bare2"
 
 
 def fired(found: Diagnosis) -> list[tuple[str, str]]:
-    """Rule and cause of what was told, advice left out."""
+    """Rule and cause of what was reported, advice left out."""
     loud = [t for t in found.transitions if t.state == "firing" and t.severity != "info"]
     return [(t.rule, t.cause.id if t.cause else "") for t in loud]
 

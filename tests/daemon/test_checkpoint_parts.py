@@ -122,7 +122,7 @@ def test_a_broken_part_is_left_out_and_the_others_are_there(what: str, ruleset: 
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_state_begins_anew(what: str, ruleset: RuleSet, tmp_path: Path) -> None:
+def test_a_broken_state_begins_again(what: str, ruleset: RuleSet, tmp_path: Path) -> None:
     history = History(tmp_path / "history.sqlite")
     history.commit((), {"state": BROKEN[what], "silences": BROKEN[what]})
     one = consumer(ruleset, history)

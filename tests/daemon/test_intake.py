@@ -77,7 +77,7 @@ def test_log_lines_wait_for_room_and_none_is_lost() -> None:
 
 
 class Script:
-    """A polled source that does what it is told."""
+    """A polled source that does as a test says."""
 
     name = "script"
     interval = 1.0

@@ -1,4 +1,4 @@
-"""When the service manager is told ready and alive, and what one line says of how things stand."""
+"""When the service manager hears ready and alive, and what one line says of how things stand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service manager is told, and what it tells."""
+"""What the service manager is sent, and what it sends."""
 
 from __future__ import annotations
 

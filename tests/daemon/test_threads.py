@@ -1,4 +1,4 @@
-"""A read that hangs: it holds up no other source, it is told, it is not asked twice, and the interpreter ends without it."""
+"""A read that hangs: it holds up no other source, it is reported, it is not asked twice, and the interpreter ends without it."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_times_are_reported_where_the_log_has_dates_and_only_there(corpus: Path,
 
 @pytest.mark.corpus
 def test_a_restart_forgets_what_the_run_before_taught(corpus: Path, judge: Judge, tmp_path: Path) -> None:
-    """A failed start is told once, whether a good one came before it or after it."""
+    """A failed start is reported once, whether a good one came before it or after it."""
     failed, good = ((corpus / f"logs/{name}.log").read_bytes() for name in ("b10434-kvfail-default", "b10434-default"))
     both = tmp_path / "both.log"
     for content in (good + failed, failed + good):
@@ -110,7 +110,7 @@ def test_a_restart_forgets_what_the_run_before_taught(corpus: Path, judge: Judge
 
 @pytest.mark.corpus
 def test_what_an_earlier_run_was_served_is_not_held_against_a_later_one(corpus: Path, judge: Judge, tmp_path: Path) -> None:
-    """The cut context of the first run is told of the first run: the second, with the same words, has what it asked for."""
+    """The cut context of the first run belongs to the first run: the second, with the same words, has what it asked for."""
     cut, good = ((corpus / f"logs/{name}.log").read_bytes() for name in ("b10434-overtrain", "b10434-default"))
     both = tmp_path / "both.log"
     both.write_bytes(cut + good)

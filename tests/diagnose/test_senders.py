@@ -118,7 +118,7 @@ def test_systemds_word_in_the_file_is_heard_for_its_unit(ruleset: RuleSet) -> No
 
 
 def test_two_units_of_one_journal_are_two_servers(ruleset: RuleSet) -> None:
-    """The kill of one is not told of the other."""
+    """The kill of one is not that of the other."""
     log = (
         systemd(0, "Started a.service.")
         + journal(90, 0, BANNER, LOADING)

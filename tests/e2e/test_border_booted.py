@@ -61,7 +61,7 @@ def test_entries_that_a_user_forged_are_nobodys_word(machine: Outcome) -> None:
     assert (server["state"], server["running"]) == ("sleeping", True)
 
 
-def test_the_true_end_of_the_same_server_is_told(machine: Outcome) -> None:
+def test_the_true_end_of_the_same_server_is_reported(machine: Outcome) -> None:
     """So that the silence above is not deafness."""
     told = [entry for entry in _entries(machine, "true.json") if entry["SENTINEL_SEVERITY"] == "critical"]
 

@@ -264,7 +264,7 @@ def test_a_software_gpu_is_reported_and_a_cpu_server_on_purpose_ends_it(sentinel
         assert sentinel.name_of(running.process.pid) == one.name
         alert = sentinel.await_alert("cpu-fallback", one.name)
         if alert["cause"]["id"] == "no-gpu-in-machine":
-            # Here the machine has no GPU either, which is told first.
+            # Here the machine has no GPU either, which is reported first.
             assert any("set it to 0" in fix["do"] for fix in alert["fixes"])
         else:
             assert alert["cause"]["id"] == "software-gpu"
@@ -345,7 +345,7 @@ def rpc_server(port: int, log: Path) -> AbstractContextManager[subprocess.Popen[
     return running()
 
 
-def test_a_remote_rpc_server_that_dies_takes_the_server_along_and_both_started_anew_serve(
+def test_a_remote_rpc_server_that_dies_takes_the_server_along_and_both_restarted_serve(
     sentinel: Sentinel, models: Path, tmp_path: Path
 ) -> None:
     """The first fix: read its log over there, start rpc-server first, then llama-server."""

@@ -1,4 +1,4 @@
-"""A real llama-server that will not fit is told of before the kernel kills it, and one that fits is left alone."""
+"""A real llama-server that will not fit is reported before the kernel kills it, and one that fits is left alone."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_load_that_the_header_dooms_is_reported_half_a_minute_before_the_kill(
 def test_the_first_fix_ends_it_and_the_same_model_loads(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
 ) -> None:
-    """Mapped, in the same group: page cache is dropped, nobody is killed, nothing is told."""
+    """Mapped, in the same group: page cache is dropped, nobody is killed, nothing is reported."""
     sentinel = new_sentinel().start()
     arguments = ["-m", str(weights), "-c", "512", "--no-warmup"]
     told_at, killed_at, told = run_limited(sentinel, tmp_path / "log", 300 << 20, 0.3, arguments, ends=False)

@@ -98,7 +98,7 @@ class TestRestart:
 
         wait_for(lambda: losses() == 1, "the first oversized request is seen", PROMISE)
 
-        # Killed at any moment: what was told is on disk, and the log's position with it.
+        # Killed at any moment: what was reported is on disk, and the log's position with it.
         sentinel.end(signal.SIGKILL)
         too_large(fallen_back)
         sentinel.start()
@@ -215,7 +215,7 @@ class TestCommands:
     def test_watch_goes_on_with_the_next_daemon_and_shows_nothing_twice(
         self, new_sentinel: NewSentinel, fallen_back: Running
     ) -> None:
-        """kill -9 in between; what the first daemon told is not told again."""
+        """kill -9 in between; what the first daemon reported is not reported again."""
         sentinel = new_sentinel().start()
         command = [sys.executable, "-m", "sentinel", "watch", "--json", "--socket", str(sentinel.socket)]
         out, err = sentinel.folder / "watch.out", sentinel.folder / "watch.err"
@@ -270,7 +270,7 @@ class TestCommands:
 
 
 class TestMistakes:
-    """Nothing starts on a mistake, and all of them are told at once."""
+    """Nothing starts on a mistake, and all of them are reported at once."""
 
     def run(self, config: Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "sentinel", "run", "--config", str(config)]

@@ -262,7 +262,7 @@ def _loaded(kernel: int, pid: int, report: dict[str, Any]) -> float:
     raise AssertionError
 
 
-def test_a_running_server_is_judged_as_if_it_started_anew(folder: Path, tmp_path: Path) -> None:
+def test_a_running_server_is_judged_as_if_it_restarted(folder: Path, tmp_path: Path) -> None:
     words = ["-m", str(folder / "dense.gguf"), "-c", "1024", "--cache-ram", "0"]
     with server(*words, log=tmp_path / "log") as running, contextlib.redirect_stdout(io.StringIO()) as stream:
         code = main(["preflight", "--json", "--pid", str(running.process.pid)])

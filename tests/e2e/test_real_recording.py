@@ -1,4 +1,4 @@
-"""The real daemon beside the real llama-server: what was told live is told again from the recording, and no request is in it."""
+"""The real daemon and the real llama-server: a replay reports what was reported live, and no request is in it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _lines(number: int, begin: int = 0) -> str:
 
 
 @pytest.mark.long
-def test_a_conversation_read_anew_each_turn_comes_from_the_cache_after_the_first_fix(sentinel: Sentinel, tmp_path: Path) -> None:
+def test_a_conversation_read_again_each_turn_comes_from_the_cache_after_the_first_fix(sentinel: Sentinel, tmp_path: Path) -> None:
     """gemma-3 has a sliding window: what changes before the end of a prompt has all of it read again. A client that only adds
     is answered from the cache."""
     arguments = ["-m", str(model()), "-c", "16384", "-np", "1", "-t", "1", "-b", "32", "-ub", "32"]

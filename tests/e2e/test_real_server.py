@@ -1,4 +1,4 @@
-"""The real daemon beside the real llama-server: what fails in silence is told in time, what is well stays untold."""
+"""The real daemon beside the real llama-server: what fails in silence is reported in time, what is well is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A silence over the real socket: what fires under it is not told, survives a kill of the daemon, and is told when it ends."""
+"""A silence over the real socket: what fires under it does not notify, survives a kill of the daemon, and notifies at its end."""
 
 from __future__ import annotations
 

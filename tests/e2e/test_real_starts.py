@@ -30,7 +30,7 @@ class Starting:
         self.starts(["-m", str(model)])
 
     def starts(self, words: Sequence[str]) -> None:
-        """It comes to serving, and nothing is told of its start any more."""
+        """It comes to serving, and nothing is open about its start any more."""
         with server(*self.right, *words, log=self.log, port=self.port) as running:
             assert self.sentinel.name_of(running.process.pid) == self.name
             over(self.sentinel, "start-failed", self.name)

@@ -218,7 +218,7 @@ def test_no_client_is_refused_while_the_service_restarts(machine: Outcome) -> No
 
 
 def test_a_killed_daemon_comes_back_and_reports_nothing_twice(machine: Outcome) -> None:
-    """systemd restarts it, the history is there, and what was told stays told; no mark says so any more, the journal does."""
+    """systemd restarts it, the history is there, and nothing is sent twice; no mark says so any more, the journal does."""
     history = json.loads(machine.text("history.json"))
 
     assert machine.text("unmarked").strip() == "1"

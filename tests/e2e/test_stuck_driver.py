@@ -1,4 +1,4 @@
-"""A GPU driver that hangs, under a real daemon: logs are read, alerts are told, and the daemon ends when it is asked to."""
+"""A GPU driver that hangs, under a real daemon: logs are read, alerts are reported, and the daemon ends when it is asked to."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from sentinel.model.reading import Samples, Tick
 from sentinel.rulefiles.testing.readings import EPOCH
 from sentinel.sinks import Outbox
 
-#: A number that is believed until it is read anew, and so outlives any pause.
+#: A number that holds until it is read again, and so outlives any pause.
 SLOW = Switch("slow", "server.ctx_requested", hold="60s", keep_firing_for="60s")
 DAY = 86400.0
 

@@ -90,7 +90,7 @@ def test_a_fallback_is_reported_once_with_its_evidence(ruleset: RuleSet) -> None
     assert fired.pid == 77
 
 
-def test_it_ends_when_the_weights_are_on_the_card(ruleset: RuleSet) -> None:
+def test_it_ends_when_the_weights_are_on_the_gpu(ruleset: RuleSet) -> None:
     engine = Engine(ruleset)
     feed(engine, fallback_story())
     after = feed(engine, [samples(41, ON_GPU), *ticks(41, 60)])

@@ -1,4 +1,4 @@
-"""The power goes at any write: what was told is there, what is there is of one moment, and the file opens without a word."""
+"""The power goes at any write: what was reported is there, what is there is of one moment, and the file opens without a word."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def claims(history: History) -> int:
 
 
 def written(path: Path, count: int) -> Iterator[History]:
-    """A history that commits alerts one by one, the last but one of which is told each time."""
+    """A history that commits alerts one by one, the last but one of which is reported each time."""
     history = History(path)
     history.register("journald")
     for number in range(1, count + 1):
@@ -71,7 +71,7 @@ def test_at_each_frame_of_the_log_and_in_the_midst_of_each(tmp_path: Path) -> No
 
 
 def claims_or_nothing(folder: Path, database: bytes, log: bytes) -> int:
-    """Marks and transitions are two commits here, so between them an alert that was told is owed once more, and no other."""
+    """Marks and transitions are two commits here, so between them an alert that was reported is owed once more, and no other."""
     history = opened(folder, database, log)
     assert (history.message, history.fault) == ("", "")
     kept = [t.summary for t in history.transitions(limit=10_000)]

@@ -141,7 +141,7 @@ def test_the_environment_counts_and_the_command_line_overrides_it() -> None:
         ({"LLAMA_ARG_DEVICE": "none"}, "device_none", True),
         ({"HIP_VISIBLE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "-1"}, "hidden_devices",
          "HIP_VISIBLE_DEVICES=,CUDA_VISIBLE_DEVICES=-1"),
-        # ROCr filters first and numbers anew: HIP's 1 is then beyond the only one
+        # ROCr filters first and renumbers: HIP's 1 is then beyond the only one
         ({"HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "1"}, "hidden_devices",
          "HIP_VISIBLE_DEVICES=1,ROCR_VISIBLE_DEVICES=1"),
         ({"HIP_VISIBLE_DEVICES": "0", "ROCR_VISIBLE_DEVICES": "1"}, "hidden_devices", ""),
@@ -185,7 +185,7 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
 @pytest.mark.parametrize(
     ("value", "hidden"), [("0", ""), ("0,1", ""), ("GPU-1234", ""), ("", "X="), ("-1", "X=-1"), ("none", "X=none")]
 )
-def test_only_a_value_that_hides_every_card_counts_as_hiding(value: str, hidden: str) -> None:
+def test_only_a_value_that_hides_every_gpu_counts_as_hiding(value: str, hidden: str) -> None:
     """HIP_VISIBLE_DEVICES=0 stands in many a script: it is no cause of anything."""
     found = decode(["llama-server"], {"HIP_VISIBLE_DEVICES": value}).signals()["server.hidden_devices"]
     assert found == hidden.replace("X", "HIP_VISIBLE_DEVICES")

@@ -111,7 +111,7 @@ expect = {{ state = "{state}" }}
 
 
 def told(**facts: Value) -> Fix | None:
-    """The fix of the rule above, as it is told about a server of which these facts are known; None if it is not."""
+    """The fix of the rule above, as it is reported about a server of which these facts are known; None if it is not."""
     _, events, _ = read([shipped()])
     ruleset, found = load({"tried-out.toml": (_RULE + _TESTS).encode()}, events)
     assert ruleset is not None, found

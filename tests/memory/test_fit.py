@@ -97,14 +97,14 @@ def test_a_lock_beyond_the_limit_is_refused_and_what_is_mapped_can_then_be_dropp
         ),
     ],
 )
-def test_a_card_fails_at_the_first_buffer_that_it_has_no_room_for(items: list[Item], expected: str, share: float) -> None:
+def test_a_gpu_fails_at_the_first_buffer_that_it_has_no_room_for(items: list[Item], expected: str, share: float) -> None:
     verdict, whys = reasons(items, Budget((CARD,), 64 * GIB))
 
     assert verdict == "fails"
     assert whys[expected].at_share == share
 
 
-def test_between_its_bounds_a_card_is_tight() -> None:
+def test_between_its_bounds_a_gpu_is_tight() -> None:
     items = [item("ROCm0", "weights", 20), item("ROCm0", "compute", 1, 5)]
 
     assert reasons(items, Budget((CARD,), 64 * GIB))[0] == "tight"
@@ -122,7 +122,7 @@ def test_the_articles_47_layers_hold_with_one_and_a_half_gigabytes_and_48_are_ti
     assert "generation needs about" in whys["vram-headroom-small"].text
 
 
-def test_a_small_card_needs_less_headroom() -> None:
+def test_a_small_gpu_needs_less_headroom() -> None:
     assert headroom(Device("Vulkan0", 2 * GIB, 2 * GIB)) == 128 << 20
 
 

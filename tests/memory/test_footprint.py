@@ -29,14 +29,14 @@ def mib(found: Footprint, place: str, kind: str) -> float:
     return sum(item.bytes for item in found.items if item.place == place and item.kind == kind) / MIB
 
 
-def test_layers_go_to_the_card_from_the_last_and_the_output_layer_is_one_of_them() -> None:
+def test_layers_go_to_the_gpu_from_the_last_and_the_output_layer_is_one_of_them() -> None:
     found = footprint(dense(), replace(CPU_ONLY, gpu_layers=3, device_none=False), [CARD])
     # two blocks, and a copy of the embeddings for the output layer
     assert (mib(found, "ROCm0", "weights"), mib(found, HOST, "weights")) == (4, 4)
     assert found.gpu_layers == 3
 
 
-def test_the_embeddings_stay_on_the_host_whatever_goes_to_the_card() -> None:
+def test_the_embeddings_stay_on_the_host_whatever_goes_to_the_gpu() -> None:
     found = footprint(dense(), replace(CPU_ONLY, gpu_layers=ALL_LAYERS, device_none=False), [CARD])
     assert (mib(found, "ROCm0", "weights"), mib(found, HOST, "weights")) == (6, 2)
 
@@ -129,7 +129,7 @@ def test_a_device_that_computes_for_layers_on_the_host_copies_their_cache() -> N
     assert 96 < mib(helped, "Vulkan0", "compute") - mib(alone, "Vulkan0", "compute") < 120
 
 
-def test_a_software_renderer_is_a_card_and_processor_graphics_beside_one_are_not() -> None:
+def test_a_software_renderer_is_a_gpu_and_processor_graphics_beside_one_are_not() -> None:
     card, inside = TWO[0], replace(TWO[1], integrated=True)
     assert footprint(dense(), ON_TWO, [card, inside], 10434).at("Vulkan1") == (0, 0, 0)
     assert footprint(dense(), ON_TWO, [card, replace(TWO[1], software=True)], 10434).at("Vulkan1")[0] > MIB

@@ -167,7 +167,7 @@ def test_a_cache_of_unknown_layout_is_left_out_and_said_so() -> None:
 @pytest.mark.parametrize("layers", [0, 3, 99])
 @pytest.mark.parametrize("mode", ["none", "mlock", "mmap+mlock", "auto"])
 def test_it_is_the_sum_of_what_a_preflight_calls_firm(mode: str, layers: int) -> None:
-    """The same start by both ways, on a build of today with one card."""
+    """The same start by both ways, on a build of today with one GPU."""
     settings = replace(SETTINGS, gpu_layers=layers, parallel=1, load_mode=mode)
     items = footprint(model(), settings, [Device("ROCm0", 1 << 40, 1 << 40)]).items
     low = sum(item.low for item in unreclaimable(item for item in items if item.place == HOST))

@@ -63,7 +63,7 @@ def test_progress_ends_at_the_whole(model: Path, tmp_path: Path) -> None:
     assert [done for done, _ in told] == sorted({done for done, _ in told})
 
 
-def test_a_torn_memory_of_checksums_is_begun_anew(model: Path, tmp_path: Path) -> None:
+def test_a_torn_memory_of_checksums_is_begun_again(model: Path, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state/model-sha256.json").write_text('{"/a": [1')
 

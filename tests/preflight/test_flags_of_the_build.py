@@ -1,4 +1,4 @@
-"""What a build refuses, ignores or reads otherwise: told by the program itself, and by the table where there is none."""
+"""What a build refuses, ignores or reads otherwise: as the program itself says, or the table where there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A 7900 XTX in sysfs: free video memory, who holds the rest, the steps to the card, flags that fit."""
+"""A 7900 XTX in sysfs: free video memory, who holds the rest, the steps to the GPU, flags that fit."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_that_a_user_may_not_open_the_nodes_is_reported_before_the_start(roots: 
     ("change", "expected"),
     [("hidden", "gpu-hidden"), ("no-backend", "gpu-not-in-build"), ("unknown", "gpu-unknown"), ("none", "gpu-not-in-machine")],
 )
-def test_the_first_broken_step_to_the_card_is_named(roots: Roots, models: Path, change: str, expected: str) -> None:
+def test_the_first_broken_step_to_the_gpu_is_named(roots: Roots, models: Path, change: str, expected: str) -> None:
     build = Build("11434 (abc)", 11434, hip().flags, devices=(), backends=frozenset({"hip"}))
     one = command("-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "4096")
     if change == "hidden":
@@ -260,7 +260,7 @@ def test_the_answer_has_the_keys_of_the_contract(roots: Roots, models: Path) -> 
 
 
 def test_with_unified_memory_the_hosts_memory_is_what_a_hip_build_needs(roots: Roots, models: Path) -> None:
-    """hipMallocManaged: a card with no room left is no reason to fail, and the build says that of the host is the card's."""
+    """hipMallocManaged: a GPU with no room left is no reason to fail, and the build says that of the host is the GPU's."""
     used(roots, TOTAL - GIB)
     words = ("-m", str(models / "dense.gguf"), "-ngl", "65", "-c", "262144", "--cache-ram", "0")
     build = hip(60 * GIB, 64 * GIB)

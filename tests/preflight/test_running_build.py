@@ -1,4 +1,4 @@
-"""Which flags a running llama-server takes, told by the files it has mapped."""
+"""Which flags a running llama-server takes, as shown by the files it has mapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of alerts under any interleaving of readings, reloads, silences and restarts: what people are told holds together."""
+"""The life of alerts under any interleaving of readings, reloads, silences and restarts: notifications stay consistent."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Run:
     least: dict[str, float] = field(default_factory=dict)
     #: told as firing, and not yet as over
     open: set[str] = field(default_factory=set)
-    #: silences in force, by the moments at which the engine was told
+    #: silences in force, by the moments at which the engine heard of them
     silences: dict[str, Silence] = field(default_factory=dict)
 
     def switch(self, rule: str, on: bool | None) -> None:

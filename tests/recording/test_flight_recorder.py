@@ -37,7 +37,7 @@ ENDED = (
 
 @st.composite
 def stories(draw: st.DrawFn) -> list[Reading]:
-    """Anything that can happen to two servers, a card and the host, in any order, with pauses in which facts grow old."""
+    """Anything that can happen to two servers, a GPU and the host, in any order, with pauses in which facts grow old."""
     at = EPOCH
     out: list[Reading] = []
     pids = {UNIT: 77, CHILD: 90}

@@ -1,4 +1,4 @@
-"""The form of a recording: what was written reads back, the first version too, and what is wrong is told in one sentence."""
+"""The form of a recording: what was written reads back, the first version too, and what is wrong is reported in one sentence."""
 
 from __future__ import annotations
 

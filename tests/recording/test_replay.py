@@ -69,7 +69,7 @@ def sentinel(*words: str, seed: str = "0") -> subprocess.CompletedProcess[bytes]
 
 
 def test_each_process_prints_the_same_bytes(incident: Path) -> None:
-    """Sets of text are in another order in each process; nothing that is told may depend on it."""
+    """Sets of text are in another order in each process; nothing that is reported may depend on it."""
     printed = {(done.stdout, done.returncode) for done in (sentinel("replay", str(incident), "--json", seed=s) for s in "1234")}
     ((out, code),) = printed
     told = [json.loads(line) for line in out.splitlines()]

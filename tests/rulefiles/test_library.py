@@ -1,4 +1,4 @@
-"""Named fixes, bases of tests, and tests in a file beside a rule; every mistake is told where it stands."""
+"""Named fixes, bases of tests, and tests in a file beside a rule; every mistake is reported where it stands."""
 
 from __future__ import annotations
 

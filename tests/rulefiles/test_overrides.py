@@ -1,4 +1,4 @@
-"""Overrides and drop-ins: named fields of a shipped rule are replaced and nothing else, and whoever upgrades is told."""
+"""Overrides and drop-ins: named fields of a shipped rule are replaced and nothing else, and what an upgrade changes is said."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_daemon_remembers_what_each_override_was_written_beside_also_over_a_
     assert changed(Upgrades(history), BASE) == [[]]
     history.close()
     history = History(path)
-    # What the override replaces comes first. It is told until somebody has looked.
+    # What the override replaces comes first. It is reported until somebody has looked.
     assert changed(Upgrades(history), upgraded) == [["alert.for", "alert.keep_firing_for"]]
     assert changed(Upgrades(history), upgraded) == [["alert.for", "alert.keep_firing_for"]]
     looked = OVER + "# looked at it\n"

@@ -96,7 +96,7 @@ def test_nvidias_nodes_are_seen_and_when_the_last_of_them_came(roots: Roots) -> 
         (roots.dev / name).touch()
         os.utime(roots.dev / name, (made, made))
     values = read(Host(roots))
-    # nvidiactl is made anew by whoever asks whether there is a card
+    # nvidiactl is made again by whoever asks whether there is a GPU
     assert (values["host.nvidia_uvm_present"], values["host.nvidia_nodes_since"]) == (True, 3000.0)
 
 

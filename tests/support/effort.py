@@ -1,7 +1,7 @@
 """How hard property tests look: `make properties` sets SENTINEL_EXAMPLES, a factor for the number of examples of each.
 
-With it the examples are drawn anew in each run. Without it they are always the same (tests/conftest.py), and many of them find no
-more than few: `make test` tries two fifths, `make test FULL=1` all.
+With it each run draws others. Without it they are always the same (tests/conftest.py), and many of them find no more than few:
+`make test` tries two fifths, `make test FULL=1` all.
 """
 
 from __future__ import annotations

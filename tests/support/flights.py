@@ -43,7 +43,7 @@ def unpacked(pieces: Iterable[bytes]) -> list[bytes]:
 
 
 class Run:
-    """An engine with its recorder, and what was told at each step."""
+    """An engine with its recorder, and what was reported at each step."""
 
     def __init__(self, ruleset: RuleSet, folder: Path, limit: int = 1 << 20, stretch: int = 20_000) -> None:
         self.engine = Engine(ruleset)

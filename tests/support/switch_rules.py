@@ -93,7 +93,7 @@ def overridden(switches: Iterable[Switch], *overrides: str) -> RuleSet:
 
 
 class Story:
-    """An engine, its switches, and what people were told."""
+    """An engine, its switches, and what people were notified of."""
 
     def __init__(self, *switches: Switch) -> None:
         self.switches = {s.id: s for s in switches}
@@ -114,7 +114,7 @@ class Story:
             self.transitions += self.engine.step(Tick(EPOCH + second))
 
     def news(self) -> list[Transition]:
-        """What people were told."""
+        """What people were notified of."""
         return [t for t in self.transitions if is_news(t)]
 
     def told(self) -> list[tuple[float, str, str]]:

@@ -1,4 +1,4 @@
-"""umockdev's test bed through ctypes: cards that come, go and get wedged as libudev sees it. Run below ``umockdev-wrapper``."""
+"""umockdev's test bed through ctypes: GPUs that come, go and get wedged as libudev sees it. Run below ``umockdev-wrapper``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TestBed:
 
 
 async def story(recording: Path) -> None:
-    """Print what Udev tells of a card that gets wedged, recovers, is hot-plugged a monitor, and goes."""
+    """Print what Udev tells of a GPU that gets wedged, recovers, is hot-plugged a monitor, and goes."""
     bed = TestBed(recording)
     got: asyncio.Queue[Reading] = asyncio.Queue()
     task = asyncio.create_task(Udev().run(got.put, lambda: 1.0))

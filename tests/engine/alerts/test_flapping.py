@@ -57,7 +57,7 @@ def test_when_it_stays_it_no_more_flaps_and_its_end_is_reported_at_once() -> Non
     assert [(t.state, t.at) for t in story.news()][-1] == ("resolved", EPOCH + 600)
 
 
-def test_after_it_was_steady_counting_begins_anew() -> None:
+def test_after_it_was_steady_counting_begins_again() -> None:
     story = Story(FLICKER)
     flap(story, 0, 60)
     story.until(60, 400)

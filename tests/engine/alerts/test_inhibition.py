@@ -1,4 +1,4 @@
-"""One incident, not five alerts: an effect is not told beside its cause, however the readings were ordered."""
+"""One incident, not five alerts: an effect is inhibited by its cause, however the readings were ordered."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_another_servers_trouble_explains_nothing() -> None:
 
 
 @pytest.mark.parametrize("signal", ["host.gpu_count", "gpu.vram_total_bytes"])
-def test_the_machines_and_the_only_cards_trouble_explain_a_servers(signal: str) -> None:
+def test_the_machines_and_the_only_gpus_trouble_explain_a_servers(signal: str) -> None:
     story = Story(CAUSE._replace(signal=signal), EFFECT)
     story.turn(0, cause=True, effect=True)
     for second in range(1, 40):
@@ -177,7 +177,7 @@ def test_the_machines_and_the_only_cards_trouble_explain_a_servers(signal: str) 
     assert [rule for _, rule, _ in story.told()] == ["cause"]
 
 
-def test_of_two_cards_none_explains_a_server_that_is_not_known_to_use_it() -> None:
+def test_of_two_gpus_none_explains_a_server_that_is_not_known_to_use_it() -> None:
     story = Story(CAUSE._replace(signal="gpu.vram_total_bytes"), EFFECT)
     story.turn(0, Entity("gpu", "0000:0a:00.0"), cause=False)
     story.turn(0, GPU, cause=True)

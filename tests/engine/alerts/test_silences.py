@@ -1,4 +1,4 @@
-"""Silences: what they cover, what is told when they end, and what people may ask for."""
+"""Silences: what they cover, what is reported when they end, and what people may ask for."""
 
 from __future__ import annotations
 

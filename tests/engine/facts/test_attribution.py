@@ -40,7 +40,7 @@ def kill(group: str | None, at: float = 20.0, pid: int = 4711) -> LogLines:
 
 
 def story(ruleset: RuleSet, *readings: Reading) -> list[tuple[str, str]]:
-    """The servers of which load-oom is told, and what."""
+    """The servers of which load-oom is reported, and what."""
     engine = Engine(ruleset)
     transitions = []
     ticks: Iterable[Reading] = (Tick(EPOCH + at) for at in (21.0, 26.0, 60.0))

@@ -17,7 +17,7 @@ from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, Tick
 
 CARD = Entity("gpu", "0000:03:00.0")
 MODEL = 22_000_000_000
-#: OpenCL: whether it was to use a card nobody says, so that the speed alone tells.
+#: OpenCL: whether it was to use a GPU nobody says, so that the speed alone tells.
 ASKED: dict[str, Value | Unknown] = {
     "server.configuration": "c0ffee00c0ffee00", "server.gpu_layers_requested": -1, "server.gpu_layers_asked": "auto",
     "server.gpu_layers_explicit": False, "server.device_none": False, "server.is_router": False, "server.model_bytes": MODEL,
@@ -33,7 +33,7 @@ STAMP = "0.05.100.000 I"
 
 
 class Machine:
-    """A server and a card on an engine, second by second."""
+    """A server and a GPU on an engine, second by second."""
 
     def __init__(self, ruleset: RuleSet, **asked: Value | Unknown) -> None:
         self.engine = Engine(ruleset)

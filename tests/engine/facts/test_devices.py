@@ -46,7 +46,7 @@ def weights(name: str, size: int) -> tuple[str, dict[str, Value]]:
         ("Intel(R) Iris(R) Xe Graphics", True),
         ("Intel(R) Arc(tm) Graphics (MTL)", True),
         ("AMD Radeon RX 9070, gfx1201", False),
-        # Mesa's name for a card that it does not know yet
+        # Mesa's name for a GPU that it does not know yet
         ("AMD Radeon Graphics (RADV GFX1201)", False),
         ("Intel(R) Arc(TM) B580 Graphics", False),
         ("Radeon RX Vega 64", False),
@@ -132,7 +132,7 @@ def test_what_backends_print_before_a_runs_first_line_belongs_to_that_run(rulese
         b"load_tensors:        CUDA0 model buffer size = 18304.10 MiB\n"
         b"load_tensors:        CUDA1 model buffer size =   395.20 MiB\n"
     )
-    # started again: another build, without the small card
+    # started again: another build, without the small GPU
     two = (
         b"  Device 0: NVIDIA GeForce RTX 3090, compute capability 8.6, VMM: yes, VRAM: 24124 MiB\n"
         b"load_backend: loaded CUDA backend from /app/libggml-cuda.so\n"

@@ -1,4 +1,4 @@
-"""A card's hang and reset as one story: which line ends it, which card it is about, which servers it concerns."""
+"""A GPU's hang and reset as one story: which line ends it, which GPU it is about, which servers it concerns."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_middle_of_a_story_that_nobody_saw_begin_is_no_story(engine: Engine,
     assert incident(engine) == {}
 
 
-def test_other_queues_that_time_out_during_a_reset_do_not_begin_the_story_anew(engine: Engine) -> None:
+def test_other_queues_that_time_out_during_a_reset_do_not_begin_the_story_again(engine: Engine) -> None:
     timeout = "ring comp_1.0.0 timeout, signaled seq=1, emitted seq=2"
     kernel(engine, 100.0, PREFIX + "GPU reset begin!", PREFIX + timeout, PREFIX + "GPU reset(1) succeeded!")
     assert incident(engine)["state"] == "recovered"
@@ -72,7 +72,7 @@ def test_a_reset_whose_end_was_not_seen_does_not_swallow_the_next_hang(engine: E
     assert incident(engine)["state"] == "hung"
 
 
-def test_a_dead_card_that_goes_on_complaining_is_one_incident(engine: Engine) -> None:
+def test_a_dead_gpu_that_goes_on_complaining_is_one_incident(engine: Engine) -> None:
     told = []
     for second in range(200):
         told += kernel(engine, 100.0 + second, PREFIX + "device lost from bus!", PREFIX + "Failed to export SMU metrics table!")
@@ -80,7 +80,7 @@ def test_a_dead_card_that_goes_on_complaining_is_one_incident(engine: Engine) ->
     assert engine.state.happened(CARD, "gpu_incident", 0.0)[0] == 1
 
 
-def test_servers_that_hold_memory_on_the_card_are_named_also_those_that_died_of_it(engine: Engine) -> None:
+def test_servers_that_hold_memory_on_the_gpu_are_named_also_those_that_died_of_it(engine: Engine) -> None:
     use(engine, 100.0)
     told = kernel(engine, 110.0, PREFIX + "GPU reset begin!")
     assert incident(engine)["servers"] == "llama.service"
@@ -99,7 +99,7 @@ def test_a_reset_of_a_gpu_that_no_server_uses_is_reported_only_when_it_fails(eng
     ]
 
 
-def test_who_uses_the_card_is_unknown_until_every_server_was_looked_at(engine: Engine) -> None:
+def test_who_uses_the_gpu_is_unknown_until_every_server_was_looked_at(engine: Engine) -> None:
     kernel(engine, 90.0, PREFIX + "GPU reset begin!")
     assert "servers" not in incident(engine), "no server was ever seen: nobody has looked yet"
     use(engine, 100.0, cards="0000:43:00.0")
@@ -128,7 +128,7 @@ def test_udevs_wedged_event_ends_the_story_where_the_kernels_log_did_not(engine:
     assert "rebind,bus-reset" in str(incident(engine)["what"])
 
 
-def test_a_line_that_names_no_card_belongs_to_the_card_named_just_before(engine: Engine) -> None:
+def test_a_line_that_names_no_gpu_belongs_to_the_gpu_named_just_before(engine: Engine) -> None:
     for address in ("0000:03:00.0", "0000:43:00.0"):
         engine.step(Samples(90.0, "amdgpu", Entity("gpu", address), {"gpu.vendor": "amd"}))
     kernel(engine, 100.0, "amdgpu 0000:43:00.0: GPU reset begin!", "[drm] VRAM is lost due to GPU reset!")
@@ -160,7 +160,7 @@ def test_a_process_that_only_the_kernel_named_is_forgotten_with_its_alert(engine
     assert not engine.book.of_rule("load-oom")
 
 
-def test_a_dead_card_is_no_news_after_a_boot(engine: Engine) -> None:
+def test_a_dead_gpu_is_no_news_after_a_boot(engine: Engine) -> None:
     kernel(engine, 1000.0, PREFIX + "GPU reset begin!", PREFIX + "GPU reset end with ret = -110")
     again = Engine(engine.ruleset)
     again.load(engine.dump())
@@ -216,7 +216,7 @@ def test_recorded_hangs_of_every_era_come_to_their_end(
     assert [(s["state"], s.get("vram_lost")) for s in found] == ([] if state is None else [(state, vram_lost)])
 
 
-def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_card_is_a_spill_where_nothing_counts_it(
+def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_gpu_is_a_spill_where_nothing_counts_it(
     engine: Engine,
 ) -> None:
     use(engine, 1000.0)
@@ -235,8 +235,8 @@ def test_memory_that_grows_on_the_host_long_after_the_load_of_a_full_card_is_a_s
     assert told == [(2602, "pending"), (2632, "firing")]
 
 
-def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_incident_with_it(engine: Engine) -> None:
-    """Two cards: which one the server used is known from before, and from the story after its restart."""
+def test_a_server_that_falls_back_to_the_cpu_because_its_gpu_is_gone_is_one_incident_with_it(engine: Engine) -> None:
+    """Two GPUs: which one the server used is known from before, and from the story after its restart."""
     asked: dict[str, Value | Unknown] = {
         "server.gpu_layers_requested": 99,
         "server.gpu_layers_explicit": True,
@@ -262,7 +262,7 @@ def test_a_server_that_falls_back_to_the_cpu_because_its_card_is_gone_is_one_inc
     fallback = engine.book.peek("cpu-fallback", SERVER)
     assert fallback is not None
     assert (fallback.state, fallback.gate.by) == ("pending", ("gpu-reset", CARD))
-    # Another card's death would explain nothing.
+    # Another GPU's death would explain nothing.
     engine.state.log.remove(CARD)
     assert not list(engine.inhibition.effects_of(engine.book.record("gpu-reset", CARD)))
 

@@ -1,4 +1,4 @@
-"""A router's children: what preset they are for is known, and one that has no model is told."""
+"""A router's children: what preset they are for is known, and one that has no model is reported."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_child_that_is_a_router_has_no_model(ruleset: RuleSet, found: bool) ->
 @pytest.mark.parametrize("found", [False, True])
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_next_child_for_the_same_preset_ends_the_alert(ruleset: RuleSet, found: bool, restarted: bool) -> None:
-    """It has another port, so another name: nothing else would ever end what was told of the one before."""
+    """It has another port, so another name: nothing else would ever end what was reported of the one before."""
     engine = Engine(ruleset)
     engine.step(LogLines(1.0, "log", ROUTER, SPAWN))
     if found:

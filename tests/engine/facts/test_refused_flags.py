@@ -1,4 +1,4 @@
-"""What is told of a flag that llama-server refused: since when builds take it, until when, how else it is spelt."""
+"""What is said of a flag that llama-server refused: since when builds take it, until when, how else it is spelt."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def rows(events: list[tuple[str, dict[str, Value]]]) -> list[tuple[str, Value, V
     return [(name, fields["in_a_row"], fields.get("why", "")) for name, fields in events]
 
 
-def test_a_prompt_evaluated_anew_counts_until_one_comes_from_the_cache() -> None:
+def test_a_prompt_evaluated_again_counts_until_one_comes_from_the_cache() -> None:
     requests = Requests()
     lines = [*turn(1, 9000, 9000, 0.0), *turn(2, 9500, 9500, 0.94), *turn(3, 9900, 9900, 0.95), *turn(4, 200, 10100, 0.98, 900.0)]
     assert rows(told(requests, lines)) == [
@@ -149,6 +149,6 @@ def test_each_slot_has_the_tokens_of_its_last_report_and_says_whether_it_works()
     assert again.contexts(SERVER) == known
     told(requests, [("request_finished", {"slot": 3, "task": 2, "n_tokens": 700, "truncated": False})])
     assert requests.contexts(SERVER)[2] == (3, 700, False)
-    # A model that is loaded anew holds nothing.
+    # A model that is loaded again holds nothing.
     told(requests, [("model_loading", {})])
     assert requests.contexts(SERVER) == []

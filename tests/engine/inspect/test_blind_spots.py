@@ -53,7 +53,7 @@ def test_the_oldest_is_renewed_first(ruleset: RuleSet) -> None:
     assert spots.rows == blind_spots(engine, 2.0)
 
 
-def test_other_rules_begin_anew(ruleset: RuleSet) -> None:
+def test_other_rules_begin_again(ruleset: RuleSet) -> None:
     """What was worked out with rules that are gone is not shown."""
     engine, spots = _engine(ruleset), BlindSpots()
     _steps(spots, engine, 1.0, 5)

@@ -37,7 +37,7 @@ UNKNOWN: dict[str, Any] = {}
         (UNKNOWN, "", "true"),
     ],
 )
-def test_it_is_started_anew_by_what_runs_it(server: dict[str, Any], note: str, command: str) -> None:
+def test_it_is_restarted_by_what_runs_it(server: dict[str, Any], note: str, command: str) -> None:
     assert control("restart", "true", runtime_of(server.get)) == (note, command)
 
 

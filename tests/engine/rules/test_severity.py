@@ -1,4 +1,4 @@
-"""A cause may be worse than its rule: what people, the journal, the exit codes and Prometheus are told is that of the cause."""
+"""A cause may be worse than its rule: what people, the journal, the exit codes and Prometheus get is that of the cause."""
 
 from __future__ import annotations
 

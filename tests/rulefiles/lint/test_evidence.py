@@ -18,7 +18,7 @@ from sentinel.rulefiles.load import load
         ("slow = 7", "must be an expression as text"),
     ],
 )
-def test_a_mistake_in_a_sentence_is_told_with_its_place(written: str, said: str) -> None:
+def test_a_mistake_in_a_sentence_is_reported_with_its_position(written: str, said: str) -> None:
     ruleset, problems = load(
         {"r.toml": GOOD.replace("[alert]", f"[evidence]\n{written}\n[alert]").encode()}, read([shipped()])[1]
     )

@@ -40,7 +40,7 @@ def _asked(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, li
 
 
 def test_a_cause_that_no_test_names_is_listed_with_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also where the cause is told in a test that does not say so: nobody would notice another one."""
+    """Also where the cause is reported in a test that does not say so: nobody would notice another one."""
     mine, tests = tmp_path / "memory-thrash.toml", tmp_path / "memory-thrash.test.toml"
     mine.write_bytes((shipped() / mine.name).read_bytes())
     text = (shipped() / tests.name).read_text()

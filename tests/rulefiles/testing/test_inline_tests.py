@@ -141,7 +141,7 @@ missing = ["server.generation_tps"]
 
 
 def test_a_restart_of_sentinel_keeps_the_alert_and_a_hold_time_that_runs(events: dict[str, bytes]) -> None:
-    """The window starts anew, so that the condition is unknown for a moment: the alert goes on."""
+    """The window starts again, so that the condition is unknown for a moment: the alert goes on."""
     restarted = """
 series = { "server.generation_tps" = "0.2x60" }
 sentinel_restarts = ["2s", "30s"]

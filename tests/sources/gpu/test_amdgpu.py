@@ -1,4 +1,4 @@
-"""AMD cards through sysfs: recorded trees, a composed one, and a driver that refuses."""
+"""AMD GPUs through sysfs: recorded trees, a composed one, and a driver that refuses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def device(tree: Path) -> Path:
     return tree / "class/drm/card1/device"
 
 
-def test_a_discrete_card_is_read_in_the_units_of_the_catalogue() -> None:
+def test_a_discrete_gpu_is_read_in_the_units_of_the_catalogue() -> None:
     source = AmdGpus(Roots(sys=SYS))
     assert isinstance(source, Polled)
     of_host, reading = source.poll(1.0)
@@ -83,7 +83,7 @@ def test_a_discrete_card_is_read_in_the_units_of_the_catalogue() -> None:
         assert type(value) is types[CATALOGUE[name].type], name
 
 
-def test_a_suspended_card_is_not_woken(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suspended_gpu_is_not_woken(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (device(tree) / "power/runtime_status").write_text("suspended\n")
     opened: list[str] = []
     real = fs.read_text
@@ -126,7 +126,7 @@ def test_a_file_without_a_number_is_unknown(tree: Path, content: str) -> None:
     assert isinstance(read(Roots(sys=tree))["gpu.vram_used_bytes"], Unknown)
 
 
-def test_a_zero_load_is_not_believed_of_a_card_whose_memory_cannot_be_read(tree: Path) -> None:
+def test_a_zero_load_is_not_believed_of_a_gpu_whose_memory_cannot_be_read(tree: Path) -> None:
     (device(tree) / "gpu_busy_percent").write_text("0\n")
     (device(tree) / "mem_info_vram_total").unlink()
     assert isinstance(read(Roots(sys=tree))["gpu.busy_percent"], Unknown)
@@ -164,7 +164,7 @@ def test_the_firmwares_table_is_read_only_when_a_sensor_is_near_its_limit(tree: 
     assert read(Roots(sys=tree))["gpu.thermal_limits"] == "hotspot"
 
 
-def test_a_link_of_a_card_that_sleeps_has_no_speed(tree: Path) -> None:
+def test_a_link_of_a_gpu_that_sleeps_has_no_speed(tree: Path) -> None:
     (device(tree) / "current_link_speed").write_text("Unknown\n")
     assert isinstance(read(Roots(sys=tree))["gpu.link_speed_gts"], Unknown)
 
@@ -174,12 +174,12 @@ def test_without_an_average_the_momentary_power_is_taken(tree: Path) -> None:
     assert read(Roots(sys=tree))["gpu.power_watts"] == 17.0
 
 
-def test_no_card_is_not_a_fault(tmp_path: Path) -> None:
+def test_no_gpu_is_not_a_fault(tmp_path: Path) -> None:
     with pytest.raises(NotHere, match="amdgpu"):
         AmdGpus(Roots(sys=tmp_path)).poll(0.0)
 
 
-def test_connectors_and_other_drivers_are_no_cards(tree: Path) -> None:
+def test_connectors_and_other_drivers_are_no_gpus(tree: Path) -> None:
     (tree / "class/drm/card1-HDMI-A-1").mkdir()
     other = tree / "class/drm/card0/device"
     other.mkdir(parents=True)
@@ -212,7 +212,7 @@ def test_the_recorded_whole_host_is_read(corpus: Path) -> None:
     ("folder", "card", "apu"),
     [("sysfs-7900xtx/lact-6900xt/card0", "0000:", False), ("sysfs-apu-phoenix/card1", "0000:64:00.0", True)],
 )
-def test_recorded_cards_are_read(corpus: Path, tmp_path: Path, folder: str, card: str, apu: bool) -> None:
+def test_recorded_gpus_are_read(corpus: Path, tmp_path: Path, folder: str, card: str, apu: bool) -> None:
     (tmp_path / "class/drm").mkdir(parents=True)
     (tmp_path / "class/drm/card0").symlink_to(corpus / "gpu" / folder)
     _, reading = AmdGpus(Roots(sys=tmp_path)).poll(0.0)

@@ -1,4 +1,4 @@
-"""Which GPUs there are: judged by PCI ids, told by libudev, by sysfs, and by a mocked machine."""
+"""Which GPUs there are: judged by PCI ids, as shown by libudev, by sysfs, and by a mocked machine."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def pci(address: str, vendor: str = "0x1002", driver: str | None = "amdgpu") -> 
     )
 
 
-def test_a_card_that_goes_is_an_event_and_new_counts_once() -> None:
+def test_a_gpu_that_goes_is_an_event_and_new_counts_once() -> None:
     card, source = pci("0000:03:00.0"), Udev()
     bus = Bus(card)
     gpus = source._enumerate(bus)
@@ -145,7 +145,7 @@ def test_a_driver_that_leaves_a_gpu_is_reported_without_an_event() -> None:
     assert source._changes(unbound, gpus, unbound.devices[0], 9.1) == []
 
 
-def test_a_wedged_card_is_named_by_its_address() -> None:
+def test_a_wedged_gpu_is_named_by_its_address() -> None:
     minor = SimpleNamespace(subsystem="drm", properties={"WEDGED": "bus-reset"}, parent=SimpleNamespace(sys_name="0000:03:00.0"))
     (event,) = Udev()._changes(Bus(), {}, minor, 1.0)
     assert isinstance(event, Event)
@@ -153,7 +153,7 @@ def test_a_wedged_card_is_named_by_its_address() -> None:
 
 
 class Forgetful(Udev):
-    """Believes at first in a card that is not there."""
+    """Sees at first a GPU that is not there."""
 
     def _enumerate(self, context: Any) -> dict[str, PciGpu]:
         found = super()._enumerate(context)
@@ -202,7 +202,7 @@ def test_a_mocked_machine_with_a_7900_xtx_is_seen_through_libudev() -> None:
 
 
 @pytest.mark.skipif(shutil.which("umockdev-wrapper") is None, reason="umockdev is not installed")
-def test_events_of_a_mocked_card_come_through_libudev_in_order_and_a_monitor_that_is_plugged_in_is_none() -> None:
+def test_events_of_a_mocked_gpu_come_through_libudev_in_order_and_a_monitor_that_is_plugged_in_is_none() -> None:
     support = MOCK.parents[2] / "support"
     shown = subprocess.run(
         ["umockdev-wrapper", sys.executable, str(support / "umock.py"), str(MOCK)],

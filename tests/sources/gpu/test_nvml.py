@@ -1,4 +1,4 @@
-"""NVIDIA cards through NVML, with a stand-in for the binding: what is asked, what is refused, and that no card is woken."""
+"""NVIDIA GPUs through NVML, with a stand-in for the binding: what is asked, what is refused, and that no GPU is woken."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Roots:
-    """A machine with two NVIDIA cards and a driver."""
+    """A machine with two NVIDIA GPUs and a driver."""
     for address in (FIRST, SECOND):
         folder = tmp_path / "sys/bus/pci/devices" / address
         (folder / "power").mkdir(parents=True)
@@ -62,7 +62,7 @@ def look(source: Nvml, at: float = 0.0) -> dict[str, dict[str, Value | Unknown]]
     return by_name(list(source.poll(at)))
 
 
-def test_a_card_is_read_in_the_units_of_the_catalogue(library: Any, machine: Roots) -> None:
+def test_a_gpu_is_read_in_the_units_of_the_catalogue(library: Any, machine: Roots) -> None:
     source = Nvml(lambda: [SERVER], machine)
     assert isinstance(source, Polled)
     library.processes[FIRST] = [SimpleNamespace(pid=4242, usedGpuMemory=20 << 30)]
@@ -79,7 +79,7 @@ def test_a_card_is_read_in_the_units_of_the_catalogue(library: Any, machine: Roo
     assert source.held_by(1) is None
 
 
-def test_memory_on_two_cards_adds_up_and_a_refused_figure_is_not_zero(library: Any, machine: Roots) -> None:
+def test_memory_on_two_gpus_adds_up_and_a_refused_figure_is_not_zero(library: Any, machine: Roots) -> None:
     library.processes[FIRST] = [SimpleNamespace(pid=1, usedGpuMemory=5), SimpleNamespace(pid=2, usedGpuMemory=None)]
     library.processes[SECOND] = [SimpleNamespace(pid=1, usedGpuMemory=7), SimpleNamespace(pid=2, usedGpuMemory=9)]
     source = Nvml(lambda: [SERVER], machine)
@@ -100,7 +100,7 @@ def test_what_one_call_refuses_is_unknown_and_the_rest_is_read(library: Any, mac
     assert values["gpu.thermal_limits"] == "software", "a power cap is no limit of temperature"
 
 
-def test_a_lost_card_is_unknown_and_the_library_is_begun_anew(library: Any, machine: Roots) -> None:
+def test_a_lost_gpu_is_unknown_and_the_library_is_begun_again(library: Any, machine: Roots) -> None:
     library.errors["nvmlDeviceGetHandleByPciBusId"] = 15
     source = Nvml(lambda: [SERVER], machine)
     values = look(source)[FIRST]
@@ -111,7 +111,7 @@ def test_a_lost_card_is_unknown_and_the_library_is_begun_anew(library: Any, mach
     assert library.calls.count("nvmlInit") == 2
 
 
-def test_a_card_that_sleeps_is_not_asked_and_without_a_server_the_library_is_let_go(library: Any, machine: Roots) -> None:
+def test_a_gpu_that_sleeps_is_not_asked_and_without_a_server_the_library_is_let_go(library: Any, machine: Roots) -> None:
     (machine.sys / "bus/pci/devices" / SECOND / "power/runtime_status").write_text("suspended\n")
     source = Nvml(lambda: [], machine)
     found = look(source)

@@ -31,7 +31,7 @@ def tool(folder: Path, body: str) -> str:
     return str(path)
 
 
-def test_a_card_is_named_by_its_address_and_numbers_are_numbers() -> None:
+def test_a_gpu_is_named_by_its_address_and_numbers_are_numbers() -> None:
     assert parse(json.dumps({"card0": CARD, "system": {"PID1": "x, 1, 2, 3, 0"}})) == {
         "0000:03:00.0": {
             "gpu.smi_vram_total_bytes": Unknown(
@@ -84,7 +84,7 @@ def test_every_recorded_answer_is_read(corpus: Path) -> None:
     )
 
 
-def test_samples_go_to_the_card_and_never_more_often_than_every_30_s(tmp_path: Path) -> None:
+def test_samples_go_to_the_gpu_and_never_more_often_than_every_30_s(tmp_path: Path) -> None:
     card = json.dumps({"card0": {key: value for key, value in CARD.items() if key != "PCI Bus"}})
     source = RocmSmi(Roots(sys=SYS), tool(tmp_path, f"echo x >> {tmp_path}/runs; echo '{card}'"), pause=1.0)
     assert isinstance(source, Polled)
@@ -96,21 +96,21 @@ def test_samples_go_to_the_card_and_never_more_often_than_every_30_s(tmp_path: P
     assert (tmp_path / "runs").read_text() == "x\nx\n"
 
 
-def test_without_a_card_or_the_tool_there_is_nothing_to_ask(tmp_path: Path) -> None:
+def test_without_a_gpu_or_the_tool_there_is_nothing_to_ask(tmp_path: Path) -> None:
     with pytest.raises(NotHere, match="amdgpu"):
         RocmSmi(Roots(sys=tmp_path, dev=tmp_path)).poll(0.0)
     with pytest.raises(NotHere, match="not installed"):
         RocmSmi(Roots(sys=SYS), str(tmp_path / "absent"), other=str(tmp_path / "absent")).poll(0.0)
 
 
-def test_a_card_that_sleeps_is_not_woken_by_the_tool(tmp_path: Path) -> None:
+def test_a_gpu_that_sleeps_is_not_woken_by_the_tool(tmp_path: Path) -> None:
     tree = Path(shutil.copytree(SYS, tmp_path / "sys"))
     (tree / "class/drm/card1/device/power/runtime_status").write_text("suspended\n")
     assert RocmSmi(Roots(sys=tree), tool(tmp_path, f"touch {tmp_path}/ran")).poll(0.0) == []
     assert not (tmp_path / "ran").exists()
 
 
-def test_where_sysfs_shows_no_card_the_tool_is_the_source(tmp_path: Path) -> None:
+def test_where_sysfs_shows_no_gpu_the_tool_is_the_source(tmp_path: Path) -> None:
     (tmp_path / "kfd").touch()
     source = RocmSmi(Roots(sys=tmp_path, dev=tmp_path), tool(tmp_path, f"echo '{json.dumps({'card0': CARD})}'"))
     (reading,) = source.poll(0.0)

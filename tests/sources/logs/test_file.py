@@ -643,7 +643,7 @@ class TestRealServer:
             server.kill()
             server.wait()
 
-    def test_each_start_begins_the_log_anew_and_no_start_is_missed(
+    def test_each_start_begins_the_log_again_and_no_start_is_missed(
         self, log: Path, serve: Callable[[], subprocess.Popen[bytes]]
     ) -> None:
         source = LogFile(log, SERVER)

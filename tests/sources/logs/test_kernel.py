@@ -198,7 +198,7 @@ class TestRealLog:
         source = KmsgSource(backlog=True)
         batches = collect(source, lambda text: text.count(b"\n") > 50)
         assert all(batch.backlog for batch in batches)
-        # The offset of the wall clock is read anew for each batch: a fraction of a microsecond is nothing.
+        # The offset of the wall clock is read again for each batch: a fraction of a microsecond is nothing.
         times = [round(batch.at, 3) for batch in batches]
         assert times == sorted(times)
         assert batches[-1].at <= time.time()

@@ -156,7 +156,7 @@ def test_video_memory_counts_only_where_every_gpu_reports(roots: Roots) -> None:
 
 
 def test_what_unified_memory_puts_on_a_gpu_is_not_held_to_be_locked(roots: Roots, model: GgufHeader) -> None:
-    """Without the variable what the card cannot take stays on the host and is locked; with it the card takes all, of the host."""
+    """Without the variable what the GPU cannot take stays on the host and is locked; with it the GPU takes all, of the host."""
     card = roots.sys / "class/drm/card0/device"
     card.mkdir(parents=True)
     (card / "mem_info_vram_total").write_text("1000\n")

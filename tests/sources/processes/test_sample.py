@@ -313,8 +313,8 @@ def test_nvidia_nodes_alone_make_memory_unknown_and_say_so(machine: Machine) -> 
     assert "NVIDIA" in value.why
 
 
-def test_memory_on_a_card_that_nobody_counts_is_not_what_an_integrated_gpu_beside_it_shows(machine: Machine) -> None:
-    """Vulkan on an NVIDIA card opens the render node of a Ryzen's graphics too, to look at it: 3 MiB are no fallback."""
+def test_memory_on_a_gpu_that_nobody_counts_is_not_what_an_integrated_gpu_beside_it_shows(machine: Machine) -> None:
+    """Vulkan on an NVIDIA GPU opens the render node of a Ryzen's graphics too, to look at it: 3 MiB are no fallback."""
     machine.start(10)
     node(machine, 10, 8, "/dev/nvidia0")
     node(machine, 10, 9, "/dev/dri/renderD128", "drm-driver:\tamdgpu\ndrm-client-id:\t7\ndrm-memory-vram:\t3072 KiB\n")
@@ -418,13 +418,13 @@ def client(number: int, address: str, vram: str, more: str = "") -> str:
     return f"drm-driver:\tamdgpu\ndrm-client-id:\t{number}\ndrm-pdev:\t{address}\ndrm-memory-vram:\t{vram}\n{more}"
 
 
-def test_the_cards_of_a_server_are_those_it_holds_memory_on_and_the_fullest_counts(machine: Machine) -> None:
+def test_the_gpus_of_a_server_are_those_it_holds_memory_on_and_the_fullest_counts(machine: Machine) -> None:
     machine.start(10)
     card(machine, "0000:03:00.0", 24 << 30, 23 << 30)
     card(machine, "0000:43:00.0", 24 << 30, 20 << 30)
     node(machine, 10, 8, "/dev/dri/renderD128", client(7, "0000:03:00.0", "20 GiB", "amd-evicted-vram:\t4194304 KiB\n"))
     node(machine, 10, 9, "/dev/dri/renderD129", client(8, "0000:43:00.0", "18 GiB", "amd-evicted-vram:\t0 KiB\n"))
-    # ROCm opens every card
+    # ROCm opens every GPU
     node(machine, 10, 10, "/dev/dri/renderD130", client(9, "0000:64:00.0", "2 MiB"))
     values = sample(machine)
     assert values["server.gpus"] == "0000:03:00.0,0000:43:00.0"
@@ -446,7 +446,7 @@ def test_what_an_old_kernel_does_not_count_is_unknown(machine: Machine) -> None:
     assert isinstance(values["server.gpu_vram_free_bytes"], Unknown)
 
 
-def test_kfd_names_the_card_where_the_descriptors_cannot_be_read(machine: Machine) -> None:
+def test_kfd_names_the_gpu_where_the_descriptors_cannot_be_read(machine: Machine) -> None:
     process = machine.start(10)
     (process / "fd").rename(process / "fd.away")
     card(machine, "0000:64:00.0", 512 << 20, 480 << 20, apu=True)

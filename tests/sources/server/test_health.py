@@ -173,7 +173,7 @@ def test_another_users_server_in_another_network_is_not_asked_either(port: int |
     assert loopback(process(port, pid=7), closed(tmp_path, same=False)) is None
 
 
-def test_a_server_of_which_nothing_can_be_told_is_not_asked(tmp_path: Path) -> None:
+def test_a_server_of_which_nothing_is_known_is_not_asked(tmp_path: Path) -> None:
     assert loopback(process(19170, pid=7), Roots(proc=tmp_path)) is None
 
 
