@@ -12,8 +12,8 @@ from sentinel.model.text import counted, escape, parse_duration
 from sentinel.terminal.alert import render
 from sentinel.terminal.episodes import episodes, rows_of
 from sentinel.terminal.style import CYAN, DIM, wrap
+from sentinel.terminal.systemd_units import journal_query
 from sentinel.terminal.table import table
-from sentinel.terminal.units import journal_query
 
 if TYPE_CHECKING:
     import argparse

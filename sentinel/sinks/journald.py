@@ -21,7 +21,7 @@ from sentinel.model.alert import Fix, Transition
 from sentinel.model.json_form import evidence_line, message, to_json, transition_to_dict
 from sentinel.model.text import escape
 from sentinel.sinks.base import SinkDown
-from sentinel.terminal.units import is_unit
+from sentinel.terminal.systemd_units import is_unit
 
 SOCKET = Path("/run/systemd/journal/socket")
 

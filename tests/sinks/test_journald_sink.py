@@ -19,7 +19,7 @@ from sentinel.model.alert import Fix, LineEvidence, Transition
 from sentinel.model.entity import Entity
 from sentinel.model.json_form import transition_to_dict
 from sentinel.sinks import JournaldSink, SinkDown
-from sentinel.terminal.units import journal_query
+from sentinel.terminal.systemd_units import journal_query
 
 
 def parse(entry: bytes) -> list[tuple[str, bytes]]:

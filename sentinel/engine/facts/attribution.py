@@ -1,4 +1,4 @@
-"""Finds the server that an event is about: a kernel record names a pid, systemd a unit, a router's child a port."""
+"""Finds the server that an event is about: a kernel record names a pid or a name, systemd a unit, a router a preset."""
 
 from __future__ import annotations
 
