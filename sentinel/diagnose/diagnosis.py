@@ -263,7 +263,8 @@ class _Judge:
 
     def _missing(self, at: float) -> dict[str, dict[str, Unknown]]:
         """The missing signals of each rule; for a router, those of its children, which own the models."""
-        known = list(self._runs)
+        # A child whose preset serves on another port is forgotten.
+        known = [server for server in self._runs if self._engine.state.knows(server)] or list(self._runs)
         children = [server for server in known if any(server.name.startswith(f"{other.name}[") for other in known)]
         out: dict[str, dict[str, Unknown]] = {}
         for server in children or known:
