@@ -79,7 +79,7 @@ class Daemon:
         self._executor = Workers()
         self.supervisor = Supervisor(self.inbox, self.clock, self._executor)
         self.wakes = Wakes()
-        self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes, FileReads(self._executor))
+        self.logs = Logs(config, self.inbox, self.supervisor, self.clock, self.wakes, FileReads(self._executor), self.cuts)
         self.series = Series(config.state_dir / "series.sqlite", self._executor.submit)
         self.outbox = Outbox(wiring.sinks(config, self.supervisor), self.history)
         self.recorder = FlightRecorder(Archive(config.state_dir / "recordings")) if config.recorder else None

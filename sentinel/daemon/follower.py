@@ -29,6 +29,8 @@ class Follower:
         self.heard = False
         #: another program is taken to copy the lines there
         self.copied = False
+        #: lines of it that were cut so far
+        self.cut = 0
         #: start time of the process whose timestamps are in the file
         self.base: float | None = None
         self.unwanted_since: float | None = None

@@ -19,6 +19,7 @@ from sentinel.daemon.log_reading import LogReading
 from sentinel.daemon.log_reports import LogReports
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.files.reader import Reader
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Entity
 from sentinel.model.input_limits import MOST_LOG_STREAMS, MOST_STREAMS_OF_OWNER
 from sentinel.model.reading import LogLines, Reading
@@ -45,8 +46,9 @@ class Logs:
     """Opens and closes followers as servers come and go. `positions` and `cursors` cover what the engine has processed."""
 
     def __init__(
-        self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes, reads: FileReads
-    ) -> None:
+        self, config: Config, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes, reads: FileReads,
+        cuts: Cuts | None = None,
+    ) -> None:  # fmt: skip
         self.cursors: dict[str, str] = {}
         self.restored: dict[str, Position] = {}
         #: units that start a llama-server: how a start ended that nobody saw stands in their journals
@@ -60,7 +62,7 @@ class Logs:
         self._running: set[str] = set()
         self._elsewhere: set[str] = set()
         self._reports = LogReports(inbox, supervisor, clock)
-        self._reading = LogReading(inbox, supervisor, clock, wakes, reads, self._reports, self._followers)
+        self._reading = LogReading(inbox, supervisor, clock, wakes, reads, self._reports, self._followers, cuts or Cuts())
 
     @property
     def positions(self) -> dict[str, dict[str, Any]]:

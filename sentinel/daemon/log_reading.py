@@ -17,6 +17,8 @@ from sentinel.daemon.follower import OF_LLAMA_SERVER, Follower
 from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.log_reports import LogReports
 from sentinel.daemon.supervisor import Supervisor
+from sentinel.model.cuts import Cuts
+from sentinel.model.input_limits import MOST_LINE_BYTES
 from sentinel.model.reading import LogLines
 from sentinel.sources.base import SourceFault
 from sentinel.sources.logs.docker_local import DockerLocal
@@ -37,7 +39,7 @@ class LogReading:
 
     def __init__(
         self, inbox: Inbox, supervisor: Supervisor, clock: Clock, wakes: Wakes, reads: FileReads, reports: LogReports,
-        followers: Mapping[str, Follower],
+        followers: Mapping[str, Follower], cuts: Cuts,
     ) -> None:  # fmt: skip
         self.positions: dict[str, dict[str, Any]] = {}
         #: logs whose last read the engine has only partly processed
@@ -50,6 +52,7 @@ class LogReading:
         self._reports = reports
         #: all that are followed: only so many files are open at a time
         self._followers = followers
+        self._cuts = cuts
         #: set when the servers have been looked at next
         self._seen = asyncio.Event()
         self._spawned: set[asyncio.Task[None]] = set()
@@ -167,6 +170,7 @@ class LogReading:
                     raise
                 failed(f"{file.name}: {why}")
                 return False
+            self._note_cuts(follower, file)
             if follower.copied and not follower.heard:
                 follower.heard = any(OF_LLAMA_SERVER.search(lines.data) for lines in found)
             if state.health != "up":
@@ -182,6 +186,16 @@ class LogReading:
                 file.close()
             await self._put_all(key, found, position)
             return bool(found)
+
+    def _note_cuts(self, follower: Follower, file: LogFile | DockerLocal) -> None:
+        if not isinstance(file, LogFile):
+            return
+        if new := file.cut - follower.cut:
+            follower.cut = file.cut
+            self._cuts.add(file.entity, f"lines of its log beyond {MOST_LINE_BYTES} bytes each", new)
+        if file.skipped_bytes:
+            file.skipped_bytes = 0
+            self._cuts.add(file.entity, "the beginning of a log that was there before and is larger than what is read of one")
 
     def open_files(self) -> int:
         """How many of the files are open."""

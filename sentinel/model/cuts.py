@@ -28,11 +28,12 @@ class Cuts:
 
     def all(self) -> list[tuple[str, str, int]]:
         """Owner, kind and how often."""
-        return [(whose, what, count) for (whose, what), count in self._counts.items()]
+        return [(whose, what, count) for (whose, what), count in list(self._counts.items())]
 
     def fresh(self) -> list[str]:
         """A sentence for each that was not returned before."""
-        new = [key for key in self._counts if key not in self._noted]
+        # a list: sources add from their threads
+        new = [key for key in list(self._counts) if key not in self._noted]
         self._noted.update(new)
         return [f"of {whose} was cut: {what}" for whose, what in new]
 

@@ -23,7 +23,9 @@ from sentinel.daemon.threads import Workers
 from sentinel.files.reader import Reader
 from sentinel.files.rights import Ids, Rights
 from sentinel.llama.command_line import decode
+from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_LINE_BYTES
 from sentinel.model.reading import LogLines, Samples
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.watch import Wakes
@@ -77,10 +79,11 @@ class Followed:
         clock = Clock(wall=lambda: self.now, since_boot=lambda: self.now)
         self.inbox = Inbox(100)
         self.wakes = Wakes()
+        self.cuts = Cuts()
         executor = ThreadPoolExecutor(4)
         supervisor = Supervisor(self.inbox, clock, executor)
         config = Config(None, folder, folder / "socket")
-        self.logs = Logs(config, self.inbox, supervisor, clock, self.wakes, reads or FileReads(executor))
+        self.logs = Logs(config, self.inbox, supervisor, clock, self.wakes, reads or FileReads(executor), self.cuts)
 
     async def lines(self) -> LogLines:
         """The first lines that come."""
@@ -302,6 +305,19 @@ def test_a_log_that_never_ends_a_line_leaves_the_loop_to_others(tmp_path: Path, 
         behind = await until(followed, lambda reading: isinstance(reading, LogLines))
         assert isinstance(behind, LogLines)
         assert behind.data == b"behind the hole\n"
+        await followed.logs.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_what_is_cut_of_a_log_is_counted_for_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        followed = Followed(tmp_path, monkeypatch, [])
+        log = tmp_path / "long.log"
+        log.write_text(f"{'x' * (MOST_LINE_BYTES + 1)}\n" * 2 + "one\n")
+        followed.logs.update([logging_to(log, "long")])
+        await until(followed, lambda reading: isinstance(reading, LogLines) and b"one" in reading.data)
+        assert followed.cuts.all() == [("long", f"lines of its log beyond {MOST_LINE_BYTES} bytes each", 2)]
         await followed.logs.close()
 
     asyncio.run(asyncio.wait_for(story(), 30))
