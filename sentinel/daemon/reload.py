@@ -18,6 +18,8 @@ from sentinel.sources.logs.watch import Wakes
 
 #: Seconds without a change after which files are read; and after which a mistake or a missing file is final.
 QUIET, PATIENCE = 0.3, 2.0
+#: The same for a file without content: `sentinel rules override ... > FILE` takes a second or two to fill what the shell emptied.
+FILLING = 10.0
 #: inotify events may be lost: files are polled at this interval as well. Seconds.
 LOOK = 5.0
 _BREATH = 0.1
@@ -40,12 +42,15 @@ class Settling:
         if seen == self.done:
             return None
         gone = {path for path, *_ in self.done} - {path for path, *_ in seen}
-        needed = PATIENCE if gone or seen == self._bad else QUIET
+        needed = self._patience(seen) if gone or seen == self._bad else QUIET
         return max(0.0, needed - (at - self._since))
+
+    def _patience(self, seen: Signature) -> float:
+        return FILLING if any(not size and path.endswith(".toml") for path, _, size, _ in seen - self.done) else PATIENCE
 
     def tried(self, seen: Signature, at: float, *, good: bool) -> bool:
         """The files were read. Returns whether that is final: a mistake in files that are still being written is not."""
-        if good or (seen == self._seen and at - self._since >= PATIENCE):
+        if good or (seen == self._seen and at - self._since >= self._patience(seen)):
             self.done, self._bad = seen, None
             return True
         self._bad = seen

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from switch_rules import SERVER, Story, Switch, rules, text_of
 
-from sentinel.daemon.reload import PATIENCE, QUIET, Settling
+from sentinel.daemon.reload import FILLING, PATIENCE, QUIET, Settling
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.reading import Samples, Tick
 from sentinel.rulefiles.load import load
@@ -39,6 +39,16 @@ def test_a_mistake_is_not_reported_before_the_file_was_left_alone_for_longer() -
     assert settling.wait(NEW, 100.0 + PATIENCE) == 0
     assert settling.tried(NEW, 100.1 + PATIENCE, good=False)
     assert settling.wait(NEW, 200.0) is None
+
+
+def test_a_file_that_the_shell_has_emptied_is_no_mistake_before_its_command_had_time_to_fill_it() -> None:
+    """`sentinel rules override cpu-fallback > FILE` in the folder of rules."""
+    settling = Settling(OLD)
+    emptied = OLD | {("/rules/b.toml", 2, 0, 2)}
+    assert settling.wait(emptied, 100.0) == QUIET
+    assert not settling.tried(emptied, 100.0 + QUIET, good=False)
+    assert not settling.tried(emptied, 100.0 + 3 * PATIENCE, good=False)
+    assert settling.tried(emptied, 100.0 + FILLING, good=False)
 
 
 def test_a_file_that_went_away_may_come_back_at_once() -> None:
