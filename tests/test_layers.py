@@ -136,7 +136,10 @@ def test_a_room_with_rooms_in_it_has_an_empty_init() -> None:
 def test_one_name_is_one_thing() -> None:
     """A reader who has met a class, or an alias of a type, knows it wherever the name stands again."""
     homes: dict[str, list[str]] = {}
-    for name, _, tree in modules():
+    for name, room, tree in modules():
+        if room == "report":
+            # the contents of one page, which no other room imports
+            continue
         for node in tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
             named = [target.id for target in targets if isinstance(target, ast.Name)]

@@ -39,16 +39,16 @@ def _refusals(found: Diagnosis) -> Iterator[str]:
 
 def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> Iterator[str]:
     """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
-    told = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
+    fired = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
     for start in found.starts[-_MOST_STARTS:]:
-        if start.kind in ("ended", "loading", "died") and told & _KILLS:
+        if start.kind in ("ended", "loading", "died") and fired & _KILLS:
             continue
         line = start.line
         shown = (
             f" (line {line.n}, above)" if (line.source, line.n) in quoted else f": {line.source}:{line.n}: {line.line.strip()}"
         )
         yield f"{earlier(start)}{shown}"
-        if start.kind in ("failed", "crashed", "ended", "died") and not told:
+        if start.kind in ("failed", "crashed", "ended", "died") and not fired:
             yield "    No rule names the cause: the lines before this one may."
         elif start.kind == "loading" and start.last:
             yield (

@@ -7,7 +7,7 @@ from typing import Any
 
 from sentinel.api.openapi import document
 from sentinel.generate.markdown import MADE, fence, page, prose, table
-from sentinel.generate.verbs import EXIT, Described, verbs
+from sentinel.generate.verbs import EXIT, DescribedVerb, verbs
 
 _SOCKET = "/run/sentinel/sentinel.sock"
 
@@ -22,7 +22,7 @@ def commands_page() -> str:
     return page(lines)
 
 
-def _verb(verb: Described) -> Iterator[str]:
+def _verb(verb: DescribedVerb) -> Iterator[str]:
     yield prose(verb.about)
     yield ""
     yield from fence(f"sentinel {verb.name} {verb.arguments}".rstrip(), "text")

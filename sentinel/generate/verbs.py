@@ -17,7 +17,7 @@ EXIT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class DescribedVerb:
     """One verb, `rules lint` for one of several words; options by what is written, with a sentence each."""
 
     name: str
@@ -27,11 +27,11 @@ class Described:
     examples: tuple[tuple[str, str], ...]
 
 
-def verbs() -> Iterator[Described]:
+def verbs() -> Iterator[DescribedVerb]:
     """All, in the order of the command's own help."""
     for name, verb, about in _verbs(parser(), ""):
         examples = tuple(VERBS[name].examples) if name in VERBS else ()
-        yield Described(name, sentence(about), _arguments(verb), tuple(_options(verb)), examples)
+        yield DescribedVerb(name, sentence(about), _arguments(verb), tuple(_options(verb)), examples)
 
 
 def sentence(text: str) -> str:

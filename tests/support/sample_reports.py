@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentinel.llama.settings import Item
-from sentinel.memory.fit import Why
+from sentinel.memory.fit import FitNote
 from sentinel.preflight.report import Limit, Report
 from sentinel.preflight.suggest import Suggestion
 
@@ -39,7 +39,7 @@ REPORTS = {
     "fits": Report("fits", (), _items(15 * _GIB, 4 * _GIB), _LIMITS, argv=_ARGV),
     "tight": Report(
         "tight",
-        (Why("tight-gpu", "23.0 GiB of ROCm0 are free, and 22.3 GiB to 22.7 GiB are needed", "tight"),),
+        (FitNote("tight-gpu", "23.0 GiB of ROCm0 are free, and 22.3 GiB to 22.7 GiB are needed", "tight"),),
         _items(18 * _GIB, 4 * _GIB),
         _LIMITS,
         argv=_ARGV,
@@ -47,9 +47,9 @@ REPORTS = {
     "fails": Report(
         "fails",
         (
-            Why("gpu-memory", "it needs at least 30.3 GiB on ROCm0, and 23.0 GiB are free there", "fails"),
-            Why("mlock", "--mlock wants 200 MiB locked, and 8.0 MiB may be: it says so once, and runs without", "tight"),
-            Why("unknown-flag", "'--no-such-flag' is no flag of the builds that sentinel knows, up to b11549", "unknown"),
+            FitNote("gpu-memory", "it needs at least 30.3 GiB on ROCm0, and 23.0 GiB are free there", "fails"),
+            FitNote("mlock", "--mlock wants 200 MiB locked, and 8.0 MiB may be: it says so once, and runs without", "tight"),
+            FitNote("unknown-flag", "'--no-such-flag' is no flag of the builds that sentinel knows, up to b11549", "unknown"),
         ),
         _items(26 * _GIB, 4 * _GIB),
         _LIMITS,
@@ -59,7 +59,7 @@ REPORTS = {
     "unknown": Report(
         "unknown",
         (
-            Why("no-architecture", "sentinel does not know the architecture 'newest': what it needs is not computed",
+            FitNote("no-architecture", "sentinel does not know the architecture 'newest': what it needs is not computed",
                 "unknown"),
         ),
         limits=_LIMITS,
@@ -67,7 +67,7 @@ REPORTS = {
     ),
     "missing-file": Report(
         "fails",
-        (Why("model-file", "/srv/gemma.gguf cannot be opened: No such file or directory; give the file with -m", "fails"),),
+        (FitNote("model-file", "/srv/gemma.gguf cannot be opened: No such file or directory; give the file with -m", "fails"),),
         argv=_ARGV,
     ),
 }  # fmt: skip
