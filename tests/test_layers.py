@@ -134,19 +134,18 @@ def test_a_room_with_rooms_in_it_has_an_empty_init() -> None:
 
 
 def test_one_name_is_one_thing() -> None:
-    """A reader who has met a class, or an alias of a type, knows it wherever the name stands again."""
-    homes: dict[str, list[str]] = {}
+    """A reader who has met a class, or an alias of a type, knows it wherever the name stands again. A program of its own (the
+    notifier) and the contents of a page (the report) have names of their own, each once."""
+    homes: dict[tuple[str, str], list[str]] = {}
     for name, room, tree in modules():
-        if room == "report":
-            # the contents of one page, which no other room imports
-            continue
+        whose = room if room in ("notify", "report") else ""
         for node in tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
             named = [target.id for target in targets if isinstance(target, ast.Name)]
             named += [node.name] if isinstance(node, ast.ClassDef) else []
             for one in named:
                 if one[0].isupper() and not one.isupper():
-                    homes.setdefault(one, []).append(name)
+                    homes.setdefault((whose, one), []).append(name)
     assert {one: where for one, where in homes.items() if len(where) > 1} == {}
 
 

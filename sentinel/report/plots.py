@@ -13,7 +13,7 @@ from sentinel.terminal.times import seconds_of
 
 _Kind = Literal["bytes", "share", "number"]
 #: Says when, in the machine's time.
-Clock = Callable[[float], str]
+TimeOf = Callable[[float], str]
 
 
 class _Shape(NamedTuple):
@@ -58,7 +58,7 @@ _SHAPES: Mapping[str, tuple[_Shape, ...]] = {
 }
 
 
-def plots(scope: str, answer: Mapping[str, Any], clock: Clock, total_bytes: float | None = None) -> list[Plot]:
+def plots(scope: str, answer: Mapping[str, Any], clock: TimeOf, total_bytes: float | None = None) -> list[Plot]:
     """The plots of one entity; `total_bytes` is the memory that the host or the GPU has."""
     begin, step = seconds_of(answer["begin"]) or 0.0, float(answer["step"])
     by_signal = {one["signal"]: one for one in answer["series"] if one["entity"]["scope"] == scope}
@@ -75,7 +75,7 @@ def plots(scope: str, answer: Mapping[str, Any], clock: Clock, total_bytes: floa
 
 
 def _plot(
-    shape: _Shape, found: Sequence[tuple[str, Mapping[str, Any]]], begin: float, step: float, clock: Clock, total: float | None
+    shape: _Shape, found: Sequence[tuple[str, Mapping[str, Any]]], begin: float, step: float, clock: TimeOf, total: float | None
 ) -> Plot:
     factor, unit, top, top_words = 1.0, shape.unit, None, ""
     if shape.kind == "share":
@@ -96,7 +96,7 @@ def _largest(one: Mapping[str, Any]) -> float:
 
 
 def _line(
-    label: str, one: Mapping[str, Any], factor: float, unit: str, begin: float, step: float, clock: Clock, comes_of: str
+    label: str, one: Mapping[str, Any], factor: float, unit: str, begin: float, step: float, clock: TimeOf, comes_of: str
 ) -> Line:
     mean = [_scaled(value, factor) for value in one["mean"]]
     # Of one second there is the value alone.
@@ -110,7 +110,7 @@ def words(
     unit: str,
     begin: float,
     step: float,
-    clock: Clock,
+    clock: TimeOf,
     comes_of: str = "",
 ) -> str:
     """What a plot shows, for who does not see it: mean, least and largest value with their times, and the last one."""
