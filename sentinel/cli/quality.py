@@ -31,7 +31,7 @@ _MOST_KEY = 4096
 _EVERY, _EVERY_ON_TERMINAL = 15.0, 0.5
 
 
-class Mistake(Fault):
+class QualityMistake(Fault):
     """What was asked for makes no sense."""
 
 
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
     except Trouble as error:
         warn(str(error))
         return UNKNOWN
-    except (Mistake, NoReference) as error:
+    except (QualityMistake, NoReference) as error:
         warn(str(error))
         return CRITICAL
 
@@ -71,11 +71,11 @@ def _check(arguments: argparse.Namespace) -> int:
     folder = default_state_dir(os.environ)
     if arguments.compare:
         if arguments.server or arguments.against:
-            raise Mistake("--compare takes two references and asks no server", "leave out SERVER and --against")
+            raise QualityMistake("--compare takes two references and asks no server", "leave out SERVER and --against")
         before, after = (load(find(folder, one)) for one in arguments.compare)
     else:
         if not arguments.server:
-            raise Mistake("say which server to check", "sentinel quality check 8080, or --compare A B for two references")
+            raise QualityMistake("say which server to check", "sentinel quality check 8080, or --compare A B for two references")
         before = load(find(folder, arguments.against or name_for(arguments.server)))
         after = _measured(arguments, _passes(arguments, 1))
     if arguments.output:
@@ -89,10 +89,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _measured(arguments: argparse.Namespace, passes: int) -> Measurement:
-    """Say what it costs, then ask. Raises Trouble and Mistake."""
+    """Say what it costs, then ask. Raises Trouble and QualityMistake."""
     at = _address(arguments)
     if not at.is_loopback and not arguments.remote:
-        raise Mistake(f"{at} is not on this machine's loopback", "--remote asks it all the same; a key is sent in clear text")
+        raise QualityMistake(
+            f"{at} is not on this machine's loopback", "--remote asks it all the same; a key is sent in clear text"
+        )
     asked = Client(at, _key(arguments.api_key_file) if arguments.api_key_file else "")
     pid = pid_at(at.port) if at.is_loopback else None
     planned = plan(asked, acting_flags(pid) if pid is not None else ())
@@ -153,7 +155,7 @@ def _passes(arguments: argparse.Namespace, usual: int, least: int = 1) -> int:
     """A reference needs two at least: its own noise is what differs between them."""
     number: int = usual if arguments.passes is None else arguments.passes
     if not least <= number <= MOST_PASSES:
-        raise Mistake(f"--passes {number} is out of range", f"write {least} to {MOST_PASSES}")
+        raise QualityMistake(f"--passes {number} is out of range", f"write {least} to {MOST_PASSES}")
     return number
 
 
@@ -163,18 +165,18 @@ def _key(path: str) -> str:
         with os.fdopen(Opener().open(path), "rb") as stream:
             text = stream.read(_MOST_KEY).decode("ascii").strip()
     except NotRegular as error:
-        raise Mistake(f"--api-key-file {path} is {error}") from error
+        raise QualityMistake(f"--api-key-file {path} is {error}") from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no ASCII text"
-        raise Mistake(f"--api-key-file {path} cannot be read: {why}") from error
+        raise QualityMistake(f"--api-key-file {path} cannot be read: {why}") from error
     key = text.splitlines()[0].strip() if text else ""
     if not key or not key.isprintable():
-        raise Mistake(f"--api-key-file {path} holds no key in its first line")
+        raise QualityMistake(f"--api-key-file {path} holds no key in its first line")
     return key
 
 
 def _address(arguments: argparse.Namespace) -> Address:
-    """A port or an address as written, else the port of a server that the daemon knows. Raises Mistake and Trouble."""
+    """A port or an address as written, else the port of a server that the daemon knows. Raises QualityMistake and Trouble."""
     given = arguments.server
     if given.isdigit() or ":" in given or given == "localhost":
         return address(given)
@@ -186,11 +188,11 @@ def _address(arguments: argparse.Namespace) -> Address:
         ) from error
     known = {str(name): one for one in answer.get("servers", ()) for name in (one.get("called"), one.get("name")) if name}
     if given not in known:
-        raise Mistake(
+        raise QualityMistake(
             f"no server is called {given!r:.100}", f"`sentinel status` names them: {', '.join(sorted(known))[:200] or 'none now'}"
         )
     pid = known[given].get("pid")
     port = port_of(pid) if isinstance(pid, int) else None
     if port is None:
-        raise Mistake(f"the port of {given!r:.100} cannot be seen", "give its port, or ask as its user or as root")
+        raise QualityMistake(f"the port of {given!r:.100} cannot be seen", "give its port, or ask as its user or as root")
     return Address("127.0.0.1", port)
