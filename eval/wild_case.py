@@ -170,7 +170,9 @@ def _last_words(printed: str) -> list[dict[str, Any]]:
     last = {}
     for line in printed.splitlines():
         item = json.loads(line)
-        if item.get("state") in ("firing", "resolved") and "rule" in item:
+        # What was pending and came to nothing is told to nobody.
+        told = item.get("state") == "firing" or (item.get("state") == "resolved" and item.get("previous") != "pending")
+        if told and "rule" in item:
             last[item["rule"], json.dumps(item.get("entity"))] = item
     return list(last.values())
 

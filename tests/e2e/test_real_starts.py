@@ -29,19 +29,19 @@ class Starting:
         self.name = f"127.0.0.1:{self.port}"
         self.starts(["-m", str(model)])
 
-    def starts(self, words: Sequence[str]) -> None:
+    def starts(self, words: Sequence[str], *, rule: str = "start-failed") -> None:
         """It comes to serving, and nothing is open about its start any more."""
         with server(*self.right, *words, log=self.log, port=self.port) as running:
             assert self.sentinel.name_of(running.process.pid) == self.name
-            over(self.sentinel, "start-failed", self.name)
+            over(self.sentinel, rule, self.name)
 
-    def fails(self, words: Sequence[str]) -> dict[str, Any]:
+    def fails(self, words: Sequence[str], *, rule: str = "start-failed") -> dict[str, Any]:
         """The alert that tells why."""
         with pytest.raises(ServerDied), server(*self.right, *words, log=self.log, port=self.port):
             pass
-        alert = self.sentinel.await_alert("start-failed", self.name)
+        alert = self.sentinel.await_alert(rule, self.name)
         told = [a["rule"] for a in self.sentinel.ask("alerts")["alerts"] if a["entity"]["name"] == self.name]
-        assert told == ["start-failed"]
+        assert told == [rule]
         return alert
 
 
@@ -104,6 +104,29 @@ def test_the_projector_of_another_model(one: Starting, models: Path, tmp_path: P
     assert f"in place of {wrong}" in alert["fixes"][0]["do"]
 
     one.starts([*words, str(fitting)])
+
+
+def test_a_draft_model_that_the_build_does_not_know(one: Starting, models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "draft.gguf"
+    # An architecture of tomorrow, with its own keys: the same file with another name in all of them, as long as the old one.
+    file.write_bytes((models / "dense.gguf").read_bytes().replace(b"llama", b"llamx"))
+    words = ["-m", str(models / "dense.gguf")]
+    alert = one.fails([*words, "-md", str(file)])
+    assert alert["cause"]["id"] == "draft-unfit"
+    assert "'llamx'" in alert["cause"]["text"]
+    assert alert["fixes"][0]["do"].startswith("Start without the draft model (leave out -md)")
+
+    one.starts(words)
+
+
+def test_a_grammar_that_ends_the_server_with_an_exception(one: Starting, models: Path) -> None:
+    """This build throws where it could say so, and nothing catches that: its end is a crash by all signs."""
+    words = ["-m", str(models / "dense.gguf"), "--grammar"]
+    alert = one.fails([*words, 'root ::= ("yes"'], rule="server-crashed")
+    assert alert["cause"]["id"] == "grammar-of-the-command-line"
+    assert alert["fixes"][0]["do"].startswith("Correct the grammar, or start without it")
+
+    one.starts([*words, 'root ::= ("yes")'], rule="server-crashed")
 
 
 def test_a_template_of_the_model_that_does_not_parse(one: Starting, models: Path, tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ from sentinel.engine.log.prefixes import (
     COLOURED_STAMP,
     COLOURS_BEFORE,
     COMPOSE,
+    FAILED_LOAD,
     FRONT_END,
     KERNEL_BUFFER,
     KERNEL_NAME,
     LAST_OF_MORE,
     LEVELS,
     NOT_PLAIN,
+    OF_LOCALAI,
     OF_MODEL_RUNNER,
     OLLAMA,
     ONE_COLOUR,
@@ -158,7 +160,8 @@ def _own(message: str, wall: float | None) -> Envelope:
             message = f"{text} | {more}" if more else text
     if message.endswith("m"):
         message = _without_colours_after(message)
-    if message.startswith(CLIENTS_WORD) and (retold := RETOLD.search(message)) is not None:
+    retells = message.startswith(CLIENTS_WORD) or OF_LOCALAI.match(message) is not None
+    if retells and (retold := RETOLD.search(message)) is not None:
         message = retold.group(2)
     return Envelope(elapsed, wall, level, port, message, level == "D" or PRIVATE.match(message) is not None)
 
@@ -230,7 +233,7 @@ def _ollama(slog: re.Match[str]) -> Envelope:
         return _own(message, _epoch(moment))
     level = LEVELS.get(word.lower())
     message = f"{message} {values}" if values else message
-    if level == "E" and (retold := RETOLD.search(message)) is not None:
+    if (level == "E" or message.startswith(FAILED_LOAD)) and (retold := RETOLD.search(message)) is not None:
         message = retold.group(2)
     return Envelope(None, _epoch(moment), level, None, message, level == "D")
 

@@ -48,13 +48,19 @@ SERVER_OF_2024 = re.compile(
 )
 OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[^\"\\]|\\.)*\"|\S+)")
 #: Ollama ends a failed load with the last error that its runner printed (llm/status.go), in its log and in the client's
-#: terminal: llama.cpp's own words, without the function that said them. LM Studio quotes them as well.
+#: terminal: llama.cpp's own words, without the function that said them. LM Studio and LocalAI quote them as well.
 RETOLD = re.compile(
-    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):(?: exit status \w{1,12}:?)?"
-    r"|llama\.cpp error:) (')?"
-    r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: )[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|$)"
+    r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):"
+    r"(?: exit status \w{1,12}:?| signal: aborted(?: \(core dumped\))?:?)?"
+    r"|llama\.cpp error:|an error was encountered while running the model:"
+    r"|rpc error: code = \w{1,20} desc = [^\"\n]{0,300}? (?:Error: )?llama_model_load:) (')?"
+    r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: |GGML_ASSERT\(|error: (?:invalid|unknown) argument: )"
+    r"[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|\" \w|$)"
 )
 CLIENTS_WORD = "Error: "
+OF_LOCALAI = re.compile(r"\d{1,2}:\d\d[AP]M ERR ")
+#: Since 2025 Ollama reports a failed load as INFO.
+FAILED_LOAD = "Load failed"
 #: Docker Model Runner logs each line of its server as a record of its own (docker/model-runner pkg/logging, main.go).
 OF_MODEL_RUNNER = "component=llama.cpp"
 LEVELS: Mapping[str, str] = {
