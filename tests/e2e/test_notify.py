@@ -85,20 +85,28 @@ def test_a_real_alert_reaches_webhook_apprise_mail_and_command_within_seconds(
     )
 
 
+@pytest.mark.parametrize(
+    ("kills", "longest"), [(2, 0.6), pytest.param(25, 2.0, marks=[pytest.mark.long, pytest.mark.timeout(600)])], ids=["8", "100"]
+)
 def test_killed_again_and_again_in_a_storm_nothing_is_lost_and_nothing_comes_under_a_second_key(
-    receiver: HttpReceiver, tmp_path: Path
+    receiver: HttpReceiver, tmp_path: Path, kills: int, longest: float
 ) -> None:
-    """SIGKILL of it eight times at random, and of the daemon twice; what comes again has the key of the first."""
+    """SIGKILL of it at random, its starts included, and of the daemon twice; what comes again has the key of the first.
+
+    `kills`: in each of four flips of all alerts, after `longest` seconds at most.
+    """
     daemon = Switched(tmp_path, servers=6, rules=5).start()
     one = Notifier(tmp_path / "notify", daemon, HASTY + webhook(receiver)).start()
     moment = random.Random(20261129)
     try:
         for flip in range(4):
-            for at, name in enumerate(daemon.logs):
-                daemon.switch(name, on=flip % 2 == 0)
-                if at % 3 == 1:
+            names = list(daemon.logs)
+            for number in range(max(kills, len(names))):
+                if number < len(names):
+                    daemon.switch(names[number], on=flip % 2 == 0)
+                if number < kills:
                     # A random moment of the storm: nothing is waited for.
-                    time.sleep(moment.uniform(0.0, 0.6))
+                    time.sleep(moment.uniform(0.0, longest))
                     one.end(signal.SIGKILL)
                     one.launch()
             if flip in (1, 2):
@@ -117,6 +125,14 @@ def test_killed_again_and_again_in_a_storm_nothing_is_lost_and_nothing_comes_und
     assert len(expected) == len(set(expected)) == 120
     assert waiting == 0
     assert "Traceback" not in one.said()
+    # What went out once more says so.
+    assert all(got.body["repeat"] for got in again(receiver))
+
+
+def again(receiver: HttpReceiver) -> list[Any]:
+    """Messages that came under a key that had come before."""
+    keys = receiver.keys()
+    return [got for at, got in enumerate(receiver.taken) if keys[at] in keys[:at]]
 
 
 def told_of(receiver: HttpReceiver, name: str, state: str) -> bool:
