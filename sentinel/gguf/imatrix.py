@@ -19,15 +19,13 @@ from dataclasses import dataclass
 
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.gguf.header import GgufError, read_header
+from sentinel.model.input_limits import MOST_EXPERTS, MOST_HEADER_TEXT, MOST_IMATRIX_ENTRY, MOST_TENSORS
 from sentinel.model.text import clean
 
 #: The routing is the same for all tensors of a layer's experts; the first that is there is read.
 _PARTS = ("gate", "up", "gate_up", "down")
 _EXPERTS = re.compile(r"blk\.(\d{1,4})\.ffn_(gate|up|gate_up|down)_exps\.weight\Z")
 _COUNTS = ".counts"
-_MOST_EXPERTS, _MOST_ENTRIES, _MOST_NAME = 1 << 14, 1 << 17, 256
-#: Bytes of one entry of the older form: 7168 inputs of 512 experts are 14 MiB.
-_MOST_ENTRY = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def read(path: str) -> Imatrix:
 def never_used(found: Imatrix, layer: int, experts: int) -> frozenset[int]:
     """Of the older form: the experts whose values are all the number of calls. Raises GgufError."""
     entry = found.old[layer]
-    if not 0 < experts <= _MOST_EXPERTS or entry.values % experts:
+    if not 0 < experts <= MOST_EXPERTS or entry.values % experts:
         raise GgufError(f"{clean(found.path)}: layer {layer} has {entry.values} values, which are not those of {experts} experts")
     width = entry.values // experts
     descriptor = _open(found.path)
@@ -96,7 +94,7 @@ def _read_gguf(path: str, descriptor: int) -> Imatrix:
         match = _EXPERTS.match(tensor.name.removesuffix(_COUNTS)) if tensor.name.endswith(_COUNTS) else None
         if match is None:
             continue
-        if tensor.type != "F32" or not 0 < tensor.bytes <= _MOST_EXPERTS * 4:
+        if tensor.type != "F32" or not 0 < tensor.bytes <= MOST_EXPERTS * 4:
             raise GgufError(f"{clean(path)}: {clean(tensor.name)} is no list of counts")
         counts = tuple(_floats(os.pread(descriptor, tensor.bytes, tensor.offset)))
         if not all(math.isfinite(count) and count >= 0 for count in counts):
@@ -111,17 +109,17 @@ def _read_gguf(path: str, descriptor: int) -> Imatrix:
 def _read_old(path: str, descriptor: int) -> Imatrix:
     size, at = os.fstat(descriptor).st_size, 4
     entries = _whole(path, descriptor, 0)
-    if not 0 < entries <= _MOST_ENTRIES:
+    if not 0 < entries <= MOST_TENSORS:
         raise GgufError(f"{clean(path)} is no importance matrix: neither GGUF nor the older form")
     found: dict[tuple[int, int], Old] = {}
     for _ in range(entries):
         length = _whole(path, descriptor, at)
-        if not 0 < length <= _MOST_NAME:
+        if not 0 < length <= MOST_HEADER_TEXT:
             raise GgufError(f"{clean(path)} is no importance matrix: a name of {length} bytes")
         name = os.pread(descriptor, length, at + 4).decode("utf-8", "replace")
         calls, values = _whole(path, descriptor, at + 4 + length), _whole(path, descriptor, at + 8 + length)
         at += 12 + length
-        if not 0 <= values <= _MOST_ENTRY // 4 or at + values * 4 > size:
+        if not 0 <= values <= MOST_IMATRIX_ENTRY // 4 or at + values * 4 > size:
             raise GgufError(f"{clean(path)} is truncated: {clean(name)} claims {values} values")
         if (match := _EXPERTS.match(name)) is not None and values:
             found[int(match[1]), _PARTS.index(match[2])] = Old(at, values, calls)

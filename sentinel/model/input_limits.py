@@ -177,6 +177,10 @@ MOST_TENSORS = 1 << 17
 MOST_SPLITS = 1024
 #: Of a file with more tensors only the sums are kept.
 MOST_TENSORS_LISTED = 1 << 14
+#: Of a file that llama-imatrix wrote: experts of a layer, and bytes of one entry of the older form; 7168 inputs of 512 take
+#: 14 MiB.
+MOST_EXPERTS = 1 << 14
+MOST_IMATRIX_ENTRY = 256 << 20
 #: ggml.h, GGML_MAX_NAME.
 MOST_TENSOR_NAME = 64
 
