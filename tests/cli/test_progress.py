@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +28,10 @@ def terminal(*names: str) -> Iterator[int]:
 def test_what_lasts_is_said_and_taken_back() -> None:
     with terminal() as other:
         with working("judging 3 lines", after=0.0):
-            said = os.read(other, 100)
+            said = os.read(other, 1000)
+        said += os.read(other, 1000)
 
-        assert said == b"\r\x1b[Kjudging 3 lines ... 0 s"
-        assert os.read(other, 100) == b"\r\x1b[K"
+        assert re.fullmatch(rb"(\r\x1b\[Kjudging 3 lines \.\.\. \d+ s)+\r\x1b\[K", said)
 
 
 def test_what_is_quick_says_nothing() -> None:
@@ -45,10 +46,10 @@ def test_what_is_quick_says_nothing() -> None:
 def test_it_is_taken_back_before_a_mistake_is_reported() -> None:
     with terminal() as other:
         with pytest.raises(ValueError, match="no"), working("judging", after=0.0):
-            os.read(other, 100)
+            os.read(other, 1000)
             raise ValueError("no")
 
-        assert os.read(other, 100) == b"\r\x1b[K"
+        assert os.read(other, 1000).endswith(b"\r\x1b[K")
 
 
 def test_a_line_in_passing_stands_in_place_of_the_last_one_and_is_escaped() -> None:
