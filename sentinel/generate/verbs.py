@@ -10,7 +10,7 @@ from sentinel.cli.parser import VERBS, parser
 
 EXIT = (
     ("0", "All is well."),
-    ("1", "A warning is open; for doctor: something does not work."),
+    ("1", "A warning is open; for doctor: something does not work; for notify: a channel does not deliver."),
     ("2", "A critical alert is open, or what was given (a file, a rule, an option) is wrong."),
     ("3", "Unknown: a signal is missing, or no daemon answers."),
 )

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from alertmanager import alertmanager
-from live import REPO, wait_for
+from live import PROMISE, REPO, wait_for
 from notifier import Notifier, Switched
 from receivers import HttpReceiver, free_port, http_receiver, mail_receiver
 
@@ -66,7 +66,7 @@ def test_a_real_alert_reaches_webhook_apprise_mail_and_command_within_seconds(
                 begun = time.monotonic()
                 daemon.switch("s0", on=on)
                 wait_for(partial(told_of, receiver, "s0", state), f"{state} at the webhook", 15.0)
-                assert time.monotonic() - begun < 10.0
+                assert time.monotonic() - begun < PROMISE
             wait_for(lambda: len(phone.taken) == len(mail.mails) == told.read_text().count("\n") == 2, "all have both", 15.0)
             channels = one.status()
         finally:
@@ -173,7 +173,7 @@ def test_down_then_500_then_hanging_then_up_nothing_is_lost_and_the_other_channe
                 begun = time.monotonic()
                 daemon.switch("s0", on=number % 2 == 0)
                 wait_for(partial(has, partial(told, other), number + 1), f"the good channel has it while {mode}", 15.0)
-                assert time.monotonic() - begun < 5.0
+                assert time.monotonic() - begun < PROMISE
                 if mode not in ("down", "ok"):
                     wait_for(partial(more, receiver, seen), f"a try while {mode}", 30.0)
                 if mode == "500":
