@@ -10,6 +10,7 @@ from sentinel.diagnose import gaps
 from sentinel.diagnose.complaints import NONE, Complaints, complaints, last_before
 from sentinel.diagnose.explain_rule import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, StartOutcomes
+from sentinel.diagnose.hold_times import longest, run_out
 from sentinel.diagnose.log_clock import LogClock, begins, undated
 from sentinel.diagnose.origin import keeper_of, system_of
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
@@ -154,7 +155,7 @@ class _Judge:
         for name, line in beside:
             if line.kind == "systemd":
                 self._step(LogLines(at, name, units.get(unit_of(line), HOST), line.text, kind="systemd", first=line.number))
-        self._keep(_run_out(engine, at))
+        self._keep(run_out(engine, at))
         asked.ends(at)
         answer = self._answer(at, asked, dated=clock.dated)
         quiet = not answer.starts and not any(t.state == "firing" for t in answer.transitions)
@@ -184,15 +185,15 @@ class _Judge:
             self._stopped = isinstance(step, RunEnds) or (self._stopped and not isinstance(step, LogLines))
         if isinstance(step, RunEnds):
             # A stopped server ends the observation, not the condition: pending alerts count.
-            self._keep(_run_out(self._engine, step.at))
+            self._keep(run_out(self._engine, step.at))
             self._unknown = self._missing(step.at)
             if self._asked is not None:
                 self._asked.stops(step.at)
-            clock.shift(_longest(self._engine))
+            clock.shift(longest(self._engine))
         elif isinstance(step, RunBegins):
             if not self._stopped:
                 # It ended without a shutdown in the log: pending alerts count here as well.
-                self._keep(_run_out(self._engine, step.at))
+                self._keep(run_out(self._engine, step.at))
             self._runs[step.server] = self._runs.get(step.server, 0) + 1
         elif isinstance(step, ChildBegins):
             child = Entity("server", f"{step.router.name}[{step.port}]")
@@ -280,24 +281,3 @@ def _unexplained(answer: Diagnosis) -> LineEvidence | None:
         if transition.state == "firing" and cause is not None and transition.rule == "server-crashed" and cause.id in _HOW_ALONE:
             return max((e for e in transition.evidence if isinstance(e, LineEvidence)), key=lambda e: e.n, default=None)
     return None
-
-
-#: Seconds between steps while no alert is pending. A log with 70 ends takes 2.2 s of CPU, with a step for each second 3.9 s.
-_COARSE = 10
-
-
-def _run_out(engine: Engine, at: float) -> list[Transition]:
-    """Let hold times elapse: the log ended, the condition did not. Quiet times do not: what came after is unknown."""
-    out: list[Transition] = []
-    second, last = 0, int(_longest(engine))
-    while second < last:
-        # What fires for the age of an event does so within seconds; later only a pending alert may fire.
-        fine = second < _COARSE or any(record.state == "pending" for record in engine.book.open())
-        second = second + 1 if fine else min(second + _COARSE, last)
-        out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
-    return out
-
-
-def _longest(engine: Engine) -> float:
-    """Seconds after which no alert is pending any more."""
-    return int(max((r.rule.hold for r in engine.ruleset.rules.values()), default=0.0) + engine.inhibition.longest) + 1.0
