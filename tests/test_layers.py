@@ -122,6 +122,12 @@ def test_imports_go_down_only() -> None:
     assert not wrong
 
 
+def test_no_two_files_of_tests_have_the_same_name() -> None:
+    """pytest imports them by their name alone, and ends with an error when it meets the second."""
+    names = [path.name for path in (REPO / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def test_no_module_is_loose_at_the_root() -> None:
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
 

@@ -106,7 +106,7 @@ def _check(config: Config, *, json_too: bool) -> int:
 
 
 def _test(config: Config, senders: dict[str, Sender], wanted: list[str], *, json_too: bool) -> int:
-    """One try for each channel. 0: all took it."""
+    """One try for each channel. 0: all took it; 1: one did not."""
     for name in wanted:
         if name not in {channel.name for channel in config.channels}:
             warn(f"there is no channel '{name}'; there are {', '.join(channel.name for channel in config.channels)}")
@@ -124,16 +124,20 @@ def _test(config: Config, senders: dict[str, Sender], wanted: list[str], *, json
             emit_line({"channel": channel.name, "outcome": outcome.kind, "why": outcome.why})
         else:
             say(f"{channel.name} ({channel.kind}): {outcome.kind}{f', {outcome.why}' if outcome.why else ''}")
-    return CRITICAL if failed else OK
+    return WARNING if failed else OK
 
 
 def _status(folder: Path, *, json_too: bool) -> int:
     """0: every channel delivers; 1: one does not; 3: nothing is known."""
-    if not (folder / FILE).exists():
+    try:
+        (folder / FILE).stat()
+        found = read(folder)
+    except PermissionError:
+        warn(f"may not look into {folder}; ask as root: sudo sentinel notify --status")
+        return UNKNOWN
+    except FileNotFoundError:
         warn(f"there is no state in {folder}; start it with `systemctl start sentinel-notify` or `sentinel notify`")
         return UNKNOWN
-    try:
-        found = read(folder)
     except Fault as error:
         warn(str(error))
         return UNKNOWN

@@ -242,6 +242,7 @@ def test_a_planted_secret_appears_nowhere(daemon: Switched, receiver: HttpReceiv
     shown = []
     for words in (["--check"], ["--test"], ["--check", "--json"], ["--test", "--json"]):
         done = one.run(*words)
+        assert done.returncode == ("--test" in words)
         shown += [done.stdout, done.stderr]
     assert "answered 403" in shown[2]
     assert "phone (apprise): refused" in shown[2]
