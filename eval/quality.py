@@ -158,7 +158,7 @@ def _line(row: Row, found: Comparison) -> str:
 def _pairs(found: dict[str, Measurement]) -> None:
     """Every quantization against every other: divergence, and in brackets the mean change of log probability."""
     there = [name for name in _QUANTIZED if name in found]
-    print("| from \\\\ to | " + " | ".join(there) + " |")
+    print("| from, to | " + " | ".join(there) + " |")
     print("|---|" + "---|" * len(there))
     for one in there:
         cells = []

@@ -10,7 +10,7 @@ import pytest
 from fake_llama import Fake
 
 from sentinel.quality.answer import Answer, Choice, Token, parse
-from sentinel.quality.comparison import CATEGORY_FLOOR, FLOOR, SCALE, compare, size_in_words
+from sentinel.quality.comparison import CATEGORY_FLOOR, FLOOR, NOTED, SCALE, compare, size_in_words
 from sentinel.quality.measurement import Measurement, Subject
 from sentinel.quality.prefixes import VERSION, digest, prefixes
 
@@ -53,8 +53,17 @@ def test_a_certain_change_below_the_floor_is_not_reported() -> None:
     assert found.whole is not None
     assert found.whole.chance is not None
     assert found.whole.chance < 0.005
-    assert 0 < found.whole.divergence.value < FLOOR
+    assert 0 < found.whole.divergence.value < NOTED
+    assert (found.verdict, found.why.split()[0]) == ("same", "no")
+
+
+def test_a_change_as_of_other_kernels_is_mentioned_and_not_reported() -> None:
+    """The same Q4_K_M weights with -fa off: 0.0035 bits, and a chance of 0.0005."""
+    found = compare(REFERENCE, measured(asked(Fake(moved=0.5))))
+    assert found.whole is not None
+    assert NOTED < found.whole.divergence.value < FLOOR
     assert found.verdict == "same"
+    assert "other kernels" in found.why
 
 
 def test_a_change_as_large_as_the_own_noise_is_not_reported() -> None:
@@ -64,7 +73,7 @@ def test_a_change_as_large_as_the_own_noise_is_not_reported() -> None:
 
 
 def test_what_moves_one_category_alone_is_seen_there() -> None:
-    found = compare(REFERENCE, measured(asked(Fake(moved=1.0), lambda category: category == "long")))
+    found = compare(REFERENCE, measured(asked(Fake(moved=3.0), lambda category: category == "long")))
     assert found.whole is not None
     assert found.parts is not None
     assert found.whole.divergence.value < FLOOR
