@@ -112,7 +112,7 @@ _UNREADABLE = ("gpu.busy_percent", Unknown("not readable"))
 # A GPU of which only the kernel's log was known was not judged again when its hang had lasted 30 seconds.
 @example(_number("memory-thrash", "220 GiB on a machine of 128"), [(0.0, _HANG), (1.0, _UNREADABLE)])
 # A line at the very second at which time changes the verdict: the tick behind it tells.
-@example(_number("restart-loop", "killed for memory each time, and only systemd tells it"), [(0.0, _HANG), (0.02, _UNREADABLE)])
+@example(_number("restart-loop", "killed for memory each time, and only systemd reports it"), [(0.0, _HANG), (0.02, _UNREADABLE)])
 @settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, len(CASES) - 1), _inserts)
 def test_the_index_loses_nothing_of_whatever_is_read(case: int, inserts: list[tuple[float, object]]) -> None:
