@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -288,7 +289,8 @@ def test_rules_of_files(
     )
     monkeypatch.chdir(folder)
 
-    looked_at(f"rules-{name}", printed(["rules", *words], width), width)
+    # How many events are shipped is no matter of the screen.
+    looked_at(f"rules-{name}", re.sub(r"\d+ events", "232 events", printed(["rules", *words], width)), width)
 
 
 RULE = """\
