@@ -69,20 +69,24 @@ def test_the_same_model_is_the_same(flags: tuple[str, ...], learned: Path, model
     assert "-np 1" in found["before"]["flags"]
 
 
-def test_other_weights_are_shifted(learned: Path, models: Path) -> None:
-    code, found = check(learned, models / "low-bit.gguf")
+def scaled(source: Path, target: Path, name: str, factor: float) -> Path:
+    """A copy with one tensor multiplied."""
+    shutil.copyfile(source, target)
+    reader = gguf.GGUFReader(str(target), "r+")
+    (tensor,) = [tensor for tensor in reader.tensors if tensor.name == name]
+    tensor.data[...] = tensor.data * factor
+    reader.data.flush()
+    return target
+
+
+def test_other_weights_are_shifted(learned: Path, models: Path, tmp_path: Path) -> None:
+    code, found = check(learned, scaled(models / "dense.gguf", tmp_path / "other.gguf", "output.weight", -20.0))
     assert (code, found["verdict"]) == (1, "shifted")
     assert found["all"]["same_first"]["value"] < 0.5
 
 
 def test_weights_that_are_no_numbers_are_broken(learned: Path, models: Path, tmp_path: Path) -> None:
-    spoilt = tmp_path / "nan.gguf"
-    shutil.copyfile(models / "dense.gguf", spoilt)
-    reader = gguf.GGUFReader(str(spoilt), "r+")
-    (norm,) = [tensor for tensor in reader.tensors if tensor.name == "output_norm.weight"]
-    norm.data[0] = float("nan")
-    reader.data.flush()
-    code, found = check(learned, spoilt)
+    code, found = check(learned, scaled(models / "dense.gguf", tmp_path / "nan.gguf", "output_norm.weight", float("nan")))
     assert (code, found["verdict"]) == (2, "broken")
 
 
