@@ -128,7 +128,7 @@ def _test(config: Config, senders: dict[str, Sender], wanted: list[str], *, json
 
 
 def _status(folder: Path, *, json_too: bool) -> int:
-    """0: every channel delivers; 1: one does not; 3: nothing is known."""
+    """0: every channel delivers; 1: one does not, or nothing runs, or nobody hears the daemon; 3: nothing is known."""
     try:
         (folder / FILE).stat()
         found = read(folder)
@@ -143,13 +143,17 @@ def _status(folder: Path, *, json_too: bool) -> int:
         return UNKNOWN
     channels = found["channels"]
     if json_too:
-        emit({"channels": [_row(one) for one in channels], "daemon": "unreachable" if found["meta"].get("unreachable") else "ok"})
+        daemon = "unreachable" if found["meta"].get("unreachable") else "ok"
+        emit({"runs": found["runs"], "channels": [_row(one) for one in channels], "daemon": daemon})
     else:
         for one in channels:
             say(_line(one, time.time()))
         if found["meta"].get("unreachable"):
             say("the daemon does not answer")
-    return WARNING if any(one["failing_since"] is not None for one in channels) else OK
+        if not found["runs"]:
+            say("nothing is delivered: `sentinel notify` does not run (systemctl status sentinel-notify)")
+    fails = any(one["failing_since"] is not None for one in channels)
+    return WARNING if fails or not found["runs"] or found["meta"].get("unreachable") else OK
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:

@@ -56,13 +56,19 @@ def requests(
     """What to send, and what is sent then. What was sent and does not fire any more ends now."""
     firing: Posted = {}
     bodies = []
+    stamp = iso(now) or ""
     for alert in alerts:
         if is_loud(alert) and chosen.lets_through(alert):
             body = form(alert, host, runbook)
             firing[_identity(body["labels"])] = body
-            bodies.append(body | {"endsAt": iso(now + ENDS_AFTER)})
-    ended = [{**body, "endsAt": iso(now)} for mark, body in posted.items() if mark not in firing]
+            bodies.append({**_begun(body, stamp), "endsAt": iso(now + ENDS_AFTER)})
+    ended = [{**_begun(body, stamp), "endsAt": stamp} for mark, body in posted.items() if mark not in firing]
     return bodies + ended, firing
+
+
+def _begun(body: Mapping[str, Any], stamp: str) -> dict[str, Any]:
+    """Not after now: where the clock was set back, an alert would end before it begins, which Alertmanager refuses."""
+    return {**body, "startsAt": min(body["startsAt"] or stamp, stamp)}
 
 
 @dataclass

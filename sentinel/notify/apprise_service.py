@@ -21,16 +21,21 @@ class NotUsable(Exception):
 class Apprise:
     """One address of one service. Apprise reports that it failed, and only its log says why."""
 
-    def __init__(self, name: str, url: str, redact: Redactor) -> None:
+    def __init__(self, name: str, url: str, redact: Redactor, seconds: float = 10.0) -> None:
         library = _library(name)
+        asset = library.AppriseAsset()
+        # A POST that is redirected becomes a GET, whose 200 would count as delivered; `redirect=yes` in the address allows it.
+        asset.http_redirects = False
         schema = url.partition("://")[0]
         if "://" not in url:
             raise NotUsable(f"channel '{name}': its url is not an address of Apprise; write for example ntfys://ntfy.sh/TOPIC")
         with _Log() as log:
-            service: Any = library.Apprise.instantiate(url)
+            service: Any = library.Apprise.instantiate(url, asset=asset)
         if service is None:
             kind = f"{escape(schema)[:20]}://"
             raise NotUsable(redact(f"channel '{name}': Apprise does not take its url, of the kind {kind}{log.last(': ')}"))
+        if "rto=" not in url and "cto=" not in url:
+            service.socket_connect_timeout = service.socket_read_timeout = seconds
         # Through its collection of one: only that turns text into what the service takes, with < and & as they are.
         self._services: Any = library.Apprise()
         self._services.add(service)

@@ -26,7 +26,7 @@ def sender(channel: Channel) -> Sender:
     """What sends messages of a channel; not for an Alertmanager. Raises NotUsable."""
     redact = Redactor(channel.secrets)
     if channel.kind == "apprise":
-        return Apprise(channel.name, channel.url, redact)
+        return Apprise(channel.name, channel.url, redact, channel.seconds)
     if channel.kind == "command":
         return Command(channel.command, channel.seconds, redact)
     return Webhook(target(channel), channel.body)

@@ -18,6 +18,8 @@ from sentinel.notify.store import Store, Waiting
 
 #: A channel that fails for this long is reported as dead, and again after each further hour. Seconds.
 _DEAD, _AGAIN = 300.0, 3600.0
+#: A try that has not ended for so long is reported: services of Apprise bound each read of an answer, not the whole. Seconds.
+_STUCK = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,13 @@ class Worker:
 
     def _run(self) -> None:
         while True:
-            self._inbox.put(Result(self._name, self._jobs.get()()))
+            job = self._jobs.get()
+            try:
+                outcome = job()
+            except Exception as error:
+                # A thread that ends is a channel that is silent for ever, and nobody would be told.
+                outcome = Outcome("unsure", f"a mistake in sentinel itself: {type(error).__name__}")
+            self._inbox.put(Result(self._name, outcome))
 
 
 class Health:
@@ -91,6 +99,16 @@ class Health:
             self._say(3, f"channel {self._name} is dead: nothing was delivered for {duration(failing)}: {why}")
         self._store.report(self._name, why=why, **since)
 
+    def stuck(self, now: Now, seconds: float) -> None:
+        """A try that does not end. Within a transaction of the store."""
+        why = f"a try began {duration(seconds)} ago and has not ended"
+        since: dict[str, object] = {}
+        if self._failing_since is None:
+            self._failing_since = now.steady - seconds
+            since = {"failing_since": now.wall - seconds}
+        self._say(3, f"channel {self._name} is dead: {why}")
+        self._store.report(self._name, why=why, **since)
+
     def lost(self, count: int) -> None:
         """Alerts were given up."""
         self._say(3, f"channel {self._name}: {counted(count, 'alert')} waited too long or were too many, and are given up")
@@ -111,6 +129,8 @@ class Line:
         self._worker = Worker(channel.name, inbox)
         self._told = Told(channel.chosen, store.open_alerts(self.name), store.value(self.name, "counted_until"))
         self._queue = Queue(channel.policy)
+        #: when the try that is under way began; None: it is reported as stuck
+        self._begun: float | None = None
 
     def restore(self, now: Now) -> None:
         """What an earlier run left."""
@@ -152,7 +172,11 @@ class Line:
             self._health.delivered(now, messages=1)
             return
         unsure = outcome.kind == "unsure"
-        left = self._queue.unsure(now.steady) if unsure else self._queue.refused(now.steady, outcome.after)
+        left = (
+            self._queue.unsure(now.steady)
+            if unsure
+            else self._queue.refused(now.steady, outcome.after, too_large=outcome.too_large)
+        )
         self._store.sending(self.name, left)
         self._health.failed(now, outcome.why)
 
@@ -164,6 +188,12 @@ class Line:
 
     def start(self, now: Now) -> None:
         """Begin to send what is due."""
+        if self.busy:
+            if self._begun is not None and now.steady - self._begun > _STUCK:
+                with self._store.changes():
+                    self._health.stuck(now, now.steady - self._begun)
+                self._begun = None
+            return
         if over := self._queue.overdue(now.steady):
             with self._store.changes():
                 self._store.done(self.name, over)
@@ -185,6 +215,7 @@ class Line:
             lost=self._store.value(self.name, "lost"),
             now=now.wall,
         )
+        self._begun = now.steady
         self._worker.start(lambda: self._sender.send(message))
 
     @property

@@ -59,13 +59,14 @@ class Told:
     def reconcile(self, standing: Iterable[Alert], at: str) -> Iterator[dict[str, Any]]:
         """Make good for a gap with the list of what is open: what began in it, and what ended."""
         self.counted_until = at
-        loud = {alert["fingerprint"]: alert for alert in standing if is_loud(alert)}
-        for mark, alert in loud.items():
-            if mark not in self.open and self._filter.lets_through(alert):
+        # What a silence covers by now is no news, and has not ended.
+        firing = {alert["fingerprint"]: alert for alert in standing if alert["state"] == "firing"}
+        for mark, alert in firing.items():
+            if mark not in self.open and is_loud(alert) and self._filter.lets_through(alert):
                 news = {**alert, "since": alert.get("since") or alert["at"]}
                 self.open[mark] = _kept(news)
                 yield news
-        for mark in [mark for mark in self.open if mark not in loud]:
+        for mark in [mark for mark in self.open if mark not in firing]:
             gone = self.open.pop(mark)
             if self._filter.resolved:
                 over = {

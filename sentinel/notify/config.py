@@ -17,7 +17,7 @@ from sentinel.notify import quiet, template
 from sentinel.notify.choice import Filter
 from sentinel.notify.plan import Policy
 from sentinel.notify.quiet import Quiet
-from sentinel.notify.secrets import NoSecret, Secrets, is_credential, others_read
+from sentinel.notify.secrets import SYSTEM_FOLDER, NoSecret, Secrets, is_credential, others_read, secret_parts
 from sentinel.notify.settings import SYSTEM_FILE, Channel, Config, ConfigError, default_files
 from sentinel.rulefiles.toml.document import placed
 from sentinel.rulefiles.toml.tables import Findings, Table
@@ -27,6 +27,8 @@ _SEVERITIES = ("critical", "warning", "info")
 _TYPES = ("apprise", "webhook", "command", "alertmanager")
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 _MOST_CHANNELS = 20
+#: Headers that say how long a request is and what becomes of its connection.
+_OURS = ("content-length", "transfer-encoding", "connection")
 
 
 def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Config:
@@ -44,12 +46,17 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Config:
             status = os.fstat(stream.fileno()) if not is_credential(path, env) else _status(SYSTEM_FILE)
             open_to_others = status is not None and others_read(status)
             data = stream.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ConfigError([Problem(str(path), "", f"is larger than {_MAX_BYTES} bytes, and no configuration is")])
         table = tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([Problem(str(path), "", f"is not UTF-8 text (byte {error.start})")]) from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ConfigError([Problem(str(path), "", "is nested too deeply to be a configuration")]) from error
+    except ValueError as error:
+        # not TOML, or a number of thousands of digits, which Python refuses
         raise ConfigError([Problem(str(path), "", f"is not TOML: {error}")]) from error
     reader = _Reader(Table(table, (), findings), path, env, open_to_others)
     config = reader.config()
@@ -68,7 +75,7 @@ class _Reader:
         self._open = open_to_others
         #: the file for people: systemd's copy of it says nothing to them
         self._shown = SYSTEM_FILE if is_credential(file, env) else file
-        self._folder = file.absolute().parent / "notify.secrets"
+        self._folder = file.absolute().parent / SYSTEM_FOLDER.name
 
     def config(self) -> Config:
         """Everything; mistakes are noted."""
@@ -101,7 +108,7 @@ class _Reader:
         secrets = Secrets(self._folder, self._env)
         url = "" if kind == "command" else self._url(table, kind, secrets)
         headers = self._headers(table, secrets) if kind in ("webhook", "alertmanager") else {}
-        body = self._body(table) if kind == "webhook" else None
+        body = self._body(table, secrets) if kind == "webhook" else None
         command = self._command(table) if kind == "command" else ()
         own_urgent = frozenset(table.texts("urgent", one_of=_SEVERITIES)) if table.holds("urgent", list) else urgent
         severities = table.texts("severities", one_of=_SEVERITIES) or ("critical", "warning")
@@ -122,7 +129,7 @@ class _Reader:
             body=body,
             command=command,
             seconds=_seconds(table, "timeout", 30.0 if kind == "command" else 10.0, least=1.0, most=300.0),
-            secrets=(*secrets.used, *_secret_parts(kind, url), *headers.values()),
+            secrets=(*secrets.used, *secret_parts(kind, url), *headers.values()),
         )
         table.done()
         return channel
@@ -134,7 +141,8 @@ class _Reader:
             _check_address(table, url)
         literal = raw and "{secret:" not in raw
         if literal and self._open and (kind != "alertmanager" or "@" in urlsplit(raw).netloc):
-            remedy = f"chmod 600 {self._shown}, or write {{secret:NAME}} and the value into {self._folder}/NAME"
+            folder = self._shown.absolute().parent / SYSTEM_FOLDER.name
+            remedy = f"chmod 600 {self._shown}, or write {{secret:NAME}} and the value into {folder}/NAME"
             table.findings.error(table.at("url"), f"is a secret, and others may read this file; {remedy}")
         return url
 
@@ -150,6 +158,10 @@ class _Reader:
                     "may be a secret, and others may read this file; chmod 600 it, or write {secret:NAME}",
                 )
             out[name] = self._filled(table, "headers", value, secrets)
+            if not (out[name].isascii() and out[name].isprintable()):
+                table.findings.error(table.at("headers", name), "holds a character that no header can hold; write it in ASCII")
+            if name.lower() in _OURS:
+                table.findings.error(table.at("headers", name), "is set by sentinel; leave it out")
         return out
 
     def _filled(self, table: Table, key: str, text: str, secrets: Secrets) -> str:
@@ -159,14 +171,19 @@ class _Reader:
             table.findings.error(table.at(key), str(error))
             return ""
 
-    def _body(self, table: Table) -> Mapping[str, Any] | None:
+    def _body(self, table: Table, secrets: Secrets) -> Mapping[str, Any] | None:
         if not table.holds("body", dict):
             table.get("body", dict, {})
             return None
         body = table.mapping("body")
         for sentence in template.mistakes(body):
             table.findings.error(table.at("body"), sentence)
-        return body
+        try:
+            filled: dict[str, Any] = secrets.fill_all(body, template.literal)
+        except NoSecret as error:
+            table.findings.error(table.at("body"), str(error))
+            return None
+        return filled
 
     def _command(self, table: Table) -> tuple[str, ...]:
         if table.holds("command", str):
@@ -180,6 +197,9 @@ class _Reader:
             table.findings.error(table.at("command"), f"'{words[0]:.60}' must be the whole path of the program")
         elif not os.access(words[0], os.X_OK):
             table.findings.error(table.at("command"), f"{words[0]:.200} is no program that may be run")
+        elif any("{secret:" in word for word in words):
+            said = "holds a secret, and everybody on the machine sees the words of a command; let the program read it from a file"
+            table.findings.error(table.at("command"), said)
         return words
 
     def _quiet(self, table: Table, default: Quiet) -> Quiet:
@@ -230,10 +250,3 @@ def _check_address(table: Table, url: str) -> None:
         table.findings.error(
             table.at("url"), "is no address; write http:// or https://, a host and a path, in ASCII without spaces"
         )
-
-
-def _secret_parts(kind: str, url: str) -> tuple[str, ...]:
-    """What must not be shown. In an address of Apprise everything behind the kind of service may be one."""
-    if kind != "apprise":
-        return (url,) if kind == "webhook" or "@" in url else ()
-    return (url, *(part for part in re.split(r"[:/@?&=,]+", url.partition("://")[2]) if len(part) >= 6))

@@ -79,6 +79,9 @@ class Follower(threading.Thread):
                     self._take(name, data)
             except Fault as error:
                 why = str(error)
+            except Exception as error:
+                # Nothing else hears the daemon: a thread that ended would be silence. The stream goes on behind that word.
+                why = f"what it says is not understood ({type(error).__name__})"
             self._inbox.put(Lost(why))
             time.sleep(_AGAIN)
 

@@ -17,6 +17,7 @@ from sentinel.terminal.times import clock, seconds_of
 _MOST_WHOLE, _MOST_LINES = 5, 20
 #: Characters of a sentence, of a command (whole or not at all: half a command is useless), and of the whole text.
 _LONGEST, _LONGEST_COMMAND, _LONGEST_TEXT = 300, 600, 3500
+_MORE = "... and more: sentinel alerts"
 _RANK = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -58,16 +59,17 @@ def compose(
     newest = _newest(alerts)
     firing = [alert for alert in newest if alert["state"] == "firing"]
     worst = min((alert["severity"] for alert in firing or newest), key=lambda one: _RANK.get(one, 9), default="info")
-    lines = list(_lines(newest, now, zone))
+    notes = []
     if lost:
-        lines.append(f"{counted(lost, 'earlier alert')} could not be delivered: sentinel alerts --since 24h")
+        notes.append(f"{counted(lost, 'earlier alert')} could not be delivered: sentinel alerts --since 24h")
     if repeat:
-        lines.append("(sent again: it is not known whether it arrived)")
+        notes.append("(sent again: it is not known whether it arrived)")
+    lines = _fitting(list(_lines(newest, now, zone)), _LONGEST_TEXT - sum(len(note) + 1 for note in notes))
     return Message(
         key=key,
         host=host,
         title=_title(newest, firing, host, digest=digest),
-        text=_cut("\n".join(lines), _LONGEST_TEXT),
+        text="\n".join((*lines, *notes)),
         status="firing" if firing else "resolved",
         severity=worst,
         alerts=alerts,
@@ -146,6 +148,18 @@ def _over(alert: Mapping[str, Any]) -> str:
 def _since(alert: Mapping[str, Any], now: float, zone: tzinfo | None) -> str:
     since = seconds_of(alert.get("since") or alert["at"])
     return "" if since is None else f" since {clock(since, now, zone, '%H:%M')}"
+
+
+def _fitting(lines: list[str], longest: int) -> list[str]:
+    """Whole lines, so that no command is cut."""
+    if len("\n".join(lines)) <= longest:
+        return lines
+    left = longest - len(_MORE)
+    for count, line in enumerate(lines):
+        left -= len(line) + 1
+        if left < 0:
+            return [*lines[:count], _MORE]
+    return lines
 
 
 def _cut(text: str, longest: int) -> str:

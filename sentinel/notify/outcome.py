@@ -10,11 +10,15 @@ from sentinel.notify.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`refused`: the receiver has it not. `unsure`: it may have it. `why` is a sentence without secrets; `after` in seconds."""
+    """`refused`: the receiver has it not. `unsure`: it may have it. `why` is a sentence without secrets; `after` in seconds.
+
+    `too_large`: it may take a smaller one.
+    """
 
     kind: Literal["delivered", "refused", "unsure"]
     why: str = ""
     after: float = 0.0
+    too_large: bool = False
 
 
 DELIVERED = Outcome("delivered")

@@ -57,6 +57,8 @@ class Queue:
         self.failures = 0
         self._pause_until = float("-inf")
         self._sent = float("-inf")
+        #: alerts of the next message: halved when the receiver refuses it as it is, and more by one after each that it takes
+        self._most = MOST_IN_ONE
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -90,7 +92,7 @@ class Queue:
         if at is None or now < at:
             return None
         if self._sending is None:
-            numbers = self._ready(quiet=quiet)[:MOST_IN_ONE]
+            numbers = self._ready(quiet=quiet)[: self._most]
             self._sending = Sending(tuple(numbers), digest=not quiet and any(self._waiting[n].held for n in numbers))
         self.busy = True
         return self._sending
@@ -115,12 +117,15 @@ class Queue:
         for number in numbers:
             del self._waiting[number]
         self.busy, self.failures, self._sent, self._pause_until = False, 0, now, float("-inf")
+        self._most = min(self._most + 1, MOST_IN_ONE)
         return numbers
 
-    def refused(self, now: float, retry_after: float = 0.0) -> Sending | None:
+    def refused(self, now: float, retry_after: float = 0.0, *, too_large: bool = False) -> Sending | None:
         """The receiver has it not. What came meanwhile joins it, unless an earlier try may have arrived: that is returned."""
         assert self._sending is not None
         self._pause(now, retry_after)
+        if too_large:
+            self._most = max(1, len(self._sending.numbers) // 2)
         if not self._sending.repeat:
             self._sending = None
         return self._sending

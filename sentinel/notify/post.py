@@ -11,9 +11,9 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sentinel.model.json_form import to_json
@@ -27,6 +27,8 @@ _LONGEST = 160
 _LATER = {408, 425, 429}
 #: Answers of a gateway: what stands behind it may have taken the message.
 _GATEWAY = {502, 504}
+#: Answers to what is too long, among other reasons: chats take 2,000 characters, and a burst has more.
+_TOO_LARGE = {400, 413, 422}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +52,48 @@ def post(target: Target, body: object, key: str = "") -> Outcome:
     data = to_json(body).encode()
     # What fails before is certain not to have arrived.
     sent = False
+    until = time.monotonic() + target.seconds
     try:
-        with _connection(target) as connection:
+        with contextlib.closing(_connection(target)) as connection:
             connection.connect()
-            sent = True
-            connection.request("POST", _path(target.url), data, _headers(target, key))
-            answer = connection.getresponse()
-            said = answer.read(_MOST_BYTES)
-            return _judged(target, answer, said)
+            with _cut_off_at(connection, until):
+                sent = True
+                connection.request("POST", _path(target.url), data, _headers(target, key))
+                answer = connection.getresponse()
+                said = answer.read(_MOST_BYTES)
+                return _judged(target, answer, said)
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = f"{target.shown}: {target.redact(escape(_why(error)))}"
         return Outcome("unsure" if sent else "refused", why)
 
 
-@contextlib.contextmanager
-def _connection(target: Target) -> Iterator[http.client.HTTPConnection]:
-    """A connection that is cut off after the time, whatever trickles in meanwhile."""
+def _connection(target: Target) -> http.client.HTTPConnection:
+    """Always with its port: without one http.client takes the end of an IPv6 address for it."""
     address = urlsplit(target.url)
-    kind: Any = http.client.HTTPConnection
-    more: dict[str, Any] = {}
+    host = address.hostname or ""
     if address.scheme == "https":
-        kind, more = http.client.HTTPSConnection, {"context": ssl.create_default_context()}
-    connection = kind(address.hostname or "", address.port, timeout=target.seconds, **more)
-    timer = threading.Timer(target.seconds, _cut_off, (connection,))
+        context = ssl.create_default_context()
+        return http.client.HTTPSConnection(host, address.port or 443, timeout=target.seconds, context=context)
+    return http.client.HTTPConnection(host, address.port or 80, timeout=target.seconds)
+
+
+@contextlib.contextmanager
+def _cut_off_at(connection: http.client.HTTPConnection, until: float) -> Iterator[None]:
+    """Cut it off then, whatever trickles in meanwhile.
+
+    It begins when the connection stands. Before, there is nothing to cut (a name with two addresses, TLS), and a timer that ends
+    then would leave the rest unbounded.
+    """
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    timer = threading.Timer(left, _cut_off, (connection,))
     timer.daemon = True
     timer.start()
     try:
-        yield connection
+        yield
     finally:
         timer.cancel()
-        connection.close()
 
 
 def _cut_off(connection: http.client.HTTPConnection) -> None:
@@ -95,7 +109,10 @@ def _headers(target: Target, key: str) -> dict[str, str]:
     if address.username:
         who = f"{unquote(address.username)}:{unquote(address.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(who.encode()).decode()
-    return headers | ({"Idempotency-Key": key} if key else {}) | dict(target.headers)
+    if key:
+        headers["Idempotency-Key"] = key
+    own = {name.lower() for name in target.headers}
+    return {name: value for name, value in headers.items() if name.lower() not in own} | dict(target.headers)
 
 
 def _path(url: str) -> str:
@@ -113,7 +130,10 @@ def _judged(target: Target, answer: http.client.HTTPResponse, said: bytes) -> Ou
     elif words and answer.status not in _LATER:
         why += f": {words}"
     return Outcome(
-        "unsure" if answer.status in _GATEWAY else "refused", target.redact(why), _seconds(answer.getheader("Retry-After"))
+        "unsure" if answer.status in _GATEWAY else "refused",
+        target.redact(why),
+        _seconds(answer.getheader("Retry-After")),
+        too_large=answer.status in _TOO_LARGE,
     )
 
 

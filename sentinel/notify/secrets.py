@@ -6,13 +6,16 @@ import base64
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from sentinel.model.text import escape
 
 _NAMED = re.compile(r"\{secret:([A-Za-z0-9_.-]{1,64})\}")
+#: of files beside the configuration of the system's service
+SYSTEM_FOLDER = Path("/etc/sentinel/notify.secrets")
 _MOST_BYTES = 16 * 1024
 #: A shorter part of an address says little, and a sentence without it would be riddled with holes.
 _SHORTEST = 4
@@ -31,9 +34,19 @@ class Secrets:
         #: every value that was filled in
         self.used: set[str] = set()
 
-    def fill(self, text: str) -> str:
-        """`text` with the value of each ``{secret:NAME}`` in its place. Raises NoSecret."""
-        return _NAMED.sub(lambda found: self._value(found[1]), text)
+    def fill(self, text: str, form: Callable[[str], str] = str) -> str:
+        """`text` with the value of each ``{secret:NAME}``, in this form, in its place. Raises NoSecret."""
+        if "{secret:" in _NAMED.sub("", text):
+            raise NoSecret("has a {secret:NAME} whose name is none: letters, digits, '.', '_' and '-', at most 64, then }")
+        return _NAMED.sub(lambda found: form(self._value(found[1])), text)
+
+    def fill_all(self, value: Any, form: Callable[[str], str]) -> Any:
+        """As `fill`, in every text of a table or a list."""
+        if isinstance(value, Mapping):
+            return {key: self.fill_all(one, form) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self.fill_all(one, form) for one in value]
+        return self.fill(value, form) if isinstance(value, str) else value
 
     def _value(self, name: str) -> str:
         given = None if self._credentials is None else self._credentials / name
@@ -63,7 +76,9 @@ def _read(path: Path, *, private: bool) -> str:
                 raise NoSecret(f"others may read {path}; chmod 600 it")
             data = stream.read(_MOST_BYTES + 1)
     except OSError as error:
-        remedy = f"write it there with mode 600, or give it to the unit: LoadCredential={path.name}:FILE"
+        # Nobody can write into the folder of a unit's credentials.
+        given = f"give it to the unit: LoadCredential={path.name}:{SYSTEM_FOLDER}/{path.name} (docs/notify.md)"
+        remedy = "write it there with mode 600" if private else given
         raise NoSecret(f"the secret '{path.name}' is not there ({path}: {error.strerror}); {remedy}") from error
     try:
         value = data.decode().rstrip("\r\n")
@@ -72,6 +87,13 @@ def _read(path: Path, *, private: bool) -> str:
     if not value or len(data) > _MOST_BYTES or escape(value) != value:
         raise NoSecret(f"{path} must hold one line of text")
     return value
+
+
+def secret_parts(kind: str, url: str) -> tuple[str, ...]:
+    """What must not be shown of a channel's address. In one of Apprise everything behind the kind of service may be secret."""
+    if kind != "apprise":
+        return (url,) if kind == "webhook" or "@" in url else ()
+    return (url, *(part for part in re.split(r"[:/@?&=,]+", url.partition("://")[2]) if len(part) >= 6))
 
 
 class Redactor:

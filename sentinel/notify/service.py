@@ -169,7 +169,9 @@ class Service:
                     self._store.moved(cursor)
                     self._heard(alert, now)
             case Standing():
-                self._standing(word, now)
+                # What was heard before it and not taken would be lost.
+                if not self._ending:
+                    self._standing(word, now)
             case Result(name, outcome):
                 next(one for one in self._all if one.name == name).ended(outcome, now)
             case Connected():

@@ -36,7 +36,7 @@ class Channel:
     urgent: frozenset[str]
     url: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
     command: tuple[str, ...] = field(default=(), repr=False)
     seconds: float = 10.0
     secrets: tuple[str, ...] = field(default=(), repr=False)

@@ -20,7 +20,7 @@ from sentinel.model.fault import Fault
 from sentinel.model.json_form import to_json
 from sentinel.notify.plan import Sending
 
-FILE = "notify.sqlite"
+FILE, _LOCK = "notify.sqlite", "notify.lock"
 _PLAN = Plan(
     "state",
     (
@@ -59,7 +59,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         with faults(f"cannot keep the state in {folder}"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(folder / "notify.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -195,4 +195,17 @@ def read(folder: Path) -> dict[str, Any]:
                 " (SELECT count(*) FROM waiting WHERE waiting.channel = channel.name) FROM channel ORDER BY name"
             ).fetchall()
     names = ("name", "delivered_at", "failing_since", "why", "lost", "messages", "waiting")
-    return {"meta": meta, "channels": [dict(zip(names, row, strict=True)) for row in rows]}
+    return {"meta": meta, "channels": [dict(zip(names, row, strict=True)) for row in rows], "runs": _runs(folder)}
+
+
+def _runs(folder: Path) -> bool:
+    """Whether somebody holds the state. One that starts in the same microseconds is refused, and tries again."""
+    with faults(f"cannot read the state in {folder}"):
+        lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False

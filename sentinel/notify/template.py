@@ -9,7 +9,7 @@ from typing import Any
 from sentinel.model.problem import did_you_mean
 from sentinel.notify.message import Message, first_fix
 
-_NAME = re.compile(r"\{\{|\}\}|\{([a-z_]*)\}")
+_NAME = re.compile(r"\{\{|\}\}|\{([A-Za-z_]*)\}")
 #: A name that stands alone becomes the value itself: a list, a number, true or false.
 _ALONE = re.compile(r"^\{([a-z_]+)\}$")
 NAMES = (
@@ -28,6 +28,11 @@ def default_body(message: Message) -> dict[str, Any]:
 def filled(template: object, message: Message) -> object:
     """The template with the values of a message. Keys stay as they are."""
     return _fill(template, _values(message))
+
+
+def literal(text: str) -> str:
+    """Written so that a template shows it as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def mistakes(template: object) -> Iterator[str]:

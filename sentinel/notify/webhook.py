@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sentinel.notify.message import Message
@@ -17,7 +17,7 @@ class Webhook:
     """`template` None: everything."""
 
     target: Target
-    template: Mapping[str, Any] | None = None
+    template: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def send(self, message: Message) -> Outcome:
         """One POST. A receiver that honours Idempotency-Key, or `key` in the body, can tell a repeat."""

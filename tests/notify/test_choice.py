@@ -101,6 +101,13 @@ def test_a_gap_is_made_good_from_what_is_open() -> None:
     assert list(one.reconcile([change(mark="b"), change(mark="c")], change(at=31)["at"])) == []
 
 
+def test_what_was_silenced_in_a_gap_has_not_ended() -> None:
+    """It fires on, and its end is still told."""
+    one = told(a=change(mark="a") | {"since": change(at=1)["at"]})
+    assert list(one.reconcile([change(mark="a", silenced="3")], change(at=30)["at"])) == []
+    assert one.take(change("resolved", mark="a", at=40)) is not None
+
+
 def test_what_a_list_had_is_not_told_again_by_the_stream() -> None:
     """The list was asked for while the stream ran: what happened before it comes once more."""
     one = told()

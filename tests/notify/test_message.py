@@ -88,6 +88,18 @@ def test_half_a_command_is_not_shown() -> None:
     assert "xx" not in said(as_shown(long)).text
 
 
+def test_a_burst_of_long_causes_cuts_no_command_and_none_of_the_notes() -> None:
+    command = "sudo rm -r /srv/models/old && " + "x" * 500
+    long = [of(n) | {"fixes": [{"do": "do " * 90, "command": command}]} for n in range(1, 9)]
+    text = said(*long, repeat=True, lost=3).text
+    assert len(text) <= 3500
+    assert "and more: sentinel alerts\n3 earlier alerts could not be delivered" in text
+    assert "(sent again" in text
+    shown = [line.strip() for line in text.splitlines() if "rm -r" in line]
+    assert shown
+    assert set(shown) == {command}
+
+
 @given(st.text(), st.text(), st.text())
 def test_whatever_a_name_or_a_line_holds_the_text_is_bounded_and_harmless(name: str, cause: str, do: str) -> None:
     """Control characters, directions, a million characters."""
@@ -138,6 +150,7 @@ def test_there_is_no_code_in_a_template(template: str) -> None:
 
 
 def test_a_name_that_is_nearly_right_is_recognised() -> None:
+    assert next(mistakes({"a": "{Title}"})).startswith("there is no {Title}")
     assert list(mistakes({"a": ["{titel}"]})) == ["there is no {titel}; did you mean 'title'"]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentinel.cli.main import main
+from sentinel.notify.store import Store
 
 
 def test_without_a_configuration_it_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +31,17 @@ def test_an_unknown_channel_is_answered_with_those_that_there_are(tmp_path: Path
     assert capsys.readouterr().err == "sentinel: there is no channel 'b'; there are a\n"
     assert main(["notify", "--config", str(config), "--test", "a"]) == 0
     assert capsys.readouterr().out == "a (command): delivered\n"
+
+
+def test_a_status_of_nothing_that_runs_is_not_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The last run delivered everything; nobody will deliver the next."""
+    store = Store(tmp_path)
+    store.known_channels(["a"])
+    assert main(["notify", "--status", "--state", str(tmp_path)]) == 0
+    store.close()
+    capsys.readouterr()
+    assert main(["notify", "--status", "--state", str(tmp_path)]) == 1
+    assert "`sentinel notify` does not run" in capsys.readouterr().out
 
 
 def test_a_status_without_state_or_without_the_right_to_it_is_one_sentence(

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sample_transitions import FIRING, as_shown
 
 from sentinel.notify import quiet
 from sentinel.notify.config import load
+from sentinel.notify.message import compose
 from sentinel.notify.quiet import Quiet
 from sentinel.notify.secrets import Redactor
 from sentinel.notify.settings import Config, ConfigError
+from sentinel.notify.template import filled
 
 SECRET = "s3cr3t-t0ken-77"
 Read = Callable[..., Config]
@@ -73,6 +76,11 @@ def test_what_stands_above_counts_for_each_channel_that_does_not_say_otherwise(r
         (channel("webhook", "url = 'https://example.org/'\ntimeout = '1h'"), "3600 s is out of range; between 1 s and 300 s"),
         (channel("webhook", "url = 'https://example.org/'\nseverities = ['bad']"), "'bad' is none of: critical, warning, info"),
         (channel("command", "command = 'rm -rf /'"), "must be a list of words, ['/path/to/program', 'word']: there is no shell"),
+        (channel("webhook", "url = 'https://example.org/'\nheaders = { Title = 'Störung – GPU' }"), "no header can hold"),
+        (channel("webhook", "url = 'https://example.org/'\nheaders = { content-length = '3' }"), "is set by sentinel"),
+        (channel("webhook", "url = 'https://example.org/{secret:a/b}'"), "has a {secret:NAME} whose name is none"),
+        (channel("webhook", "url = 'https://example.org/'\nbody = { a = ['{secret:none}'] }"), "the secret 'none' is not there"),
+        (channel("command", "command = ['/bin/true', '{secret:a}']"), "everybody on the machine sees the words of a command"),
         (channel("command", "command = ['mail']"), "'mail' must be the whole path of the program"),
         (channel("command", "command = ['/no/such']"), "/no/such is no program that may be run"),
         (channel("command"), "command: is missing"),
@@ -83,6 +91,9 @@ def test_what_stands_above_counts_for_each_channel_that_does_not_say_otherwise(r
         ("[[channel]]\nname = 'A B'\ntype = 'command'\ncommand = ['/bin/true']", "a name is lower-case letters"),
         ("runbook = 'x'\n" + channel("command", "command = ['/bin/true']"), "runbook: is no address"),
         ("a = = 1", "is not TOML"),
+        ("a = " + "9" * 5000, "is not TOML"),
+        ("a = " + "[" * 5000, "is nested too deeply"),
+        ("#" * ((1 << 20) + 1), "is larger than"),
     ],
 )
 def test_each_mistake_is_one_sentence(read: Read, text: str, says: str) -> None:
@@ -143,6 +154,26 @@ def test_secrets_come_from_credentials_of_the_unit_or_from_a_folder_of_private_f
     (folder / "path").chmod(0o640)
     with pytest.raises(ConfigError, match=r"others may read .*/path; chmod 600 it"):
         read(text, mode=0o644, CREDENTIALS_DIRECTORY=str(credentials))
+
+
+def test_a_secret_in_a_body_is_filled_in_as_it_is_and_shown_nowhere(read: Read, tmp_path: Path) -> None:
+    value = "{title} s3cr3t"
+    (tmp_path / "notify.secrets").mkdir()
+    (tmp_path / "notify.secrets/key").write_text(value, encoding="utf-8")
+    (tmp_path / "notify.secrets/key").chmod(0o600)
+    (one,) = read(channel("webhook", "url = 'https://example.org/'\nbody = { a = { key = ['{secret:key}', 1] } }")).channels
+    sent = filled(one.body, compose([as_shown(FIRING)], "gpu-1", "k"))
+    assert sent == {"a": {"key": [value, 1]}}
+    assert "s3cr3t" not in repr(one)
+    assert "s3cr3t" not in Redactor(one.secrets)(f"refused {value}")
+
+
+def test_a_credential_that_is_missing_is_asked_of_the_unit(read: Read, tmp_path: Path) -> None:
+    """Nobody can write into the folder of credentials."""
+    with pytest.raises(ConfigError) as said:
+        read(channel("webhook", "url = 'https://example.org/{secret:token}'"), CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert "LoadCredential=token:/etc/sentinel/notify.secrets/token" in str(said.value)
+    assert "write it there" not in str(said.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"two\nlines", b"\xff\xfe", b"x" * 20000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from sample_transitions import FIRING, as_shown
 
 from sentinel.notify.command import Command
 from sentinel.notify.message import Message, compose
-from sentinel.notify.post import Target
-from sentinel.notify.secrets import Redactor
+from sentinel.notify.post import Target, _connection
+from sentinel.notify.secrets import Redactor, secret_parts
 from sentinel.notify.webhook import Webhook
 
 SECRET = "s3cr3t-t0ken-77"
@@ -108,6 +109,45 @@ def test_a_receiver_that_hangs_may_have_it_and_is_cut_off_in_time(receiver: Http
     assert time.monotonic() - begun < 5.0
 
 
+def test_time_that_was_spent_on_connecting_is_not_given_again(
+    receiver: HttpReceiver, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing had been sent, and a receiver that drips afterwards would never have been cut off."""
+    receiver.mode = "drip"
+    real = http.client.HTTPConnection.connect
+
+    def slow(connection: http.client.HTTPConnection) -> None:
+        time.sleep(0.3)
+        real(connection)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", slow)
+    outcome = webhook(receiver.url, seconds=0.2).send(message)
+    assert outcome.kind == "refused"
+    assert "does not answer in time" in outcome.why
+    assert receiver.seen == []
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"), [("http://[::1]/x", "::1", 80), ("https://[fe80::7]/x", "fe80::7", 443), ("http://a:1/", "a", 1)]
+)
+def test_an_address_without_a_port_has_the_usual_one(url: str, host: str, port: int) -> None:
+    connection = _connection(Target(url, {}, 1.0, NO_SECRETS))
+    assert (connection.host, connection.port) == (host, port)
+
+
+def test_a_header_of_ones_own_takes_the_place_of_ours(receiver: HttpReceiver, message: Message) -> None:
+    assert webhook(receiver.url, **{"content-type": "application/x-own"}).send(message).kind == "delivered"
+    headers = {name.lower(): value for name, value in receiver.taken[0].headers.items()}
+    assert headers["content-type"] == "application/x-own"
+    assert len([name for name in receiver.taken[0].headers if name.lower() == "content-type"]) == 1
+
+
+@pytest.mark.parametrize(("mode", "too_large"), [("400", True), ("413", True), ("500", False), ("404", False)])
+def test_some_refusals_may_be_for_the_size(receiver: HttpReceiver, message: Message, mode: str, too_large: bool) -> None:
+    receiver.mode = mode
+    assert webhook(receiver.url).send(message).too_large is too_large
+
+
 @pytest.mark.parametrize("url", ["https://127.0.0.1:{port}/x", "http://no-such-host.invalid/x"])
 def test_no_tls_and_no_such_name_are_one_sentence(receiver: HttpReceiver, message: Message, url: str) -> None:
     outcome = webhook(url.format(port=receiver.port)).send(message)
@@ -179,9 +219,8 @@ class TestApprise:
 
     def sender(self, url: str):  # type: ignore[no-untyped-def]
         from sentinel.notify.apprise_service import Apprise
-        from sentinel.notify.config import _secret_parts
 
-        return Apprise("phone", url, Redactor(_secret_parts("apprise", url)))
+        return Apprise("phone", url, Redactor(secret_parts("apprise", url)))
 
     def test_json(self, receiver: HttpReceiver, message: Message) -> None:
         sender = self.sender(f"json://user:{SECRET}@127.0.0.1:{receiver.port}/path")
@@ -196,6 +235,14 @@ class TestApprise:
         assert outcome.kind == "refused"
         assert outcome.why.startswith("json: not delivered")
         assert SECRET not in outcome.why
+
+    def test_a_redirect_is_not_followed(self, receiver: HttpReceiver, message: Message) -> None:
+        """By 301 and 302 the POST would become a GET, and its 200 a delivery; by 307 it would go to somebody else."""
+        with http_receiver() as other:
+            receiver.mode = "307"
+            receiver.headers = {"Location": f"{other.url}/"}
+            assert self.sender(f"json://127.0.0.1:{receiver.port}/path").send(message).kind == "refused"
+            assert other.seen == []
 
     def test_mail(self, message: Message) -> None:
         with mail_receiver() as mail:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from sample_transitions import FIRING
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.fault import Fault
 from sentinel.model.json_form import transition_to_dict
-from sentinel.notify import build
+from sentinel.notify import build, follow
 from sentinel.notify.alertmanager import ENDS_AFTER, EVERY, Alertmanager, requests
 from sentinel.notify.channel import Now
 from sentinel.notify.choice import Filter
@@ -25,7 +26,7 @@ from sentinel.notify.plan import Policy
 from sentinel.notify.post import Target
 from sentinel.notify.quiet import Quiet
 from sentinel.notify.secrets import Redactor
-from sentinel.notify.service import UNREACHABLE, UNREACHABLE_AFTER
+from sentinel.notify.service import UNREACHABLE, UNREACHABLE_AFTER, Stop
 from sentinel.notify.settings import Channel, Config
 from sentinel.notify.store import FILE, Store, read
 
@@ -163,6 +164,49 @@ def test_a_channel_that_hangs_holds_up_no_other(lab: Callable[..., Lab]) -> None
     assert one.takers["bad"].tries == 1
 
 
+def test_a_sender_that_raises_is_a_failure_of_its_channel_and_not_its_end(
+    lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lab()
+    taker = one.takers["one"]
+
+    def fails(_message: Message) -> Outcome:
+        raise IndexError
+
+    with monkeypatch.context() as during:
+        during.setattr(taker, "send", fails)
+        one.hear(change())
+    assert one.said == [(4, "channel one does not deliver, it is tried again: a mistake in sentinel itself: IndexError")]
+    one.wait(5)
+    assert one.told() == ["cpu-fallback firing"]
+
+
+def test_a_try_that_does_not_end_is_reported_once_and_shown_in_the_status(lab: Callable[..., Lab]) -> None:
+    one = lab()
+    one.takers["one"].hold = threading.Event()
+    one.hear(change())
+    for _ in range(100):
+        one.wait(10)
+    assert one.said == [(3, "channel one is dead: a try began 10 min ago and has not ended")]
+    assert read(one.folder)["channels"][0]["failing_since"] == EIGHT
+
+
+def test_nothing_is_passed_over_while_it_ends(lab: Callable[..., Lab]) -> None:
+    """What is heard after the word to stop is not taken; a list behind it must not move the cursor beyond it."""
+    one = lab()
+    one.hear(change(number=1), Stop(), change(number=2), Standing("e-9", "2026-11-29T08:00:00.000Z", [], "a gap"))
+    assert one.store.meta("cursor") == "e-1"
+
+
+def test_a_word_that_is_not_understood_does_not_end_the_follower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_AGAIN", 0.0)
+    inbox: queue.Queue[Any] = queue.Queue(1)
+    follower = follow.Follower(None, "", inbox, list_first=False)
+    monkeypatch.setattr(follower, "_stream", [("transition", {"rule": "without an entity"})])
+    follower.start()
+    assert [inbox.get(timeout=20) for _ in range(2)] == [Lost("what it says is not understood (KeyError)")] * 2
+
+
 def test_a_dead_channel_is_in_the_journal_at_once_after_five_minutes_and_each_hour(lab: Callable[..., Lab]) -> None:
     one = lab()
     one.takers["one"].outcome = Outcome("refused", "no route")
@@ -287,13 +331,19 @@ class TestAlertmanager:
         return requests(alerts, posted or {}, "gpu-1", "https://x/{rule}#{cause}", Filter(), at)
 
     def test_it_is_sent_with_an_end_two_minutes_ahead(self) -> None:
-        bodies, posted = self.wanted({**ALERT, "since": "2026-11-23T16:00:00.000Z"})
+        bodies, posted = self.wanted({**ALERT, "since": "2026-11-23T16:00:00.000Z"}, at=1795450200.0)
         (body,) = bodies
         assert body["startsAt"] == "2026-11-23T16:00:00.000Z"
-        assert body["endsAt"] == "1970-01-01T00:18:40.000Z"
+        assert body["endsAt"] == "2026-11-23T16:12:00.000Z"
         assert ENDS_AFTER == 120.0 == 4 * EVERY
         assert body["annotations"]["runbook_url"] == "https://x/cpu-fallback#backend-init-failed"
         assert len(posted) == 1
+
+    def test_what_began_later_than_the_clock_says_now_begins_now(self) -> None:
+        """The clock was set back. Alertmanager refuses what ends before it begins."""
+        bodies, posted = self.wanted(ALERT)
+        ended, _ = self.wanted(posted=posted)
+        assert [body["startsAt"] for body in (*bodies, *ended)] == ["1970-01-01T00:16:40.000Z"] * 2
 
     def test_what_was_sent_and_does_not_fire_any_more_ends_now(self) -> None:
         _, posted = self.wanted(ALERT)

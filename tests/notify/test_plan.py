@@ -133,6 +133,23 @@ def test_a_message_is_bounded() -> None:
     assert first.numbers == tuple(range(1, MOST_IN_ONE + 1))
 
 
+def test_a_receiver_that_refuses_a_message_for_its_size_gets_smaller_ones() -> None:
+    """Else a burst beyond what a chat takes would be refused for a day, and then given up."""
+    one = queue(*(Item(n, urgent=True, taken=0) for n in range(1, 9)))
+    tried, taken, now = [], [], 5.0
+    while len(one):
+        sending = one.next(now, quiet=False)
+        assert sending is not None
+        tried.append(len(sending.numbers))
+        if len(sending.numbers) > 2:
+            one.refused(now, too_large=True)
+        else:
+            taken += one.delivered(now)
+        now += 1000
+    assert tried == [8, 4, 2, 3, 1, 2, 3, 1, 2]
+    assert taken == list(range(1, 9))
+
+
 def test_a_message_whose_alerts_are_gone_is_not_resumed() -> None:
     assert queue(sending=Sending((7,), repeat=True)).next(100.0, quiet=False) is None
 
