@@ -41,6 +41,9 @@ def main(arguments: argparse.Namespace) -> int:
         if not now.counts:
             return _old(before, now, arguments)
         layers = _layers(before, now, arguments.share / 100)
+        if not whole(layers)[1]:
+            said = f"nothing can be said: no expert would be used {FEWEST:g} times in the text of {clean(now.path)}"
+            raise Mistake(said, "make both with a longer text or more --chunks")
     except (GgufError, Mistake) as error:
         warn(str(error))
         return CRITICAL

@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sentinel.api import client as daemon
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
@@ -23,7 +24,8 @@ from sentinel.quality.comparison import broken, compare
 from sentinel.quality.http import Address, Client, Trouble, address
 from sentinel.quality.listening import acting_flags, pid_at, port_of
 from sentinel.quality.measurement import MOST_PASSES, Measurement
-from sentinel.quality.store import NoReference, find, keep, load, name_for, place
+from sentinel.quality.store import NoReference, find, keep, load, name_for, place, require_free
+from sentinel.terminal.names import label
 
 _CODES = {"same": OK, "shifted": WARNING, "broken": CRITICAL, "not comparable": UNKNOWN}
 _MOST_KEY = 4096
@@ -51,8 +53,7 @@ def _learn(arguments: argparse.Namespace) -> int:
     folder = default_state_dir(os.environ)
     name = arguments.name or name_for(arguments.server)
     path = Path(arguments.output) if arguments.output else place(folder, name)
-    if path.exists() and not arguments.replace:
-        raise NoReference(f"{path} exists and is left as it is", "--replace puts the new one in its place")
+    require_free(path, replace=arguments.replace)
     measured = replace(_measured(arguments, _passes(arguments, 3, least=2)), name=name)
     if why := broken(measured):
         warn(f"no reference is kept: {why}")
@@ -69,6 +70,8 @@ def _learn(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     folder = default_state_dir(os.environ)
+    if arguments.output:
+        require_free(Path(arguments.output), replace=arguments.replace)
     if arguments.compare:
         if arguments.server or arguments.against:
             raise QualityMistake("--compare takes two references and asks no server", "leave out SERVER and --against")
@@ -178,7 +181,8 @@ def _key(path: str) -> str:
 def _address(arguments: argparse.Namespace) -> Address:
     """A port or an address as written, else the port of a server that the daemon knows. Raises QualityMistake and Trouble."""
     given = arguments.server
-    if given.isdigit() or ":" in given or given == "localhost":
+    # A blank stands in no address: `gemma-3-270m :8080` is a server as `sentinel status` shows it.
+    if given.isdigit() or given == "localhost" or (":" in given and " " not in given):
         return address(given)
     try:
         _, answer = daemon.get("/v1/status", [arguments.socket] if arguments.socket else None)
@@ -186,7 +190,7 @@ def _address(arguments: argparse.Namespace) -> Address:
         raise Trouble(
             f"{given!r:.100} is no port or address, and the daemon cannot be asked for it: {error.why}", "give its port"
         ) from error
-    known = {str(name): one for one in answer.get("servers", ()) for name in (one.get("called"), one.get("name")) if name}
+    known = {name: one for one in answer.get("servers", ()) for name in _names(one)}
     if given not in known:
         raise QualityMistake(
             f"no server is called {given!r:.100}", f"`sentinel status` names them: {', '.join(sorted(known))[:200] or 'none now'}"
@@ -196,3 +200,11 @@ def _address(arguments: argparse.Namespace) -> Address:
     if port is None:
         raise QualityMistake(f"the port of {given!r:.100} cannot be seen", "give its port, or ask as its user or as root")
     return Address("127.0.0.1", port)
+
+
+def _names(server: Mapping[str, Any]) -> Iterator[str]:
+    """What it may be called: as the table of `sentinel status` shows it, and as the daemon's answer has it."""
+    name, called = server.get("name"), server.get("called")
+    if name:
+        yield label(str(name), called)
+    yield from (str(one) for one in (called, name) if one)

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 KEPT = 20
 #: Of what a server sends and a file holds: choices of an answer, characters of a token.
 MOST_CHOICES, MOST_CHARACTERS = 100, 256
+#: A logarithm below this is that of 0: llama-server writes the lowest 32-bit number there, for JSON has no infinity
+#: (completion_token_output::logarithm), and e to less than this is no number above 0 soon.
+LEAST = -700.0
 #: Probabilities are written with six decimals, and 32-bit sums are off by less.
 _ABOVE_ONE = 1e-3
 #: Kept tokens that are all equally likely say nothing: not even a model of random weights does that (its spread was 0.2).
@@ -97,13 +100,15 @@ def _choice(row: object) -> Choice | None:
     value = row["logprob"] if is_log else row.get("prob")
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise NoAnswer("a probability in its answer is neither a number nor null")
-    if value is None or not math.isfinite(value):
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if not is_log:
         # What samplers removed has probability 0 in some builds and is absent in others.
         value = math.log(value) if value > 0 else -math.inf
     if value > _ABOVE_ONE:
         raise NoAnswer("a probability in its answer is above 1")
+    if value < LEAST:
+        value = -math.inf
     return Choice(Token(number, text[:MOST_CHARACTERS]), min(float(value), 0.0))
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from sentinel.quality.answer import MOST_CHARACTERS, MOST_CHOICES, Answer, Choice, Token
+from sentinel.quality.answer import LEAST, MOST_CHARACTERS, MOST_CHOICES, Answer, Choice, Token
 from sentinel.quality.measurement import MOST_FLAGS, MOST_PASSES, Measurement, Subject
 
 FORMAT, VERSION = "sentinel quality reference", 1
@@ -142,7 +142,7 @@ def _answer(name: str, rows: object, tokens: tuple[Token, ...]) -> Answer:
     for row in _list(rows, f"the answer to {name}", MOST_CHOICES):
         match row:
             case [int(at), int(logprob) | float(logprob)] if (
-                not isinstance(at, bool) and 0 <= at < len(tokens) and not isinstance(logprob, bool) and -1e4 < logprob <= 0
+                not isinstance(at, bool) and 0 <= at < len(tokens) and not isinstance(logprob, bool) and LEAST <= logprob <= 0
             ):
                 choices.append(Choice(tokens[at], float(logprob)))
             case _:

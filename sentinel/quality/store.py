@@ -36,7 +36,7 @@ def place(folder: Path, name: str) -> Path:
 
 def find(folder: Path, given: str) -> Path:
     """A file, if there is one of this path or it is written as one; else that of a name. Raises NoReference."""
-    if "/" in given or given.endswith(".json") or Path(given).is_file():
+    if "/" in given or given.endswith(".json") or os.path.isfile(given):  # noqa: PTH113 - false for what is no path
         return Path(given)
     return place(folder, given)
 
@@ -58,10 +58,15 @@ def load(path: Path) -> Measurement:
         raise NoReference(f"{path} cannot be read: {why}") from error
 
 
+def require_free(path: Path, *, replace: bool) -> None:
+    """Before anything is asked: minutes of answers would be lost. Raises NoReference."""
+    if os.path.lexists(path) and not replace:
+        raise NoReference(f"{path} exists and is left as it is", "--replace puts the new one in its place")
+
+
 def keep(path: Path, measured: Measurement, *, replace: bool) -> None:
     """Write it whole or not at all. Raises NoReference."""
-    if path.exists() and not replace:
-        raise NoReference(f"{path} exists and is left as it is", "--replace puts the new one in its place")
+    require_free(path, replace=replace)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, part = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)

@@ -91,6 +91,12 @@ def test_an_expert_of_few_uses_is_not_judged() -> None:
     assert (found.judged, found.abandoned) == (1, ())
 
 
+def test_a_text_too_short_to_judge_anybody_is_no_good_news(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, now = write(tmp_path / "a.gguf", BEFORE), write(tmp_path / "b.gguf", [(0.0,) * 4, (0.0,) * 4])
+    assert main(["experts", "compare", before, now]) == 2
+    assert "nothing can be said" in capsys.readouterr().err
+
+
 def test_ties_take_their_middle_rank() -> None:
     assert rank_correlation((1, 2, 3), (3, 2, 1)) == pytest.approx(-1.0)
     assert rank_correlation((1, 1, 2, 3), (1, 2, 3, 4)) == pytest.approx(0.9487, abs=1e-4)

@@ -127,6 +127,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["check", "8080"], "there is no reference at"),
     (["check", "8080", "--compare", "a", "b"], "asks no server"),
     (["check", "--compare", "FILE", "FILE"], "is not JSON"),
+    (["check", "8080", "--against", "FILE", "-o", "FILE"], "exists and is left as it is"),
     (["check", "8080", "--against", "../x"], "there is no reference at ../x"),
     (["check", "8080", "--against", "a b"], "is no name for a reference"),
     (["learn", "10.0.0.2:8080"], "is not on this machine's loopback"),
@@ -155,8 +156,11 @@ def test_a_name_is_asked_of_the_daemon(fake: Fake, monkeypatch: pytest.MonkeyPat
     def daemon(answer: Callable[[], tuple[int, dict[str, Any]]]) -> None:
         monkeypatch.setattr(client, "get", lambda _path, _sockets=None: answer())
 
-    daemon(lambda: (200, {"servers": [{"name": "llama.service", "called": "big", "pid": 7}]}))
     monkeypatch.setattr(quality, "port_of", lambda _pid: fake.port)
+    daemon(lambda: (200, {"servers": [{"name": "127.0.0.1:80", "called": "gemma, port 80", "pid": 7}]}))
+    # as the table of `sentinel status` shows it
+    assert main(["quality", "learn", "gemma :80"]) == 0
+    daemon(lambda: (200, {"servers": [{"name": "llama.service", "called": "big", "pid": 7}]}))
     assert main(["quality", "learn", "llama.service"]) == 0
     assert main(["quality", "check", "big", "--against", "llama.service"]) == 0
     assert main(["quality", "learn", "other"]) == 2

@@ -44,6 +44,17 @@ def test_tokens_that_samplers_removed_are_left_out() -> None:
     assert [(c.token.text, c.logprob) for c in found.choices] == [("a", 0.0)]
 
 
+def test_a_probability_of_zero_is_left_out_however_a_build_writes_its_logarithm() -> None:
+    """The lowest 32-bit number, in every build since December 2024; and integers of any length from what lies."""
+    for nothing in (-3.4028234663852886e38, -701, -(10**400)):
+        found = parse(body({"id": 1, "token": "a", "logprob": -0.1}, {"id": 2, "token": "b", "logprob": nothing}))
+        assert found is not None
+        assert [c.token.id for c in found.choices] == [1]
+    found = parse(body({"id": 1, "token": "a", "logprob": -3.4028234663852886e38}))
+    assert found is not None
+    assert not found.is_number
+
+
 def test_half_a_character_is_no_answer_in_old_builds() -> None:
     assert parse({"content": "", "completion_probabilities": []}) is None
     assert parse({"content": ""}) is None

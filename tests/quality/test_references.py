@@ -67,6 +67,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "NaN": (encode(measured()).replace('"seconds":1.5', '"seconds":NaN').encode(), "NaN is no number"),
     "a NaN probability": (changed("passes", 0, "code-01", 0, 1, to=float("nan")), "NaN is no number"),
     "infinity": (changed("passes", 0, "code-01", 0, 1, to=-1e300), "likely token"),
+    "no probability at all": (changed("passes", 0, "code-01", to=[[0, -9000]]), "likely token"),
     "above one": (changed("passes", 0, "code-01", 0, 1, to=1), "likely token"),
     "more than all": (changed("passes", 0, "code-01", 1, 1, to=0.0), "more than all"),
     "twice": (changed("passes", 0, "code-01", 1, 0, to=0), "twice"),
@@ -146,6 +147,10 @@ class TestFiles:
         (tmp_path / "file").write_text("", encoding="ascii")
         with pytest.raises(NoReference, match="cannot be written"):
             keep(tmp_path / "file" / "a.json", measured(), replace=False)
+
+    def test_what_is_no_path_is_no_reference(self, tmp_path: Path) -> None:
+        with pytest.raises(NoReference):
+            find(tmp_path, "x" * 5000)
 
     def test_names(self, tmp_path: Path) -> None:
         for wrong in ("", "../x", ".hidden", "a b", "x" * 65, "a\n"):
