@@ -136,7 +136,8 @@ def test_an_address_without_a_port_has_the_usual_one(url: str, host: str, port: 
 
 
 def test_a_header_of_ones_own_takes_the_place_of_ours(receiver: HttpReceiver, message: Message) -> None:
-    assert webhook(receiver.url, **{"content-type": "application/x-own"}).send(message).kind == "delivered"
+    target = Target(receiver.url, {"content-type": "application/x-own"}, 5.0, NO_SECRETS)
+    assert Webhook(target).send(message).kind == "delivered"
     headers = {name.lower(): value for name, value in receiver.taken[0].headers.items()}
     assert headers["content-type"] == "application/x-own"
     assert len([name for name in receiver.taken[0].headers if name.lower() == "content-type"]) == 1

@@ -136,7 +136,9 @@ def test_a_message_is_bounded() -> None:
 def test_a_receiver_that_refuses_a_message_for_its_size_gets_smaller_ones() -> None:
     """Else a burst beyond what a chat takes would be refused for a day, and then given up."""
     one = queue(*(Item(n, urgent=True, taken=0) for n in range(1, 9)))
-    tried, taken, now = [], [], 5.0
+    tried: list[int] = []
+    taken: list[int] = []
+    now = 5.0
     while len(one):
         sending = one.next(now, quiet=False)
         assert sending is not None
