@@ -67,7 +67,8 @@ def _run(config: Config, folder: Path, *, json_too: bool, dry: bool = False) -> 
     service = build.service(config, store, _journal, make)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
-    _journal(6, f"delivers to {', '.join(channel.name for channel in config.channels)}")
+    names = ", ".join(channel.name for channel in config.channels)
+    _journal(6, f"would deliver to {names}; nothing is sent; end with Ctrl-C" if dry else f"delivers to {names}")
     service.run([config.socket] if config.socket else None)
     store.close()
     return OK

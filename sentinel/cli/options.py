@@ -61,7 +61,7 @@ def diagnose(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="dmesg, journalctl -k or /dev/kmsg output of the same time",
+        help="output of dmesg, journalctl -k or /dev/kmsg, of the same time",
     )
     verb.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word")
     verb.add_argument("--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown")
@@ -119,7 +119,7 @@ def preflight(verb: argparse.ArgumentParser) -> None:
 def doctor(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel doctor`."""
     verb.add_argument("--config", metavar="FILE", help="configuration file")
-    verb.add_argument("--verbose", action="store_true", help="what works and what is not here in full sentences, too")
+    verb.add_argument("--verbose", action="store_true", help="full sentences also for what works and what is not here")
     _json(verb)
 
 
@@ -161,7 +161,7 @@ def notify(verb: argparse.ArgumentParser) -> None:
         "--test", metavar="CHANNEL", nargs="*", default=None, help="send a test message to these channels (default: all), and end"
     )
     what.add_argument("--dry-run", action="store_true", help="print what would be sent, send nothing, remember nothing")
-    what.add_argument("--status", action="store_true", help="how each channel fares")
+    what.add_argument("--status", action="store_true", help="show whether each channel delivers, and what waits")
     verb.add_argument("--config", metavar="FILE", help="configuration (default: the user's, then /etc/sentinel/notify.toml)")
     verb.add_argument("--state", metavar="FOLDER", help="where its state is kept (default: the service's or the user's folder)")
     _asking(verb)
@@ -201,21 +201,21 @@ def rules(verb: argparse.ArgumentParser) -> None:
         _json(action)
         action.set_defaults(call="sentinel.cli.rules.main")
     show = actions.add_parser("show", help="show one rule as loaded: checks, causes, fixes, and the file each part comes from")
-    show.add_argument("rule", metavar="RULE")
+    show.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
     show.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
     _rules(show)
     _json(show)
     show.set_defaults(call="sentinel.cli.rules.main")
     override = actions.add_parser("override", help="print a file that replaces fields of a rule, to be changed and saved")
-    override.add_argument("rule", metavar="RULE")
+    override.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
     override.add_argument(
-        "fields", metavar="FIELD", nargs="*", help="severity, alert.for, check.NAME, cause.ID.text (default: lists them)"
+        "fields", metavar="FIELD", nargs="*", help="such as severity, alert.for, check.NAME, cause.ID.text (default: lists them)"
     )
     _rules(override)
     override.set_defaults(call="sentinel.cli.rules.override")
     schema = actions.add_parser("schema", help="print the JSON Schema of a kind of rule file, for editors")
     kinds = ("rule", "override", "events", "tests", "shared")
-    schema.add_argument("kind", metavar="KIND", choices=kinds, help="rule, override, events, tests or shared (fixes and bases)")
+    schema.add_argument("kind", metavar="KIND", choices=kinds, help="of rule, override, events, tests, shared (fixes, bases)")
     schema.set_defaults(call="sentinel.cli.rules.schema")
     new = actions.add_parser("new", help="write a rule skeleton, ID.toml, with its three tests")
     new.add_argument("id", metavar="ID", help="permanent id: lower-case words joined by -")
@@ -235,7 +235,9 @@ def quality(verb: argparse.ArgumentParser) -> None:
         description="Asks a running llama-server for one token after each of 104 fixed prefixes, and keeps the probabilities.",
     )
     learn.add_argument("server", metavar="SERVER", help="port, HOST:PORT, URL, or a name of `sentinel status`")
-    learn.add_argument("--as", metavar="LABEL", dest="name", default="", help="name of the reference (default: as the server)")
+    learn.add_argument(
+        "--as", metavar="LABEL", dest="name", default="", help="name of the reference (default: SERVER as written)"
+    )
     check = actions.add_parser(
         "check",
         help="ask again and hold the answers against a reference: same, shifted, broken or not comparable",
@@ -245,13 +247,13 @@ def quality(verb: argparse.ArgumentParser) -> None:
     check.add_argument(
         "server", metavar="SERVER", nargs="?", default="", help="port, HOST:PORT, URL, or a name of `sentinel status`"
     )
-    check.add_argument("--against", metavar="FILE", default="", help="reference: a file or a name (default: as the server)")
+    check.add_argument("--against", metavar="FILE", default="", help="reference: a file or a name (default: SERVER as written)")
     check.add_argument("--compare", metavar="FILE", nargs=2, default=[], help="compare two references, ask no server")
     for action, passes in ((learn, 3), (check, 1)):
         action.add_argument("-o", metavar="FILE", dest="output", default="", help="write what was measured to this file")
-        action.add_argument("--replace", action="store_true", help="put it in the place of a reference that is there")
+        action.add_argument("--replace", action="store_true", help="replace the reference of that name, or the file")
         action.add_argument(
-            "--passes", metavar="N", type=int, help=f"ask everything so many times, 5 at most (default: {passes})"
+            "--passes", metavar="N", type=int, help=f"how many times everything is asked, 5 at most (default: {passes})"
         )
         action.add_argument("--api-key-file", metavar="FILE", default="", help="file whose first line is the server's API key")
         action.add_argument("--remote", action="store_true", help="ask a server that is not on the loopback")
@@ -313,7 +315,7 @@ def replay(verb: argparse.ArgumentParser) -> None:
 
 def completion(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel completion`."""
-    verb.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), nargs="?", help="bash, zsh or fish")
+    verb.add_argument("shell", metavar="SHELL", choices=("bash", "zsh", "fish"), nargs="?", help="one of bash, zsh, fish")
     verb.add_argument("--names", metavar="KIND", choices=("rules", "servers", "silences", "recordings"), help=argparse.SUPPRESS)
 
 

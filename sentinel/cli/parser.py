@@ -62,7 +62,7 @@ VERBS: dict[str, Verb] = {
         "sentinel.cli.top.main",
         options.top,
         (("top", "until q; ? shows the keys"), ("ssh -t host sentinel top", "of another machine")),
-        "Watch servers, GPUs, memory and alerts on a live screen. Needs the library Textual: pip install 'llama-sentinel[top]'.",
+        "Watch servers, GPUs, memory and alerts on a live screen. Needs the library Textual: `sudo make install EXTRAS='[top]'`.",
     ),
     "diagnose": Verb(
         "what a log says: verdict, cause, fix; no daemon needed",

@@ -64,7 +64,7 @@ def _learn(arguments: argparse.Namespace) -> int:
     else:
         say(f"{path}: {len(measured.answered())} prefixes, each asked {len(measured.passes)} times")
         against = f"--against {arguments.output or name}" if arguments.output or arguments.name else ""
-        say(f"held against later by `sentinel quality check {arguments.server} {against}".rstrip() + "`")
+        say(f"compare with it later: sentinel quality check {arguments.server} {against}".rstrip())
     return OK
 
 

@@ -73,7 +73,9 @@ def _own(found: Comparison) -> str:
     if found.whole is None or found.whole.chance is None:
         return "its own noise is not known, for there is one pass on each side"
     chance = found.whole.chance
-    return f"between the reference's own passes it was {found.noise:.4f}, and the chance of such a change by that is {chance:.4f}"
+    own = f"between the reference's own passes it was {found.noise:.4f}"
+    # Two passes of one process may be equal to the last digit: then any change is improbable, also one that is noise.
+    return own if found.verdict == "same" else f"{own}, and the chance of such a change by that noise is {chance:.4f}"
 
 
 def _differences(before: Measurement, after: Measurement) -> Iterator[str]:

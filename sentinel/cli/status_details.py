@@ -27,7 +27,7 @@ def details(server: Mapping[str, Any]) -> Iterator[str]:
         yield f"context  {'unknown' if wanted is None else wanted or 'model default'} requested"
         yield f"process  {shown(server['cpu_cores'])} cores, {shown_size(server['locked_bytes'])} locked"
     if server.get("preflight") is not None:
-        yield f"started  {shown(server['preflight'])}, says the preflight"
+        yield f"at start {shown(server['preflight'])}, by preflight"
     yield f"log      {shown(server['log_where'])}"
 
 

@@ -38,7 +38,7 @@ def page() -> str:
     lines += ["sentinel \\- detect llama\\-server failures and explain how to fix them"]
     lines += [".SH SYNOPSIS", ".B sentinel", ".I VERB", "[options]", ".br", ".B sentinel", "\\-\\-help | \\-\\-version"]
     lines += [".SH DESCRIPTION", _text(top.description or ""), ".PP"]
-    lines += ["Every verb takes \\-\\-help, and every verb that prints takes \\-\\-json.", ".SH COMMANDS"]
+    lines += ["Every verb takes \\-\\-help; most take \\-\\-json, for programs.", ".SH COMMANDS"]
     for verb in verbs():
         lines += [".SS", f"{_text(verb.name)} {_text(verb.arguments)}".rstrip(), _text(verb.about)]
         lines += [line for words, help_text in verb.options for line in (".TP", f".B {_text(words)}", _text(help_text))]

@@ -10,9 +10,17 @@ from sentinel.cli.parser import VERBS, parser
 
 EXIT = (
     ("0", "All is well."),
-    ("1", "A warning is open; for doctor: something does not work; for notify: a channel does not deliver."),
-    ("2", "A critical alert is open, or what was given (a file, a rule, an option) is wrong."),
-    ("3", "Unknown: a signal is missing, or no daemon answers."),
+    (
+        "1",
+        "A warning is open; for doctor: something does not work; for notify: a channel does not deliver; for preflight: it is "
+        "tight; for quality check: the answers shifted; for experts compare: an expert is abandoned.",
+    ),
+    (
+        "2",
+        "A critical alert is open, or what was given (a file, a rule, an option) is wrong; for preflight: it fails; for quality "
+        "check: the answers are broken.",
+    ),
+    ("3", "Unknown: a signal is missing, or no daemon or server answers; for quality check: not comparable."),
 )
 
 
@@ -55,9 +63,10 @@ def _arguments(verb: argparse.ArgumentParser) -> str:
 
 def _options(verb: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
     for action in verb._actions:
-        if isinstance(action, argparse._HelpAction) or not action.help:
+        if isinstance(action, argparse._HelpAction) or not action.help or action.help == argparse.SUPPRESS:
             continue
         words = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         if action.option_strings and action.nargs != 0:
-            words += f" {action.metavar or action.dest.upper()}"
+            taken = str(action.metavar or action.dest.upper())
+            words += f" {taken}" * (action.nargs if isinstance(action.nargs, int) else 1)
         yield words, sentence(action.help)

@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import Any
 
+from sentinel.files.libraries import how_to_add
 from sentinel.model.text import escape
 from sentinel.notify.message import Message
 from sentinel.notify.outcome import DELIVERED, Outcome
@@ -67,7 +68,7 @@ def _library(name: str) -> Any:
     try:
         import apprise
     except ImportError as error:
-        raise NotUsable(f"channel '{name}' needs the library Apprise: pip install 'llama-sentinel[notify]'") from error
+        raise NotUsable(f"channel '{name}' needs the library Apprise: {how_to_add('apprise', 'notify')}") from error
     log = logging.getLogger("apprise")
     # Its records hold addresses: they go nowhere but through `_Log`.
     log.propagate = False

@@ -339,7 +339,7 @@ def test_what_is_needed_to_read_nvidia_gpus_is_said(machine: Make, tmp_path: Pat
     row = only(probes_gpu.nvidia(machine()))
 
     assert row.state == "absent"
-    assert "llama-sentinel[nvidia]" in row.fix
+    assert f"{sys.executable} -m pip install nvidia-ml-py; then restart sentinel" in row.fix
 
 
 def test_without_a_gpu_nothing_of_a_gpu_is_missed(machine: Make) -> None:

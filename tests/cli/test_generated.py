@@ -17,6 +17,7 @@ from sentinel.generate import journal_catalog, manpage
 from sentinel.generate.markdown import plain
 from sentinel.generate.reference import main as make_docs
 from sentinel.generate.reference import pages, stale
+from sentinel.generate.verbs import verbs
 from sentinel.rulefiles.files import load_paths, shipped
 from sentinel.sinks.journald import fields
 
@@ -103,6 +104,16 @@ def test_the_manual_page_is_checked_and_written(arguments: list[str], tmp_path: 
     assert manpage.main([str(file), *arguments]) == (1 if arguments else 0)
 
     assert file.exists() is not bool(arguments)
+
+
+def test_no_page_shows_an_option_that_help_hides_and_each_file_of_an_option_is_shown() -> None:
+    """`--names ==SUPPRESS==` of completion stood in the manual, and `--compare FILE` for two files."""
+    shown = {verb.name: dict(verb.options) for verb in verbs()}
+
+    assert not [text for options in shown.values() for text in options.values() if "SUPPRESS" in text]
+    assert "--names KIND" not in shown["completion"]
+    assert "--compare FILE FILE" in shown["quality check"]
+    assert "--kernel-log FILE" in shown["diagnose"]
 
 
 def test_man_renders_the_page_without_a_warning() -> None:

@@ -7,6 +7,7 @@ import pwd
 from collections.abc import Iterator, Sequence
 
 from sentinel.cli.doctor.capability import Capability, ProbeInput
+from sentinel.files.libraries import how_to_add
 from sentinel.model.entity import HOST, Unknown
 from sentinel.model.reading import Samples
 from sentinel.model.text import escape
@@ -133,7 +134,7 @@ def nvidia(machine: ProbeInput) -> Sequence[Capability]:
     try:
         readings = Nvml(lambda: machine.servers, machine.roots).poll(machine.now)
     except NotHere as absent:
-        return [Capability("nvidia", "absent", str(absent), "pip install 'llama-sentinel[nvidia]'")]
+        return [Capability("nvidia", "absent", str(absent), f"{how_to_add('nvidia-ml-py', 'nvidia')}; then restart sentinel")]
     except SourceFault as fault:
         return [Capability("nvidia", "fails", escape(str(fault)), "nvidia-smi in a terminal shows what it says")]
     values = {r.entity: r.values for r in readings if isinstance(r, Samples)}

@@ -25,8 +25,9 @@ s            silence the alert's rule on its server for a while
 /            show servers and alerts whose name has this in it; escape shows all
 q            quit
 
-ctx is the fullest context of the server's slots; * marks a slot at work. The line in a bar of memory is the forecast: what the
-server will need at least, once its model is loaded.
+ctx is the fullest context of the server's slots; * marks a slot at work.
+The line in a bar of memory is the forecast: what the server will need at
+least, once its model is loaded.
 """
 _COLOURS = {
     "ok": "green", "critical": "bold red", "warning": "bold yellow", "info": "blue", "loading": "cyan",

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from sentinel.cli.main import CRITICAL
 from sentinel.cli.output import warn
-
-_MISSING = "top needs the library Textual: pip install 'llama-sentinel[top]' (with pipx: pipx inject llama-sentinel textual)"
+from sentinel.files.libraries import how_to_add
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Show the screen until it is left."""
     if find_spec("textual") is None:
-        warn(_MISSING)
+        warn(f"top needs the library Textual: {how_to_add('textual', 'top')}; `sentinel status` and `watch` do without")
         return CRITICAL
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         warn("top needs a terminal; `sentinel status` prints the same once, `sentinel watch` follows the alerts")

@@ -595,7 +595,7 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
         "host",
         120.0,
         "why NVIDIA's driver does not work; empty when it does",
-        "pip install 'llama-sentinel[nvidia]'",
+        "add the library nvidia-ml-py: `sentinel doctor` says how",
     ),
     ("host.uptime_seconds", "float", "s", "host", 60.0, "since the boot, suspended time included", ""),
     # --- a GPU ---

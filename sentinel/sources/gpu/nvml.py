@@ -91,7 +91,7 @@ class Nvml:
             nvml = importlib.import_module("pynvml")
         except ImportError:
             raise NotHere(
-                "nvidia-ml-py is not installed: pip install 'llama-sentinel[nvidia]' lets sentinel read NVIDIA GPUs"
+                "nvidia-ml-py, by which sentinel reads NVIDIA GPUs, is not installed: `sentinel doctor` says how to add it"
             ) from None
         try:
             nvml.nvmlInit()

@@ -24,7 +24,7 @@ def test_without_the_library_one_sentence_says_how_to_get_it(
     monkeypatch.setattr(verb, "find_spec", lambda name: None)
     assert main(["top"]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert "pip install 'llama-sentinel[top]'" in said
+    assert f"{sys.executable} -m pip install textual;" in said
 
 
 def test_without_a_terminal_one_sentence_names_what_prints(capsys: pytest.CaptureFixture[str]) -> None:
