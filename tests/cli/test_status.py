@@ -87,6 +87,7 @@ def test_the_summary_of_a_rule_is_a_sentence_where_nothing_is_known(engine: Engi
         "prompt-cache-growth": {"held_as_asked": 1 << 30},
         "server-wedged": {"did": "stands still"},
         "gpu-misplaced": {"left_out": "the integrated GPU"},
+        "slow-attention": {"says": "attention runs on the CPU"},
     }
     for compiled in engine.ruleset.rules.values():
         known = {f"{compiled.rule.scope}.name": "srv"} | asked.get(compiled.rule.id, {})

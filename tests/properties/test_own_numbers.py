@@ -44,6 +44,7 @@ CLAIMS = (
     claim(r"a slot has N tokens of context, N were asked for", _LESS),
     claim(r"each of N slots has N tokens \(-c N is divided", lambda slots, each, asked: abs(asked / slots - each) <= 256),
     claim(r"a context of N tokens is cut to the N that", _MORE),
+    claim(r"loaded the model with a context of N tokens, and what .* alone has N:", _LESS),
     claim(r"N tokens were asked for with \d+ slots, and a slot got N", _MORE),
     claim(r"the last had N tokens, and N are there", _MORE),
     claim(r"the last had N tokens, a slot has N", _AT_LEAST),
