@@ -38,6 +38,9 @@ def main(arguments: argparse.Namespace) -> int:
         if not before.counts:
             remedy = "make it as .gguf: llama-imatrix --output-format gguf"
             raise Mistake(f"{clean(before.path)} is of the older form, which keeps no counts", remedy)
+        if not any(count >= FEWEST for counts in before.counts.values() for count in counts):
+            said = f"nothing can be said: no expert was used {FEWEST:g} times in the text of {clean(before.path)}"
+            raise Mistake(said, "make both with a longer text or more --chunks")
         if not now.counts:
             return _old(before, now, arguments)
         layers = _layers(before, now, arguments.share / 100)

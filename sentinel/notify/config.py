@@ -7,7 +7,6 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from sentinel.notify.plan import Policy
 from sentinel.notify.quiet import Quiet
 from sentinel.notify.secrets import SYSTEM_FOLDER, NoSecret, Secrets, is_credential, others_read, secret_parts
 from sentinel.notify.settings import SYSTEM_FILE, Channel, Config, ConfigError, default_files
+from sentinel.notify.values import check_address, policy_of, seconds_of
 from sentinel.rulefiles.toml.document import placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
@@ -27,6 +27,8 @@ _SEVERITIES = ("critical", "warning", "info")
 _TYPES = ("apprise", "webhook", "command", "alertmanager")
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 _MOST_CHANNELS = 20
+#: What a channel of the type alertmanager does not have: it is sent all that fires.
+_ALERTMANAGERS = ("quiet", "urgent", "resolved", "group_wait", "group_interval", "retry")
 #: Headers that say how long a request is and what becomes of its connection.
 _OURS = ("content-length", "transfer-encoding", "connection")
 
@@ -80,7 +82,7 @@ class _Reader:
     def config(self) -> Config:
         """Everything; mistakes are noted."""
         top = self._top
-        policy = _policy(top, Policy())
+        policy = policy_of(top, Policy())
         spans = self._quiet(top, Quiet())
         urgent = frozenset(top.texts("urgent", one_of=_SEVERITIES)) if top.holds("urgent", list) else frozenset({"critical"})
         channels = tuple(self._channel(table, policy, spans, urgent) for table in top.tables("channel"))
@@ -110,6 +112,10 @@ class _Reader:
         headers = self._headers(table, secrets) if kind in ("webhook", "alertmanager") else {}
         body = self._body(table, secrets) if kind == "webhook" else None
         command = self._command(table) if kind == "command" else ()
+        for key in _ALERTMANAGERS if kind == "alertmanager" else ():
+            if any(table.holds(key, kind_of_value) for kind_of_value in (str, list, bool)):
+                table.leave(key)
+                table.findings.error(table.at(key), "is a matter of Alertmanager's own configuration; leave it out")
         own_urgent = frozenset(table.texts("urgent", one_of=_SEVERITIES)) if table.holds("urgent", list) else urgent
         severities = table.texts("severities", one_of=_SEVERITIES) or ("critical", "warning")
         channel = Channel(
@@ -121,14 +127,14 @@ class _Reader:
                 frozenset(table.texts("not_rules")),
                 table.get("resolved", bool, True),
             ),
-            policy=policy if kind == "alertmanager" else _policy(table, policy),
+            policy=policy if kind == "alertmanager" else policy_of(table, policy),
             quiet=self._quiet(table, spans),
             urgent=own_urgent,
             url=url,
             headers=headers,
             body=body,
             command=command,
-            seconds=_seconds(table, "timeout", 30.0 if kind == "command" else 10.0, least=1.0, most=300.0),
+            seconds=seconds_of(table, "timeout", 30.0 if kind == "command" else 10.0, least=1.0, most=300.0),
             secrets=(*secrets.used, *secret_parts(kind, url), *headers.values()),
         )
         table.done()
@@ -138,7 +144,7 @@ class _Reader:
         raw = table.text("url", required=True)
         url = self._filled(table, "url", raw, secrets)
         if url and kind in ("webhook", "alertmanager"):
-            _check_address(table, url)
+            check_address(table, url)
         literal = raw and "{secret:" not in raw
         if literal and self._open and (kind != "alertmanager" or "@" in urlsplit(raw).netloc):
             folder = self._shown.absolute().parent / SYSTEM_FOLDER.name
@@ -218,35 +224,3 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError:
         return None
-
-
-def _policy(table: Table, default: Policy) -> Policy:
-    return replace(
-        default,
-        group_wait=_seconds(table, "group_wait", default.group_wait),
-        group_interval=_seconds(table, "group_interval", default.group_interval),
-        first_pause=_seconds(table, "retry", default.first_pause, least=0.1),
-    )
-
-
-def _seconds(table: Table, key: str, default: float, least: float = 0.0, most: float = 3600.0) -> float:
-    seconds = table.duration(key, default)
-    if seconds is None:
-        return default
-    if not least <= seconds <= most:
-        table.findings.error(table.at(key), f"{seconds:g} s is out of range; between {least:g} s and {most:g} s")
-        return default
-    return seconds
-
-
-def _check_address(table: Table, url: str) -> None:
-    """Without repeating it: it may be a secret."""
-    try:
-        address = urlsplit(url)
-        fine = address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0
-    except ValueError:
-        fine = False
-    if not fine or not url.isascii() or any(char <= " " for char in url):
-        table.findings.error(
-            table.at("url"), "is no address; write http:// or https://, a host and a path, in ASCII without spaces"
-        )

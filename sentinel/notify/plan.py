@@ -126,7 +126,8 @@ class Queue:
         self._pause(now, retry_after)
         if too_large:
             self._most = max(1, len(self._sending.numbers) // 2)
-        if not self._sending.repeat:
+        # What is refused for its size was as large the first time: it has not arrived, and would be refused for ever.
+        if not self._sending.repeat or (too_large and len(self._sending.numbers) > 1):
             self._sending = None
         return self._sending
 

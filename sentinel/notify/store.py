@@ -187,7 +187,7 @@ class Store:
 def read(folder: Path) -> dict[str, Any]:
     """For `--status`: what is there, read beside a service that runs. Raises HistoryFault."""
     with faults(f"cannot read the state in {folder}"):
-        uri = f"file:{folder / FILE}?mode=ro"
+        uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as db:
             meta = dict(db.execute("SELECT key, value FROM meta"))
             rows = db.execute(

@@ -62,6 +62,9 @@ def require_free(path: Path, *, replace: bool) -> None:
     """Before anything is asked: minutes of answers would be lost. Raises NoReference."""
     if os.path.lexists(path) and not replace:
         raise NoReference(f"{path} exists and is left as it is", "--replace puts the new one in its place")
+    folder = next((one for one in path.absolute().parents if os.path.lexists(one)), Path("/"))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NoReference(f"{path} cannot be written: {folder} is no folder in which you may write", "name another with -o FILE")
 
 
 def keep(path: Path, measured: Measurement, *, replace: bool) -> None:

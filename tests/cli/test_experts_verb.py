@@ -92,9 +92,11 @@ def test_an_expert_of_few_uses_is_not_judged() -> None:
 
 
 def test_a_text_too_short_to_judge_anybody_is_no_good_news(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before, now = write(tmp_path / "a.gguf", BEFORE), write(tmp_path / "b.gguf", [(0.0,) * 4, (0.0,) * 4])
-    assert main(["experts", "compare", before, now]) == 2
-    assert "nothing can be said" in capsys.readouterr().err
+    before, short = write(tmp_path / "a.gguf", BEFORE), write(tmp_path / "b.gguf", [(0.0,) * 4, (0.0,) * 4])
+    old = write_old(tmp_path / "c.dat", [(0.0,) * 4, (0.0,) * 4])
+    for words in ((before, short), (short, before), (short, old)):
+        assert main(["experts", "compare", *words]) == 2
+        assert "nothing can be said" in capsys.readouterr().err
 
 
 def test_ties_take_their_middle_rank() -> None:

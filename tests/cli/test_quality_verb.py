@@ -135,6 +135,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["learn", "8080", "--passes", "6"], "write 2 to 5"),
     (["learn", "8080", "--as", "a/b"], "is no name for a reference"),
     (["learn", "8080", "-o", "FILE"], "exists and is left as it is"),
+    (["learn", "8080", "-o", "UNDER"], "is no folder in which you may write"),
     (["learn", "8080", "--api-key-file", "MISSING"], "cannot be read"),
     (["learn", "8080", "--api-key-file", "EMPTY"], "holds no key"),
 ]
@@ -144,7 +145,7 @@ MISTAKES: list[tuple[list[str], str]] = [
 def test_a_mistake_is_one_sentence(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "FILE").write_text("{", encoding="ascii")
     (tmp_path / "EMPTY").write_text("\n", encoding="ascii")
-    files = {name: str(tmp_path / name) for name in ("FILE", "EMPTY", "MISSING")}
+    files = {name: str(tmp_path / name) for name in ("FILE", "EMPTY", "MISSING")} | {"UNDER": str(tmp_path / "FILE/x.json")}
     assert main(["quality", *(files.get(word, word) for word in words)]) == 2
     err = capsys.readouterr().err
     assert said in err

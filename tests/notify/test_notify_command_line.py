@@ -35,12 +35,13 @@ def test_an_unknown_channel_is_answered_with_those_that_there_are(tmp_path: Path
 
 def test_a_status_of_nothing_that_runs_is_not_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The last run delivered everything; nobody will deliver the next."""
-    store = Store(tmp_path)
+    folder = tmp_path / "a name? of #5 %20"
+    store = Store(folder)
     store.known_channels(["a"])
-    assert main(["notify", "--status", "--state", str(tmp_path)]) == 0
+    assert main(["notify", "--status", "--state", str(folder)]) == 0
     store.close()
     capsys.readouterr()
-    assert main(["notify", "--status", "--state", str(tmp_path)]) == 1
+    assert main(["notify", "--status", "--state", str(folder)]) == 1
     assert "`sentinel notify` does not run" in capsys.readouterr().out
 
 

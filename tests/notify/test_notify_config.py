@@ -90,6 +90,8 @@ def test_what_stands_above_counts_for_each_channel_that_does_not_say_otherwise(r
         (channel("command", "command = ['/bin/true']") * 2, "'one' is the name of two channels"),
         ("[[channel]]\nname = 'A B'\ntype = 'command'\ncommand = ['/bin/true']", "a name is lower-case letters"),
         ("runbook = 'x'\n" + channel("command", "command = ['/bin/true']"), "runbook: is no address"),
+        (channel("alertmanager", "url = 'http://127.0.0.1:9093'\nquiet = '22:00-07:00'"), "Alertmanager's own configuration"),
+        (channel("alertmanager", "url = 'http://127.0.0.1:9093'\ngroup_wait = '9s'"), "Alertmanager's own configuration"),
         ("a = = 1", "is not TOML"),
         ("a = " + "9" * 5000, "is not TOML"),
         ("a = " + "[" * 5000, "is nested too deeply"),

@@ -152,6 +152,16 @@ def test_a_receiver_that_refuses_a_message_for_its_size_gets_smaller_ones() -> N
     assert taken == list(range(1, 9))
 
 
+def test_what_is_refused_for_its_size_is_not_tried_again_as_it_was() -> None:
+    """A proxy that only closes the connection may stand before what says why."""
+    one = queue(*(Item(n, urgent=True, taken=0) for n in range(1, 5)))
+    assert one.next(5.0, quiet=False)
+    one.unsure(6.0)
+    assert one.next(100.0, quiet=False) == Sending((1, 2, 3, 4), repeat=True)
+    assert one.refused(101.0, too_large=True) is None
+    assert one.next(1000.0, quiet=False) == Sending((1, 2))
+
+
 def test_a_message_whose_alerts_are_gone_is_not_resumed() -> None:
     assert queue(sending=Sending((7,), repeat=True)).next(100.0, quiet=False) is None
 
