@@ -5,7 +5,7 @@
 #   PREFIX=/opt/sentinel   where the program goes: a folder of its own (for a user: ~/.local/share/sentinel)
 #   DESTDIR=               put in front of every path (for packagers); nothing is started or registered then
 #   PYTHON=/usr/bin/python3
-#   EXTRAS=[nvidia,notify] optional dependencies
+#   EXTRAS=[nvidia,notify,top]   optional libraries (docs/service.md)
 #   BINDIR= SHAREDIR= UNITDIR= USERUNITDIR= EXAMPLES=   other places, for packagers
 set -eu
 

@@ -78,8 +78,9 @@ class Ending:
         if not records:
             raise ApiError(404, f"no alert of {asked.rule} is open; `sentinel alerts` lists what is open")
         there = ", ".join(sorted(records)[:_MOST_NAMES])
-        which = f"no open alert {asked.rule} of '{escape(asked.server):.60}'" if asked.server else "several alerts of this rule"
-        raise ApiError(404 if asked.server else 409, f"{which}; it is open for {there}")
+        if asked.server:
+            raise ApiError(404, f"no open alert {asked.rule} of '{escape(asked.server):.60}'; it is open for {there}")
+        raise ApiError(409, f"{len(records)} alerts of {asked.rule} are open: name the server, one of {there}")
 
     def _still_true(self, engine: Engine, record: Record) -> bool:
         """Nothing that happened makes it true, but what is: the end would last for one evaluation."""

@@ -27,7 +27,7 @@ _PARTS = (
                 "systemd, Docker, Ollama, llama-swap and others",
                 "where each one's log is read, and fixes in its terms",
             ),
-            ("starts", "starts that fail at once", "how they are seen, `sentinel exec`, what is over"),
+            ("starts", "starts that fail at once", "how they are seen, `sentinel exec`, when the alert ends"),
             ("preflight", "preflight", "will it fit, before the load; what is looked at, and what the intervals mean"),
         ),
     ),

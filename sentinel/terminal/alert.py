@@ -22,7 +22,7 @@ _LONGEST_LINE = 400
 _LABEL_WIDTH = 12
 
 #: Why an alert notifies again.
-_WHY_NOW = {"cause-ended": "its cause has ended, it has not", "silence-ended": "its silence has ended, it has not"}
+_WHY_NOW = {"cause-ended": "still firing after its cause ended", "silence-ended": "still firing after its silence ended"}
 
 
 #: Why an alert is over; other reasons say it themselves.

@@ -95,8 +95,8 @@ def test_how_sure_a_cause_is_is_said_where_it_is_not_sure(severity: str) -> None
         (replace(FIRING, flapping=True), "flapping: no further notification until it is stable"),
         (replace(FIRING, silenced="3"), "silenced by #3"),
         (replace(FIRING, inhibited_by="gpu-reset"), "inhibited by gpu-reset"),
-        (replace(FIRING, reason="cause-ended"), "its cause has ended, it has not"),
-        (replace(FIRING, reason="silence-ended"), "its silence has ended, it has not"),
+        (replace(FIRING, reason="cause-ended"), "still firing after its cause ended"),
+        (replace(FIRING, reason="silence-ended"), "still firing after its silence ended"),
     ],
 )
 def test_what_is_not_as_usual_about_an_alert_is_said(marked: Transition, said: str) -> None:
