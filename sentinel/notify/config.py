@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sentinel.model.problem import Problem
+from sentinel.model.text import escape
 from sentinel.notify import quiet, template
 from sentinel.notify.choice import Filter
 from sentinel.notify.plan import Policy
@@ -96,7 +97,10 @@ class _Reader:
         runbook = top.text("runbook")
         if runbook and urlsplit(runbook).scheme not in ("http", "https"):
             top.findings.error(top.at("runbook"), "is no address; write https://.../{rule}.html#{cause}")
-        config = Config(self._file, top.text("host") or socket.gethostname(), top.text("socket"), runbook, channels)
+        host = top.text("host")
+        if escape(host) != host:
+            top.findings.error(top.at("host"), "must be one line of text")
+        config = Config(self._file, host or socket.gethostname(), top.text("socket"), runbook, channels)
         top.done()
         return config
 

@@ -63,7 +63,9 @@ def post(target: Target, body: object, key: str = "") -> Outcome:
                 said = answer.read(_MOST_BYTES)
                 return _judged(target, answer, said)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        why = f"{target.shown}: {target.redact(escape(_why(error)))}"
+        # What was cut off looks like whatever had come in by then.
+        over = sent and time.monotonic() >= until
+        why = f"{target.shown}: {target.redact(escape(_why(TimeoutError() if over else error)))}"
         return Outcome("unsure" if sent else "refused", why)
 
 

@@ -71,8 +71,12 @@ def is_credential(path: Path, environ: Mapping[str, str] = os.environ) -> bool:
 
 def _read(path: Path, *, private: bool) -> str:
     try:
-        with path.open("rb") as stream:
-            if private and others_read(os.fstat(stream.fileno())):
+        # Not waiting for who might write into a named pipe.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123 - a descriptor
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise NoSecret(f"{path} is no file; it must hold one line of text")
+            if private and others_read(status):
                 raise NoSecret(f"others may read {path}; chmod 600 it")
             data = stream.read(_MOST_BYTES + 1)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_what_stands_above_counts_for_each_channel_that_does_not_say_otherwise(r
         (channel("command", "command = ['/bin/true']\nquiet = ['07:00-07:00']"), "write '22:00-07:00'"),
         (channel("command", "command = ['/bin/true']") * 2, "'one' is the name of two channels"),
         ("[[channel]]\nname = 'A B'\ntype = 'command'\ncommand = ['/bin/true']", "a name is lower-case letters"),
+        ('host = "a\\nBcc: x"\n' + channel("command", "command = ['/bin/true']"), "host: must be one line of text"),
         ("runbook = 'x'\n" + channel("command", "command = ['/bin/true']"), "runbook: is no address"),
         (channel("alertmanager", "url = 'http://127.0.0.1:9093'\nquiet = '22:00-07:00'"), "Alertmanager's own configuration"),
         (channel("alertmanager", "url = 'http://127.0.0.1:9093'\ngroup_wait = '9s'"), "Alertmanager's own configuration"),
@@ -184,6 +186,13 @@ def test_a_secret_is_one_line_of_text(read: Read, tmp_path: Path, content: bytes
     (tmp_path / "notify.secrets/a").write_bytes(content)
     (tmp_path / "notify.secrets/a").chmod(0o600)
     with pytest.raises(ConfigError, match=r"one line of text|not UTF-8"):
+        read(channel("webhook", "url = 'https://example.org/{secret:a}'"))
+
+
+def test_a_secret_is_not_waited_for(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "notify.secrets").mkdir()
+    os.mkfifo(tmp_path / "notify.secrets/a", 0o600)
+    with pytest.raises(ConfigError, match="is no file"):
         read(channel("webhook", "url = 'https://example.org/{secret:a}'"))
 
 

@@ -106,6 +106,7 @@ def test_a_receiver_that_hangs_may_have_it_and_is_cut_off_in_time(receiver: Http
     outcome = webhook(receiver.url, seconds=1.0).send(message)
 
     assert outcome.kind == "unsure"
+    assert "does not answer in time" in outcome.why
     assert time.monotonic() - begun < 5.0
 
 

@@ -80,6 +80,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "no passes": (changed("passes", to=[]), "no passes"),
     "many passes": (changed("passes", to=[{}] * 6), "at most 5"),
     "an empty pass": (changed("passes", 0, to={}), "without answers"),
+    "many prefixes": (changed("passes", 0, to={f"a-{at:04}": None for at in range(600)}), "too many"),
     "a strange prefix": (changed("passes", 0, to={"\x1b[31m": None}), "no prefix"),
     "a long text": (changed("tokens", 0, 1, to="x" * 300), "token that is none"),
     "a token of a float": (changed("tokens", 0, 0, to=1.5), "token that is none"),
