@@ -6,6 +6,7 @@ import os
 import re
 from enum import Enum
 
+from sentinel.llama.flags import PRINT_AND_EXIT
 from sentinel.llama.runtimes import Runtime, of_library, of_module, of_program
 from sentinel.sources.fs import Roots, link, read_bytes
 from sentinel.sources.processes.listening import ports
@@ -21,6 +22,7 @@ _PYTHON = re.compile(r"(?:python|pypy)[\d.]*\Z")
 _LOADER = re.compile(r"ape(?:-.*)?\Z|\.ape-[\d.]+\Z")
 #: llamafile and llama-box have these modes too
 _NOT_SERVING = frozenset({b"--cli", b"--version", b"--help", b"-h"})
+_PRINTING = frozenset(flag.encode() for flag in PRINT_AND_EXIT)
 _INTERPRETER = re.compile(r"(?:perl|ruby|node|bun|deno|bash|dash|zsh|fish|sh|busybox|env|lua|tini|sudo)[\d.]*\Z")
 #: Flags that no other program built on libllama has.
 _SERVER_FLAGS = frozenset(
@@ -61,7 +63,8 @@ def classify(roots: Roots, pid: int, comm: str) -> ProcessKind:
     if _INTERPRETER.match(program):
         return ProcessKind.MAYBE if named else ProcessKind.OTHER
     if is_server_name(program):
-        return ProcessKind.OTHER if _lists_gpus_only(_words(roots, pid)) else ProcessKind.SERVER
+        words = _words(roots, pid)
+        return ProcessKind.OTHER if _lists_gpus_only(words) or _only_prints(words) else ProcessKind.SERVER
     if runtime_of(roots, pid, program) is not None:
         return ProcessKind.SERVER if _serves(roots, pid, program) else ProcessKind.MAYBE
     maps = _maps(roots, pid)
@@ -96,6 +99,14 @@ def _serves(roots: Roots, pid: int, program: str) -> bool:
         # its one file unpacks itself and starts itself again: the first process serves nothing
         return b"/koboldcpp_" in (_maps(roots, pid) or b"")
     return not words & _NOT_SERVING
+
+
+def _only_prints(words: list[bytes]) -> bool:
+    """`llama-server --list-devices`, and what `sentinel preflight` asks a build: it serves nothing and ends at once.
+
+    Each was shown as an ended server in the status for ten minutes.
+    """
+    return not _PRINTING.isdisjoint(words[1:])
 
 
 def _lists_gpus_only(words: list[bytes]) -> bool:

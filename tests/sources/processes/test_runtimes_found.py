@@ -69,6 +69,8 @@ def test_it_is_found_and_what_runs_it_is_known(
             "/usr/local/lib/ollama/llama-server",
             ("--port", "50123", "--host", "127.0.0.1", "--no-webui", "--offline", "--verbose"),
         ),
+        ("/usr/bin/llama-server", ("--list-devices",)),
+        ("/usr/bin/llama-server", ("-m", "x.gguf", "--port", "8080", "--version")),
         ("/usr/bin/llama", ("bench", "-m", "x.gguf")),
         ("/usr/bin/llama", ("cli", "-m", "x.gguf")),
         ("/usr/bin/ollama", ("serve",)),
