@@ -123,7 +123,8 @@ def _cause(cause: CauseDef) -> Iterator[str]:
         # Four spaces: what Python-Markdown wants inside a list; GitHub takes three to six.
         if fix.command:
             yield ""
-            yield from (f"    {line}" for line in fence(plain(fix.command), "sh"))
+            # A `;` at the end is where the command that restarts it is joined.
+            yield from (f"    {line}" for line in fence(plain(fix.command).removesuffix(";"), "sh"))
         if fix.risk or fix.verify:
             after = [f"Risk: {prose(fix.risk)}."] if fix.risk else []
             after += [f"Then check: `{fix.verify}`"] if fix.verify else []
@@ -150,7 +151,7 @@ def _set(fix: FixDef) -> str:
     if said:
         return f" ({', '.join(places[place].format(text) for place, text in said.items())})"
     verb = "restart" if fix.restart else "stop" if fix.stop else ""
-    return f" (with the command to {verb} it, for its unit or its container)" if verb else ""
+    return f" (the alert has the command that {verb}s its unit or its container)" if verb else ""
 
 
 def _reads(compiled: CompiledRule, events: Mapping[str, EventDef]) -> Iterator[str]:
