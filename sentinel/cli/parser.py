@@ -112,8 +112,8 @@ VERBS: dict[str, Verb] = {
         "",
         options.experts,
         (
-            ("experts compare f16.imatrix.gguf q2.imatrix.gguf", "shares by layer, and who is abandoned"),
-            ("llama-imatrix -m model.gguf -f text.txt -o now.imatrix.gguf", "makes one: the same text for both"),
+            ("experts compare f16.imatrix.gguf q2.imatrix.gguf", "shares by layer, and which experts are abandoned"),
+            ("llama-imatrix -m model.gguf -f text.txt -o now.imatrix.gguf", "makes one of the two; take the same text for both"),
         ),
     ),
     "doctor": Verb(

@@ -15,7 +15,7 @@ from sentinel.cli.rules import clean_sets
 from sentinel.cli.rules.loading import of_config
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import HOST, Unknown
-from sentinel.model.text import escape
+from sentinel.model.text import counted, escape
 from sentinel.rulefiles.files import shipped
 from sentinel.sources.base import SourceFault
 from sentinel.sources.gpu import usage
@@ -81,7 +81,8 @@ def daemon(machine: ProbeInput) -> Sequence[Capability]:
             str(answer.get("error", {}).get("message", f"status {code}")) if isinstance(answer.get("error"), dict) else f"{code}"
         )
         return [Capability("daemon", "fails", f"it answers: {escape(said)}", "journalctl -u sentinel")]
-    works = Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {len(answer.get('alerts', ()))} alerts")
+    alerts = counted(len(answer.get("alerts", ())), "open alert")
+    works = Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {alerts}")
     return [works, *_of_daemon(answer)]
 
 

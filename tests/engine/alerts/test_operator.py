@@ -10,6 +10,7 @@ from sentinel.api.routes import ApiError, Request
 from sentinel.engine import operator
 from sentinel.engine.engine import RETIRE
 from sentinel.engine.inspect import metrics, status
+from sentinel.model.entity import Entity
 from sentinel.model.reading import ServerFound, ServerGone, Tick
 from sentinel.rulefiles.testing.readings import EPOCH
 
@@ -83,6 +84,15 @@ def test_an_acknowledged_alert_ends_and_says_why() -> None:
 def test_a_mistake_is_answered_with_one_sentence(body: bytes, says: str) -> None:
     with pytest.raises(ApiError, match=says):
         ending(begun(), 25).acknowledge(Request(body=body))
+
+
+def test_of_several_alerts_one_has_to_be_named() -> None:
+    other = Entity("server", "other.service")
+    story = begun()
+    story.turn(21, other, one=True)
+    story.until(22, 40)
+    with pytest.raises(ApiError, match=r"2 alerts of one are open: name the server, one of llama\.service, other\.service"):
+        ending(story, 41).acknowledge(Request(body=b'{"rule": "one"}'))
 
 
 def test_an_alert_says_when_its_process_ended() -> None:
