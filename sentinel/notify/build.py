@@ -50,11 +50,13 @@ def service(
     config: Config, store: Store, say: Callable[[int, str], None], make: Callable[[Channel], Sender] | None = None
 ) -> Service:
     """Everything, ready to run. `make`: senders for all channels instead of the real ones. Raises NotUsable."""
-    names = [channel.name for channel in config.channels]
-    made = Service(store, config.host, say, frozenset(names) - store.known_channels(names))
+    store.has_channels([channel.name for channel in config.channels])
+    lines = [channel.name for channel in config.channels if channel.kind != "alertmanager" or make is not None]
+    # A channel is new until it has seen what is open: it may have been killed before the daemon answered.
+    made = Service(store, config.host, say, frozenset(name for name in lines if not store.value(name, "counted_until")))
     for channel in config.channels:
         health = Health(channel.name, store, say)
-        if channel.kind == "alertmanager" and make is None:
+        if channel.name not in lines:
             posted = json.loads(store.value(channel.name, "posted"))
             made.beats.append(Beats(channel.name, alertmanager(channel, config, posted), store, made.inbox, health))
         else:

@@ -109,7 +109,7 @@ class Service:
         self._say = say
         self._clock = clock
         self._daemon = Daemon(told=bool(store.meta("unreachable")))
-        #: channels that were not there before: they get what is open
+        #: channels that have not seen what is open: they get it
         self._new = new
         self._ending = False
 

@@ -143,8 +143,8 @@ class Store:
         """What an Alertmanager was sent last."""
         self.report(channel, posted=to_json(bodies))
 
-    def known_channels(self, names: Sequence[str]) -> set[str]:
-        """Which of them were there before; rows of the others are made, and those of channels that are gone removed."""
+    def has_channels(self, names: Sequence[str]) -> None:
+        """There are these: rows of new ones are made, and what is kept for others is removed."""
         before = {str(row[0]) for row in self._db.execute("SELECT name FROM channel")}
         with self.changes():
             for gone in before - set(names):
@@ -152,7 +152,6 @@ class Store:
                     self._db.execute(f"DELETE FROM {table} WHERE channel = ?", (gone,))  # noqa: S608 - names of ours
                 self._db.execute("DELETE FROM channel WHERE name = ?", (gone,))
             self._db.executemany("INSERT OR IGNORE INTO channel (name) VALUES (?)", [(name,) for name in names])
-        return before & set(names)
 
     # --- questions ---
 

@@ -37,7 +37,7 @@ def test_a_status_of_nothing_that_runs_is_not_ok(tmp_path: Path, capsys: pytest.
     """The last run delivered everything; nobody will deliver the next."""
     folder = tmp_path / "a name? of #5 %20"
     store = Store(folder)
-    store.known_channels(["a"])
+    store.has_channels(["a"])
     assert main(["notify", "--status", "--state", str(folder)]) == 0
     store.close()
     capsys.readouterr()

@@ -283,6 +283,18 @@ def test_a_new_channel_gets_what_is_open_and_the_others_do_not_again(lab: Callab
     assert one.told("one") == ["cpu-fallback firing"]
 
 
+def test_a_channel_that_was_killed_before_the_daemon_answered_is_still_new(lab: Callable[..., Lab]) -> None:
+    one = lab()
+    one.hear(Standing("e-0", "2026-11-29T08:00:00.000Z", []))
+    one.channels = (*one.channels, channel("two"))
+    one.takers["two"] = Taker()
+    one.kill()
+    one.kill()
+    one.hear(Connected(), Standing("e-0", "2026-11-29T08:00:00.000Z", [{**ALERT, "since": ALERT["at"]}]))
+    assert one.told("two") == ["cpu-fallback firing"]
+    assert one.told("one") == []
+
+
 def test_what_waits_for_a_channel_that_is_gone_is_forgotten(lab: Callable[..., Lab]) -> None:
     one = lab(channel("one"), channel("two"))
     one.takers["two"].outcome = Outcome("refused", "x")
