@@ -33,9 +33,9 @@ def test_a_page_has_the_values_that_the_daemon_recorded(daemon: Sentinel, tmp_pa
     text = file.read_text(encoding="utf-8")
     assert "memory available: " in text
     assert "Nothing is stored from before: of 24.0 h the last " in text
-    # The kernel may kill the process of another test meanwhile, which every daemon on this machine reports.
+    # The kernel may have killed the process of another test, which every daemon on this machine reports; the page begins there.
     if not get("/v1/history", [daemon.socket])[1]["transitions"]:
         assert "No llama-server runs here" in text
         assert "No alert in the last 24.0 h." in text
-    said = re.findall(r"<p>memory available: [^<]*", text)[0]
-    assert "of the time" not in said, "the plot begins where the values do"
+        said = re.findall(r"<p>memory available: [^<]*", text)[0]
+        assert "of the time" not in said, "the plot begins where the values do"
