@@ -129,7 +129,7 @@ def _test(config: Config, senders: dict[str, Sender], wanted: list[str], *, json
 
 
 def _status(folder: Path, *, json_too: bool) -> int:
-    """0: every channel delivers; 1: one does not, or nothing runs, or nobody hears the daemon; 3: nothing is known."""
+    """0: every channel delivers; 1: one does not, or nothing runs, or the daemon does not answer; 3: nothing is known."""
     try:
         (folder / FILE).stat()
         found = read(folder)

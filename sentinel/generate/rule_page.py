@@ -76,7 +76,7 @@ def _diagnosis(rule: RuleDef) -> Iterator[str]:
         yield ""
         yield from (f"- {prose(one.expression)}" for one in rule.evidence)
         yield ""
-    yield f"It tells these causes apart: {', '.join(f'[{cause.id}](#{cause.id})' for cause in rule.causes)}."
+    yield f"It distinguishes these causes: {', '.join(f'[{cause.id}](#{cause.id})' for cause in rule.causes)}."
 
 
 def _when(rule: RuleDef) -> Iterator[str]:

@@ -36,7 +36,7 @@ def form(alert: Alert, host: str, runbook: str) -> dict[str, Any]:
     fix = first_fix(alert) or {"do": "", "command": ""}
     cause = alert.get("cause") or {"id": "", "text": ""}
     address = runbook.replace("{rule}", alert["rule"]).replace("{cause}", cause["id"])
-    told = {"summary": about(alert), "cause": cause["text"], "fix": fix["do"], "command": fix["command"], "runbook_url": address}
+    annotations = {"summary": about(alert), "cause": cause["text"], "fix": fix["do"], "command": fix["command"], "runbook_url": address}
     return {
         "labels": {
             "alertname": alert["rule"],
@@ -45,7 +45,7 @@ def form(alert: Alert, host: str, runbook: str) -> dict[str, Any]:
             "scope": alert["entity"]["scope"],
             "severity": alert["severity"],
         },
-        "annotations": {name: escape(text) for name, text in told.items() if text},
+        "annotations": {name: escape(text) for name, text in annotations.items() if text},
         "startsAt": alert.get("since") or alert["at"],
     }
 

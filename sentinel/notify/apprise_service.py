@@ -46,7 +46,7 @@ class Apprise:
         self._schema = escape(schema)[:20]
 
     def send(self, message: Message) -> Outcome:
-        """Refused and unsure cannot be told apart: what fails here has mostly not arrived."""
+        """Refused and unsure cannot be distinguished: what fails here has mostly not arrived."""
         with _Log() as log:
             try:
                 kind = self._kind(message)

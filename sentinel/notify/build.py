@@ -65,7 +65,7 @@ def service(
 
 
 def test_alertmanager(channel: Channel, config: Config) -> Outcome:
-    """A test alert that ends at once: it is shown by nobody who is told of what fires only."""
+    """A test alert that ends at once: a receiver that gets only what fires does not show it."""
     now = iso(time.time())
     labels = {"alertname": "sentinel-test", "instance": config.host, "entity": config.host, "scope": "host", "severity": "info"}
     annotations = {"summary": f"Alerts of sentinel on {config.host} arrive here. Nothing is wrong."}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sentinel.model.text import counted, duration
-from sentinel.notify.choice import Told
+from sentinel.notify.choice import Reported
 from sentinel.notify.message import compose, key_of
 from sentinel.notify.outcome import Outcome, Sender
 from sentinel.notify.plan import Item, Queue
@@ -57,13 +57,13 @@ class Worker:
             try:
                 outcome = job()
             except Exception as error:
-                # A thread that ends is a channel that is silent for ever, and nobody would be told.
+                # A thread that ends is a channel that is silent for ever, without a word.
                 outcome = Outcome("unsure", f"a mistake in sentinel itself: {type(error).__name__}")
             self._inbox.put(Result(self._name, outcome))
 
 
 class Health:
-    """How a channel fares: what is stored of it, and when the journal is told."""
+    """How a channel fares: what is stored of it, and when the journal gets a line."""
 
     def __init__(self, name: str, store: Store, say: Callable[[int, str], None]) -> None:
         self._name = name
@@ -127,7 +127,7 @@ class Line:
         self._host = host
         self._health = health
         self._worker = Worker(channel.name, inbox)
-        self._told = Told(channel.chosen, store.open_alerts(self.name), store.value(self.name, "counted_until"))
+        self._reported = Reported(channel.chosen, store.open_alerts(self.name), store.value(self.name, "counted_until"))
         self._queue = Queue(channel.policy)
         #: when the try that is under way began; None: it is reported as stuck
         self._begun: float | None = None
@@ -142,20 +142,20 @@ class Line:
 
     def take(self, change: Mapping[str, Any], now: Now, number: Callable[[Mapping[str, Any]], int]) -> None:
         """A transition. `number` keeps an alert once for all channels."""
-        news = self._told.take(change)
+        news = self._reported.take(change)
         self._remember(change["fingerprint"])
         if news is not None:
             self._put(news, number(news), now)
 
     def reconcile(self, standing: Iterable[Mapping[str, Any]], at: str, now: Now) -> None:
         """What is open now, after a gap or at the first start."""
-        for news in self._told.reconcile(standing, at):
+        for news in self._reported.reconcile(standing, at):
             self._remember(news["fingerprint"])
             self._put(news, self._store.add(news), now)
         self._store.report(self.name, counted_until=at)
 
     def _remember(self, fingerprint: str) -> None:
-        self._store.told(self.name, fingerprint, self._told.open.get(fingerprint))
+        self._store.reported(self.name, fingerprint, self._reported.open.get(fingerprint))
 
     def _put(self, news: Mapping[str, Any], number: int, now: Now) -> None:
         urgent = news["severity"] in self.channel.urgent

@@ -29,7 +29,7 @@ def is_loud(alert: Alert) -> bool:
     return alert["state"] == "firing" and not alert.get("silenced")
 
 
-class Told:
+class Reported:
     """Alerts that a channel was notified of and that are open, by fingerprint, as they were then."""
 
     def __init__(self, chosen: Filter, open_alerts: Mapping[str, Alert], counted_until: str = "") -> None:

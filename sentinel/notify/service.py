@@ -87,7 +87,7 @@ class Daemon:
 
     lost_at: float | None = None
     why: str = ""
-    told: bool = False
+    reported: bool = False
 
 
 class Service:
@@ -108,7 +108,7 @@ class Service:
         self._host = host
         self._say = say
         self._clock = clock
-        self._daemon = Daemon(told=bool(store.meta("unreachable")))
+        self._daemon = Daemon(reported=bool(store.meta("unreachable")))
         #: channels that have not seen what is open: they get it
         self._new = new
         self._ending = False
@@ -210,18 +210,18 @@ class Service:
         self._store.moved(word.cursor)
 
     def _connected(self, now: Now) -> None:
-        if self._daemon.told:
+        if self._daemon.reported:
             self._heard(self._unreachable("resolved", now), now)
             self._store.noted("unreachable", "")
-            self._daemon.told = False
+            self._daemon.reported = False
         self._daemon.lost_at = None
         self._say(6, "follows the alerts of the daemon")
 
     def _watch_daemon(self, now: Now) -> None:
         lost_at = self._daemon.lost_at
-        if lost_at is None or self._daemon.told or now.steady - lost_at < UNREACHABLE_AFTER:
+        if lost_at is None or self._daemon.reported or now.steady - lost_at < UNREACHABLE_AFTER:
             return
-        self._daemon.told = True
+        self._daemon.reported = True
         with self._store.changes():
             self._store.noted("unreachable", "yes")
             self._heard(self._unreachable("firing", now), now)

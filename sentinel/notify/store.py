@@ -29,7 +29,7 @@ _PLAN = Plan(
         CREATE TABLE alert (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
         CREATE TABLE waiting (channel TEXT, number INTEGER, urgent INTEGER, held INTEGER, PRIMARY KEY (channel, number));
         CREATE TABLE sending (channel TEXT PRIMARY KEY, numbers TEXT NOT NULL, digest INTEGER);
-        CREATE TABLE told (channel TEXT, fingerprint TEXT, body TEXT NOT NULL, PRIMARY KEY (channel, fingerprint));
+        CREATE TABLE reported (channel TEXT, fingerprint TEXT, body TEXT NOT NULL, PRIMARY KEY (channel, fingerprint));
         CREATE TABLE channel (
             name TEXT PRIMARY KEY, counted_until TEXT NOT NULL DEFAULT '', delivered_at REAL, failing_since REAL,
             why TEXT NOT NULL DEFAULT '', lost INTEGER NOT NULL DEFAULT 0, messages INTEGER NOT NULL DEFAULT 0,
@@ -37,7 +37,7 @@ _PLAN = Plan(
         );
         """,
     ),
-    frozenset({"meta", "alert", "waiting", "sending", "told", "channel"}),
+    frozenset({"meta", "alert", "waiting", "sending", "reported", "channel"}),
     1 << 20,
 )
 #: A whole transition, with all its evidence, is some 4 KB; what is longer is kept without the evidence.
@@ -114,12 +114,12 @@ class Store:
         row = (channel, waiting.number, waiting.urgent, waiting.held)
         self._db.execute("INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?)", row)
 
-    def told(self, channel: str, fingerprint: str, body: Mapping[str, Any] | None) -> None:
+    def reported(self, channel: str, fingerprint: str, body: Mapping[str, Any] | None) -> None:
         """What a channel was notified of; None: it is over."""
         if body is None:
-            self._db.execute("DELETE FROM told WHERE channel = ? AND fingerprint = ?", (channel, fingerprint))
+            self._db.execute("DELETE FROM reported WHERE channel = ? AND fingerprint = ?", (channel, fingerprint))
         else:
-            self._db.execute("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", (channel, fingerprint, to_json(body)))
+            self._db.execute("INSERT OR REPLACE INTO reported VALUES (?, ?, ?)", (channel, fingerprint, to_json(body)))
 
     def sending(self, channel: str, message: Sending | None) -> None:
         """What is under way, or may have arrived."""
@@ -148,7 +148,7 @@ class Store:
         before = {str(row[0]) for row in self._db.execute("SELECT name FROM channel")}
         with self.changes():
             for gone in before - set(names):
-                for table in ("waiting", "sending", "told"):
+                for table in ("waiting", "sending", "reported"):
                     self._db.execute(f"DELETE FROM {table} WHERE channel = ?", (gone,))  # noqa: S608 - names of ours
                 self._db.execute("DELETE FROM channel WHERE name = ?", (gone,))
             self._db.executemany("INSERT OR IGNORE INTO channel (name) VALUES (?)", [(name,) for name in names])
@@ -175,7 +175,7 @@ class Store:
 
     def open_alerts(self, channel: str) -> dict[str, dict[str, Any]]:
         """What a channel was notified of and that is open."""
-        rows = self._db.execute("SELECT fingerprint, body FROM told WHERE channel = ?", (channel,))
+        rows = self._db.execute("SELECT fingerprint, body FROM reported WHERE channel = ?", (channel,))
         return {mark: json.loads(body) for mark, body in rows}
 
     def value(self, channel: str, column: str) -> Any:

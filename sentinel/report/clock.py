@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
-#: In a page of less, seconds tell times apart.
+#: In a page of less, seconds distinguish times.
 _SHORT = 1800
 
 

@@ -65,7 +65,7 @@ def test_a_real_alert_reaches_webhook_apprise_mail_and_command_within_seconds(
             for on, state in ((True, "firing"), (False, "resolved")):
                 begun = time.monotonic()
                 daemon.switch("s0", on=on)
-                wait_for(partial(told_of, receiver, "s0", state), f"{state} at the webhook", 15.0)
+                wait_for(partial(reported_of, receiver, "s0", state), f"{state} at the webhook", 15.0)
                 assert time.monotonic() - begun < PROMISE
             wait_for(lambda: len(phone.taken) == len(mail.mails) == told.read_text().count("\n") == 2, "all have both", 15.0)
             channels = one.status()
@@ -115,13 +115,13 @@ def test_killed_again_and_again_in_a_storm_nothing_is_lost_and_nothing_comes_und
             due = (flip + 1) * len(daemon.logs) * 5
             wait_for(partial(has, daemon.changes, due), lambda: f"the daemon has {len(daemon.changes())}", 60.0)
         expected = daemon.changes()
-        wait_for(lambda: len(told(receiver)) >= len(expected), lambda: f"only {len(told(receiver))} arrived", 60.0)
+        wait_for(lambda: len(reported(receiver)) >= len(expected), lambda: f"only {len(reported(receiver))} arrived", 60.0)
         waiting = one.status()["hook"]["waiting"]
     finally:
         one.stop()
         daemon.end(signal.SIGKILL)
 
-    assert Counter(told(receiver)) == Counter(expected)
+    assert Counter(reported(receiver)) == Counter(expected)
     assert len(expected) == len(set(expected)) == 120
     assert waiting == 0
     assert "Traceback" not in one.said()
@@ -136,7 +136,7 @@ def again(receiver: HttpReceiver) -> list[Any]:
 
 
 def told_of(receiver: HttpReceiver, name: str, state: str) -> bool:
-    """It has been told so."""
+    """It has been reported."""
     return (name, state) in receiver.alerts()
 
 
@@ -150,8 +150,8 @@ def more(receiver: HttpReceiver, than: int) -> bool:
     return len(receiver.seen) > than
 
 
-def told(receiver: HttpReceiver) -> list[tuple[str, str, str, str]]:
-    """What was told, each message once: server, rule, state, when."""
+def reported(receiver: HttpReceiver) -> list[tuple[str, str, str, str]]:
+    """What was reported, each message once: server, rule, state, when."""
     messages = {got.body["key"]: got.body for got in receiver.taken}
     return [(a["entity"]["name"], a["rule"], a["state"], a["at"]) for body in messages.values() for a in body["alerts"]]
 
@@ -172,7 +172,7 @@ def test_down_then_500_then_hanging_then_up_nothing_is_lost_and_the_other_channe
                 seen = len(receiver.seen)
                 begun = time.monotonic()
                 daemon.switch("s0", on=number % 2 == 0)
-                wait_for(partial(has, partial(told, other), number + 1), f"the good channel has it while {mode}", 15.0)
+                wait_for(partial(has, partial(reported, other), number + 1), f"the good channel has it while {mode}", 15.0)
                 assert time.monotonic() - begun < PROMISE
                 if mode not in ("down", "ok"):
                     wait_for(partial(more, receiver, seen), f"a try while {mode}", 30.0)
@@ -180,12 +180,12 @@ def test_down_then_500_then_hanging_then_up_nothing_is_lost_and_the_other_channe
                     wait_for(lambda: "answered 500" in one.status()["bad"]["why"], "the status says why", 30.0)
                     assert one.run("--status").returncode == 1
                     assert "bad: DOES NOT DELIVER" in one.run("--status").stdout
-            wait_for(lambda: len(told(receiver)) == 5, lambda: f"all arrive in the end; {told(receiver)}", 60.0)
+            wait_for(lambda: len(reported(receiver)) == 5, lambda: f"all arrive in the end; {reported(receiver)}", 60.0)
             wait_for(lambda: one.status()["bad"]["failing_since"] is None, "it is well again", 10.0)
         finally:
             one.stop()
 
-        assert told(receiver) == told(other) == daemon.changes()
+        assert reported(receiver) == reported(other) == daemon.changes()
     assert "channel bad does not deliver, it is tried again: http://127.0.0.1" in one.said()
     assert "channel bad delivers again" in one.said()
     assert "channel good" not in one.said()
@@ -200,12 +200,12 @@ def test_what_fires_at_the_first_start_is_told_and_what_ended_meanwhile_as_well(
     wait_for(lambda: len(daemon.changes()) == 1, "it fires", 15.0)
     one = Notifier(tmp_path / "notify", daemon, HASTY + webhook(receiver)).start()
     try:
-        wait_for(lambda: receiver.alerts() == [("s0", "firing")], "what is open is told", 15.0)
+        wait_for(lambda: receiver.alerts() == [("s0", "firing")], "what is open is reported", 15.0)
         assert one.end() == 0
         daemon.switch("s0", on=False)
         wait_for(lambda: len(daemon.changes()) == 2, "it ended while nobody listened", 15.0)
         one.start()
-        wait_for(lambda: receiver.alerts() == [("s0", "firing"), ("s0", "resolved")], "its end is told", 15.0)
+        wait_for(lambda: receiver.alerts() == [("s0", "firing"), ("s0", "resolved")], "its end is reported", 15.0)
     finally:
         one.stop()
 
@@ -215,7 +215,7 @@ def test_a_history_that_was_lost_is_made_good_from_what_is_open(daemon: Switched
     one = Notifier(tmp_path / "notify", daemon, HASTY + webhook(receiver)).start()
     try:
         daemon.switch("s0", on=True)
-        wait_for(lambda: receiver.alerts() == [("s0", "firing")], "it is told", 15.0)
+        wait_for(lambda: receiver.alerts() == [("s0", "firing")], "it is reported", 15.0)
         daemon.end(signal.SIGKILL)
         shutil.rmtree(tmp_path / "state")
         daemon.logs["s0"].write_bytes(b"")

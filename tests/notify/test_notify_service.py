@@ -1,4 +1,4 @@
-"""The loop with its channels, without a daemon: clocks that are given, senders that do as they are told, real state on disk."""
+"""The loop with its channels, without a daemon: clocks that are given, senders that do as a test says, real state on disk."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Lab:
         self.now = Now(self.now.steady + seconds, self.now.wall + seconds)
         self.settle()
 
-    def told(self, name: str = "one") -> list[str]:
+    def reported(self, name: str = "one") -> list[str]:
         """States of all alerts that the channel took."""
         return [f"{a['rule']} {a['state']}" for message in self.takers[name].taken for a in message.alerts]
 
@@ -130,7 +130,7 @@ def lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
 def test_what_is_heard_is_told_and_the_cursor_is_behind_it(lab: Callable[..., Lab]) -> None:
     one = lab()
     one.hear(change(), change("resolved"))
-    assert one.told() == ["cpu-fallback firing", "cpu-fallback resolved"]
+    assert one.reported() == ["cpu-fallback firing", "cpu-fallback resolved"]
     assert one.store.meta("cursor") == "e-1"
 
 
@@ -160,7 +160,7 @@ def test_a_channel_that_hangs_holds_up_no_other(lab: Callable[..., Lab]) -> None
     for number in range(1, 5):
         one.hear(change(number=number))
         one.wait(1)
-    assert len(one.told("good")) == 4
+    assert len(one.reported("good")) == 4
     assert one.takers["bad"].tries == 1
 
 
@@ -178,7 +178,7 @@ def test_a_sender_that_raises_is_a_failure_of_its_channel_and_not_its_end(
         one.hear(change())
     assert one.said == [(4, "channel one does not deliver, it is tried again: a mistake in sentinel itself: IndexError")]
     one.wait(5)
-    assert one.told() == ["cpu-fallback firing"]
+    assert one.reported() == ["cpu-fallback firing"]
 
 
 def test_a_try_that_does_not_end_is_reported_once_and_shown_in_the_status(lab: Callable[..., Lab]) -> None:
@@ -222,7 +222,7 @@ def test_a_dead_channel_is_in_the_journal_at_once_after_five_minutes_and_each_ho
 
     one.takers["one"].outcome = DELIVERED
     one.wait(600)
-    assert one.told() == ["cpu-fallback firing"]
+    assert one.reported() == ["cpu-fallback firing"]
     assert one.said[-1][1] == "channel one delivers again, after 2.2 h"
     assert read(one.folder)["channels"][0]["failing_since"] is None
 
@@ -237,7 +237,7 @@ def test_what_waited_for_a_day_is_given_up_and_said(lab: Callable[..., Lab]) -> 
     one.takers["one"].outcome = DELIVERED
     one.wait(600)
 
-    assert len(one.told()) == 1
+    assert len(one.reported()) == 1
     assert "1 earlier alert could not be delivered" in one.takers["one"].taken[0].text
     assert any("given up" in sentence for _, sentence in one.said)
 
@@ -246,13 +246,13 @@ def test_quiet_hours_end_in_a_digest_also_over_a_restart(lab: Callable[..., Lab]
     one = lab(channel("one", quiet=Quiet(((7 * 60, 9 * 60),)), urgent=frozenset({"critical"})))
     one.hear(change(number=1, severity="warning"))
     one.hear(change(number=2, severity="critical"))
-    assert len(one.told()) == 1
+    assert len(one.reported()) == 1
     one.hear(change("resolved", number=1, severity="warning"), change(number=3, severity="warning"))
     one.kill()
     one.wait(1800)
-    assert len(one.told()) == 1
+    assert len(one.reported()) == 1
     one.wait(3600)
-    assert len(one.told()) == 4
+    assert len(one.reported()) == 4
     assert "while it was quiet: 2 alerts (1 warning, 1 over)" in one.takers["one"].taken[-1].title
 
 
@@ -268,19 +268,19 @@ def test_a_clock_that_steps_changes_no_pause(lab: Callable[..., Lab]) -> None:
     assert one.takers["one"].tries == tries
     one.takers["one"].outcome = DELIVERED
     one.wait(5)
-    assert one.told() == ["cpu-fallback firing"]
+    assert one.reported() == ["cpu-fallback firing"]
 
 
 def test_a_new_channel_gets_what_is_open_and_the_others_do_not_again(lab: Callable[..., Lab], tmp_path: Path) -> None:
     one = lab()
     one.hear(Standing("e-0", "2026-11-29T08:00:00.000Z", [{**ALERT, "since": ALERT["at"]}]))
-    assert one.told() == ["cpu-fallback firing"]
+    assert one.reported() == ["cpu-fallback firing"]
     one.channels = (*one.channels, channel("two"))
     one.takers["two"] = Taker()
     one.kill()
     one.hear(Connected(), Standing("e-0", "2026-11-29T08:00:00.000Z", [{**ALERT, "since": ALERT["at"]}]))
-    assert one.told("two") == ["cpu-fallback firing"]
-    assert one.told("one") == ["cpu-fallback firing"]
+    assert one.reported("two") == ["cpu-fallback firing"]
+    assert one.reported("one") == ["cpu-fallback firing"]
 
 
 def test_a_channel_that_was_killed_before_the_daemon_answered_is_still_new(lab: Callable[..., Lab]) -> None:
@@ -291,8 +291,8 @@ def test_a_channel_that_was_killed_before_the_daemon_answered_is_still_new(lab: 
     one.kill()
     one.kill()
     one.hear(Connected(), Standing("e-0", "2026-11-29T08:00:00.000Z", [{**ALERT, "since": ALERT["at"]}]))
-    assert one.told("two") == ["cpu-fallback firing"]
-    assert one.told("one") == []
+    assert one.reported("two") == ["cpu-fallback firing"]
+    assert one.reported("one") == []
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_forgotten(lab: Callable[..., Lab]) -> None:
@@ -308,16 +308,16 @@ def test_a_daemon_that_is_gone_for_five_minutes_is_told_once_and_its_return_as_w
     one = lab()
     one.hear(Connected(), Lost("no daemon at x"))
     one.wait(UNREACHABLE_AFTER - 1)
-    assert one.told() == []
+    assert one.reported() == []
     for _ in range(3):
         one.wait(100)
     one.kill()
     one.hear(Lost("no daemon at x"))
     one.wait(1000)
-    assert one.told() == [f"{UNREACHABLE} firing"]
+    assert one.reported() == [f"{UNREACHABLE} firing"]
     assert "no llama-server of this host is watched" in one.takers["one"].taken[0].text + one.takers["one"].taken[0].title
     one.hear(Connected())
-    assert one.told() == [f"{UNREACHABLE} firing", f"{UNREACHABLE} resolved"]
+    assert one.reported() == [f"{UNREACHABLE} firing", f"{UNREACHABLE} resolved"]
 
 
 def test_a_second_one_in_the_same_folder_is_refused(lab: Callable[..., Lab]) -> None:

@@ -247,8 +247,8 @@ def test_nothing_is_lost_and_nothing_comes_twice_but_the_same_message(steps: lis
 
     assert it.disk == {}
     different = set(it.messages)
-    told = [number for message in different for number in message]
-    assert sorted(told) == list(range(1, it.put + 1))
+    reported = [number for message in different for number in message]
+    assert sorted(reported) == list(range(1, it.put + 1))
 
 
 @settings(max_examples=examples(100))

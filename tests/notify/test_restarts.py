@@ -51,8 +51,8 @@ class Receiver:
 
     def send(self, message: Message) -> Outcome:
         if self.mode in ("ok", "taken in silence"):
-            told = [(a["fingerprint"], a["state"], a["at"]) for a in message.alerts]
-            assert self.messages.setdefault(message.key, told) == told
+            reported = [(a["fingerprint"], a["state"], a["at"]) for a in message.alerts]
+            assert self.messages.setdefault(message.key, reported) == reported
             self.keys.append(message.key)
         return {"ok": DELIVERED, "refuses": Outcome("refused", "no")}.get(self.mode, Outcome("unsure", "silence"))
 
@@ -152,7 +152,7 @@ def test_all_that_the_stream_has_arrives_once_and_in_order(before: int, steps: l
         waiting = len(world.service.lines[0]._queue)
         world.store.close()
 
-    told = [one for key in dict.fromkeys(world.receiver.keys) for one in world.receiver.messages[key]]
+    reported = [one for key in dict.fromkeys(world.receiver.keys) for one in world.receiver.messages[key]]
     expected = [(a["fingerprint"], a["state"], a["at"]) for a in [*first, *world.history[before:]]]
     assert waiting == 0
-    assert told == expected
+    assert reported == expected

@@ -176,8 +176,8 @@ class Condition:
             name = _UNDEFINED.search(str(error))
             if name and re.search(rf"\b{name[1]}\s*\(", masked(self.source)):
                 return name[1]
-        except Exception:
-            return None  # `evaluate` reports it
+        except Exception:  # any type mistake: `evaluate` reports it
+            return None
         return None
 
 
