@@ -15,13 +15,14 @@ from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, emit_line, say, warn
 from sentinel.model.fault import Fault
 from sentinel.model.json_form import iso
+from sentinel.model.problem import ConfigError
 from sentinel.model.text import counted, duration, escape
 from sentinel.notify import build
 from sentinel.notify.apprise_service import NotUsable
 from sentinel.notify.config import load
 from sentinel.notify.message import Message, test_message
 from sentinel.notify.outcome import DELIVERED, Outcome, Sender
-from sentinel.notify.settings import Channel, Config, ConfigError, default_state_dir
+from sentinel.notify.settings import Channel, Config, default_state_dir
 from sentinel.notify.store import FILE, Store, read
 from sentinel.notify.template import default_body
 

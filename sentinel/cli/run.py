@@ -18,13 +18,14 @@ from sentinel.daemon.lean_imports import asyncio, structlog
 
 from sentinel.cli.main import CRITICAL
 from sentinel.cli.rules.loading import complain, of_config
-from sentinel.daemon.config import Config, ConfigError, load
+from sentinel.daemon.config import Config, load
 from sentinel.daemon.daemon import AGAIN, Daemon
 from sentinel.daemon.descriptors import raise_limit
 from sentinel.daemon.load_in_child import load_first
 from sentinel.daemon.malloc import give_back, one_arena
 from sentinel.daemon.state_lock import StateInUse
 from sentinel.daemon.systemd import to_journal
+from sentinel.model.problem import ConfigError
 from sentinel.model.text import counted, escape
 from sentinel.rulefiles.files import Loaded, RuleFiles
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentinel.model.problem import Problem
-from sentinel.rulefiles.toml.document import placed
+from sentinel.model.problem import ConfigError, Problem
+from sentinel.rulefiles.toml.document import MAX_FILE_BYTES, configuration, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
 SYSTEM_FILE = Path("/etc/sentinel/sentinel.toml")
-_MAX_BYTES = 1 << 20
 #: rocm-smi is a Python script: one call costs 95 ms of CPU even without a GPU (measured), so this is the minimum interval.
 _LEAST_ROCM_SMI = 30.0
-
-
-class ConfigError(Exception):
-    """The configuration is invalid. `problems` lists every mistake."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(p) for p in problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +113,10 @@ def load(path: Path | None, env: Mapping[str, str]) -> Config:
     findings = Findings(str(path))
     try:
         with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-        table = tomllib.loads(data.decode("utf-8"))
+            data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([Problem(str(path), "", f"is not UTF-8 text (byte {error.start})")]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([Problem(str(path), "", f"is not TOML: {error}")]) from error
-    config = _config(Table(table, (), findings), path, env)
+    config = _config(Table(configuration(data, str(path)), (), findings), path, env)
     if findings.problems:
         raise ConfigError(placed(findings.problems, {str(path): data}))
     return config

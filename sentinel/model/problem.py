@@ -39,6 +39,14 @@ class Problem:
         return escape(f"{self.file}{line}:{level}{where} {what}")
 
 
+class ConfigError(Exception):
+    """A configuration is invalid. `problems` lists every mistake."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(p) for p in problems))
+        self.problems = problems
+
+
 def spoken(keys: Keys, names: Mapping[Keys, str] | None = None) -> str:
     """Keys as people write them: ``cause[1].fix[2].do``, where `names` has one for a part, ``cause 'no-gpu'.fix[2].do``."""
     names = names or {}

@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sentinel.model.problem import Problem
+from sentinel.model.problem import ConfigError, Problem
 from sentinel.model.text import escape
 from sentinel.notify import quiet, template
 from sentinel.notify.choice import Filter
 from sentinel.notify.plan import Policy
 from sentinel.notify.quiet import Quiet
 from sentinel.notify.secrets import SYSTEM_FOLDER, NoSecret, Secrets, is_credential, others_read, secret_parts
-from sentinel.notify.settings import SYSTEM_FILE, Channel, Config, ConfigError, default_files
+from sentinel.notify.settings import SYSTEM_FILE, Channel, Config, default_files
 from sentinel.notify.values import check_address, policy_of, seconds_of
-from sentinel.rulefiles.toml.document import placed
+from sentinel.rulefiles.toml.document import MAX_FILE_BYTES, configuration, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-_MAX_BYTES = 1 << 20
 _SEVERITIES = ("critical", "warning", "info")
 _TYPES = ("apprise", "webhook", "command", "alertmanager")
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
@@ -48,20 +46,10 @@ def load(path: Path | None, env: Mapping[str, str] = os.environ) -> Config:
             # systemd hands over a copy; what counts is who may read the file that it was made of.
             status = os.fstat(stream.fileno()) if not is_credential(path, env) else _status(SYSTEM_FILE)
             open_to_others = status is not None and others_read(status)
-            data = stream.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise ConfigError([Problem(str(path), "", f"is larger than {_MAX_BYTES} bytes, and no configuration is")])
-        table = tomllib.loads(data.decode("utf-8"))
+            data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError([Problem(str(path), "", f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([Problem(str(path), "", f"is not UTF-8 text (byte {error.start})")]) from error
-    except RecursionError as error:
-        raise ConfigError([Problem(str(path), "", "is nested too deeply to be a configuration")]) from error
-    except ValueError as error:
-        # not TOML, or a number of thousands of digits, which Python refuses
-        raise ConfigError([Problem(str(path), "", f"is not TOML: {error}")]) from error
-    reader = _Reader(Table(table, (), findings), path, env, open_to_others)
+    reader = _Reader(Table(configuration(data, str(path)), (), findings), path, env, open_to_others)
     config = reader.config()
     if findings.problems:
         raise ConfigError(placed(findings.problems, {str(path): data}))

@@ -8,20 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sentinel.model.problem import Problem
 from sentinel.notify.choice import Filter
 from sentinel.notify.plan import Policy
 from sentinel.notify.quiet import Quiet
 
 SYSTEM_FILE = Path("/etc/sentinel/notify.toml")
-
-
-class ConfigError(Exception):
-    """The configuration is invalid. `problems` lists every mistake."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(p) for p in problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.daemon.config import ConfigError, default_socket, default_state_dir, load
+from sentinel.daemon.config import default_socket, default_state_dir, load
+from sentinel.model.problem import ConfigError
 
 
 def write(folder: Path, text: str) -> Path:
@@ -85,7 +86,17 @@ port = 99999
         assert what in told
 
 
-@pytest.mark.parametrize(("data", "what"), [(b"a =", "is not TOML"), (b"\xff", "is not UTF-8")])
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"a =", "is not TOML"),
+        (b"\xff", "is not UTF-8"),
+        (b"a = " + b"9" * 5000, "is not TOML"),
+        (b"a = " + b"[" * 100_000, "is nested too deeply"),
+        (b"#" * (1 << 20) + b"\n", "is larger than 1048576 bytes"),
+    ],
+    ids=["no-toml", "no-utf-8", "long-number", "deep", "large"],
+)
 def test_what_is_no_configuration_gets_one_sentence(tmp_path: Path, data: bytes, what: str) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(data)

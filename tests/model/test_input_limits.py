@@ -15,7 +15,6 @@ OWN = {
     "api/ending_handlers.py:_MOST_NAMES": "names in a sentence of ours",
     "api/handlers.py:_MOST_SPENT": "seconds",
     "api/silence_handlers.py:_MOST_NAMES": "names in a sentence of ours",
-    "daemon/config.py:_MAX_BYTES": "of root's own configuration",
     "daemon/inbox.py:_MOST_AT_ONCE": "readings that one turn takes: pace, not size",
     "daemon/log_reports.py:_MOST_NAMED": "names in a sentence of ours",
     "daemon/malloc.py:_M_ARENA_MAX": "glibc's name",

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from sample_transitions import FIRING, as_shown
 
+from sentinel.model.problem import ConfigError
 from sentinel.notify import quiet
 from sentinel.notify.config import load
 from sentinel.notify.message import compose
 from sentinel.notify.quiet import Quiet
 from sentinel.notify.secrets import Redactor
-from sentinel.notify.settings import Config, ConfigError
+from sentinel.notify.settings import Config
 from sentinel.notify.template import filled
 
 SECRET = "s3cr3t-t0ken-77"

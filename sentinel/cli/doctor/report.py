@@ -14,7 +14,8 @@ from sentinel.cli.doctor.capability import INSTALL, Capability, Probe, ProbeInpu
 from sentinel.cli.doctor.probes import OTHER_USERS
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style, working
-from sentinel.daemon.config import Config, ConfigError, default_socket, default_state_dir, load
+from sentinel.daemon.config import Config, default_socket, default_state_dir, load
+from sentinel.model.problem import ConfigError
 from sentinel.model.text import counted, escape
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import Servers

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentinel.cli.rules import clean_sets
-from sentinel.daemon.config import Config, ConfigError, drop_in_folders, load
+from sentinel.daemon.config import Config, drop_in_folders, load
 from sentinel.engine.rules.ruleset import RuleSet
-from sentinel.model.problem import Problem
+from sentinel.model.problem import ConfigError, Problem
 from sentinel.model.text import escape
 from sentinel.rulefiles.files import Loaded, RuleFiles, load_given
 

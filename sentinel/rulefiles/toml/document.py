@@ -1,4 +1,5 @@
-"""Parses the bytes of a rule or event file into TOML tables; what is not TOML is left out and reported by line."""
+"""Parses bytes into TOML tables. What is not TOML is left out of a rule or event file and reported by line; a configuration with
+such a mistake is not used at all."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sentinel.model.problem import Keys, Problem, quoted, spoken
+from sentinel.model.problem import ConfigError, Keys, Problem, quoted, spoken
 
-#: A rule file larger than this is not a rule file.
+#: A rule file or a configuration larger than this is none.
 MAX_FILE_BYTES = 1 << 20
 #: Reported syntax errors per file; a file that is something else has more.
 _MOST_FLAWS = 20
@@ -83,6 +84,22 @@ def decode(data: bytes, file: str) -> Decoded:
             problems.append(Problem(file, "schema", what, keys=("schema",)))
         return Decoded(table, tuple(problems), left_out, usable=schema is None)
     return Decoded(table, tuple(problems), left_out)
+
+
+def configuration(data: bytes, file: str) -> Mapping[str, Any]:
+    """The tables of a configuration. Raises ConfigError."""
+    try:
+        if len(data) <= MAX_FILE_BYTES:
+            return tomllib.loads(data.decode("utf-8"))
+        what = f"is larger than {MAX_FILE_BYTES} bytes, and no configuration is"
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 text (byte {error.start})"
+    except RecursionError:
+        what = "is nested too deeply to be a configuration"
+    except ValueError as error:
+        # not TOML, or a number of thousands of digits, which Python rejects
+        what = f"is not TOML: {error}"
+    raise ConfigError([Problem(file, "", what)])
 
 
 def _nothing(file: str, what: str, line: int = 0) -> Decoded:
