@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, emit_line, say, warn
+from sentinel.files.xdg import state_folder
 from sentinel.model.fault import Fault
 from sentinel.model.json_form import iso
 from sentinel.model.problem import ConfigError
@@ -22,7 +23,7 @@ from sentinel.notify.apprise_service import NotUsable
 from sentinel.notify.config import load
 from sentinel.notify.message import Message, test_message
 from sentinel.notify.outcome import DELIVERED, Outcome, Sender
-from sentinel.notify.settings import Channel, Config, default_state_dir
+from sentinel.notify.settings import Channel, Config
 from sentinel.notify.store import FILE, Store, read
 from sentinel.notify.template import default_body
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def main(arguments: argparse.Namespace) -> int:
     """Deliver until stopped; or check, test, show."""
-    folder = Path(arguments.state) if arguments.state else default_state_dir(os.environ)
+    folder = Path(arguments.state) if arguments.state else state_folder(os.environ, "sentinel-notify")
     if arguments.status:
         return _status(folder, json_too=arguments.json)
     try:

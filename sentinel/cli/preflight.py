@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, style, working
-from sentinel.daemon.config import default_state_dir
+from sentinel.files.xdg import state_folder
 from sentinel.gguf.header import GgufError
 from sentinel.llama.settings import Item
 from sentinel.memory.fit import FitNote, needed
@@ -107,7 +107,7 @@ def _verified(command: Command, given: str) -> list[FitNote]:
         line += f", {(total - done) / rate:.0f} s left" if done < total else ""
         print(line, file=sys.stderr, end="\r\x1b[K" if sys.stderr.isatty() and done < total else "\n", flush=True)
 
-    return verify(parts(command.path(Roots(), named)), digest, default_state_dir(os.environ), progress)
+    return verify(parts(command.path(Roots(), named)), digest, state_folder(os.environ), progress)
 
 
 def render(report: Report, look: Style, pid: int | None = None, *, verbose: bool = False) -> Iterator[str]:

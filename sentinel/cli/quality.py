@@ -15,8 +15,8 @@ from sentinel.api import client as daemon
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, say, style, warn
 from sentinel.cli.quality_screen import render, to_dict
-from sentinel.daemon.config import default_state_dir
 from sentinel.files.opener import NotRegular, Opener
+from sentinel.files.xdg import state_folder
 from sentinel.model.fault import Fault
 from sentinel.model.text import duration
 from sentinel.quality.asking import Plan, measure, plan
@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _learn(arguments: argparse.Namespace) -> int:
-    folder = default_state_dir(os.environ)
+    folder = state_folder(os.environ)
     name = arguments.name or name_for(arguments.server)
     path = Path(arguments.output) if arguments.output else place(folder, name)
     require_free(path, replace=arguments.replace)
@@ -69,7 +69,7 @@ def _learn(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    folder = default_state_dir(os.environ)
+    folder = state_folder(os.environ)
     if arguments.output:
         require_free(Path(arguments.output), replace=arguments.replace)
     if arguments.compare:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sentinel.files.xdg import config_files, state_folder
 from sentinel.model.problem import ConfigError, Problem
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES, configuration, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-SYSTEM_FILE = Path("/etc/sentinel/sentinel.toml")
+_NAME = "sentinel.toml"
 #: rocm-smi is a Python script: one call costs 95 ms of CPU even without a GPU (measured), so this is the minimum interval.
 _LEAST_ROCM_SMI = 30.0
 
@@ -63,32 +64,9 @@ class Config:
     sink: str = "auto"
 
 
-def config_home(env: Mapping[str, str]) -> str:
-    """The user's XDG configuration folder; empty where neither it nor a home is named, as in a service of a bare user id."""
-    return env.get("XDG_CONFIG_HOME") or (str(Path(env["HOME"]) / ".config") if env.get("HOME") else "")
-
-
-def default_files(env: Mapping[str, str]) -> list[Path]:
-    """Default paths of the configuration file, the user's own first."""
-    home = config_home(env)
-    own = [Path(home) / "sentinel" / "sentinel.toml"] if home else []
-    return [*own, SYSTEM_FILE]
-
-
 def drop_in_folders(env: Mapping[str, str]) -> list[Path]:
     """Folders of the machine's and the user's own rule files; a later one takes precedence."""
-    return [file.with_name("rules.d") for file in reversed(default_files(env))]
-
-
-def default_state_dir(env: Mapping[str, str]) -> Path:
-    """systemd's StateDirectory, else the user's XDG state folder, else /var/lib/sentinel."""
-    if given := env.get("STATE_DIRECTORY"):
-        return Path(given.split(":")[0])
-    if given := env.get("XDG_STATE_HOME"):
-        return Path(given) / "sentinel"
-    if os.geteuid() != 0 and env.get("HOME"):
-        return Path(env["HOME"]) / ".local" / "state" / "sentinel"
-    return Path("/var/lib/sentinel")
+    return [file.with_name("rules.d") for file in reversed(config_files(env, _NAME))]
 
 
 def default_socket(env: Mapping[str, str]) -> Path:
@@ -100,16 +78,16 @@ def default_socket(env: Mapping[str, str]) -> Path:
     if given := env.get("XDG_RUNTIME_DIR"):
         return Path(given) / "sentinel" / "sentinel.sock"
     if os.geteuid() != 0:
-        return default_state_dir(env) / "sentinel.sock"
+        return state_folder(env) / "sentinel.sock"
     return Path("/run/sentinel/sentinel.sock")
 
 
 def load(path: Path | None, env: Mapping[str, str]) -> Config:
     """Load the given file, else the first default one that exists, else the defaults. Raises ConfigError."""
     if path is None:
-        path = next((p for p in default_files(env) if p.is_file()), None)
+        path = next((p for p in config_files(env, _NAME) if p.is_file()), None)
         if path is None:
-            return Config(None, default_state_dir(env), default_socket(env))
+            return Config(None, state_folder(env), default_socket(env))
     findings = Findings(str(path))
     try:
         with path.open("rb") as stream:
@@ -130,7 +108,7 @@ def _config(top: Table, file: Path, env: Mapping[str, str]) -> Config:
     base = file.absolute().parent
     config = Config(
         file=file,
-        state_dir=_path(top, "state_dir", default_state_dir(env), base),
+        state_dir=_path(top, "state_dir", state_folder(env), base),
         socket=_path(top, "socket", default_socket(env), base),
         rules=tuple(_resolved(p, base, top, "rules") for p in top.texts("rules")),
         servers=_servers(top, base),

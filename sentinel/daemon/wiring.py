@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-from sentinel.daemon.config import Config, config_home
+from sentinel.daemon.config import Config
 from sentinel.daemon.log_followers import Logs
 from sentinel.daemon.polled_sources import SOURCES
 from sentinel.daemon.supervisor import Supervisor
+from sentinel.files.xdg import config_home
 from sentinel.model.cuts import Cuts
 from sentinel.preflight.on_start import Preflights
 from sentinel.sinks import ConsoleSink, JournaldSink, Sink

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sentinel.daemon.config import default_socket, default_state_dir, load
+from sentinel.daemon.config import default_socket, load
+from sentinel.files.xdg import state_folder
 from sentinel.model.problem import ConfigError
 
 
@@ -116,7 +117,7 @@ def test_systemd_says_where_a_service_keeps_things() -> None:
         "HOME": "/h",
         "XDG_RUNTIME_DIR": "/run/user/1",
     }
-    assert default_state_dir(env) == Path("/var/lib/sentinel")
+    assert state_folder(env) == Path("/var/lib/sentinel")
     assert default_socket(env) == Path("/run/sentinel/sentinel.sock")
 
 

@@ -14,7 +14,8 @@ from sentinel.cli.doctor.capability import INSTALL, Capability, Probe, ProbeInpu
 from sentinel.cli.doctor.probes import OTHER_USERS
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style, working
-from sentinel.daemon.config import Config, default_socket, default_state_dir, load
+from sentinel.daemon.config import Config, default_socket, load
+from sentinel.files.xdg import state_folder
 from sentinel.model.problem import ConfigError
 from sentinel.model.text import counted, escape
 from sentinel.sources.fs import Roots
@@ -143,7 +144,7 @@ def configuration(file: Path | None) -> tuple[Config, Capability]:
         config = load(file, os.environ)
     except ConfigError as error:
         why = "; ".join(str(problem) for problem in error.problems)
-        config = Config(None, default_state_dir(os.environ), default_socket(os.environ))
+        config = Config(None, state_folder(os.environ), default_socket(os.environ))
         return config, Capability("configuration", "fails", why, "correct the file: sentinel does not start with it")
     where = str(config.file) if config.file is not None else "no file: servers and their logs are found without one"
     return config, Capability("configuration", "works", where)
