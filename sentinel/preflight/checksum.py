@@ -5,15 +5,14 @@ Stored in a file of its own in the user's state folder; a file is the same if it
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sentinel.files.atomic import write_atomically
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.memory.fit import FitNote
 from sentinel.model.text import clean
@@ -105,19 +104,11 @@ def _read(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def _write(folder: Path, known: dict[str, dict[str, object]]) -> str:
-    """Writes to a temporary file and renames it, so that a kill leaves the old one. Returns the failure, else empty."""
+    """Returns the failure, else empty."""
     kept = dict(list(known.items())[-_MOST:])
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, path = tempfile.mkstemp(dir=folder, prefix=_NAME)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(kept, file, indent=1)
-            Path(path).replace(folder / _NAME)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
-            raise
+        write_atomically(folder / _NAME, json.dumps(kept, indent=1).encode())
     except OSError as error:
         return f"the checksum cannot be remembered: {folder / _NAME} cannot be written ({error.strerror})"
     return ""

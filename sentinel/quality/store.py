@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tempfile
 from pathlib import Path
 
+from sentinel.files.atomic import write_atomically
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.model.fault import Fault
 from sentinel.model.text import clean
@@ -72,15 +71,7 @@ def keep(path: Path, measured: Measurement, *, replace: bool) -> None:
     require_free(path, replace=replace)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, part = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-                stream.write(encode(measured))
-            Path(part).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(part).unlink()
-            raise
+        write_atomically(path, encode(measured).encode("ascii"))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise NoReference(f"{path} cannot be written: {why}") from error

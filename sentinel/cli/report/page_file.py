@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-import tempfile
 from pathlib import Path
 
+from sentinel.files.atomic import write_atomically
 from sentinel.model.text import escape, size
 from sentinel.report.page import BEGINS
 
@@ -27,15 +26,7 @@ def write(page: str, name: str, *, redacted: bool) -> None:
     path = Path(name)
     try:
         _refuse_others(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".sentinel-report-", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                Path(file.name).replace(path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    Path(file.name).unlink()
-                raise
+        write_atomically(path, data)
     except OSError as error:
         raise CannotWrite(f"{shown} cannot be written: {error.strerror}") from error
     print(f"{shown} ({size(len(data)) if len(data) >= 1 << 20 else f'{len(data) >> 10} kB'}): open it in a browser")

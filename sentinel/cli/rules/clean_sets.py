@@ -5,11 +5,11 @@ Checking the shipped rules takes 0.7 s of 0.9 s that loading them takes; the rul
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from sentinel.files.atomic import write_atomically
 from sentinel.files.own_folder import NotOwn, check_folder
 
 #: Digests kept, newest last: a few versions and checkouts of one user.
@@ -51,11 +51,6 @@ def add(digest: str, environ: Mapping[str, str]) -> None:
     if cache is None:
         return
     kept = [known for known in read(environ) if known != digest][-_KEPT + 1 :]
-    new = cache / f"{_NAME}.{os.getpid()}"
     with suppress(OSError):
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            new.write_text("\n".join([*kept, digest, ""]), encoding="ascii")
-            new.replace(cache / _NAME)
-        finally:
-            new.unlink(missing_ok=True)
+        write_atomically(cache / _NAME, "\n".join([*kept, digest, ""]).encode("ascii"))
