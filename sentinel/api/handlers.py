@@ -16,7 +16,7 @@ from sentinel.engine.inspect.blind_spots import BlindSpots
 from sentinel.model.entity import HOST
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.problem import did_you_mean
-from sentinel.model.text import escape
+from sentinel.model.text import counted, escape
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.rulefiles.digest import changes
 from sentinel.rulefiles.override import sentence
@@ -272,7 +272,7 @@ class Queries:
             for p in loaded.problems
         ]
         if loaded.ruleset is None:
-            count = f"{len(loaded.errors)} mistake{'s' if len(loaded.errors) != 1 else ''}"
+            count = counted(len(loaded.errors), "mistake")
             raise ApiError(422, f"{count} in the rule files; the old rules stay active", more={"problems": problems})
         warnings = [{"file": one["file"], "what": sentence(one)} for one in self._running.overrides if one["changed"]]
         return {

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from sentinel.daemon import systemd
 from sentinel.daemon.supervisor import SourceState
 from sentinel.engine.engine import Engine
-from sentinel.model.text import escape
+from sentinel.model.alert import SEVERITY_RANK
+from sentinel.model.text import counted, escape
 
-_ORDER = {"critical": 0, "warning": 1, "info": 2}
 #: Names in the line of `systemctl status`; the rest is counted.
 _SHOWN = 3
 _LONGEST_NAME = 60
@@ -60,11 +60,11 @@ def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequen
     """One line: what is watched, what fires (worst first, silenced alerts left out), unreadable sources, and other troubles."""
     servers = sum(1 for run in engine.state.runs.values() if run.exact and not run.gone)
     gpus = sum(1 for entity in engine.state.facts.entities() if entity.scope == "gpu")
-    watched = _count(servers, "server") + (f", {_count(gpus, 'GPU')}" if gpus else "")
+    watched = counted(servers, "server") + (f", {counted(gpus, 'GPU')}" if gpus else "")
     firing = [record for record in engine.book.open() if record.state == "firing"]
     loud = [r for r in firing if engine.silences.covering(r.rule, r.entity, now) is None]
     rules = engine.ruleset.rules
-    loud.sort(key=lambda r: (_ORDER[rules[r.rule].rule.severity_of(r.notice.cause)], r.rule, r.entity.name))
+    loud.sort(key=lambda r: (SEVERITY_RANK[rules[r.rule].rule.severity_of(r.notice.cause)], r.rule, r.entity.name))
     names = [f"{r.rule} ({_short(r.entity.name)})" if r.entity.name else r.rule for r in loud]
     parts = [watched, f"firing: {_list(names)}" if names else "no alert"]
     if len(firing) > len(loud):
@@ -72,10 +72,6 @@ def headline(engine: Engine, now: float, failed: Sequence[str], troubles: Sequen
     if failed:
         parts.append(f"cannot read: {_list([_short(name) for name in sorted(failed)])}")
     return "; ".join([*parts, *troubles])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from sentinel.diagnose.diagnosis import Diagnosis
 from sentinel.diagnose.failed_starts import Start
 from sentinel.diagnose.gaps import REMEDIES
-from sentinel.model.alert import Transition
+from sentinel.model.alert import SEVERITY_RANK, Transition
 from sentinel.model.entity import Unknown
 from sentinel.model.json_form import is_news
 from sentinel.model.text import counted, escape
 
-_WEIGHT: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
 _MOST_REMEDIES = 3
 _MOST_NAMES = 4
 
@@ -62,7 +61,7 @@ def findings(found: Diagnosis) -> list[AlertInRun]:
         AlertInRun(transition, found.run_of.get(key, 1), found.runs.get(transition.entity.name, 1), key not in found.standing)
         for key, transition in last.items()
     ]
-    return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, one.over, _WEIGHT[one.alert.severity]))
+    return sorted(out, key=lambda one: (one.earlier, one.runs - one.run, one.over, SEVERITY_RANK[one.alert.severity]))
 
 
 def verdict(found: Diagnosis) -> str:

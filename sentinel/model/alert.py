@@ -11,6 +11,8 @@ from typing import Literal, get_args
 from sentinel.model.entity import Entity, Unknown, Value
 
 Severity = Literal["critical", "warning", "info"]
+#: the worst first
+SEVERITY_RANK: Mapping[str, int] = {severity: rank for rank, severity in enumerate(get_args(Severity))}
 State = Literal["inactive", "pending", "firing", "resolved"]
 
 #: Why a state changed, as given in transitions.

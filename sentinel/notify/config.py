@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sentinel.model.alert import SEVERITY_RANK
 from sentinel.model.problem import ConfigError, Problem
 from sentinel.model.text import escape
 from sentinel.notify import quiet, template
@@ -22,7 +23,6 @@ from sentinel.notify.values import check_address, policy_of, seconds_of
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES, configuration, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
-_SEVERITIES = ("critical", "warning", "info")
 _TYPES = ("apprise", "webhook", "command", "alertmanager")
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,31}$")
 _MOST_CHANNELS = 20
@@ -73,7 +73,7 @@ class _Reader:
         top = self._top
         policy = policy_of(top, Policy())
         spans = self._quiet(top, Quiet())
-        urgent = frozenset(top.texts("urgent", one_of=_SEVERITIES)) if top.holds("urgent", list) else frozenset({"critical"})
+        urgent = frozenset(top.texts("urgent", one_of=SEVERITY_RANK)) if top.holds("urgent", list) else frozenset({"critical"})
         channels = tuple(self._channel(table, policy, spans, urgent) for table in top.tables("channel"))
         if not channels and not top.findings.problems:
             top.findings.error(("channel",), "there is none; add a [[channel]] with name and type")
@@ -108,8 +108,8 @@ class _Reader:
             if any(table.holds(key, kind_of_value) for kind_of_value in (str, list, bool)):
                 table.leave(key)
                 table.findings.error(table.at(key), "is a matter of Alertmanager's own configuration; leave it out")
-        own_urgent = frozenset(table.texts("urgent", one_of=_SEVERITIES)) if table.holds("urgent", list) else urgent
-        severities = table.texts("severities", one_of=_SEVERITIES) or ("critical", "warning")
+        own_urgent = frozenset(table.texts("urgent", one_of=SEVERITY_RANK)) if table.holds("urgent", list) else urgent
+        severities = table.texts("severities", one_of=SEVERITY_RANK) or ("critical", "warning")
         channel = Channel(
             name=name,
             kind=kind,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 
+from sentinel.model.alert import SEVERITY_RANK
 from sentinel.model.text import counted, duration, escape
 from sentinel.terminal.names import about
 from sentinel.terminal.times import clock, seconds_of
@@ -18,7 +19,6 @@ _MOST_WHOLE, _MOST_LINES = 5, 20
 #: Characters of a sentence, of a command (whole or not at all: half a command is useless), and of the whole text.
 _LONGEST, _LONGEST_COMMAND, _LONGEST_TEXT = 300, 600, 3500
 _MORE = "... and more: sentinel alerts"
-_RANK = {"critical": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def compose(
     now = time.time() if now is None else now
     newest = _newest(alerts)
     firing = [alert for alert in newest if alert["state"] == "firing"]
-    worst = min((alert["severity"] for alert in firing or newest), key=lambda one: _RANK.get(one, 9), default="info")
+    worst = min((alert["severity"] for alert in firing or newest), key=lambda one: SEVERITY_RANK.get(one, 9), default="info")
     notes = []
     if lost:
         notes.append(f"{counted(lost, 'earlier alert')} could not be delivered: sentinel alerts --since 24h")
@@ -89,7 +89,7 @@ def _newest(alerts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     for alert in alerts:
         last.pop(alert["fingerprint"], None)
         last[alert["fingerprint"]] = alert
-    return sorted(last.values(), key=lambda one: (one["state"] != "firing", _RANK.get(one["severity"], 9)))
+    return sorted(last.values(), key=lambda one: (one["state"] != "firing", SEVERITY_RANK.get(one["severity"], 9)))
 
 
 def _title(newest: Sequence[Mapping[str, Any]], firing: Sequence[Mapping[str, Any]], host: str, *, digest: bool) -> str:
@@ -97,7 +97,7 @@ def _title(newest: Sequence[Mapping[str, Any]], firing: Sequence[Mapping[str, An
     if len(newest) == 1 and not digest:
         said = about(newest[0])
         return _cut(f"{host}: {said}" if firing else f"{host}: over: {said}", 200)
-    counts = [(sum(one["severity"] == level for one in firing), level) for level in _RANK]
+    counts = [(sum(one["severity"] == level for one in firing), level) for level in SEVERITY_RANK]
     words = [f"{count} {level}" for count, level in counts if count]
     if len(newest) > len(firing):
         words.append(f"{len(newest) - len(firing)} over")

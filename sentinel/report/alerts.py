@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sentinel.model.alert import SEVERITY_RANK
 from sentinel.report.contents import Alert, Fix, LogLine
 from sentinel.terminal.alert import marks, sentences
 from sentinel.terminal.episodes import Episode, episodes
@@ -14,13 +15,12 @@ from sentinel.terminal.times import seconds_of
 #: Alerts in a page, of each its fixes, sentences and lines of a log, and characters of a line, a sentence and a command.
 MOST_ALERTS, MOST_FIXES, MOST_EVIDENCE, MOST_LINES, MOST_OF_A_LINE = 200, 8, 12, 8, 400
 MOST_OF_A_SENTENCE, MOST_OF_A_COMMAND = 1000, 2000
-_WEIGHT = {"critical": 0, "warning": 1, "info": 2}
 
 
 def alerts(current: Iterable[Mapping[str, Any]], transitions: Iterable[Mapping[str, Any]]) -> tuple[list[Alert], int]:
     """Open ones first, worst first; then those that are over, the newest first. And how many are left out."""
     found = [alert(one, seconds_of(one.get("since")), None, is_open=True) for one in current]
-    found.sort(key=lambda one: (is_silenced(one), _WEIGHT.get(one.severity, 3), -(one.began or 0.0)))
+    found.sort(key=lambda one: (is_silenced(one), SEVERITY_RANK.get(one.severity, 3), -(one.began or 0.0)))
     past = [of_episode(one) for one in episodes(transitions) if one.ended is not None]
     past.sort(key=lambda one: one.ended or 0.0, reverse=True)
     every = [*found, *past]

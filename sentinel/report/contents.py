@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
-
-Severity = Literal["critical", "warning", "info"]
+from typing import NamedTuple
 
 
 class Fix(NamedTuple):

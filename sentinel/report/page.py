@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from sentinel.model.alert import SEVERITY_RANK
 from sentinel.report import sections
 from sentinel.report.clock import Clock
 from sentinel.report.contents import Page, Panel
@@ -94,7 +95,7 @@ def bands(page: Page, panel: Panel) -> Iterator[tuple[float, float, int]]:
         if known and (one.scope, one.entity) == (panel.scope, panel.entity):
             began = one.began if one.began is not None else page.begin or page.end
             ended = one.ended if one.ended is not None else page.end
-            yield began, ended, {"critical": 0, "warning": 1}.get(one.severity, 2)
+            yield began, ended, SEVERITY_RANK.get(one.severity, 2)
 
 
 @cache

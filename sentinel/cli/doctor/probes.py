@@ -141,7 +141,7 @@ def processes(machine: ProbeInput) -> Sequence[Capability]:
     fix = f"run sentinel as the server's own user, or as a service, which holds CAP_SYS_PTRACE: {INSTALL}"
     if hidden:
         return [Capability("processes", "fails", "; ".join(hidden), fix)]
-    found = f"{len(machine.servers)} llama-server{'s' if len(machine.servers) != 1 else ''} found"
+    found = f"{counted(len(machine.servers), 'llama-server')} found"
     rows = [Capability("processes", "works", found)]
     others = list(islice(_of_others(machine), _TRIES))
     if not others:

@@ -10,7 +10,7 @@ from sentinel.cli.doctor.capability import Capability, ProbeInput
 from sentinel.files.libraries import how_to_add
 from sentinel.model.entity import HOST, Unknown
 from sentinel.model.reading import Samples
-from sentinel.model.text import escape
+from sentinel.model.text import counted, escape
 from sentinel.sources.base import NotHere, SourceFault
 from sentinel.sources.fs import read_text
 from sentinel.sources.gpu.amdgpu import AmdGpus
@@ -120,7 +120,7 @@ def rocm_smi(machine: ProbeInput) -> Sequence[Capability]:
     except SourceFault as fault:
         fix = "sysfs is read without it; rocm-smi in a terminal shows what it says"
         return [Capability("rocm-smi", "fails", escape(str(fault)), fix)]
-    return [Capability("rocm-smi", "works", f"answers for {len(readings)} GPU{'s' if len(readings) != 1 else ''}")]
+    return [Capability("rocm-smi", "works", f"answers for {counted(len(readings), 'GPU')}")]
 
 
 def nvidia(machine: ProbeInput) -> Sequence[Capability]:

@@ -20,7 +20,7 @@ from sentinel.cli.top.look import HELP, KEYS, SHEET, as_text
 from sentinel.cli.top.pieces import Pieces
 from sentinel.cli.top.poll import Snapshot
 from sentinel.cli.top.windows import Ask, Pages
-from sentinel.model.text import escape
+from sentinel.model.text import counted, escape
 from sentinel.terminal import names
 from sentinel.terminal.style import Style
 
@@ -150,7 +150,7 @@ class Top(App[int]):
             about = [[(" no llama-server runs here; one is found within a second of its start", "dim")]]
         self._put("detail", about)
         count = len(self._alerts)
-        title = f" {count} open alert{'s' if count != 1 else ''}" if count else " no open alert"
+        title = f" {counted(count, 'open alert')}" if count else " no open alert"
         self._put("title", [[(title, "bold" if count else "dim")]])
 
     def _put(self, name: str, of: Sequence[Pieces]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sentinel.cli.top.pieces import Piece, Pieces, bar, series_of, short_size
 from sentinel.cli.top.poll import Snapshot
-from sentinel.model.text import duration, escape, size
+from sentinel.model.text import counted, duration, escape, size
 from sentinel.terminal import names
 from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import Style, fit
@@ -61,7 +61,7 @@ def _contexts(server: Mapping[str, Any], style: Style) -> list[Pieces]:
     known = server.get("contexts") or []
     if not limit:
         return [[_label("context"), ("not known yet", "dim")]]
-    many = f"{slots} slot{'s' if slots != 1 else ''} of {limit}" if slots else f"slots of {limit}"
+    many = f"{counted(slots, 'slot')} of {limit}" if slots else f"slots of {limit}"
     if not known:
         return [[_label("context"), (f"{many} tokens, no request yet", "dim")]]
     lines: list[Pieces] = []

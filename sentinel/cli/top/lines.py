@@ -7,7 +7,8 @@ from typing import Any
 
 from sentinel.cli.top.pieces import Piece, Pieces, bar, series_of, short_size, with_right
 from sentinel.cli.top.poll import Snapshot
-from sentinel.model.text import escape, size
+from sentinel.model.alert import SEVERITY_RANK
+from sentinel.model.text import counted, escape, size
 from sentinel.terminal import names
 from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import Style, fit, wrap
@@ -24,10 +25,10 @@ def head(shot: Snapshot, style: Style, shown: int, clock: str) -> list[Pieces]:
         return [[(fit(text, style.width, style), "gone")] for text in wrap(_gone(shot), style.width, " ")]
     status = shot.status
     alerts = status.get("alerts", [])
-    counts = [(n, s) for s in ("critical", "warning", "info") if (n := sum(a["severity"] == s for a in alerts))]
+    counts = [(n, s) for s in SEVERITY_RANK if (n := sum(a["severity"] == s for a in alerts))]
     servers = status.get("servers", [])
     running = sum(bool(s["running"]) for s in servers)
-    line: Pieces = [(" sentinel ", "bold"), (f"{running} server{'s' if running != 1 else ''}", "")]
+    line: Pieces = [(" sentinel ", "bold"), (counted(running, "server"), "")]
     if shown != len(servers):
         line.append((f" ({shown} shown)", "dim"))
     for count, severity in counts:
@@ -107,7 +108,7 @@ def of_server(server: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) ->
 
 def rank(server: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> int:
     """Servers with the worst alerts come first."""
-    return min((("critical", "warning", "info").index(a["severity"]) for a in of_server(server, alerts)), default=3)
+    return min((SEVERITY_RANK.get(a["severity"], 3) for a in of_server(server, alerts)), default=3)
 
 
 def row(server: Mapping[str, Any], shot: Snapshot, style: Style) -> Pieces:

@@ -8,6 +8,7 @@ from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.engine import RETIRE, Engine
 from sentinel.engine.facts.catalogue import CATALOGUE, FORMER_NAMES
 from sentinel.engine.rules.ruleset import CompiledRule
+from sentinel.model.alert import SEVERITY_RANK
 from sentinel.model.entity import Entity
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
@@ -48,7 +49,6 @@ _SERVER_SHOWN = (
     "log_readable",
     "log_where",
 )
-_ORDER = {"critical": 0, "warning": 1, "info": 2}
 
 
 def servers(engine: Engine, at: float) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str
                 {"rule": r.rule, "entity": escape(r.entity.name), "notified": r.gate.open, "told": r.gate.open} for r in effects
             ]
         out.append(standing)
-    return sorted(out, key=lambda a: (_ORDER[a["severity"]], a["rule"], a["entity"]["name"]))
+    return sorted(out, key=lambda a: (SEVERITY_RANK[a["severity"]], a["rule"], a["entity"]["name"]))
 
 
 def called(engine: Engine, entity: Entity) -> str:
