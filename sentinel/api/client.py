@@ -100,6 +100,13 @@ def fetch(path: str, write: Callable[[bytes], object], sockets: Sequence[Path | 
         return status, {}
 
 
+def refusal(status: int, answer: Mapping[str, Any]) -> str:
+    """What the daemon says where it does not answer 200: its own sentence names the remedy."""
+    error = answer.get("error")
+    said = error.get("message") if isinstance(error, dict) else None
+    return str(said or f"the daemon answered {status}")
+
+
 class Stream:
     """Events as they happen. A new Stream with the `last_event_id` of an ended one resumes there without loss."""
 

@@ -43,14 +43,18 @@ def change(arguments: argparse.Namespace, path: str, body: Mapping[str, Any] | N
     return _answer(arguments, lambda sockets: client.post(path, body, sockets))
 
 
+def fetch(arguments: argparse.Namespace, path: str, write: Callable[[bytes], object]) -> None:
+    """Pass a binary answer to `write` in chunks. Raises NoAnswer; exceptions of `write` propagate."""
+    _answer(arguments, lambda sockets: client.fetch(path, write, sockets))
+
+
 def _answer(arguments: argparse.Namespace, call: Callable[[list[str] | None], tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     try:
         status, answer = call([arguments.socket] if arguments.socket else None)
     except client.DaemonUnreachable as error:
         raise NoAnswer(str(error), UNKNOWN) from error
     if status != 200:
-        message = answer.get("error", {}).get("message", f"the daemon answered {status}")
-        raise NoAnswer(str(message), CRITICAL if status < 500 else UNKNOWN, answer.get("error"))
+        raise NoAnswer(client.refusal(status, answer), CRITICAL if status < 500 else UNKNOWN, answer.get("error"))
     return answer
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sentinel.api import client as daemon
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import emit, say, style, warn
+from sentinel.cli.output import emit, passing, say, style, warn
 from sentinel.cli.quality_screen import render, to_dict
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.files.xdg import state_folder
@@ -147,9 +147,9 @@ def _progress() -> _Progress:
 
     def write(text: str, last: bool) -> None:
         if terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            passing(text)
         elif not last:
-            print(f"sentinel: {text}", file=sys.stderr, flush=True)
+            warn(text)
 
     return _Progress(write, _EVERY_ON_TERMINAL if terminal else _EVERY)
 

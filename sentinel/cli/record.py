@@ -7,13 +7,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from sentinel.api import client
-from sentinel.cli.main import CRITICAL, OK, UNKNOWN
-from sentinel.cli.output import NoAnswer, ask, complain, emit, shown_size
+from sentinel.cli.main import CRITICAL, OK
+from sentinel.cli.output import NoAnswer, ask, complain, emit, fetch, shown_size
 from sentinel.model.text import escape
 
 
@@ -26,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     out = arguments.out or name or f"sentinel-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl.gz"
     if out == "-":
         try:
-            _fetch(arguments, path, sys.stdout.buffer.write)
+            fetch(arguments, path, sys.stdout.buffer.write)
             sys.stdout.buffer.flush()
         except NoAnswer as error:
             return complain(error)
@@ -49,7 +47,7 @@ def _save(arguments: argparse.Namespace, path: str, out: Path) -> int:
         return CRITICAL
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            _fetch(arguments, path, stream.write)
+            fetch(arguments, path, stream.write)
     except NoAnswer as error:
         _remove(out)
         return complain(error)
@@ -68,17 +66,6 @@ def _save(arguments: argparse.Namespace, path: str, out: Path) -> int:
 def _remove(out: Path) -> None:
     with contextlib.suppress(OSError):
         out.unlink()
-
-
-def _fetch(arguments: argparse.Namespace, path: str, write: Callable[[bytes], object]) -> None:
-    sockets = [Path(arguments.socket)] if arguments.socket else None
-    try:
-        status, answer = client.fetch(path, write, sockets)
-    except client.DaemonUnreachable as error:
-        raise NoAnswer(str(error), UNKNOWN) from error
-    if status != 200:
-        message = answer.get("error", {}).get("message", f"the daemon answered {status}")
-        raise NoAnswer(str(message), CRITICAL if status < 500 else UNKNOWN)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
+
+from sentinel.terminal.times import clock, moment
 
 #: In a page of less, seconds distinguish times.
 _SHORT = 1800
@@ -14,7 +16,7 @@ class Clock:
     def __init__(self, offset: int, begin: float, end: float, *, relative: bool = False) -> None:
         self._zone = timezone(timedelta(seconds=offset))
         self._origin = begin if relative else None
-        days = self._moment(begin, "%Y-%m-%d") != self._moment(end, "%Y-%m-%d")
+        days = moment(begin, self._zone, "%Y-%m-%d") != moment(end, self._zone, "%Y-%m-%d")
         self._form = "%d %b %H:%M" if days else "%H:%M" if end - begin > _SHORT else "%H:%M:%S"
 
     def __call__(self, at: float) -> str:
@@ -22,14 +24,8 @@ class Clock:
         if self._origin is not None:
             minutes, seconds = divmod(round(max(at - self._origin, 0.0)), 60)
             return f"+{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-        return self._moment(at, self._form)
+        return moment(at, self._zone, self._form)
 
     def exact(self, at: float) -> str:
         """``2026-11-23 16:05:12``."""
-        return self._moment(at, "%Y-%m-%d %H:%M:%S")
-
-    def _moment(self, at: float, form: str) -> str:
-        try:
-            return datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime(form)
-        except (OverflowError, ValueError, OSError):
-            return "at an impossible time"
+        return clock(at, None, self._zone)

@@ -77,10 +77,8 @@ def daemon(machine: ProbeInput) -> Sequence[Capability]:
         there = any(os.path.lexists(path) for path in paths)
         return [Capability("daemon", "fails" if there else "absent", error.why, error.remedy or "journalctl -u sentinel")]
     if code != 200:
-        said = (
-            str(answer.get("error", {}).get("message", f"status {code}")) if isinstance(answer.get("error"), dict) else f"{code}"
-        )
-        return [Capability("daemon", "fails", f"it answers: {escape(said)}", "journalctl -u sentinel")]
+        said = escape(client.refusal(code, answer))
+        return [Capability("daemon", "fails", f"it answers: {said}", "journalctl -u sentinel")]
     alerts = counted(len(answer.get("alerts", ())), "open alert")
     works = Capability("daemon", "works", f"sentinel {answer.get('version')} answers, {alerts}")
     return [works, *_of_daemon(answer)]

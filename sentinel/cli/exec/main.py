@@ -14,13 +14,13 @@ from typing import Any
 
 from sentinel.cli.exec.child import Child, end_as
 from sentinel.cli.exec.kept_log import LIMIT, KeptLog, usual_place
+from sentinel.model.input_limits import MOST_ARGV_BYTES
 
 #: Names the log to a daemon that finds the server in /proc (sources/processes/log_location.py, EXEC_LOG).
 _LOG_VARIABLE = "SENTINEL_LOG"
 #: A daemon that does not answer must not keep a supervisor from starting the server again for long: how the server ended is
 #: known from nowhere else on some machines, and a busy one answers after seconds.
 _REPORT_SECONDS, _END_SECONDS = 1.0, 5.0
-_MOST_WORDS = 64 << 10
 _SECRET = re.compile("KEY|TOKEN|SECRET")
 _SECRET_FLAG = re.compile(r"(?:--api-key|--hf-token|-hft)\Z")
 
@@ -67,7 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _start(command: list[str], environ: Mapping[str, str], log: KeptLog | None, pid: int, begun: float) -> dict[str, Any]:
     """What the daemon gets of a start: no variables but llama-server's own, which name settings and no keys."""
     own = {name: value for name, value in environ.items() if name.startswith("LLAMA_ARG_") and not _SECRET.search(name)}
-    words = command if sum(map(len, command)) < _MOST_WORDS else command[:1]
+    words = command if sum(map(len, command)) < MOST_ARGV_BYTES else command[:1]
     words = ["" if _SECRET_FLAG.match(before) else word for before, word in zip(["", *words], words, strict=False)]
     return {
         "pid": pid,

@@ -64,7 +64,7 @@ class DaemonPoll:
         except client.DaemonUnreachable as gone:
             return str(gone)
         if code != 200:
-            return str(answer.get("error", {}).get("message", f"the daemon answered {code}"))
+            return client.refusal(code, answer)
         return f"Silenced {rule} on {server} for {duration}. Undo: sentinel unsilence {answer['silence']['id']}"
 
     def verb(self, *words: str) -> str:
@@ -91,7 +91,7 @@ class DaemonPoll:
         if code == 404 and absent is not None:
             return absent
         if code != 200:
-            raise client.DaemonUnreachable(str(answer.get("error", {}).get("message", f"the daemon answered {code}")))
+            raise client.DaemonUnreachable(client.refusal(code, answer))
         return answer
 
     def _paces(self, servers: Sequence[Mapping[str, Any]], now: float) -> dict[str, float]:
