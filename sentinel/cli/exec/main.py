@@ -14,6 +14,7 @@ from typing import Any
 
 from sentinel.cli.exec.child import Child, end_as
 from sentinel.cli.exec.kept_log import LIMIT, KeptLog, usual_place
+from sentinel.llama.secret_words import without_keys
 from sentinel.model.input_limits import MOST_ARGV_BYTES
 
 #: Names the log to a daemon that finds the server in /proc (sources/processes/log_location.py, EXEC_LOG).
@@ -22,7 +23,6 @@ _LOG_VARIABLE = "SENTINEL_LOG"
 #: known from nowhere else on some machines, and a busy one answers after seconds.
 _REPORT_SECONDS, _END_SECONDS = 1.0, 5.0
 _SECRET = re.compile("KEY|TOKEN|SECRET")
-_SECRET_FLAG = re.compile(r"(?:--api-key|--hf-token|-hft)\Z")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -68,11 +68,10 @@ def _start(command: list[str], environ: Mapping[str, str], log: KeptLog | None, 
     """What the daemon gets of a start: no variables but llama-server's own, which name settings and no keys."""
     own = {name: value for name, value in environ.items() if name.startswith("LLAMA_ARG_") and not _SECRET.search(name)}
     words = command if sum(map(len, command)) < MOST_ARGV_BYTES else command[:1]
-    words = ["" if _SECRET_FLAG.match(before) else word for before, word in zip(["", *words], words, strict=False)]
     return {
         "pid": pid,
         "at": begun,
-        "argv": words,
+        "argv": without_keys(words, ""),
         "cwd": os.getcwd(),  # noqa: PTH109 - Path.cwd is the same and raises the same
         "environ": own,
         "log": "" if log is None or log.fault else str(log.path),

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import psutil
 
 from sentinel.cli.output import NoAnswer, ask
+from sentinel.llama.secret_words import without_keys
 from sentinel.model.text import clean
 from sentinel.report.of_daemon import MOST_SERVERS, POINTS, Collected, begin
 from sentinel.terminal.times import seconds_of
@@ -28,8 +29,6 @@ _MOST_LOOKS = 3
 _MOST_PAGES = 10
 #: A number of a process may be used again; its start, as the daemon has it, is exact to a tick.
 _SAME_START = 2.0
-#: Words after which a key stands.
-_KEYS = frozenset({"--api-key", "--hf-token", "-hft"})
 _LEFT_OUT = "KEY-LEFT-OUT"
 _MOST_CHARS = 4096
 
@@ -110,9 +109,5 @@ def _commands(status: Mapping[str, Any]) -> dict[str, str]:
 
 def command_line(words: list[str]) -> str:
     """Quoted for a shell, without keys and within bounds."""
-    shown = []
-    for before, word in zip(["", *words], words, strict=False):
-        flag, equals, _ = word.partition("=")
-        shown.append(_LEFT_OUT if before in _KEYS else f"{flag}={_LEFT_OUT}" if equals and flag in _KEYS else word)
-    line = shlex.join(shown)
+    line = shlex.join(without_keys(words, _LEFT_OUT))
     return line if len(line) <= _MOST_CHARS else f"{line[:_MOST_CHARS]} …"
