@@ -1,10 +1,8 @@
-"""The options of each verb, in the order of the verbs."""
+"""The options of each verb, in the order of the verbs; those of the verbs with actions are in `actions.py`."""
 
 from __future__ import annotations
 
 import argparse
-
-_OWN_RULES = "rule files or folders of yours (default: the shipped rules, those in the drop-in folders and in the configuration)"
 
 EXEC = """\
 Starts a command as if sentinel were not there: same terminal, standard input, process group, signals and exit status. What
@@ -45,7 +43,7 @@ def watch(verb: argparse.ArgumentParser) -> None:
 
 def top(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel top`."""
-    _socket(verb)
+    add_socket(verb)
 
 
 def diagnose(verb: argparse.ArgumentParser) -> None:
@@ -75,13 +73,13 @@ def diagnose(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--html", metavar="FILE", default="", help="write the answer as one HTML page; with --share without names and paths"
     )
-    _rules(verb)
-    _json(verb)
+    add_rules(verb)
+    add_json(verb)
 
 
 def report(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel report`."""
-    _socket(verb)
+    add_socket(verb)
     verb.add_argument("--since", metavar="T", default="24h", help="from then on: 2h, 3d, at most 31d, or a date (default: 24h)")
     verb.add_argument(
         "-o",
@@ -113,14 +111,14 @@ def preflight(verb: argparse.ArgumentParser) -> None:
         help="run the llama-server to ask it for its flags and devices even if others than root and you could have written it",
     )
     verb.add_argument("--verbose", action="store_true", help="every kind of memory with its bounds, and each limit")
-    _json(verb)
+    add_json(verb)
 
 
 def doctor(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel doctor`."""
     verb.add_argument("--config", metavar="FILE", help="configuration file")
     verb.add_argument("--verbose", action="store_true", help="full sentences also for what works and what is not here")
-    _json(verb)
+    add_json(verb)
 
 
 def silence(verb: argparse.ArgumentParser) -> None:
@@ -172,7 +170,7 @@ def run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--config", metavar="FILE", help="configuration file (default: the user's, then /etc/sentinel/sentinel.toml)"
     )
-    _rules(verb)
+    add_rules(verb)
     verb.add_argument("--verbose", action="store_true", help="log what sentinel itself does in more detail")
 
 
@@ -183,103 +181,7 @@ def execute(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--log-size", metavar="BYTES", type=int, default=0, help="size at which FILE becomes FILE.1 (default: 16 MiB)"
     )
-    _socket(verb)
-
-
-def rules(verb: argparse.ArgumentParser) -> None:
-    """Of `sentinel rules`."""
-    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, text in (
-        ("list", "all rules"),
-        ("lint", "check rule files: report every error with its line"),
-        ("test", "run the inline tests of rule files"),
-        ("coverage", "list rules, causes and patterns that no test and no recorded line covers"),
-    ):
-        action = actions.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
-        action.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
-        _rules(action)
-        _json(action)
-        action.set_defaults(call="sentinel.cli.rules.main")
-    show = actions.add_parser("show", help="show one rule as loaded: checks, causes, fixes, and the file each part comes from")
-    show.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
-    show.add_argument("paths", metavar="PATH", nargs="*", help=_OWN_RULES)
-    _rules(show)
-    _json(show)
-    show.set_defaults(call="sentinel.cli.rules.main")
-    override = actions.add_parser("override", help="print a file that replaces fields of a rule, to be changed and saved")
-    override.add_argument("rule", metavar="RULE", help="rule id, for example cpu-fallback")
-    override.add_argument(
-        "fields", metavar="FIELD", nargs="*", help="such as severity, alert.for, check.NAME, cause.ID.text (default: lists them)"
-    )
-    _rules(override)
-    override.set_defaults(call="sentinel.cli.rules.override")
-    schema = actions.add_parser("schema", help="print the JSON Schema of a kind of rule file, for editors")
-    kinds = ("rule", "override", "events", "tests", "shared")
-    schema.add_argument("kind", metavar="KIND", choices=kinds, help="of rule, override, events, tests, shared (fixes, bases)")
-    schema.set_defaults(call="sentinel.cli.rules.schema")
-    new = actions.add_parser("new", help="write a rule skeleton, ID.toml, with its three tests")
-    new.add_argument("id", metavar="ID", help="permanent id: lower-case words joined by -")
-    new.add_argument(
-        "--scope", choices=("server", "host", "gpu"), default="server", help="entities of the rule (default: server)"
-    )
-    new.add_argument("--to", metavar="FOLDER", default=".", help="where to (default: here); - prints it")
-    new.set_defaults(call="sentinel.cli.rules.new")
-
-
-def quality(verb: argparse.ArgumentParser) -> None:
-    """Of `sentinel quality`."""
-    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
-    learn = actions.add_parser(
-        "learn",
-        help="ask a running server for one token after each of 104 fixed prefixes, and keep the probabilities as a reference",
-        description="Asks a running llama-server for one token after each of 104 fixed prefixes, and keeps the probabilities.",
-    )
-    learn.add_argument("server", metavar="SERVER", help="port, HOST:PORT, URL, or a name of `sentinel status`")
-    learn.add_argument(
-        "--as", metavar="LABEL", dest="name", default="", help="name of the reference (default: SERVER as written)"
-    )
-    check = actions.add_parser(
-        "check",
-        help="ask again and hold the answers against a reference: same, shifted, broken or not comparable",
-        description="Asks a running llama-server again, and holds its answers against a reference. Exit codes: 0 same, 1 "
-        "shifted, 2 broken or a mistake in the input, 3 not comparable or no answer.",
-    )
-    check.add_argument(
-        "server", metavar="SERVER", nargs="?", default="", help="port, HOST:PORT, URL, or a name of `sentinel status`"
-    )
-    check.add_argument("--against", metavar="FILE", default="", help="reference: a file or a name (default: SERVER as written)")
-    check.add_argument("--compare", metavar="FILE", nargs=2, default=[], help="compare two references, ask no server")
-    for action, passes in ((learn, 3), (check, 1)):
-        action.add_argument("-o", metavar="FILE", dest="output", default="", help="write what was measured to this file")
-        action.add_argument("--replace", action="store_true", help="replace the reference of that name, or the file")
-        action.add_argument(
-            "--passes", metavar="N", type=int, help=f"how many times everything is asked, 5 at most (default: {passes})"
-        )
-        action.add_argument("--api-key-file", metavar="FILE", default="", help="file whose first line is the server's API key")
-        action.add_argument("--remote", action="store_true", help="ask a server that is not on the loopback")
-        _socket(action)
-        _json(action)
-        action.set_defaults(call="sentinel.cli.quality")
-
-
-def experts(verb: argparse.ArgumentParser) -> None:
-    """Of `sentinel experts`."""
-    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
-    compare = actions.add_parser(
-        "compare",
-        help="shares of each expert by layer, and which are abandoned",
-        description="Compares two importance matrices of llama-imatrix, made with the same text from two files of one model. "
-        "Exit codes: 0 no expert is abandoned, 1 some are, 2 a mistake in the input.",
-    )
-    compare.add_argument("reference", metavar="FILE", help="of the better weights (GGUF form)")
-    compare.add_argument(
-        "current", metavar="FILE", help="of the weights in question; of the older form only unused experts are known"
-    )
-    compare.add_argument(
-        "--share", metavar="PERCENT", type=float, default=10.0, help="abandoned: below this part of its share (default: 10)"
-    )
-    _json(compare)
-    compare.set_defaults(call="sentinel.cli.experts")
+    add_socket(verb)
 
 
 def reload(verb: argparse.ArgumentParser) -> None:
@@ -302,7 +204,7 @@ def record(verb: argparse.ArgumentParser) -> None:
 def replay(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel replay`."""
     verb.add_argument("file", metavar="FILE", help="from `sentinel record`; - is standard input")
-    _rules(verb)
+    add_rules(verb)
     verb.add_argument(
         "--diff",
         metavar="OTHER",
@@ -310,7 +212,7 @@ def replay(verb: argparse.ArgumentParser) -> None:
         default=[],
         help="compare with these rules: alerts added, removed, changed",
     )
-    _json(verb)
+    add_json(verb)
 
 
 def completion(verb: argparse.ArgumentParser) -> None:
@@ -319,11 +221,13 @@ def completion(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--names", metavar="KIND", choices=("rules", "servers", "silences", "recordings"), help=argparse.SUPPRESS)
 
 
-def _json(verb: argparse.ArgumentParser) -> None:
+def add_json(verb: argparse.ArgumentParser) -> None:
+    """Of every verb that prints data."""
     verb.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _rules(verb: argparse.ArgumentParser) -> None:
+def add_rules(verb: argparse.ArgumentParser) -> None:
+    """Of every verb that loads rules."""
     verb.add_argument(
         "--rules",
         metavar="PATH",
@@ -333,13 +237,14 @@ def _rules(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _socket(verb: argparse.ArgumentParser) -> None:
+def add_socket(verb: argparse.ArgumentParser) -> None:
+    """Of every verb that may ask the daemon."""
     verb.add_argument("--socket", metavar="PATH", help="the daemon's socket (default: your own daemon's, else the service's)")
 
 
 def _asking(verb: argparse.ArgumentParser, verbose: str = "") -> None:
     """Of every verb that asks the daemon."""
-    _socket(verb)
+    add_socket(verb)
     if verbose:
         verb.add_argument("--verbose", "-v", action="store_true", help=verbose)
-    _json(verb)
+    add_json(verb)

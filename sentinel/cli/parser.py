@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
 import sentinel
-from sentinel.cli import options
+from sentinel.cli import actions, options
 
 _EPILOG = """\
 exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or no daemon
@@ -100,7 +100,7 @@ VERBS: dict[str, Verb] = {
     "quality": Verb(
         "is a model still what it was: the probabilities of its next token, learned and checked",
         "",
-        options.quality,
+        actions.quality,
         (
             ("quality learn 8080", "keep what the server at this port answers now"),
             ("quality check 8080", "after an update, another flag or driver: same, shifted or broken"),
@@ -110,7 +110,7 @@ VERBS: dict[str, Verb] = {
     "experts": Verb(
         "how often each expert of a mixture is used, by two importance matrices",
         "",
-        options.experts,
+        actions.experts,
         (
             ("experts compare f16.imatrix.gguf q2.imatrix.gguf", "shares by layer, and which experts are abandoned"),
             ("llama-imatrix -m model.gguf -f text.txt -o now.imatrix.gguf", "makes one of the two; take the same text for both"),
@@ -180,7 +180,7 @@ VERBS: dict[str, Verb] = {
     "rules": Verb(
         "list, show, check and test rule files",
         "",
-        options.rules,
+        actions.rules,
         (("rules list", "all rules"), ("rules show cpu-fallback", "one rule"), ("rules lint mine.toml", "check your own")),
     ),
     "reload": Verb(

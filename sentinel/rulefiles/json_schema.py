@@ -36,8 +36,6 @@ from sentinel.rulefiles.schema_parts import (
     text,
 )
 
-KINDS = ("rule", "override", "events", "tests", "shared")
-
 _IDS = {"pattern": "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"}
 _STATES = ("firing", "quiet", "pending", "unknown", "resolved")
 _ORIGINS = ("recorded", "reference", "source", "composed")

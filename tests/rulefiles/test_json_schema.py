@@ -12,13 +12,14 @@ import pytest
 from jsonschema import Draft7Validator
 from places import REPO
 
+from sentinel.cli.actions import SCHEMAS
 from sentinel.cli.main import main
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.rulefiles.decode import event_defs, rule_def
 from sentinel.rulefiles.deprecated import RENAMED
 from sentinel.rulefiles.file_kinds import TESTS
 from sentinel.rulefiles.files import load_given, read, shipped
-from sentinel.rulefiles.json_schema import KINDS, schemas
+from sentinel.rulefiles.json_schema import schemas
 from sentinel.rulefiles.library import is_library
 from sentinel.rulefiles.load import load
 from sentinel.rulefiles.schema_parts import Schema
@@ -46,7 +47,7 @@ def kind_of(file: str, data: bytes) -> str:
 
 
 def test_they_are_schemas_and_their_own_examples_are_right(made: dict[str, Schema]) -> None:
-    assert tuple(made) == KINDS
+    assert tuple(made) == SCHEMAS
     for schema in made.values():
         Draft7Validator.check_schema(schema)
     for kind, text in (("rule", RULE), ("override", OVERRIDE), ("events", PATTERN)):
