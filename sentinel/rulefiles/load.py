@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from sentinel.engine.facts.gpu_incidents import INCIDENT, WORK_ENDED
 from sentinel.engine.facts.request_events import DERIVED as OF_REQUESTS
-from sentinel.engine.rules.ruleset import SCOPES, CompiledRule, RuleSet, compile_rule
+from sentinel.engine.rules.compile import compile_rule
+from sentinel.engine.rules.ruleset import SCOPES, CompiledRule, RuleSet
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean
 from sentinel.model.rule import OverrideDef, RuleDef

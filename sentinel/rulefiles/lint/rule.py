@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.rules.compile import compile_rule
 from sentinel.engine.rules.expression import Condition
-from sentinel.engine.rules.ruleset import CompiledRule, compile_rule
+from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.rules.template import Template, TemplateError
 from sentinel.llama import flags_in_text
 from sentinel.model.entity import Unknown, Value

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sentinel.engine.engine import Engine
+from sentinel.engine.rules.compile import compile_rule
 from sentinel.engine.rules.conclude import conclude
-from sentinel.engine.rules.ruleset import CompiledRule, RuleSet, compile_rule
+from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.reading import LogLines, Reading, ServerFound, ServerGone
 from sentinel.model.rule import CaseDef

@@ -1,0 +1,140 @@
+"""Compiles the definition of a rule: its expressions and texts, and what they read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.rules.cel_syntax import conjuncts
+from sentinel.engine.rules.evaluation_order import in_order
+from sentinel.engine.rules.expression import Condition
+from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred, Premise
+from sentinel.engine.rules.runtime import READS
+from sentinel.engine.rules.template import Template
+from sentinel.llama.flags_in_text import builds_of
+from sentinel.model.rule import CauseDef, FixDef, RuleDef
+
+_TABLES = frozenset(SCOPES)
+_OF_USER = (
+    ("sudo systemctl ", "systemctl --user "),
+    ("systemctl show ", "systemctl --user show "),
+    ("journalctl -u ", "journalctl --user -u "),
+)
+
+
+def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
+    """Compile expressions and texts. Raises ExpressionError or TemplateError, unless the rule is known to be `valid`."""
+    values = tuple((v.name, Condition(v.expression, valid=valid)) for v in rule.values)
+    checks = tuple((c.name, Condition(c.expression, valid=valid)) for c in rule.checks)
+    when = Condition(rule.when, valid=valid)
+    named = dict(values + checks)
+    steps = tuple((name, named[name]) for name in in_order({name: condition.paths for name, condition in named.items()}))
+    premises = tuple(_premise(Condition(source, valid=valid), steps) for source in conjuncts(rule.when))
+    clear = Condition(rule.clear, valid=valid) if rule.clear else None
+    events = frozenset(b.name for b in rule.events)
+    # Made once to validate them and to find what they read; then again when they are needed.
+    causes = _causes(rule, events, valid=valid)
+    summary = Template.parse(rule.summary)
+    conditions = [c for _, c in values + checks] + [when]
+    conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
+    conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
+    evidence = {said.name: Template.parse(said.expression) for said in rule.evidence}
+    texts = [summary, *evidence.values(), *(cause.text for cause in causes)]
+    fixes = [f for cause in causes for f in cause.fixes]
+    texts += [t for f in fixes for t in (f.do, f.command, f.risk, f.verify, f.flags, *f.settings.values())]
+    paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
+    if any(f.fix.flags or f.settings or f.fix.restart or f.fix.stop for f in fixes):
+        # how to do that depends on what starts the server
+        paths |= set(READS)
+    if any(f.of_user is not None for f in fixes):
+        paths.add("server.user_unit")
+    signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
+    signals |= {w.signal for w in rule.windows}
+    for condition in (*(c for _, c in values + checks), when, *([clear] if clear else []), *(p.condition for p in premises)):
+        condition.declare(_TABLES, events)
+    return CompiledRule(
+        rule=rule,
+        values=values,
+        checks=checks,
+        steps=steps,
+        premises=premises,
+        deciding=_needed({*when.paths, *(clear.paths if clear else ())}, steps),
+        when=when,
+        clear=clear,
+        _causes=Deferred(partial(_causes, rule, events, valid=True)),
+        summary=summary,
+        evidence=evidence,
+        signals=frozenset(signals),
+        events=frozenset(b.event for b in rule.events),
+        windows={w.name: w for w in rule.windows},
+        bindings={b.name: b for b in rule.events},
+        reads=tuple((s, _max_age(s), s.startswith("host.")) for s in sorted(signals)),
+        signal_reads={s: (_max_age(s), s.startswith("host.")) for s in signals},
+    )
+
+
+def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> Premise:
+    return Premise(condition, _needed(set(condition.paths), steps))
+
+
+def _needed(names: set[str], steps: tuple[tuple[str, Condition], ...]) -> tuple[tuple[str, Condition], ...]:
+    """The steps that these names depend on, in order."""
+    needed = set(names)
+    # Backwards: a step reads only steps before it.
+    for name, step in reversed(steps):
+        if name in needed:
+            needed |= set(step.paths)
+    return tuple((name, step) for name, step in steps if name in needed)
+
+
+def _max_age(signal: str) -> float | None:
+    spec = CATALOGUE.get(signal)
+    return spec.stale_after if spec is not None else None
+
+
+def _fix(fix: FixDef, events: frozenset[str], *, valid: bool) -> CompiledFix:
+    do, command, risk, verify = (_of_user(text) for text in (fix.do, fix.command, fix.risk, fix.verify))
+    theirs = replace(fix, do=do, command=command, risk=risk, verify=verify)
+    return CompiledFix(
+        fix=fix,
+        when=_condition(fix.when, events, valid=valid),
+        do=Template.parse(fix.do),
+        command=Template.parse(fix.command),
+        risk=Template.parse(fix.risk),
+        verify=Template.parse(fix.verify),
+        flags=Template.parse(fix.flags),
+        settings={place: Template.parse(text) for place, text in fix.settings.items()},
+        verify_builds=builds_of(fix.verify),
+        of_user=_fix(theirs, events, valid=True) if theirs != fix else None,
+    )
+
+
+def _of_user(text: str) -> str:
+    """Commands for the system's systemd about the server's unit, rewritten for the user's systemd. Other text is unchanged."""
+    if "{server.unit}" not in text:
+        return text
+    for system, own in _OF_USER:
+        text = text.replace(system, own)
+    return text
+
+
+def _causes(rule: RuleDef, events: frozenset[str], *, valid: bool) -> tuple[CompiledCause, ...]:
+    return tuple(_cause(cause, events, valid=valid) for cause in rule.causes)
+
+
+def _cause(cause: CauseDef, events: frozenset[str], *, valid: bool) -> CompiledCause:
+    fixes = Deferred(partial(_fixes, cause, events, valid=valid))
+    return CompiledCause(cause, _condition(cause.when, events, valid=valid), Template.parse(cause.text), fixes)
+
+
+def _fixes(cause: CauseDef, events: frozenset[str], *, valid: bool) -> tuple[CompiledFix, ...]:
+    return tuple(_fix(fix, events, valid=valid) for fix in cause.fixes)
+
+
+def _condition(source: str, events: frozenset[str], *, valid: bool) -> Condition | None:
+    if not source:
+        return None
+    condition = Condition(source, valid=valid)
+    condition.declare(_TABLES, events)
+    return condition
