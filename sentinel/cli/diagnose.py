@@ -17,7 +17,7 @@ from typing import Any
 from sentinel.cli import why
 from sentinel.cli.diagnose_screen import show
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
-from sentinel.cli.output import emit_line, exit_code, working
+from sentinel.cli.output import emit_line, exit_code, warn, working
 from sentinel.cli.report.private import redactor as own_redactor
 from sentinel.cli.rules.loading import for_judging
 from sentinel.diagnose.answer import verdict
@@ -98,7 +98,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
 
 
 def _mistake(sentence: str) -> int:
-    print(f"sentinel: {sentence}", file=sys.stderr)
+    warn(sentence)
     return CRITICAL
 
 
@@ -172,8 +172,8 @@ def _share(text: str, output: str) -> int:
             return _mistake(f"{escape(output)} cannot be written: {error.strerror}")
     else:
         print(text)
-    where = f"{escape(output)} is written" if output else "this is the bundle"
-    print(f"sentinel: {where}: read it before you publish it, for no pattern knows every secret", file=sys.stderr)
+    where = f"{output} is written" if output else "this is the bundle"
+    warn(f"{where}: read it before you publish it, for no pattern knows every secret")
     return 0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import emit, style, working
+from sentinel.cli.output import emit, style, warn, working
 from sentinel.files.xdg import state_folder
 from sentinel.gguf.header import GgufError
 from sentinel.llama.settings import Item
@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
         command = replace(command, ask_anyway=arguments.ask_build)
         extra = _verified(command, arguments.verify) if arguments.verify is not None else []
     except (NoCommand, GgufError) as error:
-        print(f"sentinel: {escape(str(error))}", file=sys.stderr)
+        warn(str(error))
         return CRITICAL
     with working("looking at the model and the machine"):
         report = examine(command, extra=tuple(extra))

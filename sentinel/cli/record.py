@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import NoAnswer, ask, complain, emit, fetch, shown_size
+from sentinel.cli.output import NoAnswer, ask, complain, emit, fetch, shown_size, warn
 from sentinel.model.text import escape
 
 
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
             return complain(error)
         return OK
     if not arguments.out and "/" in out:
-        print(f"sentinel: '{escape(name):.120}' is no name of a recording; `sentinel record --list` shows them", file=sys.stderr)
+        warn(f"'{escape(name):.120}' is no name of a recording; `sentinel record --list` shows them")
         return CRITICAL
     return _save(arguments, path, Path(out))
 
@@ -40,10 +40,10 @@ def _save(arguments: argparse.Namespace, path: str, out: Path) -> int:
         # It describes what runs on this machine, so only its owner may read it.
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        print(f"sentinel: {escape(str(out))} exists and is left as it is; choose another with --out", file=sys.stderr)
+        warn(f"{out} exists and is left as it is; choose another with --out")
         return CRITICAL
     except OSError as error:
-        print(f"sentinel: {escape(str(out))} cannot be written: {error.strerror}", file=sys.stderr)
+        warn(f"{out} cannot be written: {error.strerror}")
         return CRITICAL
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -53,7 +53,7 @@ def _save(arguments: argparse.Namespace, path: str, out: Path) -> int:
         return complain(error)
     except OSError as error:
         _remove(out)
-        print(f"sentinel: {escape(str(out))} cannot be written: {error.strerror}", file=sys.stderr)
+        warn(f"{out} cannot be written: {error.strerror}")
         return CRITICAL
     written = out.stat().st_size
     if arguments.json:

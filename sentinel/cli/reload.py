@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sentinel.cli.main import OK
-from sentinel.cli.output import NoAnswer, change, complain, emit
+from sentinel.cli.output import NoAnswer, change, complain, emit, warn
 from sentinel.daemon.systemd import to_journal
 from sentinel.model.problem import Problem
 from sentinel.model.text import counted
@@ -29,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
         return OK
     _tell(answer["problems"])
     for one in answer["overrides_to_look_at"]:
-        print(f"sentinel: {one['what']}", file=sys.stderr)
+        warn(one["what"])
     news = [f"{', '.join(answer[kind])} {kind}" for kind in ("added", "changed", "removed") if answer[kind]]
     print(f"{counted(answer['rules'], 'rule')} active: {'; '.join(news) or 'the same as before'}")
     return OK
@@ -41,4 +40,4 @@ def _tell(problems: Iterable[Mapping[str, Any]]) -> None:
         return
     for one in problems:
         problem = Problem(one["file"], one["where"], one["what"], one["level"], line=one["line"] or 0)
-        print(f"sentinel: {problem}", file=sys.stderr)
+        warn(str(problem))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import emit_line, exit_code, style, working
+from sentinel.cli.output import emit_line, exit_code, style, warn, working
 from sentinel.cli.rules.loading import for_judging
 from sentinel.model.alert import Transition
 from sentinel.model.json_form import is_news, iso, show_value, transition_to_dict
@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the recorded alerts, or how they would differ; the exit code is that of the worst alert that fired."""
     name = arguments.file
     if arguments.diff and name == "-":
-        print("sentinel: --diff reads the recording twice; give a file instead of -", file=sys.stderr)
+        warn("--diff reads the recording twice; give a file instead of -")
         return CRITICAL
     ruleset = for_judging(arguments.rules)
     other = for_judging(arguments.diff) if arguments.diff else None
@@ -38,11 +38,11 @@ def main(arguments: argparse.Namespace) -> int:
             again = None if other is None else replay(Recording(lines(name)), other, _deadline())
         code = _show(found, as_json=arguments.json) if again is None else _differ(found, again, as_json=arguments.json)
     except RecordingError as error:
-        print(f"sentinel: {escape(name)}: {error}", file=sys.stderr)
+        warn(f"{name}: {error}")
         return CRITICAL
     if not found.complete:
         sys.stdout.flush()
-        print(f"sentinel: {escape(name)}: the recording is cut short; what is there was judged", file=sys.stderr)
+        warn(f"{name}: the recording is cut short; what is there was judged")
         return CRITICAL
     return code
 

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from sentinel.cli.output import warn
 from sentinel.files.atomic import write_atomically
 from sentinel.model.text import escape, size
 from sentinel.report.page import BEGINS
@@ -31,7 +32,7 @@ def write(page: str, name: str, *, redacted: bool) -> None:
         raise CannotWrite(f"{shown} cannot be written: {error.strerror}") from error
     print(f"{shown} ({size(len(data)) if len(data) >= 1 << 20 else f'{len(data) >> 10} kB'}): open it in a browser")
     if redacted:
-        print("sentinel: read it before you publish it, for no pattern knows every secret", file=sys.stderr)
+        warn("read it before you publish it, for no pattern knows every secret")
 
 
 def _refuse_others(path: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import uuid
 from pathlib import Path
 
 from sentinel.cli.main import CRITICAL, OK
+from sentinel.cli.output import warn
 from sentinel.model.text import escape
 from sentinel.rulefiles.decode import RULE_ID
 
@@ -118,5 +118,5 @@ def skeleton(rule_id: str, scope: str) -> str:
 
 
 def _refuse(what: str) -> int:
-    print(f"sentinel: {what}", file=sys.stderr)
+    warn(what)
     return CRITICAL

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sentinel.cli.main import CRITICAL, OK
+from sentinel.cli.output import warn
 from sentinel.cli.rules.loading import complain, loaded, of_machine
 from sentinel.cli.rules.show import unknown
 from sentinel.model.problem import did_you_mean
@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     there = {spelled(name): (name, said) for name, said in parts(rule).items() if _replaceable(name)}
     wrong = [field for field in arguments.fields if spelled(field) not in there]
     for field in wrong:
-        print(f"sentinel: rule '{rule.id}' has no field '{escape(field):.60}'{did_you_mean(field, there)}", file=sys.stderr)
+        warn(f"rule '{rule.id}' has no field '{escape(field):.60}'{did_you_mean(field, there)}")
     if wrong:
         return CRITICAL
     wanted = {spelled(field) for field in arguments.fields}
