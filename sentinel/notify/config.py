@@ -73,7 +73,7 @@ class _Reader:
         top = self._top
         policy = policy_of(top, Policy())
         spans = self._quiet(top, Quiet())
-        urgent = frozenset(top.texts("urgent", one_of=SEVERITY_RANK)) if top.holds("urgent", list) else frozenset({"critical"})
+        urgent = _urgent(top, frozenset({"critical"}))
         channels = tuple(self._channel(table, policy, spans, urgent) for table in top.tables("channel"))
         if not channels and not top.findings.problems:
             top.findings.error(("channel",), "there is none; add a [[channel]] with name and type")
@@ -108,7 +108,6 @@ class _Reader:
             if any(table.holds(key, kind_of_value) for kind_of_value in (str, list, bool)):
                 table.leave(key)
                 table.findings.error(table.at(key), "is a matter of Alertmanager's own configuration; leave it out")
-        own_urgent = frozenset(table.texts("urgent", one_of=SEVERITY_RANK)) if table.holds("urgent", list) else urgent
         severities = table.texts("severities", one_of=SEVERITY_RANK) or ("critical", "warning")
         channel = Channel(
             name=name,
@@ -121,7 +120,7 @@ class _Reader:
             ),
             policy=policy if kind == "alertmanager" else policy_of(table, policy),
             quiet=self._quiet(table, spans),
-            urgent=own_urgent,
+            urgent=_urgent(table, urgent),
             url=url,
             headers=headers,
             body=body,
@@ -209,6 +208,12 @@ class _Reader:
             else:
                 spans.append(span)
         return Quiet(tuple(spans)) if table.holds("quiet", list) or spans else default
+
+
+def _urgent(table: Table, default: frozenset[str]) -> frozenset[str]:
+    """The default where there is none; an empty list is none that is urgent."""
+    found = frozenset(table.texts("urgent", one_of=SEVERITY_RANK))
+    return found if table.holds("urgent", list) else default
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sentinel.model.alert import SEVERITY_RANK
 from sentinel.model.text import counted, duration, escape
+from sentinel.terminal.alert import confidence
 from sentinel.terminal.names import about
 from sentinel.terminal.times import clock, seconds_of
 
@@ -123,8 +124,7 @@ def _lines(newest: Sequence[Mapping[str, Any]], now: float, zone: tzinfo | None)
 def _why(alert: Mapping[str, Any]) -> Iterator[str]:
     cause = alert.get("cause")
     if cause:
-        sure = "" if cause["confidence"] == "high" else f" ({cause['confidence']} confidence)"
-        yield f"Cause: {_cut(escape(cause['text']), _LONGEST)}{sure}"
+        yield f"Cause: {_cut(escape(cause['text']), _LONGEST)}{confidence(cause)}"
     fix = first_fix(alert)
     if fix is not None:
         yield f"Fix: {_cut(escape(fix['do']), _LONGEST)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from sentinel.model.alert import SEVERITY_RANK
 from sentinel.report.contents import Alert, Fix, LogLine
-from sentinel.terminal.alert import marks, sentences
+from sentinel.terminal.alert import confidence, marks, sentences
 from sentinel.terminal.episodes import Episode, episodes
 from sentinel.terminal.names import about, of_alert
 from sentinel.terminal.times import seconds_of
@@ -20,7 +20,7 @@ MOST_OF_A_SENTENCE, MOST_OF_A_COMMAND = 1000, 2000
 def alerts(current: Iterable[Mapping[str, Any]], transitions: Iterable[Mapping[str, Any]]) -> tuple[list[Alert], int]:
     """Open ones first, worst first; then those that are over, the newest first. And how many are left out."""
     found = [alert(one, seconds_of(one.get("since")), None, is_open=True) for one in current]
-    found.sort(key=lambda one: (is_silenced(one), SEVERITY_RANK.get(one.severity, 3), -(one.began or 0.0)))
+    found.sort(key=lambda one: (one.silenced, SEVERITY_RANK.get(one.severity, 3), -(one.began or 0.0)))
     past = [of_episode(one) for one in episodes(transitions) if one.ended is not None]
     past.sort(key=lambda one: one.ended or 0.0, reverse=True)
     every = [*found, *past]
@@ -35,7 +35,6 @@ def of_episode(one: Episode, *, is_open: bool = False) -> Alert:
 def alert(form: Mapping[str, Any], began: float | None, ended: float | None, *, is_open: bool) -> Alert:
     """An alert from its JSON form."""
     cause = form["cause"]
-    sure = "" if cause is None or cause["confidence"] == "high" else f" ({cause['confidence']} confidence)"
     said = sentences(form)
     lines = [_line(piece) for piece in form["evidence"] if "line" in piece]
     left_out = [max(0, len(form["fixes"]) - MOST_FIXES), max(0, len(said) - MOST_EVIDENCE), max(0, len(lines) - MOST_LINES)]
@@ -49,8 +48,9 @@ def alert(form: Mapping[str, Any], began: float | None, ended: float | None, *, 
         began=began,
         ended=ended,
         open=is_open,
+        silenced=bool(form.get("silenced")),
         marks=tuple(marks(form)),
-        cause="" if cause is None else f"{_cut(cause['text'])}{sure}",
+        cause="" if cause is None else f"{_cut(cause['text'])}{confidence(cause)}",
         fixes=tuple(_fix(fix) for fix in form["fixes"][:MOST_FIXES]),
         evidence=tuple(map(_cut, said[:MOST_EVIDENCE])),
         lines=tuple(lines[:MOST_LINES]),
@@ -60,12 +60,7 @@ def alert(form: Mapping[str, Any], began: float | None, ended: float | None, *, 
 
 def is_loud(one: Alert) -> bool:
     """Whether it is open and wants something to be done."""
-    return one.open and one.severity != "info" and not is_silenced(one)
-
-
-def is_silenced(one: Alert) -> bool:
-    """Whether somebody wanted no notification of it."""
-    return any(mark.startswith("silenced") for mark in one.marks)
+    return one.open and one.severity != "info" and not one.silenced
 
 
 def _fix(form: Mapping[str, str]) -> Fix:

@@ -37,7 +37,8 @@ class Alert(NamedTuple):
     #: None: it is open
     ended: float | None
     open: bool
-    #: silenced, flapping, ...
+    silenced: bool
+    #: silenced by what, flapping, ...
     marks: Sequence[str]
     cause: str
     fixes: Sequence[Fix]

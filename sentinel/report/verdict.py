@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sentinel.model.text import counted, duration
-from sentinel.report.alerts import is_loud, is_silenced
+from sentinel.report.alerts import is_loud
 from sentinel.report.contents import Alert, Verdict
 
 
@@ -44,10 +44,10 @@ def _beside(status: Mapping[str, Any], alerts: Sequence[Alert], past: Sequence[A
         rows.append(f"No other alert in {about}.")
     else:
         rows.append(f"No alert in {about}.")
-    quiet = sum(one.open and is_silenced(one) for one in alerts)
+    quiet = sum(one.open and one.silenced for one in alerts)
     if quiet:
         rows.append(f"{counted(quiet, 'open alert')} {'is' if quiet == 1 else 'are'} silenced.")
-    advice = sum(one.open and one.severity == "info" and not is_silenced(one) for one in alerts)
+    advice = sum(one.open and one.severity == "info" and not one.silenced for one in alerts)
     if advice:
         rows.append(f"{counted(advice, 'piece')} of advice below: not a fault.")
     spots = len(status.get("blind_spots", ()))

@@ -118,8 +118,12 @@ def _cause(alert: Mapping[str, Any], style: Style) -> Iterator[str]:
     if cause is None:
         return
     yield ""
-    sure = "" if cause["confidence"] == "high" else f" ({cause['confidence']} confidence)"
-    yield from _labelled("Cause", escape(cause["text"] + sure), style)
+    yield from _labelled("Cause", escape(cause["text"] + confidence(cause)), style)
+
+
+def confidence(cause: Mapping[str, str]) -> str:
+    """What stands behind a cause that is not certain."""
+    return "" if cause["confidence"] == "high" else f" ({cause['confidence']} confidence)"
 
 
 def _fixes(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> Iterator[str]:

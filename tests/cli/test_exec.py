@@ -92,6 +92,22 @@ def test_a_program_that_cannot_be_started_ends_as_a_shell_would_say(tmp_path: Pa
     assert run(tmp_path, [str(tmp_path / "data")]).returncode == 126
 
 
+def test_no_key_of_the_command_line_is_reported_to_the_daemon(tmp_path: Path) -> None:
+    """llama-server refuses `--api-key=KEY`: what is reported is a start that failed."""
+    program = (
+        "import sys; from sentinel.api import client; from sentinel.cli.main import main; "
+        "client.report = lambda path, body, *_: print(body['argv']); sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["no-such-program", "--api-key", "k3y", "-hft", "k3y", "--hf-token=k3y", "--api-key=k3y", "--alias", "k"]
+
+    command = [sys.executable, "-c", program, *wrap(tmp_path, *words)[3:]]
+    done = subprocess.run(command, capture_output=True, cwd=REPO, timeout=60, check=False)
+
+    assert done.stdout.decode().strip() == str(
+        ["no-such-program", "--api-key", "", "-hft", "", "--hf-token=", "--api-key=", "--alias", "k"]
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGILL, signal.SIGKILL, signal.SIGABRT])
 def test_a_signal_that_ends_the_program_ends_the_wrapper(tmp_path: Path, number: signal.Signals) -> None:
     assert run(tmp_path, ["sh", "-c", f"kill -{int(number)} $$"]).returncode == -number

@@ -87,6 +87,8 @@ def test_what_stands_above_counts_for_each_channel_that_does_not_say_otherwise(r
         (channel("command", "command = ['/no/such']"), "/no/such is no program that may be run"),
         (channel("command"), "command: is missing"),
         (channel("command", "command = ['/bin/true']\nurl = 'x'"), "url: unknown key"),
+        ("urgent = 'critical'\n" + channel("command", "command = ['/bin/true']"), "urgent: must be a list, not 'critical'"),
+        (channel("command", "command = ['/bin/true']\nurgent = 'critical'"), "channel 'one'.urgent: must be a list"),
         ("quiet = 'at night'\n" + channel("command", "command = ['/bin/true']"), "'at night' is no time of the day"),
         (channel("command", "command = ['/bin/true']\nquiet = ['07:00-07:00']"), "write '22:00-07:00'"),
         (channel("command", "command = ['/bin/true']") * 2, "'one' is the name of two channels"),
