@@ -12,8 +12,6 @@ from sentinel.notify.message import Message
 from sentinel.notify.outcome import DELIVERED, Outcome
 from sentinel.notify.secrets import Redactor
 
-_LONGEST = 200
-
 
 class NotUsable(Exception):
     """The library is not installed, or does not know the address. The text is a sentence without secrets."""
@@ -34,7 +32,7 @@ class Apprise:
             service: Any = library.Apprise.instantiate(url, asset=asset)
         if service is None:
             kind = f"{escape(schema)[:20]}://"
-            raise NotUsable(redact(f"channel '{name}': Apprise does not take its url, of the kind {kind}{log.last(': ')}"))
+            raise NotUsable(redact(f"channel '{name}': Apprise does not take its url, of the kind {kind}{log.last(redact)}"))
         if "rto=" not in url and "cto=" not in url:
             service.socket_connect_timeout = service.socket_read_timeout = seconds
         # Through its collection of one: only that turns text into what the service takes, with < and & as they are.
@@ -53,9 +51,9 @@ class Apprise:
                 done = self._services.notify(message.text, message.title, kind, body_format=self._text)
             except Exception as error:
                 # A hundred plug-ins of others: what they raise is a failure of this channel alone.
-                said = f"{self._schema}: {type(error).__name__}: {escape(str(error))[:_LONGEST]}"
+                said = f"{self._schema}: {type(error).__name__}: {self._redact.quoted(str(error))}"
                 return Outcome("refused", self._redact(said))
-        return DELIVERED if done else Outcome("refused", self._redact(f"{self._schema}: not delivered{log.last(': ')}"))
+        return DELIVERED if done else Outcome("refused", self._redact(f"{self._schema}: not delivered{log.last(self._redact)}"))
 
     def _kind(self, message: Message) -> Any:
         if message.status != "firing":
@@ -82,7 +80,7 @@ class _Log(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._said: list[str] = []
+        self._last = ""
         self._thread = threading.get_ident()
 
     def __enter__(self) -> _Log:
@@ -95,8 +93,8 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Kept if it is ours."""
         if record.thread == self._thread:
-            self._said = [*self._said[-4:], escape(record.getMessage())[:_LONGEST]]
+            self._last = record.getMessage()
 
-    def last(self, before: str) -> str:
-        """The last sentence, behind `before`; empty if there is none."""
-        return f"{before}{self._said[-1]}" if self._said else ""
+    def last(self, redact: Redactor) -> str:
+        """The last sentence, behind a colon; empty if there is none."""
+        return f": {redact.quoted(self._last)}" if self._last else ""

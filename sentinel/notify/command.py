@@ -18,7 +18,6 @@ from sentinel.notify.template import default_body
 
 #: What it gets of our environment: the rest may hold secrets, and where they are.
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
-_LONGEST = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,6 @@ class Command:
             return DELIVERED if code == 0 else Outcome("refused", self._failed(code, complaints.read(4096)))
 
     def _failed(self, code: int, said: bytes) -> str:
-        words = escape(" ".join(said.decode("utf-8", "replace").split()))[:_LONGEST]
+        words = self.redact.quoted(said.decode("utf-8", "replace"))
         how = f"ended with {code}" if code > 0 else f"was killed by signal {-code}"
         return self.redact(f"{escape(self.argv[0])} {how}" + (f": {words}" if words else ""))

@@ -22,7 +22,6 @@ from sentinel.notify.outcome import DELIVERED, Outcome
 from sentinel.notify.secrets import Redactor
 
 _MOST_BYTES = 4096
-_LONGEST = 160
 #: Answers after which the same may be accepted later; every other refusal is one of the request itself.
 _LATER = {408, 425, 429}
 #: Answers of a gateway: what stands behind it may have taken the message.
@@ -125,8 +124,8 @@ def _path(url: str) -> str:
 def _judged(target: Target, answer: http.client.HTTPResponse, said: bytes) -> Outcome:
     if 200 <= answer.status < 300:
         return DELIVERED
-    words = " ".join(escape(said.decode("utf-8", "replace")).split())[:_LONGEST]
-    why = f"{target.shown} answered {answer.status} {escape(answer.reason)[:60]}".rstrip()
+    words = target.redact.quoted(said.decode("utf-8", "replace"))
+    why = f"{target.shown} answered {answer.status} {target.redact.quoted(answer.reason, 60)}".rstrip()
     if 300 <= answer.status < 400:
         why += "; it points to another address, which is not followed: write that one"
     elif words and answer.status not in _LATER:

@@ -19,6 +19,8 @@ SYSTEM_FOLDER = Path("/etc/sentinel/notify.secrets")
 _MOST_BYTES = 16 * 1024
 #: A shorter part of an address says little, and a sentence without it would be riddled with holes.
 _SHORTEST = 4
+#: Characters of what others say that are shown, and that are looked at.
+_LONGEST, _MOST_SAID = 160, 4096
 
 
 class NoSecret(Exception):
@@ -115,6 +117,10 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """The text with stars in place of every secret."""
         return text if self._pattern is None else self._pattern.sub("***", text)
+
+    def quoted(self, said: str, longest: int = _LONGEST) -> str:
+        """The beginning of what a receiver or a program said, in one line. It is cut last: half a secret would not be found."""
+        return self(escape(" ".join(said[:_MOST_SAID].split())))[:longest]
 
 
 def _parts(secret: str) -> Iterable[str]:

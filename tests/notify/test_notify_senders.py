@@ -195,6 +195,13 @@ def test_a_command_that_fails_has_said_why(tmp_path: Path, message: Message) -> 
     assert outcome.why == f"{program} ended with 3: no route for ***"
 
 
+def test_a_secret_that_is_quoted_is_not_cut_in_half(tmp_path: Path, message: Message) -> None:
+    """Its first half would not be recognised."""
+    program = script(tmp_path, f"echo '{'x' * 150} {SECRET}' >&2; exit 3")
+    outcome = Command((program,), 10.0, Redactor([SECRET])).send(message)
+    assert outcome.why.endswith("x ***")
+
+
 def test_a_command_that_is_not_there_is_refused(tmp_path: Path, message: Message) -> None:
     assert "cannot be started" in Command((str(tmp_path / "none"),), 10.0, NO_SECRETS).send(message).why
 
