@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 from effort import examples
 from hypothesis import settings
+from live import wait_for
 from places import REPO, TESTS
 from shipped_rules import shipped_rules
 
@@ -69,16 +70,8 @@ def corpus() -> Path:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
-    """Wait until a condition holds, polling; fails with `what` after `within` seconds, asked then if it says how things stand."""
-
-    def wait(condition: Callable[[], object], what: str | Callable[[], str], within: float = 10.0) -> None:
-        deadline = time.monotonic() + within
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"not within {within:g} s: {what if isinstance(what, str) else what()}")
-            time.sleep(0.01)
-
-    return wait
+    """Wait until a condition holds; fails with `what` after `within` seconds, asked then if it says how things stand."""
+    return partial(wait_for, pause=0.01)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ import pytest
 from alertmanager import alertmanager
 from live import PROMISE, REPO, wait_for
 from notifier import Notifier, Switched
-from receivers import HttpReceiver, free_port, http_receiver, mail_receiver
+from real_server import free_port
+from receivers import HttpReceiver, http_receiver, mail_receiver
 
 #: No waiting for a burst, and short pauses: what is tried here is that nothing is lost.
 HASTY = "group_wait = '0s'\ngroup_interval = '0s'\nretry = '200ms'\n"

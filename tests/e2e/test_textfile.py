@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from live import REPO, wait_for
 from notifier import Switched
-from receivers import free_port
+from real_server import free_port
 
 
 def write(daemon: Switched, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,8 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
-from receivers import HttpReceiver, free_port, http_receiver, mail_receiver
+from real_server import free_port
+from receivers import HttpReceiver, http_receiver, mail_receiver
 from sample_transitions import FIRING, as_shown
 
 from sentinel.notify.command import Command

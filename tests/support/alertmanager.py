@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from live import wait_for
-from receivers import HttpReceiver, free_port
+from real_server import free_port
+from receivers import HttpReceiver
 
 
 class Alertmanager:

@@ -130,13 +130,13 @@ class Sentinel:
         return [t for t in history if t["rule"] == rule and t["state"] == state]
 
 
-def wait_for(condition: Callable[[], object], what: str | Callable[[], str], within: float) -> None:
+def wait_for(condition: Callable[[], object], what: str | Callable[[], str], within: float = 10.0, *, pause: float = 0.1) -> None:
     """Poll until the condition holds; fails with `what`, which is asked when it failed if it says how things stand."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within:g} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 def first_flags(alert: dict[str, Any]) -> list[str]:

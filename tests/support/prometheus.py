@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from live import REPO, wait_for
-from receivers import free_port
+from real_server import free_port
 from tcp_bridge import bridge
 
 

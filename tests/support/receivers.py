@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import socket
 import socketserver
 import threading
 import time
@@ -165,10 +164,3 @@ def mail_receiver() -> Iterator[MailReceiver]:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield MailReceiver(server.server_address[1], mails)
         server.shutdown()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

