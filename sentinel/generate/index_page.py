@@ -77,7 +77,7 @@ _PARTS = (
 def index_page(rules: Sequence[CompiledRule]) -> str:
     """Symptoms first, then the other pages, then the rules."""
     lines = [MADE.format("rules/"), "", "# When llama-server misbehaves", ""]
-    lines += ["Start from what you see. Each page says how to look, which causes sentinel distinguishes, and what to do first.", ""]
+    lines += ["Start from what you see. Each page says how to look, which causes there are, and what to do first.", ""]
     lines += table(("you see", ""), ((f"[{title}](symptoms/{name}.md)", more) for name, title, more in _SYMPTOMS))
     for title, pages in _PARTS:
         lines += ["", f"## {title}", "", *(f"- [{name}]({path}.md): {about}" for path, name, about in pages)]

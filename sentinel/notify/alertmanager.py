@@ -35,8 +35,8 @@ def form(alert: Alert, host: str, runbook: str) -> dict[str, Any]:
     """One alert as Alertmanager takes it, without its end."""
     fix = first_fix(alert) or {"do": "", "command": ""}
     cause = alert.get("cause") or {"id": "", "text": ""}
-    address = runbook.replace("{rule}", alert["rule"]).replace("{cause}", cause["id"])
-    annotations = {"summary": about(alert), "cause": cause["text"], "fix": fix["do"], "command": fix["command"], "runbook_url": address}
+    annotations = {"summary": about(alert), "cause": cause["text"], "fix": fix["do"], "command": fix["command"]}
+    annotations["runbook_url"] = runbook.replace("{rule}", alert["rule"]).replace("{cause}", cause["id"])
     return {
         "labels": {
             "alertname": alert["rule"],

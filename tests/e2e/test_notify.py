@@ -136,7 +136,7 @@ def again(receiver: HttpReceiver) -> list[Any]:
     return [got for at, got in enumerate(receiver.taken) if keys[at] in keys[:at]]
 
 
-def told_of(receiver: HttpReceiver, name: str, state: str) -> bool:
+def reported_of(receiver: HttpReceiver, name: str, state: str) -> bool:
     """It has been reported."""
     return (name, state) in receiver.alerts()
 
