@@ -52,7 +52,7 @@ def test_every_wording_is_found_in_every_envelope(
 ) -> None:
     definition = definitions[data.draw(st.sampled_from(sorted(definitions)))]
     pattern = data.draw(st.sampled_from(definition.patterns))
-    # A build that writes JSON writes it in any envelope; the message made of it stands in no log, and `request | ` looks like a service's name.
+    # A build that writes JSON writes it in any envelope; the message that is made of it stands in no log.
     message = pattern.example if pattern.example.startswith("{") else strip(pattern.example).message
     line = data.draw(st.sampled_from(_ENVELOPES)).format(message)
     before = data.draw(st.lists(st.sampled_from(["", "noise", "slot x", "0.00.1 I ...", "é", '{"a":1}']), max_size=4))
