@@ -14,12 +14,7 @@ from sentinel.api.client import get
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Sentinel]:
-    """Without the kernel's log: what the kernel does to other tests is reported by every daemon on this machine."""
-    (tmp_path / "dev").mkdir()
-    sentinel = Sentinel(tmp_path, f"discover = false\n[paths]\ndev = '{tmp_path}/dev'")
-    # no /dev/kmsg, and no journalctl in its place
-    sentinel.environ["PATH"] = str(tmp_path)
-    sentinel.start()
+    sentinel = Sentinel(tmp_path, "discover = false", kernel=False).start()
     yield sentinel
     sentinel.end()
 
@@ -41,4 +36,6 @@ def test_a_page_has_the_values_that_the_daemon_recorded(daemon: Sentinel, tmp_pa
     assert "No llama-server runs here" in text
     assert "No alert in the last 24.0 h." in text
     said = re.findall(r"<p>memory available: [^<]*", text)[0]
-    assert "of the time" not in said, "the plot begins where the values do"
+    # of the 24 hours it would be 1 %; a second may be missed on a busy machine
+    known = re.search(r"for (\d+) % of the time", said)
+    assert known is None or int(known[1]) >= 50, "the plot begins where the values do"

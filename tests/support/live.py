@@ -26,7 +26,11 @@ PROMISE = 15.0
 class Sentinel:
     """One daemon with a state folder and a socket of its own; it may be killed and started again in them."""
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, extra: str = "", *, kernel: bool = True) -> None:
+        """Without `kernel` it does not see the kernel's log, and `extra` has no `[paths]`.
+
+        Every daemon on this machine reports what the kernel kills in other tests.
+        """
         self.folder = folder
         self.socket = folder / "sentinel.sock"
         self.config = folder / "sentinel.toml"
@@ -34,6 +38,11 @@ class Sentinel:
         #: the drop-in folder of the daemon's user, not there until somebody makes it
         self.rules = folder / "xdg/sentinel/rules.d"
         self.environ = {**os.environ, "XDG_CONFIG_HOME": str(folder / "xdg")}
+        if not kernel:
+            # no /dev/kmsg, and no journalctl in its place
+            (folder / "dev").mkdir()
+            self.environ["PATH"] = str(folder / "dev")
+            extra = f"{extra}\n[paths]\ndev = '{folder / 'dev'}'"
         self.config.write_text(
             f"state_dir = '{folder / 'state'}'\nsocket = '{self.socket}'\nsink = 'console'\n{extra}\n", encoding="utf-8"
         )

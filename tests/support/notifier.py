@@ -22,7 +22,7 @@ class Switched(Sentinel):
         for log in self.logs.values():
             log.touch()
         tables = "".join(f"[[server]]\nname = '{name}'\nlog = '{log}'\n" for name, log in self.logs.items())
-        super().__init__(folder, f"{write_rules(folder / 'own-rules', rules)}\ndiscover = false\n{tables}")
+        super().__init__(folder, f"{write_rules(folder / 'own-rules', rules)}\ndiscover = false\n{tables}", kernel=False)
 
     def switch(self, name: str, *, on: bool) -> None:
         """One line into one log."""
