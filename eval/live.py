@@ -18,10 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo"), str(HERE.parent / "tests/support")]
+sys.path[:0] = [
+    str(HERE.parent),
+    str(HERE.parent / "demo"),
+    str(HERE.parent / "tests/support"),
+    str(HERE.parent / "tests/fixtures"),
+]
 
 import pytest  # noqa: E402
-from control_groups import control_group  # noqa: E402
+from control_groups import control_group, paced  # noqa: E402
+from make_models import write_moe  # noqa: E402
 from real_server import ServerDied, large_model, server  # noqa: E402
 
 from bench.daemon import Daemon, daemon  # noqa: E402
@@ -36,8 +42,8 @@ AT_ONCE_SECONDS = 5.0
 _PATIENCE = 30.0
 _FALLBACKS = 3
 _LIMIT = 300 << 20
-#: Share of a core: 300 MB that come from the page cache then take a minute, as 200 GB from a disk take several.
-_CORE_SHARE = 0.02
+#: Bytes a second: 300 MB that come from the page cache then take a minute, as 200 GB from a disk take several.
+_PACE = 5e6
 _LOAD_SECONDS = 300.0
 
 
@@ -113,7 +119,7 @@ def run(ruleset: RuleSet) -> list[Figure]:
         figures.append(_fallback(alerts, weights))
     print("a real kill: about a minute and a half ...", file=sys.stderr, flush=True)
     with _watched() as alerts:
-        figures += _kill(alerts, weights, forecast="load-oom-forecast" in ruleset.rules)
+        figures += _kill(alerts, forecast="load-oom-forecast" in ruleset.rules)
     return figures
 
 
@@ -147,8 +153,8 @@ def _fallback(alerts: Alerts, weights: Path) -> Figure:
     return Figure(name, f"{max(took):.1f} s", target, max(took) <= FALLBACK_SECONDS, note)
 
 
-def _kill(alerts: Alerts, weights: Path, *, forecast: bool) -> list[Figure]:
-    """Weights that are copied into a control group too small for them, on a slow processor, until the kernel ends it."""
+def _kill(alerts: Alerts, *, forecast: bool) -> list[Figure]:
+    """Weights that are copied slowly into a control group too small for them, until the kernel ends it."""
     ahead, kill = "forecast before the kill", "from the kill to load-oom"
     at_once = "from the start of the load to the forecast"
     targets = {ahead: f">= {FORECAST_SECONDS:g} s", kill: f"<= {KILL_SECONDS:g} s", at_once: f"<= {AT_ONCE_SECONDS:g} s"}
@@ -157,12 +163,15 @@ def _kill(alerts: Alerts, weights: Path, *, forecast: bool) -> list[Figure]:
     except OSError as error:
         return [Figure(row, "not possible here", target, note=f"/dev/kmsg: {error.strerror}") for row, target in targets.items()]
     try:
-        with control_group("sentinel-eval", _LIMIT, _CORE_SHARE) as groups, tempfile.TemporaryDirectory() as folder:
+        with control_group("sentinel-eval", _LIMIT, 0.1) as groups, tempfile.TemporaryDirectory() as folder:
+            weights = write_moe(Path(folder) / "many.gguf", experts=0, layers=43, feed_forward=8192)
             enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
             arguments = ["-m", str(weights), "-c", "512", "--no-mmap"]
             wrap = ["sh", "-c", f'{enter} exec "$0" "$@"']
-            with server(*arguments, log=Path(folder) / "log", wrap=wrap, wait_ready=False) as running:
-                pid = running.process.pid
+            with (
+                server(*arguments, log=Path(folder) / "log", wrap=wrap, wait_ready=False) as running,
+                paced(groups, pid := running.process.pid, _PACE),
+            ):
                 loading = _Loading(running.log)
                 killed = kernel.killed(pid, running.process, time.monotonic() + _LOAD_SECONDS, loading.look)
                 told = alerts.about("load-oom", pid, _PATIENCE)

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from control_groups import control_group
+from control_groups import control_group, paced
 from live import Sentinel, needs_root, wait_for
 from make_models import write_moe
 from real_server import large_model, server
@@ -28,12 +29,20 @@ pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
 
 #: Seconds between the forecast and the kill.
 _AHEAD = 30.0
+#: Bytes a second of a load that goes on for a minute, whatever the processor.
+_SLOWLY, _WITH_A_NEIGHBOUR = 5e6, 7e6
 
 
 @pytest.fixture
 def weights() -> Iterator[Path]:
     """A model that takes a while to load on a slow processor."""
     yield large_model()
+
+
+@pytest.fixture(scope="module")
+def many_tensors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """560 MB in tensors of 4 MB, whose load can be paced."""
+    return write_moe(tmp_path_factory.mktemp("large") / "many.gguf", experts=0, layers=43, feed_forward=8192)
 
 
 @pytest.mark.parametrize("flags", [(), ("-ctk", "q8_0", "-ctv", "q8_0", "-fa", "on"), ("-np", "4")])
@@ -86,20 +95,23 @@ def run_limited(
     sentinel: Sentinel,
     log: Path,
     limit: int,
-    share: float,
     arguments: list[str],
     *,
+    rate: float | None = None,
     ends: bool,
     neighbour: Callable[[list[Path]], subprocess.Popen[bytes]] | None = None,
 ) -> tuple[float | None, float | None, list[dict[str, Any]]]:
-    """Seconds from the start to the forecast and to the kill (None: neither came), and the alerts."""
+    """Seconds from the start to the forecast and to the kill (None: neither came), and the alerts. `rate` paces the load."""
     needs_root()
     told: list[dict[str, Any]] = []
     told_at = killed_at = None
     beside: subprocess.Popen[bytes] | None = None
-    with control_group("sentinel-forecast", limit, share) as groups:
+    with control_group("sentinel-forecast", limit, 0.3 if rate is None else 0.1) as groups:
         enter = "".join(f"echo $$ > {group}/cgroup.procs; " for group in groups)
-        with server(*arguments, log=log, wrap=["sh", "-c", f'{enter} exec "$0" "$@"'], wait_ready=False) as running:
+        with (
+            server(*arguments, log=log, wrap=["sh", "-c", f'{enter} exec "$0" "$@"'], wait_ready=False) as running,
+            nullcontext() if rate is None else paced(groups, running.process.pid, rate),
+        ):
             started = time.monotonic()
 
             def look() -> bool:
@@ -126,12 +138,12 @@ def run_limited(
 @pytest.mark.long
 @pytest.mark.root
 def test_a_load_that_the_header_dooms_is_reported_half_a_minute_before_the_kill(
-    new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
+    new_sentinel: Callable[..., Sentinel], many_tensors: Path, tmp_path: Path
 ) -> None:
-    """540 MB copied into a group of 300 MB, on a twentieth of a core."""
+    """560 MB copied into a group of 300 MB, at 5 MB a second."""
     sentinel = new_sentinel().start()
-    arguments = ["-m", str(weights), "-c", "512", "--no-mmap"]
-    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 300 << 20, 0.03, arguments, ends=True)
+    arguments = ["-m", str(many_tensors), "-c", "512", "--no-mmap"]
+    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 300 << 20, arguments, rate=_SLOWLY, ends=True)
     assert killed_at is not None
     assert told_at is not None, sentinel.ask("why", "load-oom-forecast")
     assert killed_at - told_at >= _AHEAD, f"told {told_at:.0f} s and killed {killed_at:.0f} s after the start"
@@ -142,13 +154,13 @@ def test_a_load_that_the_header_dooms_is_reported_half_a_minute_before_the_kill(
 
 
 @pytest.mark.root
-def test_the_first_fix_ends_it_and_the_same_model_loads(
+def test_the_first_fix_ends_it_and_a_model_of_that_size_loads(
     new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
 ) -> None:
     """Mapped, in the same group: page cache is dropped, nobody is killed, nothing is reported."""
     sentinel = new_sentinel().start()
     arguments = ["-m", str(weights), "-c", "512", "--no-warmup"]
-    told_at, killed_at, told = run_limited(sentinel, tmp_path / "log", 300 << 20, 0.3, arguments, ends=False)
+    told_at, killed_at, told = run_limited(sentinel, tmp_path / "log", 300 << 20, arguments, ends=False)
     assert killed_at is None
     assert told_at is None, [(a["summary"], a["cause"], a["evidence"]) for a in told]
 
@@ -156,17 +168,19 @@ def test_the_first_fix_ends_it_and_the_same_model_loads(
 @pytest.mark.long
 @pytest.mark.root
 def test_memory_that_another_process_takes_meanwhile_is_reported_as_it_happens(
-    new_sentinel: Callable[..., Sentinel], weights: Path, tmp_path: Path
+    new_sentinel: Callable[..., Sentinel], many_tensors: Path, tmp_path: Path
 ) -> None:
     """What would have fitted no longer does once a neighbour in its group has grown."""
     sentinel = new_sentinel().start()
-    arguments = ["-m", str(weights), "-c", "512", "--no-mmap"]
+    arguments = ["-m", str(many_tensors), "-c", "512", "--no-mmap"]
 
     def grow(groups: list[Path]) -> subprocess.Popen[bytes]:
         enter = f'echo $$ > {groups[0]}/cgroup.procs; exec "$0" -c \'x = bytearray(b"1") * (300 << 20); input()\''
         return subprocess.Popen(["sh", "-c", enter, sys.executable], stdin=subprocess.PIPE)
 
-    told_at, killed_at, alerts = run_limited(sentinel, tmp_path / "log", 720 << 20, 0.02, arguments, ends=True, neighbour=grow)
+    told_at, killed_at, alerts = run_limited(
+        sentinel, tmp_path / "log", 720 << 20, arguments, rate=_WITH_A_NEIGHBOUR, ends=True, neighbour=grow
+    )
     assert killed_at is not None
     assert told_at is not None, sentinel.ask("why", "load-oom-forecast")
     assert told_at > 5.0
