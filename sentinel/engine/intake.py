@@ -167,7 +167,7 @@ class Intake:
                 self._worklist.mark_entity(entity)
             run = self._state.runs.get(entity)
             process = run.start if run is not None and run.exact else None
-            happened = self._stamps.time_of(reading, match, starts_run=definition.starts_run, process=process)
+            happened = self._stamps.time_of(reading, match, process=process)
             if reading.kind == "llama-server":
                 judgement = self._authorship.judge(entity, definition, match, reading)
                 if judgement == "wait":

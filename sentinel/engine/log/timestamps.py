@@ -29,9 +29,7 @@ class Stamps:
     def __init__(self) -> None:
         self._clocks: dict[str, _Clock] = {}
 
-    def time_of(
-        self, reading: LogLines | ClaimedLines, match: Matched, *, starts_run: bool, process: float | None = None
-    ) -> float:
+    def time_of(self, reading: LogLines | ClaimedLines, match: Matched, *, process: float | None = None) -> float:
         """Seconds since the epoch; never later than the reading. Call it once for each line, in order.
 
         `process` is the start of the server's process as far as it is known: its first lines are often read before it is.
@@ -48,7 +46,9 @@ class Stamps:
             if len(self._clocks) >= MOST_LOG_CLOCKS:
                 self._clocks.clear()
             clock = self._clocks[reading.source] = _Clock(base, match.elapsed)
-        elif starts_run and match.elapsed < clock.elapsed and not reading.backlog:
+        elif match.elapsed < clock.elapsed and not reading.backlog:
+            # One process stamps its lines in order. A start that fails early prints no line that begins a run, and on a quick
+            # machine all of its lines are read before the end of the process before it is known.
             clock.stale = True
         clock.elapsed = match.elapsed
         if clock.stale:
