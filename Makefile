@@ -11,7 +11,7 @@ export CACHE
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
-	@echo 'make pictures   the pictures of sentinel top and sentinel report in docs/pictures, from the real daemon and two real servers'
+	@echo 'make pictures   the pictures of sentinel top, of each verb and of sentinel report in docs/pictures, from the real daemon and two real servers'
 	@echo 'make test       every test, the ones against the real llama-server included; FULL=1 with those that take minutes'
 	@echo 'make lint       ruff, mypy --strict, and the shipped rules'
 	@echo 'make bench      throughput, latency, idle cost'

@@ -1,4 +1,5 @@
-"""Pictures for README and docs: `sentinel top` as SVG and, where there is a Chromium, the page of `sentinel report` as PNG.
+"""Pictures for README and docs: `sentinel top` and what each verb prints as SVG, and, where there is a Chromium, the page of
+`sentinel report` as PNG.
 
 Run by `make pictures`. The real daemon watches two real llama-servers that answer for a minute: one asks for 99 GPU layers where
 there is no GPU, the other asks for none. Only they are shown, whatever else runs on the machine.
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -19,7 +19,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from real_server import Running, model, request, wait
+import screens
+from real_server import Running, binary, model, request, wait
 
 from demo import alerts, llama_server, say, sentinel
 from sentinel.cli.report.collect import collect
@@ -30,9 +31,16 @@ from sentinel.report.page import render
 
 #: What the pictures show: name, columns and rows.
 SIZES = (("top", 100, 30), ("top-80x24", 80, 24))
+#: What each verb is asked, with the model and the log of the server that fails.
+VERBS = {
+    "status": ("status",),
+    "alerts": ("alerts",),
+    "since": ("alerts", "--since", "1h"),
+    "why": ("why", "cpu-fallback"),
+    "diagnose": ("diagnose", "{log}", "--argv", "llama-server -m model.gguf -c 2048 -np 2 -ngl 99"),
+    "preflight": ("preflight", "--", "{server}", "-m", "{model}", "-c", "2048", "-np", "2", "-ngl", "99"),
+}
 _SECONDS = 60.0
-#: Fonts from elsewhere: a picture in a page asks nobody for anything.
-_FONT_FACES = re.compile(r"@font-face\s*\{.*?\}", re.S)
 
 
 class OnlyThese(DaemonPoll):
@@ -51,8 +59,8 @@ class OnlyThese(DaemonPoll):
         return replace(shot, status={**shot.status, "servers": servers, "alerts": open_alerts})
 
 
-async def draw(daemon: DaemonPoll, columns: int, rows: int) -> str:
-    """One picture, when the screen has all its parts."""
+async def draw(daemon: DaemonPoll, columns: int, rows: int) -> dict[str, str]:
+    """One picture in each theme, when the screen has all its parts."""
     app = Top(daemon)
     async with app.run_test(size=(columns, rows)) as pilot:
         for _ in range(100):
@@ -60,7 +68,11 @@ async def draw(daemon: DaemonPoll, columns: int, rows: int) -> str:
             if "CRITICAL" in app.export_screenshot():
                 break
         await pilot.pause(0.5)
-        return _FONT_FACES.sub("", app.export_screenshot(title="sentinel top"))
+        drawn = {}
+        for theme in screens.THEMES:
+            with screens.drawn_in(theme):
+                drawn[theme] = screens.self_contained(app.export_screenshot(title="sentinel top"))
+        return drawn
 
 
 def draw_report(folder: Path, socket: Path, ports: Collection[int], to: Path) -> None:
@@ -116,11 +128,16 @@ def main() -> int:
             if not wait(lambda: "cpu-fallback" in alerts(socket), 20):
                 sys.exit("pictures: no cpu-fallback alert within 20 s; this is a bug")
             answer((fails, works))
+            ports = (fails.port, works.port)
             for picture, columns, rows in SIZES:
-                svg = asyncio.run(draw(OnlyThese(socket, (fails.port, works.port)), columns, rows))
-                (folder / f"{picture}.svg").write_text(svg, encoding="utf-8")
-                say(f"{folder / picture}.svg")
-            draw_report(Path(name), socket, (fails.port, works.port), (folder / "report.png").absolute())
+                for theme, svg in asyncio.run(draw(OnlyThese(socket, ports), columns, rows)).items():
+                    (folder / f"{picture}-{theme}.svg").write_text(svg, encoding="utf-8")
+            known = {"log": str(fails.log), "server": str(binary()), "model": file}
+            verbs = {verb: [word.format_map(known) for word in words] for verb, words in VERBS.items()}
+            hidden = (fails.log.parent, binary().parent, Path(file).parent)
+            for drawn in screens.draw(verbs, socket, ports, hidden, folder):
+                say(str(drawn))
+            draw_report(Path(name), socket, ports, (folder / "report.png").absolute())
     return 0
 
 

@@ -87,7 +87,7 @@ def _show_past(transitions: list[dict[str, Any]]) -> None:
         return look.by_state(text, found[row - 1].severity) if column == 2 else text
 
     rows = rows_of(found, look, now)
-    for line in table(rows, look, flexible=(5, 4), paint=paint):
+    for line in table(rows, look, flexible=(4, 5), names=4, paint=paint):
         print(line)
     still = sum(one.ended is None for one in found)
     say()

@@ -174,7 +174,7 @@ def _servers(
             return look.by_state(text, bad) if bad in ("critical", "warning") else text
         return look.by_state(text, str(server["state"])) if column == 1 else text
 
-    lines = list(table(rows, look, right=_NUMBERS, paint=paint)) if running else []
+    lines = list(table(rows, look, right=_NUMBERS, names=0, paint=paint)) if running else []
     yield from lines[:1]
     for server, line in zip(running, lines[1:], strict=True):
         yield line

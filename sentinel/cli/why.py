@@ -94,9 +94,10 @@ def _reasons(subject: Mapping[str, Any]) -> Iterator[str]:
     elif subject["verdict"] == "no-match":
         false = [operand["expression"] for operand in subject["operands"] if operand["value"] is False]
         # A whole expression is for those who asked for it.
-        names = [text for text in false if len(text) <= 40]
-        if names:
-            yield f"  because this is false: {', '.join(text.replace('_', ' ') for text in names)}"
+        names = [text.replace("_", " ") for text in false if len(text) <= 40]
+        for value, those in (("true", [n[1:] for n in names if n[0] == "!"]), ("false", [n for n in names if n[0] != "!"])):
+            if those:
+                yield f"  because this is {value}: {', '.join(those)}"
     else:
         gaps = sorted(subject["gaps"], key=lambda gap: -len(gap["signals"]))
         for gap in gaps[:_MOST_GAPS]:

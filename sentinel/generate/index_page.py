@@ -41,6 +41,7 @@ _PARTS = (
                 "probabilities learned and checked, experts counted, what was measured",
             ),
             ("top", "the live screen", "`sentinel top`, its keys, what its bars mean"),
+            ("screens", "what each command shows", "pictures of status, alerts, why, diagnose and preflight"),
             ("report", "a page of what happened", "`sentinel report`, `diagnose --html`: alerts over plots, what it leaves out"),
             ("notify", "alerts to people", "phone, chat, mail, webhook, command, Alertmanager: `sentinel notify`"),
             ("metrics", "metrics", "what Prometheus scrapes, and how"),

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sentinel.model.text import escape
+from sentinel.terminal.style import Style, cells, fit
+
+#: Columns that a model keeps at least where its name is cut.
+_LEAST = 8
 
 
 def label(name: str, called: object = None) -> str:
@@ -19,6 +23,15 @@ def label(name: str, called: object = None) -> str:
         return name
     # The address may be followed by the user who listens there: 127.0.0.1:8080@1000.
     return f"{model} :{port}" if f"{name}@".partition(f":{port}@")[1] else f"{model} ({name})"
+
+
+def fitted(name: str, width: int, style: Style) -> str:
+    """A name in exactly `width` columns: the model is cut, and where it listens stays, by which two of one model differ."""
+    model, _, where = name.rpartition(" ")
+    room = width - cells(where) - 1
+    if cells(name) <= width or room < _LEAST or not where.startswith((":", "(")):
+        return fit(name, width, style)
+    return f"{fit(model, room, style)} {where}"
 
 
 def of_alert(alert: Mapping[str, Any]) -> str:

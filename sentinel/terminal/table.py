@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from sentinel.terminal.names import fitted
 from sentinel.terminal.style import Style, cells, fit, wrap
 
 _GAP = "  "
-#: A flexible column keeps at least this.
-_NARROWEST = 12
+#: A flexible column keeps at least this; one of names more, so that the end of a name stays.
+_NARROWEST, _NARROWEST_NAMES = 12, 18
 #: The colour of a cell: row, column and padded text to painted text.
 Paint = Callable[[int, int, str], str]
 
@@ -23,11 +24,13 @@ def table(
     *,
     flexible: Sequence[int] = (0,),
     right: Collection[int] = (),
+    names: int | None = None,
     indent: str = "",
     paint: Paint = _plain,
     folded: bool = False,
 ) -> Iterator[str]:
-    """Each row as one line. Flexible columns are cut, the first one first, where the terminal is too narrow; `right`: numbers.
+    """Each row as one line. Flexible columns are cut, the first one first, where the terminal is too narrow; `right`: numbers;
+    `names`: the column of servers' names.
 
     `folded`: the last column is a sentence, and takes as many lines as it needs instead."""
     if not rows:
@@ -37,7 +40,8 @@ def table(
     spare = style.width - len(indent) - sum(widths) - len(_GAP) * (len(used) - 1)
     for column in flexible:
         if spare < 0:
-            kept = max(widths[column] + spare, min(_NARROWEST, widths[column]))
+            least = _NARROWEST_NAMES if column == names else _NARROWEST
+            kept = max(widths[column] + spare, min(least, widths[column]))
             spare += widths[column] - kept
             widths[column] = kept
     while spare < 0 and len(used) > 2:
@@ -50,7 +54,7 @@ def table(
             if said and column == used[-1]:
                 parts.append(paint(number, column, said[0].strip()))
                 continue
-            text = fit(row[column], widths[column], style)
+            text = (fitted if column == names else fit)(row[column], widths[column], style)
             if column in right:
                 bare = text.rstrip()
                 text = " " * (widths[column] - cells(bare)) + bare

@@ -1,4 +1,4 @@
-"""Every screen in every state of a machine, at 80 and 120 columns, as it is looked at: `tests/cli/golden`.
+"""Every screen in every state of a machine, at 60, 80 and 120 columns, as it is looked at: `tests/cli/golden`.
 
 `SENTINEL_GOLDEN=write pytest tests/cli/test_screens.py` writes them; the difference is read before it is committed.
 """
@@ -55,7 +55,7 @@ def answers_of(state: str) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("verb", ["status", "alerts"])
 def test_what_is_and_what_is_wrong(shown: Shown, verb: str, state: str, width: int) -> None:
@@ -65,7 +65,7 @@ def test_what_is_and_what_is_wrong(shown: Shown, verb: str, state: str, width: i
     compare(f"{verb}-{state}-{width}", text)
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize(
     ("name", "words"),
     [

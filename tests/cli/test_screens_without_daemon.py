@@ -1,4 +1,4 @@
-"""The screens of what needs no daemon, and of `watch`, in their states at 80 and 120 columns, as they are looked at.
+"""The screens of what needs no daemon, and of `watch`, in their states at 60, 80 and 120 columns, as they are looked at.
 
 `SENTINEL_GOLDEN=write pytest tests/cli/test_screens_without_daemon.py` writes them; read the difference before you commit it.
 """
@@ -28,7 +28,7 @@ from sentinel.model.json_form import iso
 
 #: The exit code, and what is printed: standard output, then standard error.
 Printed = Callable[[list[str], int], str]
-WIDTHS = pytest.mark.parametrize("width", [80, 120])
+WIDTHS = pytest.mark.parametrize("width", [60, 80, 120])
 
 
 @pytest.fixture

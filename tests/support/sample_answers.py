@@ -143,7 +143,7 @@ def why() -> dict[str, Any]:
             base | {"entity": "127.0.0.1:8080", "called": firing["called"], "verdict": "match", "state": "firing",
                     "since": firing["since"], "checks": checks, "alert": firing},
             base | {"entity": "llama.service", "called": _UNIT["called"], "verdict": "no-match", "state": "inactive",
-                    "operands": [{"expression": "gpu_asked", "value": False}]},
+                    "operands": [{"expression": "gpu_asked", "value": False}, {"expression": "!meant_for_cpu", "value": False}]},
             base | {"entity": "127.0.0.1:8099", "called": "", "verdict": "unknown", "state": "inactive",
                     "gaps": [{"reason": "its log is not read", "remedy": "start llama-server with --log-file FILE",
                               "signals": ["server.state", "event backend_init_failed"]}]},

@@ -51,7 +51,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
 )
 #: Columns that the table's sentences need beside the names.
 _NARROWEST = 30
-_WORDS = {"works": "works", "fails": "does not", "absent": "not here"}
+_WORDS = {"works": "works", "fails": "fails", "absent": "not here"}
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -80,7 +80,7 @@ def _screen(found: Sequence[Capability], look: Style, *, verbose: bool) -> Itera
     whose = "yours" if OTHER_USERS in without else "here"
     what = f"{counted(len(failed), 'thing')} to do" if failed else f"sentinel can see all that is {whose}"
     ended = "; the daemon is not running" if "daemon" in without else ""
-    yield look.by_state(f"{look.mark(state)} {what}{ended}", state)
+    yield from (look.by_state(line, state) for line in wrap(f"{look.mark(state)} {what}{ended}", look.prose, "", "  "))
     if verbose:
         yield ""
         yield from _table(found, look.prose)
@@ -111,7 +111,7 @@ def _to_do(fix: str, look: Style) -> Iterator[str]:
     sentence, command, _ = fix.partition(INSTALL)
     if sentence and command:
         yield from wrap(escape(f"do: {sentence.rstrip()}"), look.prose, "  ", "    ")
-        yield f"      {look.paint(command, CYAN)}"
+        yield f"      $ {look.paint(command, CYAN)}"
     else:
         yield f"  do: {look.paint(escape(fix), CYAN)}"
 

@@ -127,7 +127,7 @@ def row(server: Mapping[str, Any], shot: Snapshot, style: Style) -> Pieces:
     name = names.label(server["name"], server.get("called"))
     return [
         (f"{style.mark(state)} ", state),
-        (f"{fit(name, _name_width(style), style)} ", ""),
+        (f"{names.fitted(name, _name_width(style), style)} ", ""),
         (fit(escape(word), _VERDICT, style), state),
         (numbers, ""),
     ]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sentinel.model.alert import CheckResult, Transition
 from sentinel.model.text import duration
 
-#: columns of time; the names are to their left
-_COLUMNS = 60
+#: columns of time; the names are to their left, and all of it on a terminal of 60 columns
+_COLUMNS = 40
 _CHECK = {True: "#", False: ".", None: "?"}
 _STATE = {"inactive": "-", "pending": "p", "firing": "F", "resolved": "r"}
-_LEGEND = "# true  . false  ? unknown   - quiet  p pending  F firing  r resolved"
+_LEGEND = ("# true  . false  ? unknown", "- quiet  p pending  F firing  r resolved")
 #: Changes that are listed one by one; of a test with more, the beginning and the end.
 _MOST = 24
 
@@ -54,7 +54,7 @@ def _strips(moments: Sequence[Moment]) -> Iterator[str]:
     for i, name in enumerate(names):
         yield f"{name:<{width}}  " + "".join(_CHECK[moment.checks[i].value] for moment in picked)
     yield f"{'alert':<{width}}  " + "".join(_STATE.get(moment.state, "-") for moment in picked)
-    yield f"{'':<{width}}  {_LEGEND}"
+    yield from (f"{'':<{width}}  {text}" for text in _LEGEND)
 
 
 def _as_of(moments: Sequence[Moment], at: float) -> Moment:
