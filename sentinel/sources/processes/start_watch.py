@@ -16,6 +16,7 @@ from typing import Protocol
 from sentinel.sources.base import NotHere
 from sentinel.sources.processes.proc_events import ProcessEnded, ProcessExeced, ProcEvents
 from sentinel.sources.processes.program_files import ProgramFiles
+from sentinel.sources.processes.short_slice import run_at_once
 
 #: Looks at /proc after a program was opened, seconds apart: exec(2) replaces the process within a millisecond, as a rule.
 _LOOKS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.04)
@@ -76,6 +77,7 @@ class StartWatch:
             self._wake()
 
     def _watch(self) -> None:
+        run_at_once()
         waits = [one for one in (self._events, self._files) if one is not None]
         while True:
             ready, _, _ = select.select([self._stop, *waits], [], [])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
+import re
 import shutil
 import socket
 import struct
@@ -27,6 +30,7 @@ from sentinel.sources.processes.launch import read_launch
 from sentinel.sources.processes.named_files import examine
 from sentinel.sources.processes.proc_events import ProcEvents, fields_of_end
 from sentinel.sources.processes.program_files import ProgramFiles, installed
+from sentinel.sources.processes.short_slice import run_at_once
 from sentinel.sources.processes.start_watch import StartWatch
 
 
@@ -36,6 +40,31 @@ def program(tmp_path: Path) -> Path:
     path = tmp_path / "llama-server"
     shutil.copy("/bin/sleep", path)
     return path
+
+
+def test_the_thread_that_looks_has_a_short_slice() -> None:
+    """Read back by sched_getattr(2); kernels before 6.12 take it and forget it."""
+    release = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+    if platform.machine() != "x86_64" or release < (6, 12):
+        pytest.skip("needs Linux 6.12 on x86-64")
+    found: list[tuple[bool, int, int]] = []
+
+    def look() -> None:
+        answer = run_at_once()
+        buffer = ctypes.create_string_buffer(56)
+        assert ctypes.CDLL(None).syscall(315, 0, buffer, 56, 0) == 0
+        _, _, _, nice, _, runtime, *_ = struct.unpack("=IIQiIQQQII", buffer.raw)
+        found.append((answer, nice, runtime))
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    ((answer, nice, runtime),) = found
+    assert answer
+    assert nice <= before
+    assert runtime == 100_000
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 @pytest.fixture
