@@ -69,6 +69,16 @@ class Inhibition:
             return self.patience(record.rule)
         return self._holds[record.rule] + SETTLE_GONE
 
+    def _of_ended(self, record: Record, at: float) -> Gate:
+        """The gate of an alert that began while the process ran, or before it was seen to have ended: nothing more is polled of it.
+
+        Before that a loop that starts a server again each second had its crash reported after 6 s, not 3.
+        """
+        run = self._state.runs.get(record.entity)
+        if run is None or not run.gone or record.gate.open or record.gate.by is not None:
+            return record.gate
+        return replace(record.gate, not_before=min(record.gate.not_before, at + self._patience(record)))
+
     def inhibit(self, record: Record, change: Change | None, at: float, *, holds: bool) -> tuple[Gate, Change | None]:
         """The change that is left after inhibition (None: none), and the gate to remember. `holds`: the condition is known to be
         true, the alert is not only kept firing."""
@@ -76,7 +86,7 @@ class Inhibition:
             old: State = "firing" if record.gate.open else "pending"
             return Gate(), Change(old, "resolved", change.reason)
         born = change is not None and change.old == "inactive"
-        gate = Gate(not_before=at + self._patience(record)) if born else record.gate
+        gate = Gate(not_before=at + self._patience(record)) if born else self._of_ended(record, at)
         if record.life.state != "firing" or gate.open:
             return gate, change
         gate, held = self._held(record, gate, at)
