@@ -30,7 +30,7 @@ from sentinel.sources.logs.journal import JournalEntries, JournalUnit
 from sentinel.sources.logs.llama_swap import LlamaSwapLog
 from sentinel.sources.logs.log_place import Position
 from sentinel.sources.logs.watch import Wakes
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.processes.unit_files import ServerUnits
 

@@ -10,7 +10,7 @@ from sentinel.daemon.inbox import Inbox
 from sentinel.daemon.supervisor import Supervisor
 from sentinel.model.entity import Entity
 from sentinel.model.reading import Samples
-from sentinel.sources.processes.log_location import CURE
+from sentinel.sources.processes.log_source import CURE
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: A server without a journal entry after this long does not log to the journal: journalctl prints what exists within a second,

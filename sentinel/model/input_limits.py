@@ -95,6 +95,8 @@ MOST_SOCKET_TABLE = 8 << 20
 MOST_DESCRIPTORS = 4096
 #: Children of one parent that are looked at.
 MOST_SIBLINGS = 64
+#: Processes of a user whose descriptors are looked at for the reader of a server's pipe.
+MOST_READERS = 512
 #: Bytes of /proc/PID/status.
 MOST_STATUS_BYTES = 1 << 16
 #: Symbolic links on the way to a file: as many as the kernel follows (path_resolution(7)).

@@ -54,8 +54,8 @@ class ProcessMoment:
 
     @property
     def program(self) -> str:
-        """The name of its program file; empty if that could not be read."""
-        return self.links.get(f"{self._process}/exe", "").removesuffix(" (deleted)").rpartition("/")[2]
+        """Its program's file; empty if that could not be read."""
+        return self.links.get(f"{self._process}/exe", "")
 
     def keep(self) -> None:
         """Read what else identifies it, in 0.2 ms."""

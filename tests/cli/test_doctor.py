@@ -22,7 +22,7 @@ from sentinel.model.entity import Entity
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import Membership
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
 
 FIXTURES = TESTS / "fixtures"

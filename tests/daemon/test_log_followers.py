@@ -30,7 +30,7 @@ from sentinel.model.reading import LogLines, Samples
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes.cgroup import Membership
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.processes.unit_files import ServerUnits
 

@@ -21,7 +21,7 @@ from sentinel.sources.base import SourceFault
 from sentinel.sources.gpu import usage
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.journal import JournalUnit
-from sentinel.sources.processes.log_location import CURE
+from sentinel.sources.processes.log_source import CURE
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: Other users' processes that are tried; one readable process is enough.

@@ -70,7 +70,7 @@ class Inhibition:
         return self._holds[record.rule] + SETTLE_GONE
 
     def _of_ended(self, record: Record, at: float) -> Gate:
-        """The gate of an alert that began while the process ran, or before it was seen to have ended: nothing more is polled of it.
+        """The gate of an alert that began before its process was seen to have ended: nothing more is polled of it.
 
         Before that a loop that starts a server again each second had its crash reported after 6 s, not 3.
         """

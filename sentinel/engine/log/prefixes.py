@@ -25,13 +25,18 @@ FRONT_END = re.compile(
     r"|\[llamacpp(?:-router)?(?: std(?:out|err))?\] "
     r"|\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\([^)]{1,200}\): std(?:out|err) "
 )
-_ISO = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+#: With `_` between day and time: svlogd -tt.
+_ISO = r"\d{4}-\d\d-\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+#: TAI64N, before the lines of multilog and s6-log.
+_TAI = r"@[0-9a-f]{24}"
 #: The words that may not be taken for "host ident:": r9700-style logs carry a date but no host before "amdgpu 0000:03:00.0:".
 #: A machine may be called srv: then a program with its pid follows.
 _SENDER = r"(?!(?:srv |slot |cmn |que |spec |amdgpu |NVRM)(?![\w.-]+\[\d+\]: ))[\w.-]+ [^\s:\[\]]+(?:\[\d+\])?: "
 SYSLOG = re.compile(
-    rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|({_ISO})) (?:{_SENDER})?"
+    rf"(?:<\d{{1,3}}>)?(?:[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d{{1,6}})?|{_TAI}|({_ISO})):? {{1,2}}(?:{_SENDER})?"
     r"(?:(?:stdout|stderr) [FP] )?"
+    # Python's logging and others name a level; what follows is llama-server's own stamp.
+    r"(?:[A-Z]{4,8}:? (?=\d{1,9}\.\d\d\.\d{3}\.\d{3} ))?"
 )
 #: Docker Model Runner's own file for its server (docker/model-runner, pkg/logs).
 BRACKETED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d))\](?: |(?=\[inference))")

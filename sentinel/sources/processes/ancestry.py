@@ -39,7 +39,7 @@ def above(roots: Roots, parent: int) -> tuple[Ancestor, ...]:
     found: list[Ancestor] = []
     pid = parent
     while pid > 1 and len(found) < _GENERATIONS:
-        one = _read(roots, pid)
+        one = process_of(roots, pid)
         stat = read_stat(roots, pid)
         if one is None or isinstance(stat, Unknown):
             break
@@ -50,16 +50,22 @@ def above(roots: Roots, parent: int) -> tuple[Ancestor, ...]:
 
 def siblings(roots: Roots, pid: int, parent: int) -> Iterator[Ancestor]:
     """Other children of the same parent, as in a shell's pipeline; none on a kernel that does not list children."""
+    return (one for one in children(roots, parent) if one.pid != pid)
+
+
+def children(roots: Roots, pid: int) -> Iterator[Ancestor]:
+    """Those of its main thread; none on a kernel that does not list them."""
     try:
-        pids = read_text(f"{roots.proc}/{parent}/task/{parent}/children", 4096).split()[:MOST_SIBLINGS]
+        pids = read_text(f"{roots.proc}/{pid}/task/{pid}/children", 4096).split()[:MOST_SIBLINGS]
     except OSError:
         return
     for one in pids:
-        if one.isdecimal() and int(one) != pid and (found := _read(roots, int(one))) is not None:
+        if one.isdecimal() and (found := process_of(roots, int(one))) is not None:
             yield found
 
 
-def _read(roots: Roots, pid: int) -> Ancestor | None:
+def process_of(roots: Roots, pid: int) -> Ancestor | None:
+    """What is known of a process; None where it is gone."""
     process = f"{roots.proc}/{pid}"
     try:
         name = clean(read_text(f"{process}/comm", 64))
@@ -74,13 +80,29 @@ def _read(roots: Roots, pid: int) -> Ancestor | None:
     return Ancestor(pid, name, program, user, member)
 
 
-def reads_pipe(roots: Roots, pid: int, inode: str) -> bool | None:
-    """Whether a process holds the reading end of a pipe (its inode, as in ``pipe:[4711]``); None if that cannot be read."""
-    for number, target in _descriptors(roots, pid):
-        if target is None:
+def reads_pipe(roots: Roots, pid: int, target: str) -> bool | None:
+    """Whether a process holds the reading end of a pipe (``pipe:[4711]``, or a path); None if that cannot be read."""
+    for number, held in _descriptors(roots, pid):
+        if held is None:
             return None
-        if target == f"pipe:[{inode}]" and _mode(roots, pid, number) == os.O_RDONLY:
+        if held == target and _mode(roots, pid, number) == os.O_RDONLY:
             return True
+    return False
+
+
+def reads(roots: Roots, pid: int, target: str) -> str:
+    """The number of the descriptor with which a process reads that; empty where it does not, or that cannot be read."""
+    held = (number for number, one in _descriptors(roots, pid) if one == target and _mode(roots, pid, number) == os.O_RDONLY)
+    return next(held, "")
+
+
+def holds_terminal(roots: Roots, pid: int, number: str) -> bool:
+    """Whether a process holds the other end of /dev/pts/`number` (drivers/tty/pty.c, tty-index)."""
+    for descriptor, held in _descriptors(roots, pid):
+        if held is not None and held.endswith("/ptmx"):
+            index = (line for line in _info(roots, pid, descriptor) if line.startswith("tty-index:"))
+            if next(index, "").partition(":")[2].strip() == number:
+                return True
     return False
 
 
@@ -118,9 +140,16 @@ def _descriptors(roots: Roots, pid: int) -> Iterator[tuple[str, str | None]]:
 
 def _mode(roots: Roots, pid: int, number: str) -> int:
     try:
-        for line in read_text(f"{roots.proc}/{pid}/fdinfo/{number}", 4096).splitlines():
+        for line in _info(roots, pid, number):
             if line.startswith("flags:"):
                 return int(line.split()[1], 8) & os.O_ACCMODE
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         pass
     return -1
+
+
+def _info(roots: Roots, pid: int, number: str) -> list[str]:
+    try:
+        return read_text(f"{roots.proc}/{pid}/fdinfo/{number}", 4096).splitlines()
+    except OSError:
+        return []

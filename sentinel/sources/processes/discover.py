@@ -14,13 +14,14 @@ from sentinel.files.reader import Reader
 from sentinel.files.rights import Rights
 from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Unknown
+from sentinel.model.input_limits import MOST_WATCHED_PROGRAMS
 from sentinel.model.reading import Reading, ServerFound, ServerGone
 from sentinel.model.shares import Shares
 from sentinel.sources.fs import ProcessMoment, Roots, link, read_text, recall
 from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions
 from sentinel.sources.processes.ends import Ends
-from sentinel.sources.processes.identify import ProcessKind, classify, is_server_name
+from sentinel.sources.processes.identify import ProcessKind, classify, may_be_server
 from sentinel.sources.processes.naming import NameClaim
 from sentinel.sources.processes.procfs import process_ids, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess
@@ -53,6 +54,8 @@ class Servers:
         self._lock = threading.Lock()
         self._caught: list[ServerProcess] = []
         self._ends = Ends(self.name)
+        #: files of servers with names of their own: a renamed one is known as it starts again. Replaced, never changed.
+        self._programs: frozenset[str] = frozenset()
 
     def poll(self, at: float) -> Sequence[Reading]:
         """One scan. Costs under 1 ms at rest with 200 processes."""
@@ -65,14 +68,14 @@ class Servers:
         for pid in self._candidates.unseen(self._pids()) if pids is None else pids:
             # Before any lock: one whose library is missing is gone after a millisecond.
             moment = ProcessMoment(f"{self.roots.proc}/{pid}")
-            if is_server_name(moment.comm) or is_server_name(moment.program):
+            if may_be_server(moment.comm, moment.program) or moment.program in self._programs:
                 moment.keep()
                 with recall(moment):
                     found = self._catch(pid, moment) or found
         return found
 
     def _catch(self, pid: int, moment: ProcessMoment) -> bool:
-        if classify(self.roots, pid, moment.comm) is not ProcessKind.SERVER:
+        if classify(self.roots, pid, moment.comm, was_server=moment.program in self._programs) is not ProcessKind.SERVER:
             return False
         reader = self._reader(pid)
         # Before anything of it is read: thousands may be started and ended between two scans.
@@ -139,8 +142,18 @@ class Servers:
             if found is not None:
                 alive.append(found)
                 readings.append(ServerFound(at, self.name, found.entity, found.pid, found.start_time, found.values))
-        self.servers = tuple(alive)
+        if len(alive) != len(self.servers) or any(new is not old for new, old in zip(alive, self.servers, strict=True)):
+            self.servers = tuple(alive)
+            self._learn(alive)
         return readings
+
+    def _learn(self, alive: Sequence[ServerProcess]) -> None:
+        """The programs of servers that no name tells."""
+        # An interpreter with a server inside has a front end's name.
+        files = {str(one.values.get("server.binary", "")) for one in alive if not one.values.get("server.front_end")}
+        new = {file for file in files - self._programs if file.startswith("/") and not may_be_server("", file)}
+        if new and len(self._programs) < MOST_WATCHED_PROGRAMS:
+            self._programs |= new
 
     def _take_caught(self, at: float, pids: set[int], alive: list[ServerProcess]) -> list[Reading]:
         """Servers that were seen as they were started; those that are gone already are `brief`."""

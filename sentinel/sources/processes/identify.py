@@ -7,15 +7,17 @@ import re
 from enum import Enum
 
 from sentinel.llama.flags import PRINT_AND_EXIT
-from sentinel.llama.runtimes import Runtime, of_library, of_module, of_program
+from sentinel.llama.runtimes import RUNTIMES, Runtime, of_library, of_module, of_program
 from sentinel.sources.fs import Roots, link, read_bytes
 from sentinel.sources.processes.listening import ports
 
-#: llama-server, llama-server-vulkan, llama-cpp-server, llama_cpp_server, llama-avx2-server
-_NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*server(?:[-_.][\w.-]+)?\Z")
+#: llama-server, llama-server-vulkan, llama-cpp-server, llama_cpp_server, llama-avx2-server, Nix's .llama-server-wrapped
+_NAME = re.compile(r"\.?llama[-_](?:[\w.]+[-_])*server(?:[-_.][\w.-]+)?\Z")
 #: the kernel's truncated form of a longer name (comm(5): 15 characters)
-_CUT_NAME = re.compile(r"llama[-_](?:[\w.]+[-_])*serve?r?")
+_CUT_NAME = re.compile(r"\.?llama[-_](?:[\w.]+[-_])*serve?r?")
 _NOT_A_SERVER = re.compile(r"rpc|bench|client|test")
+#: llamafile, ik_llama.cpp, llama-box and others by their own names
+_OTHER_NAMES = re.compile("|".join(f"(?:{row.program})" for row in RUNTIMES if row.program))
 #: Interpreters: a wrapper named llama-server is not the server it is about to start.
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*\Z")
 #: the loader of an Actually Portable Executable: llamafile
@@ -45,8 +47,11 @@ class ProcessKind(Enum):
     OTHER = "other"
 
 
-def classify(roots: Roots, pid: int, comm: str) -> ProcessKind:
-    """Classify one process by the program it runs. `comm` is its kernel name, which a process may set freely."""
+def classify(roots: Roots, pid: int, comm: str, *, was_server: bool = False) -> ProcessKind:
+    """Classify one process by the program it runs. `comm` is its kernel name, which a process may set freely.
+
+    `was_server`: another process of the same file was a server, whatever it is called.
+    """
     process = roots.proc / str(pid)
     named = is_server_name(comm)
     try:
@@ -74,12 +79,20 @@ def classify(roots: Roots, pid: int, comm: str) -> ProcessKind:
         # `llama` links all its subcommands, each in a library of its own (app/CMakeLists.txt)
         return ProcessKind.OTHER if program in ("llama", "ollama") and not named else ProcessKind.SERVER
     if b"/libllama.so" not in maps and not (program == "server" and b"/libggml" in maps):
+        if was_server and _serves_by_its_flags(roots, pid, program):
+            # It is looked at as it starts, before the loader has mapped anything.
+            return ProcessKind.SERVER
         return ProcessKind.MAYBE if named else ProcessKind.OTHER
     if named or program == "server":
         return ProcessKind.SERVER
+    return ProcessKind.SERVER if _serves_by_its_flags(roots, pid, program) else ProcessKind.OTHER
+
+
+def _serves_by_its_flags(roots: Roots, pid: int, program: str) -> bool:
+    """A program of any name that uses libllama and has a server's flags, and is none of llama.cpp's other tools."""
     if program == "llama" or program.startswith(("llama-", "whisper", "ollama")):
-        return ProcessKind.OTHER
-    return ProcessKind.SERVER if _SERVER_FLAGS & set(_words(roots, pid)) else ProcessKind.OTHER
+        return False
+    return not _SERVER_FLAGS.isdisjoint(_words(roots, pid))
 
 
 def runtime_of(roots: Roots, pid: int, program: str) -> Runtime | None:
@@ -130,6 +143,12 @@ def is_server_name(name: str) -> bool:
     """True for llama-server by any of its names, whole or truncated to 15 characters."""
     match = _CUT_NAME.match(name) if len(name) == 15 else _NAME.match(name)
     return match is not None and _NOT_A_SERVER.search(name) is None
+
+
+def may_be_server(comm: str, exe: str) -> bool:
+    """Whether a program that was just started is worth a look, by its kernel name and its file: it is asked of every one."""
+    program = exe.removesuffix(" (deleted)").rpartition("/")[2]
+    return is_server_name(comm) or is_server_name(program) or _OTHER_NAMES.fullmatch(program) is not None
 
 
 def _first_word_is_server(roots: Roots, pid: int) -> bool:

@@ -9,66 +9,42 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import stat
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from pathlib import Path
 
 from sentinel.files.opener import NotRegular
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
 from sentinel.llama.runtimes import Runtime, of_starter
-from sentinel.model.entity import Unknown, Value
+from sentinel.model.entity import Unknown
 from sentinel.model.input_limits import MOST_FRONT_END_CONFIG
-from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, file_identity, link, read_bytes, unread
-from sentinel.sources.processes.ancestry import Ancestor, reads_pipe, siblings, words, written_files
+from sentinel.sources.processes.ancestry import Ancestor, above, reads_pipe, words
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.containers import Container, unread_why
 from sentinel.sources.processes.listening import only_port, shares_network
+from sentinel.sources.processes.log_source import CURE, Format, LogSource
+from sentinel.sources.processes.output_readers import OutputReader, file_of, reader_beside, terminal_holder
+from sentinel.sources.processes.procfs import read_stat
 
 #: `sentinel exec` names the log that it keeps in this variable
 EXEC_LOG = "SENTINEL_LOG"
-#: the remedy that makes any log readable
-CURE = "start llama-server with --log-file FILE, or as a systemd service"
+#: supervisord, and pm2's daemon, name what they started in its environment (supervisor/process.py; pm2: lib/God/ForkMode.js)
+_OF_SUPERVISORD, _OF_PM2 = "SUPERVISOR_PROCESS_NAME", ("pm_err_log_path", "pm_out_log_path")
+#: Programs that give their children sockets where others give pipes.
+_WITH_SOCKETS = frozenset({"node", "bun", "deno"})
+#: tee is started beside the server (`exec > >(tee log)`), Node opens its files in the background: both later than the server is
+#: looked at, which may be over within 20 ms. Seconds.
+_PAUSES = (0.005, 0.02, 0.05)
+#: How many programs of a pipeline are followed, one after the other.
+_FILTERS = 3
 _TO_STDOUT = re.compile(r"(?m)^logToStdout:\s*[\"']?(?:both|upstream)\b")
-Format = Literal["plain", "docker-json", "docker-local"]
 #: log driver -> how its file is written; every other driver that keeps a file has Docker's cache, in the form of `local`
 _FORMATS: Mapping[str, Format] = {"json-file": "docker-json", "local": "docker-local", "k8s-file": "plain"}
-
-
-@dataclass(frozen=True, slots=True)
-class LogSource:
-    """A log to read, or why there is none.
-
-    `kind` ``file``: follow `path` (as sentinel can open it; it may hold surrogate escapes). ``journal``: follow the entries
-    that have every field of `match`. ``http``: llama-swap on this loopback `port` streams it. ``none``: `why` is the obstacle,
-    `remedy` the fix.
-    """
-
-    kind: Literal["file", "journal", "http", "none"]
-    where: str
-    path: str = ""
-    #: ``docker-json``: each line of the file is a JSON object with the text under ``log``; ``docker-local``: moby's own frames
-    format: Format = "plain"
-    match: tuple[tuple[str, str], ...] = ()
-    why: str = ""
-    remedy: str = ""
-    #: the process that writes it, if that is not the server; -1: a container's engine, which the system runs
-    writer: int = 0
-    #: another program is taken to copy the lines there: only a line of llama-server proves it
-    copied: bool = False
-    port: int = 0
-
-    def signals(self) -> dict[str, Value]:
-        """``server.log_readable``: true for a known file; whether it opens is seen later. Absent for a journal: only
-        the entries that arrive prove that this server logs there and that they may be read.
-        """
-        where = self.where if self.kind != "none" else f"{self.where}: {self.why}" + (f": {self.remedy}" if self.remedy else "")
-        values: dict[str, Value] = {"server.log_where": clean(where)}
-        if self.kind == "none" or (self.kind == "file" and not self.copied):
-            values["server.log_readable"] = self.kind == "file"
-        return values
 
 
 def inside(roots: Roots, pid: int, path: str) -> str:
@@ -107,6 +83,8 @@ class _Process:
     above: Sequence[Ancestor]
     container: Container | None
     user: int
+    #: how many programs are between it and the server
+    depth: int = 0
 
 
 def find_log(
@@ -131,7 +109,12 @@ def find_log(
         return LogSource("none", "its router", why="the router that started it writes the log; sentinel reads it there")
     if container is None and member.container:
         container = Container(member.container, member.engine)
-    return _output(roots, _Process(pid, env, member, above, container, user))
+    printing = _Process(pid, env, member, above, container, user)
+    for pause in _PAUSES:
+        if not (found := _output(roots, printing)).unopened:
+            return found
+        time.sleep(pause)
+    return _output(roots, printing)
 
 
 def _output(roots: Roots, process: _Process) -> LogSource:
@@ -152,18 +135,43 @@ def _behind(roots: Roots, process: _Process, descriptor: int) -> LogSource:
     except OSError as error:
         return _unreadable(name, unread(opened, error))
     if target.startswith("socket:"):
-        return _socket(target, name, process)
+        return _socket(roots, target, name, process)
     if target.startswith("pipe:"):
-        return _pipe(roots, process, target.removeprefix("pipe:[").removesuffix("]"), name, cure)
+        return _pipe(roots, process, target, f"{name}, a pipe", cure)
     if target.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
-        return LogSource("none", f"{name}, a terminal ({target})", why="sentinel cannot read output on a terminal", remedy=cure)
+        return _terminal(roots, process, target, name, cure)
     if target == "/dev/null":
         return LogSource("none", f"{name}, /dev/null", why="the log is thrown away", remedy=cure)
+    if _is_named_pipe(opened) or _is_named_pipe(target):
+        return _pipe(roots, process, target, f"{name}, the named pipe {target}", cure)
     try:
         path = target if _is_file(target, file_identity(opened)) else str(opened)
     except OSError as error:
         return _unreadable(name, unread(opened, error))
     return LogSource("file", f"{name}, {target}", path)
+
+
+def _is_named_pipe(path: str | Path) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 - the target may hold surrogate escapes
+    except OSError:
+        return False
+
+
+def _terminal(roots: Roots, process: _Process, target: str, name: str, cure: str) -> LogSource:
+    """script(1) and screen -L keep what is printed on their terminals."""
+    holder = terminal_holder(roots, target, process.user, process.above)
+    if holder is not None and (path := file_of(roots, holder.pid)) is not None:
+        return _file_of(path, f"{name}, a terminal of {holder.name}, kept in ", holder.pid, copied=True)
+    return LogSource("none", f"{name}, a terminal ({target})", why="sentinel cannot read output on a terminal", remedy=cure)
+
+
+def _file_of(path: str, where: str, writer: int, *, copied: bool) -> LogSource:
+    """The file that another process writes, by a path of its descriptors."""
+    target = link(path)
+    return LogSource(
+        "file", where + target, target if _is_file(target, file_identity(path)) else path, writer=writer, copied=copied
+    )
 
 
 def _unreadable(name: str, unknown: Unknown) -> LogSource:
@@ -179,11 +187,18 @@ def _is_file(path: str, identity: tuple[int, int]) -> bool:
         return False
 
 
-def _socket(target: str, name: str, process: _Process) -> LogSource:
+def _socket(roots: Roots, target: str, name: str, process: _Process) -> LogSource:
     """systemd connects a service to journald by a socket and exports its device:inode as $JOURNAL_STREAM (systemd.exec(5))."""
     inode = target.removeprefix("socket:[").removesuffix("]")
     to_journal = process.env.get("JOURNAL_STREAM", "").endswith(f":{inode}")
     member = process.member
+    if not to_journal and process.above and process.above[0].names[1] in _WITH_SOCKETS:
+        # Node gives its children sockets for pipes. pm2 says in their environment which files it copies them to.
+        kept = next((process.env[key] for key in _OF_PM2 if process.env.get(key, "").startswith("/")), "")
+        if kept:
+            path = inside(roots, process.above[0].pid, kept)
+            return LogSource("file", f"what pm2 copies to {kept}", path, writer=process.above[0].pid, copied=True)
+        return _copied(roots, process, 0, of_starter("", process.above[0].names))
     if member.unit:
         field = "_SYSTEMD_USER_UNIT" if member.is_user_unit else "_SYSTEMD_UNIT"
         return LogSource("journal", f"journal of {member.unit}", match=((field, member.unit),))
@@ -192,26 +207,53 @@ def _socket(target: str, name: str, process: _Process) -> LogSource:
     return LogSource("none", f"{name}, a socket", why="it leads to no journal that sentinel knows", remedy=CURE)
 
 
-def _pipe(roots: Roots, process: _Process, inode: str, name: str, cure: str) -> LogSource:
-    """Whoever reads the pipe: a process above that runs as the same user in the same container, tee, a container's engine."""
-    for at, one in enumerate(process.above):
-        if one.user != process.user or one.member.container != process.member.container:
-            break
-        row = of_starter("", one.names)
-        reads = reads_pipe(roots, one.pid, inode)
-        if reads or (reads is None and row is not None and row.log != "own"):
-            return _copied(roots, process, at, row)
-    if process.above:
-        for other in siblings(roots, process.pid, process.above[0].pid):
-            if other.name == "tee" and other.user == process.user and reads_pipe(roots, other.pid, inode):
-                for number in written_files(roots, other.pid):
-                    path = f"{roots.proc}/{other.pid}/fd/{number}"
-                    target = link(path)
-                    whole = target if _is_file(target, file_identity(path)) else path
-                    return LogSource("file", f"{name}, through tee to {target}", whole, writer=other.pid)
+def _pipe(roots: Roots, process: _Process, target: str, name: str, cure: str) -> LogSource:
+    """Whoever reads it: a process above or beside that runs as the same user in the same container, a container's engine."""
+    at, row = next(_reading_above(roots, process, target), (-1, None))
+    reader = None
+    if process.above and (at < 0 or row is None) and process.depth < _FILTERS:
+        # Of runsv and its svlogd, both of which hold it, the log is with the second.
+        parent, container = process.above[0].pid, process.member.container
+        reader = reader_beside(roots, process.pid, parent, target, process.user, container, process.above)
+        if reader is not None and (found := _read_by(roots, process, reader, name)) is not None:
+            return found
+    if at >= 0:
+        return _copied(roots, process, at, row)
     if process.container is not None:
         return _container_log(roots, process.container)
-    return LogSource("none", f"{name}, a pipe", why="a pipe can be read by its other end alone", remedy=cure)
+    why = "a pipe can be read by its other end alone"
+    return LogSource("none", name, why=why, remedy=cure, unopened=reader is not None)
+
+
+def _reading_above(roots: Roots, process: _Process, target: str) -> Iterator[tuple[int, Runtime | None]]:
+    for at, one in enumerate(process.above):
+        if one.user != process.user or one.member.container != process.member.container:
+            return
+        row = of_starter("", one.names)
+        holds = reads_pipe(roots, one.pid, target)
+        if holds or (holds is None and row is not None and row.log != "own"):
+            yield at, row
+
+
+def _read_by(roots: Roots, process: _Process, reader: OutputReader, name: str) -> LogSource | None:
+    """Where a program beside the server puts its lines; None where that cannot be told."""
+    one = reader.process
+    through = f"{name}, through {one.name} (process {one.pid}) to "
+    if one.name == "logger":
+        # It hands each line to journald, or to a syslog daemon.
+        return LogSource("journal", through + "the journal", match=(("_PID", str(one.pid)),), copied=True)
+    if (path := file_of(roots, one.pid)) is not None:
+        # tee alone copies every byte.
+        return _file_of(path, through, one.pid, copied=one.name != "tee")
+    if not reader.is_filter or isinstance(stat_ := read_stat(roots, one.pid), Unknown):
+        return None
+    further = _Process(
+        one.pid, process.env, one.member, above(roots, stat_.parent), process.container, process.user, process.depth + 1
+    )
+    found = _behind(roots, further, 1)
+    return (
+        None if found.kind == "none" else replace(found, where=through + found.where, writer=found.writer or one.pid, copied=True)
+    )
 
 
 def _copied(roots: Roots, process: _Process, at: int, row: Runtime | None) -> LogSource:
@@ -224,12 +266,29 @@ def _copied(roots: Roots, process: _Process, at: int, row: Runtime | None) -> Lo
             why = "it keeps the lines to itself, and where it serves them cannot be reached from here"
             return LogSource("none", f"a pipe to {called}", why=why, remedy=row.cure)
         return LogSource("http", f"{called}, http://127.0.0.1:{port}/logs/stream", writer=one.pid, port=port)
+    where = f"what {called} (process {one.pid}) copies to "
+    if (name := process.env.get(_OF_SUPERVISORD, "")) and one.name == "supervisord":
+        errors = _target(roots, process.pid, 1) != _target(roots, process.pid, 2)
+        if (path := file_of(roots, one.pid, name, errors=errors)) is not None:
+            return _file_of(path, where, one.pid, copied=True)
     env = environment(roots, one.pid)
-    found = _output(roots, _Process(one.pid, env, one.member, process.above[at + 1 :], process.container, process.user))
-    where = f"what {called} (process {one.pid}) copies to {found.where}"
+    found = _output(
+        roots,
+        _Process(one.pid, env, one.member, process.above[at + 1 :], process.container, process.user, process.depth + 1),
+    )
     if found.kind == "none":
-        return replace(found, where=f"a pipe to {called}, {found.where}", remedy=found.remedy if row is None else row.cure)
-    return replace(found, where=where, writer=found.writer or one.pid, copied=True)
+        if row is None and (path := file_of(roots, one.pid)) is not None:
+            return _file_of(path, where, one.pid, copied=True)
+        remedy = found.remedy if row is None else row.cure
+        return replace(found, where=f"a pipe to {called}, {found.where}", remedy=remedy, unopened=row is None)
+    return replace(found, where=where + found.where, writer=found.writer or one.pid, copied=True)
+
+
+def _target(roots: Roots, pid: int, descriptor: int) -> str:
+    try:
+        return link(f"{roots.proc}/{pid}/fd/{descriptor}")
+    except OSError:
+        return ""
 
 
 def _prints_upstream(roots: Roots, swap: Ancestor) -> bool:

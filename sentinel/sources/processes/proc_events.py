@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sentinel.sources.base import NotHere
@@ -40,6 +40,8 @@ _NUMBER_AT = 28
 _ANSWER_SECONDS = 1.0
 #: A burst of ends (a build on 64 cores) waits here while Python has no turn. Bytes.
 _BUFFER = 1 << 20
+#: Events that are read before anything else is looked at.
+_MOST_AT_ONCE = 256
 _SO_ATTACH_FILTER = 26
 _BIG = 8192
 
@@ -136,26 +138,26 @@ class ProcEvents:
         """For select(2)."""
         return self._socket.fileno()
 
-    def read(self) -> Sequence[ProcessExeced | ProcessEnded]:
-        """What happened since; empty if nothing did. Events that found no room are lost: /proc is listed once a second anyway."""
-        found: list[ProcessExeced | ProcessEnded] = []
-        while True:
+    def read(self) -> Iterator[ProcessExeced | ProcessEnded]:
+        """What happened since, each as soon as it is read: what it is about is gone after a millisecond.
+
+        Nothing if nothing happened. Events that found no room are lost: /proc is listed once a second anyway.
+        """
+        for _ in range(_MOST_AT_ONCE):
             try:
                 data, kind = self._receive()
-            except BlockingIOError:
-                return found
             except OSError:
-                # ENOBUFS: the kernel had more to report than the buffer holds.
-                return found
+                # Nothing more; or ENOBUFS: the kernel had more to report than the buffer holds.
+                return
             at = _HEADERS + _EVENT.size
             if kind == _EXEC:
                 pid, tgid = _EXECED.unpack_from(data, at)
                 if pid == tgid:
-                    found.append(ProcessExeced(pid))
+                    yield ProcessExeced(pid)
             elif kind == _EXIT and len(data) >= at + _EXITED.size:
                 pid, tgid, code, _signal = _EXITED.unpack_from(data, at)
                 if pid == tgid:
-                    found.append(ProcessEnded(pid, code))
+                    yield ProcessEnded(pid, code)
 
     def close(self) -> None:
         """End the subscription."""

@@ -16,7 +16,7 @@ from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.containers import container_of
 from sentinel.sources.processes.launch import supervision
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.naming import NameClaim, claims
 from sentinel.sources.processes.procfs import credentials, read_stat, user_name
 from sentinel.sources.processes.server_process import ServerProcess

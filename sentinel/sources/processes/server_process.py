@@ -10,7 +10,7 @@ from sentinel.gguf.header import GgufHeader
 from sentinel.llama.command_line import Requested
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.sources.processes.cgroup import Membership
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from sentinel.sources.base import NotHere
@@ -91,7 +91,7 @@ class StartWatch:
             if news:
                 self._wake()
 
-    def _of_events(self, events: Sequence[ProcessExeced | ProcessEnded]) -> bool:
+    def _of_events(self, events: Iterable[ProcessExeced | ProcessEnded]) -> bool:
         news = False
         for event in events:
             match event:

@@ -21,7 +21,8 @@ from sentinel.sources.fs import Roots
 from sentinel.sources.gpu_nodes import any_node
 from sentinel.sources.processes.cgroup import parse
 from sentinel.sources.processes.forecast import Outlook, unreclaimable_bytes
-from sentinel.sources.processes.log_location import LogSource, find_log
+from sentinel.sources.processes.log_location import find_log
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.requirement import lock_limit, needed, vram_total
 from sentinel.sources.processes.server_process import ServerProcess
 

@@ -13,7 +13,7 @@ from sentinel.model.entity import Unknown
 from sentinel.model.reading import Samples, ServerFound
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.discover import Servers
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 
 ID = "0123abcd" * 8
 

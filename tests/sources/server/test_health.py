@@ -24,7 +24,7 @@ from sentinel.model.entity import Entity
 from sentinel.model.reading import Samples
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import parse
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.server import http
 from sentinel.sources.server.health import LlamaHttp, context_of, loopback, state_of

@@ -13,7 +13,7 @@ from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity, Unknown, Value
 from sentinel.model.reading import Samples
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
 from sentinel.sources.server.slots import LlamaSlots, Slots, parse
 

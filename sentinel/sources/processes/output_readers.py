@@ -1,0 +1,109 @@
+"""Who reads what a server prints through a pipe, a named pipe or a terminal, and the file that it writes.
+
+A program above it (Ollama, a supervisor, script, screen), one beside it (tee, svlogd, a shell's `cat`), one below it
+(`exec > >(tee log)`), or any other of the same user (s6-log has another parent). A program reads it if it holds the other end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sentinel.model.input_limits import MOST_READERS
+from sentinel.sources.fs import Roots, link
+from sentinel.sources.processes.ancestry import (
+    Ancestor,
+    children,
+    holds_terminal,
+    process_of,
+    reads,
+    siblings,
+    written_files,
+)
+from sentinel.sources.processes.procfs import process_ids
+
+#: What svlogd, multilog and s6-log call the file that they write; they hold a lock and a state beside it.
+_PRESENT_LOG = "current"
+#: Marks of which stream a file holds, in the names that supervisors give them.
+_OF_ERRORS = ("stderr", "err")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReader:
+    """A process that reads a server's output, and with which of its descriptors."""
+
+    process: Ancestor
+    number: str
+
+    @property
+    def is_filter(self) -> bool:
+        """It takes it as its standard input: what it makes of it goes to its standard output."""
+        return self.number == "0"
+
+
+def reader_beside(
+    roots: Roots, pid: int, parent: int, target: str, user: int, container: str, above: Sequence[Ancestor]
+) -> OutputReader | None:
+    """A process that is not above the server and reads `target` (``pipe:[4711]``, or the path of a named pipe)."""
+    near = [*children(roots, pid), *siblings(roots, pid, parent)]
+    seen = {pid, os.getpid(), *(one.pid for one in near), *(one.pid for one in above)}
+    for one in (*near, *_others(roots, user, seen, target)):
+        if one.user in (user, 0) and one.member.container == container and (number := reads(roots, one.pid, target)):
+            return OutputReader(one, number)
+    return None
+
+
+def _others(roots: Roots, user: int, seen: set[int], target: str) -> Iterator[Ancestor]:
+    """Processes of that user, or of root, that read `target`."""
+    looked = 0
+    for pid in sorted(process_ids(roots) - seen, reverse=True):
+        try:
+            owner = os.stat(f"{roots.proc}/{pid}").st_uid  # noqa: PTH116 - called for each process of the machine
+        except OSError:
+            continue
+        if owner not in (user, 0):
+            continue
+        if (looked := looked + 1) > MOST_READERS:
+            return
+        if reads(roots, pid, target) and (one := process_of(roots, pid)) is not None:
+            yield one
+
+
+def terminal_holder(roots: Roots, target: str, user: int, above: Sequence[Ancestor]) -> Ancestor | None:
+    """The process above that holds the other end of a terminal (``/dev/pts/7``): script, screen, tmux, a terminal emulator."""
+    number = target.rpartition("/")[2]
+    return next((one for one in above if one.user == user and holds_terminal(roots, one.pid, number)), None)
+
+
+def file_of(roots: Roots, reader: int, hint: str = "", *, errors: bool = True) -> str | None:
+    """The one regular file that a process writes the lines to, as a path below /proc; None where that cannot be told.
+
+    `hint` is what the supervisor calls the server: it is in the name of its file, where several have one. `errors`: its standard
+    error is a stream of its own.
+    """
+    files = [path for number in written_files(roots, reader) if _is_regular(path := f"{roots.proc}/{reader}/fd/{number}")]
+    names = {path: _name(path) for path in files}
+    if present := [path for path in files if names[path] == _PRESENT_LOG]:
+        return present[0] if len(present) == 1 else None
+    if hint:
+        own = [path for path in files if hint in names[path]]
+        for_errors = [path for path in own if any(mark in names[path].replace(hint, "") for mark in _OF_ERRORS)]
+        chosen = for_errors if errors and for_errors else [path for path in own if path not in for_errors]
+        return chosen[0] if len(chosen) == 1 else None
+    return files[0] if len(files) == 1 else None
+
+
+def _name(path: str) -> str:
+    try:
+        return link(path).rpartition("/")[2]
+    except OSError:
+        return ""
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        return False
