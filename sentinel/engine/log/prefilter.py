@@ -31,6 +31,11 @@ _AFTER = r"(?m:\x1b|←|\"|$)"
 _LOOSE: Mapping[str, str] = {"^": _BEFORE, r"\A": _BEFORE, "$": _AFTER, r"\z": _AFTER, r"\b": "", r"\B": ""}
 
 
+#: What matches a line end as well. A hit that runs over several lines hides the others from the extractor: `[^"]+` took the rest
+#: of a log with it. A message is one line, so that nothing is lost.
+_WITHIN_LINE: Mapping[str, str] = {r"\s": r"[^\S\n]", r"\D": r"[^\d\n]", r"\W": r"[^\w\n]"}
+
+
 def loosened(regex: str) -> str:
     """`regex` for raw lines: it may match too much and never too little. Groups lose their names and do not capture."""
     out: list[str] = []
@@ -40,9 +45,18 @@ def loosened(regex: str) -> str:
         elif kind == "named":
             # RE2's never_capture leaves named groups in, and 250 groups made a hit cost 17 us instead of 2.
             out.append("(?:")
+        elif kind == "class" and text.startswith("[^"):
+            out.append(_without_line_end(text))
         else:
-            out.append(text)
+            out.append(_WITHIN_LINE.get(text, text) if kind == "escape" else text)
     return "".join(out)
+
+
+def _without_line_end(negated: str) -> str:
+    """The class without the line end; a dash that stands for itself at its end stays there."""
+    inner = negated[:-1]
+    dash = inner.endswith("-") and not inner.endswith(r"\-")
+    return rf"{inner[:-1]}\n-]" if dash else rf"{inner}\n]"
 
 
 #: A limited repeat takes an instruction of RE2 or more for each time; RE2 rejects one of more than a thousand times.
