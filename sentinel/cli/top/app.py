@@ -22,6 +22,7 @@ from sentinel.cli.top.poll import Snapshot
 from sentinel.cli.top.windows import Ask, Pages
 from sentinel.model.text import counted, escape
 from sentinel.terminal import names
+from sentinel.terminal.glance import of_server, rank
 from sentinel.terminal.style import Style
 
 #: Seconds between two looks.
@@ -124,7 +125,7 @@ class Top(App[int]):
         wanted = self._wanted.lower()
         every = shot.status.get("servers", [])
         named = [s for s in every if wanted in f"{s['name']} {s.get('called') or ''}".lower()]
-        self._servers = sorted(named, key=lambda server: lines.rank(server, shot.status["alerts"]))
+        self._servers = sorted(named, key=lambda server: rank(server, shot.status["alerts"]))
         shown = {server["name"] for server in self._servers}
         self._alerts = [
             a for a in shot.status.get("alerts", []) if not wanted or a["entity"]["name"] in shown or wanted in a["rule"]
@@ -184,7 +185,7 @@ class Top(App[int]):
         """The alert that a key is about: the chosen one, or from the servers the worst of the chosen server."""
         if self.focused is not None and self.focused.id == "servers":
             server = self._server()
-            mine = [] if server is None else lines.of_server(server, self._alerts)
+            mine = [] if server is None else of_server(server, self._alerts)
             if mine:
                 return mine[0]
         return self._chosen("alerts", self._alerts)

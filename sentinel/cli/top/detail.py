@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sentinel.cli.top.pieces import Piece, Pieces, bar, series_of, short_size
+from sentinel.cli.top.pieces import Piece, Pieces, bar, series_of
 from sentinel.cli.top.poll import Snapshot
 from sentinel.model.text import counted, duration, escape, size
 from sentinel.terminal import names
+from sentinel.terminal.glance import short_size
 from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import Style, fit
 

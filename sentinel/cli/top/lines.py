@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sentinel.cli.top.pieces import Piece, Pieces, bar, series_of, short_size, with_right
+from sentinel.cli.top.pieces import Pieces, bar, series_of, with_right
 from sentinel.cli.top.poll import Snapshot
-from sentinel.model.alert import SEVERITY_RANK
 from sentinel.model.text import counted, escape, size
 from sentinel.terminal import names
+from sentinel.terminal.glance import GPU_MORE, counts, fullest, short_size, used_memory, verdict
 from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import Style, fit, wrap
 
@@ -25,15 +25,15 @@ def head(shot: Snapshot, style: Style, shown: int, clock: str) -> list[Pieces]:
         return [[(fit(text, style.width, style), "gone")] for text in wrap(_gone(shot), style.width, " ")]
     status = shot.status
     alerts = status.get("alerts", [])
-    counts = [(n, s) for s in SEVERITY_RANK if (n := sum(a["severity"] == s for a in alerts))]
+    open_alerts = counts(alerts)
     servers = status.get("servers", [])
     running = sum(bool(s["running"]) for s in servers)
     line: Pieces = [(" sentinel ", "bold"), (counted(running, "server"), "")]
     if shown != len(servers):
         line.append((f" ({shown} shown)", "dim"))
-    for count, severity in counts:
+    for count, severity in open_alerts:
         line += [(style.dot, "dim"), (f"{count} {severity}", severity)]
-    if not counts:
+    if not open_alerts:
         line += [(style.dot, "dim"), (f"{style.mark('ok')} no alert", "ok")]
     return [with_right(line, f"{clock} ", style)]
 
@@ -44,20 +44,16 @@ def _gone(shot: Snapshot) -> str:
 
 def machine(shot: Snapshot, style: Style) -> list[Pieces]:
     """Host and GPUs, one line each."""
-    host = shot.status.get("host", {})
-    total, free = host.get("mem_total_bytes"), host.get("mem_available_bytes")
-    lines = [_usage("host", "RAM", None if None in (total, free) else total - free, total, shot, "host", style)]
+    used, total = used_memory(shot.status.get("host", {}))
+    lines = [_usage("host", "RAM", used, total, shot, "host", style)]
     for gpu in shot.status.get("gpus", [])[:4]:
         line = _usage(
             escape(str(gpu.get("name") or gpu["address"])), "VRAM", gpu.get("vram_used_bytes"), gpu.get("vram_total_bytes"), shot,
             gpu["address"], style,
         )  # fmt: skip
-        more = [f"{gpu[key]:.0f}{unit}" for key, unit in _GPU_MORE if isinstance(gpu.get(key), int | float)]
+        more = [f"{gpu[key]:.0f}{unit}" for key, unit in GPU_MORE if isinstance(gpu.get(key), int | float)]
         lines.append([*line, (" " + " ".join(more), "dim")])
     return lines
-
-
-_GPU_MORE = (("busy_percent", "%"), ("power_watts", "W"), ("temp_edge_celsius", "C"))
 
 
 def _usage(name: str, what: str, used: Any, total: Any, shot: Snapshot, entity: str, style: Style) -> Pieces:
@@ -84,42 +80,15 @@ def _name_width(style: Style) -> int:
     return max(style.width - (2 + _VERDICT + _SPEED + _SPARK + _CONTEXT + 2 * _BYTES + 6) - 1, 10)
 
 
-def verdict(server: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> Piece:
-    """What is to be said of a server in one or two words."""
-    mine = of_server(server, alerts)
-    if mine:
-        more = f" +{len(mine) - 1}" if len(mine) > 1 else ""
-        return f"{mine[0]['rule']}{more}", mine[0]["severity"]
-    state = str(server.get("state") or "")
-    if not server["running"] and server["process_seen"]:
-        return "ended", "dim"
-    if state == "loading":
-        share = server.get("load_share")
-        return f"loading {share:.0%}" if share is not None else "loading", "loading"
-    if server.get("log_readable") is not True:
-        return "log not read", "warning"
-    return ("ok", "ok") if state == "ready" else (state or "unknown", "dim")
-
-
-def of_server(server: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The open alerts of a server, worst first."""
-    return [a for a in alerts if a["entity"]["scope"] == "server" and a["entity"]["name"] == server["name"]]
-
-
-def rank(server: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]) -> int:
-    """Servers with the worst alerts come first."""
-    return min((SEVERITY_RANK.get(a["severity"], 3) for a in of_server(server, alerts)), default=3)
-
-
 def row(server: Mapping[str, Any], shot: Snapshot, style: Style) -> Pieces:
     """One server in one line."""
     word, state = verdict(server, shot.status["alerts"])
-    fills = _fills(server)
+    context = fullest(server)
     speed = server.get("generation_tps")
     numbers = _numbers(
         "" if speed is None else f"{speed:.1f}",
         sparkline(series_of(shot, server, "server.generation_tps"), _SPARK, plain=not style.unicode),
-        f"{max(fills):.0%}" if fills else "",
+        "" if context is None else f"{context:.0%}",
         short_size(server.get("gpu_memory_bytes")),
         short_size(server.get("rss_bytes")),
         style,
@@ -131,12 +100,6 @@ def row(server: Mapping[str, Any], shot: Snapshot, style: Style) -> Pieces:
         (fit(escape(word), _VERDICT, style), state),
         (numbers, ""),
     ]
-
-
-def _fills(server: Mapping[str, Any]) -> list[float]:
-    limit = server.get("ctx_per_slot")
-    filled = [server["slot_fill"]] if isinstance(server.get("slot_fill"), float) else []
-    return filled + [one["tokens"] / limit for one in server.get("contexts") or () if limit]
 
 
 def alert(one: Mapping[str, Any], style: Style, now: str) -> list[Pieces]:

@@ -28,16 +28,6 @@ def bar(share: float, width: int, style: Style, mark: float | None = None) -> Pi
     return [*pieces, (after[: max(filled - at - 1, 0)], state), (after[max(filled - at - 1, 0) :], "dim")]
 
 
-def short_size(value: Any) -> str:
-    """A size in at most five characters: 812M, 3.1G, 118G."""
-    if not isinstance(value, int | float) or value < 0:
-        return ""
-    mebibytes = value / (1 << 20)
-    if mebibytes < 1000:
-        return f"{mebibytes:.0f}M"
-    return f"{mebibytes / 1024:.{1 if mebibytes < 102_400 else 0}f}G"
-
-
 def series_of(shot: Snapshot, server: Mapping[str, Any], signal: str) -> Values:
     return shot.series.get((server["name"], signal), ())
 
