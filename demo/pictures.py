@@ -23,9 +23,10 @@ import screens
 from real_server import Running, binary, model, request, wait
 
 from demo import alerts, llama_server, say, sentinel
-from sentinel.cli.report.collect import collect
+from sentinel.cli.output import ask
 from sentinel.cli.top.app import Top
 from sentinel.cli.top.poll import DaemonPoll, Snapshot
+from sentinel.report.collect import collect
 from sentinel.report.of_daemon import page
 from sentinel.report.page import render
 
@@ -82,7 +83,8 @@ def draw_report(folder: Path, socket: Path, ports: Collection[int], to: Path) ->
         say("no Chromium here: the picture of the report stays as it is")
         return
     now = time.time()
-    found = collect(argparse.Namespace(socket=str(socket), redact=True), now - 3600, now)
+    asking = argparse.Namespace(socket=str(socket))
+    found = collect(lambda path: ask(asking, path), now - 3600, now, machine="")
     ends = tuple(f":{port}" for port in ports)
     servers = [server for server in found.status["servers"] if server["name"].endswith(ends)]
     names = {server["name"] for server in servers}

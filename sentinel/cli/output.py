@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
+from sentinel.model.fault import Fault
 from sentinel.model.text import duration, escape, size
 from sentinel.terminal.names import label
 from sentinel.terminal.style import Style, style_for, wrap
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import threading
 
 
-class NoAnswer(Exception):
+class NoAnswer(Fault):
     """The daemon refused or did not answer. The text is for the user, the code for the shell, `error` is the daemon's answer."""
 
     def __init__(self, message: str, code: int, error: Mapping[str, Any] | None = None) -> None:

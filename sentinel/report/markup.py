@@ -15,6 +15,8 @@ _ATTRIBUTES = frozenset(
         "aria-label", "aria-hidden", "data-plot", "type", "viewBox", "preserveAspectRatio", "x", "y", "width", "height", "title",
     }
 )  # fmt: skip
+#: Where a link may lead: within the page, and of a live one to itself and to a report.
+_WITHIN = ("#", "?", "report?")
 _VOID = frozenset({"meta", "rect"})
 _SPECIAL = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;", ord("'"): "&#39;"}
 
@@ -39,7 +41,7 @@ def tag(name: str, /, *inside: object, **attributes: object) -> Html:
     words = [name]
     for given, value in attributes.items():
         attribute = given.removesuffix("_").replace("_", "-")
-        if attribute not in _ATTRIBUTES or (attribute == "href" and not str(value).startswith("#")):
+        if attribute not in _ATTRIBUTES or (attribute == "href" and not str(value).startswith(_WITHIN)):
             raise ValueError(f"{attribute}={value!r} has no place in the page")
         if value is not None and value is not False:
             words.append(attribute if value is True else f'{attribute}="{text(value)}"')

@@ -163,12 +163,13 @@ def _facts(status: Mapping[str, Any], called: Mapping[str, Any], collected: Coll
     yield Fact("sentinel", f"{status['version']}" + (f", running since {clock.exact(began)}" if began is not None else ""))
     servers = list(status["servers"])
     for server in servers[:MOST_SERVERS]:
-        yield Fact(label(server["name"], called.get(server["name"])), "; ".join(_server(server)))
+        yield Fact(label(server["name"], called.get(server["name"])), "; ".join(about_server(server)))
     if len(servers) > MOST_SERVERS:
         yield Fact("", f"{len(servers) - MOST_SERVERS} more servers")
 
 
-def _server(server: Mapping[str, Any]) -> Iterator[str]:
+def about_server(server: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of a server, in short facts."""
     yield str(server["state"] or "state unknown") if server["running"] else "ended"
     if server.get("build") is not None:
         yield f"build {server['build']}"

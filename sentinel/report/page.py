@@ -28,7 +28,7 @@ _INERT = {ord(char): f"\\u{ord(char):04x}" for char in "<>&'\u2028\u2029"}
 def render(page: Page) -> str:
     """The whole file."""
     clock = Clock(page.offset, page.begin if page.begin is not None else page.end, page.end, relative=page.relative)
-    style, script = asset("vendor/uPlot.min.css") + asset("assets/page.css"), _script()
+    style, script = _style(), _script()
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -104,6 +104,20 @@ def asset(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8").strip()
 
 
+def page_policy() -> str:
+    """The policy of every report."""
+    return policy(_style(), _script())
+
+
+def _style() -> str:
+    return asset("vendor/uPlot.min.css") + asset("assets/page.css")
+
+
 def _script() -> str:
+    return f"{uplot()}\n{asset('assets/page.js')}"
+
+
+def uplot() -> str:
+    """What draws the plots, under its licence."""
     licence = asset("vendor/LICENSE")
-    return f"/* uPlot 1.6.32\n{licence}\n*/\n{asset('vendor/uPlot.iife.min.js')}\n{asset('assets/page.js')}"
+    return f"/* uPlot 1.6.32\n{licence}\n*/\n{asset('vendor/uPlot.iife.min.js')}"

@@ -19,8 +19,8 @@ _MOST_FIRST, _MOST_NAMES = 3, 5
 def every(page: Page, clock: Clock) -> Iterator[Html]:
     """All of them."""
     yield from _head(page, clock)
-    yield _verdict(page)
-    yield _over_time(page, clock)
+    yield verdict(page)
+    yield over_time(page, clock)
     yield _alerts(page, clock)
     if page.facts or page.commands:
         yield _machine(page)
@@ -37,7 +37,8 @@ def _head(page: Page, clock: Clock) -> Iterator[Html]:
     yield tag("p", f"About {page.about}{times}", class_="quiet")
 
 
-def _verdict(page: Page) -> Html:
+def verdict(page: Page) -> Html:
+    """Is all well, and the first thing to do about what is not."""
     said, same = page.verdict, _alike(page)
     shown = same[:_MOST_FIRST]
     more = sum(map(len, same[_MOST_FIRST:]))
@@ -93,7 +94,8 @@ def _command(command: str) -> Iterator[Html | str]:
         yield line
 
 
-def _over_time(page: Page, clock: Clock) -> Html:
+def over_time(page: Page, clock: Clock) -> Html:
+    """The time line over the plots."""
     return tag(
         "section",
         tag("h2", "What happened when"),
@@ -143,7 +145,10 @@ def _alerts(page: Page, clock: Clock) -> Html:
     return tag(
         "section",
         tag("h2", "Alerts"),
-        (_alert(one, number, when(one, clock) if page.dated else ()) for number, one in enumerate(page.alerts, 1)),
+        (
+            alert(one, number, when(one, clock) if page.dated else (), unfolded=one.open)
+            for number, one in enumerate(page.alerts, 1)
+        ),
         None if page.alerts else tag("p", "None in this time.", class_="quiet"),
         tag("p", f"{counted(page.alerts_left_out, 'older alert')} left out: sentinel alerts --all lists them.", class_="quiet")
         if page.alerts_left_out
@@ -151,7 +156,8 @@ def _alerts(page: Page, clock: Clock) -> Html:
     )
 
 
-def _alert(one: Alert, number: int, times: Iterable[str]) -> Html:
+def alert(one: Alert, number: int, times: Iterable[str], *, unfolded: bool) -> Html:
+    """One alert with all that is known of it, folded under its summary."""
     return tag(
         "details",
         tag(
@@ -168,7 +174,7 @@ def _alert(one: Alert, number: int, times: Iterable[str]) -> Html:
         tag("pre", tag("code", _rows(one.lines)), class_="log") if one.lines else None,
         tag("p", f"{one.left_out} more fixes or pieces of evidence are left out.", class_="quiet") if one.left_out else None,
         id=f"alert-{number}",
-        open=one.open,
+        open=unfolded,
     )
 
 

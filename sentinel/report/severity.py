@@ -16,6 +16,11 @@ _SHAPES = {
 
 def label(state: str) -> Html:
     """Shape and word."""
-    shape, word = _SHAPES.get(state, ("●", state.upper()))
     known = state if state in _SHAPES else "info"
-    return tag("span", tag("span", shape, aria_hidden="true"), " ", word, class_=f"label {known}")
+    return mark(known, _SHAPES[state][1] if state in _SHAPES else state.upper())
+
+
+def mark(state: str, word: str) -> Html:
+    """The shape of a state, and another word."""
+    shape, _ = _SHAPES.get(state, ("●", ""))
+    return tag("span", tag("span", shape, aria_hidden="true"), " ", word, class_=f"label {state}")

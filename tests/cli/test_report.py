@@ -19,8 +19,8 @@ from sample_pages import series
 
 from sentinel.api import client
 from sentinel.cli.main import main
-from sentinel.cli.report.collect import command_line
 from sentinel.model.json_form import iso
+from sentinel.report.collect import command_line
 from sentinel.report.page import BEGINS
 
 Run = Callable[..., int]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import time
 
 from sentinel.cli.alerts import since_of
 from sentinel.cli.main import CRITICAL, OK
-from sentinel.cli.output import NoAnswer, complain, warn, working
-from sentinel.cli.report.collect import MOST_SECONDS, collect
+from sentinel.cli.output import NoAnswer, ask, complain, warn, working
 from sentinel.cli.report.page_file import CannotWrite, write
 from sentinel.cli.report.private import redactor
+from sentinel.report.collect import MOST_SECONDS, collect
 from sentinel.report.of_daemon import page
 from sentinel.report.page import render
 from sentinel.report.redaction import redacted, without_keys
@@ -28,7 +29,9 @@ def main(arguments: argparse.Namespace) -> int:
         return CRITICAL
     try:
         with working("asking the daemon"):
-            collected = collect(arguments, since, now)
+            # A short name is no pattern to search for: it is left out, not replaced.
+            machine = "" if arguments.redact else platform.node()
+            collected = collect(lambda path: ask(arguments, path), since, now, machine=machine)
     except NoAnswer as error:
         return complain(error)
     users = [str(server["user"]) for server in collected.status["servers"] if server.get("user")]

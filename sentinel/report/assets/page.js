@@ -1,7 +1,8 @@
 "use strict";
 // Draws the plots. Numbers and labels come from the page's own JSON; no text from outside passes through here.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const read = () => JSON.parse(document.getElementById("data").textContent);
+  let data = read();
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const dashes = [[], [8, 4], [2, 3]];
@@ -9,7 +10,7 @@
   // A4 less its margins, at 96 dots an inch.
   const paperWidth = 640;
   // A label there would be cut off.
-  const nearEnd = data.end - (data.end - data.begin) * 0.02;
+  const nearEnd = () => data.end - (data.end - data.begin) * 0.02;
   let drawn = [];
 
   const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
@@ -82,7 +83,7 @@
           y: { range: (_, least, most) => [0, plot.top || (most > 0 ? most * 1.1 : 1)] },
         },
         axes: [
-          { ...ink, size: 30, space: 64, values: (u, splits, axis, space, step) => splits.map((at) => (at > nearEnd ? "" : stamp(at, step))) },
+          { ...ink, size: 30, space: 64, values: (u, splits, axis, space, step) => splits.map((at) => (at > nearEnd() ? "" : stamp(at, step))) },
           { ...ink, size: 56, space: 32, values: (_, splits) => splits.map(number) },
         ],
         series: [{}, ...lines],
@@ -126,6 +127,11 @@
   }
 
   all();
+  // A live page has other values.
+  document.addEventListener("plots", () => {
+    data = read();
+    all();
+  });
   dark.addEventListener("change", all);
   let width = innerWidth;
   addEventListener("resize", () => {

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
-import platform
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 import psutil
 
-from sentinel.cli.output import NoAnswer, ask
 from sentinel.llama.secret_words import without_keys
+from sentinel.model.fault import Fault
 from sentinel.model.text import clean
 from sentinel.report.of_daemon import MOST_SERVERS, POINTS, Collected, begin
 from sentinel.terminal.times import seconds_of
 
+#: Asks the daemon for a path; raises Fault.
+Ask = Callable[[str], dict[str, Any]]
 #: As far back as the daemon keeps values.
 MOST_SECONDS = 31 * 86_400
 #: From a month in steps of hours down to seconds.
@@ -33,22 +33,21 @@ _LEFT_OUT = "KEY-LEFT-OUT"
 _MOST_CHARS = 4096
 
 
-def collect(arguments: argparse.Namespace, since: float, now: float) -> Collected:
-    """Raises NoAnswer."""
-    status = ask(arguments, "/v1/status")
-    transitions, notes = _history(arguments, since)
+def collect(ask: Ask, since: float, now: float, *, machine: str, with_commands: bool = True) -> Collected:
+    """Of the machine of that name, which is empty where it is not to be named. Raises Fault."""
+    status = ask("/v1/status")
+    transitions, notes = _history(ask, since)
     local = time.localtime(now)
     found = Collected(
         made=now,
         begin=since,
         offset=local.tm_gmtoff,
         zone=local.tm_zone,
-        # A short name is no pattern to search for: it is left out, not replaced.
-        machine="" if arguments.redact else platform.node(),
+        machine=machine,
         status=status,
         transitions=transitions,
-        series=_series(arguments, status, now - since),
-        commands=_commands(status),
+        series=_series(ask, status, now - since),
+        commands=_commands(status) if with_commands else {},
         notes=notes,
     )
     # Of a shorter time the values are finer, and say better when they begin.
@@ -58,38 +57,38 @@ def collect(arguments: argparse.Namespace, since: float, now: float) -> Collecte
         if first - asked < 1:
             break
         asked = first
-        found = replace(found, series=_series(arguments, status, now - asked))
+        found = replace(found, series=_series(ask, status, now - asked))
     return found
 
 
-def _history(arguments: argparse.Namespace, since: float) -> tuple[list[dict[str, Any]], list[str]]:
+def _history(ask: Ask, since: float) -> tuple[list[dict[str, Any]], list[str]]:
     query = f"/v1/history?since={since:.3f}"
-    answer = ask(arguments, query)
+    answer = ask(query)
     pages = [answer["transitions"]]
     while answer["earlier"] is not None and len(pages) < _MOST_PAGES:
-        answer = ask(arguments, f"{query}&before={answer['earlier']}")
+        answer = ask(f"{query}&before={answer['earlier']}")
         pages.append(answer["transitions"])
     notes = [] if answer["earlier"] is None else ["There are more alerts than are shown: the oldest of this time are left out."]
     return [one for page in reversed(pages) for one in page], notes
 
 
-def _series(arguments: argparse.Namespace, status: Mapping[str, Any], seconds: float) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _series(ask: Ask, status: Mapping[str, Any], seconds: float) -> dict[tuple[str, str], Mapping[str, Any]]:
     """The values of each server, GPU and the host. An older daemon has none."""
     span = f"seconds={max(math.ceil(seconds), 1)}"
     entities = [("server", str(server["name"])) for server in status["servers"][:MOST_SERVERS]]
     entities += [("gpu", str(gpu["address"])) for gpu in status["gpus"]]
-    entities += [key for key in _ended(arguments, span) if key not in entities][: max(0, MOST_SERVERS - len(status["servers"]))]
+    entities += [key for key in _ended(ask, span) if key not in entities][: max(0, MOST_SERVERS - len(status["servers"]))]
     out = {}
     for scope, name in [*entities, ("host", "host")]:
-        with contextlib.suppress(NoAnswer):
-            out[scope, name] = ask(arguments, f"/v1/series?{span}&points={POINTS}&entity={quote(name, safe='')}")
+        with contextlib.suppress(Fault):
+            out[scope, name] = ask(f"/v1/series?{span}&points={POINTS}&entity={quote(name, safe='')}")
     return {key: answer for key, answer in out.items() if answer["series"]}
 
 
-def _ended(arguments: argparse.Namespace, span: str) -> Iterator[tuple[str, str]]:
+def _ended(ask: Ask, span: str) -> Iterator[tuple[str, str]]:
     """Servers that had memory in that time, whether they run or not."""
-    with contextlib.suppress(NoAnswer):
-        for one in ask(arguments, f"/v1/series?{span}&points=1&signal=server.rss_bytes")["series"]:
+    with contextlib.suppress(Fault):
+        for one in ask(f"/v1/series?{span}&points=1&signal=server.rss_bytes")["series"]:
             yield one["entity"]["scope"], one["entity"]["name"]
 
 
