@@ -30,7 +30,7 @@ umask 022
 chmod 755 "$tree"
 
 # Everything is compiled once, at the end. (pip takes the variable for the value of what --no-compile switches off.)
-PIP_NO_COMPILE=0 DESTDIR=$tree PREFIX=$PREFIX PYTHON=$PYTHON EXTRAS='[nvidia,notify]' BINDIR=/usr/bin SHAREDIR=/usr/share ZSH_FOLDER=vendor-completions \
+PIP_NO_COMPILE=0 DESTDIR=$tree PREFIX=$PREFIX PYTHON=$PYTHON EXTRAS='[nvidia,notify,web]' BINDIR=/usr/bin SHAREDIR=/usr/share ZSH_FOLDER=vendor-completions \
     UNITDIR=/usr/lib/systemd/system USERUNITDIR=/usr/lib/systemd/user EXAMPLES=/usr/share/doc/$NAME/examples \
     "$SOURCE/systemd/install.sh" install
 

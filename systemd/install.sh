@@ -5,7 +5,7 @@
 #   PREFIX=/opt/sentinel   where the program goes: a folder of its own (for a user: ~/.local/share/sentinel)
 #   DESTDIR=               put in front of every path (for packagers); nothing is started or registered then
 #   PYTHON=/usr/bin/python3
-#   EXTRAS=[nvidia,notify,top]   optional libraries (docs/service.md)
+#   EXTRAS=[nvidia,notify,top,web]   optional libraries (docs/service.md)
 #   BINDIR= SHAREDIR= UNITDIR= USERUNITDIR= EXAMPLES=   other places, for packagers
 set -eu
 
@@ -49,11 +49,13 @@ ZSH_COMPLETION=$DESTDIR$SHAREDIR/zsh/${ZSH_FOLDER:-site-functions}/_sentinel
 FISH_COMPLETION=$DESTDIR$SHAREDIR/fish/vendor_completions.d/sentinel.fish
 USERUNIT=$DESTDIR$USERUNITDIR/sentinel.service
 USERNOTIFY=$DESTDIR$USERUNITDIR/sentinel-notify.service
+USERWEB=$DESTDIR$USERUNITDIR/sentinel-web.service
 EXAMPLES=$DESTDIR${EXAMPLES:-$PREFIX/share/sentinel/systemd}
 if [ "$SCOPE" = system ]; then
     UNIT=$DESTDIR$UNITDIR/sentinel.service
     SOCKET=$DESTDIR$UNITDIR/sentinel.socket
     NOTIFY=$DESTDIR$UNITDIR/sentinel-notify.service
+    WEB=$DESTDIR$UNITDIR/sentinel-web.service
     SYSUSERS=$DESTDIR/usr/lib/sysusers.d/sentinel.conf
     TMPFILES=$DESTDIR/usr/lib/tmpfiles.d/sentinel.conf
     CATALOG=$DESTDIR/usr/lib/systemd/catalog/sentinel.catalog
@@ -143,8 +145,9 @@ install_files() {
     put man/sentinel.1 "$MANUAL"
     put systemd/user/sentinel.service "$USERUNIT"
     put systemd/user/sentinel-notify.service "$USERNOTIFY"
+    put systemd/user/sentinel-web.service "$USERWEB"
     # The wheel's units start the command where pipx, uv and pip put it.
-    sed -i "s,%h/.local/bin/,$PREFIX/bin/," "$USERUNIT" "$USERNOTIFY"
+    sed -i "s,%h/.local/bin/,$PREFIX/bin/," "$USERUNIT" "$USERNOTIFY" "$USERWEB"
     for example in "$SOURCE"/systemd/llama-server/*.conf; do
         put "systemd/llama-server/${example##*/}" "$EXAMPLES/llama-server/${example##*/}"
     done
@@ -153,6 +156,7 @@ install_files() {
         put systemd/sentinel.service "$UNIT"
         put systemd/sentinel.socket "$SOCKET"
         put systemd/sentinel-notify.service "$NOTIFY"
+        put systemd/sentinel-web.service "$WEB"
         put systemd/sentinel.sysusers.conf "$SYSUSERS"
         put systemd/sentinel.tmpfiles.conf "$TMPFILES"
         put systemd/sentinel.catalog "$CATALOG"
@@ -178,7 +182,7 @@ register() {
         systemctl stop sentinel.service
         systemctl start sentinel.socket sentinel.service
     fi
-    systemctl try-restart sentinel-notify.service
+    systemctl try-restart sentinel-notify.service sentinel-web.service
     echo "sentinel is installed in $PREFIX."
     echo "  start it:        sudo systemctl enable --now sentinel"
     echo "  ask it:          sudo sentinel status   (without sudo: sudo usermod -aG sentinel \$USER, log in again)"
@@ -203,22 +207,22 @@ do_install_user() {
     install_files
     if live_user; then
         systemctl --user daemon-reload
-        systemctl --user try-restart sentinel.service sentinel-notify.service
+        systemctl --user try-restart sentinel.service sentinel-notify.service sentinel-web.service
     fi
     echo "sentinel is installed in $PREFIX, the command is $BINDIR/sentinel."
     echo "  start it:        systemctl --user enable --now sentinel   (also without a login: loginctl enable-linger)"
 }
 
 remove_files() {
-    rm -f "$MANUAL" "$USERUNIT" "$USERNOTIFY" "$BASH_COMPLETION" "$ZSH_COMPLETION" "$FISH_COMPLETION"
+    rm -f "$MANUAL" "$USERUNIT" "$USERNOTIFY" "$USERWEB" "$BASH_COMPLETION" "$ZSH_COMPLETION" "$FISH_COMPLETION"
     if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/sentinel" ]; then rm -f "$LINK"; fi
     if [ -e "$MARK" ]; then rm -rf "$TARGET"; fi
 }
 
 do_uninstall() {
     check
-    if live; then systemctl disable --now --quiet sentinel-notify.service sentinel.service sentinel.socket 2>/dev/null || true; fi
-    rm -f "$UNIT" "$SOCKET" "$NOTIFY" "$SYSUSERS" "$TMPFILES" "$CATALOG"
+    if live; then systemctl disable --now --quiet sentinel-web.service sentinel-notify.service sentinel.service sentinel.socket 2>/dev/null || true; fi
+    rm -f "$UNIT" "$SOCKET" "$NOTIFY" "$WEB" "$SYSUSERS" "$TMPFILES" "$CATALOG"
     remove_files
     if live; then
         systemctl daemon-reload
@@ -231,7 +235,7 @@ do_uninstall() {
 
 do_uninstall_user() {
     check
-    if live_user; then systemctl --user disable --now --quiet sentinel-notify.service sentinel.service 2>/dev/null || true; fi
+    if live_user; then systemctl --user disable --now --quiet sentinel-web.service sentinel-notify.service sentinel.service 2>/dev/null || true; fi
     remove_files
     if live_user; then systemctl --user daemon-reload; fi
     echo "sentinel is removed. Kept: its history in ${XDG_STATE_HOME:-$HOME/.local/state}/sentinel and your configuration."

@@ -6,6 +6,7 @@ command 25 ms of processor time, as much as all the rest of `sentinel status`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -114,23 +115,33 @@ class Stream:
         self.last_event_id = last_event_id
         self._sockets = sockets
         self._path = path
+        self._connection: _Connection | None = None
+        self._closed = False
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Event names and their JSON objects, until the daemon ends the stream. Raises DaemonUnreachable."""
-        for event, data, number in _stream(self._path, self._sockets, self.last_event_id):
-            self.last_event_id = number or self.last_event_id
-            yield event, data
+        with _Connection(self._sockets, _STREAM_SECONDS) as connection:
+            self._connection = connection
+            headers = (f"Last-Event-ID: {self.last_event_id}",) if self.last_event_id else ()
+            try:
+                status = connection.ask("GET", self._path, headers=headers)
+                if status != 200:
+                    raise DaemonUnreachable(_refused(connection, self._path, status))
+                if self._closed:
+                    return
+                for event, data, number in _events(connection.reader):
+                    self.last_event_id = number or self.last_event_id
+                    yield event, data
+            except _TROUBLE as error:
+                raise _unreachable(connection.path, error) from error
+            finally:
+                self._connection = None
 
-
-def _stream(path: str, sockets: Sequence[Path | str] | None, last_event_id: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    with _Connection(sockets, _STREAM_SECONDS) as connection:
-        try:
-            status = connection.ask("GET", path, headers=(f"Last-Event-ID: {last_event_id}",) if last_event_id else ())
-            if status != 200:
-                raise DaemonUnreachable(_refused(connection, path, status))
-            yield from _events(connection.reader)
-        except _TROUBLE as error:
-            raise _unreachable(connection.path, error) from error
+    def close(self) -> None:
+        """End it from another thread: who reads it comes to its end."""
+        self._closed = True
+        if (connection := self._connection) is not None:
+            connection.shut()
 
 
 def _refused(connection: _Connection, path: str, status: int) -> str:
@@ -170,6 +181,11 @@ class _Connection:
     def __exit__(self, *_: object) -> None:
         self.reader.close()
         self._socket.close()
+
+    def shut(self) -> None:
+        """Whoever reads or writes comes to the end, on any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: Sequence[str] = ()) -> int:
         """Send the request and read the head of the answer; returns the status. Raises OSError and NotHttp."""

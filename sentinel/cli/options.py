@@ -165,6 +165,19 @@ def notify(verb: argparse.ArgumentParser) -> None:
     _asking(verb)
 
 
+def serve(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel serve`."""
+    verb.add_argument("--check", action="store_true", help="check options and file, say what would be served to whom, and end")
+    where = "where to answer (default: 127.0.0.1:8477; everywhere: :8477)"
+    verb.add_argument("--listen", metavar="ADDRESS:PORT", default="127.0.0.1:8477", help=where)
+    verb.add_argument("--web-config", metavar="FILE", help="TLS and users, in the form of Prometheus' exporters (docs/web.md)")
+    name, frame = "another name under which browsers find this machine", "who may show the page in a frame, http://HOST:PORT"
+    verb.add_argument("--name", action="append", default=[], metavar="NAME", help=name)
+    verb.add_argument("--frame", action="append", default=[], metavar="ORIGIN", help=frame)
+    verb.add_argument("--insecure", action="store_true", help="answer other machines although nobody is asked who he is")
+    add_socket(verb)
+
+
 def run(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel run`."""
     verb.add_argument(

@@ -161,6 +161,17 @@ VERBS: dict[str, Verb] = {
             ("notify --status", "do all channels deliver"),
         ),
     ),
+    "serve": Verb(
+        "a live page, metrics and JSON for browsers, Prometheus and home dashboards (what sentinel-web.service starts)",
+        "sentinel.cli.serve",
+        options.serve,
+        (
+            ("serve", "http://127.0.0.1:8477/, for this machine alone"),
+            ("serve --listen :8477 --web-config web.yml", "for others, with TLS and passwords"),
+            ("serve --check --web-config web.yml", "is the file right"),
+        ),
+        "A live page, /metrics and JSON over HTTP; read-only. Needs libraries: `sudo make install EXTRAS='[web]'`.",
+    ),
     "run": Verb(
         "run the daemon in the foreground (what the systemd unit starts)",
         "sentinel.cli.run",

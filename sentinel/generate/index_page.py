@@ -44,6 +44,7 @@ _PARTS = (
             ("screens", "what each command shows", "pictures of status, alerts, why, diagnose and preflight"),
             ("report", "a page of what happened", "`sentinel report`, `diagnose --html`: alerts over plots, what it leaves out"),
             ("notify", "alerts to people", "phone, chat, mail, webhook, command, Alertmanager: `sentinel notify`"),
+            ("web", "a live page over HTTP", "`sentinel serve`: page, metrics, JSON for home dashboards; TLS and users"),
             ("metrics", "metrics", "what Prometheus scrapes, and how"),
             ("series", "values over time", "memory, speed, context and GPUs of a month, and how to ask for them"),
             ("recordings", "recordings", "what the daemon saw, kept and judged again by other rules"),

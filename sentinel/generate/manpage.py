@@ -15,6 +15,7 @@ _FILES = (
     ("/etc/sentinel/sentinel.toml", "The configuration of the service; none is needed."),
     ("~/.config/sentinel/sentinel.toml", "The configuration of a user's own daemon; it is looked for first."),
     ("/etc/sentinel/notify.toml, ~/.config/sentinel/notify.toml", "What `sentinel notify` brings where; for its owner only."),
+    ("/etc/sentinel/web.env, ~/.config/sentinel/web.env", "OPTIONS of `sentinel serve` as a service."),
     ("/run/sentinel/sentinel.sock", "The socket of the service: HTTP and JSON."),
     (
         "$XDG_RUNTIME_DIR/sentinel/sentinel.sock",

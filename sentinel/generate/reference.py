@@ -145,8 +145,8 @@ look at it.
 too (<https://github.com/VictoriaMetrics/VictoriaMetrics/pull/11193>). Their documentation names the label; it was not tried
 here.
 
-**A forwarder** from a port to the socket, such as `systemd-socket-proxyd` on the loopback: whoever reaches the port may
-then read everything that the socket answers, so keep it there.
+**A port**: [`sentinel serve`](web.md) passes `/metrics` on over HTTP, with TLS and passwords as Prometheus' exporters have
+them.
 
 ## Alerts and a dashboard
 

@@ -31,7 +31,7 @@ systemctl is-active sentinel.service sentinel.socket >>"$OUT/enabled"
 stat -c '%a %U %G' $SOCK /run/sentinel /var/lib/sentinel >"$OUT/modes"
 id -Gn sentinel >"$OUT/groups"
 id -u sentinel >"$OUT/uid"
-systemd-analyze verify sentinel.service sentinel.socket sentinel-notify.service /usr/lib/systemd/user/sentinel.service >"$OUT/verify" 2>&1 || true
+systemd-analyze verify sentinel.service sentinel.socket sentinel-notify.service sentinel-web.service /usr/lib/systemd/user/sentinel.service >"$OUT/verify" 2>&1 || true
 
 step failure
 systemctl start llama

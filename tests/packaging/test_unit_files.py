@@ -53,15 +53,16 @@ def test_systemd_has_no_complaint(tmp_path: Path, drop_ins: tuple[Path, ...]) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_what_notifies_is_a_user_of_its_own_without_any_right_but_the_socket(tmp_path: Path) -> None:
-    """It speaks to the network: less exposed than the daemon, though it reaches every address."""
-    unit = tmp_path / "sentinel-notify.service"
-    text = (UNITS / unit.name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["sentinel-notify.service", "sentinel-web.service"])
+def test_what_speaks_outwards_is_a_user_of_its_own_without_any_right_but_the_socket(tmp_path: Path, name: str) -> None:
+    """It speaks to the network: less exposed than the daemon, though every address may reach it."""
+    unit = tmp_path / name
+    text = (UNITS / name).read_text(encoding="utf-8")
     unit.write_text(text.replace("@PREFIX@/bin/sentinel", "/usr/bin/true"), encoding="utf-8")
 
     verified = analyze("verify", "--man=no", "--recursive-errors=no", unit)
     done = analyze("security", "--offline=true", "--no-pager", unit)
-    found = re.search(r"Overall exposure level for sentinel-notify.service: ([0-9.]+)", done.stdout)
+    found = re.search(rf"Overall exposure level for {name}: ([0-9.]+)", done.stdout)
 
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
     assert found is not None, done.stdout + done.stderr
@@ -81,7 +82,10 @@ def test_systemd_has_no_complaint_about_the_timer_for_node_exporter(tmp_path: Pa
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize(("name", "verb"), [("sentinel.service", "run"), ("sentinel-notify.service", "notify")])
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [("sentinel.service", "run"), ("sentinel-notify.service", "notify"), ("sentinel-web.service", "serve $OPTIONS")],
+)
 def test_systemd_has_no_complaint_about_the_unit_of_a_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, verb: str
 ) -> None:

@@ -14,7 +14,7 @@ from places import REPO
 from sentinel.rulefiles.file_kinds import of_tests
 
 #: What is for programs other than Python, by its place below the prefix.
-SHARED = ("share/man/man1/sentinel.1", "share/systemd/user/sentinel.service", "share/systemd/user/sentinel-notify.service")
+SHARED = ("share/man/man1/sentinel.1", *(f"share/systemd/user/sentinel{of}.service" for of in ("", "-notify", "-web")))
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def test_the_wheel_holds_the_program_its_rules_and_the_manual_and_nothing_else(w
     # The page's style and scripts, and the library in it with its licence.
     page = {
         path.relative_to(REPO).as_posix()
-        for folder in ("assets", "vendor")
-        for path in (REPO / "sentinel/report" / folder).iterdir()
+        for folder in ("report/assets", "report/vendor", "web/assets")
+        for path in (REPO / "sentinel" / folder).iterdir()
     }
     rules = {f"sentinel/shipped/{path.relative_to(REPO / 'rules').as_posix()}" for path in (REPO / "rules").rglob("*.toml")}
     shared = {f"{name}.data/data/{path}" for path in SHARED}

@@ -48,19 +48,18 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, socket: Path, alertmanager: str = "") -> Iterator[Prometheus]:
-    """One that runs with the shipped alerts while the block lasts; skips where there is none."""
+def prometheus(folder: Path, socket: Path, alertmanager: str = "", jobs: str = "") -> Iterator[Prometheus]:
+    """One that runs with the shipped alerts while the block lasts; skips where there is none. `jobs`: what it scrapes instead."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("needs Prometheus (apt-get install prometheus)")
     with bridge(socket) as scraped:
         config = folder / "prometheus.yml"
+        bridged = f"{{targets: ['127.0.0.1:{scraped}'], labels: {{instance: gpu-1}}}}"
         lines = [
             "global: {scrape_interval: 1s, evaluation_interval: 1s}",
             f"rule_files: ['{REPO / 'prometheus/alerts.yml'}']",
-            "scrape_configs:",
-            "- job_name: sentinel",
-            f"  static_configs: [{{targets: ['127.0.0.1:{scraped}'], labels: {{instance: gpu-1}}}}]",
+            jobs or f"scrape_configs:\n- job_name: sentinel\n  static_configs: [{bridged}]",
         ]
         if alertmanager:
             target = alertmanager.removeprefix("http://")
