@@ -61,7 +61,7 @@ def _work(folder: Path) -> Sequence[float]:
     from sentinel.engine.alerts.lifecycle import Life
     from sentinel.engine.engine import Engine
     from sentinel.history import History
-    from sentinel.model.alert import Cause, Fix
+    from sentinel.model.alert import Cause, Conclusion, Fix
     from sentinel.model.entity import Entity, Value
     from sentinel.rulefiles.files import load_paths, shipped
 
@@ -77,13 +77,14 @@ def _work(folder: Path) -> Sequence[float]:
     }
     rules = [rule for rule, compiled in ruleset.rules.items() if compiled.rule.scope == "server"][:ALERTS_EACH]
     fixes = (Fix("Leave out a flag, or start it with fewer layers", "llama-server -ngl 20", "low", "look again"),) * 2
+    says = Conclusion("a summary of some words", Cause("c", "some words about the cause", "high"), fixes)
     servers = [Entity("server", f"s{number}") for number in range(SERVERS)]
 
     def change(server: Entity, at: float) -> None:
         for rule in rules:
             record = engine.book.record(rule, server)
             record.life = Life(state="firing", since=at)
-            record.notice = Notice("a summary of some words", Cause("c", "some words about the cause", "high"), fixes, ())
+            record.notice = Notice(says, "c")
         for name, value in values.items():
             engine.state.put(server, name, value, at, "process")
         engine._touched.add(server)

@@ -217,8 +217,7 @@ class Engine:
             return ()
         record = self.book.peek(rule.id, entity)
         try:
-            # An inactive record without history needs no more than that the rule does not match.
-            look = matching if record is None else judge
+            look = matching if record is None or record.rests else judge
             finding = look(compiled, entity, at, self.state)
         except ExpressionError as error:
             self.unhealthy[rule.id] = str(error)
@@ -229,8 +228,9 @@ class Engine:
             record, before = self.book.record(rule.id, entity), None
         else:
             before = record.parts
+        notice = record.notice
         transitions = self._pipeline.process(compiled, record, finding, at)
-        if record.parts != before:
+        if record.parts != before or record.notice is not notice:
             self._touched.add(entity)
         return transitions
 

@@ -24,7 +24,7 @@ from sentinel.engine.alerts.inhibition import Inhibition
 from sentinel.engine.alerts.lifecycle import Change, Life, Observation, advance
 from sentinel.engine.alerts.silences import Silences, hushed
 from sentinel.engine.facts.state import EngineState
-from sentinel.engine.rules.conclude import conclude
+from sentinel.engine.rules.conclude import cause_of, later
 from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.worklist import Worklist, timing
@@ -49,7 +49,7 @@ class Pipeline:
         holds = finding.verdict is Verdict.MATCH and record.life.clear_since is None
         record.gate, change = self._inhibition.inhibit(record, change, at, holds=holds)
         self._worklist.wake(record, at)
-        change = self._write(compiled, record, finding, change)
+        change = self._write(record, finding, change)
         return self.notify(compiled, record, change, before, at, holds=holds)
 
     def notify(
@@ -82,31 +82,31 @@ class Pipeline:
                 self._worklist.mark(effect.rule, effect.entity)
         return change
 
-    def _write(self, compiled: CompiledRule, record: Record, finding: Finding, change: Change | None) -> Change | None:
+    def _write(self, record: Record, finding: Finding, change: Change | None) -> Change | None:
         """Write the text of a new episode; update that of a firing alert. A cause that is new in this episode notifies."""
         if change is not None:
             if change.new in ("pending", "firing"):
-                self._conclude(compiled, record, finding, begins=change.new == "firing")
+                self._conclude(record, finding, begins=change.new == "firing")
             return change
         if record.state != "firing" or finding.verdict is not Verdict.MATCH:
             return None
         before = record.notice.causes
-        self._conclude(compiled, record, finding, begins=False)
+        self._conclude(record, finding, begins=False)
         if record.notice.causes == before or self._inhibition.reason_for(record) is not None:
             return None
         return Change("firing", "firing", "cause-found")
 
-    def _conclude(self, compiled: CompiledRule, record: Record, finding: Finding, *, begins: bool) -> None:
+    def _conclude(self, record: Record, finding: Finding, *, begins: bool) -> None:
         """`begins`: an episode begins, so no cause was reported yet."""
-        conclusion = conclude(compiled, record.entity, finding, self._state)
+        found = cause_of(finding.scene)
+        cause = "" if found is None else found.cause.id
         known = () if begins else record.notice.causes
-        causes = known if conclusion.cause is None or conclusion.cause.id in known else (*known, conclusion.cause.id)
+        causes = known if not cause or cause in known else (*known, cause)
         run = self._state.runs.get(record.entity)
-        pid = run.pid if run is not None else 0
-        record.notice = Notice(conclusion.summary, conclusion.cause, conclusion.fixes, conclusion.evidence, pid, causes)
+        record.notice = Notice(later(finding), cause, run.pid if run is not None else 0, causes)
 
     def _render(self, compiled: CompiledRule, record: Record, change: Change, at: float) -> Transition:
-        rule, notice = compiled.rule, record.notice
+        rule, notice, says = compiled.rule, record.notice, record.notice.says
         over = change.new == "resolved"
         cause = self._inhibition.reason_for(record)
         return Transition(
@@ -118,10 +118,10 @@ class Pipeline:
             severity=rule.severity_of(notice.cause),
             entity=record.entity,
             fingerprint=compiled.fingerprint(record.entity),
-            summary=notice.summary,
-            cause=notice.cause,
-            fixes=() if over else notice.fixes,
-            evidence=notice.evidence,
+            summary=says.summary,
+            cause=says.cause,
+            fixes=() if over else says.fixes,
+            evidence=says.evidence,
             message_id=rule.message_id,
             title=rule.title,
             since=None if over else record.life.since,

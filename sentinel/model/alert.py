@@ -86,6 +86,16 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What an alert says."""
+
+    summary: str = ""
+    cause: Cause | None = None
+    fixes: tuple[Fix, ...] = ()
+    evidence: tuple[CheckResult | LineEvidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """A change of an alert's state, complete: a sink needs nothing else. `at` is seconds since the epoch, None if undated."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sentinel.model.alert import Cause, Severity
+from sentinel.model.alert import Severity
 from sentinel.model.builds import BuildRange
 from sentinel.model.entity import Scope, Unknown, Value
 
@@ -181,9 +181,9 @@ class RuleDef:
     #: fields that an override replaced, as `lint` names them, with the override's file
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    def severity_of(self, cause: Cause | None) -> Severity:
-        """The severity, given the reported cause."""
-        own = (c.severity for c in self.causes if cause is not None and c.id == cause.id)
+    def severity_of(self, cause: str) -> Severity:
+        """The severity, given the id of the reported cause."""
+        own = (c.severity for c in self.causes if c.id == cause)
         return next(own, None) or self.severity
 
 

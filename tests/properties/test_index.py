@@ -19,6 +19,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.log.extractor import Match
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
+from sentinel.model.json_form import to_json, transition_to_dict
 from sentinel.model.reading import LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.signal import Signal
 from sentinel.rulefiles.digest import parts
@@ -120,3 +121,16 @@ def test_the_index_loses_nothing_of_whatever_is_read(case: int, inserts: list[tu
     for reading in story(case, inserts):
         assert told(fast.step(reading)) == told(slow.step(reading)), f"{reading} at +{reading.at - EPOCH:g}s"
     assert fast.unhealthy.keys() == slow.unhealthy.keys()
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(st.integers(0, len(CASES) - 1), _inserts)
+def test_a_text_that_is_read_late_says_what_it_said_at_once(case: int, inserts: list[tuple[float, object]]) -> None:
+    """Also of what was never read before its alert ended."""
+    read_late, read_at_once = Engine(RULESET), Engine(RULESET)
+    for reading in story(case, inserts):
+        late, at_once = read_late.step(reading), read_at_once.step(reading)
+        assert [to_json(transition_to_dict(t)) for t in late] == [to_json(transition_to_dict(t)) for t in at_once]
+        for record in read_at_once.book.open():
+            read_at_once.standing(RULESET.rules[record.rule], record)
+    assert to_json(read_late.dump()) == to_json(read_at_once.dump())

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sentinel.engine.alerts.flapping import Flaps
 from sentinel.engine.alerts.lifecycle import NEVER, Life, LifeState
 from sentinel.engine.alerts.silences import Hush
-from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence
+from sentinel.model.alert import Cause, CheckResult, Conclusion, Fix, LineEvidence
 from sentinel.model.entity import Entity, Unknown
 
 
-@dataclass(slots=True)
 class Notice:
-    """What an alert reports: the last conclusion."""
+    """What an alert reports: the last conclusion, written when somebody reads it."""
 
-    summary: str = ""
-    cause: Cause | None = None
-    fixes: tuple[Fix, ...] = ()
-    evidence: tuple[CheckResult | LineEvidence, ...] = ()
-    pid: int = 0
-    #: causes reported in this episode: each notifies once
-    causes: tuple[str, ...] = ()
+    __slots__ = ("_text", "cause", "causes", "pid")
+
+    def __init__(
+        self, text: Conclusion | Callable[[], Conclusion], cause: str = "", pid: int = 0, causes: tuple[str, ...] = ()
+    ) -> None:
+        self._text = text
+        #: the id of its cause; "" if there is none
+        self.cause = cause
+        self.pid = pid
+        #: causes reported in this episode: each notifies once
+        self.causes = causes
+
+    @property
+    def says(self) -> Conclusion:
+        """The texts."""
+        if not isinstance(self._text, Conclusion):
+            self._text = self._text()
+        return self._text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class Record:
     rule: str
     entity: Entity
     life: Life
-    notice: Notice = field(default_factory=Notice)
+    notice: Notice = field(default_factory=lambda: Notice(Conclusion()))
     gate: Gate = field(default_factory=Gate)
     flaps: Flaps = field(default_factory=Flaps)
     hush: Hush = field(default_factory=Hush)
@@ -56,8 +66,13 @@ class Record:
 
     @property
     def parts(self) -> tuple[object, ...]:
-        """All that a checkpoint keeps."""
-        return self.life, self.gate, self.flaps, self.hush, self.ended, self.notice
+        """All that a checkpoint keeps but the notice: whoever compares texts has them written."""
+        return self.life, self.gate, self.flaps, self.hush, self.ended
+
+    @property
+    def rests(self) -> bool:
+        """Nothing but that its rule matches can change it."""
+        return self.life.state == "inactive" and self.flaps.since is None
 
     @property
     def state(self) -> LifeState:
@@ -133,14 +148,9 @@ class Book:
             entity = Entity(*row["entity"])
             checks = tuple(_check_in(c) for c in row["checks"])
             lines = tuple(LineEvidence(**e) for e in row["lines"])
-            notice = Notice(
-                summary=row["summary"],
-                cause=Cause(**row["cause"]) if row["cause"] else None,
-                fixes=tuple(Fix(**f) for f in row["fixes"]),
-                evidence=checks + lines,
-                pid=row["pid"],
-                causes=tuple(row["causes"]),
-            )
+            cause = Cause(**row["cause"]) if row["cause"] else None
+            says = Conclusion(row["summary"], cause, tuple(Fix(**f) for f in row["fixes"]), checks + lines)
+            notice = Notice(says, "" if cause is None else cause.id, row["pid"], tuple(row["causes"]))
             life = Life(**row["life"])
             record = Record(row["rule"], entity, life, notice, _gate(row.get("gate"), life), ended=row.get("ended", ""))
             if "flaps" in row:
@@ -153,7 +163,7 @@ class Book:
 
 
 def _record_out(record: Record) -> dict[str, Any]:
-    notice = record.notice
+    notice, says = record.notice, record.notice.says
     return {
         "rule": record.rule,
         "entity": [record.entity.scope, record.entity.name],
@@ -162,11 +172,11 @@ def _record_out(record: Record) -> dict[str, Any]:
         "flaps": _finite(asdict(record.flaps)),
         "hush": asdict(record.hush),
         "ended": record.ended,
-        "summary": notice.summary,
-        "cause": asdict(notice.cause) if notice.cause else None,
-        "fixes": [asdict(f) for f in notice.fixes],
-        "checks": [_check_out(e) for e in notice.evidence if isinstance(e, CheckResult)],
-        "lines": [asdict(e) for e in notice.evidence if isinstance(e, LineEvidence)],
+        "summary": says.summary,
+        "cause": asdict(says.cause) if says.cause else None,
+        "fixes": [asdict(f) for f in says.fixes],
+        "checks": [_check_out(e) for e in says.evidence if isinstance(e, CheckResult)],
+        "lines": [asdict(e) for e in says.evidence if isinstance(e, LineEvidence)],
         "pid": notice.pid,
         "causes": list(notice.causes),
     }

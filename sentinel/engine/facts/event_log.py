@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -99,6 +99,14 @@ class EventLog:
     def names(self, entity: Entity) -> Iterator[str]:
         """Names of an entity's events."""
         return iter(self._names.get(entity, ()))
+
+    def still(self, entity: Entity, names: Iterable[str]) -> EventLog:
+        """The last event of each of these names."""
+        kept = EventLog(self._owner_of, self._cuts)
+        for name in names:
+            if log := self._events.get((entity, name)):
+                kept._events[entity, name] = deque((log[-1],))
+        return kept
 
     def rename(self, old: Entity, new: Entity) -> None:
         """Move the events of one name to another name of the same entity."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sentinel.engine.facts.catalogue import CATALOGUE
@@ -163,6 +163,16 @@ class EngineState:
                 return Unknown(str(why.value))
             return self.facts.why_missing(HOST, "host.kernel_log_readable", float("inf"))
         return None
+
+    def still(self, entity: Entity, events: Iterable[str]) -> EngineState:
+        """What is known of an entity now, whatever is read later; of each of these events only the last."""
+        kept = EngineState(self._event_defs)
+        kept.facts = self.facts.still((entity, HOST))
+        kept.log = self.log.still(entity, events)
+        kept.heard = self.heard & {(entity, "llama-server"), (HOST, "kernel")}
+        if (run := self.runs.get(entity)) is not None:
+            kept.runs[entity] = replace(run)
+        return kept
 
     def rename(self, old: Entity, new: Entity) -> set[str]:
         """Two names turn out to be one entity: move the old one's state to the new one. Returns the signals moved."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sentinel.engine.facts.catalogue import CATALOGUE, present_name
@@ -132,6 +132,14 @@ class FactStore:
     def entities(self) -> Iterator[Entity]:
         """Every entity that has facts or known gaps."""
         yield from sorted(self._facts.keys() | self._unknown.keys(), key=lambda e: (e.scope, e.name))
+
+    def still(self, entities: Iterable[Entity]) -> FactStore:
+        """What is known of these entities now."""
+        kept = FactStore(self._cuts)
+        for entity in entities:
+            kept._facts[entity] = dict(self.of(entity))
+            kept._unknown[entity] = dict(self.unknowns(entity))
+        return kept
 
     def rename(self, old: Entity, new: Entity) -> set[str]:
         """Move the facts of one name to another name of the same entity; newer facts win. Returns the signals moved."""

@@ -11,6 +11,7 @@ from sentinel.engine.alerts.lifecycle import Life
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect.status import called, entities_of, silence
+from sentinel.engine.rules.compile import operands
 from sentinel.engine.rules.conclude import conclude, in_words
 from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.expression import Condition, ExpressionError
@@ -96,8 +97,8 @@ class _Subject:
         alert = self._engine.standing(self._compiled, record)
         if record.state != "pending" or self._finding.verdict is not Verdict.MATCH:
             return alert
-        new = conclude(self._compiled, self._entity, self._finding, self._engine.state)
-        severity = self._compiled.rule.severity_of(new.cause)
+        new = conclude(self._finding)
+        severity = self._compiled.rule.severity_of("" if new.cause is None else new.cause.id)
         return replace(alert, severity=severity, summary=new.summary, cause=new.cause, fixes=new.fixes, evidence=new.evidence)
 
     def _check(self, check: CheckResult) -> dict[str, Any]:
@@ -117,12 +118,12 @@ class _Subject:
 
     def _operands(self) -> Iterator[dict[str, Any]]:
         """The parts of `when` that must all be true."""
-        for premise in self._compiled.premises:
+        for operand in operands(self._compiled.rule):
             try:
-                value = self._finding.scene.ask(premise.condition)
+                value = self._finding.scene.ask(operand)
             except ExpressionError:
                 value = None
-            yield {"expression": " ".join(premise.condition.source.split()), "value": value if isinstance(value, bool) else None}
+            yield {"expression": " ".join(operand.source.split()), "value": value if isinstance(value, bool) else None}
 
     def _reads(self, check: CheckResult) -> Iterator[dict[str, Any]]:
         """The values that a check read; a computed value is followed by its inputs."""

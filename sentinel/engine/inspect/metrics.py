@@ -158,8 +158,14 @@ def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Ite
         severity = rule.severity_of(record.notice.cause)
         counts[rule.id, severity, record.state] = counts.get((rule.id, severity, record.state), 0) + 1
         if record.state == "firing" and len(firing) < MOST_EXPORTED_ROWS:
-            cause = record.notice.cause.id if record.notice.cause is not None else ""
-            labels = (rule.id, severity, record.entity.scope, _name(record.entity), cause, _yes(bool(record.hush.by)))
+            labels = (
+                rule.id,
+                severity,
+                record.entity.scope,
+                _name(record.entity),
+                record.notice.cause,
+                _yes(bool(record.hush.by)),
+            )
             firing.append((labels, 1))
     yield Family(ALERTS, tuple(counts.items()))
     yield Family(FIRING, tuple(firing))

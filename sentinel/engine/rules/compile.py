@@ -9,7 +9,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.evaluation_order import in_order
 from sentinel.engine.rules.expression import Condition
-from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred, Premise
+from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
 from sentinel.llama.flags_in_text import builds_of
@@ -30,7 +30,6 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     when = Condition(rule.when, valid=valid)
     named = dict(values + checks)
     steps = tuple((name, named[name]) for name in in_order({name: condition.paths for name, condition in named.items()}))
-    premises = tuple(_premise(Condition(source, valid=valid), steps) for source in conjuncts(rule.when))
     clear = Condition(rule.clear, valid=valid) if rule.clear else None
     events = frozenset(b.name for b in rule.events)
     # Made once to validate them and to find what they read; then again when they are needed.
@@ -51,15 +50,14 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         paths.add("server.user_unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
-    for condition in (*(c for _, c in values + checks), when, *([clear] if clear else []), *(p.condition for p in premises)):
+    for condition in (*(c for _, c in values + checks), when, *([clear] if clear else [])):
         condition.declare(_TABLES, events)
     return CompiledRule(
         rule=rule,
         values=values,
         checks=checks,
         steps=steps,
-        premises=premises,
-        deciding=_needed({*when.paths, *(clear.paths if clear else ())}, steps),
+        named=named,
         when=when,
         clear=clear,
         _causes=Deferred(partial(_causes, rule, events, valid=True)),
@@ -74,18 +72,13 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     )
 
 
-def _premise(condition: Condition, steps: tuple[tuple[str, Condition], ...]) -> Premise:
-    return Premise(condition, _needed(set(condition.paths), steps))
-
-
-def _needed(names: set[str], steps: tuple[tuple[str, Condition], ...]) -> tuple[tuple[str, Condition], ...]:
-    """The steps that these names depend on, in order."""
-    needed = set(names)
-    # Backwards: a step reads only steps before it.
-    for name, step in reversed(steps):
-        if name in needed:
-            needed |= set(step.paths)
-    return tuple((name, step) for name, step in steps if name in needed)
+def operands(rule: RuleDef) -> tuple[Condition, ...]:
+    """The parts of a valid rule's `when` that must all be true."""
+    events = frozenset(b.name for b in rule.events)
+    found = tuple(Condition(source, valid=True) for source in conjuncts(rule.when))
+    for one in found:
+        one.declare(_TABLES, events)
+    return found
 
 
 def _max_age(signal: str) -> float | None:

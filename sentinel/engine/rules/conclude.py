@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.fix_terms import in_terms
 from sentinel.engine.rules.on_system import of_its_own, on_system
-from sentinel.engine.rules.ruleset import CompiledFix, CompiledRule
+from sentinel.engine.rules.ruleset import CompiledCause, CompiledFix
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
 from sentinel.engine.rules.scene import Scene, World, find
 from sentinel.engine.rules.template import Lookup, Template
 from sentinel.llama.builds import is_build
-from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence
+from sentinel.model.alert import Cause, CheckResult, Conclusion, Fix, LineEvidence
 from sentinel.model.builds import ANY, BuildRange
 from sentinel.model.entity import Entity
 
 
-@dataclass(frozen=True, slots=True)
-class Conclusion:
-    """The text of a notification."""
-
-    summary: str
-    cause: Cause | None
-    fixes: tuple[Fix, ...]
-    evidence: tuple[CheckResult | LineEvidence, ...]
+def cause_of(scene: Scene) -> CompiledCause | None:
+    """The first cause that is true."""
+    scene.known.forgives = True
+    return next((cause for cause in scene.compiled.causes if cause.when is None or scene.ask(cause.when) is True), None)
 
 
-def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: World) -> Conclusion:
+def conclude(finding: Finding) -> Conclusion:
     """Summary, first true cause, its fixes that fit this build and machine, and the evidence."""
     scene = finding.scene
     scene.complete()
+    compiled, entity, world = scene.compiled, scene.entity, scene.world
 
     def look_up(name: str) -> Any:
         return find(scene.known, name)
 
     cause: Cause | None = None
     fixes: tuple[Fix, ...] = ()
-    for candidate in compiled.causes:
-        if candidate.when is None or scene.ask(candidate.when) is True:
-            cause = Cause(candidate.cause.id, candidate.text.render(look_up), candidate.cause.confidence)
-            build = _builds(entity, world)
-            system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
-            for otherwise in (False, True):
-                offered = (_fix(f, scene, look_up, build) for f in candidate.fixes if f.fix.otherwise is otherwise)
-                fixes = fixes or on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system)
-            break
+    if (found := cause_of(scene)) is not None:
+        cause = Cause(found.cause.id, found.text.render(look_up), found.cause.confidence)
+        build = _builds(entity, world)
+        system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
+        for otherwise in (False, True):
+            offered = (_fix(f, scene, look_up, build) for f in found.fixes if f.fix.otherwise is otherwise)
+            fixes = fixes or on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system)
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
         since = world.run_start(entity) if binding.over is None else float("-inf")
@@ -56,6 +53,12 @@ def conclude(compiled: CompiledRule, entity: Entity, finding: Finding, world: Wo
     # An unknown value is no evidence; `why` shows it.
     known = tuple(in_words(c, compiled.evidence.get(c.check), look_up) for c in finding.checks if c.value is not None)
     return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
+
+
+def later(finding: Finding) -> Callable[[], Conclusion]:
+    """`conclude` as it is now, for whenever somebody reads it: a firing alert is judged again and again, and writing takes ten
+    times as long as keeping what it is written from."""
+    return partial(conclude, replace(finding, scene=finding.scene.kept()))
 
 
 def in_words(check: CheckResult, said: Template | None, look_up: Lookup) -> CheckResult:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sentinel.engine.rules.expression import Condition, ExpressionError
+from sentinel.engine.rules.expression import Condition
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.rules.scene import Known, Scene, World, find
 from sentinel.model.alert import CheckResult, Verdict
@@ -43,15 +43,7 @@ class Finding:
 def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | None:
     """As `judge` if the rule matches, else None as early as that is certain: the most frequent answer."""
     scene = _scene(compiled, entity, at, world)
-    for premise in compiled.premises:
-        scene.work_out(premise.steps)
-        try:
-            if scene.ask(premise.condition) is False:
-                return None
-        except ExpressionError:
-            # Another operand may still make the whole false; `when` itself decides.
-            continue
-    return _finding(scene) if _verdict(scene.ask(compiled.when)) is Verdict.MATCH else None
+    return _finding(scene) if scene.ask(compiled.when) is True else None
 
 
 def judge(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
@@ -62,13 +54,12 @@ def judge(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Fi
 def evaluate(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
     """Evaluate every check, then `when` and `clear`. Raises ExpressionError if the rule has a type mistake."""
     scene = _scene(compiled, entity, at, world)
-    scene.work_out(compiled.steps)
+    scene.work_out()
     return _finding(scene)
 
 
 def _finding(scene: Scene) -> Finding:
     compiled = scene.compiled
-    scene.work_out(compiled.deciding)
     verdict = _verdict(scene.ask(compiled.when))
     clear: bool | None = False
     if compiled.clear is not None:

@@ -160,13 +160,15 @@ def among(left: Function, members: tuple[Function, ...]) -> Function:
 def added(left: Function, right: Function) -> Function:
     """``+`` of texts and of numbers."""
 
-    numbers = computed(operator.add, left, right)
-
     def added(names: Variables) -> Any:
         this, that = left(names), right(names)
-        if type(this) is str and type(that) is str:
-            return this + that
-        return numbers(names)
+        if this is None or that is None:
+            return None
+        kind = type(that)
+        if type(this) is not kind or kind not in (int, float, str):
+            undecided()
+        value = this + that
+        return value if kind is not int or LEAST <= value <= MOST else undecided()
 
     return added
 

@@ -78,25 +78,16 @@ class CompiledCause:
 
 
 @dataclass(frozen=True, slots=True)
-class Premise:
-    """An operand of the outermost `&&` of a rule's `when`, and the values and checks that it reads, in order."""
-
-    condition: Condition
-    steps: tuple[tuple[str, Condition], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class CompiledRule:
     """A compiled rule. `signals` and `events` are all it reads, in any of its parts."""
 
     rule: RuleDef
     values: tuple[tuple[str, Condition], ...]
     checks: tuple[tuple[str, Condition], ...]
-    #: values and checks in the order of evaluation
+    #: values and checks, each after those that it reads
     steps: tuple[tuple[str, Condition], ...]
-    premises: tuple[Premise, ...]
-    #: the steps that `when` and `clear` read
-    deciding: tuple[tuple[str, Condition], ...]
+    #: the same by name
+    named: Mapping[str, Condition]
     when: Condition
     clear: Condition | None
     _causes: Deferred[tuple[CompiledCause, ...]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sentinel.engine.facts.store import Fact
@@ -38,18 +38,23 @@ class World(Protocol):
     def observed(self, entity: Entity, event: str) -> Unknown | None:
         """None if the absence of this event is meaningful, else why it is not."""
 
+    def still(self, entity: Entity, events: Iterable[str]) -> World:
+        """What is known of an entity now, whatever is read later; of each of these events only the last."""
+
 
 class Known(dict[str, Any]):
-    """The values that a rule reads, by name; None is unknown. Each is read when it is first asked for.
+    """The values that a rule reads or computes, by name; None is unknown. Each is worked out when it is first asked for.
 
-    Most rules are left at their first premise, which reads one or two of twenty names (measured: 12,500 of 17,700).
+    Most rules are left at the first operand of their `when`, which reads one or two of twenty names (measured: 12,500 of 17,700).
     """
 
-    __slots__ = ("_at", "_compiled", "_entity", "_world")
+    __slots__ = ("_at", "_compiled", "_entity", "_world", "forgives")
 
     def __init__(self, compiled: CompiledRule, entity: Entity, at: float, world: World) -> None:
         super().__init__({f"{entity.scope}.name": entity.name})
         self._compiled, self._entity, self._at, self._world = compiled, entity, at, world
+        #: a value or check with a type mistake is unknown; else it raises ExpressionError
+        self.forgives = False
 
     def __missing__(self, path: str) -> Any:
         compiled = self._compiled
@@ -59,22 +64,62 @@ class Known(dict[str, Any]):
             fact = self._world.facts_of(HOST if on_host else self._entity).get(path)
             if fact is not None and (max_age is None or self._at - fact.at <= max_age):
                 value = fact.value
+        elif (step := compiled.named.get(path)) is not None:
+            value = self._work_out(path, step)
         elif (binding := compiled.bindings.get(path.partition(".")[0])) is not None:
-            self._read_event(binding)
+            # A field that the event lacks is asked for after the event was read.
+            if f"{binding.name}.count" not in self:
+                self._read_event(binding)
             value = self.get(path)
         elif (window := compiled.windows.get(path)) is not None:
             value = self._world.window(self._entity, window, self._at)
-        else:
-            # a value or check that is unknown, or not worked out yet
-            return None
         self[path] = value
         return value
 
-    def everything(self) -> list[str]:
-        """All names, after all that the rule reads was read."""
-        for path in (*self._compiled.signal_reads, *self._compiled.windows, *(f"{b}.count" for b in self._compiled.bindings)):
+    def _work_out(self, name: str, step: Condition) -> Any:
+        # In a cycle, which only a rule that was not linted can have, the name is unknown.
+        self[name] = None
+        try:
+            return self.ask(step)
+        except ExpressionError:
+            if not self.forgives:
+                del self[name]
+                raise
+            return None
+        except RecursionError:
+            del self[name]
+            raise
+
+    def ask(self, condition: Condition) -> Any:
+        """The result of an expression; None if unknown. Raises ExpressionError for a type mistake."""
+        return condition.ask(self, lambda: self._prepare(condition))
+
+    def keep(self, world: World) -> None:
+        """Read all that the rule reads; what else is asked for is as it was in `world`."""
+        self._read()
+        self._world = world
+
+    def _read(self) -> None:
+        compiled = self._compiled
+        for path in (*compiled.signal_reads, *compiled.windows, *(f"{name}.count" for name in compiled.bindings)):
             self[path]
-        return list(self)
+
+    def _prepare(self, condition: Condition) -> Any:
+        """All known values as CEL takes them: nested tables."""
+        self._read()
+        for path in condition.paths:
+            self[path]
+        tables: dict[str, Any] = {scope: {} for scope in SCOPES}
+        for name, value in self.items():
+            if value is not None:
+                *outer, last = name.split(".", 2)
+                here = tables
+                for part in outer:
+                    here = here.setdefault(part, {})
+                here[last] = value
+                if last == "count" and outer:
+                    here.setdefault("fields", {})
+        return context(tables)
 
     def _read_event(self, binding: EventBinding) -> None:
         name = binding.name
@@ -107,40 +152,33 @@ class Scene:
 
     def ask(self, condition: Condition) -> Any:
         """The result of an expression; None if unknown. Raises ExpressionError for a type mistake."""
-        return condition.ask(self.known, self._prepare)
+        try:
+            return self.known.ask(condition)
+        except RecursionError:
+            # A file may contain a chain of thousands: then each value after those that it reads.
+            self.work_out()
+            return self.known.ask(condition)
 
-    def work_out(self, steps: Iterable[tuple[str, Condition]]) -> None:
-        """Evaluate values and checks in order; each result is a name that later expressions can read."""
-        for name, condition in steps:
-            if name not in self.known:
-                self.known[name] = self.ask(condition)
+    def work_out(self) -> None:
+        """Every value and check."""
+        for name, _ in self.compiled.steps:
+            self.known[name]
 
     def complete(self) -> None:
-        """Evaluate whatever is left; what has a type mistake is unknown here."""
-        for step in self.compiled.steps:
-            try:
-                self.work_out((step,))
-            except ExpressionError:
-                self.known[step[0]] = None
+        """The same; what has a type mistake is unknown here."""
+        self.known.forgives = True
+        self.work_out()
+
+    def kept(self) -> Scene:
+        """The same, whatever is read later."""
+        world = self.world.still(self.entity, self.compiled.events)
+        self.known.keep(world)
+        return replace(self, world=world)
 
     def newest(self) -> float | None:
         """The time of the newest event that the rule reads."""
         times = (_happened(b, self.entity, self.at, self.world)[1] for b in self.compiled.bindings.values())
         return max((last.at for last in times if last is not None), default=None)
-
-    def _prepare(self) -> Any:
-        """All known values as CEL takes them: nested tables."""
-        tables: dict[str, Any] = {scope: {} for scope in SCOPES}
-        for name in self.known.everything():
-            if (value := self.known[name]) is not None:
-                *outer, last = name.split(".", 2)
-                here = tables
-                for part in outer:
-                    here = here.setdefault(part, {})
-                here[last] = value
-                if last == "count" and outer:
-                    here.setdefault("fields", {})
-        return context(tables)
 
 
 def find(known: Known, path: str) -> Any:

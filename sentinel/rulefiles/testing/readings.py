@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.rules.conclude import Conclusion
 from sentinel.engine.rules.evaluate import Finding
-from sentinel.model.alert import Transition, Verdict
+from sentinel.model.alert import Conclusion, Transition, Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event, LogLines, Reading, Samples, ServerFound, ServerGone, Tick
 from sentinel.model.rule import CaseDef, ExpectDef, RuleDef

@@ -59,10 +59,7 @@ class _Run:
 
     def _outcome(self, at: float) -> Outcome:
         finding = self.engine.finding(self._compiled.rule.id, self.entity, at)
-        state = self.engine.state
-        return outcome_of(
-            self._compiled.rule, self.transitions, finding, lambda: conclude(self._compiled, self.entity, finding, state)
-        )
+        return outcome_of(self._compiled.rule, self.transitions, finding, lambda: conclude(finding))
 
 
 def run_case(compiled: CompiledRule, case: CaseDef, ruleset: RuleSet) -> Outcome:

@@ -127,10 +127,10 @@ def test_the_same_configuration_on_the_processor_is_reported_with_both_speeds_an
     assert fired(machine) == ["changed-around-it"]
     record = machine.engine.book.peek("cpu-fallback", UNIT)
     assert record is not None
-    assert "2.5 tokens/s where 31.8 are usual" in record.notice.summary
-    assert record.notice.cause is not None
-    assert "19.6 GiB on GPUs when it last answered well" in record.notice.cause.text
-    assert "(7.9 cores)" in record.notice.cause.text
+    assert "2.5 tokens/s where 31.8 are usual" in record.notice.says.summary
+    assert record.notice.says.cause is not None
+    assert "19.6 GiB on GPUs when it last answered well" in record.notice.says.cause.text
+    assert "(7.9 cores)" in record.notice.says.cause.text
     kept = machine.kept()
 
     machine.answer(2.4, tokens=60)

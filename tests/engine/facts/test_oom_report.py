@@ -81,7 +81,7 @@ def story(ruleset: RuleSet, *readings: Reading) -> dict[str, str]:
         engine.step(reading)
     engine.step(Tick(EPOCH + 60))
     return {
-        r.entity.name: r.notice.summary + "\n" + (r.notice.cause.text if r.notice.cause else "")
+        r.entity.name: r.notice.says.summary + "\n" + (r.notice.says.cause.text if r.notice.says.cause else "")
         for r in engine.book.open()
         if r.rule == "load-oom"
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.cel_syntax import conjuncts
-from sentinel.engine.rules.evaluate import evaluate, matching
+from sentinel.engine.rules.compile import compile_rule
+from sentinel.engine.rules.evaluate import evaluate, judge, matching
 from sentinel.engine.rules.expression import context
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.alert import Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event
-from sentinel.model.rule import WindowDef
+from sentinel.model.rule import Named, RuleDef, WindowDef
 
 SERVER = Entity("server", "llama.service")
 AT = 1_000.0
+_RULE = RuleDef("deep", "0" * 32, "deep", "warning", "server", summary="deep", when="deep")
 #: Few values of each type: comparisons with what the rules name have to come out both ways.
 _POOLS: Mapping[str, tuple[Any, ...]] = {
     "flag": (True, False),
@@ -65,6 +67,9 @@ class _World:
 
     def observed(self, entity: Entity, event: str) -> Unknown | None:
         return Unknown("nobody looks") if event in self.unobserved else None
+
+    def still(self, entity: Entity, events: Iterable[str]) -> _World:
+        return self
 
 
 @st.composite
@@ -130,6 +135,19 @@ def test_shortcuts_judge_as_the_expressions_do(ruleset: RuleSet, data: st.DataOb
     assert (quick is None) == (finding.verdict is not Verdict.MATCH)
     if quick is not None:
         assert (quick.checks, quick.clear, quick.event_at) == (finding.checks, finding.clear, finding.event_at)
+
+
+def test_a_chain_of_thousands_is_judged_and_so_is_what_is_left_out_at_first() -> None:
+    chain = tuple(Named(f"v{n}", f"v{n + 1} + 1") for n in range(2000))
+    rule = replace(_RULE, values=(*chain, Named("v2000", "1")), checks=(Named("deep", "v0 == 2001"), Named("aside", "v1 == 0")))
+    found = matching(compile_rule(rule), SERVER, AT, _World({SERVER: {}, HOST: {}}))
+    assert found is not None
+    assert {c.check: c.value for c in found.checks} == {"deep": True, "aside": False}
+
+
+def test_values_that_read_each_other_are_unknown() -> None:
+    rule = replace(_RULE, values=(Named("a", "b + 1"), Named("b", "a + 1")), checks=(Named("deep", "a == 1"),))
+    assert judge(compile_rule(rule), SERVER, AT, _World({SERVER: {}, HOST: {}})).verdict is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from effort import examples
 
+from sentinel.engine.rules.compile import operands
 from sentinel.engine.rules.expression import Condition, ExpressionError, context
 from sentinel.engine.rules.python_form import translated
 from sentinel.engine.rules.ruleset import RuleSet
@@ -58,7 +59,7 @@ def _conditions(ruleset: RuleSet) -> Iterator[tuple[Condition, frozenset[str]]]:
     for compiled in ruleset.rules.values():
         events = frozenset(compiled.bindings)
         said = [c for _, c in compiled.values + compiled.checks] + [compiled.when, compiled.clear]
-        said += [premise.condition for premise in compiled.premises]
+        said += operands(compiled.rule)
         for cause in compiled.causes:
             said += [cause.when, *(fix.when for fix in cause.fixes)]
         yield from ((condition, events) for condition in said if condition is not None)
@@ -137,6 +138,24 @@ def test_what_has_no_form_is_left_to_cel(source: str) -> None:
 @pytest.mark.parametrize("source", ["(" * 900 + "x" + ")" * 900, "!" * 1900 + "x", "-" * 1900 + "1"])
 def test_what_is_nested_very_deeply_has_none(source: str) -> None:
     assert translated(source, TABLES, EVENTS) is None
+
+
+@pytest.mark.parametrize("sign", ["+", "-", "*"])
+def test_each_operand_of_a_long_sum_is_read_once(sign: str) -> None:
+    """Sums were computed twice, and the sums in them twice each time: twelve terms took 540 us."""
+
+    class Counted(Names):
+        read = 0
+
+        def __getitem__(self, name: str) -> int:
+            self.read += 1
+            return 1
+
+    names = Counted()
+    function = translated(f" {sign} ".join(["x"] * 40), TABLES, EVENTS)
+    assert function is not None
+    function(names)
+    assert names.read == 40
 
 
 @pytest.mark.parametrize(
