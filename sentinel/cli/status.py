@@ -94,9 +94,7 @@ def _verdict(servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str,
     beside = f", {counted(quiet, 'alert')} silenced" if quiet else ""
     if loud:
         worst = loud[0]["severity"]
-        concerned = len({alert["entity"]["name"] for alert in loud if alert["entity"]["scope"] == "server"})
-        where = f" on {concerned} of {counted(max(len(servers), concerned), 'server')}" if concerned else ""
-        text = f"{worst.upper()}: {counted(len(loud), 'open alert')}{where}{beside}"
+        text = f"{worst.upper()}: {counted(len(loud), 'open alert')}{_on(loud, servers)}{beside}"
         first, *rest = wrap(text, look.prose, "  ")
         yield look.by_state(f"{look.mark(worst)} {first.strip()}", worst)
         yield from (look.by_state(line, worst) for line in rest)
@@ -114,6 +112,16 @@ def _verdict(servers: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str,
     if not running and not known:
         hint = "sentinel finds one within a second of its start: sentinel exec -- llama-server -m model.gguf"
         yield from wrap(hint, look.prose, "  ")
+
+
+def _on(loud: Sequence[Mapping[str, Any]], servers: Sequence[Mapping[str, Any]]) -> str:
+    """How many servers they are about. What is not shown has ended: a victim of the kernel, perhaps, and no llama-server."""
+    named = {alert["entity"]["name"] for alert in loud if alert["entity"]["scope"] == "server"}
+    shown = named & {server["name"] for server in servers}
+    on = [f"{len(shown)} of {counted(len(servers), 'server')}"] if shown else []
+    if ended := len(named - shown):
+        on.append(f"{ended} {'process' if ended == 1 else 'processes'} that ended")
+    return f" on {' and '.join(on)}" if on else ""
 
 
 def _alerts(alerts: Sequence[Mapping[str, Any]], look: Style) -> Iterator[str]:

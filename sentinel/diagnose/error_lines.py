@@ -14,6 +14,8 @@ _ECHO = re.compile(
     r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
     r"|unable to load model|stop: cancel task"
 )
+#: An echo that has the reason in it, where no line before it did.
+_WITH_REASON = re.compile(r"error loading model: \S")
 #: Words of an error, for builds that print no level.
 _ERROR = re.compile(
     r"\b(?:error|failed|cannot|can't|unable|couldn't|could not|invalid|unsupported|unknown|missing)\b", re.IGNORECASE
@@ -44,11 +46,17 @@ def first_error(
     *,
     levels_only: bool = False,
 ) -> LineEvidence | None:
+    echo: LineEvidence | None = None
     for index in range(begin, min(end, begin + 5000)):
         envelope = strip(lines[index].decode("utf-8", "replace"))
-        if envelope.port == port and _is_error(envelope, levels_only=levels_only) and not _ECHO.search(envelope.message):
-            return LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
-    return None
+        if envelope.port != port or not _is_error(envelope, levels_only=levels_only):
+            continue
+        line = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
+        if not _ECHO.search(line.line):
+            return line
+        if echo is None and _WITH_REASON.search(line.line):
+            echo = line
+    return echo
 
 
 def _is_error(envelope: Envelope, *, levels_only: bool) -> bool:

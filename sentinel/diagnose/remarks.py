@@ -10,6 +10,11 @@ from sentinel.model.text import counted, escape
 
 #: Failed starts shown one by one; a service in a restart loop has thousands.
 _MOST_STARTS = 3
+#: What to do about a message that nobody has written a rule for.
+_NEXT = (
+    "What helps as a rule: `sentinel preflight -- COMMAND`, which checks files, flags and memory without a start; the newest "
+    "build; a search for the line's own words in llama.cpp's issues."
+)
 #: Rules that report themselves how a load ended.
 _KILLS = frozenset({"load-oom", "server-crashed", "restart-loop"})
 
@@ -49,7 +54,7 @@ def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> 
         )
         yield f"{earlier(start)}{shown}"
         if start.kind in ("failed", "crashed", "ended", "died") and not fired:
-            yield "    No rule names the cause: the lines before this one may."
+            yield f"    No rule names the cause: the lines before this one may. {_NEXT}"
         elif start.kind == "loading" and start.last:
             yield (
                 "    The kernel's log that was given names no kill of it."

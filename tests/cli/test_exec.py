@@ -86,10 +86,24 @@ def test_standard_input_and_every_word_reach_the_program(tmp_path: Path) -> None
 
 
 def test_a_program_that_cannot_be_started_ends_as_a_shell_would_say(tmp_path: Path) -> None:
-    missing = run(tmp_path, ["no-such-program"])
-    assert (missing.returncode, missing.stderr) == (127, b"sentinel: cannot start no-such-program: No such file or directory\n")
+    missing = run(tmp_path, ["/none/no-such-program"])
+    said = b"sentinel: cannot start /none/no-such-program: No such file or directory\n"
+    assert (missing.returncode, missing.stderr) == (127, said)
     (tmp_path / "data").write_text("no program")
     assert run(tmp_path, [str(tmp_path / "data")]).returncode == 126
+
+
+def test_why_a_program_is_not_found_is_said_in_words_that_help(tmp_path: Path) -> None:
+    """All three were "No such file or directory"."""
+    by_name = run(tmp_path, ["no-such-program"], env={**os.environ, "PATH": "/bin:/sbin"})
+    assert b"no-such-program: it is in no folder of PATH (/bin:/sbin); write its whole path\n" in by_name.stderr
+    without = {name: value for name, value in os.environ.items() if name != "PATH"}
+    nowhere = run(tmp_path, ["no-such-program"], env=without)
+    assert b"it is in no folder of PATH (/bin:/usr/bin); write its whole path\n" in nowhere.stderr
+    script = tmp_path / "script"
+    script.write_text("#!/none/python\n")
+    script.chmod(0o755)
+    assert b"the file is there, and what is to run it is not" in run(tmp_path, [str(script)]).stderr
 
 
 def test_no_key_of_the_command_line_is_reported_to_the_daemon(tmp_path: Path) -> None:

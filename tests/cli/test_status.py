@@ -94,3 +94,24 @@ def test_the_summary_of_a_rule_is_a_sentence_where_nothing_is_known(engine: Engi
         said = compiled.summary.render(known.get)
         assert len(said.split()) > 2, compiled.rule.id
         assert not said.startswith("srv;")
+
+
+def test_the_verdict_counts_servers_and_not_what_the_kernel_killed_beside_them(engine: Engine) -> None:
+    """It was "6 open alerts on 6 of 6 servers" where two servers ran."""
+    found(engine, "127.0.0.1:21001", port=21001)
+    found(engine, "127.0.0.1:21002", port=21002)
+    names = ("127.0.0.1:21001", "python3[4711]", "chrome[4712]")
+    alerts = [
+        {
+            "rule": "load-oom", "severity": "critical", "entity": {"scope": "server", "name": name},
+            "summary": f"{name} was killed",
+            "fixes": [], "state": "firing", "server_ended": name != names[0], "since": AT, "at": AT, "title": "killed",
+        }
+        for name in names
+    ]  # fmt: skip
+    answer: dict[str, Any] = {
+        "version": "0", "since": "", "rules": [], "servers": status.servers(engine, AT), "gpus": [], "host": {}, "alerts": alerts,
+        "silences": [], "blind_spots": [], "sources": [], "sinks": [], "state": {"fault": ""}, "recorder": {},
+    }  # fmt: skip
+    first = next(iter(lines_of(answer, Style(width=100))))
+    assert first == "● CRITICAL: 3 open alerts on 1 of 2 servers and 2 processes that ended"

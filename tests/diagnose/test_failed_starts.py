@@ -73,6 +73,19 @@ def test_a_failed_start_is_reported_with_the_line_that_says_most(corpus: Path, n
     assert "no known failure" not in text
 
 
+def test_of_an_error_that_no_rule_knows_the_reason_is_shown_and_what_helps_as_a_rule(tmp_path: Path) -> None:
+    """It was "failed to load model", and no next step."""
+    log = tmp_path / "server.log"
+    log.write_text(
+        "0.00.170.001 I srv    load_model: loading model '/m/a.gguf'\n"
+        "0.00.200.000 E llama_model_load: error loading model: frobnication of the widget failed\n"
+        "0.00.200.100 E srv    load_model: failed to load model, '/m/a.gguf'\n"
+    )
+    _, text = command(str(log))
+    assert "error loading model: frobnication of the widget failed" in " ".join(text.split())
+    assert "sentinel preflight -- COMMAND" in text
+
+
 @pytest.mark.corpus
 def test_a_log_that_stops_in_mid_load_asks_for_the_kernels_log(corpus: Path, tmp_path: Path) -> None:
     """Forty-one dots are at least 41 % of the model; a kernel log without a kill of it is not asked for again."""

@@ -47,10 +47,9 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         child = Child(command, environ, None if log is None else log.write)
     except OSError as error:
-        why = f"cannot start {command[0]}: {error.strerror}"
-        _warn(why)
+        _warn(f"cannot start {command[0]}: {_why(command[0], environ, error)}")
         if log is not None:
-            log.write(f"sentinel: {why}\n".encode(errors="replace"))
+            log.write(f"sentinel: cannot start {command[0]}: {error.strerror}\n".encode(errors="replace"))
         code = 127 if isinstance(error, FileNotFoundError) else 126
         never_ran = _start(command, environ, log, 0, begun) | {"code": code << 8, "why": error.strerror}
         _report(arguments, never_ran, _END_SECONDS)
@@ -62,6 +61,18 @@ def main(arguments: argparse.Namespace) -> int:
         log.close()
     _report(arguments, start | {"code": status}, _END_SECONDS)
     return end_as(status)
+
+
+def _why(program: str, environ: Mapping[str, str], error: OSError) -> str:
+    """Why it could not be started, where `No such file or directory` would lead astray."""
+    if not isinstance(error, FileNotFoundError):
+        return str(error.strerror)
+    if "/" not in program:
+        # Where PATH was not set, these are /bin and /usr/bin.
+        return f"it is in no folder of PATH ({environ['PATH']}); write its whole path"
+    if Path(program).exists():
+        return "the file is there, and what is to run it is not: its interpreter (#!), or the loader of another system"
+    return str(error.strerror)
 
 
 def _start(command: list[str], environ: Mapping[str, str], log: KeptLog | None, pid: int, begun: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sentinel.llama.flags import OPTION, same_as, spelled
@@ -25,6 +25,10 @@ READS = (
     "server.front_end",
     "server.preset",
     "server.system",
+    "server.ctx_explicit",
+    "server.gpu_layers_explicit",
+    "server.slots_requested",
+    "server.cache_ram_asked",
 )
 Look = Callable[[str], Any]
 
@@ -47,6 +51,8 @@ class Supervision:
     preset: str = ""
     #: its service in a compose file, quoted for a shell; empty if it has none, or it is unknown
     service: str = ""
+    #: flags that are on its command line (or in its environment) already, of those that fixes set most
+    given: frozenset[str] = frozenset()
 
     @property
     def systemctl(self) -> str:
@@ -61,6 +67,10 @@ class Supervision:
 
 def runtime_of(look_up: Look) -> Supervision:
     """What the server runs in."""
+    return replace(_runs_in(look_up), given=frozenset(flag for flag, is_given in _GIVEN.items() if is_given(look_up)))
+
+
+def _runs_in(look_up: Look) -> Supervision:
     unit, container = look_up("server.unit"), look_up("server.container")
     by, engine, front_end = look_up("server.started_by"), look_up("server.container_engine"), look_up("server.front_end")
     by = by if isinstance(by, str) else ""
@@ -78,6 +88,21 @@ def runtime_of(look_up: Look) -> Supervision:
         service = shlex.quote(look_up("server.compose_service") or "") if look_up("server.compose_service") else ""
         return Supervision("container", name, False, engine or "", by, front_end, preset, service)
     return Supervision("unknown" if unit is None else "hand", started_by=by, front_end=front_end, preset=preset)
+
+
+#: flag -> whether it was given; a signal that is unknown is None here
+_GIVEN: Mapping[str, Callable[[Look], bool]] = {
+    "-c": lambda look_up: look_up("server.ctx_explicit") is True,
+    "-ngl": lambda look_up: look_up("server.gpu_layers_explicit") is True,
+    "-np": lambda look_up: isinstance(found := look_up("server.slots_requested"), int) and found >= 0,
+    "--cache-ram": lambda look_up: isinstance(found := look_up("server.cache_ram_asked"), int) and found != -2,
+}
+
+
+def _in_place(flags: str, where: Supervision) -> str:
+    """What of that stands on the command line already; of two the last one counts, and two are a trap for who reads them next."""
+    there = [flag for flag in flags.split() if flag in where.given]
+    return f", in place of the {' and '.join(there)} that {'is' if len(there) == 1 else 'are'} there" if there else ""
 
 
 def control(verb: Literal["restart", "stop"], command: str, where: Supervision) -> tuple[str, str]:
@@ -118,23 +143,27 @@ def with_flags(flags: str, where: Supervision) -> tuple[str, str] | None:
     if where.front_end:
         terms = placed(flags, where.front_end)
         return None if terms is None else (terms, "")
+    instead = _in_place(flags, where)
     if where.kind == "unit" and where.engine:
         # A container that systemd runs (podman-systemd.unit(5)) has its command line in a file of its own.
-        return f" (add `{flags}` at the end of Exec= in the .container file of {_plain(where.name)})", _look(where)
+        return f" (add `{flags}` at the end of Exec= in the .container file of {_plain(where.name)}{instead})", _look(where)
     if where.kind == "unit" and where.started_by in ("", "systemd"):
         lines = (
             f"[Service], then ExecStart= with nothing behind it, then ExecStart= with the old command line and {flags} at its end"
         )
-        return f" (add `{flags}` at the end of the command line of llama-server in {_plain(where.name)})", _edit(where, lines)
+        return f" (add `{flags}` at the end of the command line of llama-server in {_plain(where.name)}{instead})", _edit(
+            where, lines
+        )
     if where.kind == "unit":
         # The unit starts something else, for example a script: flags added to its ExecStart= may never reach llama-server.
         return (
-            f" (add `{flags}` to the command line of llama-server, which `{where.started_by}` in {_plain(where.name)} starts)",
+            f" (add `{flags}` to the command line of llama-server, which `{where.started_by}` in {_plain(where.name)} "
+            f"starts{instead})",
             _look(where),
         )
     if where.kind == "container":
-        return f" (add `{flags}` {_in_container(where)})", ""
-    return f" (add `{flags}` to the command line of llama-server)", ""
+        return f" (add `{flags}` {_in_container(where)}{instead})", ""
+    return f" (add `{flags}` to the command line of llama-server{instead})", ""
 
 
 def _in_container(where: Supervision) -> str:

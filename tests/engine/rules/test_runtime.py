@@ -106,6 +106,18 @@ def test_flags_are_spelled_as_a_routers_preset_spells_them(flags: str, keys: lis
     assert preset_keys(flags) == keys
 
 
+def test_a_flag_that_is_there_already_is_replaced() -> None:
+    """`(add `-c 512` ...)` beside a `-c 256` in the same command line; of two the last one counts."""
+    given = runtime_of({"server.unit": "", "server.container": "", "server.ctx_explicit": True, "server.slots_requested": -1}.get)
+    assert with_flags("-c 512 -np 1", given) == (
+        " (add `-c 512 -np 1` to the command line of llama-server, in place of the -c that is there)",
+        "",
+    )
+    both = runtime_of({"server.unit": "", "server.container": "", "server.ctx_explicit": True, "server.slots_requested": 4}.get)
+    assert with_flags("-c 512 -np 1", both)[0].endswith(", in place of the -c and -np that are there)")  # type: ignore[index]
+    assert with_flags("--mlock", both) == (" (add `--mlock` to the command line of llama-server)", "")
+
+
 def test_no_flags_are_none_to_add() -> None:
     assert with_flags("", runtime_of(UNIT.get)) == ("", "")
 
