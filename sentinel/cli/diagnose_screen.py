@@ -38,7 +38,7 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
     if found.unknown:
         print()
         # Evaluations cut the answer here: what follows states no finding.
-        print(look.paint("What the files cannot tell:", DIM))
+        print(look.paint("What the files do not show:", DIM))
         for remedy, rules, more in settling(found.unknown):
             comma = "," if "," in remedy else ""
             row = f"{remedy}{comma} would settle {', '.join(rules)}{f' and {more} more' if more else ''}"

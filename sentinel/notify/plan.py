@@ -132,7 +132,7 @@ class Queue:
         return self._sending
 
     def unsure(self, now: float) -> Sending:
-        """It may have arrived: it goes out again as it was, so that the receiver can tell that it is the same."""
+        """It may have arrived: it goes out again as it was, so that the receiver can see that it is the same."""
         assert self._sending is not None
         self._pause(now, 0.0)
         self._sending = replace(self._sending, repeat=True)

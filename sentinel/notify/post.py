@@ -47,7 +47,7 @@ class Target:
 
 
 def post(target: Target, body: object, key: str = "") -> Outcome:
-    """Send; the key lets a receiver tell a repeat (Idempotency-Key, as many APIs read it)."""
+    """Send; by the key a receiver knows a repeat (Idempotency-Key, as many APIs read it)."""
     data = to_json(body).encode()
     # What fails before is certain not to have arrived.
     sent = False

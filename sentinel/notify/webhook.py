@@ -20,6 +20,6 @@ class Webhook:
     template: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def send(self, message: Message) -> Outcome:
-        """One POST. A receiver that honours Idempotency-Key, or `key` in the body, can tell a repeat."""
+        """One POST. A receiver that honours Idempotency-Key, or `key` in the body, knows a repeat."""
         body = default_body(message) if self.template is None else filled(self.template, message)
         return post(self.target, body, message.key)

@@ -52,7 +52,7 @@ def test_the_first_line_is_the_verdict(tmp_path: Path, log: str, first: str) -> 
 def test_why_stands_before_what_to_do_and_that_before_the_lines_that_show_it(tmp_path: Path) -> None:
     text = "\n".join(told(tmp_path, RUN + SERVES + ABORTS))
 
-    assert 0 < text.index("  Cause") < text.index("  Fix") < text.index("  Log  ") < text.index("What the files cannot tell")
+    assert 0 < text.index("  Cause") < text.index("  Fix") < text.index("  Log  ") < text.index("What the files do not show")
     assert "(aborted.count" not in text
 
 
@@ -62,7 +62,7 @@ def test_a_healthy_log_gets_few_and_narrow_lines(tmp_path: Path) -> None:
 
     assert len(lines) <= 9
     assert max(map(len, lines)) <= 80
-    assert lines[2] == "What the files cannot tell:"
+    assert lines[2] == "What the files do not show:"
 
 
 def test_only_what_would_settle_something_is_asked_for() -> None:

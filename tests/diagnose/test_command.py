@@ -100,7 +100,7 @@ class TestExitCodes:
         assert text.startswith("● ")
         assert "the model was trained for 2048 tokens" in " ".join(text.split())
         assert "-c 2048" in text
-        assert "What the files cannot tell:" in text
+        assert "What the files do not show:" in text
         assert "\x1b" not in text
 
 
