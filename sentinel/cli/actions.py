@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sentinel.cli.options import add_json, add_rules, add_socket
+from sentinel.cli.common_options import add_json, add_rules, add_socket
 
 #: kinds of rule files that have a schema
 SCHEMAS = ("rule", "override", "events", "tests", "shared")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, NoReturn
 
 import sentinel
-from sentinel.cli import actions, options
+from sentinel.cli import actions, options, running_options
 
 _EPILOG = """\
 exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or no daemon
@@ -153,7 +153,7 @@ VERBS: dict[str, Verb] = {
     "notify": Verb(
         "bring alerts to phone, chat, mail, webhook, command or Alertmanager (what sentinel-notify.service starts)",
         "sentinel.cli.notify",
-        options.notify,
+        running_options.notify,
         (
             ("notify --check", "is the configuration right"),
             ("notify --test phone", "send a test to one channel"),
@@ -164,7 +164,7 @@ VERBS: dict[str, Verb] = {
     "serve": Verb(
         "a live page, metrics and JSON for browsers, Prometheus and home dashboards (what sentinel-web.service starts)",
         "sentinel.cli.serve",
-        options.serve,
+        running_options.serve,
         (
             ("serve", "http://127.0.0.1:8477/, for this machine alone"),
             ("serve --listen :8477 --web-config web.yml", "for others, with TLS and passwords"),
@@ -175,18 +175,18 @@ VERBS: dict[str, Verb] = {
     "run": Verb(
         "run the daemon in the foreground (what the systemd unit starts)",
         "sentinel.cli.run",
-        options.run,
+        running_options.run,
         (("run", "watch every llama-server on this machine"),),
     ),
     "exec": Verb(
         "start llama-server, keep what it prints in a bounded log, report how it ended",
         "sentinel.cli.exec.main",
-        options.execute,
+        running_options.execute,
         (
             ("exec -- llama-server -m model.gguf", "from a shell"),
             ("ExecStart=sentinel exec -- llama-server -m model.gguf", "in a unit, with KillMode=mixed"),
         ),
-        options.EXEC,
+        running_options.EXEC,
     ),
     "rules": Verb(
         "list, show, check and test rule files",
@@ -197,32 +197,32 @@ VERBS: dict[str, Verb] = {
     "reload": Verb(
         "make the daemon reload its rule files; on errors the old rules stay active",
         "sentinel.cli.reload",
-        options.reload,
+        running_options.reload,
         (("reload", "after a change in rules.d that the daemon did not see"),),
     ),
     "record": Verb(
         "save the daemon's flight recorder: the last readings, without prompts",
         "sentinel.cli.record",
-        options.record,
+        running_options.record,
         (("record", "into a file of this folder"), ("record --list", "what was kept at alerts")),
     ),
     "replay": Verb(
         "run rules over a recording, offline; same rules, same alerts, byte for byte",
         "sentinel.cli.replay",
-        options.replay,
+        running_options.replay,
         (("replay FILE", "what was reported"), ("replay FILE --diff new-rules", "what other rules would have reported")),
     ),
     "completion": Verb(
         "print a completion script for bash, zsh or fish",
         "sentinel.cli.completion",
-        options.completion,
+        running_options.completion,
         (
             ("completion bash > ~/.local/share/bash-completion/completions/sentinel", ""),
             ("completion fish > ~/.config/fish/completions/sentinel.fish", ""),
             ("completion zsh > FOLDER/_sentinel", "a folder of $fpath; or in .zshrc, after compinit:"),
             ('eval "$(sentinel completion zsh)"', ""),
         ),
-        options.COMPLETION,
+        running_options.COMPLETION,
     ),
 }
 
