@@ -43,7 +43,7 @@ class Relay:
             yield part
 
     def close(self) -> None:
-        """Nobody reads any more: the thread ends, and the daemon is told."""
+        """Nobody reads any more: the thread ends, and the daemon learns of it."""
         self._stream.close()
 
     def _read(self) -> None:

@@ -148,7 +148,7 @@ class Servers:
         return readings
 
     def _learn(self, alive: Sequence[ServerProcess]) -> None:
-        """The programs of servers that no name tells."""
+        """The programs of servers whose name says nothing."""
         # An interpreter with a server inside has a front end's name.
         files = {str(one.values.get("server.binary", "")) for one in alive if not one.values.get("server.front_end")}
         new = {file for file in files - self._programs if file.startswith("/") and not may_be_server("", file)}

@@ -236,7 +236,7 @@ def _reading_above(roots: Roots, process: _Process, target: str) -> Iterator[tup
 
 
 def _read_by(roots: Roots, process: _Process, reader: OutputReader, name: str) -> LogSource | None:
-    """Where a program beside the server puts its lines; None where that cannot be told."""
+    """Where a program beside the server puts its lines; None where that is not known."""
     one = reader.process
     through = f"{name}, through {one.name} (process {one.pid}) to "
     if one.name == "logger":

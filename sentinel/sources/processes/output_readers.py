@@ -78,7 +78,7 @@ def terminal_holder(roots: Roots, target: str, user: int, above: Sequence[Ancest
 
 
 def file_of(roots: Roots, reader: int, hint: str = "", *, errors: bool = True) -> str | None:
-    """The one regular file that a process writes the lines to, as a path below /proc; None where that cannot be told.
+    """The one regular file that a process writes the lines to, as a path below /proc; None where that is not known.
 
     `hint` is what the supervisor calls the server: it is in the name of its file, where several have one. `errors`: its standard
     error is a stream of its own.
