@@ -116,13 +116,16 @@ def test_it_is_named_and_over(rules: RuleSet, readings: tuple[bytes, ...]) -> No
     named_and_over(rules, readings, "port-taken")
 
 
-@pytest.mark.parametrize("readings", in_few_or_many(STOPS, NOT_PARSED, GLUED, UNAPPLIED))
+@pytest.mark.parametrize(
+    "readings",
+    [*in_few_or_many(STOPS, NOT_PARSED, GLUED, UNAPPLIED), *in_few_or_many(STOPS, GLUED[GLUED.index(b"error") :], NOT_PARSED)],
+)
 def test_one_that_dies_before_its_first_own_line_is_named_and_over(rules: RuleSet, readings: tuple[bytes, ...]) -> None:
     """What it said was known, and what it said it of was dated to the run before: the model's own template was blamed."""
-    named_and_over(rules, readings, "template-given")
+    named_and_over(rules, readings, "template-given", "this build can use: Unexpected token type")
 
 
-def named_and_over(rules: RuleSet, readings: tuple[bytes, ...], cause: str) -> None:
+def named_and_over(rules: RuleSet, readings: tuple[bytes, ...], cause: str, text: str = "") -> None:
     """In each order."""
     for order in orders(readings):
         engine = Engine(rules)
@@ -133,6 +136,7 @@ def named_and_over(rules: RuleSet, readings: tuple[bytes, ...], cause: str) -> N
             news += engine.step(Tick(BEGAN + second))
         told = {change.rule: change.cause.id if change.cause is not None else "" for change in news if change.state == "firing"}
         assert told == {"start-failed": cause}, order
+        assert [change for change in news if change.cause is not None and text in change.cause.text], order
         run, state = engine.state.runs[SERVER], engine.state.facts.last(SERVER, "server.state")
         assert (run.gone, run.pid) == (True, 2), order
         assert state is not None, order
