@@ -22,6 +22,7 @@ from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
 from sentinel.model.input_limits import MOST_CLIENTS, MOST_STREAMS, MOST_WAITING_BYTES
 from sentinel.model.json_form import to_json
+from sentinel.model.shares import leaves_room, owner
 
 _KEPT_CLIENTS = 4
 EVENTS_PATH = "/v1/events"
@@ -71,6 +72,8 @@ class ApiServer:
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
         #: connections, with the user id of each
         self._clients: dict[asyncio.Task[None], int] = {}
+        #: connections that are told that there is no room
+        self._turned_away: set[asyncio.Task[None]] = set()
         #: event streams, with the user id of each
         self._streams: dict[asyncio.Task[None], int] = {}
         #: bytes of answers in flight, by user
@@ -94,7 +97,7 @@ class ApiServer:
         """Stop accepting, end every stream and connection."""
         self.stop_accepting()
         self._events.close()
-        tasks = {*self._clients, *self._streams}
+        tasks = {*self._clients, *self._turned_away, *self._streams}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -108,9 +111,13 @@ class ApiServer:
         task = asyncio.current_task()
         assert task is not None
         pid, uid = _peer(writer)
-        self._clients[task] = uid
+        connection = Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds)
         try:
-            await self._serve(Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds), uid, pid)
+            if why := self._no_room(uid):
+                await self._turn_away(task, connection, why)
+            else:
+                self._clients[task] = uid
+                await self._serve(connection, uid, pid)
         except Hangup:
             pass
         # asyncio's own callback for this task logs a cancellation as an error; only `close` above cancels it.
@@ -121,18 +128,6 @@ class ApiServer:
             writer.transport.abort()
 
     async def _serve(self, connection: Connection, uid: int, pid: int) -> None:
-        kept = _KEPT_CLIENTS if uid in self._may_change else 0
-        if not kept and (mine := sum(other == uid for other in self._clients.values())) > self._limits.share:
-            why = f"user id {uid} has {mine - 1} connections, no user gets more; {_ON_FULL}"
-            await self._refuse(connection, ApiError(503, why))
-            await connection.finish()
-            return
-        if len(self._clients) > self._limits.clients + kept:
-            await self._refuse(
-                connection, ApiError(503, f"{len(self._clients) - 1} clients are connected, no more are taken; {_ON_FULL}")
-            )
-            await connection.finish()
-            return
         while True:
             try:
                 request = await connection.receive()
@@ -156,21 +151,43 @@ class ApiServer:
             if not await connection.again():
                 return
 
+    def _no_room(self, uid: int) -> str:
+        """Why there is none for one more connection of this user; empty where there is."""
+        held = list(self._clients.values())
+        if uid in self._may_change:
+            return "" if len(held) < self._limits.clients + _KEPT_CLIENTS else f"{len(held)} clients are connected; {_ON_FULL}"
+        if leaves_room(uid, held, self._limits.share, self._limits.clients):
+            return ""
+        if mine := sum(owner(one) == owner(uid) for one in held):
+            return f"user id {uid} has {mine} connections, no user gets more; {_ON_FULL}"
+        return f"{len(held)} clients are connected, no more are taken; {_ON_FULL}"
+
+    async def _turn_away(self, task: asyncio.Task[None], connection: Connection, why: str) -> None:
+        """It takes nobody's room: a user who came again faster than these leave, which may take a second, shut out all others."""
+        if len(self._turned_away) >= self._limits.clients:
+            return
+        self._turned_away.add(task)
+        try:
+            await self._refuse(connection, ApiError(503, why))
+            await connection.finish()
+        finally:
+            self._turned_away.discard(task)
+
     def _has_room(self, uid: int) -> None:
-        waiting = self._waiting.get(uid, 0)
+        waiting = self._waiting.get(owner(uid), 0)
         if waiting > self._limits.waiting:
             raise ApiError(503, f"{waiting} bytes of answers wait for clients of user id {uid} that do not read; {_ON_FULL}")
 
     async def _give(self, connection: Connection, uid: int, answer: Encoded) -> None:
         content_type, pieces = answer
-        size = sum(map(len, pieces))
-        self._waiting[uid] = self._waiting.get(uid, 0) + size
+        size, whose = sum(map(len, pieces)), owner(uid)
+        self._waiting[whose] = self._waiting.get(whose, 0) + size
         try:
             await connection.send(200, content_type, *pieces)
         finally:
-            self._waiting[uid] -= size
-            if not self._waiting[uid]:
-                del self._waiting[uid]
+            self._waiting[whose] -= size
+            if not self._waiting[whose]:
+                del self._waiting[whose]
 
     async def _ask(self, query: Query, request: Request) -> Encoded:
         try:
@@ -202,10 +219,7 @@ class ApiServer:
         await connection.send(error.code, content_type, *pieces, allow=error.allow)
 
     async def _stream(self, connection: Connection, uid: int, last_event_id: str) -> None:
-        if (
-            len(self._streams) >= self._limits.streams
-            or sum(other == uid for other in self._streams.values()) >= self._limits.own
-        ):
+        if not leaves_room(uid, list(self._streams.values()), self._limits.own, self._limits.streams):
             why = (
                 f"{len(self._streams)} clients follow the events, at most {self._limits.own} of one user: end a `sentinel watch`"
             )

@@ -23,7 +23,7 @@ from sentinel.model.cuts import Cuts
 from sentinel.model.entity import Entity
 from sentinel.model.input_limits import MOST_LOG_STREAMS, MOST_STREAMS_OF_OWNER
 from sentinel.model.reading import LogLines, Reading
-from sentinel.model.shares import owner
+from sentinel.model.shares import leaves_room, owner
 from sentinel.sources.logs.docker_local import DockerLocal
 from sentinel.sources.logs.file import LogFile
 from sentinel.sources.logs.journal import JournalEntries, JournalUnit
@@ -189,11 +189,11 @@ class Logs:
 
     def _has_room(self, server: ServerProcess) -> bool:
         """Whether one more stream is opened for a server of that user; if not, it is reported."""
-        taken = [owner(f.owner) for f in self._followers.values() if f.file is None and f.owner is not None]
-        mine = taken.count(owner(server.user))
-        if mine < MOST_STREAMS_OF_OWNER and len(taken) < MOST_LOG_STREAMS:
+        taken = [f.owner for f in self._followers.values() if f.file is None and f.owner is not None]
+        if leaves_room(server.user, taken, MOST_STREAMS_OF_OWNER, MOST_LOG_STREAMS):
             return True
-        whose = f"{mine} other journals of the same user" if mine >= MOST_STREAMS_OF_OWNER else f"{len(taken)} other journals"
+        mine = sum(owner(one) == owner(server.user) for one in taken)
+        whose = f"{mine} other journals of the same user" if mine else f"{len(taken)} other journals"
         self._reports.report(server.entity, False, f"the journal: {whose} are read, and no more; use --log-file for this server")
         return False
 

@@ -18,7 +18,7 @@ _SECRETS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "key",
         re.compile(
-            r"(?P<keep>(?:--?(?:api-key|hf-token|hft|ssl-key-file|api-key-file)(?:[ =]+|', *'|\", *\")"
+            r"(?P<keep>(?:--?(?:api[-_]key|hf[-_]token|hft|ssl[-_]key[-_]file|api[-_]key[-_]file)(?:[ =]+|', *'|\", *\")"
             r"|(?:[A-Z_]*(?:API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD)[A-Z_]*)\s*[=:]\s*"
             r"|(?:[Aa]uthorization|[Xx]-[Aa]pi-[Kk]ey)[\"']?\s*[:=]\s*[\"']?(?:Bearer\s+|Basic\s+)?"
             r"|[Bb]earer\s+|[?&](?:key|token|api_key|access_token|sig|signature)=|password[\"']?\s*[:=]\s*))"

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.gguf.header import GgufError, read_header
-from sentinel.model.input_limits import MOST_EXPERTS, MOST_HEADER_TEXT, MOST_IMATRIX_ENTRY, MOST_TENSORS
+from sentinel.model.input_limits import (
+    MOST_EXPERT_COUNTS,
+    MOST_EXPERTS,
+    MOST_HEADER_TEXT,
+    MOST_IMATRIX_BYTES,
+    MOST_IMATRIX_ENTRY,
+    MOST_TENSORS,
+)
 from sentinel.model.text import clean
 
 #: The routing is the same for all tensors of a layer's experts; the first that is there is read.
@@ -90,12 +97,16 @@ def _read_gguf(path: str, descriptor: int) -> Imatrix:
     if header.truncated:
         raise GgufError(header.truncated)
     found: dict[tuple[int, int], tuple[float, ...]] = {}
+    left = MOST_EXPERT_COUNTS
     for tensor in header.tensors:
         match = _EXPERTS.match(tensor.name.removesuffix(_COUNTS)) if tensor.name.endswith(_COUNTS) else None
         if match is None:
             continue
         if tensor.type != "F32" or not 0 < tensor.bytes <= MOST_EXPERTS * 4:
             raise GgufError(f"{clean(path)}: {clean(tensor.name)} is no list of counts")
+        left -= tensor.bytes // 4
+        if left < 0:
+            raise GgufError(f"{clean(path)} claims more experts than any model has")
         counts = tuple(_floats(os.pread(descriptor, tensor.bytes, tensor.offset)))
         if not all(math.isfinite(count) and count >= 0 for count in counts):
             raise GgufError(f"{clean(path)}: {clean(tensor.name)} has a count that is none")
@@ -126,7 +137,10 @@ def _read_old(path: str, descriptor: int) -> Imatrix:
         at += values * 4
     if not found:
         raise GgufError(f"{clean(path)} has no experts: it is no importance matrix of a mixture of experts")
-    return Imatrix(path, {}, {layer: found[layer, part] for layer, part in sorted(found, reverse=True)})
+    old = {layer: found[layer, part] for layer, part in sorted(found, reverse=True)}
+    if sum(entry.values for entry in old.values()) * 4 > MOST_IMATRIX_BYTES:
+        raise GgufError(f"{clean(path)} claims more values than those of any model")
+    return Imatrix(path, {}, old)
 
 
 def _whole(path: str, descriptor: int, at: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sentinel.llama.flags import spelled
+
 _FLAGS = frozenset({"--api-key", "--hf-token", "-hft"})
 
 
@@ -12,5 +14,6 @@ def without_keys(words: Sequence[str], instead: str) -> list[str]:
     shown = []
     for before, word in zip(["", *words], words, strict=False):
         flag, equals, _ = word.partition("=")
-        shown.append(instead if before in _FLAGS else f"{flag}={instead}" if equals and flag in _FLAGS else word)
+        given = equals and spelled(flag) in _FLAGS
+        shown.append(instead if spelled(before) in _FLAGS else f"{flag}={instead}" if given else word)
     return shown

@@ -183,6 +183,9 @@ MOST_TENSORS_LISTED = 1 << 14
 #: 14 MiB.
 MOST_EXPERTS = 1 << 14
 MOST_IMATRIX_ENTRY = 256 << 20
+#: Of one such file: counts of all experts (384 in each of 61 layers, three times, are 70,000), and bytes of the older form that
+#: are looked at (those layers have 0.7 GB). Entries may lie upon each other, or in a hole.
+MOST_EXPERT_COUNTS, MOST_IMATRIX_BYTES = 1 << 18, 8 << 30
 #: ggml.h, GGML_MAX_NAME.
 MOST_TENSOR_NAME = 64
 

@@ -1,14 +1,16 @@
-"""Room for the servers of many users: each has a share, and nobody takes the last place of another. Pure."""
+"""Room for what belongs to many users: each has a share, and nobody takes the last place of another. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from sentinel.model.input_limits import MOST_SERVERS, MOST_SERVERS_OF_OWNER
 
 #: Numbers of user ids that belong to one person begin here, this many each (subuid(5), login.defs(5)).
 _SUBORDINATE, _EACH = 100_000, 65_536
+T = TypeVar("T")
 
 
 class Shares:
@@ -38,3 +40,28 @@ class Shares:
 def owner(user: int) -> int:
     """Whose user id it is: the subordinate ids of one person count as one."""
     return user if user < _SUBORDINATE else _SUBORDINATE + (user - _SUBORDINATE) // _EACH
+
+
+def owner_of(user: str) -> str:
+    """The same of a user's name, or his id where he has no name."""
+    return str(owner(int(user))) if user.isascii() and user.isdecimal() and len(user) < 12 else user
+
+
+def fairly(items: Sequence[T], whose: Callable[[T], Hashable], most: int) -> list[T]:
+    """So many of them at most, in their order. Owners take turns: who has many leaves out his own."""
+    if len(items) <= most:
+        return list(items)
+    taken = Counter[Hashable]()
+    turns: list[tuple[int, int]] = []
+    for place, item in enumerate(items):
+        mine = whose(item)
+        turns.append((taken[mine], place))
+        taken[mine] += 1
+    return [items[place] for place in sorted(place for _, place in sorted(turns)[:most])]
+
+
+def leaves_room(user: int, held: Sequence[int], of_owner: int, in_all: int) -> bool:
+    """Whether this user may have one more of what nobody gives up again: at most twice as many as are left, so that two users
+    never have all."""
+    mine = sum(owner(one) == owner(user) for one in held)
+    return mine < min(of_owner, 2 * (in_all - len(held)))

@@ -6,6 +6,7 @@ import os
 import re
 
 from sentinel.llama.tokenizer import flags
+from sentinel.model.input_limits import MOST_ARGV_BYTES
 from sentinel.quality.measurement import MOST_FLAGS
 from sentinel.sources.fs import Roots, read_bytes
 from sentinel.sources.processes.listening import holder, only_port, shares_network
@@ -37,7 +38,7 @@ def acting_flags(pid: int, roots: Roots | None = None) -> tuple[str, ...]:
     """As ``--rope-freq-base 5000``, in order; none where the command line cannot be read."""
     roots = Roots() if roots is None else roots
     try:
-        words = [os.fsdecode(word) for word in read_bytes(roots.proc / str(pid) / "cmdline").split(b"\0")[:-1]]
+        words = [os.fsdecode(word) for word in read_bytes(roots.proc / str(pid) / "cmdline", MOST_ARGV_BYTES).split(b"\0")[:-1]]
     except OSError:
         return ()
     found = [(flag, value) for flag, value in flags(words) if flag in _ACTING and _PLAIN.match(value or "")]

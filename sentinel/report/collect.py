@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +16,10 @@ import psutil
 
 from sentinel.llama.secret_words import without_keys
 from sentinel.model.fault import Fault
+from sentinel.model.input_limits import MOST_ARGV_BYTES
 from sentinel.model.text import clean
 from sentinel.report.of_daemon import MOST_SERVERS, POINTS, Collected, begin
+from sentinel.sources.fs import Roots, read_bytes
 from sentinel.terminal.times import seconds_of
 
 #: Asks the daemon for a path; raises Fault.
@@ -100,10 +103,15 @@ def _commands(status: Mapping[str, Any]) -> dict[str, str]:
         if not server["running"] or begun is None or not isinstance(server["pid"], int):
             continue
         with contextlib.suppress(psutil.Error, OSError, ValueError):
-            process = psutil.Process(server["pid"])
-            if abs(process.create_time() - begun) <= _SAME_START:
-                out[str(server["name"])] = command_line([clean(word) for word in process.cmdline()])
+            if abs(psutil.Process(server["pid"]).create_time() - begun) <= _SAME_START:
+                out[str(server["name"])] = command_line(words_of(server["pid"]))
     return {name: line for name, line in out.items() if line}
+
+
+def words_of(pid: int, roots: Roots | None = None) -> list[str]:
+    """The command line of a process, as far as it is read: one may have megabytes. Raises OSError."""
+    raw = read_bytes((Roots() if roots is None else roots).proc / str(pid) / "cmdline", MOST_ARGV_BYTES)
+    return [clean(os.fsdecode(word)) for word in raw.removesuffix(b"\0").split(b"\0")] if raw else []
 
 
 def command_line(words: list[str]) -> str:

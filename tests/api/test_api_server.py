@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -18,8 +19,12 @@ from typing import Any
 
 import h11
 import pytest
+from effort import examples
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from streams import limited
 
+from sentinel.api import server as api_server
 from sentinel.api.client import DaemonUnreachable, Stream, fetch, get, post, socket_paths
 from sentinel.api.event_stream import Broadcaster
 from sentinel.api.routes import ApiError, Blob, Query, Request, Text
@@ -394,6 +399,43 @@ def test_the_half_open_connections_of_one_user_are_his_own_share(sock: Path) -> 
                 writer.close()
 
     limited(claims)
+
+
+#: What a client of a stranger does, and with which of his user ids: his own and those of a user namespace (subuid(5)).
+_STRANGERS = st.tuples(st.sampled_from(["connects", "begins a request", "leaves"]), st.sampled_from([165_536, 165_537, 231_071]))
+
+
+@settings(max_examples=examples(20), deadline=None)
+@given(flood=st.lists(_STRANGERS, max_size=70))
+@example(flood=[("connects", 165_536)] * 60)
+@example(flood=[("connects", 165_536 + number) for number in range(60)])
+def test_whatever_a_stranger_opens_another_user_is_answered(flood: list[tuple[str, int]]) -> None:
+    """Refused ones counted, so that he who came again and again shut out all others; each of his user ids had a share."""
+    peers: list[int] = []
+
+    async def claims() -> None:
+        limits = ServerLimits(request_seconds=30.0)
+        async with running(Path(folder) / "s", limits, frozenset({65533})) as api:
+            held = []
+            for what, uid in flood:
+                peers.append(uid)
+                _, writer = await asyncio.open_unix_connection(str(api.path))
+                held.append(writer)
+                if what == "begins a request":
+                    writer.write(b"GET /v1/sta")
+                if what == "leaves":
+                    held.pop(0).close()
+            peers.append(1002)
+            answer = await api.raw(b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert api.server.clients <= limits.share + 1
+            assert not api.bugs
+            for writer in held:
+                writer.close()
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api_server, "_peer", lambda _writer: (1, peers.pop(0)))
+        limited(claims)
 
 
 def test_events_reach_every_client_in_order(sock: Path) -> None:

@@ -147,6 +147,29 @@ def test_servers_without_end_do_not_make_series_without_end(engine: Engine) -> N
     assert found[key("sentinel_metrics_left_out", scope="server")] == 30
 
 
+def test_a_stranger_with_many_servers_leaves_out_his_own(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name his came first, and the honest server's numbers and alerts were those left out."""
+    monkeypatch.setattr(metrics, "MOST_EXPORTED_ROWS", 12)
+    for number in range(MOST_EXPORTED):
+        server(engine, f"127.0.0.1:{10_000 + number}", user="mallory", argv_readable=False)
+    server(engine, "zoe.service", user="zoe", argv_readable=False)
+    engine.step(ServerGone(AT, "processes", server(engine, "127.0.0.1:9", user="mallory"), 77))
+    for number in range(20):
+        stopped = Entity("server", "zoe.service" if number == 19 else f"127.0.0.1:{10_000 + number}")
+        engine.step(Samples(AT, "process", stopped, {"server.process_state": "stopped"}))
+    for second in range(60):
+        engine.step(Tick(AT + second))
+
+    found = numbers(told(engine, at=AT + 59))
+
+    shown = {dict(labels)["entity"] for name, labels in found if name == "sentinel_server_info"}
+    assert (len(shown), "zoe.service" in shown) == (MOST_EXPORTED, True)
+    assert found[key("sentinel_metrics_left_out", scope="server")] == 2
+    alerts = [dict(labels) for name, labels in found if name == "sentinel_alert_firing"]
+    assert len(alerts) == 12
+    assert "zoe.service" in {row["entity"] for row in alerts}
+
+
 @settings(max_examples=examples(60), deadline=None)
 @given(names=st.lists(st.text(max_size=300), min_size=1, max_size=4, unique=True), text=st.text(max_size=300))
 def test_names_from_outside_cannot_write_series(names: list[str], text: str) -> None:

@@ -162,3 +162,27 @@ def test_the_reference_needs_counts(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--output-format gguf" in capsys.readouterr().err
     assert main(["experts", "compare", old, old, "--share", "0"]) == 2
     assert "out of range" in capsys.readouterr().err
+
+
+def test_a_small_file_that_claims_millions_of_counts_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """4,000 layers whose counts all lie in the same 64 KB took two gigabytes."""
+    names = [f"blk.{number}.ffn_gate_exps.weight.counts".encode() for number in range(4000)]
+    entries = b"".join(struct.pack("<Q", len(one)) + one + struct.pack("<IQIQ", 1, 1 << 14, 0, 0) for one in names)
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(names), 0) + entries
+    bomb = tmp_path / "bomb.gguf"
+    bomb.write_bytes(header + b"\0" * (-len(header) % 32) + b"\0" * (4 << 14))
+    assert main(["experts", "compare", str(bomb), str(bomb)]) == 2
+    assert capsys.readouterr().err == f"sentinel: {bomb} claims more experts than any model has\n"
+
+
+def test_an_older_file_whose_values_lie_in_a_hole_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, bomb, count, values = write(tmp_path / "a.gguf", BEFORE), tmp_path / "bomb.dat", 40, 1 << 26
+    with bomb.open("wb") as file:
+        file.write(struct.pack("<i", count))
+        for number in range(count):
+            name = f"blk.{number}.ffn_gate_exps.weight".encode()
+            file.write(struct.pack("<i", len(name)) + name + struct.pack("<ii", 4, values))
+            file.seek(values * 4, 1)
+        file.truncate()
+    assert main(["experts", "compare", one, str(bomb)]) == 2
+    assert capsys.readouterr().err == f"sentinel: {bomb} claims more values than those of any model\n"

@@ -19,9 +19,11 @@ from sample_pages import series
 
 from sentinel.api import client
 from sentinel.cli.main import main
+from sentinel.model.input_limits import MOST_ARGV_BYTES
 from sentinel.model.json_form import iso
-from sentinel.report.collect import command_line
+from sentinel.report.collect import command_line, words_of
 from sentinel.report.page import BEGINS
+from sentinel.sources.fs import Roots
 
 Run = Callable[..., int]
 
@@ -130,12 +132,23 @@ def test_redacted_it_names_neither_users_nor_the_machine(
     [
         (["a", "--api-key", "it's secret", "-c", "1"], "a --api-key KEY-LEFT-OUT -c 1"),
         (["a", "--api-key=two words", "-hft", "hf_x"], "a --api-key=KEY-LEFT-OUT -hft KEY-LEFT-OUT"),
+        (["a", "--api_key", "secret", "--hf_token=x"], "a --api_key KEY-LEFT-OUT --hf_token=KEY-LEFT-OUT"),
         (["a", "--api-key"], "a --api-key"),
         (["a b", "--alias", "x;y"], "'a b' --alias 'x;y'"),
     ],
 )
 def test_a_command_line_is_shown_without_its_keys(words: list[str], shown: str) -> None:
     assert command_line(words) == shown
+
+
+def test_of_a_command_line_no_more_is_read_than_the_daemon_reads(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/cmdline").write_bytes(b"llama-server\0--port\08080\0--alias\0" + b"x" * (8 << 20) + b"\0")
+    words = words_of(7, Roots(proc=tmp_path))
+    assert words[:4] == ["llama-server", "--port", "8080", "--alias"]
+    assert sum(map(len, words)) < MOST_ARGV_BYTES
+    (tmp_path / "7/cmdline").write_bytes(b"")
+    assert words_of(7, Roots(proc=tmp_path)) == []
 
 
 LOG = TESTS / "fixtures/logs/b10434-two-slots.log"

@@ -23,6 +23,8 @@ SECRETS = {
     "mac": "eth0 52:54:00:ab:cd:ef up",
     "key": "llama-server -m a.gguf --api-key s3cr3t-value-1 -c 4096",
     "key after =": "llama-server --api-key=s3cr3t-value-1",
+    "key of a flag with underscores": "llama-server -m a.gguf --api_key s3cr3t-value-1 -c 4096",
+    "token of a flag with underscores": "llama-server --hf_token 's3cr3t-value-1'",
     "key in the environment": "Environment=LLAMA_API_KEY=s3cr3t-value-1 x",
     "key in YAML": '      HF_TOKEN: "s3cr3t-value-1"',
     "key between quotes": "llama-server --api-key 'a s3cr3t-value-1' -c 4096",

@@ -19,7 +19,7 @@ from sentinel.model import input_limits
 from sentinel.model.cuts import Cuts, text, words
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event, ServerFound
-from sentinel.model.shares import Shares, owner
+from sentinel.model.shares import Shares, fairly, leaves_room, owner
 
 HONEST = Entity("server", "llama.service")
 TEXTS = ("server.host", "server.model_path", "server.unknown_flags", "server.log_where", "server.unit", "server.cgroup")
@@ -111,6 +111,35 @@ def test_a_user_fills_his_own_share_and_never_takes_the_last_place_of_another(us
     wanted = set(map(owner, users))
     # Nobody who came is without a server while another has more than one.
     assert wanted <= set(map(owner, held))
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(asks=st.lists(st.sampled_from([1001, 165_536, 165_540, 231_071]), max_size=80), honest=st.integers(0, 80))
+@example(asks=[1001] * 16 + [165_536] * 8, honest=24)
+def test_two_users_never_have_all_streams_of_logs(asks: list[int], honest: int) -> None:
+    """Nobody gives one up again: 16 of one user and 8 of another were all, and a third user's journal was not read."""
+    held: list[int] = []
+    for user in [*asks[:honest], 1002, *asks[honest:]]:
+        if leaves_room(user, held, input_limits.MOST_STREAMS_OF_OWNER, input_limits.MOST_LOG_STREAMS):
+            held.append(user)
+    of = Counter(map(owner, held))
+    assert of[1002] == 1
+    assert len(held) <= input_limits.MOST_LOG_STREAMS
+    assert max(of.values()) <= input_limits.MOST_STREAMS_OF_OWNER
+
+
+@settings(max_examples=examples(100), deadline=None)
+@given(owners=st.lists(st.integers(0, 8), max_size=150), most=st.integers(0, 60))
+def test_of_a_list_that_is_cut_owners_take_turns(owners: list[int], most: int) -> None:
+    items = list(enumerate(owners))
+    kept = fairly(items, lambda one: one[1], most)
+    assert len(kept) == min(len(items), most)
+    assert kept == sorted(kept)
+    left, had = Counter(mine for _, mine in kept), Counter(owners)
+    for mine in had:
+        if left[mine] < had[mine]:
+            assert left[mine] >= max(left.values(), default=0) - 1
+            assert [item for item in kept if item[1] == mine] == [item for item in items if item[1] == mine][: left[mine]]
 
 
 @settings(max_examples=examples(60), deadline=None)

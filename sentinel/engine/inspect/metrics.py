@@ -17,6 +17,7 @@ from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.alert import fingerprint
 from sentinel.model.entity import Entity, Value
 from sentinel.model.input_limits import MOST_EXPORTED, MOST_EXPORTED_ROWS, MOST_NAME
+from sentinel.model.shares import fairly, owner_of
 from sentinel.model.signal import Signal
 from sentinel.model.text import escape
 
@@ -152,12 +153,12 @@ def families(engine: Engine, own: Own, at: float, spots: Sequence[Mapping[str, A
 def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
     rules = {rule_id: compiled.rule for rule_id, compiled in sorted(engine.ruleset.rules.items())}
     counts = {(r.id, r.severity, state): 0 for r in rules.values() for state in ("pending", "firing")}
-    firing: list[MetricRow] = []
+    firing: list[tuple[Entity, MetricRow]] = []
     for record in engine.book.open():
         rule = rules[record.rule]
         severity = rule.severity_of(record.notice.cause)
         counts[rule.id, severity, record.state] = counts.get((rule.id, severity, record.state), 0) + 1
-        if record.state == "firing" and len(firing) < MOST_EXPORTED_ROWS:
+        if record.state == "firing":
             labels = (
                 rule.id,
                 severity,
@@ -166,9 +167,10 @@ def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Ite
                 record.notice.cause,
                 _yes(bool(record.hush.by)),
             )
-            firing.append((labels, 1))
+            firing.append((record.entity, (labels, 1)))
     yield Family(ALERTS, tuple(counts.items()))
-    yield Family(FIRING, tuple(firing))
+    shown = fairly(firing, lambda one: _owner(engine, one[0]), MOST_EXPORTED_ROWS)
+    yield Family(FIRING, tuple(row for _, row in shown))
     yield Family(TRANSITIONS, tuple(own.transition_counts.items()))
     blind: dict[str, set[str]] = {rule_id: set() for rule_id in rules}
     for spot in spots:
@@ -234,17 +236,20 @@ def _signals(engine: Engine, shown: Iterable[Entity], at: float) -> Iterator[Fam
 def _shown(engine: Engine, at: float) -> tuple[list[Entity], dict[str, int]]:
     """The entities whose signals are exported, running servers first, and how many of each scope are left out."""
     runs = engine.state.runs
-    counts = {"server": 0, "gpu": 0}
-    shown: list[Entity] = []
-    for entity in sorted(engine.state.facts.entities(), key=lambda e: (e in runs and runs[e].gone, e.name)):
-        if entity.scope == "server" and status.faded(engine, entity, at):
-            continue
-        if entity.scope in counts:
-            counts[entity.scope] += 1
-            if counts[entity.scope] > MOST_EXPORTED:
-                continue
-        shown.append(entity)
-    return shown, {scope: max(0, count - MOST_EXPORTED) for scope, count in counts.items()}
+    known = sorted(engine.state.facts.entities(), key=lambda e: (e in runs and runs[e].gone, e.name))
+    known = [one for one in known if one.scope != "server" or not status.faded(engine, one, at)]
+    left_out: dict[str, int] = {}
+    shown = {one for one in known if one.scope == "host"}
+    for scope in ("server", "gpu"):
+        there = [one for one in known if one.scope == scope]
+        shown.update(fairly(there, lambda one: _owner(engine, one), MOST_EXPORTED))
+        left_out[scope] = max(0, len(there) - MOST_EXPORTED)
+    return [one for one in known if one in shown], left_out
+
+
+def _owner(engine: Engine, entity: Entity) -> str:
+    """Whose it is; a GPU is its own."""
+    return owner_of(engine.state.owner(entity))
 
 
 def _number(value: Value) -> float | None:

@@ -6,8 +6,10 @@ import os
 import re
 from enum import Enum
 
+from sentinel.llama import tokenizer
 from sentinel.llama.flags import PRINT_AND_EXIT
 from sentinel.llama.runtimes import RUNTIMES, Runtime, of_library, of_module, of_program
+from sentinel.model.input_limits import MOST_WORDS
 from sentinel.sources.fs import Roots, link, read_bytes
 from sentinel.sources.processes.listening import ports
 
@@ -24,7 +26,6 @@ _PYTHON = re.compile(r"(?:python|pypy)[\d.]*\Z")
 _LOADER = re.compile(r"ape(?:-.*)?\Z|\.ape-[\d.]+\Z")
 #: llamafile and llama-box have these modes too
 _NOT_SERVING = frozenset({b"--cli", b"--version", b"--help", b"-h"})
-_PRINTING = frozenset(flag.encode() for flag in PRINT_AND_EXIT)
 _INTERPRETER = re.compile(r"(?:perl|ruby|node|bun|deno|bash|dash|zsh|fish|sh|busybox|env|lua|tini|sudo)[\d.]*\Z")
 #: Flags that no other program built on libllama has.
 _SERVER_FLAGS = frozenset(
@@ -117,9 +118,9 @@ def _serves(roots: Roots, pid: int, program: str) -> bool:
 def _only_prints(words: list[bytes]) -> bool:
     """`llama-server --list-devices`, and what `sentinel preflight` asks a build: it serves nothing and ends at once.
 
-    Each was shown as an ended server in the status for ten minutes.
+    Each was shown as an ended server in the status for ten minutes. ``--alias --version`` serves: there it is a value.
     """
-    return not _PRINTING.isdisjoint(words[1:])
+    return any(word.flag in PRINT_AND_EXIT for word in tokenizer.words([os.fsdecode(word) for word in words[:MOST_WORDS]]))
 
 
 def _lists_gpus_only(words: list[bytes]) -> bool:

@@ -49,6 +49,8 @@ def look(machine: Machine) -> tuple[ServerFound, LogSource]:
         ),
         ("/usr/bin/python3.11", ("-m", "llama_cpp.server", "--model", "x.gguf", "--n_ctx", "8192"), "-", "llama-cpp-python"),
         ("/usr/local/lib/ollama/llama-server", ("--model", "x.gguf", "--port", "41002"), "static", "ollama"),
+        # a value that looks like a flag that prints and ends
+        ("/usr/bin/llama-server", ("-m", "x.gguf", "--alias", "--version", "--api-key", "-h"), "static", ""),
     ],
 )
 def test_it_is_found_and_what_runs_it_is_known(
@@ -70,6 +72,7 @@ def test_it_is_found_and_what_runs_it_is_known(
             ("--port", "50123", "--host", "127.0.0.1", "--no-webui", "--offline", "--verbose"),
         ),
         ("/usr/bin/llama-server", ("--list-devices",)),
+        ("/usr/bin/llama-server", ("--list_devices",)),
         ("/usr/bin/llama-server", ("-m", "x.gguf", "--port", "8080", "--version")),
         ("/usr/bin/llama", ("bench", "-m", "x.gguf")),
         ("/usr/bin/llama", ("cli", "-m", "x.gguf")),
