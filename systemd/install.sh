@@ -56,6 +56,7 @@ if [ "$SCOPE" = system ]; then
     SOCKET=$DESTDIR$UNITDIR/sentinel.socket
     NOTIFY=$DESTDIR$UNITDIR/sentinel-notify.service
     WEB=$DESTDIR$UNITDIR/sentinel-web.service
+    CURE=$DESTDIR$UNITDIR/sentinel-cure.service
     SYSUSERS=$DESTDIR/usr/lib/sysusers.d/sentinel.conf
     TMPFILES=$DESTDIR/usr/lib/tmpfiles.d/sentinel.conf
     CATALOG=$DESTDIR/usr/lib/systemd/catalog/sentinel.catalog
@@ -157,6 +158,7 @@ install_files() {
         put systemd/sentinel.socket "$SOCKET"
         put systemd/sentinel-notify.service "$NOTIFY"
         put systemd/sentinel-web.service "$WEB"
+        put systemd/sentinel-cure.service "$CURE"
         put systemd/sentinel.sysusers.conf "$SYSUSERS"
         put systemd/sentinel.tmpfiles.conf "$TMPFILES"
         put systemd/sentinel.catalog "$CATALOG"
@@ -182,7 +184,7 @@ register() {
         systemctl stop sentinel.service
         systemctl start sentinel.socket sentinel.service
     fi
-    systemctl try-restart sentinel-notify.service sentinel-web.service
+    systemctl try-restart sentinel-notify.service sentinel-cure.service sentinel-web.service
     echo "sentinel is installed in $PREFIX."
     echo "  start it:        sudo systemctl enable --now sentinel"
     echo "  ask it:          sudo sentinel status   (without sudo: sudo usermod -aG sentinel \$USER, log in again)"
@@ -221,16 +223,16 @@ remove_files() {
 
 do_uninstall() {
     check
-    if live; then systemctl disable --now --quiet sentinel-web.service sentinel-notify.service sentinel.service sentinel.socket 2>/dev/null || true; fi
-    rm -f "$UNIT" "$SOCKET" "$NOTIFY" "$WEB" "$SYSUSERS" "$TMPFILES" "$CATALOG"
+    if live; then systemctl disable --now --quiet sentinel-cure.service sentinel-web.service sentinel-notify.service sentinel.service sentinel.socket 2>/dev/null || true; fi
+    rm -f "$UNIT" "$SOCKET" "$NOTIFY" "$CURE" "$WEB" "$SYSUSERS" "$TMPFILES" "$CATALOG"
     remove_files
     if live; then
         systemctl daemon-reload
         journalctl --update-catalog || true
         rm -rf /run/sentinel
     fi
-    echo "sentinel is removed. Kept: the user sentinel, its history in /var/lib/sentinel, the configuration in /etc/sentinel."
-    echo "  remove them too: sudo rm -rf /var/lib/sentinel /etc/sentinel && sudo userdel sentinel"
+    echo "sentinel is removed. Kept: its users, its history in /var/lib/sentinel, the configuration in /etc/sentinel."
+    echo "  remove them too: sudo rm -rf /var/lib/sentinel /etc/sentinel && sudo userdel sentinel-cure && sudo userdel sentinel"
 }
 
 do_uninstall_user() {

@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("sources/logs", "sources/server"),
     ("preflight", "report", "quality"),
     ("api",),
-    ("daemon", "notify", "web"),
+    ("daemon", "notify", "web", "cure"),
     ("cli",),
     ("generate",),
     ("__main__",),
@@ -141,10 +141,10 @@ def test_a_room_with_rooms_in_it_has_an_empty_init() -> None:
 
 def test_one_name_is_one_thing() -> None:
     """A reader who has met a class, or an alias of a type, knows it wherever the name stands again. Programs of their own (the
-    notifier, the live page, the measurement of quality) and the contents of a page have names of their own, each once."""
+    notifier, the cure, the live page, the measurement of quality) and the contents of a page have names of their own, each once."""
     homes: dict[tuple[str, str], list[str]] = {}
     for name, room, tree in modules():
-        whose = room if room in ("notify", "quality", "report", "web") else ""
+        whose = room if room in ("notify", "cure", "quality", "report", "web") else ""
         for node in tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
             named = [target.id for target in targets if isinstance(target, ast.Name)]

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 import sentinel
-from sentinel.api import ending_handlers, handlers, series_handlers, silence_handlers, start_handlers
+from sentinel.api import ending_handlers, handlers, restart_handlers, series_handlers, silence_handlers, start_handlers
 from sentinel.api.routes import API_VERSION, Query, QueryField, Request, Route, bound
 
 _REF = "#/components/schemas/{name}"
@@ -67,6 +67,7 @@ ROUTES: tuple[tuple[Route, type], ...] = (
     *((route, silence_handlers.Silencing) for route in silence_handlers.ROUTES),
     *((route, ending_handlers.Ending) for route in ending_handlers.ROUTES),
     *((route, start_handlers.Reporting) for route in start_handlers.ROUTES),
+    *((route, restart_handlers.Restarting) for route in restart_handlers.ROUTES),
     *((route, series_handlers.Plotting) for route in series_handlers.ROUTES),
     *((route, Description) for route in _OWN),
 )

@@ -188,6 +188,12 @@ class Ended(TypedDict):
     ended: list[TransitionForm]
 
 
+class Decided(TypedDict):
+    """What follows for the alert."""
+
+    transitions: list[TransitionForm]
+
+
 class StartTaken(TypedDict):
     """A start, or the end of one, was taken note of."""
 

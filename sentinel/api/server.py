@@ -1,7 +1,8 @@
 """Serves the API on a unix socket: access control, connection limits, and the dispatch of requests.
 
 Permissions are by peer credentials (SO_PEERCRED, unix(7)): every user who can open the socket may read; only root and the
-daemon's own user may change. The queries are injected; this package knows no alerts. No client can block the daemon.
+daemon's own user may change; the user of sentinel-cure.service may report restarts. The queries are injected; this package knows
+no alerts. No client can block the daemon.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from sentinel.api.connection import Connection, Hangup
 from sentinel.api.event_stream import Broadcaster
+from sentinel.api.restart_handlers import PATH as RESTARTS
 from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
 from sentinel.model.input_limits import MOST_CLIENTS, MOST_STREAMS, MOST_WAITING_BYTES
 from sentinel.model.json_form import to_json
@@ -64,12 +66,15 @@ class ApiServer:
         on_bug: Callable[[BaseException], None],
         limits: ServerLimits | None = None,
         may_change: frozenset[int] | None = None,
+        may_restart: frozenset[int] = frozenset(),
     ) -> None:
         self._queries = {**queries, ("GET", EVENTS_PATH): _no_query}
         self._events = events
         self._on_bug = on_bug
         self._limits = ServerLimits() if limits is None else limits
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
+        #: users who may report restarts besides: that of sentinel-cure.service
+        self._may_restart = may_restart
         #: connections, with the user id of each
         self._clients: dict[asyncio.Task[None], int] = {}
         #: connections that are told that there is no room
@@ -141,7 +146,7 @@ class ApiServer:
                     await self._stream(connection, uid, request.last_event_id)
                     return
                 found, params = find(self._queries, method, path)
-                if method not in _READS and (method, path) not in _REPORTS and uid not in self._may_change:
+                if not self._may(uid, method, path):
                     raise ApiError(403, f"{method} is for root and the daemon's own user; this is user id {uid}")
                 answer = await self._ask(found, Request(params, query, request.body, uid, pid))
             except ApiError as error:
@@ -188,6 +193,12 @@ class ApiServer:
             self._waiting[whose] -= size
             if not self._waiting[whose]:
                 del self._waiting[whose]
+
+    def _may(self, uid: int, method: str, path: str) -> bool:
+        """Whether a user may send this request."""
+        if method in _READS or (method, path) in _REPORTS or uid in self._may_change:
+            return True
+        return (method, path) == ("POST", RESTARTS) and uid in self._may_restart
 
     async def _ask(self, query: Query, request: Request) -> Encoded:
         try:

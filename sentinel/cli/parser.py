@@ -172,6 +172,16 @@ VERBS: dict[str, Verb] = {
         ),
         "A live page, /metrics and JSON over HTTP; read-only. Needs libraries: `sudo make install EXTRAS='[web]'`.",
     ),
+    "cure": Verb(
+        "restart a unit for alerts that a restart ends (what sentinel-cure.service starts)",
+        "sentinel.cli.cure",
+        running_options.cure,
+        (
+            ("cure --check", "is the configuration right"),
+            ("cure --dry-run", "say what would be restarted"),
+            ("cure --polkit | sudo tee /etc/polkit-1/rules.d/50-sentinel-cure.rules", "allow just that"),
+        ),
+    ),
     "run": Verb(
         "run the daemon in the foreground (what the systemd unit starts)",
         "sentinel.cli.run",

@@ -41,6 +41,17 @@ def serve(verb: argparse.ArgumentParser) -> None:
     add_socket(verb)
 
 
+def cure(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel cure`."""
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="check the configuration, report every mistake, and end")
+    what.add_argument("--dry-run", action="store_true", help="say what would be restarted, restart nothing")
+    what.add_argument("--polkit", action="store_true", help="print the polkit rule that allows just these restarts, and end")
+    verb.add_argument("--user", action="store_true", help="units of your own systemd, beside a daemon of your own")
+    verb.add_argument("--config", metavar="FILE", help="configuration (default: the user's, then /etc/sentinel/cure.toml)")
+    add_asking(verb)
+
+
 def run(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel run`."""
     verb.add_argument(

@@ -18,6 +18,7 @@ from sentinel.daemon.log_followers import Logs
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.checkpoint_time import SHORT, postpone, rebase, rebase_silences, set_by
 from sentinel.engine.engine import Engine
+from sentinel.engine.operator import RESTARTS
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.model.alert import Transition
@@ -44,6 +45,8 @@ _PART = "entity:"
 _BROKEN = (
     msgspec.MsgspecError, KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip
+#: Reasons of the transitions that answer a person, or `sentinel cure`.
+_DECIDED = ("acknowledged", "forgotten", *RESTARTS.values())
 log = structlog.get_logger("sentinel")
 
 
@@ -123,10 +126,10 @@ class Consumer:
         self._deliver(self.engine.silence(silence, now), at_once=True)
 
     def decided(self, event: Event) -> list[Transition]:
-        """A person ended an alert, or had a server forgotten: it is on disk before the client gets its answer."""
+        """What a person decided, or `sentinel cure` for one: it is on disk before the client gets its answer."""
         transitions = self._step(QueuedReading(event))
         self._deliver(transitions, at_once=True)
-        return [one for one in transitions if one.reason in ("acknowledged", "forgotten")]
+        return [one for one in transitions if one.reason in _DECIDED]
 
     def restore(self) -> None:
         """Resume an earlier run's state, shifted to this run's clock."""

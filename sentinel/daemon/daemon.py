@@ -14,6 +14,7 @@ from sentinel.api.ending_handlers import Ending
 from sentinel.api.event_stream import Broadcaster, Past
 from sentinel.api.handlers import Queries
 from sentinel.api.openapi import Description
+from sentinel.api.restart_handlers import Restarting, restarters
 from sentinel.api.routes import Query
 from sentinel.api.series_handlers import Plotting
 from sentinel.api.server import ApiServer
@@ -116,8 +117,9 @@ class Daemon:
     def _routes(self) -> dict[tuple[str, str], Query]:
         silencing = Silencing(lambda: self.consumer.engine, self.clock.now, self.consumer.silenced)
         ending = Ending(lambda: self.consumer.engine, self.clock.now, self.consumer.decided)
+        restarting = Restarting(lambda: self.consumer.engine, self.clock.now, self.consumer.decided)
         plotting = Plotting(self.series, self.clock.now)
-        parts = (Queries(self._view), silencing, ending, Reporting(self._reported), plotting, Description())
+        parts = (Queries(self._view), silencing, ending, restarting, Reporting(self._reported), plotting, Description())
         return {route: query for part in parts for route, query in part.routes().items()}
 
     async def _reported(self, reported: ReportedStart, wrapper: int) -> None:
@@ -142,7 +144,7 @@ class Daemon:
         if self.recorder is not None:
             self.recorder.kept.adopt()
         self.logs.begin()
-        api = self._view.api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug)
+        api = self._view.api = ApiServer(self._routes(), self.broadcaster, on_bug=self._bug, may_restart=restarters())
         listening = self._listening = Listening(self.config, api, self.supervisor)
         try:
             await listening.begin()

@@ -1,6 +1,6 @@
-"""What people decide about alerts of the past: one is acknowledged, a server that ended is forgotten. Pure.
+"""What people decide about alerts: one is acknowledged, a server that ended is forgotten, a unit is restarted for one. Pure.
 
-Both come as readings of the kind Event, so a recording holds them and a replay ends the same alerts.
+All come as readings of the kind Event, so a recording holds them and a replay says the same.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from sentinel.model.reading import Event
 OPERATOR = "operator"
 ACKNOWLEDGED = "alert_acknowledged"
 FORGOTTEN = "server_forgotten"
+RESTARTED = "unit_restart"
+#: what `sentinel cure` reports: it begins to restart, that failed, it has restarted as often as it may
+RESTARTS: Mapping[str, Reason] = {"begun": "restart", "failed": "restart-failed", "limit": "restart-limit"}
 
 
 def acknowledgement(rule: str, entity: Entity, at: float) -> Event:
@@ -33,8 +36,13 @@ def forgetting(entity: Entity, at: float) -> Event:
     return Event(at, FORGOTTEN, entity, {}, OPERATOR)
 
 
+def restart(rule: str, entity: Entity, outcome: str, at: float) -> Event:
+    """A unit is restarted because of a firing alert, or is not; `outcome` is one of RESTARTS."""
+    return Event(at, RESTARTED, entity, {"rule": rule, "outcome": outcome}, OPERATOR)
+
+
 class Operator:
-    """Carries out both. `drop(entity)` removes an entity from everything that is kept about it."""
+    """Carries them out. `drop(entity)` removes an entity from everything that is kept about it."""
 
     def __init__(self, state: EngineState, book: Book, pipeline: Pipeline, drop: Callable[[Entity], None]) -> None:
         self._state = state
@@ -43,12 +51,18 @@ class Operator:
         self._drop = drop
 
     def take(self, event: Event, rules: Mapping[str, CompiledRule]) -> list[Transition]:
-        """The alerts that end."""
+        """What follows: alerts that end, or one that says what is done about it."""
+        if event.name == FORGOTTEN:
+            return self.end_all(event.entity, rules, "forgotten", event.at)
+        record = self._book.peek(str(event.fields.get("rule", "")), event.entity)
+        if record is None:
+            return []
         if event.name == ACKNOWLEDGED:
-            record = self._book.peek(str(event.fields.get("rule", "")), event.entity)
-            records = [] if record is None else [record]
-            return [t for one in records for t in self._end(one, rules, "acknowledged", event.at)]
-        return self.end_all(event.entity, rules, "forgotten", event.at) if event.name == FORGOTTEN else []
+            return list(self._end(record, rules, "acknowledged", event.at))
+        reason = RESTARTS.get(str(event.fields.get("outcome", ""))) if event.name == RESTARTED else None
+        if reason is None or record.state != "firing" or record.rule not in rules:
+            return []
+        return [self._pipeline.standing(rules[record.rule], record, reason, event.at)]
 
     def end_all(self, entity: Entity, rules: Mapping[str, CompiledRule], reason: Reason, at: float) -> list[Transition]:
         """The alerts of a server that has ended; nothing more is kept of it. One that runs keeps what it has."""

@@ -28,7 +28,7 @@ from sentinel.engine.rules.conclude import cause_of, later
 from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.engine.worklist import Worklist, timing
-from sentinel.model.alert import Transition, Verdict
+from sentinel.model.alert import Reason, Transition, Verdict
 
 _DOCS = "https://github.com/ggml-org/llama.cpp"
 
@@ -65,10 +65,12 @@ class Pipeline:
             record.ended = change.reason
         return (replace(self._render(compiled, record, change, at), silenced=silenced),)
 
-    def standing(self, compiled: CompiledRule, record: Record) -> Transition:
-        """An open alert as it is now, as a transition."""
+    def standing(
+        self, compiled: CompiledRule, record: Record, reason: Reason = "standing", at: float | None = None
+    ) -> Transition:
+        """An open alert as it is, as a transition: by default of the time since which it is so."""
         state = record.state
-        standing = self._render(compiled, record, Change(state, state, "standing"), record.life.since)
+        standing = self._render(compiled, record, Change(state, state, reason), record.life.since if at is None else at)
         return replace(standing, silenced=record.hush.by or None if state == "firing" else None)
 
     def _advance(self, compiled: CompiledRule, record: Record, finding: Finding, at: float) -> Change | None:

@@ -43,6 +43,7 @@ _PARTS = (
             ("top", "the live screen", "`sentinel top`, its keys, what its bars mean"),
             ("screens", "what each command shows", "pictures of status, alerts, why, diagnose and preflight"),
             ("report", "a page of what happened", "`sentinel report`, `diagnose --html`: alerts over plots, what it leaves out"),
+            ("cure", "restarts for alerts that a restart ends", "opt-in, limited, by polkit: `sentinel cure`"),
             ("notify", "alerts to people", "phone, chat, mail, webhook, command, Alertmanager: `sentinel notify`"),
             ("web", "a live page over HTTP", "`sentinel serve`: page, metrics, JSON for home dashboards; TLS and users"),
             ("metrics", "metrics", "what Prometheus scrapes, and how"),

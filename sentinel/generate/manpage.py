@@ -14,6 +14,7 @@ from sentinel.generate.verbs import EXIT, verbs
 _FILES = (
     ("/etc/sentinel/sentinel.toml", "The configuration of the service; none is needed."),
     ("~/.config/sentinel/sentinel.toml", "The configuration of a user's own daemon; it is looked for first."),
+    ("/etc/sentinel/cure.toml, ~/.config/sentinel/cure.toml", "What `sentinel cure` may restart for which alerts."),
     ("/etc/sentinel/notify.toml, ~/.config/sentinel/notify.toml", "What `sentinel notify` brings where; for its owner only."),
     ("/etc/sentinel/web.env, ~/.config/sentinel/web.env", "OPTIONS of `sentinel serve` as a service."),
     ("/run/sentinel/sentinel.sock", "The socket of the service: HTTP and JSON."),

@@ -32,6 +32,9 @@ Reason = Literal[
     "rule-changed",
     "rule-removed",
     "standing",
+    "restart",
+    "restart-failed",
+    "restart-limit",
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sentinel.model.alert import Cause, CheckResult, Fix, LineEvidence, Transition
 from sentinel.model.entity import Entity, Unknown, Value
+from sentinel.model.restarts import RESTART_WORDS
 from sentinel.model.text import SURROGATE, UNSAFE, escape, escaped
 
 
@@ -149,6 +150,8 @@ def message(transition: Transition) -> str:
     if transition.state != "firing":
         return escape(f"{transition.state} {transition.rule}: {transition.summary} ({transition.reason})")
     parts = [f"{transition.severity} {transition.rule}: {transition.summary}"]
+    if transition.reason in RESTART_WORDS:
+        parts.append(RESTART_WORDS[transition.reason])
     if transition.cause is not None:
         parts.append(f"cause: {transition.cause.text}")
     if transition.fixes:

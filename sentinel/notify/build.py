@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sentinel.api.follow import open_alerts
 from sentinel.model.json_form import iso
 from sentinel.notify.alertmanager import Alertmanager
 from sentinel.notify.apprise_service import Apprise
 from sentinel.notify.channel import Health, Line
 from sentinel.notify.command import Command
-from sentinel.notify.follow import open_alerts
 from sentinel.notify.outcome import Outcome, Sender
 from sentinel.notify.post import Target, post
 from sentinel.notify.secrets import Redactor

@@ -10,6 +10,7 @@ from datetime import tzinfo
 from typing import Any
 
 from sentinel.model.alert import SEVERITY_RANK
+from sentinel.model.restarts import RESTART_WORDS
 from sentinel.model.text import counted, duration, escape
 from sentinel.terminal.alert import confidence
 from sentinel.terminal.names import about
@@ -114,6 +115,8 @@ def _lines(newest: Sequence[Mapping[str, Any]], now: float, zone: tzinfo | None)
             continue
         since = _since(alert, now, zone)
         head = f"{alert['severity'].upper()} {alert['rule']}{since}"
+        if (done := RESTART_WORDS.get(alert.get("reason", ""))) is not None:
+            head += f" ({done})"
         yield head if alone else f"{head}: {_cut(about(alert), _LONGEST)}"
         if at < _MOST_WHOLE:
             yield from _why(alert)

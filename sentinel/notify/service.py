@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sentinel.api.follow import Connected, Heard, Lost, Standing, StreamFollower
 from sentinel.model.json_form import iso
 from sentinel.notify.alertmanager import EVERY, Alertmanager
 from sentinel.notify.channel import Health, Line, Now, Result, Worker
-from sentinel.notify.follow import Connected, Follower, Heard, Lost, Standing
 from sentinel.notify.outcome import Outcome
 from sentinel.notify.store import Store
 
@@ -120,7 +120,7 @@ class Service:
         self._daemon.lost_at = now.steady
         for line in self.lines:
             line.restore(now)
-        Follower(sockets, cursor, self.inbox, list_first=not cursor or bool(self._new)).start()
+        StreamFollower(sockets, cursor, self.inbox, list_first=not cursor or bool(self._new)).start()
         while not self._ending:
             self.turn()
         deadline = self._clock().steady + _LAST_WAIT

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sentinel.model.restarts import RESTART_WORDS
 from sentinel.model.text import duration, escape
 from sentinel.terminal.names import about, of_alert
 from sentinel.terminal.style import BOLD, CYAN, DIM, Style, fit, wrap
@@ -22,7 +23,11 @@ _LONGEST_LINE = 400
 _LABEL_WIDTH = 12
 
 #: Why an alert notifies again.
-_WHY_NOW = {"cause-ended": "still firing after its cause ended", "silence-ended": "still firing after its silence ended"}
+_WHY_NOW = {
+    "cause-ended": "still firing after its cause ended",
+    "silence-ended": "still firing after its silence ended",
+    **RESTART_WORDS,
+}
 
 
 #: Why an alert is over; other reasons say it themselves.

@@ -110,7 +110,8 @@ def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
     assert {
         words
         for words in verbs(parser())
-        if "--socket" in options(words) and words[0] not in ("doctor", "exec", "top", "report", "notify", "quality", "serve")
+        if "--socket" in options(words)
+        and words[0] not in ("doctor", "exec", "top", "report", "notify", "cure", "quality", "serve")
     } == set(_ASKING)
 
 

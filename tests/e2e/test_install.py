@@ -64,6 +64,7 @@ def test_uninstall_removes_ours_and_names_what_stays(tmp_path: Path) -> None:
         "opt/sentinel/.installed-by-sentinel",
         "etc/systemd/system/sentinel.service",
         "etc/systemd/system/sentinel.socket",
+        "etc/systemd/system/sentinel-cure.service",
         "etc/systemd/system/sentinel-notify.service",
         "etc/systemd/system/sentinel-web.service",
         "etc/systemd/user/sentinel.service",

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from sample_transitions import FIRING
 
+from sentinel.api import follow
+from sentinel.api.follow import Connected, Heard, Lost, Standing
 from sentinel.history.sqlite_file import HistoryFault
 from sentinel.model.fault import Fault
 from sentinel.model.json_form import transition_to_dict
-from sentinel.notify import build, follow
+from sentinel.notify import build
 from sentinel.notify.alertmanager import ENDS_AFTER, EVERY, Alertmanager, requests
 from sentinel.notify.channel import Now
 from sentinel.notify.choice import Filter
-from sentinel.notify.follow import Connected, Heard, Lost, Standing
 from sentinel.notify.message import Message
 from sentinel.notify.outcome import DELIVERED, Outcome
 from sentinel.notify.plan import Policy
@@ -201,7 +202,7 @@ def test_nothing_is_passed_over_while_it_ends(lab: Callable[..., Lab]) -> None:
 def test_a_word_that_is_not_understood_does_not_end_the_follower(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "_AGAIN", 0.0)
     inbox: queue.Queue[Any] = queue.Queue(1)
-    follower = follow.Follower(None, "", inbox, list_first=False)
+    follower = follow.StreamFollower(None, "", inbox, list_first=False)
     monkeypatch.setattr(follower, "_stream", [("transition", {"rule": "without an entity"})])
     follower.start()
     assert [inbox.get(timeout=20) for _ in range(2)] == [Lost("what it says is not understood (KeyError)")] * 2

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_transitions import FIRING
 
+from sentinel.api.follow import Heard, Standing
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.notify import build
 from sentinel.notify.channel import Now, Result
 from sentinel.notify.choice import Filter
-from sentinel.notify.follow import Heard, Standing
 from sentinel.notify.message import Message
 from sentinel.notify.outcome import DELIVERED, Outcome
 from sentinel.notify.plan import Policy

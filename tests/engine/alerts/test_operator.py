@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from switch_rules import SERVER, Story, Switch
 
 from sentinel.api.ending_handlers import Ending
+from sentinel.api.restart_handlers import Restarting
 from sentinel.api.routes import ApiError, Request
 from sentinel.engine import operator
 from sentinel.engine.engine import RETIRE
 from sentinel.engine.inspect import metrics, status
 from sentinel.model.entity import Entity
+from sentinel.model.json_form import iso
 from sentinel.model.reading import ServerFound, ServerGone, Tick
 from sentinel.rulefiles.testing.readings import EPOCH
 
@@ -100,3 +105,35 @@ def test_an_alert_says_when_its_process_ended() -> None:
     (alert,) = status.alerts(story.engine, EPOCH + 25)
     assert alert["server_ended"] is None
     story.transitions += story.engine.step(Tick(EPOCH + 26))
+
+
+def restarting(story: Story, at: float) -> Restarting:
+    return Restarting(lambda: story.engine, lambda: EPOCH + at, story.engine.step)
+
+
+def restart(story: Story, at: float, fingerprint: str, outcome: str = "begun") -> list[dict[str, Any]]:
+    body = json.dumps({"fingerprint": fingerprint, "outcome": outcome}).encode()
+    found: list[dict[str, Any]] = restarting(story, at).restart(Request(body=body))["transitions"]
+    return found
+
+
+def test_a_restart_is_a_transition_of_the_alert_it_is_for() -> None:
+    story = begun()
+    (firing,) = [t for t in story.transitions if t.state == "firing"]
+    for outcome, reason in operator.RESTARTS.items():
+        (said,) = restart(story, 25, firing.fingerprint, outcome)
+        assert (said["rule"], said["previous"], said["state"], said["reason"]) == ("one", "firing", "firing", reason)
+        assert said["at"] == iso(EPOCH + 25)
+    assert [r.state for r in story.engine.book.open()] == ["firing"]
+
+
+def test_nothing_is_restarted_for_what_does_not_fire_or_is_silenced() -> None:
+    story = begun()
+    (firing,) = [t for t in story.transitions if t.state == "firing"]
+    with pytest.raises(ApiError, match="no alert 'nobody' fires"):
+        restart(story, 25, "nobody")
+    with pytest.raises(ApiError, match="this is no restart"):
+        restart(story, 25, firing.fingerprint, "twice")
+    story.engine.silence(story.engine.silences.add("one", "", EPOCH + 26, 60.0, "", "root"), EPOCH + 26)
+    with pytest.raises(ApiError, match="is silenced; nothing is to be done about it"):
+        restart(story, 27, firing.fingerprint)

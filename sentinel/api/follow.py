@@ -46,7 +46,7 @@ class Lost:
     why: str
 
 
-Word = Heard | Standing | Connected | Lost
+StreamWord = Heard | Standing | Connected | Lost
 
 
 def open_alerts(sockets: list[str] | None) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def open_alerts(sockets: list[str] | None) -> list[dict[str, Any]]:
     return alerts
 
 
-class Follower(threading.Thread):
+class StreamFollower(threading.Thread):
     """Puts what it hears into the inbox, which may be full: then it waits, and the daemon keeps what follows."""
 
     def __init__(self, sockets: list[str] | None, cursor: str, inbox: queue.Queue[Any], *, list_first: bool) -> None:
