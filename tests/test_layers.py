@@ -141,7 +141,7 @@ def test_a_room_with_rooms_in_it_has_an_empty_init() -> None:
 
 def test_one_name_is_one_thing() -> None:
     """A reader who has met a class, or an alias of a type, knows it wherever the name stands again. Programs of their own (the
-    notifier, the cure, the live page, the measurement of quality) and the contents of a page have names of their own, each once."""
+    notifier, the cure, the live page, the measurement of quality) and the contents of a page have names of their own."""
     homes: dict[tuple[str, str], list[str]] = {}
     for name, room, tree in modules():
         whose = room if room in ("notify", "cure", "quality", "report", "web") else ""

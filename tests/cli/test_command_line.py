@@ -106,6 +106,10 @@ def test_every_verb_with_output_has_it_as_json_too() -> None:
     assert {words for words in verbs(parser()) if "--json" not in options(words)} == _PLAIN
 
 
+#: They go on without a daemon, or have tests of their own.
+_ASKING_OTHERWISE = ("doctor", "exec", "top", "report", "notify", "cure", "quality", "serve")
+
+
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
     assert {
         words
