@@ -57,9 +57,10 @@ OLLAMA = re.compile(rf"time=({_ISO}) level=([A-Z]+)(?: source=\S+)? msg=(\"(?:[^
 RETOLD = re.compile(
     r"(?:llama[- ](?:runner|server)(?: process)? (?:has terminated|no longer running):"
     r"(?: exit status \w{1,12}:?| signal: aborted(?: \(core dumped\))?:?)?"
-    r"|llama\.cpp error:|an error was encountered while running the model:"
+    r"|llama\.cpp error:|an error was encountered while running the model:|llama-server reported out-of-memory during startup:"
     r"|rpc error: code = \w{1,20} desc = [^\"\n]{0,300}? (?:Error: )?llama_model_load:) (')?"
-    r"((?:error loading model: |cudaMalloc failed: |(?:CUDA|ROCm) error: |GGML_ASSERT\(|error: (?:invalid|unknown) argument: )"
+    r"((?:(?:llama_model_load\w*: )?error loading model(?: \w{1,16})?: |cudaMalloc failed: |(?:CUDA|ROCm|rocBLAS) error: |GGML_ASSERT\("
+    r"|error: (?:invalid|unknown) argument: )"
     r"[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|\" \w|$)"
 )
 CLIENTS_WORD = "Error: "
