@@ -59,8 +59,8 @@ RETOLD = re.compile(
     r"(?: exit status \w{1,12}:?| signal: aborted(?: \(core dumped\))?:?)?"
     r"|llama\.cpp error:|an error was encountered while running the model:|llama-server reported out-of-memory during startup:"
     r"|rpc error: code = \w{1,20} desc = [^\"\n]{0,300}? (?:Error: )?llama_model_load:) (')?"
-    r"((?:(?:llama_model_load\w*: )?error loading model(?: \w{1,16})?: |cudaMalloc failed: |(?:CUDA|ROCm|rocBLAS) error: |GGML_ASSERT\("
-    r"|error: (?:invalid|unknown) argument: )"
+    r"((?:(?:llama_model_load\w*: )?error loading model(?: \w{1,16})?: |cudaMalloc failed: "
+    r"|(?:CUDA|ROCm|rocBLAS) error: |GGML_ASSERT\(|error: (?:invalid|unknown) argument: )"
     r"[^\n]{1,400}?)(?(1)')(?:\\n|\"$|\"\}|\" \w|$)"
 )
 CLIENTS_WORD = "Error: "
