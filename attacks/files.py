@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attacks.ground import ATTACKER, HONEST, Ground, ground
 from attacks.outcome import Attack
-from faults.daemon import REPO
+from faults.daemon import REPO, wait_for
 from faults.lines import SLEEPS
 
 _SECRET = "gamma-secret"
@@ -181,6 +181,33 @@ def private_log(*, short: bool) -> Attack:
             here.row.leak(f"what a private log says, as the state of {', '.join(read)}")
         here.row.said = _source(here, secret)
         here.row.expect("permission" in here.row.said or "may read" in here.row.said, f"of the log was said: {here.row.said!r}")
+    return here.row
+
+
+def borrowed_logger(*, short: bool) -> Attack:
+    """A log that only root may read, of a logger of root's to which everybody may write."""
+    del short
+    with ground(
+        "output into a named pipe of root's into which everybody may write, and which a logger of root's keeps for root alone"
+    ) as here:
+        ways = here.top / "logger"
+        ways.mkdir(mode=0o755)
+        secret, fifo = ways / "secret.log", ways / "everybody"
+        secret.touch(mode=0o600)
+        os.mkfifo(fifo)
+        fifo.chmod(0o622)
+        here.run("sh", "-c", f"exec cat < {fifo} > {secret}", user=0)
+        with fifo.open("wb") as pipe:
+            # Below a shell: the parent of the others here is the first process of its namespace, above which nobody looks.
+            command = f"{here.program()} -c 'read never' llama-server --port 18081; true"
+            here.run("sh", "-c", command, stderr=pipe, stdout=pipe)
+            wait_for(lambda: here.daemon.signals("127.0.0.1:18081"), "the server at the pipe is found", 20)
+            time.sleep(2)
+            with secret.open("ab") as file:
+                file.write(_line(_SECRET))
+            here.endure(2)
+        _leak(here, "a line of root's log")
+        here.row.said = str(here.daemon.signals("127.0.0.1:18081").get("server.log_where"))
     return here.row
 
 

@@ -33,6 +33,7 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "gguf-bomb": files.gguf_bomb,
     "private-log": files.private_log,
     "private-model": files.private_model,
+    "borrowed-logger": files.borrowed_logger,
     "fifo-model": files.fifo_model,
     "links-beside-a-log": files.links_beside_a_log,
     "endless-line": files.endless_line,

@@ -9,7 +9,16 @@ from attacks.run import CAMPAIGN
 pytestmark = pytest.mark.root
 
 #: Those that take a few seconds each.
-SHORT = ("port-prefix", "client-text", "unknown-flags", "private-log", "private-model", "fifo-model", "preflight-bait")
+SHORT = (
+    "port-prefix",
+    "client-text",
+    "unknown-flags",
+    "private-log",
+    "private-model",
+    "borrowed-logger",
+    "fifo-model",
+    "preflight-bait",
+)
 #: Those that take a quarter of a minute and more each.
 LONG = (
     "sparse-log",

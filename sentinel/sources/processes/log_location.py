@@ -28,7 +28,7 @@ from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.containers import Container, unread_why
 from sentinel.sources.processes.listening import only_port, shares_network
 from sentinel.sources.processes.log_source import CURE, Format, LogSource
-from sentinel.sources.processes.output_readers import OutputReader, file_of, reader_beside, terminal_holder
+from sentinel.sources.processes.output_readers import OutputReader, file_of, reader_beside, readers_of, terminal_holder
 from sentinel.sources.processes.procfs import read_stat
 
 #: `sentinel exec` names the log that it keeps in this variable
@@ -137,13 +137,13 @@ def _behind(roots: Roots, process: _Process, descriptor: int) -> LogSource:
     if target.startswith("socket:"):
         return _socket(roots, target, name, process)
     if target.startswith("pipe:"):
-        return _pipe(roots, process, target, f"{name}, a pipe", cure)
+        return _pipe(roots, process, opened, target, f"{name}, a pipe", cure)
     if target.startswith(("/dev/pts/", "/dev/tty", "/dev/console")):
         return _terminal(roots, process, target, name, cure)
     if target == "/dev/null":
         return LogSource("none", f"{name}, /dev/null", why="the log is thrown away", remedy=cure)
     if _is_named_pipe(opened) or _is_named_pipe(target):
-        return _pipe(roots, process, target, f"{name}, the named pipe {target}", cure)
+        return _pipe(roots, process, opened, target, f"{name}, the named pipe {target}", cure)
     try:
         path = target if _is_file(target, file_identity(opened)) else str(opened)
     except OSError as error:
@@ -192,13 +192,17 @@ def _socket(roots: Roots, target: str, name: str, process: _Process) -> LogSourc
     inode = target.removeprefix("socket:[").removesuffix("]")
     to_journal = process.env.get("JOURNAL_STREAM", "").endswith(f":{inode}")
     member = process.member
-    if not to_journal and process.above and process.above[0].names[1] in _WITH_SOCKETS:
-        # Node gives its children sockets for pipes. pm2 says in their environment which files it copies them to.
+    parent = process.above[0] if process.above else None
+    if not to_journal and parent is not None and parent.names[1] in _WITH_SOCKETS:
+        # Node gives its children sockets for pipes. pm2 says in their environment which files it copies them to. In a child of
+        # another user (pm2 can start it so; a Node that is the first process of a container gets orphans) the child says it.
+        own = parent.user == process.user
         kept = next((process.env[key] for key in _OF_PM2 if process.env.get(key, "").startswith("/")), "")
         if kept:
-            path = inside(roots, process.above[0].pid, kept)
-            return LogSource("file", f"what pm2 copies to {kept}", path, writer=process.above[0].pid, copied=True)
-        return _copied(roots, process, 0, of_starter("", process.above[0].names))
+            path = inside(roots, parent.pid, kept)
+            return LogSource("file", f"what pm2 copies to {kept}", path, writer=parent.pid if own else 0, copied=True)
+        if own:
+            return _copied(roots, process, 0, of_starter("", parent.names))
     if member.unit:
         field = "_SYSTEMD_USER_UNIT" if member.is_user_unit else "_SYSTEMD_UNIT"
         return LogSource("journal", f"journal of {member.unit}", match=((field, member.unit),))
@@ -207,14 +211,15 @@ def _socket(roots: Roots, target: str, name: str, process: _Process) -> LogSourc
     return LogSource("none", f"{name}, a socket", why="it leads to no journal that sentinel knows", remedy=CURE)
 
 
-def _pipe(roots: Roots, process: _Process, target: str, name: str, cure: str) -> LogSource:
+def _pipe(roots: Roots, process: _Process, opened: Path, target: str, name: str, cure: str) -> LogSource:
     """Whoever reads it: a process above or beside that runs as the same user in the same container, a container's engine."""
     at, row = next(_reading_above(roots, process, target), (-1, None))
     reader = None
     if process.above and (at < 0 or row is None) and process.depth < _FILTERS:
         # Of runsv and its svlogd, both of which hold it, the log is with the second.
         parent, container = process.above[0].pid, process.member.container
-        reader = reader_beside(roots, process.pid, parent, target, process.user, container, process.above)
+        users = readers_of(opened, process.user)
+        reader = reader_beside(roots, process.pid, parent, target, users, container, process.above)
         if reader is not None and (found := _read_by(roots, process, reader, name)) is not None:
             return found
     if at >= 0:

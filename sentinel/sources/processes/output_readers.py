@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sentinel.model.input_limits import MOST_READERS
 from sentinel.sources.fs import Roots, link
@@ -43,27 +44,41 @@ class OutputReader:
         return self.number == "0"
 
 
+def readers_of(opened: str | Path, user: int) -> frozenset[int]:
+    """Whose program may read what a server of this user prints into the pipe `opened`: his own, and root's into a pipe that root
+    made and nobody else may write into.
+
+    A stranger opened the named pipe of a logger of root's (0622), and what that logger kept for root alone was read and quoted as
+    his server's. Any program of root's that takes a descriptor of him would do as well: the pipe is his then.
+    """
+    try:
+        pipe = os.stat(opened)  # noqa: PTH116
+    except OSError:
+        return frozenset({user})
+    return frozenset({user, 0}) if pipe.st_uid == 0 and not pipe.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else frozenset({user})
+
+
 def reader_beside(
-    roots: Roots, pid: int, parent: int, target: str, user: int, container: str, above: Sequence[Ancestor]
+    roots: Roots, pid: int, parent: int, target: str, users: frozenset[int], container: str, above: Sequence[Ancestor]
 ) -> OutputReader | None:
-    """A process that is not above the server and reads `target` (``pipe:[4711]``, or the path of a named pipe)."""
+    """A process of these users that is not above the server and reads `target` (``pipe:[4711]``, or the path of a named pipe)."""
     near = [*children(roots, pid), *siblings(roots, pid, parent)]
     seen = {pid, os.getpid(), *(one.pid for one in near), *(one.pid for one in above)}
-    for one in (*near, *_others(roots, user, seen, target)):
-        if one.user in (user, 0) and one.member.container == container and (number := reads(roots, one.pid, target)):
+    for one in (*near, *_others(roots, users, seen, target)):
+        if one.user in users and one.member.container == container and (number := reads(roots, one.pid, target)):
             return OutputReader(one, number)
     return None
 
 
-def _others(roots: Roots, user: int, seen: set[int], target: str) -> Iterator[Ancestor]:
-    """Processes of that user, or of root, that read `target`."""
+def _others(roots: Roots, users: frozenset[int], seen: set[int], target: str) -> Iterator[Ancestor]:
+    """Processes of those users that read `target`."""
     looked = 0
     for pid in sorted(process_ids(roots) - seen, reverse=True):
         try:
             owner = os.stat(f"{roots.proc}/{pid}").st_uid  # noqa: PTH116 - called for each process of the machine
         except OSError:
             continue
-        if owner not in (user, 0):
+        if owner not in users:
             continue
         if (looked := looked + 1) > MOST_READERS:
             return

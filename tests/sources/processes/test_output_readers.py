@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from composed_proc import Machine
-from live import wait_for
+from live import needs_root, wait_for
 
 from sentinel.engine.log.envelope import strip
 from sentinel.sources.fs import Roots
@@ -19,6 +20,7 @@ from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.log_location import find_log
 from sentinel.sources.processes.log_source import LogSource
+from sentinel.sources.processes.output_readers import readers_of
 
 PIPES = {1: "pipe:[70]", 2: "pipe:[70]"}
 
@@ -104,6 +106,33 @@ def test_logger_hands_the_lines_to_the_journal(machine: Machine) -> None:
     assert (log.kind, log.match) == ("journal", (("_PID", "6"),))
 
 
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("mode", "owner", "by_root"), [(0o600, 0, True), (0o622, 0, False), (0o620, 0, False), (0o600, 61802, False)]
+)
+def test_a_reader_of_roots_counts_where_the_pipe_is_roots_alone(tmp_path: Path, mode: int, owner: int, by_root: bool) -> None:
+    """Into a named pipe that is open to all a stranger has his server print; a pipe of his own he hands to root's."""
+    needs_root()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(mode)
+    os.chown(pipe, owner, owner)
+    assert readers_of(pipe, 61802) == ({0, 61802} if by_root else {61802})
+
+
+@pytest.mark.root
+def test_a_pipe_without_a_name_is_whose_it_was_made_by() -> None:
+    needs_root()
+    reads, writes = os.pipe()
+    try:
+        assert readers_of(f"/proc/self/fd/{writes}", 61802) == {0, 61802}
+        os.fchown(writes, 61802, 61802)
+        assert readers_of(f"/proc/self/fd/{writes}", 61802) == {61802}
+    finally:
+        os.close(reads)
+        os.close(writes)
+
+
 @pytest.mark.parametrize(
     ("names", "streams", "chosen"),
     [
@@ -137,6 +166,18 @@ def test_pm2_says_where_it_copies_the_lines_to(machine: Machine, tmp_path: Path)
     machine.start(10, "-m", "x", fds={1: "socket:[70]", 2: "socket:[71]"}, parent=5, env=env, cgroup="/system.slice/pm2.service")
     log = log_of(machine)
     assert (log.path, log.copied) == (str(kept), True), "and not the journal of the unit that pm2 is in"
+
+
+def test_what_a_child_of_anothers_pm2_says_is_opened_as_the_child_could(machine: Machine, tmp_path: Path) -> None:
+    """The variable is the child's to choose; opened as its parent could, root's files were read for it."""
+    node = machine.start(5, comm="PM2 v6", exe="/usr/bin/node", fds={1: "/dev/null", 2: "/dev/null"})
+    status = (node / "status").read_text()
+    (node / "status").write_text(re.sub(r"^Uid:.*$", "Uid:\t0\t0\t0\t0", status, flags=re.MULTILINE))
+    child = machine.start(
+        10, "-m", "x", fds={1: "socket:[70]", 2: "socket:[71]"}, parent=5, env={"pm_err_log_path": "/root/secret"}
+    )
+    (child / "status").write_text(re.sub(r"^Uid:.*$", "Uid:\t1001\t1001\t1001\t1001", status, flags=re.MULTILINE))
+    assert (log_of(machine).kind, log_of(machine).writer) == ("file", 0)
 
 
 def test_of_a_terminal_script_keeps_what_is_printed(machine: Machine, tmp_path: Path) -> None:
