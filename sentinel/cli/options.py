@@ -10,7 +10,9 @@ from sentinel.cli.common_options import add_asking, add_json, add_rules, add_soc
 def status(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel status`."""
     add_asking(verb, verbose="every server's settings, and what sentinel cannot see")
-    verb.add_argument(
+    how = verb.add_mutually_exclusive_group()
+    how.add_argument("--host", metavar="HOST,...", help="a table of other machines, asked over SSH, each with sentinel installed")
+    how.add_argument(
         "--nagios",
         action="store_true",
         help="print one line with performance data, as a plugin of Nagios, Icinga, Zabbix or checkmk",

@@ -33,7 +33,11 @@ VERBS: dict[str, Verb] = {
         "is all well: servers, GPUs, memory, open alerts and the first thing to do",
         "sentinel.cli.status",
         options.status,
-        (("status", "one screen"), ("status --verbose", "with every server's settings and what sentinel cannot see")),
+        (
+            ("status", "one screen"),
+            ("status --verbose", "with every server's settings and what sentinel cannot see"),
+            ("status --host gpu-1,me@gpu-2", "a line for each machine, over SSH"),
+        ),
     ),
     "alerts": Verb(
         "open alerts with cause, fix and evidence; or what was",

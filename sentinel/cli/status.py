@@ -31,6 +31,10 @@ _PLOT, _WIDE = 20, 100
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the screen; the exit code is that of the worst open alert that is not silenced."""
+    if arguments.host:
+        from sentinel.cli import hosts
+
+        return hosts.main(arguments.host, json_too=arguments.json)
     try:
         answer = ask(arguments, "/v1/status")
     except NoAnswer as error:

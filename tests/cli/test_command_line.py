@@ -111,12 +111,9 @@ _ASKING_OTHERWISE = ("doctor", "exec", "top", "report", "notify", "cure", "quali
 
 
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:
-    assert {
-        words
-        for words in verbs(parser())
-        if "--socket" in options(words)
-        and words[0] not in ("doctor", "exec", "top", "report", "notify", "cure", "quality", "serve")
-    } == set(_ASKING)
+    assert {words for words in verbs(parser()) if "--socket" in options(words) and words[0] not in _ASKING_OTHERWISE} == set(
+        _ASKING
+    )
 
 
 @pytest.mark.parametrize("json_too", [[], ["--json"]], ids=["text", "json"])
