@@ -44,6 +44,10 @@ def _no_configuration_of_the_developer(tmp_path_factory: pytest.TempPathFactory)
     """Rules and settings that somebody has for a daemon of their own are no part of the tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    # Where Mesa would keep the shaders of a software GPU, 20 s of a core to compile: once for all workers and runs, not for each.
+    shaders = Path(os.environ.get("CACHE", REPO / ".cache")).resolve() / "mesa"
+    shaders.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(shaders))
 
 
 @pytest.fixture(scope="session", autouse=True)
