@@ -24,7 +24,7 @@ class Overrides:
     """Places by tensor name; None if no flag names one."""
 
     def __init__(self, rules: Sequence[tuple[Any, str]], experts: int, dense: int) -> None:
-        self._rules, self._experts, self._dense = tuple(rules), experts, dense
+        self._rules = tuple(rules)
         self._kinds = [(re2.compile(kind), count) for kind, count in ((_EXPERTS, experts), (_DENSE, dense)) if count]
 
     def place(self, tensor: str, block: int | None) -> str | None:

@@ -528,6 +528,18 @@ def test_no_file_descriptor_is_lost(log: Path) -> None:
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+def read_while(write: Callable[[], None], source: LogFile, seen: list[str]) -> None:
+    """Poll beside a writer, then until nothing is left: without a file at its path the last generation is all there is."""
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    deadline = time.monotonic() + 60
+    while writer.is_alive() and time.monotonic() < deadline:
+        seen += texts(source.poll(time.time()))
+    for _ in range(25):
+        seen += texts(source.poll(time.time()))
+    source.close()
+
+
 @pytest.mark.parametrize(("create", "rotations"), [(True, 1000), (False, 200)])
 def test_a_thousand_rotations_under_a_concurrent_writer(log: Path, create: bool, rotations: int) -> None:
     """Every line is seen once and in order, however the polls fall between renames and writes.
@@ -536,7 +548,6 @@ def test_a_thousand_rotations_under_a_concurrent_writer(log: Path, create: bool,
     """
     written: list[str] = []
     seen: list[str] = []
-    done = threading.Event()
 
     def say(file: IO[str]) -> None:
         written.append(f"line {len(written)}")
@@ -559,20 +570,11 @@ def test_a_thousand_rotations_under_a_concurrent_writer(log: Path, create: bool,
                 say(file)
             while len(written) - len(seen) > 15 * 6:
                 time.sleep(0.0001)
-        done.set()
 
     log.touch()
     source = LogFile(log, SERVER)
     source.poll(time.time())
-    writer = threading.Thread(target=write, daemon=True)
-    writer.start()
-    deadline = time.monotonic() + 60
-    while not done.is_set() and time.monotonic() < deadline:
-        seen += texts(source.poll(time.time()))
-    # Without a file at its path the last generation is all there is to read.
-    for _ in range(25):
-        seen += texts(source.poll(time.time()))
-    source.close()
+    read_while(write, source, seen)
     assert seen == written
     assert len(written) == rotations * 6
 
@@ -581,7 +583,6 @@ def test_hundreds_of_copytruncates_under_a_concurrent_reader(log: Path) -> None:
     """Every line is seen once and in order; nothing is written between copy and truncation, where the kernel keeps none."""
     written: list[str] = []
     seen: list[str] = []
-    done = threading.Event()
 
     def rotate() -> None:
         for number in range(20, 0, -1):
@@ -599,21 +600,13 @@ def test_hundreds_of_copytruncates_under_a_concurrent_reader(log: Path) -> None:
                 rotate()
                 while len(written) - len(seen) > 15 * 5:
                     time.sleep(0.0001)
-        done.set()
 
     # A file that was empty when it was last seen betrays nothing of what it held since.
     log.write_text("line 0\n")
     written.append("line 0")
     source = LogFile(log, SERVER)
     seen += texts(source.poll(time.time()))
-    writer = threading.Thread(target=write, daemon=True)
-    writer.start()
-    deadline = time.monotonic() + 60
-    while not done.is_set() and time.monotonic() < deadline:
-        seen += texts(source.poll(time.time()))
-    for _ in range(25):
-        seen += texts(source.poll(time.time()))
-    source.close()
+    read_while(write, source, seen)
     assert seen == written
 
 
