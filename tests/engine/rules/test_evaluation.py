@@ -102,12 +102,16 @@ def _plainly(compiled: CompiledRule, world: _World) -> tuple[dict[str, Any], Any
         elif not world.observed(SERVER, binding.event):
             known[name] = {"count": 0, "fields": {}}
     checks = {}
-    # As often as the longest chain is long, so that their order does not matter.
-    for name, condition in (*compiled.values, *compiled.checks) * len(compiled.steps):
-        value = condition.evaluate(context(known))
-        if value is not None:
-            known[name] = value
-        checks[name] = None if value is None else value is True
+    # Again and again, so that their order does not matter, until nothing changes any more.
+    for _ in compiled.steps:
+        before = dict(known)
+        for name, condition in (*compiled.values, *compiled.checks):
+            value = condition.evaluate(context(known))
+            if value is not None:
+                known[name] = value
+            checks[name] = None if value is None else value is True
+        if known == before:
+            break
     ask = context(known)
     clear = compiled.clear.evaluate(ask) if compiled.clear is not None else False
     return {name: checks[name] for name, _ in compiled.checks}, compiled.when.evaluate(ask), clear
