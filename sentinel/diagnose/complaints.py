@@ -26,6 +26,8 @@ _IN_WORDS = re.compile(
 )
 #: Ollama's own lines (a level without a stamp of llama-server) report a load or a search that failed as INFO or WARN.
 _FAILED = re.compile(r"\b(?:failed|failure)\b", re.IGNORECASE)
+#: Said of a server that was asked to stop (llama-swap), and of a template's example that a build of ik_llama.cpp lacks.
+_NO_FAULT = re.compile(r"\breturned error: signal: (?:terminated|interrupt|killed)$|^Failed to infer a tool call example")
 #: Requests that the server answered with an error, in its own form and in Ollama's. 401 and 404 are a client's mistake.
 _REFUSED = re.compile(
     r"(?:log_server_re?(?:quest|q)?\S*: +(?:done )?request: .* (?P<own>[45]\d\d)$|^\[GIN\] .* \| (?P<gin>[45]\d\d) \|"
@@ -91,6 +93,8 @@ def _is_complaint(level: str | None, elapsed: float | None, message: str) -> boo
     refused = _REFUSED.search(message)
     if refused is not None:
         return next(filter(None, refused.groups())) not in _CLIENTS_OWN
+    if _NO_FAULT.search(message) is not None:
+        return False
     if level != "D" and _IN_WORDS.search(message) is not None:
         return True
     if level in ("I", "W") and elapsed is None and _FAILED.search(message) is not None:

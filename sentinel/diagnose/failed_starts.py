@@ -164,6 +164,9 @@ class StartOutcomes:
     def unfinished(self) -> list[Start]:
         """Starts that failed or died, in order; the last run of each process comes last."""
         ends = [replace(end, who=self._name(port)) for port, run in self._runs.items() if (end := run.outcome()) is not None]
+        if any(end.who == self.who and end.kind != "loading" for end in ends):
+            # A router's child ends with it.
+            ends = [end for end in ends if end.kind != "loading"]
         return [*self._earlier, *ends]
 
     def _over(self, run: _Run, port: int | None) -> None:

@@ -59,7 +59,13 @@ def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> 
             yield (
                 "    The kernel's log that was given names no kill of it."
                 if kernel
-                else "    It may still be loading, or was killed: journalctl -k -b > FILE, then --kernel-log FILE, shows which."
+                else "    The log does not say how it went on. A kill stands in the kernel's log: journalctl -k -b > FILE, then "
+                "--kernel-log FILE."
             )
+            if not kernel and not fired:
+                yield (
+                    "    Where it never gets further, the load hangs, as a rule in the GPU's driver or firmware: dmesg, and one "
+                    "start with -ngl 0, show that."
+                )
     if len(found.starts) > _MOST_STARTS:
         yield f"and {counted(len(found.starts) - _MOST_STARTS, 'earlier start')} that came to no better end"

@@ -164,7 +164,7 @@ RUNTIMES: tuple[Runtime, ...] = (
         passes="`docker model configure MODEL -- FLAGS`",
         variables=None,
         reserved=frozenset({"-m", "--host", "--port"}),
-        prefix=r"^time=\S+ level=[A-Z]+ msg=",
+        prefix=r"^time=\S+ level=[A-Z]+ msg=|^\[\d{4}-\d\d-\d\dT[\d:.]+Z\]\[inference[.\]]",
     ),
     Runtime(
         "localai",

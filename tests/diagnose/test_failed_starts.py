@@ -135,6 +135,17 @@ def test_each_start_of_a_log_is_judged_by_itself(ruleset: RuleSet, log: str, tol
     assert [start.kind for start in found.starts] == told
 
 
+def test_a_child_that_ends_with_its_router_is_no_start_of_its_own(ruleset: RuleSet) -> None:
+    log = (
+        "0.00.133.710 I srv          load: spawning server instance with name=m on port 40611\n"
+        '0.00.134.980 E srv  llama_server: tools setup failed: unknown tool "x". available tools: read_file\n'
+        "Aborted (core dumped)\n"
+    )
+    found = diagnose(ruleset, [("server.log", log.encode())], [], {})
+
+    assert [start.kind for start in found.starts] == ["failed"]
+
+
 def test_a_start_goes_on_in_the_next_file_of_a_rotated_log(ruleset: RuleSet) -> None:
     """The files of one server, oldest first."""
     found = diagnose(ruleset, [("server.log.1", RUNS.encode()), ("server.log", SERVES.encode())], [], {})
@@ -267,6 +278,9 @@ def test_an_excerpt_is_no_failed_start_unless_it_shows_the_start(log: str, kind:
         ("srv  log_server_r: request: POST /v1/chat/completions 10.0.0.7 500", 1),
         ("srv  log_server_r: request: GET /favicon.ico 10.0.0.7 404", 0),
         ("mtmd_helper: some new step failed", 1),
+        # a server that llama-swap needs no more; what ik_llama.cpp prints at each start
+        ("[DEBUG] <qwen> cmd.Wait() returned error: signal: terminated", 0),
+        ("Failed to infer a tool call example (possible template bug)", 0),
         ("0.01.000.000 E new_function: no words that anybody knows", 1),
         ("0.01.000.000 I new_function: error = 0.001", 0),
         ('time=2024-02-14T22:43:10.002Z level=INFO source=llm.go:77 msg="no room on the GPU, falling back to CPU"', 1),

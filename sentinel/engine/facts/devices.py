@@ -198,6 +198,7 @@ def _blamed(table: Mapping[str, LoggedDevice], fields: Mapping[str, Value]) -> d
     return {
         "server.gpu_error_device": f"{name} ({device.description})",
         "server.gpu_error_integrated": device.integrated and bool(others),
+        "server.gpu_error_odd": bool(others) and all(table[other].description != device.description for other in others),
         "server.gpu_wanted": ",".join(others),
         "server.gpu_wanted_numbers": ",".join(_NAME.match(other)["number"] for other in others if _NAME.match(other)),  # type: ignore[index]
     }

@@ -263,7 +263,7 @@ class Extractor:
 
 
 #: Journal exports, container logs, --log-jsonl: at the start of a line, or after the prefix of a journal or a container.
-_JSON_LINES = (r"(?m:^)\{\"", r"[:|] \{\"(?:type|function|level|log|[A-Z_]+)\"")
+_JSON_LINES = (r"(?m:^)\{\"", r"(?:[:|]|std(?:out|err)) \{\"(?:type|function|level|log|timestamp|tid|[A-Z_]+)\"")
 
 
 def _mesh(regex: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sentinel.engine.rules.on_system import BRING_THEIR_OWN
 from sentinel.engine.rules.runtime import Supervision
 from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, same_as, spelled
 from sentinel.llama.flags_in_text import in_text
@@ -36,7 +37,7 @@ def in_terms(do: str, command: str, placed: str, where: Supervision) -> tuple[st
         flags.pop("--device", None)
     if _RUNS_IT.match(command) and row.name != "llama-server":
         command = ""
-    if row.name != "llama-server" and not row.place:
+    if row.name in BRING_THEIR_OWN or (row.name != "llama-server" and not row.place):
         do = _UPDATE.sub(rf"\1pdate {row.title}, which brings its own llama.cpp", do)
     if not flags:
         return do, command

@@ -18,17 +18,18 @@ _OF_LINUX = re.compile(
     r"|LD_LIBRARY_PATH|/(?:dev|sys|proc|etc|lib|usr)/|\bboot parameter|\bamdgpu\.|\bkernel\.|\bSELinux\b|\bvm\.\w+"
 )
 #: Programs that are the same everywhere.
+_CORE_DUMP = re.compile(r"\bcore dump\b")
 _EVERYWHERE = re.compile(r"(?:llama-server|ollama|nvidia-smi|docker|podman|git|cmake|curl|vulkaninfo|huggingface-cli|hf) ")
 _SHELL = re.compile(r"[|;&<>]|\$\(")
 
 
 #: Programs that bring a llama.cpp of their own: nobody builds one for them.
-_BRING_THEIR_OWN = frozenset({"ollama", "jan", "lemonade", "koboldcpp", "lm-studio", "docker-model-runner", "localai"})
+BRING_THEIR_OWN = frozenset({"ollama", "jan", "lemonade", "koboldcpp", "lm-studio", "docker-model-runner", "localai"})
 
 
 def of_its_own(fixes: Iterable[Fix], front_end: str) -> tuple[Fix, ...]:
     """The fixes without advice to build llama.cpp, for a program that brings its own."""
-    if front_end not in _BRING_THEIR_OWN:
+    if front_end not in BRING_THEIR_OWN:
         return tuple(fixes)
     return tuple(
         replace(fix, command="", verify="") if "cmake" in fix.command else fix
@@ -45,7 +46,17 @@ def on_system(fixes: Iterable[Fix], system: str) -> tuple[Fix, ...]:
         replace(fix, command=_portable(fix.command), verify=_portable(fix.verify))
         for fix in fixes
         if _OF_LINUX.search(fix.do) is None
+        and not (system == "windows" and _CORE_DUMP.search(fix.do) and "crash dump" not in fix.do)
     )
+
+
+def first_alone(fixes: Iterable[Fix]) -> tuple[Fix, ...]:
+    """The fixes, where the first does not begin with the "Or" that joined it to one that does not fit here."""
+    all_of_them = tuple(fixes)
+    if not all_of_them or not all_of_them[0].do.startswith("Or "):
+        return all_of_them
+    alone = all_of_them[0].do.removeprefix("Or ")
+    return (replace(all_of_them[0], do=alone[:1].upper() + alone[1:]), *all_of_them[1:])
 
 
 def _portable(command: str) -> str:

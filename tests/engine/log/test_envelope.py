@@ -123,6 +123,8 @@ def _envelope(
             _envelope(_READY),
         ),
         (f"5:02PM DBG GRPC(phi-2-127.0.0.1:36571): stderr {_READY}", _envelope(_READY)),
+        (f"DEBUG:    LLAMA SERVER GPU: {_READY}", _envelope(_READY)),
+        (f"INFO:     LLAMA SERVER: {_READY}", _envelope(_READY)),
         ("kernel: Out of memory: Killed process 7 (x)", _envelope("Out of memory: Killed process 7 (x)")),
         ("Nov 09 08:41:43 kernel: amdgpu 0000:c5:00.0: x", _envelope("amdgpu 0000:c5:00.0: x")),
         (f'INFO [  main] model loaded | tid="140" timestamp={int(_AT)}', _envelope("model loaded", wall=_AT, level="I")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.engine.rules.on_system import of_its_own, on_system
+from sentinel.engine.rules.on_system import first_alone, of_its_own, on_system
 from sentinel.model.alert import Fix
 
 UPDATE = Fix("Update llama.cpp", "llama-server --version", "", "sentinel why server-crashed llama-server")
@@ -31,3 +31,21 @@ def test_nobody_builds_llama_cpp_for_a_program_that_brings_its_own(front_end: st
     fixes = of_its_own([build, vulkan], front_end)
     assert len(fixes) == kept
     assert any("cmake" in fix.command for fix in fixes) is (kept == 2)
+
+
+@pytest.mark.parametrize(("system", "kept"), [("windows", 1), ("macos", 2), ("linux", 2)])
+def test_windows_has_no_core_dump(system: str, kept: int) -> None:
+    dump = Fix("See the core dump, which names the function", "", "", "")
+    assert len(on_system([dump, UPDATE], system)) == kept
+
+
+def test_what_names_the_crash_dump_of_windows_stays() -> None:
+    either = Fix("Read the core dump (on Windows the crash dump)", "", "", "")
+    assert on_system([either], "windows") == (either,)
+
+
+def test_the_first_fix_is_no_alternative_to_one_that_is_not_shown() -> None:
+    other = Fix("Or take another backend", "", "", "")
+    assert [fix.do for fix in first_alone([other, other])] == ["Take another backend", "Or take another backend"]
+    assert first_alone([UPDATE, other]) == (UPDATE, other)
+    assert first_alone([]) == ()
