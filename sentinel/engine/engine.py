@@ -190,6 +190,7 @@ class Engine:
         self.state.remove(entity)
         self.baselines.renewed(entity)
         self.intake.forget(entity)
+        self.worklist.stir(entity)
         self.book.drop_entity(entity)
 
     # --- evaluation ---
@@ -217,13 +218,14 @@ class Engine:
             return ()
         record = self.book.peek(rule.id, entity)
         try:
-            look = matching if record is None or record.rests else judge
-            finding = look(compiled, entity, at, self.state)
+            finding = (matching if record is None or record.rests else judge)(compiled, entity, at, self.state)
         except ExpressionError as error:
             self.unhealthy[rule.id] = str(error)
             return ()
-        if finding is None:
+        if not isinstance(finding, Finding):
+            self.worklist.rest(rule.id, entity, at, finding)
             return ()
+        self.worklist.stir(entity, rule.id)
         if record is None:
             record, before = self.book.record(rule.id, entity), None
         else:

@@ -210,6 +210,7 @@ class Intake:
             else:
                 self._state.cuts.add(entity, "runs that began and ended within one piece of its log, beyond the first")
             self._updater.run_started(entity, happened, reading.at)
+            self._worklist.stir(entity)
             self._requests.renewed(entity)
         if reading.kind == "llama-server":
             self._doubt(entity, happened, happened if definition.starts_run else None)

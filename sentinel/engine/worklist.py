@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sentinel.engine.alerts import flapping
@@ -16,6 +17,7 @@ from sentinel.model.entity import HOST, Entity, Scope
 
 #: With more entities than this a sweep takes so many ticks, as many as lie between two sweeps.
 _AT_ONCE, _PARTS = 40, 10
+_NEVER = (0.0, 0.0)
 
 
 def timing(compiled: CompiledRule, record: Record, state: EngineState) -> Timing:
@@ -24,6 +26,21 @@ def timing(compiled: CompiledRule, record: Record, state: EngineState) -> Timing
     if rule.clear_after_by_hand is not None and state.is_by_hand(record.entity):
         clear_after = rule.clear_after_by_hand
     return flapping.stretched(Timing(rule.hold, rule.keep_firing_for, clear_after), record.flaps)
+
+
+#: Signals that say whether it counts that an event did not happen: every rule that reads events reads them.
+_OBSERVING = frozenset({"server.log_readable", "host.kernel_log_readable"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there is to judge, looked up once for all rules."""
+
+    known: Mapping[Scope, list[Entity]]
+    #: entities that had an event, by its name
+    happened: Mapping[str, set[Entity]]
+    #: entities with an open alert, by rule
+    open: Mapping[str, set[Entity]]
 
 
 class Worklist:
@@ -35,12 +52,16 @@ class Worklist:
         self._inhibition = inhibition
         self._timers: list[tuple[float, str, Scope, str]] = []
         self._dirty: dict[tuple[str, Entity], None] = {}
+        #: by entity and rule, since when and until when it cannot match unless something that it reads changes
+        self._rests: dict[Entity, dict[str, tuple[float, float]]] = {}
+        self._shrunk = 0
         self.use(ruleset)
 
     def use(self, ruleset: RuleSet) -> None:
         """Switch to another rule set; marks stay."""
         self.ruleset = ruleset
         self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
+        self._rests.clear()
 
     def __bool__(self) -> bool:
         """There is something to evaluate at once."""
@@ -63,10 +84,29 @@ class Worklist:
     def _over(self, rule_id: str, entity: Entity) -> bool:
         """Its server ended, and the rule had nothing to say of it: 200 such servers took 6 % of a core (measured)."""
         run = self._state.runs.get(entity)
-        return run is not None and run.gone and self._book.peek(rule_id, entity) is None
+        return run is not None and run.gone and ((record := self._book.peek(rule_id, entity)) is None or record.rests)
+
+    def rest(self, rule_id: str, entity: Entity, since: float, until: float) -> None:
+        """Between these times the rule cannot match there unless something that it reads changes."""
+        self._rests.setdefault(entity, {})[rule_id] = (since, until)
+
+    def stir(self, entity: Entity, rule_id: str | None = None) -> None:
+        """It may match, or, without a rule, any may."""
+        if rule_id is None:
+            self._rests.pop(entity, None)
+        elif entity in self._rests:
+            self._rests[entity].pop(rule_id, None)
+
+    def _again(self, rule_id: str, entity: Entity, at: float) -> None:
+        """Mark what time alone may have changed: of 20 rules that were judged again each second 17 could not match (measured)."""
+        since, until = self._rests.get(entity, {}).get(rule_id, _NEVER)
+        if not since <= at < until:
+            self.mark(rule_id, entity)
 
     def touch(self, signal: str, entity: Entity) -> None:
         """A signal changed: mark its readers. Rules about servers and GPUs read the host's signals too."""
+        if signal in _OBSERVING:
+            self._rests.clear()
         self._mark_about(self.ruleset.by_signal.get(signal, ()), entity)
 
     def mark_entity(self, entity: Entity) -> None:
@@ -80,21 +120,24 @@ class Worklist:
     def sweep(self, at: float) -> None:
         """Every rule for every entity; of a machine with many servers a part at each tick, because one step of the engine holds
         up all else: 200 servers took 0.4 s at once."""
-        known = list(self._state.facts.entities())
-        if len(known) <= _AT_ONCE:
-            self.mark_all()
-            return
+        seen = self._seen()
+        parts = self._in_parts(seen)
         for rule_id, compiled in self.ruleset.rules.items():
-            if compiled.rule.scope != "server":
-                for one in self._judged(compiled, known):
-                    self.mark(rule_id, one)
-        self._sweep_part(known, at)
+            if not parts or compiled.rule.scope != "server":
+                for one in self._judged(compiled, seen):
+                    self._again(rule_id, one, at)
+        if parts:
+            self._sweep_part(at)
 
-    def _sweep_part(self, known: list[Entity], at: float) -> None:
-        if len(known) > _AT_ONCE:
-            for entity in known[int(at) % _PARTS :: _PARTS]:
-                if entity.scope == "server":
-                    self.mark_entity(entity)
+    @staticmethod
+    def _in_parts(seen: _Seen) -> bool:
+        return sum(map(len, seen.known.values())) > _AT_ONCE
+
+    def _sweep_part(self, at: float) -> None:
+        for entity in list(self._state.facts.entities())[int(at) % _PARTS :: _PARTS]:
+            if entity.scope == "server":
+                for rule_id in self.ruleset.rules:
+                    self._again(rule_id, entity, at)
 
     def mark_open(self) -> None:
         """Every open alert."""
@@ -103,41 +146,56 @@ class Worklist:
 
     def mark_restless(self, at: float) -> None:
         """Rules whose verdict time alone can change, and the next part of a sweep."""
-        known = list(self._state.facts.entities())
-        self._sweep_part(known, at)
+        seen = self._seen()
+        if self._in_parts(seen):
+            self._sweep_part(at)
         for rule_id in self._restless:
             compiled = self.ruleset.rules[rule_id]
-            for entity in self._judged(compiled, known):
-                if compiled.windows or any(
-                    self._happened(entity, b.event) for b in compiled.bindings.values() if b.over is not None
-                ):
-                    self.mark(rule_id, entity)
+            # An event that never happened cannot age: half of what an idle daemon evaluated was that (measured).
+            aging = [seen.happened.get(b.event, ()) for b in compiled.bindings.values() if b.over is not None]
+            if compiled.windows or any(aging):
+                for entity in self._judged(compiled, seen):
+                    if compiled.windows or any(entity in had for had in aging):
+                        self._again(rule_id, entity, at)
 
     def entities(self, compiled: CompiledRule) -> list[Entity]:
         """The entities that a rule is evaluated for."""
-        return self._judged(compiled, self._state.facts.entities())
+        return self._judged(compiled, self._seen())
 
-    def _mark_about(self, rules: Iterable[str], entity: Entity) -> None:
+    def _mark_about(self, rules: Collection[str], entity: Entity) -> None:
         """Mark these rules for an entity; for the host, which all entities share, for each of them."""
-        known = list(self._state.facts.entities()) if entity == HOST else []
-        for rule_id in rules:
-            for one in self._judged(self.ruleset.rules[rule_id], known) if entity == HOST else [entity]:
-                self.mark(rule_id, one)
+        if entity != HOST:
+            for rule_id in rules:
+                self.mark(rule_id, entity)
+        elif rules:
+            seen = self._seen()
+            for rule_id in rules:
+                for one in self._judged(self.ruleset.rules[rule_id], seen):
+                    self.mark(rule_id, one)
 
-    def _judged(self, compiled: CompiledRule, facts_of: Iterable[Entity]) -> list[Entity]:
+    def _seen(self) -> _Seen:
+        if self._state.log.shrunk != self._shrunk:
+            # Events were forgotten before their time.
+            self._shrunk = self._state.log.shrunk
+            self._rests.clear()
+        known: dict[Scope, list[Entity]] = {}
+        for entity in self._state.facts.entities():
+            known.setdefault(entity.scope, []).append(entity)
+        alerts: dict[str, set[Entity]] = {}
+        for record in self._book.open():
+            alerts.setdefault(record.rule, set()).add(record.entity)
+        return _Seen(known, self._state.log.by_name(), alerts)
+
+    def _judged(self, compiled: CompiledRule, seen: _Seen) -> list[Entity]:
         scope = compiled.rule.scope
         if scope == "host":
             return [HOST]
-        known = [e for e in facts_of if e.scope == scope]
+        known = seen.known.get(scope, [])
         # A GPU that is gone, or that only the kernel's log named, has no facts. Its events may come to matter by time alone (a
         # hang that no reset follows), and its alert must end some day.
-        happened = self._state.log.entities({b.event for b in compiled.bindings.values()}) if compiled.bindings else ()
-        named = {e for e in happened if e.scope == scope} | {r.entity for r in self._book.open() if r.rule == compiled.rule.id}
+        named = {e for event in compiled.events for e in seen.happened.get(event, ()) if e.scope == scope}
+        named |= seen.open.get(compiled.rule.id, set())
         return known + sorted(named.difference(known), key=lambda e: e.name)
-
-    def _happened(self, entity: Entity, event: str) -> bool:
-        """An event that never happened cannot age: half of what an idle daemon evaluated was that (measured)."""
-        return self._state.happened(entity, event, float("-inf"))[0] > 0
 
     # --- later ---
 

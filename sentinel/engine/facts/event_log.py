@@ -24,6 +24,10 @@ class EventLog:
         #: characters that an entity's events hold, roughly
         self._sizes: dict[Entity, int] = {}
         self._all = 0
+        #: those whose events did not come in the order of their times
+        self._mixed: set[tuple[Entity, str]] = set()
+        #: how often events were forgotten for their number
+        self.shrunk = 0
         self._owner_of = owner_of
         self._cuts = Cuts() if cuts is None else cuts
 
@@ -35,6 +39,8 @@ class EventLog:
             self._names.setdefault(event.entity, {})[event.name] = None
         if len(log) == MOST_EVENTS_OF_NAME:
             self._count(event.entity, -_size(log[0]))
+        if log and event.at < log[-1].at:
+            self._mixed.add((event.entity, event.name))
         log.append(event)
         self._count(event.entity, _size(event))
         if self._sizes[event.entity] > MOST_EVENTS_OF_ENTITY:
@@ -51,6 +57,7 @@ class EventLog:
 
     def _shrink(self, entity: Entity) -> None:
         """Forget the older half of whatever the entity has most of."""
+        self.shrunk += 1
         logs = [log for (e, _), log in self._events.items() if e == entity]
         longest = max(logs, key=lambda log: sum(map(_size, log)))
         for _ in range(max(1, len(longest) // 2)):
@@ -83,6 +90,21 @@ class EventLog:
         if log[0].at >= start:
             return len(log), log[-1]
         return len(log) - bisect_left(log, start, key=lambda e: e.at), log[-1]
+
+    def oldest(self, entity: Entity, name: str, start: float) -> float:
+        """When the first of those was that happened at or after `start`; -inf if that is not certain."""
+        log = self._events.get((entity, name))
+        if not log or (entity, name) in self._mixed:
+            return float("-inf")
+        return log[0].at if log[0].at >= start else log[bisect_left(log, start, key=lambda e: e.at)].at
+
+    def by_name(self) -> dict[str, set[Entity]]:
+        """The entities that had an event, by its name."""
+        found: dict[str, set[Entity]] = {}
+        for (entity, name), log in self._events.items():
+            if log:
+                found.setdefault(name, set()).add(entity)
+        return found
 
     def entities(self, names: Collection[str]) -> set[Entity]:
         """Entities that had an event of one of these names."""
@@ -130,6 +152,7 @@ class EventLog:
         """Drop an entity."""
         for name in self._names.pop(entity, ()):
             del self._events[entity, name]
+            self._mixed.discard((entity, name))
         self._all -= self._sizes.pop(entity, 0)
 
     def _measure(self) -> None:

@@ -136,6 +136,10 @@ class EngineState:
         """How often since then, and the last."""
         return self.log.since(entity, event, since)
 
+    def oldest(self, entity: Entity, event: str, since: float) -> float:
+        """When the first of those was that happened since then; -inf if that is not certain."""
+        return self.log.oldest(entity, event, since)
+
     def run_start(self, entity: Entity) -> float:
         """When the server's present run began; -inf for entities without runs."""
         run = self.runs.get(entity)

@@ -40,10 +40,10 @@ class Finding:
         return {name: why for condition in unknown for name, why in _missing(condition, scene.known, gaps).items()}
 
 
-def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | None:
-    """As `judge` if the rule matches, else None as early as that is certain: the most frequent answer."""
-    scene = _scene(compiled, entity, at, world)
-    return _finding(scene) if scene.ask(compiled.when) is True else None
+def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | float:
+    """As `judge` if the rule matches, else, as early as that is certain, the time until which it cannot match by time alone."""
+    known = Known(compiled, entity, at, world)
+    return _finding(Scene(compiled, entity, at, world, known)) if known.ask(compiled.when) is True else known.until
 
 
 def judge(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
@@ -54,7 +54,7 @@ def judge(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Fi
 def evaluate(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding:
     """Evaluate every check, then `when` and `clear`. Raises ExpressionError if the rule has a type mistake."""
     scene = _scene(compiled, entity, at, world)
-    scene.work_out()
+    scene.known.work_out()
     return _finding(scene)
 
 

@@ -35,11 +35,18 @@ class World(Protocol):
     def run_start(self, entity: Entity) -> float:
         """When the server's present run began."""
 
+    def oldest(self, entity: Entity, event: str, since: float) -> float:
+        """When the first of those was that happened since then; -inf if that is not certain."""
+
     def observed(self, entity: Entity, event: str) -> Unknown | None:
         """None if the absence of this event is meaningful, else why it is not."""
 
     def still(self, entity: Entity, events: Iterable[str]) -> World:
         """What is known of an entity now, whatever is read later; of each of these events only the last."""
+
+
+#: Of a time computed in another way than the one it is compared with. Seconds.
+_ROUNDED = 0.001
 
 
 class Known(dict[str, Any]):
@@ -48,31 +55,46 @@ class Known(dict[str, Any]):
     Most rules are left at the first operand of their `when`, which reads one or two of twenty names (measured: 12,500 of 17,700).
     """
 
-    __slots__ = ("_at", "_compiled", "_entity", "_world", "forgives")
+    __slots__ = ("_ages", "_at", "_compiled", "_entity", "_facts", "_world", "forgives", "until")
 
     def __init__(self, compiled: CompiledRule, entity: Entity, at: float, world: World) -> None:
         super().__init__({f"{entity.scope}.name": entity.name})
         self._compiled, self._entity, self._at, self._world = compiled, entity, at, world
+        self._facts = world.facts_of(entity)
         #: a value or check with a type mistake is unknown; else it raises ExpressionError
         self.forgives = False
+        #: before that, time alone changes nothing of what was read
+        self.until = float("inf")
+        #: of the events that were read
+        self._ages: dict[str, float | None] = {}
 
     def __missing__(self, path: str) -> Any:
         compiled = self._compiled
         value: Any = None
         if (read := compiled.signal_reads.get(path)) is not None:
             max_age, on_host = read
-            fact = self._world.facts_of(HOST if on_host else self._entity).get(path)
-            if fact is not None and (max_age is None or self._at - fact.at <= max_age):
-                value = fact.value
+            fact = (self._world.facts_of(HOST) if on_host else self._facts).get(path)
+            if fact is not None:
+                if max_age is None:
+                    value = fact.value
+                elif self._at - fact.at <= max_age:
+                    value = fact.value
+                    if (until := fact.at + max_age - _ROUNDED) < self.until:
+                        self.until = until
         elif (step := compiled.named.get(path)) is not None:
             value = self._work_out(path, step)
-        elif (binding := compiled.bindings.get(path.partition(".")[0])) is not None:
+        elif (binding := compiled.bindings.get((parts := path.partition("."))[0])) is not None:
             # A field that the event lacks is asked for after the event was read.
-            if f"{binding.name}.count" not in self:
+            if binding.name not in self._ages:
                 self._read_event(binding)
-            value = self.get(path)
+            if parts[2] != "age":
+                value = self.get(path)
+            elif (value := self._ages[binding.name]) is not None:
+                self.until = float("-inf")
         elif (window := compiled.windows.get(path)) is not None:
             value = self._world.window(self._entity, window, self._at)
+            if value is not None:
+                self.until = float("-inf")
         self[path] = value
         return value
 
@@ -80,7 +102,7 @@ class Known(dict[str, Any]):
         # In a cycle, which only a rule that was not linted can have, the name is unknown.
         self[name] = None
         try:
-            return self.ask(step)
+            return step.ask(self, self._prepare)
         except ExpressionError:
             if not self.forgives:
                 del self[name]
@@ -92,7 +114,17 @@ class Known(dict[str, Any]):
 
     def ask(self, condition: Condition) -> Any:
         """The result of an expression; None if unknown. Raises ExpressionError for a type mistake."""
-        return condition.ask(self, lambda: self._prepare(condition))
+        try:
+            return condition.ask(self, self._prepare)
+        except RecursionError:
+            # A file may contain a chain of thousands: then each value after those that it reads.
+            self.work_out()
+            return condition.ask(self, self._prepare)
+
+    def work_out(self) -> None:
+        """Every value and check."""
+        for name, _ in self._compiled.steps:
+            self[name]
 
     def keep(self, world: World) -> None:
         """Read all that the rule reads; what else is asked for is as it was in `world`."""
@@ -101,7 +133,8 @@ class Known(dict[str, Any]):
 
     def _read(self) -> None:
         compiled = self._compiled
-        for path in (*compiled.signal_reads, *compiled.windows, *(f"{name}.count" for name in compiled.bindings)):
+        of_events = (f"{name}.{part}" for name in compiled.bindings for part in ("count", "age"))
+        for path in (*compiled.signal_reads, *compiled.windows, *of_events):
             self[path]
 
     def _prepare(self, condition: Condition) -> Any:
@@ -123,20 +156,23 @@ class Known(dict[str, Any]):
 
     def _read_event(self, binding: EventBinding) -> None:
         name = binding.name
-        count, last = _happened(binding, self._entity, self._at, self._world)
+        since = _since(binding, self._entity, self._at, self._world)
+        count, last = self._world.happened(self._entity, binding.event, since)
         if last is not None:
             self[f"{name}.count"] = count
-            self[f"{name}.age"] = max(0.0, self._at - last.at)
+            self._ages[name] = max(0.0, self._at - last.at)
+            if binding.over is not None:
+                first = self._world.oldest(self._entity, binding.event, since)
+                self.until = min(self.until, first + binding.over - _ROUNDED)
             for key, held in last.fields.items():
                 self[f"{name}.fields.{key}"] = held
         else:
+            self._ages[name] = None
             self[f"{name}.count"] = 0 if self._world.observed(self._entity, binding.event) is None else None
-            self[f"{name}.age"] = None
 
 
-def _happened(binding: EventBinding, entity: Entity, at: float, world: World) -> tuple[int, Event | None]:
-    since = world.run_start(entity) if binding.over is None else at - binding.over
-    return world.happened(entity, binding.event, since)
+def _since(binding: EventBinding, entity: Entity, at: float, world: World) -> float:
+    return world.run_start(entity) if binding.over is None else at - binding.over
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +188,12 @@ class Scene:
 
     def ask(self, condition: Condition) -> Any:
         """The result of an expression; None if unknown. Raises ExpressionError for a type mistake."""
-        try:
-            return self.known.ask(condition)
-        except RecursionError:
-            # A file may contain a chain of thousands: then each value after those that it reads.
-            self.work_out()
-            return self.known.ask(condition)
-
-    def work_out(self) -> None:
-        """Every value and check."""
-        for name, _ in self.compiled.steps:
-            self.known[name]
+        return self.known.ask(condition)
 
     def complete(self) -> None:
-        """The same; what has a type mistake is unknown here."""
+        """Evaluate whatever is left; what has a type mistake is unknown here."""
         self.known.forgives = True
-        self.work_out()
+        self.known.work_out()
 
     def kept(self) -> Scene:
         """The same, whatever is read later."""
@@ -177,7 +203,8 @@ class Scene:
 
     def newest(self) -> float | None:
         """The time of the newest event that the rule reads."""
-        times = (_happened(b, self.entity, self.at, self.world)[1] for b in self.compiled.bindings.values())
+        entity, at, world = self.entity, self.at, self.world
+        times = (world.happened(entity, b.event, _since(b, entity, at, world))[1] for b in self.compiled.bindings.values())
         return max((last.at for last in times if last is not None), default=None)
 
 

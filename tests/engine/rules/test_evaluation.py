@@ -15,7 +15,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.compile import compile_rule
-from sentinel.engine.rules.evaluate import evaluate, judge, matching
+from sentinel.engine.rules.evaluate import Finding, evaluate, judge, matching
 from sentinel.engine.rules.expression import context
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.alert import Verdict
@@ -61,6 +61,9 @@ class _World:
 
     def happened(self, entity: Entity, event: str, since: float) -> tuple[int, Event | None]:
         return self.events.get(event, (0, None))
+
+    def oldest(self, entity: Entity, event: str, since: float) -> float:
+        return AT
 
     def run_start(self, entity: Entity) -> float:
         return 0.0
@@ -136,8 +139,8 @@ def test_shortcuts_judge_as_the_expressions_do(ruleset: RuleSet, data: st.DataOb
     assert finding.verdict is (Verdict.UNKNOWN if when is None else Verdict.MATCH if when is True else Verdict.NO_MATCH)
     assert finding.clear == clear
     quick = matching(compiled, SERVER, AT, world)
-    assert (quick is None) == (finding.verdict is not Verdict.MATCH)
-    if quick is not None:
+    assert isinstance(quick, Finding) == (finding.verdict is Verdict.MATCH)
+    if isinstance(quick, Finding):
         assert (quick.checks, quick.clear, quick.event_at) == (finding.checks, finding.clear, finding.event_at)
 
 
@@ -145,7 +148,7 @@ def test_a_chain_of_thousands_is_judged_and_so_is_what_is_left_out_at_first() ->
     chain = tuple(Named(f"v{n}", f"v{n + 1} + 1") for n in range(2000))
     rule = replace(_RULE, values=(*chain, Named("v2000", "1")), checks=(Named("deep", "v0 == 2001"), Named("aside", "v1 == 0")))
     found = matching(compile_rule(rule), SERVER, AT, _World({SERVER: {}, HOST: {}}))
-    assert found is not None
+    assert isinstance(found, Finding)
     assert {c.check: c.value for c in found.checks} == {"deep": True, "aside": False}
 
 

@@ -49,7 +49,7 @@ def _outcome(condition: Condition, names: Names, events: frozenset[str], *, by_c
         if by_cel:
             value = condition.evaluate(_context(names, events))
         else:
-            value = condition.ask(names, lambda: _context(names, events))
+            value = condition.ask(names, lambda _: _context(names, events))
     except ExpressionError as error:
         return ExpressionError, str(error)
     return type(value), repr(value)
