@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from effort import examples
 from places import REPO
 from sample_rules import GOOD
 
@@ -23,7 +24,7 @@ import run as fuzz
 
 @pytest.mark.parametrize("seed", [20261125])
 def test_mutated_rule_files_are_answered_with_findings_and_mutated_lines_with_nothing(seed: int) -> None:
-    for campaign in (fuzz.rule_files(120, seed), fuzz.log_lines(1200, seed)):
+    for campaign in (fuzz.rule_files(examples(120), seed), fuzz.log_lines(examples(1200), seed)):
         assert campaign.found == []
         assert campaign.accepted > 0, "some mutants must get as far as the engine"
 
