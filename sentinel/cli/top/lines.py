@@ -15,6 +15,8 @@ from sentinel.terminal.style import Style, fit, wrap
 
 #: Columns of a row; the name of the server gets the rest.
 _VERDICT, _SPEED, _SPARK, _CONTEXT, _BYTES = 18, 6, 12, 4, 6
+#: A narrower screen has the name, the verdict, the speed and the context in a row; the rest is shown of the chosen server.
+_WIDE = 75
 #: Lines of a command that are shown: the whole of it is a key away.
 _MOST_COMMAND_LINES = 4
 
@@ -73,11 +75,13 @@ def column_heads(style: Style) -> Pieces:
 
 
 def _numbers(speed: str, spark: str, context: str, gpu: str, memory: str, style: Style) -> str:
+    if style.width < _WIDE:
+        return f" {speed:>{_SPEED}} {context:>{_CONTEXT}}"
     return f" {speed:>{_SPEED}} {fit(spark, _SPARK, style)} {context:>{_CONTEXT}} {gpu:>{_BYTES}} {memory:>{_BYTES}}"
 
 
 def _name_width(style: Style) -> int:
-    return max(style.width - (2 + _VERDICT + _SPEED + _SPARK + _CONTEXT + 2 * _BYTES + 6) - 1, 10)
+    return style.width - (2 + 1 + _VERDICT + len(_numbers("", "", "", "", "", style)))
 
 
 def row(server: Mapping[str, Any], shot: Snapshot, style: Style) -> Pieces:

@@ -104,6 +104,7 @@ def test_fifty_servers_fit_every_terminal(size: tuple[int, int]) -> None:
         assert len(screen) == size[1]
         assert {len(row) for row in screen} == {size[0]}
     rows = [row for row in first if row.startswith(("●", "✓"))]
+    assert rows[0].startswith("● gemma-3-30b :8110 "), "two servers of one model differ by where they listen"
     # The worst first: what is chosen at the beginning is what one came for.
     assert "cpu-fallback" in rows[0]
     assert "context-coll" in rows[1]
