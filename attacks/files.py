@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -208,6 +209,43 @@ def borrowed_logger(*, short: bool) -> Attack:
             here.endure(2)
         _leak(here, "a line of root's log")
         here.row.said = str(here.daemon.signals("127.0.0.1:18081").get("server.log_where"))
+    return here.row
+
+
+#: Connects, goes on as su in the same process, and has a child of it report a start over the connection that is left.
+_REPORTS_AS_ROOT = """
+import json, os, socket, sys, time
+to, log, su = sys.argv[1:]
+kept = socket.socket(socket.AF_UNIX)
+kept.connect(to)
+if os.fork():
+    os.execv(su, [su])
+while os.stat(f"/proc/{os.getppid()}").st_uid:
+    time.sleep(0.05)
+body = json.dumps({"pid": 0, "at": time.time(), "argv": ["llama-server", "--port", "18081"], "log": log, "code": 256}).encode()
+kept.sendall(b"POST /v1/starts HTTP/1.1\\r\\nHost: x\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(body) + body)
+print(kept.recv(4096).decode(), flush=True)
+"""
+
+
+def borrowed_rights(*, short: bool) -> Attack:
+    """A log that only root may read, reported over a connection whose process goes on as a program of root's (set-user-ID)."""
+    del short
+    with ground("a start with a log of root's (0600), reported over a connection of a process that goes on as su(1)") as here:
+        place = here.top / "roots"
+        place.mkdir(mode=0o755)
+        secret = place / "secret.log"
+        secret.write_bytes(_line(_SECRET))
+        secret.chmod(0o600)
+        here.daemon.socket.chmod(0o666)
+        answer = here.file("answer")
+        with answer.open("wb") as kept:
+            words = (str(here.daemon.socket), str(secret), str(shutil.which("su")))
+            here.run("/usr/bin/python3", "-c", _REPORTS_AS_ROOT, *words, stdout=kept, stderr=kept)
+            wait_for(lambda: b"HTTP" in answer.read_bytes(), "the report is answered", 20)
+        here.endure(5)
+        _leak(here, "a line of root's log")
+        here.row.said = _source(here, secret)
     return here.row
 
 

@@ -34,6 +34,7 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "private-log": files.private_log,
     "private-model": files.private_model,
     "borrowed-logger": files.borrowed_logger,
+    "borrowed-rights": files.borrowed_rights,
     "fifo-model": files.fifo_model,
     "links-beside-a-log": files.links_beside_a_log,
     "endless-line": files.endless_line,

@@ -35,9 +35,9 @@ ROUTES = (Route("POST", "/v1/starts", "report", "StartTaken", body=ReportedStart
 
 
 class Reporting:
-    """`take` gets what was reported, with the process id of the peer, and looks at it off the event loop."""
+    """`take` gets what was reported, with process id and user id of the peer, and looks at it off the event loop."""
 
-    def __init__(self, take: Callable[[ReportedStart, int], Awaitable[None]]) -> None:
+    def __init__(self, take: Callable[[ReportedStart, int, int], Awaitable[None]]) -> None:
         self._take = take
 
     def routes(self) -> Mapping[tuple[str, str], Query]:
@@ -50,5 +50,5 @@ class Reporting:
             reported = msgspec.json.decode(request.body, type=ReportedStart)
         except (msgspec.DecodeError, RecursionError) as error:
             raise ApiError(400, f"this is no start ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
-        await self._take(reported, request.pid)
+        await self._take(reported, request.pid, request.uid)
         return {"taken": True}

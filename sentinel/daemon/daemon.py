@@ -122,9 +122,9 @@ class Daemon:
         parts = (Queries(self._view), silencing, ending, restarting, Reporting(self._reported), plotting, Description())
         return {route: query for part in parts for route, query in part.routes().items()}
 
-    async def _reported(self, reported: ReportedStart, wrapper: int) -> None:
+    async def _reported(self, reported: ReportedStart, wrapper: int, user: int) -> None:
         if self._starts is not None:
-            await self._starts.take(reported, wrapper)
+            await self._starts.take(reported, wrapper, user)
 
     async def run(self) -> int:
         """Run until a signal. Returns 0 after a clean shutdown, 2 if another daemon has the socket, AGAIN after a clock lapse."""

@@ -155,8 +155,10 @@ class Logs:
             # A container's engine writes the logs of all containers.
             by_engine = source.writer < 0
             reader = None if by_engine else Reader.of(self._config.proc, source.writer or server.pid)
-            if reader is not None and reader.user < 0 and server.reader is not None:
-                # It has ended; what it might open is known from the moment at which it was seen.
+            whose = source.writer_user if source.writer > 0 else server.user
+            if reader is not None and (reader.user < 0 or reader.user != whose) and server.reader is not None:
+                # It has ended, or goes on as a program of another user's (set-user-ID), while its log was looked for: what the
+                # server might open is known from the moment at which it was seen.
                 reader = server.reader
             self._follow_file(key, Path(source.path), server.entity, server.start_time, reader, source)
             return key

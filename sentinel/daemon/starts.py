@@ -7,8 +7,10 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+from sentinel.api.routes import ApiError
 from sentinel.api.start_handlers import ReportedStart
 from sentinel.daemon.supervisor import Supervisor
+from sentinel.files.reader import Reader
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.program_files import installed
 from sentinel.sources.processes.reported import ExecReport, described, is_child, sane
@@ -50,8 +52,14 @@ class Starts:
             self._watch.learn(new)
         self._known = set(paths)
 
-    async def take(self, reported: ReportedStart, wrapper: int) -> None:
-        """What `sentinel exec` reports: the process is looked at while it lives, else its wrapper's description is taken."""
+    async def take(self, reported: ReportedStart, wrapper: int, user: int) -> None:
+        """What `sentinel exec` reports: the process is looked at while it lives, else its wrapper's description is taken.
+
+        Raises ApiError where the wrapper's process id is another user's by now: a log was read as that one could.
+        """
+        now = Reader.of(self._servers.roots.proc, wrapper).user
+        if now not in (user, -1):
+            raise ApiError(409, f"process {wrapper}, which connected as user id {user}, is a program of user id {now} now")
         await asyncio.get_running_loop().run_in_executor(self._executor, self._take, reported, wrapper)
         self._find()
 

@@ -51,17 +51,14 @@ class Rights:
         """Of the process in /proc/PID."""
         try:
             status = _fields(_read(process / "status"))
-            # The last of the four is what the kernel checks files against (proc(5), credentials(7)).
-            user, group = int(status["Uid"].split()[3]), int(status["Gid"].split()[3])
-            groups = frozenset({group, *map(int, status.get("Groups", "").split())})
-            capable = bool(int(status.get("CapEff", "0"), 16) & _READS_ALL)
+            user, groups, capable, of_its_own = _credentials(status)
         except (OSError, ValueError, KeyError, IndexError):
             return cls(-1, frozenset())
         if not capable:
             return cls(user, groups)
         try:
             if _namespace(process) == _namespace(process.parent / "self"):
-                return cls(user, groups, _ALL, _ALL)
+                return cls(user, groups, _ALL, _ALL) if of_its_own else cls(user, groups)
             return cls(user, groups, _mapped(_read(process / "uid_map")), _mapped(_read(process / "gid_map")))
         except (OSError, ValueError):
             # Not to be seen by us: root is root wherever it is shown as such.
@@ -71,13 +68,10 @@ class Rights:
     def kept(cls, status: str, *, same_users: bool) -> Rights:
         """Of a process that may be gone by now, from its /proc/PID/status; `same_users`: its user namespace is ours."""
         try:
-            fields = _fields(status)
-            user, group = int(fields["Uid"].split()[3]), int(fields["Gid"].split()[3])
-            groups = frozenset({group, *map(int, fields.get("Groups", "").split())})
-            capable = same_users and bool(int(fields.get("CapEff", "0"), 16) & _READS_ALL)
+            user, groups, capable, of_its_own = _credentials(_fields(status))
         except (ValueError, KeyError, IndexError):
             return cls(-1, frozenset())
-        return cls(user, groups, _ALL, _ALL) if capable else cls(user, groups)
+        return cls(user, groups, _ALL, _ALL) if same_users and capable and of_its_own else cls(user, groups)
 
     def may(self, fd: int, status: os.stat_result, wanted: int) -> bool:
         """Whether it may read (READ) or search (SEARCH) the open object."""
@@ -108,6 +102,23 @@ class Rights:
 def _read(path: Path) -> str:
     with path.open("rb") as file:
         return file.read(MOST_STATUS_BYTES).decode("utf-8", "replace")
+
+
+def _credentials(status: dict[str, str]) -> tuple[int, frozenset[int], bool, bool]:
+    """User, groups, whether it has a capability that overrides modes, and whether that was given to it by who started it.
+
+    The last of the four ids is what the kernel checks files against (proc(5), credentials(7)). But a set-user-ID program, or one
+    whose file has capabilities, acts for whoever started it: a server that had named a log of root's went on as su(1).
+    """
+    (real, *_, user), (real_group, *_, group) = ([int(one) for one in status[key].split()[:4]] for key in ("Uid", "Gid"))
+    lent = real not in (0, user)
+    if lent:
+        user = real
+    if real != 0:
+        group = real_group
+    groups = frozenset({group, *map(int, status.get("Groups", "").split())})
+    effective, ambient = (int(status.get(key, "0"), 16) & _READS_ALL for key in ("CapEff", "CapAmb"))
+    return user, groups, bool(effective) and not lent, user == 0 or bool(ambient)
 
 
 def _fields(text: str) -> dict[str, str]:

@@ -112,9 +112,14 @@ def find_log(
     printing = _Process(pid, env, member, above, container, user)
     for pause in _PAUSES:
         if not (found := _output(roots, printing)).unopened:
-            return found
+            return _with_user(roots, found)
         time.sleep(pause)
-    return _output(roots, printing)
+    return _with_user(roots, _output(roots, printing))
+
+
+def _with_user(roots: Roots, found: LogSource) -> LogSource:
+    """With whose program writes it now: it may go on as one of root's."""
+    return replace(found, writer_user=Reader.of(roots.proc, found.writer).user) if found.writer > 0 else found
 
 
 def _output(roots: Roots, process: _Process) -> LogSource:

@@ -32,6 +32,8 @@ class LogSource:
     remedy: str = ""
     #: the process that writes it, if that is not the server; -1: a container's engine, which the system runs
     writer: int = 0
+    #: whose program that was when the log was found; -1: not known
+    writer_user: int = -1
     #: another program is taken to copy the lines there: only a line of llama-server proves it
     copied: bool = False
     port: int = 0

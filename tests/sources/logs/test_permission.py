@@ -65,6 +65,30 @@ def test_owner_and_mode_decide_for_the_file_and_its_folders(
     assert reads(log, Reader(HERE / "none", Rights(0, frozenset(), EVERYBODY, EVERYBODY)))
 
 
+@pytest.mark.parametrize(
+    ("said", "user", "over"),
+    [
+        # su(1), passwd(1) as whoever started them sees them
+        ("Uid: 1001 0 0 0\nGid: 1001 1001 1001 1001\nCapEff: 1ff\n", 1001, False),
+        # a program whose file has capabilities
+        ("Uid: 1001 1001 1001 1001\nGid: 1001 1001 1001 1001\nCapEff: 2\nCapAmb: 0\n", 1001, False),
+        # a unit with AmbientCapabilities=
+        ("Uid: 1001 1001 1001 1001\nGid: 1001 1001 1001 1001\nCapEff: 2\nCapAmb: 2\n", 1001, True),
+        ("Uid: 0 0 0 0\nGid: 0 0 0 0\nCapEff: 1ff\n", 0, True),
+        # root's, that has given up what it may
+        ("Uid: 0 1001 1001 1001\nGid: 0 1001 1001 1001\nCapEff: 0\n", 1001, False),
+    ],
+)
+def test_a_program_with_more_rights_than_its_user_has_reads_as_its_user(said: str, user: int, over: bool) -> None:
+    """A server that had named a log of root's went on as su, in the same process."""
+    rights = Rights.kept(said, same_users=True)
+    assert (rights.user, rights.over_users == EVERYBODY) == (user, over)
+
+
+def test_a_set_group_id_program_has_the_group_of_whoever_started_it() -> None:
+    assert Rights.kept("Uid: 7 7 7 7\nGid: 7 42 42 42\nGroups: 9\n", same_users=True).groups == {7, 9}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_a_file_that_roots_shell_opened_for_the_process_is_read_and_one_that_it_only_names_is_not(log: Path) -> None:
     log.parent.chmod(0o700)
