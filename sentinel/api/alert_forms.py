@@ -69,6 +69,8 @@ class TransitionForm(TypedDict):
     #: the old name of `inhibited_by`
     explained_by: NotRequired[str]
     flapping: NotRequired[bool]
+    #: the machine's name
+    host: NotRequired[str]
     #: what people call the server: its model and its port; not its identity
     called: NotRequired[str]
 

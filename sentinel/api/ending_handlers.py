@@ -12,6 +12,7 @@ from sentinel.engine import operator
 from sentinel.engine.alerts.book import Record
 from sentinel.engine.engine import Engine
 from sentinel.engine.rules.expression import ExpressionError
+from sentinel.files.machine import host_name
 from sentinel.model.alert import Transition, Verdict
 from sentinel.model.entity import Entity
 from sentinel.model.input_limits import MOST_SILENCE_NAME
@@ -110,4 +111,4 @@ class Ending:
         return [e for e in found if e.scope == "server"]
 
     def _ended(self, transitions: list[Transition]) -> Mapping[str, Any]:
-        return {"ended": [transition_to_dict(t) for t in transitions]}
+        return {"ended": [transition_to_dict(t, host_name()) for t in transitions]}

@@ -13,6 +13,7 @@ from sentinel.api.routes import ApiError, Blob, Query, QueryField, Request, Rout
 from sentinel.api.running import Running
 from sentinel.engine.inspect import explain, metrics, status
 from sentinel.engine.inspect.blind_spots import BlindSpots
+from sentinel.files.machine import host_name
 from sentinel.model.entity import HOST
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.problem import did_you_mean
@@ -110,7 +111,7 @@ class Queries:
                 "servers": status.servers(d.engine, now),
                 "gpus": status.gpus(d.engine, now),
                 "host": status.entity_signals(d.engine, HOST, now),
-                "alerts": status.alerts(d.engine, now),
+                "alerts": status.alerts(d.engine, now, host_name()),
                 "silences": status.silences(d.engine),
                 "blind_spots": self._blind_spots.rows,
                 "blind_spots_left_out": self._blind_spots.left_out,
@@ -193,13 +194,13 @@ class Queries:
         """Open alerts, and silences."""
         d = self._running
         pending = request.query.get("pending") in ("1", "true")
-        return {"alerts": status.alerts(d.engine, d.now(), pending=pending), "silences": status.silences(d.engine)}
+        return {"alerts": status.alerts(d.engine, d.now(), host_name(), pending=pending), "silences": status.silences(d.engine)}
 
     def alert(self, request: Request) -> Mapping[str, Any]:
         """One open alert."""
         wanted = request.params["fingerprint"]
         d = self._running
-        for alert in status.alerts(d.engine, d.now(), pending=True):
+        for alert in status.alerts(d.engine, d.now(), host_name(), pending=True):
             if alert["fingerprint"] == wanted:
                 return {"alert": alert}
         raise ApiError(404, f"no open alert has the fingerprint {escape(wanted):.40}; /v1/alerts lists them")
@@ -212,7 +213,8 @@ class Queries:
         more = {"before": int(request.query["before"])} if "before" in request.query else {}
         rows = self._running.history.page(since, limit + 1, **more)
         earlier = rows[1][0] if len(rows) > limit else None
-        shown = [transition_to_dict(t) | {"called": status.called(self._running.engine, t.entity)} for _, t in rows[-limit:]]
+        engine, host = self._running.engine, host_name()
+        shown = [transition_to_dict(t, host) | {"called": status.called(engine, t.entity)} for _, t in rows[-limit:]]
         return {"transitions": shown, "earlier": earlier}
 
     def signals(self, _request: Request) -> Mapping[str, Any]:

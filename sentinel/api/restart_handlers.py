@@ -11,6 +11,7 @@ import msgspec
 from sentinel.api.routes import ApiError, Query, Request, Route, bound
 from sentinel.engine import operator
 from sentinel.engine.engine import Engine
+from sentinel.files.machine import host_name
 from sentinel.model.alert import Transition
 from sentinel.model.input_limits import MOST_SILENCE_NAME
 from sentinel.model.json_form import transition_to_dict
@@ -67,4 +68,4 @@ class Restarting:
         if record.hush.by:
             raise ApiError(409, f"{record.rule} of {escape(record.entity.name):.200} is silenced; nothing is to be done about it")
         event = operator.restart(record.rule, record.entity, asked.outcome, self._now())
-        return {"transitions": [transition_to_dict(one) for one in self._take(event)]}
+        return {"transitions": [transition_to_dict(one, host_name()) for one in self._take(event)]}

@@ -20,6 +20,7 @@ from sentinel.engine.checkpoint_time import SHORT, postpone, rebase, rebase_sile
 from sentinel.engine.engine import Engine
 from sentinel.engine.operator import RESTARTS
 from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.files.machine import host_name
 from sentinel.history import History
 from sentinel.model.alert import Transition
 from sentinel.model.cuts import Cuts
@@ -248,7 +249,7 @@ class Consumer:
             self.transition_counts.update((t.rule, t.state) for t in transitions)
             for number, transition in zip(ids, transitions, strict=True):
                 self._outbox.put(number, transition)
-                self._broadcaster.publish("transition", transition_to_dict(transition), number)
+                self._broadcaster.publish("transition", transition_to_dict(transition, host_name()), number)
         if transitions:
             self.flush()
 

@@ -41,6 +41,7 @@ from sentinel.daemon.supervisor import Supervisor
 from sentinel.daemon.threads import Workers
 from sentinel.daemon.view import View
 from sentinel.engine.inspect.plotted import plotted
+from sentinel.files.machine import host_name
 from sentinel.history import History
 from sentinel.history.series import Series
 from sentinel.model.cuts import Cuts
@@ -112,7 +113,7 @@ class Daemon:
         self._readiness = Readiness(systemd.watchdog_interval())
 
     def _published(self, number: int, limit: int) -> list[tuple[int, dict[str, Any]]]:
-        return [(one, transition_to_dict(transition)) for one, transition in self.history.following(number, limit)]
+        return [(one, transition_to_dict(transition, host_name())) for one, transition in self.history.following(number, limit)]
 
     def _routes(self) -> dict[tuple[str, str], Query]:
         silencing = Silencing(lambda: self.consumer.engine, self.clock.now, self.consumer.silenced)

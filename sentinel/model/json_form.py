@@ -58,9 +58,10 @@ def _finite(value: object) -> object:
     return value
 
 
-def transition_to_dict(transition: Transition) -> dict[str, Any]:
+def transition_to_dict(transition: Transition, host: str = "") -> dict[str, Any]:
     """The contract's JSON form, as plain dicts and lists. `at` is ISO-8601 in UTC with milliseconds, or None if undated.
 
+    `host`: the machine that it is about; empty where that is not known, as in a log or a recording.
     `silenced` (the silence's id), `inhibited_by` (a rule id) and `flapping` (true) are present only if they apply.
     `explained_by` is the old name of `inhibited_by`, and stays.
     """
@@ -72,6 +73,7 @@ def transition_to_dict(transition: Transition) -> dict[str, Any]:
             ("inhibited_by", transition.inhibited_by),
             ("explained_by", transition.inhibited_by),
             ("flapping", transition.flapping),
+            ("host", host),
         )
         if value
     }

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sentinel.files.machine import host_name
 from sentinel.model.alert import Fix, Transition
 from sentinel.model.json_form import evidence_line, message, to_json, transition_to_dict
 from sentinel.model.text import escape
@@ -88,7 +89,7 @@ def fields(transition: Transition, key: str = "") -> Iterator[tuple[str, str]]:
         yield "SENTINEL_EVIDENCE", evidence_line(piece)
     yield "SENTINEL_FIX_TEXT", _cut(_fix_lines(transition.fixes)) or "nothing is known to help"
     yield "SENTINEL_EVIDENCE_TEXT", _cut(f"- {evidence_line(piece)}" for piece in transition.evidence) or "none"
-    yield "SENTINEL_JSON", to_json(transition_to_dict(transition))
+    yield "SENTINEL_JSON", to_json(transition_to_dict(transition, host_name()))
     if transition.documentation:
         yield "DOCUMENTATION", transition.documentation
     if transition.pid > 0:

@@ -112,7 +112,7 @@ def test_an_alert_reads_back_with_every_field(journal: Outcome) -> None:
     assert sorted(entry["SENTINEL_COMMAND"]) == sorted(fix.command for fix in FIRING.fixes)
     assert len(entry["SENTINEL_EVIDENCE"]) == len(FIRING.evidence)
     assert entry["DOCUMENTATION"] == FIRING.documentation
-    assert json.loads(entry["SENTINEL_JSON"]) == transition_to_dict(FIRING)
+    assert json.loads(entry["SENTINEL_JSON"]) == transition_to_dict(FIRING, entry["_HOSTNAME"])
 
 
 def test_the_alert_is_shown_with_the_unit_it_is_about(journal: Outcome) -> None:

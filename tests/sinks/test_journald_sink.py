@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sample_transitions import FIRING, resolved
 
+from sentinel.files.machine import host_name
 from sentinel.model.alert import Fix, LineEvidence, Transition
 from sentinel.model.entity import Entity
 from sentinel.model.json_form import transition_to_dict
@@ -81,7 +82,7 @@ def test_an_alert_has_the_fields_of_the_contract(journal: Journal) -> None:
     assert once["OBJECT_PID"] == b"4711"
     assert [value.decode() for name, value in fields if name == "SENTINEL_FIX"] == [fix.do for fix in FIRING.fixes]
     assert [value.decode() for name, value in fields if name == "SENTINEL_COMMAND"] == [fix.command for fix in FIRING.fixes]
-    assert json.loads(once["SENTINEL_JSON"]) == transition_to_dict(FIRING)
+    assert json.loads(once["SENTINEL_JSON"]) == transition_to_dict(FIRING, host_name())
     repeated = {"SENTINEL_FIX", "SENTINEL_COMMAND", "SENTINEL_EVIDENCE"}
     assert len([name for name, _ in fields if name not in repeated]) == len(set(once) - repeated)
 

@@ -93,14 +93,14 @@ def gpus(engine: Engine, at: float) -> list[dict[str, Any]]:
     return [{"address": e.name, **entity_signals(engine, e, at)} for e in engine.state.facts.entities() if e.scope == "gpu"]
 
 
-def alerts(engine: Engine, at: float, *, pending: bool = False) -> list[dict[str, Any]]:
-    """Open alerts, worst first."""
+def alerts(engine: Engine, at: float, host: str = "", *, pending: bool = False) -> list[dict[str, Any]]:
+    """Open alerts of a machine, worst first."""
     out = []
     for record in engine.book.open():
         if record.state != "firing" and not pending:
             continue
         compiled = engine.ruleset.rules[record.rule]
-        standing = transition_to_dict(engine.standing(compiled, record))
+        standing = transition_to_dict(engine.standing(compiled, record), host)
         run = engine.state.runs.get(record.entity)
         ended = iso(run.gone_at) if run is not None and run.gone else None
         standing |= {"since": iso(record.life.since), "title": compiled.rule.title, "server_ended": ended}
