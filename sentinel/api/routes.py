@@ -136,7 +136,8 @@ def _number(text: str, *, whole: bool) -> float | None:
     """Parse a number in JSON's syntax: Python's functions also accept underscores, blanks, non-ASCII digits, nan and inf."""
     if len(text) > MOST_NUMBER or not (_WHOLE if whole else _DECIMAL).fullmatch(text):
         return None
-    return float(text)
+    # As a float the number after the largest would be the largest.
+    return int(text) if whole else float(text)
 
 
 def split_target(target: bytes) -> tuple[str, dict[str, str]]:

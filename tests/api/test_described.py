@@ -220,6 +220,10 @@ def test_a_number_is_written_as_json_has_it(daemon: Sentinel) -> None:
         ("/v1/history?since=-1", "since is '-1'"),
         ("/v1/history?limit=0", "limit is '0'; write a whole number from 1 to 1000"),
         ("/v1/history?limit=2.5", "a whole number"),
+        (
+            "/v1/history?before=4611686018427387905",
+            "before is '4611686018427387905'; write a whole number from 1 to 4611686018427387904",
+        ),
         ("/v1/history?limit=%D9%A1", "a whole number"),
         ("/v1/alerts?pending=maybe", "pending is 'maybe'; write 1 or 0"),
     ],

@@ -77,6 +77,32 @@ journalctl -q -o cat -u sentinel-notify.service >"$OUT/notify.journal"
 rm -r /etc/sentinel/notify.toml /etc/sentinel/notify.secrets /etc/systemd/system/sentinel-notify.service.d
 systemctl daemon-reload
 
+step web
+systemctl is-enabled sentinel-web.service >"$OUT/web.before" || true
+systemctl start sentinel-web.service
+until_true curl -sSf -o "$OUT/web.html" http://127.0.0.1:8477/
+curl -sSf http://127.0.0.1:8477/v1/summary >"$OUT/web.json"
+curl -sSf http://127.0.0.1:8477/report >"$OUT/web.report"
+pid=$(systemctl show -P MainPID sentinel-web.service)
+grep -E '^(Uid|Groups|CapEff|Seccomp|NoNewPrivs|VmRSS):' "/proc/$pid/status" >"$OUT/web.process"
+systemctl show -P MemoryCurrent sentinel-web.service >"$OUT/web.memory"
+# For others: refused without a file, then with one that systemd hands over.
+mkdir -p /etc/systemd/system/sentinel-web.service.d
+printf 'OPTIONS=--listen :8477\n' >/etc/sentinel/web.env
+systemctl restart sentinel-web.service
+until_true sh -c '[ "$(systemctl show -P ActiveState sentinel-web.service)" = failed ]'
+hash=$(/usr/lib/sentinel/bin/python3 -c 'import bcrypt; print(bcrypt.hashpw(b"lovelace", bcrypt.gensalt(4)).decode())')
+(umask 077 && printf 'basic_auth_users:\n  ada: %s\n' "$hash" >/etc/sentinel/web.yml)
+printf '[Service]\nLoadCredential=web.yml:/etc/sentinel/web.yml\n' >/etc/systemd/system/sentinel-web.service.d/file.conf
+systemctl daemon-reload
+systemctl restart sentinel-web.service
+until_true curl -sSf -u ada:lovelace -o /dev/null http://127.0.0.1:8477/metrics
+curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1:8477/metrics >"$OUT/web.stranger"
+systemctl stop sentinel-web.service
+journalctl -q -o cat -u sentinel-web.service >"$OUT/web.journal"
+rm -r /etc/sentinel/web.env /etc/sentinel/web.yml /etc/systemd/system/sentinel-web.service.d
+systemctl daemon-reload
+
 step journal
 journalctl --list-catalog >"$OUT/catalog"
 journalctl -q -x --no-pager SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing >"$OUT/explained"

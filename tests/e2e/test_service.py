@@ -133,6 +133,27 @@ def test_what_notifies_waits_for_its_configuration_and_then_brings_what_is_open(
     assert "s3cr3t" not in machine.text("notify.journal") + machine.text("notify.status")
 
 
+def test_the_page_is_served_by_a_user_of_its_own_and_for_others_with_a_password_alone(machine: Outcome) -> None:
+    """Under all of the unit's restrictions: page, report and summary of a real failure, and bcrypt."""
+    assert _state(machine, "web.before") == ["disabled"]
+    assert "cpu-fallback" in machine.text("web.html")
+    assert "What happened when" in machine.text("web.report")
+    assert json.loads(machine.text("web.json"))["alert"] == "cpu-fallback"
+
+    process = dict(line.split(":", 1) for line in machine.text("web.process").splitlines())
+    assert process["CapEff"].strip() == "0000000000000000"
+    assert (process["Seccomp"].strip(), process["NoNewPrivs"].strip()) == ("2", "1")
+    assert 61184 <= int(process["Uid"].split()[0]) <= 65519
+    assert machine.text("notify.group").strip() in process["Groups"].split()
+    assert int(process["VmRSS"].split()[0]) < 60_000
+    assert int(machine.text("web.memory")) < 80_000_000
+    assert machine.text("web.stranger") == "401"
+    journal = machine.text("web.journal")
+    assert "answers at http://127.0.0.1:8477/" in journal
+    assert ":: can be reached from other machines, and nobody is asked who he is" in journal
+    assert "Traceback" not in journal
+
+
 def test_systemd_finds_nothing_wrong_with_the_installed_units(machine: Outcome) -> None:
     """`systemd-analyze verify` says nothing of them, their manual included."""
     assert [line for line in machine.text("verify").splitlines() if "sentinel" in line] == []
