@@ -38,7 +38,7 @@ PIP_NO_COMPILE=0 DESTDIR=$tree PREFIX=$PREFIX PYTHON=$PYTHON EXTRAS='[nvidia,not
 # library needs for a command line of its own, which sentinel never imports (sentinel/engine/rules/expression.py): half of all files.
 site=$(echo "$tree$PREFIX"/lib/python3.*/site-packages)
 "$tree$PREFIX/bin/python3" -m pip uninstall --quiet --yes typer rich prompt-toolkit pygments pydantic pydantic-core \
-    markdown-it-py mdurl wcwidth shellingham annotated-types annotated-doc typing-inspection typing-extensions
+    markdown-it-py mdurl wcwidth shellingham annotated-types annotated-doc typing-inspection
 rm -rf "$site"/pip "$site"/pip-* "$site"/setuptools "$site"/setuptools-* "$site"/pkg_resources "$site"/_distutils_hack \
     "$site"/distutils-precedence.pth "$tree$PREFIX/include" "$tree$PREFIX/share" "$tree$PREFIX/.installed-by-sentinel"
 find "$tree$PREFIX/bin" -type f ! -name sentinel -delete

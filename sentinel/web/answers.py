@@ -13,8 +13,8 @@ from sentinel.model.fault import Fault
 
 #: Seconds for which an answer holds, where whoever asks does not say.
 _FRESH = 1.0
-#: Answers that are remembered, and of how many bytes: what is larger is asked for again.
-_MOST_KEPT, _MOST_BYTES = 64, 1 << 20
+#: Bytes of answers that are remembered, and of one that is taken: a thousand alerts are 3 MB.
+_MOST_KEPT, _MOST_BYTES = 8 << 20, 16 << 20
 
 
 class Refused(Fault):
@@ -60,15 +60,21 @@ class Answers:
         return answer
 
     def _ask(self, path: str) -> bytes:
-        pieces: list[bytes] = []
-        code, answer = client.fetch(path, pieces.append, self.sockets)
+        body = bytearray()
+
+        def take(piece: bytes) -> None:
+            body.extend(piece)
+            if len(body) > _MOST_BYTES:
+                raise Fault(f"the answer of the daemon is larger than {_MOST_BYTES >> 20} MiB", "ask for less")
+
+        code, answer = client.fetch(path, take, self.sockets)
         if code != 200:
             raise Refused(code, answer)
-        return b"".join(pieces)
+        return bytes(body)
 
     def _keep(self, path: str, body: bytes) -> None:
-        while len(self._kept) >= _MOST_KEPT:
-            del self._kept[next(iter(self._kept))]
         self._kept.pop(path, None)
-        if len(body) <= _MOST_BYTES:
-            self._kept[path] = (time.monotonic(), body)
+        self._kept[path] = (time.monotonic(), body)
+        # The oldest go first, this one too where it is too large.
+        while sum(len(kept) for _, kept in self._kept.values()) > _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]

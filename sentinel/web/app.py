@@ -24,12 +24,12 @@ from sentinel.model.input_limits import MOST_QUERY_FIELDS
 from sentinel.model.json_form import to_json
 from sentinel.model.text import escape
 from sentinel.report.page import asset, uplot
+from sentinel.report.summary import summary
 from sentinel.web.answers import Answers, Refused
 from sentinel.web.gate import Refusal
 from sentinel.web.page import render
 from sentinel.web.relay import Relay
 from sentinel.web.reports import Reports
-from sentinel.web.summary import summary
 from sentinel.web.view import SPANS, Views
 
 #: Event streams at a time: each is a thread here, and a stream of the daemon's, which has sixteen for a user.
@@ -76,7 +76,7 @@ class Site:
     def _report(self, request: Request) -> Response:
         span = _span(_fields(request, ("since",)), "24h")
         body, policy = self._reports.page(SPANS[span])
-        return Response(body, media_type="text/html", headers={"content-security-policy": policy})
+        return Response(body, media_type="text/html", headers={"content-security-policy": policy, "x-frame-options": "DENY"})
 
     def _summary(self, request: Request) -> Response:
         _fields(request, ())

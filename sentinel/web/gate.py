@@ -46,8 +46,8 @@ class Gate:
     def __init__(self, app: App, config: WebConfig, names: Iterable[str], frames: Iterable[str] = ()) -> None:
         self._app = app
         self._names = frozenset(name.lower().rstrip(".") for name in names)
-        self._policy = _POLICY.format(frames=" ".join(frames) or "'none'")
-        self._framed = bool(list(frames))
+        self._frames = tuple(frames)
+        self._policy = _POLICY.format(frames=" ".join(self._frames) or "'none'")
         self._turn = asyncio.Lock()
         self._waiting = 0
         self.use(config)
@@ -88,7 +88,7 @@ class Gate:
             "cross-origin-resource-policy": "same-origin",
             "cache-control": "no-store",
         }
-        if not self._framed:
+        if not self._frames:
             common["x-frame-options"] = "DENY"
         if self._hsts:
             common["strict-transport-security"] = self._hsts

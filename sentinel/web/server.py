@@ -39,7 +39,8 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete and self._left == 0:
+        # What an earlier answer left to be read keeps its time.
+        if self._is_busy() and not self.transport.get_write_buffer_size():
             self._disarm()
 
     def on_response_complete(self) -> None:
@@ -54,7 +55,7 @@ class Connection(H11Protocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._disarm()
-        if self.cycle is None or self.cycle.response_complete:
+        if not self._is_busy():
             self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -74,11 +75,16 @@ class Connection(H11Protocol):
             self._timer = None
 
     def _expire(self) -> None:
-        if self._left and self.transport.get_write_buffer_size() <= self._left - _PART_BYTES:
+        unread = self.transport.get_write_buffer_size()
+        if unread and (not self._left or unread <= self._left - _PART_BYTES):
             # It is read, slowly.
             self._arm()
-        else:
+        elif unread or not self._is_busy():
             self.transport.abort()
+
+    def _is_busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
 
 
 def names_of(certificate: Any) -> frozenset[str]:
@@ -188,7 +194,8 @@ class _Accepting:
 
 def _is_here(address: str) -> bool:
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        found = ipaddress.ip_address(address.partition("%")[0])
+        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
     return False
 
 

@@ -1,7 +1,7 @@
 # Runs inside the booted system: the package's whole life, and what each kind of person does with it. Sourced by bash as root;
 # $OUT receives what the tests read, $LAB holds the packages.
 set -e
-trap '[ $? = 0 ] || journalctl -u sentinel -u llama -n 60 --no-pager -o short-precise >&2' EXIT
+trap '[ $? = 0 ] || journalctl -u sentinel -u sentinel-web -u llama -n 60 --no-pager -o short-precise >&2' EXIT
 LAB=/opt/lab
 SOCK=/run/sentinel/sentinel.sock
 
@@ -85,7 +85,6 @@ curl -sSf http://127.0.0.1:8477/v1/summary >"$OUT/web.json"
 curl -sSf http://127.0.0.1:8477/report >"$OUT/web.report"
 pid=$(systemctl show -P MainPID sentinel-web.service)
 grep -E '^(Uid|Groups|CapEff|Seccomp|NoNewPrivs|VmRSS):' "/proc/$pid/status" >"$OUT/web.process"
-systemctl show -P MemoryCurrent sentinel-web.service >"$OUT/web.memory"
 # For others: refused without a file, then with one that systemd hands over.
 mkdir -p /etc/systemd/system/sentinel-web.service.d
 printf 'OPTIONS=--listen :8477\n' >/etc/sentinel/web.env

@@ -267,6 +267,27 @@ def test_who_does_not_read_is_hung_up_on(site: Serving) -> None:
     client.close()
 
 
+def test_a_stream_behind_an_answer_that_is_read_slowly_goes_on(site: Serving, daemon: SaidDaemon) -> None:
+    """The time of what was left to be read ended the stream after it on the same connection, ten seconds later."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", site.port))
+    client.settimeout(20)
+    page = b"GET /live.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    client.sendall(page * 60 + b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    seen = b""
+    while b"event: hello" not in seen:
+        seen = seen[-200:] + client.recv(1 << 16)
+    # The keep-alive comes after fifteen seconds.
+    assert client.recv(1000)
+    daemon.publish({"rule": "late"}, 9)
+    while b'"late"' not in seen:
+        part = client.recv(4096)
+        assert part
+        seen += part
+    client.close()
+
+
 def test_more_connections_than_there_may_be_take_nothing_from_who_comes_later(site: Serving) -> None:
     clients = [site.connect() for _ in range(160)]
     wait_for(lambda: sum(map(_is_closed, clients)) >= 20, "those beyond the limit are closed at once", 10)
@@ -350,6 +371,7 @@ def test_a_frame_is_allowed_to_who_is_named(daemon: SaidDaemon, tmp_path: Path) 
         assert answer.code == 200
         assert "frame-ancestors http://homarr:7575;" in answer.headers["content-security-policy"]
         assert "x-frame-options" not in answer.headers
+        assert site.get("/report", host="gpu.lan").headers["x-frame-options"] == "DENY"
     finally:
         site.end()
 

@@ -13,7 +13,7 @@ from said_daemon import SaidDaemon
 from sample_answers import STATES, alert
 
 from prometheus import prometheus
-from sentinel.web.summary import summary
+from sentinel.report.summary import summary
 
 TEXT = (REPO / "docs/web.md").read_text(encoding="utf-8")
 SNIPPETS = {text.split(":", 1)[0].strip("- \n"): text for text in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)}

@@ -7,6 +7,7 @@
   let request = null;
   let stream = null;
   let soon = 0;
+  let notBefore = 0;
 
   // What uPlot drew, what the pointer says, and what somebody folded stay as they are.
   const drawn = (node) => node.nodeType === Node.ELEMENT_NODE && (node.hasAttribute("data-plot") || node.className === "now" || node.id === "asof");
@@ -84,15 +85,19 @@
   }
 
   function listen() {
-    if (stream !== null) return;
+    if (stream !== null || Date.now() < notBefore) return;
+    let opened = false;
     stream = new EventSource("v1/events");
+    stream.addEventListener("open", () => (opened = true));
     stream.addEventListener("transition", () => {
       clearTimeout(soon);
       soon = setTimeout(ask, 50);
     });
-    // Of a stream that was refused the browser makes no second try.
+    // Of a stream that is refused the browser makes no second try; of one that never began, a page that asks anyway needs none soon.
     stream.addEventListener("error", () => {
-      if (stream !== null && stream.readyState === EventSource.CLOSED) stream = null;
+      if (stream === null || stream.readyState !== EventSource.CLOSED) return;
+      if (!opened) notBefore = Date.now() + 30000;
+      stream = null;
     });
   }
 
