@@ -72,7 +72,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     pasted = [(name, unpack(data)) for name, data in logs]
     logs = [(name, one.log) for name, one in pasted if one.log or len(pasted) == 1]
     try:
-        values, command_line = _asked(argv, [one for _, one in pasted])
+        values, command_line = asked(argv, [one for _, one in pasted])
     except _Empty:
         return _mistake("--argv is empty: leave it out where the command line is not known")
     except ValueError as error:
@@ -121,7 +121,7 @@ def _emit(found: Diagnosis) -> None:
     emit_line(last | {"verdict": verdict(found), "runs": dict(found.runs)})
 
 
-def _asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value | Unknown], str]:
+def asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value | Unknown], str]:
     """The requested settings and the command line: from --argv, else from the pasted files. Raises ValueError."""
     if argv is not None:
         words = shlex.split(argv)

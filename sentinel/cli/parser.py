@@ -186,6 +186,13 @@ VERBS: dict[str, Verb] = {
             ("cure --polkit | sudo tee /etc/polkit-1/rules.d/50-sentinel-cure.rules", "allow just that"),
         ),
     ),
+    "mcp": Verb(
+        "read-only tools for agents, over standard input and output (Model Context Protocol)",
+        "sentinel.cli.mcp.main",
+        running_options.mcp,
+        (("mcp", "what an agent's configuration starts: docs/mcp.md"),),
+        "Read-only tools for agents, over standard input and output. Needs the library mcp: `sudo make install EXTRAS='[mcp]'`.",
+    ),
     "run": Verb(
         "run the daemon in the foreground (what the systemd unit starts)",
         "sentinel.cli.run",

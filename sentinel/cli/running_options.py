@@ -41,6 +41,11 @@ def serve(verb: argparse.ArgumentParser) -> None:
     add_socket(verb)
 
 
+def mcp(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel mcp`."""
+    add_socket(verb)
+
+
 def cure(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel cure`."""
     what = verb.add_mutually_exclusive_group()

@@ -85,6 +85,7 @@ _PLAIN = {
     ("top",),
     ("report",),
     ("serve",),
+    ("mcp",),
     ("exec",),
     ("completion",),
     ("rules",),
@@ -107,7 +108,7 @@ def test_every_verb_with_output_has_it_as_json_too() -> None:
 
 
 #: They go on without a daemon, or have tests of their own.
-_ASKING_OTHERWISE = ("doctor", "exec", "top", "report", "notify", "cure", "quality", "serve")
+_ASKING_OTHERWISE = ("doctor", "exec", "top", "report", "notify", "cure", "quality", "serve", "mcp")
 
 
 def test_every_verb_that_asks_the_daemon_is_tried_without_one() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+from sample_answers import why
 from sample_pages import series
 
 from sentinel.api.event_stream import Broadcaster
@@ -72,6 +73,7 @@ class SaidDaemon:
                 request, "history", {"transitions": self.transitions, "earlier": None}
             ),
             ("GET", "/v1/series"): self._series,
+            ("GET", "/v1/why/{rule}"): self._why,
             ("GET", "/metrics"): lambda request: Text("sentinel_alerts 1\n"),
         }
         self._server = ApiServer(queries, self._events, on_bug=lambda error: None)
@@ -88,6 +90,11 @@ class SaidDaemon:
     def _said(self, _request: Request, what: str, answer: Answer) -> Answer:
         self.asked[what] = self.asked.get(what, 0) + 1
         return answer
+
+    def _why(self, request: Request) -> Answer:
+        if request.params["rule"] != "cpu-fallback":
+            raise ApiError(404, "there is no such rule")
+        return why()
 
     def _series(self, request: Request) -> Answer:
         self.asked["series"] = self.asked.get("series", 0) + 1

@@ -1,0 +1,1 @@
+"""`sentinel mcp`: what an agent may ask, over standard input and output (Model Context Protocol)."""
