@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -184,7 +185,12 @@ def _each(place: Path, ways: Sequence[str], chosen: Sequence[Case], times: int) 
         for number, case in enumerate(chosen):
             state = place / f"{way}-{number}".replace(" ", "-")
             state.mkdir()
-            sentinel = Sentinel(state).start()
+            sentinel = Sentinel(state)
+            if way == "user unit":
+                # A person's own daemon reads the journals of his own units.
+                sentinel.before = as_user()
+                shutil.chown(state, USER, USER)
+            sentinel.start()
             os.environ["SENTINEL_SOCKET"] = str(sentinel.socket)
             try:
                 settled(sentinel)
@@ -214,30 +220,74 @@ def wrapped_in_unit(command: list[str], env: Mapping[str, str], log: Path) -> fl
     return in_unit([sys.executable, "-m", "sentinel", "exec", "--", *command], {**env, "PYTHONPATH": str(ROOT)}, log)
 
 
-UNITS: Mapping[str, Start] = {"system unit": in_unit, "sentinel exec in a unit": wrapped_in_unit}
+#: a user of the booted system, with a systemd of its own
+USER = "joe"
 
 
-def booted(times: int, wanted: Sequence[str]) -> list[Row]:
+def as_user() -> list[str]:
+    """The words before what that user does."""
+    return ["runuser", "-u", USER, "--", "env", f"HOME=/home/{USER}", f"XDG_RUNTIME_DIR=/run/user/{pwd.getpwnam(USER).pw_uid}"]
+
+
+def in_user_unit(command: list[str], env: Mapping[str, str], log: Path) -> float:
+    """The same as `in_unit` in the user's own systemd."""
+    name = f"{log.stem}.service"
+    variables = "".join(f"Environment={key}={value}\n" for key, value in env.items())
+    Path(_folder_of_units("user unit"), name).write_text(f"[Service]\n{variables}ExecStart={shlex.join(command)}\n")
+    subprocess.run([*as_user(), "systemctl", "--user", "daemon-reload"], check=True)
+    subprocess.run([*as_user(), "systemctl", "--user", "start", name], check=False, stderr=subprocess.DEVNULL)
+    begun = time.time()
+    failed = [*as_user(), "systemctl", "--user", "is-failed", "-q", name]
+    while subprocess.run(failed, check=False).returncode and time.time() - begun < 60:
+        time.sleep(0.02)
+    return time.time()
+
+
+def _folder_of_units(way: str) -> str:
+    return f"/home/{USER}/.config/systemd/user" if way == "user unit" else "/etc/systemd/system"
+
+
+def _make_user() -> bool:
+    """Whether the machine's systemd has a part for users."""
+    # The interpreter may lie in root's home, which nobody else may enter; this is a copy that is thrown away.
+    Path("/root").chmod(0o711)
+    subprocess.run(["useradd", "--create-home", USER], check=True)
+    folder = Path(_folder_of_units("user unit"))
+    folder.mkdir(parents=True)
+    subprocess.run(["chown", "-R", f"{USER}:", f"/home/{USER}"], check=True)
+    return subprocess.run(["systemctl", "start", f"user@{pwd.getpwnam(USER).pw_uid}.service"], check=False).returncode == 0
+
+
+UNITS: Mapping[str, Start] = {"system unit": in_unit, "sentinel exec in a unit": wrapped_in_unit, "user unit": in_user_unit}
+
+
+def booted(times: int, wanted: Sequence[str], ways: Sequence[str]) -> list[Row]:
     """The units, on a booted system: this very file runs inside it."""
     from boot import boot
 
-    words = shlex.join([sys.executable, str(Path(__file__).resolve()), "-n", str(times), "--inside", *wanted])
+    words = shlex.join(
+        [sys.executable, str(Path(__file__).resolve()), "-n", str(times), *(f"--way={way}" for way in ways), "--inside", *wanted]
+    )
     with tempfile.TemporaryDirectory(prefix="starts-") as name:
         work = Path(name)
         (work / "files").mkdir()
-        found = boot(work / "boot", f"{words} > $OUT/rows.json", work / "files", seconds=900)
+        found = boot(work / "boot", f"{words} > $OUT/rows.json", work / "files", seconds=1500)
         print(found.stderr, file=sys.stderr)
         return [Row(**row) for row in json.loads(found.text("rows.json"))]
 
 
-def inside(times: int, wanted: Sequence[str]) -> list[Row]:
-    """What `booted` runs: the daemon as root, then each case in each kind of unit."""
+def inside(times: int, wanted: Sequence[str], ways: Sequence[str]) -> list[Row]:
+    """What `booted` runs: the daemon as root, or as the user whose units they are, then each case in each kind of unit."""
     place = Path("/opt/starts")
     place.mkdir()
     gone = Case("program missing", "start-failed", ("program-not-there",), (), "/opt/starts/none/llama-server")
     (place / "none").mkdir()
     chosen = [case for case in (*cases(place), gone) if not wanted or case.name in wanted]
-    return _each(place, list(UNITS), chosen, times)
+    ways = [way for way in UNITS if not ways or way in ways]
+    if "user unit" in ways and not _make_user():
+        print("  the machine's systemd has no part for users", file=sys.stderr)
+        ways.remove("user unit")
+    return _each(place, ways, chosen, times)
 
 
 def settled(sentinel: Any) -> None:
@@ -266,7 +316,7 @@ def tried(sentinel: Any, place: Path, case: Case, way: str, times: int) -> Row:
                 row.wrong.append(told)
             if way in UNITS:
                 # Only so many units are followed.
-                Path("/etc/systemd/system", name).unlink()
+                Path(_folder_of_units(way), name).unlink()
             while LOOPS:
                 # A later turn may find its port free, and serve.
                 shell = LOOPS.pop()
@@ -318,17 +368,17 @@ def main() -> int:
     """Measure and print; 1 if a start was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=20, help="starts of each kind (default: 20)")
-    parser.add_argument("--way", action="append", default=[], choices=WAYS)
+    parser.add_argument("--way", action="append", default=[], choices=[*WAYS, *UNITS])
     parser.add_argument("--case", action="append", default=[])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--booted", action="store_true", help="units of systemd, in a container that is booted for it (root)")
     parser.add_argument("--inside", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside is not None:
-        print(json.dumps([vars(row) for row in inside(arguments.n, arguments.inside)]))
+        print(json.dumps([vars(row) for row in inside(arguments.n, arguments.inside, arguments.way)]))
         return 0
     if arguments.booted:
-        rows = booted(arguments.n, arguments.case)
+        rows = booted(arguments.n, arguments.case, arguments.way)
     else:
         rows = by_hand(arguments.way or list(WAYS), arguments.case, arguments.n)
     print(json.dumps([vars(row) for row in rows]) if arguments.json else page(rows))

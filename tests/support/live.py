@@ -47,10 +47,12 @@ class Sentinel:
             f"state_dir = '{folder / 'state'}'\nsocket = '{self.socket}'\nsink = 'console'\n{extra}\n", encoding="utf-8"
         )
         self.process: subprocess.Popen[bytes] | None = None
+        #: words before its command: it runs as another user
+        self.before: Sequence[str] = ()
 
     def start(self, output: int | None = None) -> Self:
         """Start it and wait until it answers. `output` is a descriptor to print to instead of the file `errors`."""
-        command = [sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
+        command = [*self.before, sys.executable, "-m", "sentinel", "run", "--config", str(self.config)]
         with self.errors.open("ab") as stream:
             to = stream if output is None else output
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=to, stderr=to, cwd=REPO, env=self.environ)
