@@ -177,6 +177,27 @@ def test_processes_that_cannot_be_looked_into_fail_only_where_one_is_a_llama_ser
     assert ended.state == "works", "a server that ended meanwhile is no fault"
 
 
+@pytest.mark.parametrize(
+    ("names", "state"),
+    [
+        ({1: "python3"}, "fails"),
+        ({1: "tini", 2: "sh"}, "fails"),
+        ({1: "python3", 2: "kthreadd"}, "works"),
+        ({1: "systemd"}, "works"),
+        ({1: "init", 2: "kthreadd"}, "works"),
+        ({}, "works"),
+    ],
+)
+def test_in_a_container_of_its_own_no_server_can_be_seen(bare: Path, machine: Make, names: dict[int, str], state: str) -> None:
+    """It said that no llama-server runs, with all rows green."""
+    for pid, name in names.items():
+        (bare / f"proc/{pid}").mkdir(exist_ok=True)
+        (bare / f"proc/{pid}/comm").write_text(f"{name}\n")
+    row = probes.processes(machine())[0]
+    assert row.state == state
+    assert ("--pid=host" in row.fix) == (state == "fails")
+
+
 def test_what_other_users_start_is_a_row_of_its_own_where_rights_are_missing(
     bare: Path, machine: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ _TRIES = 50
 #: name of the row about what other users start
 OTHER_USERS = "other-users"
 
+#: Kernel names of the first process of a machine.
+_INITS = frozenset({"systemd", "init", "openrc-init", "runit", "s6-svscan", "dinit"})
 #: What each of the service's capabilities lets it read (systemd/sentinel.service).
 _RIGHTS = {
     "cap_sys_ptrace": "environment, open files and libraries of other users' servers are not seen, so neither where their "
@@ -140,6 +142,9 @@ def processes(machine: ProbeInput) -> Sequence[Capability]:
     if hidden:
         return [Capability("processes", "fails", "; ".join(hidden), fix)]
     found = f"{counted(len(machine.servers), 'llama-server')} found"
+    if not machine.servers and _is_alone(machine.roots.proc):
+        why = "sentinel is in a container with processes of its own: a llama-server outside it is never seen"
+        return [Capability("processes", "fails", why, "docker run --pid=host, and what docs/runtimes.md names beside it")]
     rows = [Capability("processes", "works", found)]
     others = list(islice(_of_others(machine), _TRIES))
     if not others:
@@ -151,6 +156,17 @@ def processes(machine: ProbeInput) -> Sequence[Capability]:
         "its environment, a log that goes to a file, and what it holds on a GPU are not"
     )
     return [*rows, Capability(OTHER_USERS, "absent", why, fix)]
+
+
+def _is_alone(proc: Path) -> bool:
+    """In a PID namespace without an init: a container of one program, and not a machine, or one of LXC or nspawn."""
+    try:
+        return (proc / "1/comm").read_text().strip() not in _INITS and (proc / "2/comm").read_text().strip() != "kthreadd"
+    except FileNotFoundError:
+        # Process 2 is gone, or nothing is known of process 1.
+        return (proc / "1/comm").exists() and (proc / "1/comm").read_text().strip() not in _INITS
+    except OSError:
+        return False
 
 
 def _of_others(machine: ProbeInput) -> Iterator[int]:
