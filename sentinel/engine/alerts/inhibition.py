@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from sentinel.engine.alerts.book import Book, Gate, Record
 from sentinel.engine.alerts.lifecycle import NEVER, Change
+from sentinel.engine.facts.attribution import MAIN_PROCESS_EXITED
 from sentinel.engine.facts.gpu_incidents import INCIDENT
 from sentinel.engine.facts.state import EngineState
 from sentinel.model.alert import State
@@ -24,6 +25,8 @@ from sentinel.model.rule import RuleDef
 SETTLE = 5.0
 #: The same where the server's process has ended: nothing of it is polled any more, and its log is read to the end in a second.
 SETTLE_GONE = 1.5
+#: How old systemd's word may be that a process ended which nobody saw. Seconds.
+_LATELY = 60.0
 
 
 class Inhibition:
@@ -63,21 +66,28 @@ class Inhibition:
         """Seconds from the start of an effect until it may notify: the time in which its causes are evaluated."""
         return self._holds[rule] + SETTLE if rule in self._causes else 0.0
 
-    def _patience(self, record: Record) -> float:
-        run = self._state.runs.get(record.entity)
-        if run is None or not run.gone or record.rule not in self._causes:
+    def _patience(self, record: Record, at: float) -> float:
+        if record.rule not in self._causes or not self._has_ended(record.entity, at):
             return self.patience(record.rule)
         return self._holds[record.rule] + SETTLE_GONE
+
+    def _has_ended(self, entity: Entity, at: float) -> bool:
+        """Its process is gone, as it was seen, or by systemd's word where nobody saw it (in a container, 0.7 s of it)."""
+        run = self._state.runs.get(entity)
+        if run is not None and run.gone:
+            return True
+        since = at - _LATELY if run is None else run.since
+        return entity.scope == "server" and self._state.happened(entity, MAIN_PROCESS_EXITED, since)[0] > 0
 
     def _of_ended(self, record: Record, at: float) -> Gate:
         """The gate of an alert that began before its process was seen to have ended: nothing more is polled of it.
 
         Before that a loop that starts a server again each second had its crash reported after 6 s, not 3.
         """
-        run = self._state.runs.get(record.entity)
-        if run is None or not run.gone or record.gate.open or record.gate.by is not None:
-            return record.gate
-        return replace(record.gate, not_before=min(record.gate.not_before, at + self._patience(record)))
+        gate = record.gate
+        if gate.open or gate.by is not None or gate.not_before <= at or not self._has_ended(record.entity, at):
+            return gate
+        return replace(gate, not_before=min(gate.not_before, at + self._patience(record, at)))
 
     def inhibit(self, record: Record, change: Change | None, at: float, *, holds: bool) -> tuple[Gate, Change | None]:
         """The change that is left after inhibition (None: none), and the gate to remember. `holds`: the condition is known to be
@@ -86,7 +96,7 @@ class Inhibition:
             old: State = "firing" if record.gate.open else "pending"
             return Gate(), Change(old, "resolved", change.reason)
         born = change is not None and change.old == "inactive"
-        gate = Gate(not_before=at + self._patience(record)) if born else self._of_ended(record, at)
+        gate = Gate(not_before=at + self._patience(record, at)) if born else self._of_ended(record, at)
         if record.life.state != "firing" or gate.open:
             return gate, change
         gate, held = self._held(record, gate, at)

@@ -17,6 +17,8 @@ from sentinel.model.rule import WindowDef
 #: How long a process that ended is remembered by its pid. The kernel's record of a kill comes within milliseconds,
 #: but a stalled machine delivers late. Seconds.
 _REMEMBER = 600.0
+#: systemd's word, or the kernel's in its terms, that the process of a server ended
+MAIN_PROCESS_EXITED = "main_process_exited"
 #: Names under which llama-server is installed; the kernel cuts a name to 15 characters (TASK_COMM_LEN).
 _COMMS = ("llama-server", "llama-cpp-serve", "llamacpp-server")
 #: Facts of the moment that explain a kill, copied into the event: the process is gone when somebody reads it.
@@ -148,7 +150,7 @@ class Attribution:
             owner = Entity("server", unit)
             if owner in self._state.runs:
                 event = self._enriched(event, owner)
-        return self._timed(event) if event.name == "main_process_exited" else event
+        return self._timed(event) if event.name == MAIN_PROCESS_EXITED else event
 
     def _timed(self, event: Event) -> Event:
         """An end, with the seconds that the process lived and its exit status as a number."""

@@ -10,7 +10,7 @@ from switch_rules import GPU, OTHER, SERVER, Story, Switch, overridden, rules
 from sentinel.engine.alerts.inhibition import SETTLE, SETTLE_GONE
 from sentinel.engine.engine import Engine
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.reading import Samples, ServerFound, ServerGone
+from sentinel.model.reading import Event, Samples, ServerFound, ServerGone, Tick
 from sentinel.rulefiles.testing.readings import EPOCH
 
 CAUSE = Switch("cause", "server.ctx_requested", hold="2s", inhibits=("effect",))
@@ -231,6 +231,18 @@ def test_what_began_before_the_end_of_its_process_waits_no_longer_than_what_bega
     ((second, rule, state),) = story.told()
     assert (rule, state) == ("effect", "firing")
     assert 0.5 + 2.0 + SETTLE_GONE <= second < WAIT - 2
+
+
+def test_of_a_process_that_nobody_saw_systemds_word_is_its_end(engine: Engine) -> None:
+    """In a container the kernel reports no starts: a crash of 0.7 s in a unit was reported after 6 s, by the shipped rules."""
+    fields: dict[str, Value] = {"unit": "llama.service", "code": "dumped", "status": "4/ILL"}
+    told = list(engine.step(Samples(EPOCH, "logs", SERVER, {"server.log_readable": True})))
+    told += engine.step(Event(EPOCH, "main_process_exited", SERVER, fields, "journal"))
+    for second in range(1, 10):
+        told += engine.step(Tick(EPOCH + second))
+    (found,) = [t for t in told if t.state == "firing"]
+    assert (found.rule, found.cause and found.cause.id) == ("server-crashed", "illegal-instruction")
+    assert (found.at or 0.0) - EPOCH <= 4.0
 
 
 def test_a_checkpoint_of_a_version_that_reported_everything_counts_as_reported() -> None:
