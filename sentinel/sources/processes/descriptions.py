@@ -19,7 +19,7 @@ from sentinel.sources.processes.candidates import SETTLED_ROUNDS, YOUNG_SECONDS
 from sentinel.sources.processes.display_name import display_name
 from sentinel.sources.processes.examination import Examination, Examinations
 from sentinel.sources.processes.launch import Launch, read_launch, signals_of
-from sentinel.sources.processes.listening import listener, only_port, ports
+from sentinel.sources.processes.listening import held_by, listener, only_port, ports, shares_network
 from sentinel.sources.processes.named_files import NamedFiles, examine, unexamined
 from sentinel.sources.processes.naming import NameClaim, NameOwners, claims
 from sentinel.sources.processes.procfs import boot_time
@@ -78,7 +78,17 @@ class Descriptions:
 
     def describe_moment(self, launch: Launch, others: Sequence[ServerProcess], moment: ProcessMoment) -> ServerProcess:
         """The same for one that is starting, by what was read of it at that moment."""
-        return self._described(launch, others, time.time(), moment)
+        # Before its files: it ends within 20 ms where its port is taken, and loses its last lines at times.
+        held = self._port_held_by(launch)
+        found = self._described(launch, others, time.time(), moment)
+        return found if held is None else replace(found, values={**found.values, "server.port_held_by": held})
+
+    def _port_held_by(self, launch: Launch) -> str | None:
+        """Who listens already on the port that it was given; None where that is not known, or it has none of its own."""
+        port, host = launch.requested.number("port", 0), launch.requested.text("host", "127.0.0.1")
+        if not isinstance(port, int) or not port or host.endswith(".sock") or not shares_network(self._roots, launch.pid):
+            return None
+        return held_by(self._roots, host, port, launch.pid)
 
     def choose_name(self, names: list[NameClaim], pid: int, others: Sequence[ServerProcess]) -> str:
         """A name for a server that is known by a report alone."""

@@ -8,10 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from sentinel.model.input_limits import MOST_SOCKET_TABLE
+from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, file_identity, link, read_text
 
 #: local address and port in hexadecimal, a listening socket's state, user and inode (Documentation/networking/proc_net_tcp.rst)
 _LISTENS = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A (?:\S+ +){3}(\d+) +\S+ +(\d+) ", re.MULTILINE)
+
+_ADDRESSES = re.compile(r"^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A (?:\S+ +){3}\d+ +\S+ +(\d+) ", re.MULTILINE)
 
 
 def ports(roots: Roots, pid: int) -> frozenset[int] | None:
@@ -47,6 +50,42 @@ def holder(roots: Roots, port: int) -> int | None:
             if not inodes.isdisjoint(_sockets(Path(f"{roots.proc}/{pid}"))):
                 return pid
     return None
+
+
+def held_by(roots: Roots, host: str, port: int, pid: int) -> str | None:
+    """Which other program listens on that address of our network, so that process `pid` cannot: its name, empty if none does.
+
+    None where the tables cannot be read, or the socket is the process's own.
+    """
+    wanted = _address(host)
+    inodes = set()
+    try:
+        for name in ("tcp", "tcp6"):
+            table = read_text(roots.proc / "self/net" / name, MOST_SOCKET_TABLE)
+            for address, number, inode in _ADDRESSES.findall(table):
+                if int(number, 16) == port and (not wanted or not address.strip("0") or address == wanted):
+                    inodes.add(inode)
+    except OSError:
+        return None
+    if not inodes:
+        return ""
+    if port in (ports(roots, pid) or ()):
+        return None
+    found = holder(roots, port)
+    if found is None:
+        return "another user's program"
+    try:
+        return f"{clean(read_text(roots.proc / str(found) / 'comm', 64))} (process {found})"
+    except OSError:
+        return ""
+
+
+def _address(host: str) -> str:
+    """An IPv4 address as the kernel's table has it; empty for all of them, and for a name."""
+    parts = ("127.0.0.1" if host == "localhost" else host).split(".")
+    if len(parts) != 4 or not all(part.isdecimal() and int(part) < 256 for part in parts) or not any(map(int, parts)):
+        return ""
+    return "".join(f"{int(part):02X}" for part in reversed(parts))
 
 
 def _listening(roots: Roots, pid: int | str) -> list[tuple[int, int, str]]:

@@ -12,7 +12,7 @@ import pytest
 from sockets import kernel
 
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.listening import holder, only_port, ports, shares_network
+from sentinel.sources.processes.listening import held_by, holder, only_port, ports, shares_network
 
 
 def test_the_kernels_own_files_name_the_port_of_this_process() -> None:
@@ -54,3 +54,24 @@ def test_one_port_is_that_of_the_server_and_several_are_none(listens: list[int],
 def test_sockets_of_another_user_are_not_guessed(tmp_path: Path) -> None:
     assert ports(Roots(proc=tmp_path), 7) is None
     assert only_port(Roots(proc=tmp_path), 7) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "bound", "held"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("localhost", "127.0.0.1", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("127.0.0.2", "127.0.0.1", False),
+    ],
+)
+def test_who_holds_a_port_already(host: str, bound: str, held: bool) -> None:
+    with socket.create_server((bound, 0)) as server:
+        port = server.getsockname()[1]
+        said = held_by(Roots(), host, port, 1)
+        assert bool(said) is held
+        if held:
+            assert said is not None and said.endswith(f"(process {os.getpid()})")
+        assert held_by(Roots(), host, port, os.getpid()) == (None if held else ""), "its own socket is nobody else's"
+    assert held_by(Roots(), host, port, 1) == ""
