@@ -254,6 +254,9 @@ def _make_user() -> bool:
     subprocess.run(["useradd", "--create-home", USER], check=True)
     folder = Path(_folder_of_units("user unit"))
     folder.mkdir(parents=True)
+    # A journal in memory has no part that its user may read.
+    Path("/var/log/journal").mkdir(exist_ok=True)
+    subprocess.run(["journalctl", "--flush"], check=True)
     subprocess.run(["chown", "-R", f"{USER}:", f"/home/{USER}"], check=True)
     return subprocess.run(["systemctl", "start", f"user@{pwd.getpwnam(USER).pw_uid}.service"], check=False).returncode == 0
 
