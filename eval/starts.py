@@ -226,7 +226,9 @@ USER = "joe"
 
 def as_user() -> list[str]:
     """The words before what that user does."""
-    return ["runuser", "-u", USER, "--", "env", f"HOME=/home/{USER}", f"XDG_RUNTIME_DIR=/run/user/{pwd.getpwnam(USER).pw_uid}"]
+    home, number = f"/home/{USER}", pwd.getpwnam(USER).pw_uid
+    variables = (f"HOME={home}", f"XDG_CONFIG_HOME={home}/.config", f"XDG_RUNTIME_DIR=/run/user/{number}")
+    return ["runuser", "-u", USER, "--", "env", *variables]
 
 
 def in_user_unit(command: list[str], env: Mapping[str, str], log: Path) -> float:
