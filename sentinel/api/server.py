@@ -77,7 +77,7 @@ class ApiServer:
         self._may_restart = may_restart
         #: connections, with the user id of each
         self._clients: dict[asyncio.Task[None], int] = {}
-        #: connections that are told that there is no room
+        #: connections that are answered that there is no room
         self._turned_away: set[asyncio.Task[None]] = set()
         #: event streams, with the user id of each
         self._streams: dict[asyncio.Task[None], int] = {}

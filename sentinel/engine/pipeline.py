@@ -68,7 +68,7 @@ class Pipeline:
     def standing(
         self, compiled: CompiledRule, record: Record, reason: Reason = "standing", at: float | None = None
     ) -> Transition:
-        """An open alert as it is, as a transition: by default of the time since which it is so."""
+        """An open alert as it is, as a transition: by default of the time since which it is open."""
         state = record.state
         standing = self._render(compiled, record, Change(state, state, reason), record.life.since if at is None else at)
         return replace(standing, silenced=record.hush.by or None if state == "firing" else None)

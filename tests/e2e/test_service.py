@@ -18,7 +18,7 @@ from sentinel.engine.rules.ruleset import RuleSet
 
 REPO = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.booted, pytest.mark.root, pytest.mark.real_server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.booted, pytest.mark.root, pytest.mark.real_server, pytest.mark.timeout(900)]
 
 #: A llama-server that was asked for GPU layers on a machine without a GPU: the documented failure that says nothing. Its log
 #: goes where a service's log goes, to the journal, at the default verbosity.
