@@ -45,6 +45,7 @@ PURE = {
 }  # fmt: skip
 NOT_PURE = {"rulefiles/files.py", "recording/archive.py", "recording/flight_recorder.py", "diagnose/diagnosis.py"}
 NOT_PURE |= {f"quality/{name}.py" for name in ("asking", "http", "listening", "store")}
+NOT_PURE |= {f"quality/daily/{name}.py" for name in ("child", "errand", "guard", "identity", "kept", "source")}
 IMPURE_LIBRARIES = {
     "asyncio", "socket", "subprocess", "threading", "time", "datetime", "logging", "structlog", "os", "shutil", "tempfile",
     "sqlite3", "psutil", "pyudev", "watchdog", "apscheduler", "h11", "random", "selectors", "signal", "multiprocessing",

@@ -44,6 +44,13 @@ class ServerForm(TypedDict):
     slots_busy: Shown
     slot_fill: Shown
     load_share: Shown
+    #: of the daily check of its answers, where the configuration turns it on
+    quality_verdict: Shown
+    quality_checked_at: Shown
+    quality_divergence: Shown
+    quality_same_first: Shown
+    quality_size: Shown
+    quality_waits: Shown
     memory_left_bytes: Shown
     memory_left_where: Shown
     gpu_vram_total_bytes: Shown

@@ -12,7 +12,7 @@ from sentinel.gguf.header import GgufError
 from sentinel.gguf.imatrix import Imatrix, never_used, read
 from sentinel.model.fault import Fault
 from sentinel.model.text import clean, counted
-from sentinel.quality.experts import FEWEST, Layer, layer, whole
+from sentinel.quality.experts import FEWEST, Incomparable, Layer, layers_of, whole
 from sentinel.terminal.sparkline import sparkline
 from sentinel.terminal.style import BOLD, DIM, Style, wrap
 from sentinel.terminal.table import table
@@ -43,11 +43,11 @@ def main(arguments: argparse.Namespace) -> int:
             raise Mistake(said, "make both with a longer text or more --chunks")
         if not now.counts:
             return _old(before, now, arguments)
-        layers = _layers(before, now, arguments.share / 100)
+        layers = layers_of(before.counts, now.counts, arguments.share / 100)
         if not whole(layers)[1]:
             said = f"nothing can be said: no expert would be used {FEWEST:g} times in the text of {clean(now.path)}"
             raise Mistake(said, "make both with a longer text or more --chunks")
-    except (GgufError, Mistake) as error:
+    except (GgufError, Incomparable, Mistake) as error:
         warn(str(error))
         return CRITICAL
     if arguments.json:
@@ -55,15 +55,6 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_render(layers, arguments.share, style())))
     return WARNING if whole(layers)[0] else OK
-
-
-def _layers(before: Imatrix, now: Imatrix, part: float) -> dict[int, Layer]:
-    if set(before.counts) != set(now.counts):
-        raise Mistake("the two files have other layers: they are of two models")
-    for number, counts in before.counts.items():
-        if len(counts) != len(now.counts[number]):
-            raise Mistake(f"layer {number} has {len(counts)} experts and {len(now.counts[number])}: they are of two models")
-    return {number: layer(number, counts, now.counts[number], part) for number, counts in before.counts.items()}
 
 
 def _old(before: Imatrix, now: Imatrix, arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from sentinel.files.xdg import state_folder
 from sentinel.model.fault import Fault
 from sentinel.model.text import duration
 from sentinel.quality.asking import Plan, measure, plan
-from sentinel.quality.comparison import broken, compare
+from sentinel.quality.comparison import breakage, compare
 from sentinel.quality.http import Address, Client, Trouble, address
 from sentinel.quality.listening import acting_flags, pid_at, port_of
 from sentinel.quality.measurement import MOST_PASSES, Measurement
@@ -55,8 +55,8 @@ def _learn(arguments: argparse.Namespace) -> int:
     path = Path(arguments.output) if arguments.output else place(folder, name)
     require_free(path, replace=arguments.replace)
     measured = replace(_measured(arguments, _passes(arguments, 3, least=2)), name=name)
-    if why := broken(measured):
-        warn(f"no reference is kept: {why}")
+    if (found := breakage(measured)) is not None:
+        warn(f"no reference is kept: {found.why}")
         return CRITICAL
     keep(path, measured, replace=arguments.replace)
     if arguments.json:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sentinel.cli.output import local, shown, shown_size
+from sentinel.model.text import escape
 from sentinel.terminal.names import label
 
 #: Lines of blind spots per server: the rest is in `sentinel why` and --json.
@@ -28,7 +30,22 @@ def details(server: Mapping[str, Any]) -> Iterator[str]:
         yield f"process  {shown(server['cpu_cores'])} cores, {shown_size(server['locked_bytes'])} locked"
     if server.get("preflight") is not None:
         yield f"at start {shown(server['preflight'])}, by preflight"
+    if said := answers(server):
+        yield f"answers  {said}"
     yield f"log      {shown(server['log_where'])}"
+
+
+def answers(server: Mapping[str, Any]) -> str:
+    """What the daily check says of its answers, and when it was; why it has not been yet. Empty where it is off."""
+    verdict, at, waits = (server.get(f"quality_{one}") for one in ("verdict", "checked_at", "waits"))
+    if verdict is None or not at:
+        return f"not checked yet: {escape(str(waits))}" if waits else ""
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(float(at)))
+    bits, size = server.get("quality_divergence"), server.get("quality_size")
+    said = {"same": "as they were learned", "learned": "learned"}.get(
+        str(verdict), f"{size} shift" if size else escape(str(verdict))
+    )
+    return f"{said}{f', {bits:.3f} bits' if bits is not None else ''}, checked {local(made)}"
 
 
 def override(one: Mapping[str, Any]) -> str:

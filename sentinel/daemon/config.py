@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sentinel.files.xdg import config_files, state_folder
 from sentinel.model.problem import ConfigError, Problem
+from sentinel.quality.daily.settings import LEAST_EVERY, LEAST_IDLE, LEAST_TOKENS_A_DAY, Chosen, Daily
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES, configuration, placed
 from sentinel.rulefiles.toml.tables import Findings, Table
 
@@ -53,6 +54,8 @@ class Config:
     ask_servers: bool = True
     #: poll /slots of every server on the loopback interface every five seconds
     watch_slots: bool = False
+    #: the daily check of what servers answer; off unless it is asked for
+    quality: Daily = field(default_factory=Daily)
     #: keep the last readings in memory, and on disk around an alert, for `sentinel record` and `sentinel replay`
     recorder: bool = True
     intervals: Intervals = field(default_factory=Intervals)
@@ -115,6 +118,7 @@ def _config(top: Table, file: Path, env: Mapping[str, str]) -> Config:
         discover=top.get("discover", bool, True),
         ask_servers=top.get("ask_servers", bool, True),
         watch_slots=top.get("watch_slots", bool, False),
+        quality=_quality(top.table("quality"), base),
         recorder=top.get("recorder", bool, True),
         intervals=Intervals(
             process=_interval(intervals, "process", defaults.process, 0.5),
@@ -164,6 +168,46 @@ def _interval(table: Table, key: str, default: float, least: float) -> float:
         table.findings.error(table.at(key), f"{seconds:g} s is too short; at least {least:g} s")
         return default
     return seconds
+
+
+def _quality(table: Table, base: Path) -> Daily:
+    defaults = Daily()
+    tokens = table.get("tokens_a_day", int, defaults.tokens_a_day)
+    if tokens < LEAST_TOKENS_A_DAY:
+        table.findings.error(table.at("tokens_a_day"), f"{tokens} is too few for any check; at least {LEAST_TOKENS_A_DAY}")
+    found = Daily(
+        check=table.get("check", bool, defaults.check),
+        every=_interval(table, "every", defaults.every, LEAST_EVERY),
+        idle=_interval(table, "idle", defaults.idle, LEAST_IDLE),
+        tokens_a_day=tokens,
+        servers=tuple(_chosen(one, base) for one in table.tables("server")),
+    )
+    table.done()
+    return found
+
+
+def _chosen(table: Table, base: Path) -> Chosen:
+    name, port = table.text("name"), table.get("port", int, 0)
+    if bool(name) == bool(port) or not 0 <= port <= 65535:
+        table.findings.error(table.keys, "needs 'name' (as `sentinel status` shows it) or 'port', one of them")
+    experts = table.texts("experts")
+    if experts and len(experts) != 2:
+        table.findings.error(
+            table.at("experts"), "names two importance matrices: of better weights, and of those that are served"
+        )
+    key, reference = table.text("api_key_file"), table.text("reference")
+    chosen = Chosen(
+        name=name,
+        port=port,
+        check=table.get("check", bool, None),
+        api_key_file=_resolved(key, base, table, "api_key_file") if key else None,
+        reference=_resolved(reference, base, table, "reference") if reference else None,
+        experts=(_resolved(experts[0], base, table, "experts"), _resolved(experts[1], base, table, "experts"))
+        if len(experts) == 2
+        else None,
+    )
+    table.done()
+    return chosen
 
 
 def _servers(top: Table, base: Path) -> tuple[ServerConfig, ...]:

@@ -24,6 +24,9 @@ from sentinel.sources.processes.unit_files import ServerUnits
 from sentinel.sources.server.health import LlamaHttp
 from sentinel.sources.server.slots import LlamaSlots
 
+#: Seconds that a connection to a server lasts before it is somebody's request: /health is answered at once, unless the
+#: machine is busy, /slots of many builds within a second or never.
+_ALONE, _BESIDE_SLOTS = 0.5, 1.25
 #: A polled source with the call that polls it once.
 Poll = tuple[Polled, Callable[[], Awaitable[None]]]
 
@@ -76,6 +79,14 @@ def _about_servers(
         watching.append(LlamaHttp(lambda: servers.servers, lambda server: not logs.reads(server), roots))
     if config.watch_slots:
         watching.append(LlamaSlots(lambda: servers.servers, roots))
+    if config.quality.is_on:
+        # Nobody else pays for it: 0.4 MB.
+        from sentinel.quality.daily.source import QualityChecks
+
+        patience = _BESIDE_SLOTS if config.watch_slots else _ALONE
+        watching.append(
+            QualityChecks(lambda: servers.servers, roots, config.quality, config.state_dir / "quality/daily", patience)
+        )
     return found + [(source, supervisor.poller(source)) for source in watching]
 
 

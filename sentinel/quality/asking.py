@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
@@ -48,10 +48,12 @@ class Plan:
     seconds: float
     #: a token that is a whole character by itself
     harmless: int
+    #: of each prefix, with what its question evaluates beside it
+    lengths: Mapping[str, int]
 
 
-def plan(client: Client, flags: tuple[str, ...] = ()) -> Plan:
-    """Look at the server before anything is spent: six hundred tokens. Raises Trouble."""
+def plan(client: Client, flags: tuple[str, ...] = (), *, estimated: bool = True) -> Plan:
+    """Look at the server before anything is spent but six hundred tokens, or none where no time is estimated. Raises Trouble."""
     subject = _subject(client)
     found = hashlib.sha256()
     lengths: dict[str, int] = {}
@@ -66,27 +68,49 @@ def plan(client: Client, flags: tuple[str, ...] = ()) -> Plan:
         raise Trouble(f"no prefix fits into the context of {client.at}: {subject.context} tokens", "give it more with -c")
     tokens = sum(lengths[one.name] for one in fitting)
     harmless = (_tokens(client, "a") or [0])[-1]
-    return Plan(subject, fitting, left_out, tokens, _estimate(client, subject, fitting, lengths, harmless), harmless)
+    seconds = _estimate(client, subject, fitting, lengths, harmless) if estimated else 0.0
+    return Plan(subject, fitting, left_out, tokens, seconds, harmless, lengths)
 
 
 def measure(client: Client, planned: Plan, passes: int, progress: Progress = lambda _done, _all, _seconds: None) -> Measurement:
-    """All passes. Each begins a fifth of the way further, so that what goes before a prefix differs. Raises Trouble."""
+    """All passes. Raises Trouble."""
     began = time.monotonic()
-    order = list(planned.asked)
     found: list[Mapping[str, Answer]] = []
     for number in range(passes):
-        start = number * len(order) // 5
-        answers: dict[str, Answer] = {}
-        for count, one in enumerate((*order[start:], *order[:start]), 1):
-            if (answer := _ask(client, one, planned.subject, planned.harmless)) is not None:
-                answers[one.name] = answer
-            progress(number * len(order) + count, passes * len(order), time.monotonic() - began)
-        if not answers:
-            raise Trouble(f"{client.at} gives no probabilities", "is it an embedding server, or behind a proxy that drops them?")
-        found.append({one.name: answers[one.name] for one in order if one.name in answers})
+        given: dict[str, Answer] = {}
+        for count, (name, answer) in enumerate(answers(client, planned, number), 1):
+            if answer is not None:
+                given[name] = answer
+            progress(number * len(planned.asked) + count, passes * len(planned.asked), time.monotonic() - began)
+        found.append(in_order(client, planned, given))
     return Measurement(
         planned.subject, tuple(found), VERSION, digest(), tokens=planned.tokens * passes, seconds=time.monotonic() - began
     )
+
+
+def answers(
+    client: Client,
+    planned: Plan,
+    number: int,
+    skip: Collection[str] = (),
+    before: Callable[[int], None] = lambda _tokens: None,
+) -> Iterator[tuple[str, Answer | None]]:
+    """One pass. Each begins a fifth of the way further, so that what goes before a prefix differs. None: it shows nothing.
+
+    `before` is called before each question with what it evaluates, and may raise. Raises Trouble.
+    """
+    start = number * len(planned.asked) // 5
+    for one in (*planned.asked[start:], *planned.asked[:start]):
+        if one.name not in skip:
+            before(planned.lengths[one.name])
+            yield one.name, _ask(client, one, planned.subject, planned.harmless)
+
+
+def in_order(client: Client, planned: Plan, given: Mapping[str, Answer]) -> dict[str, Answer]:
+    """The answers of a pass in the order of the prefixes. Raises Trouble where there are none."""
+    if not given:
+        raise Trouble(f"{client.at} gives no probabilities", "is it an embedding server, or behind a proxy that drops them?")
+    return {one.name: given[one.name] for one in planned.asked if one.name in given}
 
 
 def _ask(client: Client, one: Prefix, subject: Subject, harmless: int) -> Answer | None:

@@ -59,6 +59,8 @@ class Comparison:
     verdict: str
     why: str
     size: str = ""
+    #: in which way it is broken
+    broken: str = ""
     noise: float = 0.0
     whole: Part | None = None
     parts: Mapping[str, Part] | None = None
@@ -81,8 +83,8 @@ def compare(before: Measurement, after: Measurement) -> Comparison:
     if why := _not_comparable(before, after):
         return Comparison("not comparable", why)
     for measured, which in ((after, ""), (before, "the reference itself: ")):
-        if why := broken(measured):
-            return Comparison("broken", which + why)
+        if (found := breakage(measured)) is not None:
+            return Comparison("broken", which + found.why, broken=found.kind)
     rows = list(_rows(before, after))
     whole = _part(rows)
     by_category: dict[str, list[_Row]] = {}
@@ -91,22 +93,33 @@ def compare(before: Measurement, after: Measurement) -> Comparison:
     parts = {category: _part(of_it) for category, of_it in by_category.items()}
     noise = mean([row.noise for row in rows])
     verdict, why = _judged(whole, parts, noise)
-    return Comparison(verdict, why, size_in_words(whole.divergence.value) if verdict == "shifted" else "", noise, whole, parts)
+    size = size_in_words(whole.divergence.value) if verdict == "shifted" else ""
+    return Comparison(verdict, why, size, noise=noise, whole=whole, parts=parts)
 
 
-def broken(measured: Measurement) -> str:
-    """Why these are no answers of a working model; empty if they are."""
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """`kind`: nan, flat or constant; `why` is a sentence."""
+
+    kind: str
+    why: str
+
+
+def breakage(measured: Measurement) -> Breakage | None:
+    """Why these are no answers of a working model; None if they are."""
     answers = [answer for one in measured.passes for answer in one.values()]
     not_numbers = sum(not answer.is_number for answer in answers)
     if not_numbers:
-        return f"{not_numbers} of {len(answers)} answers have probabilities that are no numbers (NaN)"
+        return Breakage("nan", f"{not_numbers} of {len(answers)} answers have probabilities that are no numbers (NaN)")
     flat = sum(answer.is_flat for answer in answers)
     if flat * 2 > len(answers):
-        return f"{flat} of {len(answers)} answers are flat: all kept tokens are equally likely, so the prefix has no effect"
+        why = f"{flat} of {len(answers)} answers are flat: all kept tokens are equally likely, so the prefix has no effect"
+        return Breakage("flat", why)
     token, count = Counter(answer.first.token for answer in answers).most_common(1)[0]
     if count >= _CONSTANT * len(answers):
-        return f"{count} of {len(answers)} answers begin with the same token {token.text!r:.40}, whatever the prefix"
-    return ""
+        why = f"{count} of {len(answers)} answers begin with the same token {token.text!r:.40}, whatever the prefix"
+        return Breakage("constant", why)
+    return None
 
 
 def size_in_words(bits: float) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sentinel.model.fault import Fault
 from sentinel.quality.distance import divergence
 from sentinel.quality.resampling import mean
 
@@ -27,6 +28,22 @@ class Layer:
     abandoned: tuple[int, ...]
     divergence: float
     rank_correlation: float | None
+
+
+class Incomparable(Fault):
+    """Two importance matrices are not of one model."""
+
+
+def layers_of(
+    before: Mapping[int, Sequence[float]], now: Mapping[int, Sequence[float]], part: float = ABANDONED
+) -> dict[int, Layer]:
+    """All layers, from the counts of both. Raises Incomparable."""
+    if set(before) != set(now):
+        raise Incomparable("the two files have other layers: they are of two models")
+    for number, counts in before.items():
+        if len(counts) != len(now[number]):
+            raise Incomparable(f"layer {number} has {len(counts)} experts and {len(now[number])}: they are of two models")
+    return {number: layer(number, counts, now[number], part) for number, counts in before.items()}
 
 
 def layer(number: int, before: Sequence[float], now: Sequence[float], part: float = ABANDONED) -> Layer:

@@ -75,7 +75,7 @@ class Client:
 
     def __init__(self, at: Address, key: str = "", seconds: float = SECONDS) -> None:
         self.at = at
-        self._key = key
+        self.key = key
         self._seconds = seconds
 
     def get(self, path: str) -> tuple[int, Any]:
@@ -114,8 +114,8 @@ class Client:
         headers = [("Host", f"{_named(self.at.host)}:{self.at.port}"), ("Connection", "close"), ("Accept", "application/json")]
         if method == "POST":
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        if self._key:
-            headers.append(("Authorization", f"Bearer {self._key}"))
+        if self.key:
+            headers.append(("Authorization", f"Bearer {self.key}"))
         request = http.send(h11.Request(method=method, target=self.at.prefix + path, headers=headers)) or b""
         connection.sendall(request + (http.send(h11.Data(data=body)) or b"" if body else b""))
         http.send(h11.EndOfMessage())

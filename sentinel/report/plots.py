@@ -37,6 +37,7 @@ _SHAPES: Mapping[str, tuple[_Shape, ...]] = {
         _Shape("Speed of answers", "number", "tokens/s", (("server.generation_tps", "generation"),), "answers"),
         _Shape("Speed of prompts", "number", "tokens/s", (("server.prompt_tps", "prompt processing"),), "prompts"),
         _Shape("Context", "share", "%", (("server.slot_fill", "fullest slot"),)),
+        _Shape("Answers", "number", "bits", (("server.quality_divergence", "divergence from what was learned"),)),
         _Shape("Slots at work", "number", "slots", (("server.slots_busy", "slots at work"),)),
     ),
     "gpu": (

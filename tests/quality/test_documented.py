@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 from places import REPO
 
@@ -26,10 +28,14 @@ def test_the_page_has_the_numbers_of_the_code() -> None:
     assert [float(most) for most, _ in steps[:-1]] == [most for most, _, _ in SCALE[:-1]]
 
 
-def test_only_the_command_imports_it() -> None:
-    """The daemon at rest holds nothing of it."""
-    root = REPO / "sentinel"
-    users = {
-        path.relative_to(root).parts[0] for path in root.rglob("*.py") if "sentinel.quality" in path.read_text(encoding="utf-8")
-    }
-    assert users == {"quality", "cli"}
+def test_a_daemon_that_checks_no_answers_holds_nothing_of_it() -> None:
+    said = "import sys, sentinel.daemon.daemon; print(*sorted(m for m in sys.modules if m.startswith('sentinel.quality')))"
+    found = subprocess.run([sys.executable, "-c", said], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
+    assert found == ["sentinel.quality", "sentinel.quality.daily", "sentinel.quality.daily.settings"]
+
+
+def test_a_daemon_that_checks_answers_holds_no_prefix_and_no_statistics() -> None:
+    said = "import sys, sentinel.daemon.daemon, sentinel.quality.daily.source; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", said], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
+    child_only = ("asking", "comparison", "prefixes", "http", "reference", "resampling", "daily.errand", "daily.guard")
+    assert not {f"sentinel.quality.{name}" for name in child_only} & set(found)

@@ -26,6 +26,8 @@ class Fake:
     context: int = 4096
     key: str = ""
     ends_after: int = 1 << 30
+    #: slots that work on somebody else's request
+    busy: int = 0
     instead: dict[str, Callable[[dict[str, Any]], Answer]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     port: int = 0
@@ -64,6 +66,8 @@ class Fake:
             case "/props":
                 settings = {"n_ctx": self.context}
                 return 200, {"default_generation_settings": settings, "total_slots": 2, "model_path": "/home/ann/m.gguf"}
+            case "/slots":
+                return 200, [{"id": at, "is_processing": at < self.busy} for at in range(2)]
             case "/v1/models":
                 return 200, {"data": [{"id": "/home/ann/m.gguf", "meta": {"n_vocab": self.vocabulary, "n_params": 5}}]}
             case "/tokenize":

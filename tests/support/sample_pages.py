@@ -27,6 +27,7 @@ _CURVES: dict[str, Callable[[float], float | None]] = {
     "server.rss_bytes": lambda x: (1.8 + 2 * x) * GIB,
     "server.gpu_memory_bytes": lambda x: 17.2 * GIB if x < 0.96 else 0.0,
     "server.memory_left_bytes": lambda x: (46 - 3 * x) * GIB,
+    "server.quality_divergence": lambda x: 0.0001 * x,
     "gpu.vram_used_bytes": lambda x: 17.9 * GIB if x < 0.96 else 0.6 * GIB,
     "gpu.gtt_used_bytes": lambda x: 0.2 * GIB,
     "gpu.busy_percent": lambda x: 80 + 15 * math.sin(50 * x) if x < 0.96 else 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sentinel.cli.status_details import answers
 from sentinel.cli.top.pieces import Piece, Pieces, bar, series_of
 from sentinel.cli.top.poll import Snapshot
 from sentinel.model.text import counted, duration, escape, size
@@ -28,6 +29,9 @@ def detail(server: Mapping[str, Any], shot: Snapshot, style: Style) -> list[Piec
     lines += _contexts(server, style)
     lines.append(_gpu(server, style))
     lines.append(_memory(server, style))
+    if said := answers(server):
+        bad = {"shifted": "warning", "broken": "critical"}.get(str(server.get("quality_verdict")), "")
+        lines.append([_label("answers"), (fit(said, style.width - _LABEL - 2, style), bad)])
     return lines
 
 

@@ -17,6 +17,14 @@ _LV4 = "start llama-server with -lv 4 (LLAMA_ARG_LOG_VERBOSITY=4)"
 _SLOTS = "set `watch_slots = true` in the configuration; the server must answer /slots without a key"
 _ARGV = "the command line and environment of the process must be readable: " + _PROC
 
+_QUALITY = (
+    "set `check = true` in [quality] of the configuration; the server must listen on the loopback and be idle for five minutes"
+)
+_REFERENCE = "name a file of `sentinel quality learn -o FILE` as `reference` in [[quality.server]] of the configuration"
+_EXPERTS = "name two importance matrices as `experts` in [[quality.server]] of the configuration"
+#: Said again every minute: what is no longer checked is soon no longer known.
+_QUALITY_AGE = 600.0
+
 _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], ...] = (
     # --- who it is (process) ---
     ("server.pid", "int", "", "process", None, "process id", "start the server, or name it in the configuration"),
@@ -320,6 +328,115 @@ _ROWS: tuple[tuple[str, SignalType, str, SignalOrigin, float | None, str, str], 
     ("server.cgroup_limit_bytes", "int", "bytes", "process", 60.0, "tightest memory limit above it, -1 none", ""),
     ("server.cgroup_used_bytes", "int", "bytes", "process", 60.0, "memory charged to that group", ""),
     ("server.cgroup_limit_path", "text", "", "process", 60.0, "the group that carries the limit, empty when none", ""),
+    # --- does it still answer as it did: the daily check, only where the configuration turns it on ---
+    ("server.quality_watched", "flag", "", "daemon", _QUALITY_AGE, "its answers are checked once a day", _QUALITY),
+    (
+        "server.quality_verdict",
+        "text",
+        "",
+        "daemon",
+        _QUALITY_AGE,
+        "of its last check: learned, same, shifted, broken",
+        _QUALITY,
+    ),
+    ("server.quality_checked_at", "float", "epoch s", "daemon", _QUALITY_AGE, "when it was checked last", _QUALITY),
+    ("server.quality_learned_at", "float", "epoch s", "daemon", _QUALITY_AGE, "when its answers were learned", _QUALITY),
+    (
+        "server.quality_divergence",
+        "float",
+        "bits",
+        "daemon",
+        _QUALITY_AGE,
+        "how far the probabilities of its next token are from those learned (Jensen-Shannon, mean): 0 equal, 1 nothing in common",
+        _QUALITY,
+    ),
+    ("server.quality_divergence_low", "float", "bits", "daemon", _QUALITY_AGE, "lower end of its 95 % interval", _QUALITY),
+    ("server.quality_divergence_high", "float", "bits", "daemon", _QUALITY_AGE, "upper end of its 95 % interval", _QUALITY),
+    ("server.quality_noise", "float", "bits", "daemon", _QUALITY_AGE, "the same between the passes that were learned", _QUALITY),
+    (
+        "server.quality_same_first",
+        "float",
+        "ratio",
+        "daemon",
+        _QUALITY_AGE,
+        "texts after which the likeliest token is the one learned, 0..1",
+        _QUALITY,
+    ),
+    (
+        "server.quality_logprob_change",
+        "float",
+        "nats",
+        "daemon",
+        _QUALITY_AGE,
+        "mean change of the log probability of the token that was likeliest",
+        _QUALITY,
+    ),
+    (
+        "server.quality_size",
+        "text",
+        "",
+        "daemon",
+        _QUALITY_AGE,
+        "size of a shift: slight, small, clear, large, very large",
+        _QUALITY,
+    ),
+    ("server.quality_why", "text", "", "daemon", _QUALITY_AGE, "where the shift is, or in which way it is broken", _QUALITY),
+    ("server.quality_broken", "text", "", "daemon", _QUALITY_AGE, "nan, flat or constant; empty if it works", _QUALITY),
+    (
+        "server.quality_changed",
+        "text",
+        "",
+        "daemon",
+        _QUALITY_AGE,
+        "what is not as it was when it was learned: other-model, model, cache, build, flags, gpu, driver, other; comma separated",
+        _QUALITY,
+    ),
+    ("server.quality_changes", "text", "", "daemon", _QUALITY_AGE, "the same in words", _QUALITY),
+    ("server.quality_waits", "text", "", "daemon", _QUALITY_AGE, "why it is not checked now; empty if nothing is due", _QUALITY),
+    ("server.quality_tokens", "int", "tokens", "daemon", _QUALITY_AGE, "evaluated by the last run of the check", _QUALITY),
+    ("server.quality_seconds", "float", "s", "daemon", _QUALITY_AGE, "that the last run of the check took", _QUALITY),
+    ("server.quality_tokens_of_day", "int", "tokens", "daemon", _QUALITY_AGE, "evaluated by checks of this day (UTC)", _QUALITY),
+    ("server.quality_file", "text", "", "daemon", _QUALITY_AGE, "what was learned; empty if nothing is", _QUALITY),
+    ("server.reference_name", "text", "", "daemon", _QUALITY_AGE, "the measurement of better weights", _REFERENCE),
+    (
+        "server.reference_verdict",
+        "text",
+        "",
+        "daemon",
+        _QUALITY_AGE,
+        "against that: same, shifted, broken, not comparable",
+        _REFERENCE,
+    ),
+    ("server.reference_divergence", "float", "bits", "daemon", _QUALITY_AGE, "how far it is from that (mean)", _REFERENCE),
+    ("server.reference_same_first", "float", "ratio", "daemon", _QUALITY_AGE, "the same likeliest token, 0..1", _REFERENCE),
+    (
+        "server.reference_logprob_change",
+        "float",
+        "nats",
+        "daemon",
+        _QUALITY_AGE,
+        "mean change of the log probability of the token that is likeliest there",
+        _REFERENCE,
+    ),
+    (
+        "server.experts_abandoned",
+        "int",
+        "experts",
+        "daemon",
+        _QUALITY_AGE,
+        "experts with less than a tenth of the share of tokens that they had in the reference's importance matrix",
+        _EXPERTS,
+    ),
+    ("server.experts_judged", "int", "experts", "daemon", _QUALITY_AGE, "experts of which that could be judged", _EXPERTS),
+    (
+        "server.experts_divergence",
+        "float",
+        "bits",
+        "daemon",
+        _QUALITY_AGE,
+        "how far the shares moved, mean of the layers",
+        _EXPERTS,
+    ),
     # --- will it fit (preflight) ---
     (
         "server.preflight",

@@ -17,6 +17,7 @@ PLOTTED: dict[Scope, tuple[str, ...]] = {
         "server.rss_bytes",
         "server.gpu_memory_bytes",
         "server.memory_left_bytes",
+        "server.quality_divergence",
     ),
     "gpu": ("gpu.vram_used_bytes", "gpu.gtt_used_bytes", "gpu.busy_percent", "gpu.power_watts", "gpu.temp_edge_celsius"),
     "host": ("host.mem_available_bytes", "host.swap_free_bytes"),

@@ -47,7 +47,7 @@ def configuration(
         return Unknown("it was not started with a model file of its own")
     digest = blake2b(digest_size=8)
     try:
-        for part in (*_program(roots, pid), *_stamps(parts_of(model), status)):
+        for part in (*program(roots, pid), *stamps(parts_of(model), status)):
             digest.update(os.fsencode(part) + b"\0")
     except OSError as error:
         return unread(error.filename or "its program", error)
@@ -58,17 +58,17 @@ def configuration(
     return digest.hexdigest()
 
 
-def _program(roots: Roots, pid: int) -> Iterator[str]:
+def program(roots: Roots, pid: int) -> Iterator[str]:
     """The program's file and the libraries of llama.cpp beside it. Libraries loaded later are included from the start."""
     process = roots.proc / str(pid)
-    yield from _stamps([str(process / "exe")], os.stat)
+    yield from stamps([str(process / "exe")], os.stat)
     folder = f"{process}/root{os.path.dirname(link(process / 'exe'))}"  # noqa: PTH120 - a path as the process sees it
     with os.scandir(folder) as entries:
         names = [entry.path for _, entry in zip(range(MOST_NAMES_BESIDE), entries, strict=False) if _LIBRARY.match(entry.name)]
-    yield from _stamps(sorted(names)[:MOST_LIBRARIES], os.stat)
+    yield from stamps(sorted(names)[:MOST_LIBRARIES], os.stat)
 
 
-def _stamps(paths: Sequence[str], status: FileStatus) -> Iterator[str]:
+def stamps(paths: Sequence[str], status: FileStatus) -> Iterator[str]:
     for path in paths:
         known = status(path)
         yield f"{os.path.basename(path)} {known.st_size} {known.st_mtime_ns}"  # noqa: PTH119
