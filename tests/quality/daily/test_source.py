@@ -20,7 +20,7 @@ from sentinel.quality.daily.outcome import Distance, Outcome
 from sentinel.quality.daily.settings import DAY, Chosen, Daily
 from sentinel.quality.daily.source import QualityChecks
 from sentinel.sources.processes.cgroup import parse
-from sentinel.sources.processes.log_location import LogSource
+from sentinel.sources.processes.log_source import LogSource
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: A noon: the day of tokens does not end within a test that does not mean it.
