@@ -60,7 +60,8 @@ class Worklist:
     def use(self, ruleset: RuleSet) -> None:
         """Switch to another rule set; marks stay."""
         self.ruleset = ruleset
-        self._restless = tuple(rule_id for rule_id, r in ruleset.rules.items() if r.depends_on_time)
+        aging = {rule_id: compiled.aging() for rule_id, compiled in ruleset.rules.items()}
+        self._restless = tuple((rule_id, events) for rule_id, events in aging.items() if events or ruleset.rules[rule_id].windows)
         self._rests.clear()
 
     def __bool__(self) -> bool:
@@ -149,10 +150,10 @@ class Worklist:
         seen = self._seen()
         if self._in_parts(seen):
             self._sweep_part(at)
-        for rule_id in self._restless:
+        for rule_id, events in self._restless:
             compiled = self.ruleset.rules[rule_id]
             # An event that never happened cannot age: half of what an idle daemon evaluated was that (measured).
-            aging = [seen.happened.get(b.event, ()) for b in compiled.bindings.values() if b.over is not None]
+            aging = [seen.happened.get(event, ()) for event in events]
             if compiled.windows or any(aging):
                 for entity in self._judged(compiled, seen):
                     if compiled.windows or any(entity in had for had in aging):

@@ -107,6 +107,11 @@ def _number(rule: str, name: str) -> int:
 
 
 _HANG = ("kernel", "amdgpu 0000:03:00.0: amdgpu: ring gfx_0.0.0 timeout, signaled seq=1358449, emitted seq=1358451")
+_NO_CODE = (
+    "llama-server",
+    ":1:hip_fatbin.cpp           :687 : 114369963532 us:  No compatible code objects found for: gfx1152, "
+    "value of HIP_FORCE_SPIRV_CODEOBJECT: 0",
+)
 _UNREADABLE = ("gpu.busy_percent", Unknown("not readable"))
 
 
@@ -114,6 +119,8 @@ _UNREADABLE = ("gpu.busy_percent", Unknown("not readable"))
 @example(_number("memory-thrash", "220 GiB on a machine of 128"), [(0.0, _HANG), (1.0, _UNREADABLE)])
 # A line at the very second at which time changes the verdict: the tick behind it tells.
 @example(_number("restart-loop", "killed for memory each time, and only systemd reports it"), [(0.0, _HANG), (0.02, _UNREADABLE)])
+# The age of an event that counts since the start is compared, and nothing else happens.
+@example(_number("blind-spot", "its output goes to a terminal"), [(0.0, _NO_CODE)])
 @settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, len(CASES) - 1), _inserts)
 def test_the_index_loses_nothing_of_whatever_is_read(case: int, inserts: list[tuple[float, object]]) -> None:

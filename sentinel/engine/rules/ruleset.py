@@ -112,10 +112,11 @@ class CompiledRule:
         """Identity of this rule's alert for an entity."""
         return fingerprint(self.rule.id, entity)
 
-    @property
-    def depends_on_time(self) -> bool:
-        """A window or an event that ages out can change the verdict without a new reading."""
-        return bool(self.windows) or any(b.over is not None for b in self.bindings.values())
+    def aging(self) -> tuple[str, ...]:
+        """The events that can change the verdict without a new reading: they age out, or their age is compared."""
+        conditions = [*self.named.values(), self.when, *([] if self.clear is None else [self.clear])]
+        compared = {path for one in conditions for path in one.paths if path.endswith(".age")}
+        return tuple(b.event for b in self.bindings.values() if b.over is not None or f"{b.name}.age" in compared)
 
 
 @dataclass(frozen=True)
