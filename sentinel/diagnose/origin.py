@@ -23,7 +23,8 @@ _OLLAMA = re.compile(
     rb"|[/\\](?:\.ollama|ollama)[/\\]models[/\\]blobs[/\\]sha256[-:]|\bOLLAMA_[A-Z_]+:"
 )
 _LM_STUDIO = re.compile(
-    rb"\[LM ?STUDIO|\bLM ?Studio\b|[/\\]\.?lm-?studio[/\\]|\[LLM\] Loading model '|with runtime llama\.cpp-(?:win|linux|mac)-"
+    rb"\(Exit code: [^)\n]{1,40}\)\. (?:Please check settings and try loading|Unknown error\. Try a different)"
+    rb"|\[LM ?STUDIO|\bLM ?Studio\b|[/\\]\.?lm-?studio[/\\]|\[LLM\] Loading model '|with runtime llama\.cpp-(?:win|linux|mac)-"
 )
 _KOBOLDCPP = re.compile(rb"Welcome to KoboldCpp|\bkoboldcpp(?:\.py|\.exe|_\w+\.(?:so|dll))")
 

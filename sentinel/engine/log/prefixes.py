@@ -24,6 +24,8 @@ FRONT_END = re.compile(
     r"|\[\d{4}-\d\d-\d\d\]\[\d\d:\d\d:\d\d\]\[[\w:.-]{1,80}\]\[[A-Z]{3,8}\] (?:\[[\w.-]{1,40}\] )?"
     r"|\[llamacpp(?:-router)?(?: std(?:out|err))?\] "
     r"|\d{1,2}:\d\d[AP]M [A-Z]{3} GRPC\([^)]{1,200}\): std(?:out|err) "
+    # Docker Model Runner of 2025-26
+    r"|\[inference\.inference-llama\.cpp\] "
     # Lemonade of 2025, in Python
     r"|[A-Z]{4,8}: {1,6}LLAMA SERVER(?: [A-Z]{2,10})?: "
 )
