@@ -107,10 +107,10 @@ def _digest(found: Callable[[], Iterable[str]]) -> str:
 def _gpus(roots: Roots) -> str:
     """PCI ids of the display devices. These two files wake no GPU."""
     found = []
-    for card in sorted((roots.sys / "class/drm").glob("card[0-9]*")):
-        if card.name.removeprefix("card").isdigit():
+    for device in sorted((roots.sys / "class/drm").glob("card*")):
+        if device.name.removeprefix("card").isdigit():
             with suppress(OSError):
-                found.append(":".join(read_text(card / "device" / name, 64).strip() for name in ("vendor", "device")))
+                found.append(":".join(read_text(device / "device" / name, 64).strip() for name in ("vendor", "device")))
     return " ".join(sorted(found)[:_MOST_GPUS]) or "none"
 
 

@@ -16,7 +16,7 @@ def signals(
     record: Record, waits: str, changed: Changes, reference: str, at: float, *, is_other: bool
 ) -> dict[str, Value | Unknown]:
     """Of one server. `waits`: why it is not asked now, empty if nothing is due; `reference`: the file of what was learned;
-    `is_other`: it was started anew as something else since it was checked."""
+    `is_other`: it was started again as something else since it was checked."""
     found = record.found
     past = found.past
     why = (

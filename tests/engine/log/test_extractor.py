@@ -34,6 +34,9 @@ _ENVELOPES = [
 ]
 
 
+_AROUND_JSON = ("{}", "Nov 23 16:05:12 host llama-server[42]: {}", "llama-1  | {}")
+
+
 def event(
     name: str, *regexes: str, example: str = "", fields: dict[str, FieldType] | None = None, starts_run: bool = False
 ) -> EventDef:
@@ -52,11 +55,10 @@ def test_every_wording_is_found_in_every_envelope(
 ) -> None:
     definition = definitions[data.draw(st.sampled_from(sorted(definitions)))]
     pattern = data.draw(st.sampled_from(definition.patterns))
-    # A build that writes JSON writes it in any envelope; the message that is made of it stands in no log.
-    message = pattern.example if pattern.example.startswith("{") else strip(pattern.example).message
-    # A build that stamps its lines writes none of them as JSON.
-    envelopes = [one for one in _ENVELOPES if not message.startswith("{") or "0.00." not in one]
-    line = data.draw(st.sampled_from(envelopes)).format(message)
+    # The builds that wrote JSON had no stamps and no router; the message that is made of it stands in no log.
+    as_json = pattern.example.startswith("{")
+    envelopes = [one for one in _ENVELOPES if not as_json or one in _AROUND_JSON]
+    line = data.draw(st.sampled_from(envelopes)).format(pattern.example if as_json else strip(pattern.example).message)
     before = data.draw(st.lists(st.sampled_from(["", "noise", "slot x", "0.00.1 I ...", "é", '{"a":1}']), max_size=4))
     blob = "\n".join([*before, line, "after"]).encode()
     found = [match for match in extractors[definition.source].events(blob) if match.event is definition]
@@ -252,10 +254,11 @@ def test_a_line_of_ten_megabytes_hides_nothing_and_costs_little(extractors: dict
 
 
 def test_the_pass_over_all_lines_is_small_enough_for_an_automaton(extractors: dict[str, Extractor]) -> None:
-    """With 25,000 instructions, most of them for limited repeats, RE2 gave up, and lines cost ten times as much."""
+    """With 25,000 instructions, most of them for limited repeats, RE2 gave up, and lines cost ten times as much. Fixed text is cheap:
+    with 3,500 instructions of it more than the 16,200 of today the corpus cost the same, with 10,500 more a tenth more (measured)."""
     sizes = {source: extractor._net.programsize for source, extractor in extractors.items() if extractor._net is not None}
     assert sizes
-    assert max(sizes.values()) < 16_000, sizes
+    assert max(sizes.values()) < 20_000, sizes
 
 
 def test_lines_that_nobody_wants_cost_about_nothing(extractors: dict[str, Extractor]) -> None:
