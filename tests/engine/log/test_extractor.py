@@ -254,8 +254,11 @@ def test_a_line_of_ten_megabytes_hides_nothing_and_costs_little(extractors: dict
 
 
 def test_the_pass_over_all_lines_is_small_enough_for_an_automaton(extractors: dict[str, Extractor]) -> None:
-    """With 25,000 instructions, most of them for limited repeats, RE2 gave up, and lines cost ten times as much. Fixed text is cheap:
-    with 3,500 instructions of it more than the 16,200 of today the corpus cost the same, with 10,500 more a tenth more (measured)."""
+    """With 25,000 instructions, most of them for limited repeats, RE2 gave up, and lines cost ten times as much.
+
+    Fixed text is cheap: with 3,500 instructions of it more than the 16,200 of today the corpus cost the same, with 10,500 more a
+    tenth more (measured).
+    """
     sizes = {source: extractor._net.programsize for source, extractor in extractors.items() if extractor._net is not None}
     assert sizes
     assert max(sizes.values()) < 20_000, sizes
