@@ -80,7 +80,7 @@ def _about_servers(
     if config.watch_slots:
         watching.append(LlamaSlots(lambda: servers.servers, roots))
     if config.quality.is_on:
-        # Nobody else pays for it: 0.4 MB.
+        # Nobody else pays for it.
         from sentinel.quality.daily.source import QualityChecks
 
         patience = _BESIDE_SLOTS if config.watch_slots else _ALONE

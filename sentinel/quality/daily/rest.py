@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: More of a core than this, between two looks, is work. A llama-server b10434 at rest uses none that the kernel counts; being
-#: asked for /health and /slots every five seconds costs it 0.1 %.
+#: asked for /health and /slots every five seconds costs it about 0.01 %.
 _WORKS = 0.01
 #: Ticks of the kernel's clock that are no work whatever the time between: one is the least that it counts.
 _NO_WORK = 2
