@@ -10,6 +10,7 @@ from sentinel.diagnose import gaps
 from sentinel.diagnose.complaints import NONE, Complaints, complaints, last_before
 from sentinel.diagnose.explain_rule import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, StartOutcomes
+from sentinel.diagnose.front_end_prefix import without_prefix
 from sentinel.diagnose.hold_times import longest, run_out
 from sentinel.diagnose.log_clock import LogClock, begins, undated
 from sentinel.diagnose.origin import keeper_of, system_of
@@ -106,7 +107,8 @@ class _Judge:
     def judge(self, logs: Sequence[tuple[str, bytes]], kernel_logs: Sequence[tuple[str, bytes]]) -> Diagnosis:
         engine = self._engine
         self._logs = bool(logs)
-        read = [(name, list(lines(data))) for name, data in logs]
+        extractor = self._ruleset.extractors.get("llama-server")
+        read = [(name, list(lines(without_prefix(data, extractor)))) for name, data in logs]
         start = next((at for _, own in read if (at := begins(own[:_HEAD])) is not None), None)
         clock = LogClock(_UNDATED if start is None else start, start is not None)
         self._begun = clock.at
@@ -114,7 +116,6 @@ class _Judge:
         reader = SavedLogReader(self._ruleset, clock, kernel)
         main: Entity | None = None
         sorted_logs = []
-        extractor = self._ruleset.extractors.get("llama-server")
         for name, own in read:
             found = servers(own, recognised(own, extractor)) or [
                 Server(UNNAMED, {line.voice for line in own if line.kind == "llama-server"})
