@@ -35,8 +35,8 @@ mkdir -p /etc/sentinel /opt/llama
 for unit in sentinel sentinel-cure; do
     sed "s,@PREFIX@,$PREFIX," $unit.service >/etc/systemd/system/$unit.service
     mkdir -p /etc/systemd/system/$unit.service.d
-    # The checkout may be in a home.
-    printf '[Service]\nExecStart=\nExecStart=%s/bin/python -m sentinel %s\nWorkingDirectory=/\nProtectHome=no\n' \
+    # The checkout may be in a home, or in /tmp.
+    printf '[Service]\nExecStart=\nExecStart=%s/bin/python -m sentinel %s\nWorkingDirectory=/\nProtectHome=no\nPrivateTmp=no\n' \
         "$PREFIX" "$([ $unit = sentinel ] && echo run || echo cure)" >/etc/systemd/system/$unit.service.d/lab.conf
 done
 printf 'rules = ["%s/own-rules"]\n' "$PWD" >/etc/sentinel/sentinel.toml
