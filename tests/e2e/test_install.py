@@ -83,7 +83,7 @@ def test_uninstall_removes_ours_and_names_what_stays(tmp_path: Path) -> None:
     stranger = run("uninstall", DESTDIR=str(tmp_path), PREFIX="/var/lib/sentinel")
 
     assert done.returncode == 0, done.stderr
-    assert "Kept: the user sentinel, its history in /var/lib/sentinel" in done.stdout
+    assert "Kept: its users, its history in /var/lib/sentinel" in done.stdout
     assert not any((tmp_path / name).exists() for name in ours)
     assert not (tmp_path / "opt/sentinel").exists()
     assert all((tmp_path / name).exists() for name in kept)
