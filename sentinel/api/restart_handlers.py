@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sentinel.api.routes import ApiError, Query, Request, Route, bound
+from sentinel.api.routes import RESTARTS, ApiError, Query, Request, Route, bound
 from sentinel.engine import operator
 from sentinel.engine.engine import Engine
 from sentinel.files.machine import host_name
@@ -18,7 +18,6 @@ from sentinel.model.json_form import transition_to_dict
 from sentinel.model.reading import Event
 from sentinel.model.text import escape
 
-PATH = "/v1/restarts"
 _EXAMPLE = '{"fingerprint": "1e5766b8ceb672f7", "outcome": "begun"}'
 
 
@@ -37,7 +36,7 @@ class ReportedRestart(msgspec.Struct, forbid_unknown_fields=True):
     outcome: Literal["begun", "failed", "limit"]
 
 
-ROUTES = (Route("POST", PATH, "restart", "Decided", body=ReportedRestart, refuses=(403, 404, 409)),)
+ROUTES = (Route("POST", RESTARTS, "restart", "Decided", body=ReportedRestart, refuses=(403, 404, 409)),)
 
 
 class Restarting:

@@ -13,6 +13,8 @@ from sentinel.model.problem import did_you_mean
 from sentinel.model.text import escape
 
 API_VERSION = 1
+#: Where `sentinel cure` reports.
+RESTARTS = "/v1/restarts"
 _WHOLE = re.compile("[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 

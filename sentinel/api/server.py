@@ -20,8 +20,7 @@ from typing import Any
 
 from sentinel.api.connection import Connection, Hangup
 from sentinel.api.event_stream import Broadcaster
-from sentinel.api.restart_handlers import PATH as RESTARTS
-from sentinel.api.routes import API_VERSION, Answer, ApiError, Blob, Query, Request, Text, find, split_target
+from sentinel.api.routes import API_VERSION, RESTARTS, Answer, ApiError, Blob, Query, Request, Text, find, split_target
 from sentinel.model.input_limits import MOST_CLIENTS, MOST_STREAMS, MOST_WAITING_BYTES
 from sentinel.model.json_form import to_json
 from sentinel.model.shares import leaves_room, owner

@@ -88,6 +88,7 @@ def test_the_summary_of_a_rule_is_a_sentence_where_nothing_is_known(engine: Engi
         "server-wedged": {"did": "stands still"},
         "gpu-misplaced": {"left_out": "the integrated GPU"},
         "slow-attention": {"says": "attention runs on the CPU"},
+        "drafts-rejected": {"not_used": "it has another vocabulary"},
     }
     for compiled in engine.ruleset.rules.values():
         known = {f"{compiled.rule.scope}.name": "srv"} | asked.get(compiled.rule.id, {})
