@@ -280,7 +280,8 @@ class QualityChecks:
 
     def _told(self, entity: Entity, waits: str | None, at: float) -> list[Reading]:
         watched, record = self._watched[entity.name], self._shelf.record(entity.name)
-        said = (record.checked_at, record.trouble, record.experts_of, waits is None, bool(waits), record.learned_at)
+        asked = self._asking is not None and self._asking.name == entity.name
+        said = (record.checked_at, record.trouble, record.experts_of, waits is None, bool(waits), asked, record.learned_at)
         if at - watched.told < _AGAIN and said == watched.last:
             return []
         watched.told, watched.last = at, said
