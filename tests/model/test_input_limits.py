@@ -30,6 +30,7 @@ OWN = {
     "history/series_file.py:MOST_CODES": "our own file",
     "history/series_points.py:_MOST_CODE": "our own file",
     "history/sqlite_file.py:_MOST_ASIDE": "our own files",
+    "sources/processes/proc_events.py:_MOST_AT_ONCE": "events that one turn takes: pace, not size",
 }
 
 

@@ -106,6 +106,7 @@ CLAIMS = (
 #: Texts with several numbers of one kind of which none is held against another.
 NO_COMPARISON = {
     ("context-collapse", "shared-pool-exhausted"),
+    ("cpu-fallback", "carve-out-too-small-for-rocm"),
     ("gpu-memory-spill", "card-is-full"),
     *(("load-oom", cause) for cause in ("grew-to-a-limit", "cgroup-limit", "locked-while-loading", "anonymous-while-loading")),
     *(("load-oom", cause) for cause in ("memory-full-while-loading", "grew-while-serving", "killed-by-kernel")),
