@@ -174,6 +174,43 @@ def test_in_a_saved_log_unstamped_lines_after_a_refused_grammar_are_no_events(ma
     assert "unsupported-model" in machine.fired()
 
 
+#: b10434 with --grammar 'root ::= ("yes"', as it was recorded.
+DIES_OF_ITS_GRAMMAR = (
+    b"0.02.026.156 I srv    load_model: loading model '/srv/dense.gguf'\n"
+    b"parse: error parsing grammar: expecting ')' at \n\nroot ::= (\"yes\"\n0.02.032.742 E failed to parse grammar\n"
+    b"terminate called after throwing an instance of 'std::runtime_error'\n  what():  failed to parse grammar\n"
+)
+
+
+@pytest.mark.parametrize("order", ["lines first", "end first", "nobody sees it"])
+def test_the_grammar_of_the_command_line_is_no_clients(machine: Machine, order: str) -> None:
+    """Whether the end of the process is known before its last lines are read is chance. A run that served is before it."""
+    if order != "nobody sees it":
+        machine.found(0)
+    machine.says(2, START + READY + STOPS)
+    if order != "nobody sees it":
+        machine.ends(4)
+        machine.found(10, 78)
+    if order == "end first":
+        machine.ends(11, 78)
+    machine.says(12, START + DIES_OF_ITS_GRAMMAR)
+    if order == "lines first":
+        machine.ends(13, 78)
+    machine.ticks(13, 30)
+    assert "server-crashed" in machine.fired()
+    assert not machine.fired() & REQUEST_REFUSED
+    crashed = [t for t in machine.told if t.rule == "server-crashed" and t.state == "firing"][-1]
+    assert crashed.cause is not None
+    assert crashed.cause.id == "grammar-of-the-command-line"
+
+
+def test_a_start_in_a_clients_text_does_not_make_the_rest_of_it_the_servers_own(machine: Machine) -> None:
+    machine.found(0)
+    machine.says(2, START + READY)
+    machine.says(10, REFUSED + START + REFUSED + SLEEPS)
+    assert machine.state() == "ready"
+
+
 def test_a_port_in_front_counts_in_the_log_of_its_own_router_only(machine: Machine) -> None:
     """Anybody can write `[ 8080]`."""
     machine.found(0)
