@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sentinel.engine.log.prefixes import (
     BRACKETED_TIME,
     BYTES_NOT_PLAIN,
+    BYTES_ONE_BLANK,
     BYTES_PLAIN,
     BYTES_STAMP,
     CLIENTS_WORD,
@@ -32,6 +33,7 @@ from sentinel.engine.log.prefixes import (
     OF_LOCALAI,
     OF_MODEL_RUNNER,
     OLLAMA,
+    ONE_BLANK,
     ONE_COLOUR,
     PLAIN_BEGIN,
     PORT,
@@ -78,6 +80,8 @@ def bare(line: bytes) -> bytes | None:
     stamp = BYTES_STAMP.match(line)
     if stamp is not None:
         return line[stamp.end() :]
+    if line.startswith(BYTES_ONE_BLANK):
+        line = line[1:]
     if line[:1] in BYTES_PLAIN and line and b"| " not in line and not line.startswith(BYTES_NOT_PLAIN):
         return line
     return None
@@ -95,6 +99,8 @@ def strip(line: str) -> Envelope:
         if message.endswith("m"):
             message = _without_colours_after(message)
         return Envelope(elapsed, None, level, None, message, level == "D" or PRIVATE.match(message) is not None)
+    if message.startswith(ONE_BLANK):
+        message = message[1:]
     # Older servers print no stamp. Only a few prefixes begin with a blank, a dot or a small letter.
     if message[:1] in PLAIN_BEGIN and not message.startswith(NOT_PLAIN) and COMPOSE.match(message) is None:
         if message.endswith("m"):

@@ -84,8 +84,13 @@ PRIVATE = re.compile(
 PLAIN_BEGIN = frozenset("abcdefghijklmnopqrstuvwxyz .")
 #: Prefixes that begin like a plain message.
 NOT_PLAIN = ("time=", KERNEL_NAME, BRACKET_ERROR)
+#: LM Studio writes its own stamp on a line by itself and a blank before the first line of what llama.cpp then says.
+ONE_BLANK = (
+    " llama_", " ggml_", " load_", " common_", " alloc_tensor_range: ", " graph_reserve: ", " sched_reserve: ", " gguf_", " srv ",
+)  # fmt: skip
 #: The same stamp in bytes. Lines that end in a colour's last letter or a line end are left to `strip`.
 BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
 LAST_OF_MORE = (b"m", b"\r", b"\n")
 BYTES_PLAIN = b"abcdefghijklmnopqrstuvwxyz ."
 BYTES_NOT_PLAIN = tuple(text.encode() for text in NOT_PLAIN)
+BYTES_ONE_BLANK = tuple(text.encode() for text in ONE_BLANK)

@@ -28,6 +28,8 @@ def _envelope(
     [
         ("main: model loaded", _envelope("main: model loaded")),
         ("main: model loaded\n", _envelope("main: model loaded")),
+        (" llama_model_load: error", _envelope("llama_model_load: error")),
+        ("  Device 0: an RTX", _envelope("  Device 0: an RTX")),
         ("main: model loaded\r\n", _envelope("main: model loaded")),
         (_STAMPED, _envelope(_READY, 0.372203, None, "I")),
         ("738.24.845.437 W x", _envelope("x", 738 * 60 + 24.845437, None, "W")),
