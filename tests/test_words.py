@@ -29,6 +29,8 @@ WORDS = {
     r"\b(told|tells?|telling)\b(?!.*\bapart\b)": "reported, notified, says",
     r"\banew\b": "again",
     r"\bnobody asked\b": "no request",
+    r"\bis asked who\b": "without authentication",
+    r"\bworked out\b": "computed",
     r"\bbeliev\w+": "last value, max age",
     r"\bwordings?\b": "pattern",
     r"(?<![-{])\bcards?\b(?![-*\d/\\{}])": "GPU",

@@ -24,7 +24,7 @@ from sentinel.rulefiles.override import sentence
 
 _RULE = "the id of a rule, for example cpu-fallback"
 _PACKED = "application/gzip"
-#: Blind spots are worked out for so long without a turn for others, so long for one answer (70 servers), and so long with the
+#: Blind spots are computed for so long without a turn for others, so long for one answer (70 servers), and so long with the
 #: turns of others; those of a few always. With 100 servers it took 1.2 s on a busy machine, and nothing else ran. Seconds.
 _SLICE, _MOST_SPENT, _LONGEST, _FEW = 0.01, 0.1, 0.25, 16
 

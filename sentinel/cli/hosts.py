@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import selectors
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -22,9 +25,17 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@%\[\]-]{0,254}")
 _MOST_HOSTS = 100
 #: For one host: to connect, and in all. Seconds.
 _CONNECT, _SECONDS = 5, 20.0
+#: From the end of the answer to that of ssh. Seconds.
+_ENDING = 2.0
 #: The status of 1,500 servers is 3 MB.
 _MOST_BYTES = 8 << 20
 _AT_ONCE = 20
+#: Read at a time; and what is kept of standard error, of which the last line is shown.
+_PIECE, _MOST_SAID = 64 << 10, 4096
+
+
+class _NoAnswer(Exception):
+    """Why there is none, in words."""
 
 
 class HostAnswer(NamedTuple):
@@ -58,14 +69,13 @@ def _ask(host: str) -> HostAnswer:
     try:
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ssh:
             try:
-                out, said = ssh.communicate(timeout=_SECONDS)
-            except subprocess.TimeoutExpired:
+                out, said = _read(ssh)
+                _end(ssh)
+            except _NoAnswer as why:
                 ssh.kill()
-                return HostAnswer(host, None, f"no answer within {_SECONDS:g} s")
+                return HostAnswer(host, None, str(why))
     except OSError as error:
         return HostAnswer(host, None, f"ssh cannot be started: {error.strerror}")
-    if len(out) > _MOST_BYTES:
-        return HostAnswer(host, None, f"its answer is larger than {_MOST_BYTES >> 20} MiB")
     try:
         status = json.loads(out)
         if not isinstance(status, dict) or not isinstance(status["servers"], list) or not isinstance(status["alerts"], list):
@@ -80,6 +90,44 @@ def _ask(host: str) -> HostAnswer:
             host, None, escape(last[-1])[:200] if last else f"ssh ended with {ssh.returncode}, and without a status"
         )
     return HostAnswer(host, status, "")
+
+
+def _read(ssh: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """What it printed until its standard output ended, and the last of what it said beside it. Raises _NoAnswer.
+
+    Not `communicate`: it keeps whatever a host sends until its time is over, and waits for the end of standard error as well,
+    which a connection that ssh keeps for later (ControlPersist) holds open.
+    """
+    assert ssh.stdout is not None
+    assert ssh.stderr is not None
+    until = time.monotonic() + _SECONDS
+    out, said = bytearray(), bytearray()
+    with selectors.DefaultSelector() as waiting:
+        for stream, kept in ((ssh.stdout, out), (ssh.stderr, said)):
+            waiting.register(stream, selectors.EVENT_READ, kept)
+        while (left := until - time.monotonic()) > 0:
+            # The answer's end comes last: what was said before it is read first.
+            ready = sorted(waiting.select(left), key=lambda one: one[0].fileobj is ssh.stdout)
+            for key, _ in ready:
+                piece = os.read(key.fd, _PIECE)
+                key.data.extend(piece)
+                if piece:
+                    del said[:-_MOST_SAID]
+                elif key.fileobj is ssh.stdout:
+                    return bytes(out), bytes(said)
+                else:
+                    waiting.unregister(key.fileobj)
+            if len(out) > _MOST_BYTES:
+                raise _NoAnswer(f"its answer is larger than {_MOST_BYTES >> 20} MiB")
+    raise _NoAnswer(f"no answer within {_SECONDS:g} s")
+
+
+def _end(ssh: subprocess.Popen[bytes]) -> None:
+    """It has printed everything; a command may close its output and go on."""
+    try:
+        ssh.wait(_ENDING)
+    except subprocess.TimeoutExpired:
+        ssh.kill()
 
 
 def _loud(one: HostAnswer) -> list[Mapping[str, Any]]:

@@ -37,7 +37,7 @@ def serve(verb: argparse.ArgumentParser) -> None:
     name, frame = "another name under which browsers find this machine", "who may show the page in a frame, http://HOST:PORT"
     verb.add_argument("--name", action="append", default=[], metavar="NAME", help=name)
     verb.add_argument("--frame", action="append", default=[], metavar="ORIGIN", help=frame)
-    verb.add_argument("--insecure", action="store_true", help="answer other machines although nobody is asked who he is")
+    verb.add_argument("--insecure", action="store_true", help="answer other machines without authentication")
     add_socket(verb)
 
 

@@ -89,9 +89,9 @@ def _is_safe(address: str, config: WebConfig, *, insecure: bool) -> None:
 
     if _only_here(address) or insecure:
         return
-    if not config.asks_who:
+    if not config.authenticates:
         raise CannotServe(
-            f"{address} can be reached from other machines, and nobody is asked who he is: name a file with basic_auth_users or "
+            f"{address} can be reached from other machines without authentication: name a file with basic_auth_users or "
             "client certificates (--web-config, docs/web.md), or add --insecure if everybody may read it"
         )
     if config.tls is None:
@@ -117,7 +117,7 @@ def _own_names() -> list[str]:
 
 
 def _described(listen: str, file: Path | None, config: WebConfig) -> str:
-    who = f"{len(config.users)} users" if config.users else "client certificates" if config.asks_who else "everybody"
+    who = f"{len(config.users)} users" if config.users else "client certificates" if config.authenticates else "everybody"
     return f"{file or 'no file'}: {'https' if config.tls else 'http'} on {listen}, for {who}"
 
 

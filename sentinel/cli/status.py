@@ -79,7 +79,7 @@ def screen(
         for row in blind_spots(spots, called):
             yield from wrap(escape(row.lstrip(" ")), look.prose, " " * (len(row) - len(row.lstrip(" "))), "    ")
         if left_out := answer.get("blind_spots_left_out"):
-            yield f"  of {counted(left_out, 'more server')} this was not worked out yet: ask again"
+            yield f"  of {counted(left_out, 'more server')} this was not computed yet: ask again"
     elif spots:
         yield from _dim(f"{counted(len(spots), 'thing')} sentinel cannot see: sentinel status --verbose", look, "    ")
 

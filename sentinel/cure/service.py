@@ -129,12 +129,16 @@ class Cure:
         self._restart = restart
         self._say = say
         self._now = now
+        #: why the daemon refuses a restart, by alert: said once
+        self._refused: dict[str, str] = {}
 
     def look(self) -> float:
         """Do what is to be done; the seconds until the next look. Raises Fault."""
         now = self._now()
         due = now + _LOOK
-        for alert in sorted(filter(_fires, self._daemon.alerts()), key=lambda one: str(one["since"])):
+        firing = sorted(filter(_fires, self._daemon.alerts()), key=lambda one: str(one["since"]))
+        self._refused = {one["fingerprint"]: why for one in firing if (why := self._refused.get(one["fingerprint"]))}
+        for alert in firing:
             actions = [one for one in self._actions if one.fits(alert)]
             if not actions:
                 continue
@@ -154,7 +158,9 @@ class Cure:
         # On disk in the daemon before anything is done: after a kill in between it is not done twice.
         refused = self._daemon.report(alert["fingerprint"], "begun")
         if refused:
-            self._say(5, f"nothing is restarted for {_of(alert)}: {refused}")
+            if self._refused.get(alert["fingerprint"]) != refused:
+                self._say(5, f"nothing is restarted for {_of(alert)}: {refused}")
+            self._refused[alert["fingerprint"]] = refused
             return
         failed = False
         for unit in units:

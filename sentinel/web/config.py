@@ -51,7 +51,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """All of the file. Without one: no TLS, and nobody is asked who he is."""
+    """All of the file. Without one: no TLS, no authentication."""
 
     tls: Tls | None = None
     #: bcrypt's hash of the password of each
@@ -63,8 +63,8 @@ class WebConfig:
     files: tuple[Path, ...] = ()
 
     @property
-    def asks_who(self) -> bool:
-        """Whether nobody reads anything without a password or a certificate."""
+    def authenticates(self) -> bool:
+        """Whether each request needs a password or a certificate."""
         return bool(self.users) or (self.tls is not None and self.tls.clients == ssl.CERT_REQUIRED)
 
 

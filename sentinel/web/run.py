@@ -70,7 +70,7 @@ class Current:
             for problem in error.problems:
                 self._log(4, f"{problem}; what was read before holds")
             return False
-        if (config.tls is None) != (self.config.tls is None) or (self.config.asks_who and not config.asks_who):
+        if (config.tls is None) != (self.config.tls is None) or (self.config.authenticates and not config.authenticates):
             self._log(4, f"{self._file}: TLS and authentication begin and end with a restart; what was read before holds")
             return False
         self.config, self.tls = config, tls

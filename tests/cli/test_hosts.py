@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,10 @@ printf '%s\\n' "$*" >>{tmp_path}/calls
 while [ "$1" != -- ]; do shift; done
 [ -e "{folder}/$2" ] || {{ echo "ssh: connect to host $2 port 22: No route to host" >&2; exit 255; }}
 [ "$2" != hangs ] || exec sleep 60
+[ "$2" != endless ] || exec cat /dev/zero
+[ "$2" != talks ] || {{ cat /dev/zero >&2; exit; }}
+[ "$2" != stays ] || {{ cat "{folder}/$2"; exec >&-; exec sleep 60; }}
+[ "$2" != kept ] || {{ sleep 60 >/dev/null & echo $! >"{folder}/left"; }}
 cat "{folder}/$2"
 """
     )
@@ -103,3 +110,61 @@ def test_a_name_is_never_an_option_or_a_command(network: Path, name: str, capsys
     capsys.readouterr()
     calls = network.parent / "calls"
     assert not calls.exists() or "Proxy" not in calls.read_text()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "_ENDING", 0.2)
+
+
+def test_an_answer_without_end_is_not_kept_in_memory(
+    network: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hosts, "_MOST_BYTES", 1 << 20)
+    answers(network, endless="")
+    tracemalloc.start()
+    try:
+        assert main(["status", "--host", "endless"]) == 3
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 << 20
+    assert "its answer is larger than 1 MiB" in capsys.readouterr().out
+
+
+def test_what_is_said_beside_the_answer_without_end_is_not_kept_either(
+    network: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hosts, "_SECONDS", 1.0)
+    answers(network, talks="")
+    tracemalloc.start()
+    try:
+        assert main(["status", "--host", "talks"]) == 3
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 16 << 20
+    assert "no answer within 1 s" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("host", ["stays", "kept"])
+def test_an_answer_counts_although_something_is_left_open_behind_it(
+    network: Path, host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ssh's ControlPersist leaves a process that holds standard error; a command may close its output and go on."""
+    answers(network, **{host: GOOD})
+    begun = time.monotonic()
+    assert main(["status", "--host", host]) == 0
+    assert time.monotonic() - begun < 10
+    assert capsys.readouterr().out.splitlines()[1].split() == [host, "ok", "1"]
+    if (left := network / "left").exists():
+        os.kill(int(left.read_text()), signal.SIGKILL)
+
+
+def test_a_lone_half_of_a_character_is_shown(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers(network, odd={**GOOD, "alerts": [{**ALERT, "summary": "half \ud800 of it"}]})
+    assert main(["status", "--host", "odd"]) == 2
+    capsys.readouterr().out.encode()
+    assert main(["status", "--host", "odd", "--json"]) == 2
+    capsys.readouterr().out.encode()

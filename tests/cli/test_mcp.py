@@ -97,12 +97,13 @@ def test_what_the_daemon_knows_is_told(daemon: SaidDaemon) -> None:
 def test_without_a_daemon_a_log_is_judged_and_the_rest_is_one_sentence(tmp_path: Path) -> None:
     case = sorted((REPO / "eval/wild").glob("*/server.log"))[0].parent
     log = (case / "server.log").read_text(errors="replace")
-    status, judged, too_long, no_words, fits, other = asked(
+    status, judged, too_long, no_words, long_words, fits, other = asked(
         tmp_path / "none",
         ("status", {}),
         ("diagnose", {"log": log, "command_line": "llama-server -m m.gguf --api-key s3cr3t -ngl 99"}),
         ("diagnose", {"log": "x" * (5 << 20)}),
         ("diagnose", {"log": "", "command_line": "llama-server 'unclosed"}),
+        ("diagnose", {"log": "", "command_line": f"llama-server {'-v ' * 10_000}"}),
         ("preflight", {"command_line": "llama-server -m /nowhere/m.gguf -ngl 99"}),
         ("preflight", {"command_line": "rm -rf /"}),
     )
@@ -113,6 +114,8 @@ def test_without_a_daemon_a_log_is_judged_and_the_rest_is_one_sentence(tmp_path:
     assert "s3cr3t" not in json.dumps(judged)
     assert too_long.endswith("that is more than 4 MiB: hand in the last lines of it")
     assert "that is no command line" in no_words
+    # Half of a command line is another one.
+    assert "longer than 16384 characters" in long_words
     assert fits["verdict"] == "fails"
     assert "/nowhere/m.gguf cannot be opened: No such file or directory; give the file with -m" in fits["reasons"]
     assert "'rm' is not named llama-server" in other

@@ -73,6 +73,7 @@ def test_it_reports_first_restarts_once_and_looks_again() -> None:
 def test_what_the_daemon_refuses_is_not_done() -> None:
     lab = Lab(FakeDaemon(alert(), refuses="no alert fires"), action())
     lab.cure.look()
+    lab.cure.look()
     assert lab.restarted == []
     assert lab.said == ["nothing is restarted for server-wedged of llama.service: no alert fires"]
 

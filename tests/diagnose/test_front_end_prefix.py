@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentinel.diagnose import front_end_prefix
 from sentinel.diagnose.front_end_prefix import without_prefix
-from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.log.extractor import Extractor, Match
 
 LINES = b"""\
 0.00.170.001 I srv    load_model: loading model '/m/a.gguf'
@@ -55,6 +58,21 @@ def test_a_prefix_is_learned_from_several_messages_only(extractors: dict[str, Ex
     assert without_prefix(once, extractor) == once
     same = b"".join(b"%d> %s\n" % (n, LINES.splitlines()[2]) for n in range(20))
     assert without_prefix(same, extractor) == same
+
+
+def test_of_lines_of_any_length_only_a_head_is_copied(extractors: dict[str, Extractor], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    real = Extractor.events
+
+    def counting(self: Extractor, data: bytes) -> Iterator[Match]:
+        looked_at.append(len(data))
+        return real(self, data)
+
+    monkeypatch.setattr(Extractor, "events", counting)
+    monkeypatch.setattr(front_end_prefix, "_HEAD_BYTES", 1000)
+    endless = b"a: b: c: d: e: f: g: h: " + b"x" * 100_000
+    assert without_prefix(endless, extractors["llama-server"]) == endless
+    assert max(looked_at) <= 8 * 1000
 
 
 @given(st.binary(max_size=2000))

@@ -65,7 +65,7 @@ rate_limit:
     assert (config.tls.least, config.tls.most) == (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3)
     assert (config.hsts, config.interval, config.burst) == ("max-age=31536000", 0.5, 20)
     assert list(config.users) == ["ada"]
-    assert config.asks_who
+    assert config.authenticates
     assert HASH not in repr(config)
 
 
@@ -80,8 +80,8 @@ rate_limit:
         ("tls_server_config: {cert_file: c, key_file: k, client_auth_type: RequireAndVerifyClientCert, client_ca_file: a}", True),
     ],
 )
-def test_only_a_password_or_a_required_certificate_asks_who_reads(tmp_path: Path, text: str, asks: bool) -> None:
-    assert load(written(tmp_path, text)).asks_who is asks
+def test_only_a_password_or_a_required_certificate_authenticates_reads(tmp_path: Path, text: str, asks: bool) -> None:
+    assert load(written(tmp_path, text)).authenticates is asks
 
 
 _TLS = "tls_server_config:\n  cert_file: c\n  key_file: k\n  "

@@ -101,7 +101,7 @@ class Tools:
             raise NoTool(f"that is more than {MOST_LOG_BYTES >> 20} MiB: hand in the last lines of it")
         pasted = unpack(_lines(log))
         try:
-            values, _ = asked(command_line[:MOST_COMMAND_CHARS] or None, [pasted])
+            values, _ = asked(_bounded(command_line) or None, [pasted])
         except ValueError as error:
             raise NoTool(f"that is no command line ({error})") from error
         ruleset = for_judging([])
@@ -198,11 +198,15 @@ class Tools:
         return shown if len(shown) <= MOST_CHARS else f"{shown[:MOST_CHARS]}…"
 
 
-def _words(command_line: str) -> list[str]:
+def _bounded(command_line: str) -> str:
     if len(command_line) > MOST_COMMAND_CHARS:
         raise NoTool(f"that command line is longer than {MOST_COMMAND_CHARS} characters")
+    return command_line
+
+
+def _words(command_line: str) -> list[str]:
     try:
-        words = shlex.split(command_line)
+        words = shlex.split(_bounded(command_line))
     except ValueError as error:
         raise NoTool(f"that is no command line ({error})") from error
     if not words:

@@ -1,6 +1,6 @@
 """What rules do not know of each entity, with the reason and what would provide it. Pure.
 
-For 300 servers every rule is evaluated for every one of them, which takes half a second: it is worked out in parts.
+For 300 servers every rule is evaluated for every one of them, which takes half a second: it is computed in parts.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def blind_spots(engine: Engine, at: float) -> list[Spot]:
 
 
 class BlindSpots:
-    """As it was last worked out, entity by entity."""
+    """As it was last computed, entity by entity."""
 
     def __init__(self) -> None:
         self._rows: dict[Entity, list[Spot]] = {}
-        #: when each was worked out
+        #: when each was computed
         self._at: dict[Entity, float] = {}
         self._ruleset: RuleSet | None = None
         self._present: list[Entity] = []
@@ -58,7 +58,7 @@ class BlindSpots:
 
     @property
     def left_out(self) -> int:
-        """How many entities were not worked out yet."""
+        """How many entities were not computed yet."""
         return sum(entity not in self._rows for entity in self._present)
 
 

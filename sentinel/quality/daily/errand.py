@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from sentinel.files.atomic import write_atomically
 from sentinel.gguf.header import GgufError
 from sentinel.gguf.imatrix import read
 from sentinel.quality.answer import Answer
 from sentinel.quality.asking import Plan, answers, in_order, plan
 from sentinel.quality.comparison import FEWEST, Comparison, breakage, compare
 from sentinel.quality.daily.guard import Guard, GuardedClient, Stopped, busy_slots
-from sentinel.quality.daily.kept import write
 from sentinel.quality.daily.order import Order
 from sentinel.quality.daily.outcome import Counted, Distance, Outcome, taken
 from sentinel.quality.experts import FEWEST as FEWEST_USES
@@ -137,7 +137,8 @@ class Errand:
         outcome = self._held_against_better(self._described(planned, _of_itself(measured)), measured)
         if outcome.past.verdict == "broken":
             return outcome
-        write(Path(self._order.past), encode(replace(measured, made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))))
+        made = replace(measured, made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        write_atomically(Path(self._order.past), encode(made).encode())
         return replace(outcome, learned=True)
 
     def _compared(self, planned: Plan, past: Measurement | None) -> tuple[Measurement, Comparison | None]:
@@ -188,7 +189,9 @@ class Errand:
         if self._plan is None or not passes:
             return False
         with suppress(OSError):
-            write(Path(self._order.partial), encode(Measurement(self._plan.subject, passes, VERSION, digest())))
+            write_atomically(
+                Path(self._order.partial), encode(Measurement(self._plan.subject, passes, VERSION, digest())).encode()
+            )
             return True
         return False
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from sentinel.files.atomic import write_atomically
 from sentinel.quality.daily.identity import Identity
 from sentinel.quality.daily.outcome import Counted, Outcome, taken
 
@@ -112,7 +111,7 @@ class Shelf:
         """Whole or not at all; why not, else empty."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write(self._state(name), json.dumps({"version": _VERSION, **asdict(self._records[name])}))
+            write_atomically(self._state(name), json.dumps({"version": _VERSION, **asdict(self._records[name])}).encode())
             self._make_room(name)
         except OSError as error:
             return f"what is known of the quality of {name:.200} cannot be kept: {error.strerror}"
@@ -133,16 +132,3 @@ class Shelf:
         """Its unfinished pass is of no use any more."""
         with contextlib.suppress(OSError):
             self.partial(name).unlink()
-
-
-def write(path: Path, text: str) -> None:
-    """In one step: a kill leaves the old file or the new one. Raises OSError."""
-    descriptor, part = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(text)
-        Path(part).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(part).unlink()
-        raise

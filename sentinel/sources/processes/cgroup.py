@@ -30,9 +30,13 @@ class Membership:
 
     @property
     def unit(self) -> str:
-        """Name of the systemd service; empty if there is none (a session, a container, no systemd)."""
-        for part in reversed(self.path.split("/")):
-            if part.endswith(".service"):
+        """Name of the systemd service; empty if there is none (a session, a container, no systemd).
+
+        The first on the way down, or the first below a user's systemd: groups below a service are named by whoever it delegates
+        them to (systemd.resource-control(5), Delegate=), and may have the name of any other unit.
+        """
+        for part in self.path.split("/"):
+            if part.endswith(".service") and not part.startswith("user@"):
                 return "" if _HOSTS_OF_OTHERS.match(part) else part
         return ""
 

@@ -127,6 +127,28 @@ def test_a_restart_is_a_transition_of_the_alert_it_is_for() -> None:
     assert [r.state for r in story.engine.book.open()] == ["firing"]
 
 
+@pytest.mark.parametrize(("signals", "may"), [
+    ({"server.unit": "llama.service", "server.user_unit": True, "server.user": "mallory"}, False),
+    ({"server.unit": "llama.service", "server.user_unit": True}, False),
+    ({"server.unit": "llama.service", "server.user_unit": True, "server.user": "root"}, True),
+    ({"server.unit": "llama.service", "server.user_unit": False, "server.user": "llama"}, True),
+    ({}, True),
+])  # fmt: skip
+def test_a_users_own_unit_restarts_no_unit_of_another_with_its_name(signals: dict[str, Any], *, may: bool) -> None:
+    story = Story(ONE)
+    story.transitions += story.engine.step(ServerFound(EPOCH, "process", SERVER, 4711, EPOCH, signals))
+    story.turn(1, one=True)
+    story.until(2, 20)
+    (firing,) = [t for t in story.transitions if t.state == "firing"]
+    body = json.dumps({"fingerprint": firing.fingerprint, "outcome": "begun"}).encode()
+    asked = Request(body=body, uid=0)
+    if may:
+        assert restarting(story, 25).restart(asked)["transitions"]
+    else:
+        with pytest.raises(ApiError, match=r"one of llama\.service is about a unit of (mallory|another user); nothing is"):
+            restarting(story, 25).restart(asked)
+
+
 def test_nothing_is_restarted_for_what_does_not_fire_or_is_silenced() -> None:
     story = begun()
     (firing,) = [t for t in story.transitions if t.state == "firing"]

@@ -1,4 +1,4 @@
-"""What cannot be judged, worked out in parts: a machine with hundreds of servers gets it in several answers."""
+"""What cannot be judged, computed in parts: a machine with hundreds of servers gets it in several answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _steps(spots: BlindSpots, engine: Engine, at: float, count: int) -> None:
 
 
 def test_left_off_it_goes_on_where_it_was(ruleset: RuleSet) -> None:
-    """No entity is worked out a second time before each was once; what is not yet is counted."""
+    """No entity is computed a second time before each was once; what is not yet is counted."""
     engine, spots = _engine(ruleset), BlindSpots()
 
     _steps(spots, engine, 1.0, 3)
@@ -54,7 +54,7 @@ def test_the_oldest_is_renewed_first(ruleset: RuleSet) -> None:
 
 
 def test_other_rules_begin_again(ruleset: RuleSet) -> None:
-    """What was worked out with rules that are gone is not shown."""
+    """What was computed with rules that are gone is not shown."""
     engine, spots = _engine(ruleset), BlindSpots()
     _steps(spots, engine, 1.0, 5)
     work = spots.renew(engine, 2.0)

@@ -29,6 +29,10 @@ ID = "4f5e6d7c" * 8
         (f"/machine.slice/libpod-{ID}.scope", "", ID),
         (f"/system.slice/llama.service/libpod-payload-{ID}", "llama.service", ID),
         (f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope", "", ID),
+        # Whoever a service's groups are delegated to names what is below.
+        ("/system.slice/bobs.service/llama.service", "bobs.service", ""),
+        ("/machine.slice/systemd-nspawn@c.service/payload/system.slice/llama.service", "systemd-nspawn@c.service", ""),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/a.service/b.service", "a.service", ""),
     ],
 )
 def test_unit_and_container_are_read_from_the_path(path: str, unit: str, container: str) -> None:
