@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from composed_proc import Machine
@@ -15,6 +17,7 @@ from live import needs_root, wait_for
 
 from sentinel.engine.log.envelope import strip
 from sentinel.sources.fs import Roots
+from sentinel.sources.processes import output_readers
 from sentinel.sources.processes.ancestry import above
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.discover import Servers
@@ -78,6 +81,24 @@ def test_s6_the_logger_has_another_parent(machine: Machine, tmp_path: Path) -> N
     current = written(machine, 6, 5, tmp_path / "logs/current")
     machine.start(10, "-m", "x", fds=PIPES, parent=4)
     assert log_of(machine).path == current
+
+
+def test_a_user_with_a_million_descriptors_costs_a_quarter_of_a_second(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of his processes takes 0.1 s here: a server's pipe is looked for in the first ones alone, whoever waits."""
+    clock = itertools.count(0.0, 0.1)
+    looked_at: list[int] = []
+
+    def reads(_roots: Roots, pid: int, _target: str) -> str:
+        looked_at.append(pid)
+        return ""
+
+    monkeypatch.setattr(output_readers, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(output_readers, "reads", reads)
+    for pid in range(20, 60):
+        machine.start(pid, comm="sleep", exe="/usr/bin/sleep", fds={1: "/dev/null", 2: "/dev/null"}, parent=9)
+    users = frozenset({os.getuid(), 0, 1000})
+    assert list(output_readers._others(machine.roots, users, set(), "pipe:[70]")) == []
+    assert 1 <= len(looked_at) <= 3
 
 
 def test_a_pipeline_is_followed_to_its_end(machine: Machine, tmp_path: Path) -> None:
