@@ -9,7 +9,7 @@ from typing import Any
 
 from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.fix_terms import in_terms
-from sentinel.engine.rules.on_system import first_alone, of_its_own, on_system
+from sentinel.engine.rules.on_system import first_alone, of_fork, of_its_own, on_system
 from sentinel.engine.rules.ruleset import CompiledCause, CompiledFix
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
 from sentinel.engine.rules.scene import Scene, World, find
@@ -44,7 +44,7 @@ def conclude(finding: Finding) -> Conclusion:
         for otherwise in (False, True):
             offered = (_fix(f, scene, look_up, build) for f in found.fixes if f.fix.otherwise is otherwise)
             fixes = fixes or on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system)
-        fixes = first_alone(fixes)
+        fixes = first_alone(of_fork(fixes, look_up("server.fork") or ""))
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
         since = world.run_start(entity) if binding.over is None else float("-inf")

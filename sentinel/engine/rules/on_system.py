@@ -20,6 +20,8 @@ _OF_LINUX = re.compile(
 #: Programs that are the same everywhere.
 _CORE_DUMP = re.compile(r"\bcore dump\b")
 _EVERYWHERE = re.compile(r"(?:llama-server|ollama|nvidia-smi|docker|podman|git|cmake|curl|vulkaninfo|huggingface-cli|hf) ")
+#: Where llama.cpp stands for who makes the server's program. A fork's own name ends in the same letters.
+_OF_LLAMA_CPP = re.compile(r"(\b[Uu]pdate |\b(?:in|to|of) (?=llama\.cpp's issues))llama\.cpp\b")
 _SHELL = re.compile(r"[|;&<>]|\$\(")
 
 
@@ -36,6 +38,13 @@ def of_its_own(fixes: Iterable[Fix], front_end: str) -> tuple[Fix, ...]:
         for fix in fixes
         if "cmake" not in fix.do and not fix.do.startswith(("Build ", "Or build "))
     )
+
+
+def of_fork(fixes: Iterable[Fix], fork: str) -> tuple[Fix, ...]:
+    """The fixes for a fork of llama.cpp: the fork is updated, and has issues of its own."""
+    if not fork:
+        return tuple(fixes)
+    return tuple(replace(fix, do=_OF_LLAMA_CPP.sub(rf"\1{fork}", fix.do)) for fix in fixes)
 
 
 def on_system(fixes: Iterable[Fix], system: str) -> tuple[Fix, ...]:

@@ -25,6 +25,7 @@ READS = (
     "server.front_end",
     "server.preset",
     "server.system",
+    "server.fork",
     "server.ctx_explicit",
     "server.gpu_layers_explicit",
     "server.slots_requested",

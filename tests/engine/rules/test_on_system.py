@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.engine.rules.on_system import first_alone, of_its_own, on_system
+from sentinel.engine.rules.on_system import first_alone, of_fork, of_its_own, on_system
 from sentinel.model.alert import Fix
 
 UPDATE = Fix("Update llama.cpp", "llama-server --version", "", "sentinel why server-crashed llama-server")
@@ -49,3 +49,18 @@ def test_the_first_fix_is_no_alternative_to_one_that_is_not_shown() -> None:
     assert [fix.do for fix in first_alone([other, other])] == ["Take another backend", "Or take another backend"]
     assert first_alone([UPDATE, other]) == (UPDATE, other)
     assert first_alone([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("do", "told"),
+    [
+        ("Update llama.cpp; if it is the newest, report it", "Update ik_llama.cpp; if it is the newest, report it"),
+        ("Or update llama.cpp, and see", "Or update ik_llama.cpp, and see"),
+        ("look for that line in llama.cpp's issues", "look for that line in ik_llama.cpp's issues"),
+        ("Update the server's program (ik_llama.cpp)", "Update the server's program (ik_llama.cpp)"),
+        ("one of llama.cpp's folder models/templates", "one of llama.cpp's folder models/templates"),
+    ],
+)
+def test_who_runs_a_fork_updates_the_fork(do: str, told: str) -> None:
+    assert [fix.do for fix in of_fork([Fix(do)], "ik_llama.cpp")] == [told]
+    assert [fix.do for fix in of_fork([Fix(do)], "")] == [do]
