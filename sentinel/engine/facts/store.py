@@ -12,6 +12,9 @@ from sentinel.model.input_limits import MOST_LONG_TEXTS, SHORT_TEXT
 from sentinel.model.signal import Signal, SignalOrigin
 from sentinel.model.text import clean
 
+#: why a value that only its log can give is unknown, where that log is read
+NOT_IN_ITS_LOG = "its log does not say so, as far as it was read"
+
 
 class Fact(NamedTuple):
     """A signal's last value, when it was last confirmed (epoch seconds) and by which source.
@@ -102,6 +105,11 @@ class FactStore:
         fact = self._facts.get(entity, {}).get(name)
         if fact is not None:
             return Unknown(f"last read {at - fact.at:.0f} s ago by {fact.source}, older than its max age", signal.provide)
+        if signal.provide == CATALOGUE["server.log_readable"].provide:
+            read = self._facts.get(entity, {}).get("server.log_readable")
+            if read is not None and read.value is True:
+                # Whoever does this already is not advised to do it (a server that loads has not printed its slots yet).
+                return Unknown(NOT_IN_ITS_LOG)
         return Unknown("not read yet", signal.provide)
 
     def forget(

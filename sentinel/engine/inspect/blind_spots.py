@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sentinel.engine.engine import Engine
+from sentinel.engine.facts.store import NOT_IN_ITS_LOG
 from sentinel.engine.rules.expression import ExpressionError
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Verdict
@@ -71,6 +72,8 @@ def _rows(engine: Engine, entity: Entity, at: float) -> list[Spot]:
     found: dict[Unknown, tuple[list[str], list[str]]] = {}
     router = engine.state.facts.last(entity, "server.is_router")
     is_router = router is not None and router.value is True
+    state = engine.state.facts.last(entity, "server.state")
+    loads = state is not None and state.value == "loading"
     for rule_id, compiled in sorted(engine.ruleset.rules.items()):
         if compiled.rule.scope != entity.scope:
             continue
@@ -83,6 +86,9 @@ def _rows(engine: Engine, entity: Entity, at: float) -> list[Spot]:
         for name, unknown in finding.missing.items():
             if is_router and name.startswith("server.") and name != "server.log_readable":
                 # It has no model, no slots and nothing on a GPU: its children have, and rules evaluate them.
+                continue
+            if loads and unknown.why == NOT_IN_ITS_LOG:
+                # It will print that when it has loaded.
                 continue
             for value, values in zip((name, rule_id), found.setdefault(unknown, ([], [])), strict=True):
                 if value not in values:

@@ -64,3 +64,33 @@ def test_other_rules_begin_again(ruleset: RuleSet) -> None:
     assert list(work) == []
     _steps(spots, engine, 3.0, 1)
     assert (spots.rows, spots.left_out) == ([], 4)
+
+
+def _with_log(ruleset: RuleSet, state: str) -> Engine:
+    engine = Engine(ruleset)
+    values: dict[str, Value | Unknown] = {
+        "server.log_readable": True,
+        "server.state": state,
+        "server.ctx_requested": 65536,
+        "server.gpu_layers_requested": 0,
+        "server.gpu_layers_explicit": True,
+    }
+    engine.step(ServerFound(0.0, "process", Entity("server", _SERVERS[0]), 100, 0.0, values))
+    engine.step(Tick(1.0))
+    return engine
+
+
+def test_nobody_is_advised_to_have_a_log_read_that_is_read(ruleset: RuleSet) -> None:
+    """A server with --log-file that had not printed its slots yet was said to need --log-file."""
+    spots = blind_spots(_with_log(ruleset, "ready"), 1.0)
+
+    of_its_slots = [spot for spot in spots if "server.ctx_per_slot" in spot["missing"]]
+    assert [(spot["reason"], spot["remedy"]) for spot in of_its_slots] == [("its log does not say so, as far as it was read", "")]
+    assert not any("let sentinel read" in spot["remedy"] for spot in spots)
+
+
+def test_what_a_server_prints_once_it_has_loaded_is_not_missed_before(ruleset: RuleSet) -> None:
+    """Each start would show things that sentinel cannot see, and no longer a second later."""
+    spots = blind_spots(_with_log(ruleset, "loading"), 1.0)
+
+    assert not any("server.ctx_per_slot" in spot["missing"] for spot in spots)
