@@ -163,10 +163,11 @@ def read_header(path: str, opener: Open | None = None, budget: ReadBudget | None
     try:
         descriptor = (Opener().open if opener is None else opener)(path)
     except NotRegular as error:
-        raise GgufError(f"{clean(path)} is not a regular file but {str(error).partition(',')[0]}") from None
+        raise GgufError(f"{clean(path)} is not a regular file but {str(error).partition(',')[0]}", "no file") from None
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        raise GgufError(f"{clean(path)} cannot be opened: {what}", "missing") from None
+        kind: FaultKind = "denied" if isinstance(error, PermissionError) else "missing"
+        raise GgufError(f"{clean(path)} cannot be opened: {what}", kind) from None
     try:
         return _parse(GgufReader(descriptor, os.fstat(descriptor).st_size, clean(path), budget))
     except OSError as error:

@@ -59,7 +59,7 @@ def read(command: Command, roots: Roots, known: GgufHeader | GgufError | None = 
         missing = _is_missing(path, opener)
         why = FitNote(
             "model-file-missing" if missing else "model-file-unreadable",
-            _advice(str(error), missing=missing),
+            f"{error}; {_advice(error, missing=missing)}",
             "fails",
             about="model",
         )
@@ -91,16 +91,22 @@ def _unnamed(command: Command) -> Unknown:
     )
 
 
-def _advice(text: str, *, missing: bool) -> str:
-    return f"{text}; give the file with -m" if missing else f"{text}; fetch the file again"
+def _advice(error: GgufError, *, missing: bool) -> str:
+    """Only of a file whose content is wrong is another copy any better."""
+    if missing or error.kind == "no file":
+        return "give the file with -m"
+    if error.kind == "denied":
+        return "let the user that runs llama-server read it, and each folder above it"
+    return "fetch the file again"
 
 
 def _problems(header: GgufHeader, command: Command) -> Iterator[FitNote]:
     if header.truncated:
         text = f"{header.truncated}; llama-server refuses it ('not within the file bounds'): fetch the file again"
         yield FitNote("model-file-truncated", text, "fails", about="model")
-    if header.split_fault == "missing":
-        yield FitNote("model-split-missing", f"a part of the model is missing: {header.incomplete}", "fails", about="model")
+    if header.split_fault in ("missing", "denied", "no file"):
+        what = "is missing" if header.split_fault == "missing" else "cannot be read"
+        yield FitNote("model-split-missing", f"a part of the model {what}: {header.incomplete}", "fails", about="model")
     elif header.split_fault == "damaged":
         yield FitNote("model-split-damaged", f"a part of the model is damaged: {header.incomplete}", "fails", about="model")
     if header.arch and unknown_names(command.binary, [header.arch], ["libllama.so"]):
