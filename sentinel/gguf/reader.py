@@ -29,7 +29,7 @@ _OFTEN = (1 << 14) - 1
 _LONG, _PAUSE = 0.4, 0.005
 
 
-#: `missing`: cannot be opened; `denied`: not by this user; `no file`: a folder, pipe or device; `damaged`: truncated, or not GGUF;
+#: `missing`: cannot be opened; `denied`: not by this user; `no file`: a folder, pipe, device; `damaged`: truncated, or not GGUF;
 #: `unread`: anything else that stops the reading
 FaultKind = Literal["missing", "denied", "no file", "damaged", "unread"]
 
