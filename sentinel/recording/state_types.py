@@ -93,8 +93,19 @@ class _Attribution(msgspec.Struct):
     earlier: list[tuple[str, list[str]]] | None = None
 
 
+class _Voice(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    scope: Scope
+    name: str
+    stamped: bool
+    served: bool
+    raw_at: Number | None
+    raw_line: Count
+    #: not in recordings of before 2026-11-29
+    starts: bool = False
+
+
 class _Authorship(msgspec.Struct):
-    voices: list[tuple[Scope, str, bool, bool, Number | None, Count]]
+    voices: list[_Voice]
     waiting: list[
         tuple[
             Scope,
