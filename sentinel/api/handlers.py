@@ -262,6 +262,7 @@ class Queries:
                 sources=tuple(metrics.Source(s.name, s.health, s.failures) for s in states),
                 sinks=tuple((name, d.outbox.waiting(name), name not in d.outbox.down()) for name in d.outbox.names),
                 transition_counts=d.transition_counts,
+                host=host_name(),
             )
             return Text(prometheus.text(metrics.families(d.engine, own, now, self._blind_spots.rows)), prometheus.CONTENT_TYPE)
 

@@ -163,8 +163,9 @@ promtool check rules alerts.yml
 
 [prometheus/dashboard.json](../prometheus/dashboard.json) is a dashboard for Grafana (Dashboards, New, Import): alerts,
 speed, memory and GPUs of each server. A real Prometheus answers each of its queries in the tests; Grafana itself was not
-tried. Cause and first fix in the message come with [`sentinel notify`](notify.md), which may send to the same Alertmanager:
-leave the group `sentinel-alerts` out then.
+tried. Cause, first fix and the machine's own name are annotations of each alert, from `sentinel_alert_info`: show them in
+your receiver's template. [`sentinel notify`](notify.md) may send to the same Alertmanager; leave the group `sentinel-alerts`
+out then.
 
 ## Values
 

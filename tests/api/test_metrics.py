@@ -12,14 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from shipped_rules import shipped_rules
+from switch_rules import Story, Switch
 
 from sentinel.api import prometheus
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.inspect import metrics
+from sentinel.engine.inspect.alert_words import words
+from sentinel.model.alert import Conclusion, Fix
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.input_limits import MOST_EXPORTED
 from sentinel.model.reading import Samples, ServerFound, ServerGone, Tick
+from sentinel.rulefiles.testing.readings import EPOCH
 
 AT = 1_700_000_000.0
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -98,6 +102,26 @@ def test_alerts_are_counted_by_rule_and_reported_one_by_one(engine: Engine) -> N
     one_by_one = [dict(labels) for name, labels in found if name == "sentinel_alert_firing"]
     assert sorted(row["rule"] for row in one_by_one) == sorted(firing)
     assert all(row["silenced"] == "no" for row in one_by_one)
+
+
+def test_what_an_alert_says_is_in_labels_safe_to_show_and_bounded() -> None:
+    """A command is whole or not there."""
+    story = Story(Switch("noisy", "server.rss_bytes"))
+    story.turn(0.0, Entity("server", "a\nb"), noisy=True)
+
+    found = numbers(told(story.engine, own(host="gpu-1"), at=EPOCH))
+
+    (row,) = (dict(labels) for name, labels in found if name == "sentinel_alert_info")
+    assert row.pop("entity").partition("~")[0] == "a\\nb"
+    assert row == {
+        "rule": "noisy", "scope": "server", "host": "gpu-1", "summary": "1 is on", "cause_text": "somebody switched it on",
+        "fix": "switch it off", "command": "",
+    }  # fmt: skip
+    (firing,) = (dict(labels) for name, labels in found if name == "sentinel_alert_firing")
+    assert (firing["rule"], firing["cause"], firing["silenced"]) == ("noisy", "switched", "no")
+    long = Conclusion("s" * 5000, None, (Fix("d\x1b" * 5000, "c" * 5000),))
+    assert [len(text) for text in words(long)] == [600, 0, 600, 0]
+    assert words(Conclusion("", None, (Fix("d", "c \x1b"),))) == ("", "", "d", "c \\x1b")
 
 
 def test_what_cannot_be_judged_is_counted(engine: Engine) -> None:

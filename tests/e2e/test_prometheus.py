@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -77,7 +78,10 @@ def test_a_failure_is_critical_with_its_rule_entity_and_cause_and_reaches_people
     assert alert["labels"]["cause"] == known["cause"]["id"]
     assert alert["annotations"]["runbook_url"].endswith(f"/docs/rules/cpu-fallback.md#{known['cause']['id']}")
     wait_for(lambda: told(watched), "a webhook has it", 20.0)
-    assert told(watched)[0]["annotations"]["summary"] == f"cpu-fallback: {watched.name} on gpu-1"
+    annotations = told(watched)[0]["annotations"]
+    assert annotations["summary"] == f"cpu-fallback: {watched.name} on gpu-1"
+    assert (annotations["cause"], annotations["fix"]) == (known["cause"]["text"], known["fixes"][0]["do"])
+    assert (annotations["description"], annotations["host"]) == (known["summary"], os.uname().nodename)
 
 
 def test_every_query_of_the_dashboard_is_answered(watched: Watched) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sentinel.engine.alerts.book import Record
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE, FORMER_NAMES
 from sentinel.engine.inspect import status
+from sentinel.engine.inspect.alert_words import WORDS, words
 from sentinel.engine.inspect.blind_spots import blind_spots
 from sentinel.model.alert import fingerprint
 from sentinel.model.entity import Entity, Value
@@ -71,6 +73,8 @@ class Own:
     sinks: tuple[tuple[str, int, bool], ...]
     #: transitions since the start by rule and new state
     transition_counts: Mapping[tuple[str, str], int]
+    #: the name of this machine
+    host: str = ""
 
 
 _ALERT = ("rule", "severity", "scope", "entity")
@@ -83,6 +87,12 @@ FIRING = Described(
     "gauge",
     "1 for each firing alert, with its cause; silenced is yes where it does not notify.",
     (*_ALERT, "cause", "silenced"),
+)
+INFO = Described(
+    "sentinel_alert_info",
+    "gauge",
+    "Always 1; what each firing alert says: cause and first fix, as `sentinel alerts` has them, and the name of the machine.",
+    ("rule", "scope", "entity", "host", *WORDS),
 )
 TRANSITIONS = Described(
     "sentinel_transitions", "counter", "Alerts that began, fired and ended since the daemon started.", ("rule", "state")
@@ -115,8 +125,8 @@ LEFT_OUT = Described(
 
 #: In the order of the output; the signals follow.
 DESCRIBED = (
-    BUILD, STARTED, ALERTS, FIRING, TRANSITIONS, BLIND, HEALTHY, JUDGED, COST, LAG, QUEUE, DROPPED, LINES, EVENTS, SOURCE,
-    FAILURES, WAITING, SINK, HISTORY, CLIENTS, STATE, SERVER, LEFT_OUT,
+    BUILD, STARTED, ALERTS, FIRING, INFO, TRANSITIONS, BLIND, HEALTHY, JUDGED, COST, LAG, QUEUE, DROPPED, LINES, EVENTS,
+    SOURCE, FAILURES, WAITING, SINK, HISTORY, CLIENTS, STATE, SERVER, LEFT_OUT,
 )  # fmt: skip
 
 
@@ -153,7 +163,7 @@ def families(engine: Engine, own: Own, at: float, spots: Sequence[Mapping[str, A
 def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
     rules = {rule_id: compiled.rule for rule_id, compiled in sorted(engine.ruleset.rules.items())}
     counts = {(r.id, r.severity, state): 0 for r in rules.values() for state in ("pending", "firing")}
-    firing: list[tuple[Entity, MetricRow]] = []
+    firing: list[tuple[Record, MetricRow]] = []
     for record in engine.book.open():
         rule = rules[record.rule]
         severity = rule.severity_of(record.notice.cause)
@@ -167,10 +177,12 @@ def _alerts(engine: Engine, own: Own, spots: Sequence[Mapping[str, Any]]) -> Ite
                 record.notice.cause,
                 _yes(bool(record.hush.by)),
             )
-            firing.append((record.entity, (labels, 1)))
+            firing.append((record, (labels, 1)))
     yield Family(ALERTS, tuple(counts.items()))
-    shown = fairly(firing, lambda one: _owner(engine, one[0]), MOST_EXPORTED_ROWS)
+    shown = fairly(firing, lambda one: _owner(engine, one[0].entity), MOST_EXPORTED_ROWS)
     yield Family(FIRING, tuple(row for _, row in shown))
+    said = [((r.rule, r.entity.scope, _name(r.entity), own.host, *words(r.notice.says)), 1.0) for r, _ in shown]
+    yield Family(INFO, tuple(said))
     yield Family(TRANSITIONS, tuple(own.transition_counts.items()))
     blind: dict[str, set[str]] = {rule_id: set() for rule_id in rules}
     for spot in spots:
