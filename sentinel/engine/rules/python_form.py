@@ -122,13 +122,13 @@ class _Parser:
         operands = [self._both()]
         while self._take("||"):
             operands.append(self._both())
-        return operands[0] if len(operands) == 1 else operations.absorbed(tuple(operands), decisive=True)
+        return operands[0] if len(operands) == 1 else operations.any_of(tuple(operands))
 
     def _both(self) -> Function:
         operands = [self._relation()]
         while self._take("&&"):
             operands.append(self._relation())
-        return operands[0] if len(operands) == 1 else operations.absorbed(tuple(operands), decisive=False)
+        return operands[0] if len(operands) == 1 else operations.all_of(tuple(operands))
 
     def _relation(self) -> Function:
         left = self._sum()
@@ -168,7 +168,7 @@ class _Parser:
         if self._take("!"):
             return operations.negated(self._unary())
         if self._take("-"):
-            return operations.computed(operator.sub, operations.constant(0), self._unary(), minus=True)
+            return operations.computed(operator.sub, operations.Constant(0), self._unary(), minus=True)
         return self._member()
 
     def _member(self) -> Function:
@@ -179,16 +179,16 @@ class _Parser:
         kind, word = self._kind, self._word
         self._next()
         if kind == "number":
-            return operations.constant(float(word) if "." in word else _small(int(word)))
+            return operations.Constant(float(word) if "." in word else _small(int(word)))
         if kind == "text":
-            return self._called(operations.constant(_ESCAPED.sub(r"\1", word[1:-1])))
+            return self._called(operations.Constant(_ESCAPED.sub(r"\1", word[1:-1])))
         if kind != "name" or word == "in":
             raise _Untranslatable
         if word in ("true", "false"):
-            return operations.constant(word == "true")
+            return operations.Constant(word == "true")
         if word == "null":
             self._null = True
-            return operations.constant(_NULL)
+            return operations.Constant(_NULL)
         if self._take("("):
             return self._function(word)
         return self._path(word)
