@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight quality-table faults attacks install uninstall clean setup setup-real
+.PHONY: image image-check help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight quality-table faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -36,6 +36,8 @@ help:
 	@echo 'make site       the documentation as a site in build/site, to be read from the disk; checks every link and anchor'
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
 	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
+	@echo 'make image      a container image, by podman or docker; BASE=debian:12-slim, ENGINE=, IMAGE=, IMAGE_OPTIONS=  (docs/container.md)'
+	@echo 'make image-check  the image beside real llama-servers, on this host and in a container'
 	@echo 'make install-user    as a service of your own, without root; make uninstall-user takes it away'
 
 $(VENV)/.ready: pyproject.toml requirements-dev.lock
@@ -156,6 +158,17 @@ install uninstall install-user uninstall-user:
 
 deb:
 	packaging/deb.sh
+
+ENGINE ?= $(shell command -v podman || command -v docker)
+IMAGE ?= llama-sentinel
+image:
+	@test -n '$(ENGINE)' || { echo 'make image needs podman or docker'; exit 2; }
+	$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format docker) $(if $(BASE),--build-arg BASE=$(BASE)) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' sentinel/__init__.py) $(IMAGE_OPTIONS) \
+		--file packaging/container/Containerfile --tag $(IMAGE) .
+
+image-check: setup-real
+	SENTINEL_ENGINE='$(ENGINE)' SENTINEL_IMAGE='$(IMAGE)' $(BIN)/python -m pytest -v -n0 tests/e2e/test_image.py
 
 clean:
 	rm -rf $(VENV) $(CACHE) build dist

@@ -35,6 +35,7 @@ _PARTS = (
         "Operations",
         (
             ("service", "as a service", "installing, rights, the socket, the journal, drop-ins for llama-server"),
+            ("container", "in a container", "the image, a compose file, what it does not see without each of its lines"),
             (
                 "quality",
                 "does it still answer as it did",

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from places import TESTS
 
-from sentinel.cli.doctor import probes, probes_gpu, probes_host, report
-from sentinel.cli.doctor.capability import Capability, ProbeInput, RunningProbe
+from sentinel.cli.doctor import in_container, probes, probes_gpu, probes_host, report
+from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, Capability, ProbeInput, RunningProbe
 from sentinel.cli.main import main
 from sentinel.daemon.config import Config, ServerConfig
 from sentinel.llama.command_line import Requested
@@ -482,3 +482,34 @@ def test_what_fails_in_the_daemon_is_a_row_each_with_its_own_cure(machine: Make,
         ("daemon:state", "fails", "the daemon says: the disk is full", "free some space"),
         ("daemon:journald", "fails", "the daemon says: journald does not read", "journalctl -u sentinel"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "fix"),
+    [
+        (
+            Capability("processes", "fails", "x", f"as a service, which holds CAP_SYS_PTRACE: {INSTALL}"),
+            "SYS_PTRACE and DAC_READ",
+        ),
+        (Capability("processes", "fails", "alone", "docker run --pid=host"), "docker run --pid=host"),
+        (Capability("log:llama.service", "fails", "x", JOURNAL_GROUP), "DAC_READ_SEARCH"),
+        (Capability("log:8080", "fails", "/dev/null", "start llama-server with --log-file FILE"), "--log-file FILE"),
+        (Capability("kernel-log", "fails", "x", JOURNAL_GROUP), "/dev/kmsg (devices) and SYSLOG"),
+        (Capability("kernel-log", "works", "/dev/kmsg"), ""),
+        (Capability("daemon:journald", "fails", "x", "sudo systemctl restart"), "sudo systemctl restart"),
+        (Capability("service", "absent", "not installed", INSTALL), ""),
+    ],
+)
+def test_in_the_image_a_remedy_is_a_line_of_the_compose_file(row: Capability, fix: str) -> None:
+    """Neither a group of the host nor an installation; what the container has no part in keeps its own remedy."""
+    there = in_container.translated(row)
+    assert (there.id, there.state) == (row.id, row.state)
+    assert fix in there.fix if fix else there.fix == ""
+
+
+def test_in_the_image_nobody_is_sent_to_root(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the whole table, as the image says them."""
+    monkeypatch.setenv(in_container.VARIABLE, "1")
+    rows = list(report.examine(bare / "sentinel.toml"))
+    assert [row.why for row in rows if row.id == "service"] == ["sentinel runs in a container of its own image"]
+    assert not [row for row in rows if INSTALL in row.fix or JOURNAL_GROUP in row.fix]

@@ -144,7 +144,7 @@ def processes(machine: ProbeInput) -> Sequence[Capability]:
     found = f"{counted(len(machine.servers), 'llama-server')} found"
     if not machine.servers and _is_alone(machine.roots.proc):
         why = "sentinel is in a container with processes of its own: a llama-server outside it is never seen"
-        return [Capability("processes", "fails", why, "docker run --pid=host, and what docs/runtimes.md names beside it")]
+        return [Capability("processes", "fails", why, "docker run --pid=host, and what docs/container.md names beside it")]
     rows = [Capability("processes", "works", found)]
     others = list(islice(_of_others(machine), _TRIES))
     if not others:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sentinel.cli.doctor import probes, probes_gpu, probes_host
+from sentinel.cli.doctor import in_container, probes, probes_gpu, probes_host
 from sentinel.cli.doctor.capability import INSTALL, Capability, Probe, ProbeInput, RunningProbe
 from sentinel.cli.doctor.probes import OTHER_USERS
 from sentinel.cli.main import OK, WARNING
@@ -65,7 +65,7 @@ def main(arguments: argparse.Namespace) -> int:
         return WARNING if failed else OK
     look = style()
     print("\n".join(_screen(found, look, verbose=arguments.verbose)))
-    if failed and os.geteuid() != 0:
+    if failed and os.geteuid() != 0 and in_container.VARIABLE not in os.environ:
         advice = f"You are {_user()}. Root sees more, and the service has rights of its own: sudo sentinel doctor"
         print("\n".join(["", *wrap(advice, look.prose)]))
     return WARNING if failed else OK
@@ -135,7 +135,8 @@ def examine(file: Path | None) -> Iterator[Capability]:
     running = [RunningProbe(name, lambda probe=probe: probe(machine)) for name, probe in PROBES]  # type: ignore[misc]
     deadline = time.monotonic() + _SECONDS
     for each in running:
-        yield from each.result(deadline - time.monotonic())
+        rows = each.result(deadline - time.monotonic())
+        yield from map(in_container.translated, rows) if in_container.VARIABLE in os.environ else rows
 
 
 def configuration(file: Path | None) -> tuple[Config, Capability]:
