@@ -72,6 +72,7 @@ _SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.verbosity_requested": ("verbosity",),
     "server.log_file": ("log_file",),
 }
+_MODEL_INSIDE = (".llamafile", ".llamafile.exe")
 _COMMAND_LINE_ONLY = frozenset({"server.unknown_flags"})
 
 
@@ -214,7 +215,9 @@ def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequ
     """
     settings: dict[str, Setting] = {}
     unknown: list[str] = []
-    by_preset = exits = False
+    # A llamafile has its model inside (and names it in its own .args).
+    by_preset = bool(argv) and argv[0].lower().endswith(_MODEL_INSIDE)
+    exits = False
     for path, words in (files or {}).items():
         for flag, value in flags(["", *words]):
             _apply(settings, flag, value, clean(path))

@@ -18,6 +18,12 @@ def signal(name: str, *words: str, **env: str) -> Value | Unknown:
     return decode(["llama-server", *words], env).signals()[f"server.{name}"]
 
 
+def test_a_llamafile_has_its_model_inside_and_is_no_router() -> None:
+    assert decode(["/srv/mistral-7b.Q4_0.llamafile", "--port", "8081"], {}).is_router is False
+    assert decode(["C:\\models\\Mistral.llamafile.EXE"], {}).is_router is False
+    assert decode(["llamafile", "--port", "8081"], {}).is_router is True
+
+
 @pytest.mark.parametrize(
     ("words", "name", "value"),
     [

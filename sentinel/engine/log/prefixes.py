@@ -28,6 +28,11 @@ FRONT_END = re.compile(
     r"|\[inference\.inference-llama\.cpp\] "
     # Lemonade of 2025, in Python
     r"|[A-Z]{4,8}: {1,6}LLAMA SERVER(?: [A-Z]{2,10})?: "
+    # Jan of 2025 (its server was cortex.cpp) and of 2024: janhq/jan#4953, #4417, #3761
+    r"|20\d{6} \d\d:\d\d:\d\d\.\d{6} UTC \d{1,9} [A-Z]{4,5} {1,2}"
+    r"|\[(?:CORTEX|NITRO)\]::[A-Z][a-z]{3,8}: ?"
+    # server.cpp of 2024 and llamafile put the time in seconds before each line of their files: llama.cpp#4185
+    r"|\[1[67]\d{8}\] "
 )
 #: With `_` between day and time: svlogd -tt.
 _ISO = r"\d{4}-\d\d-\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"

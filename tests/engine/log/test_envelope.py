@@ -120,6 +120,11 @@ def _envelope(
             _envelope(_READY, 0.372203, None, "I", 8081),
         ),
         (f"[2026-07-06][19:20:52][tauri_plugin_llamacpp::commands][INFO] [llamacpp] {_READY}", _envelope(_READY)),
+        (f"20250430 21:55:01.443740 UTC 8354 ERROR {_READY}", _envelope(_READY)),
+        (f"20250430 21:55:01.443740 UTC 8354 INFO  {_READY}", _envelope(_READY)),
+        (f"[CORTEX]::Error: {_READY}", _envelope(_READY)),
+        (f"[NITRO]::Debug: {_READY}", _envelope(_READY)),
+        (f"[1707487639] {_READY}", _envelope(_READY)),
         (
             f"Jul 06 19:20:52 desk jan[77]: [2026-07-06][19:20:52][tauri_plugin_llamacpp::commands][INFO] [llamacpp] {_READY}",
             _envelope(_READY),
