@@ -15,7 +15,7 @@ from typing import Any
 from sentinel.api import client
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.parser import parser
-from sentinel.rulefiles.file_kinds import of_tests
+from sentinel.rulefiles.file_names import of_tests
 from sentinel.rulefiles.files import shipped
 
 #: Characters that no shell interprets. A name that begins with a dash would be an option.

@@ -28,6 +28,7 @@ from sentinel.daemon.systemd import to_journal
 from sentinel.model.problem import ConfigError
 from sentinel.model.text import counted, escape
 from sentinel.rulefiles.files import Loaded, RuleFiles
+from sentinel.rulefiles.kept import KeptRules
 
 #: Python's own is 5 ms. It matters only while two threads compute; at rest none does. Seconds.
 _SWITCH = 0.001
@@ -47,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
             _complain(str(problem))
         return CRITICAL
     files = of_config(config, arguments.rules)
-    return asyncio.run(_run(config, files, load_first(files)))
+    return asyncio.run(_run(config, files, load_first(files, KeptRules(config.state_dir))))
 
 
 async def _run(config: Config, files: RuleFiles, loaded: Loaded) -> int:

@@ -24,7 +24,7 @@ _FILES = (
     ),
     ("/var/lib/sentinel, ~/.local/state/sentinel", "History of alerts, and how far each log was read."),
     ("/var/lib/sentinel-notify, ~/.local/state/sentinel-notify", "What waits for each channel of `sentinel notify`."),
-    ("~/.cache/sentinel/clean-rules", "Digests of rule sets without mistakes, which need not be checked again."),
+    ("~/.cache/sentinel/rules.decoded", "The rules as last read and checked; made again when anything of them changes."),
 )
 _ENVIRONMENT = (
     ("SENTINEL_SOCKET", "The socket to listen on, and the only one to ask."),

@@ -7,24 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from sentinel.model.problem import Keys, Problem, spoken
 from sentinel.rulefiles.deprecated import as_written, with_new_keys, with_new_signals
+from sentinel.rulefiles.file_names import TESTS, beside, of_tests
 from sentinel.rulefiles.library import Library, gathered, is_library, with_bases, with_fixes
 from sentinel.rulefiles.testing.decode import STATES, states_of
 from sentinel.rulefiles.toml.document import Decoded, decode
 from sentinel.rulefiles.toml.tables import Findings, Table
-
-#: Tests of ``x.toml`` may stand in ``x.test.toml`` beside it; ``bases.toml`` serves tests alone. The daemon reads neither.
-TESTS = ".test.toml"
-BASES = "bases.toml"
-
-
-def of_tests(file: str) -> bool:
-    """Nothing in this file is part of an active rule."""
-    return file.endswith(TESTS) or file == BASES or file.endswith(f"/{BASES}")
-
-
-def beside(file: str) -> str:
-    """The test file of a rule file, or the rule file of a test file."""
-    return f"{file.removesuffix(TESTS)}.toml" if file.endswith(TESTS) else f"{file.removesuffix('.toml')}{TESTS}"
 
 
 @dataclass

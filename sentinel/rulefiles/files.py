@@ -13,8 +13,7 @@ from pathlib import Path
 import sentinel
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem
-from sentinel.rulefiles.file_kinds import beside, of_tests
-from sentinel.rulefiles.load import load
+from sentinel.rulefiles.file_names import beside, of_tests
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES
 
 Files = dict[str, bytes]
@@ -39,7 +38,7 @@ MAX_NAMES = 50_000
 class Loaded:
     """The result of reading rule files."""
 
-    #: None: there are errors
+    #: None: there are errors, or nothing is decoded
     ruleset: RuleSet | None
     problems: tuple[Problem, ...]
     #: the user's files that were read
@@ -125,13 +124,20 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
             yield file
 
 
+def _load(rules: Files, events: Files, *, tests: bool = True) -> tuple[RuleSet | None, list[Problem]]:
+    # Where the rules are kept decoded, nobody needs the 25 modules that decode and check them: 2 MB in the daemon (measured).
+    from sentinel.rulefiles.load import load
+
+    return load(rules, events, tests=tests)
+
+
 def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
     """The rule set of these files and folders alone; without event files among them, with the shipped ones."""
     rules, events, problems = read(paths)
     if not events:
         _, events, more = read([shipped()])
         problems += more
-    ruleset, found = load(rules, events)
+    ruleset, found = _load(rules, events)
     problems += found
     return (None if any(p.level == "error" for p in problems) else ruleset), problems
 
@@ -151,7 +157,7 @@ def load_given(paths: Sequence[Path], *, tests: bool = True) -> Loaded:
         rules = {file: data for file, data in base.items() if file not in (rules.keys() | gone)} | rules
         events = {**base_events, **events}
         problems += more
-    ruleset, found = load(rules, events, tests=tests)
+    ruleset, found = _load(rules, events, tests=tests)
     problems += found
     return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files)
 
@@ -177,8 +183,6 @@ class RuleFiles:
 
     def __init__(self, folders: Sequence[Path] = (), paths: Sequence[Path] = (), base: Path | None = None) -> None:
         self.base = shipped() if base is None else base
-        #: digests of whole sets in which no mistake was found before: they are not checked again
-        self.clean: Collection[str] = ()
         self.folders = tuple(folders)
         self.paths = tuple(paths)
 
@@ -215,19 +219,27 @@ class RuleFiles:
             loaded = self.load(without)
         return replace(loaded, problems=first.problems, left_out=tuple(sorted(without)))
 
+    def found(self) -> Loaded:
+        """All files, read and not decoded: without a rule set."""
+        signature = self.signature()
+        rules, events, files, problems = self._read((), tests=False)
+        return Loaded(None, tuple(problems), files, signature, digest=_digest({**rules, **events}))
+
     def _load(self, without: Collection[str], signature: Signature, *, tests: bool) -> Loaded:
+        rules, events, files, problems = self._read(without, tests=tests)
+        ruleset, found = _load(rules, events, tests=tests)
+        problems = [p for p in [*problems, *found] if p.file not in without]
+        usable = None if any(p.level == "error" for p in problems) else ruleset
+        return Loaded(usable, tuple(problems), files, signature, digest=_digest({**rules, **events}))
+
+    def _read(self, without: Collection[str], *, tests: bool) -> tuple[Files, Files, frozenset[str], list[Problem]]:
+        """Rules, events, the user's files among them, and what could not be read."""
         own = [*(folder for folder in self.folders if folder.is_dir() and _any(folder)), *self.paths]
         rules, events, problems = read([self.base], tests=tests)
         mine, my_events, more = read((path for path in own if str(path) not in without), tests=tests)
-        problems += more
-        files = frozenset({*mine, *my_events})
         rules |= {file: data for file, data in mine.items() if file not in without}
         events |= {file: data for file, data in my_events.items() if file not in without}
-        digest = _digest({**rules, **events})
-        ruleset, found = load(rules, events, checked=digest in self.clean, tests=tests)
-        problems = [p for p in [*problems, *found] if p.file not in without]
-        usable = None if any(p.level == "error" for p in problems) else ruleset
-        return Loaded(usable, tuple(problems), files, signature, digest=digest)
+        return rules, events, frozenset({*mine, *my_events}), problems + more
 
     def _is_shipped(self, file: str) -> bool:
         return Path(file).is_relative_to(self.base)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from sentinel.engine.facts.gpu_incidents import INCIDENT, WORK_ENDED
 from sentinel.engine.facts.request_events import DERIVED as OF_REQUESTS
-from sentinel.engine.rules.compile import compile_rule
 from sentinel.engine.rules.ruleset import SCOPES, CompiledRule, RuleSet
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean
@@ -29,7 +27,7 @@ DERIVED = (INCIDENT, WORK_ENDED, *OF_REQUESTS)
 _NAMING = ("window", "event", "value", "check")
 
 
-def load_events(files: Mapping[str, bytes], *, checked: bool = False) -> tuple[dict[str, EventDef], list[Problem]]:
+def load_events(files: Mapping[str, bytes]) -> tuple[dict[str, EventDef], list[Problem]]:
     """Event definitions by name, from file name -> content."""
     problems: list[Problem] = []
     events: dict[str, EventDef] = {}
@@ -51,32 +49,31 @@ def load_events(files: Mapping[str, bytes], *, checked: bool = False) -> tuple[d
                 more = f"; further patterns stand under extends = '{definition.name}'"
                 findings.error(("event", i), f"is defined in {origin[definition.name]} too{more}")
                 continue
-            if not checked:
-                check_event(definition, ("event", i), findings)
+            check_event(definition, ("event", i), findings)
             events[definition.name] = definition
             origin[definition.name] = file
             places[definition.name] = ("event", i)
         problems += findings.problems
-    for source in () if checked else SOURCES:
+    for source in SOURCES:
         problems += check_patterns({name: e for name, e in events.items() if e.source == source}, places)
     return extended(events, extensions, problems), problems
 
 
 def load_rules(
-    files: Mapping[str, bytes], events: Mapping[str, EventDef], *, checked: bool = False, tests: bool = True
+    files: Mapping[str, bytes], events: Mapping[str, EventDef], *, tests: bool = True
 ) -> tuple[list[CompiledRule], list[OverrideDef], list[Problem]]:
     """Compiled rules and overrides from file name -> content; a file with an error yields none.
 
     Without `tests` the rules' tests are left out, and test files count by their names alone.
     """
-    given = sorted_out(files, tests=tests and not checked)
+    given = sorted_out(files, tests=tests)
     problems = given.problems
     rules: list[RuleDef] = []
     written: dict[str, Decoded] = {}
     #: by file, rules that were only partly decoded: the decoded part is checked as well
     broken: dict[str, Undecoded] = {}
     for file, decoded in given.rules.items():
-        rule, bad = rule_def(decoded, file, tests=tests and not checked)
+        rule, bad = rule_def(decoded, file, tests=tests)
         problems += bad
         rules.append(rule)
         written[file] = decoded
@@ -110,8 +107,6 @@ def load_rules(
         overrides += over.definitions({file: content_digest(files[file]) for file, _ in layers.get(rule.id, ())})
         if over.enabled:
             effective.append(over)
-    if checked:
-        return [compile_rule(replace(over.rule, tests=()), valid=True) for over in effective], overrides, problems
     problems += check_inhibits([over.rule for over in effective])
     for over in effective:
         ready, bad = over.check(events, ids)
@@ -138,16 +133,15 @@ def _duplicates(rules: list[RuleDef]) -> list[Problem]:
 
 
 def load(
-    rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes], *, checked: bool = False, tests: bool = True
+    rule_files: Mapping[str, bytes], event_files: Mapping[str, bytes], *, tests: bool = True
 ) -> tuple[RuleSet | None, list[Problem]]:
     """A rule set, or None if there is any error; warnings do not prevent it. Each problem comes with its line.
 
-    Of two overrides of one field the one in the later file wins, in the order in which the files are given. `checked`: these very
-    bytes were found to be without error before; only what decoding needs is checked, and tests are left out.
+    Of two overrides of one field the one in the later file wins, in the order in which the files are given.
     """
-    events, problems = load_events(event_files, checked=checked)
+    events, problems = load_events(event_files)
     events |= {made.name: made for made in DERIVED}
-    rules, overrides, more = load_rules(rule_files, events, checked=checked, tests=tests)
+    rules, overrides, more = load_rules(rule_files, events, tests=tests)
     problems = placed(problems + more, {**rule_files, **event_files})
     if any(p.level == "error" for p in problems):
         return None, problems

@@ -8,7 +8,7 @@ import pytest
 from places import REPO
 
 from sentinel.cli.main import main
-from sentinel.rulefiles.file_kinds import of_tests
+from sentinel.rulefiles.file_names import of_tests
 
 LOG = REPO / "tests/fixtures/logs/b10434-two-slots.log"
 

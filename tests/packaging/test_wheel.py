@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from places import REPO
 
-from sentinel.rulefiles.file_kinds import of_tests
+from sentinel.rulefiles.file_names import of_tests
 
 #: What is for programs other than Python, by its place below the prefix.
 SHARED = ("share/man/man1/sentinel.1", *(f"share/systemd/user/sentinel{of}.service" for of in ("", "-notify", "-web")))

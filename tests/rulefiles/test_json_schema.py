@@ -17,7 +17,7 @@ from sentinel.cli.main import main
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.rulefiles.decode import event_defs, rule_def
 from sentinel.rulefiles.deprecated import RENAMED
-from sentinel.rulefiles.file_kinds import TESTS
+from sentinel.rulefiles.file_names import TESTS
 from sentinel.rulefiles.files import load_given, read, shipped
 from sentinel.rulefiles.json_schema import schemas
 from sentinel.rulefiles.library import is_library

@@ -8,7 +8,7 @@ from typing import Any
 
 from places import REPO
 
-from sentinel.rulefiles.file_kinds import of_tests
+from sentinel.rulefiles.file_names import of_tests
 from sentinel.rulefiles.library import is_library
 
 _FILES = sorted((REPO / "rules").rglob("*.toml"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sentinel.api import client
 from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, ProbeInput, first_words
-from sentinel.cli.rules import clean_sets
+from sentinel.cli.rules import kept_rules
 from sentinel.cli.rules.loading import of_config
 from sentinel.daemon.systemd import is_booted
 from sentinel.model.entity import HOST, Unknown
@@ -47,8 +47,8 @@ _GIVE_BACK = (
 def rules(machine: ProbeInput) -> Sequence[Capability]:
     """Whether every rule file loads, the user's own included."""
     files = of_config(machine.config)
-    files.clean = clean_sets.read(os.environ)
-    found = files.load()
+    kept = kept_rules.of_user(os.environ)
+    found = (None if kept is None else kept.find(files)) or files.load()
     mistakes = [str(p) for p in found.errors]
     if found.ruleset is None:
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""

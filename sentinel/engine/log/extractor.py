@@ -131,11 +131,11 @@ class _Compiled:
 
     __slots__ = ("_groups", "_regex", "_search", "_whole", "event", "filter", "index", "sure")
 
-    def __init__(self, event: EventDef, index: int) -> None:
+    def __init__(self, event: EventDef, index: int, form: str | None = None) -> None:
         self.event = event
         self.index = index
         #: the pattern's form in the set of all patterns
-        self.filter = unlimited(event.patterns[index].regex)
+        self.filter = unlimited(event.patterns[index].regex) if form is None else form
         #: what the filter finds is a match
         self.sure = self.filter == event.patterns[index].regex
         self._groups: _Groups | None = None
@@ -184,7 +184,8 @@ class Extractor:
     A line gives at most one match per event, from the first pattern that fits; events that start a run come first.
     """
 
-    def __init__(self, events: Sequence[EventDef]) -> None:
+    def __init__(self, events: Sequence[EventDef], forms: Sequence[str] = (), nets: Sequence[str] = ()) -> None:
+        """`forms` and `nets`: what an extractor of the same events made of its patterns, for its set and for its first pass."""
         sources = sorted({event.source for event in events})
         if len(sources) > 1:
             raise ValueError(f"the events of one extractor are of one source, not of {', '.join(sources)}")
@@ -193,7 +194,7 @@ class Extractor:
         self._set = re2.Set.SearchSet(_options())
         for event in self._events:
             for index in range(len(event.patterns)):
-                compiled = _Compiled(event, index)
+                compiled = _Compiled(event, index, forms[len(self._patterns)] if forms else None)
                 self._patterns.append(compiled)
                 try:
                     self._set.Add(compiled.filter.encode("utf-8"))
@@ -203,12 +204,12 @@ class Extractor:
                     raise
         self._net: re2._Regexp | None = None
         self._search_net: Searcher | None = None
+        self._nets = nets or tuple({_mesh(compiled.event.patterns[compiled.index].regex): None for compiled in self._patterns})
         if self._patterns:
             self._set.Compile()
-            nets = {_mesh(compiled.event.patterns[compiled.index].regex): None for compiled in self._patterns}
             try:
                 # A record in JSON may escape characters of the message, so every JSON line is examined.
-                self._net = re2.compile("|".join([*nets, *_JSON_LINES]).encode(), options=_options(never_capture=True))
+                self._net = re2.compile("|".join([*self._nets, *_JSON_LINES]).encode(), options=_options(never_capture=True))
             except re2.error as error:
                 raise PatternError(self._events[0].source, 0, f"the patterns together: {_reason(error)}") from error
             self._search_net = searcher(self._net)
@@ -216,8 +217,8 @@ class Extractor:
         re2.purge()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle: RE2's part is compiled again."""
-        return Extractor, (self._events,)
+        """For pickle: RE2's part is compiled again, of the same forms: to make those takes as long as to compile them."""
+        return Extractor, (self._events, tuple(compiled.filter for compiled in self._patterns), self._nets)
 
     def events(self, data: bytes) -> Iterator[Match]:
         """Every event in the lines of `data` (valid UTF-8, lines ended by ``\\n``), in the order of the lines."""
