@@ -31,7 +31,7 @@ from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.problem import Problem
 from sentinel.model.reading import LogLines, Samples, ServerFound, Tick
-from sentinel.rulefiles.file_kinds import beside
+from sentinel.rulefiles.file_names import beside
 from sentinel.rulefiles.files import load_paths, read, shipped
 from sentinel.rulefiles.library import is_library
 from sentinel.rulefiles.load import DERIVED, load, load_events, load_rules
