@@ -48,8 +48,7 @@ class Starts:
         if self._watch.bug is not None:
             raise self._watch.bug
         paths = {str(self._servers.roots.proc / str(server.pid) / "exe"): server.pid for server in self._servers.servers}
-        if new := paths.keys() - self._known:
-            self._watch.learn(new)
+        self._watch.learn(paths.keys() - self._known)
         self._known = set(paths)
 
     async def take(self, reported: ReportedStart, wrapper: int, user: int) -> None:

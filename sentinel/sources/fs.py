@@ -13,6 +13,7 @@ from pathlib import Path
 from sentinel.model.entity import Unknown
 from sentinel.model.input_limits import MOST_FILE_BYTES
 from sentinel.model.text import clean
+from sentinel.sources import look
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +29,17 @@ class Roots:
     pods: Path = Path("/var/log/containers")
 
 
-#: Where a process's output goes, then what else identifies it. None of these reads can hang.
-_OUTPUTS = ("fd/2", "fd/1")
-_LINKS = ("ns/mnt", "ns/user", "cwd", "ns/net")
-#: A process can make the first two of these wait (a page of its own on a file system of its own).
-_FILES = ("cmdline", "environ", "status", "stat", "cgroup", "limits")
-
-
 class ProcessMoment:
     """What was read of a process (``/proc/PID``) in one moment: its name and program, which is all that most are looked at for;
     and then the rest."""
 
-    def __init__(self, process: str) -> None:
-        self.files: dict[str, bytes] = {}
-        self.links: dict[str, str] = {}
-        self.identities: dict[str, tuple[int, int]] = {}
+    def __init__(self, process: str, kept: look.ProcessReads | None = None) -> None:
         self._process = process
-        self._link("exe")
-        self._file("comm")
+        self._kept: look.ProcessReads = kept or ({}, {}, {})
+        self.files, self.links, self.identities = self._kept
+        if kept is None:
+            look.read_link(process, "exe", self.links)
+            look.read_file(process, "comm", self.files)
 
     @property
     def comm(self) -> str:
@@ -59,23 +53,7 @@ class ProcessMoment:
 
     def keep(self) -> None:
         """Read what else identifies it, in 0.2 ms."""
-        for name in _OUTPUTS:
-            self._link(name)
-        for name in _FILES:
-            self._file(name)
-        for name in _OUTPUTS:
-            with contextlib.suppress(OSError):
-                self.identities[f"{self._process}/{name}"] = file_identity(f"{self._process}/{name}")
-        for name in _LINKS:
-            self._link(name)
-
-    def _link(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            self.links[f"{self._process}/{name}"] = link(f"{self._process}/{name}")
-
-    def _file(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            self.files[f"{self._process}/{name}"] = read_bytes(f"{self._process}/{name}")
+        look.keep(self._process, self._kept)
 
 
 class _Recalled(threading.local):

@@ -18,6 +18,7 @@ from sentinel.model.input_limits import MOST_WATCHED_PROGRAMS
 from sentinel.model.reading import Reading, ServerFound, ServerGone
 from sentinel.model.shares import Shares
 from sentinel.sources.fs import ProcessMoment, Roots, link, read_text, recall
+from sentinel.sources.look import ProcessReads
 from sentinel.sources.processes.candidates import Candidates
 from sentinel.sources.processes.descriptions import Descriptions
 from sentinel.sources.processes.ends import Ends
@@ -66,13 +67,27 @@ class Servers:
         """Look at these processes now, or at all that are new; whether one is a server. Reported by the next poll. Any thread."""
         found = False
         for pid in self._candidates.unseen(self._pids()) if pids is None else pids:
-            # Before any lock: one whose library is missing is gone after a millisecond.
             moment = ProcessMoment(f"{self.roots.proc}/{pid}")
-            if may_be_server(moment.comm, moment.program) or moment.program in self._programs:
+            if self._is_wanted(moment):
                 moment.keep()
-                with recall(moment):
-                    found = self._catch(pid, moment) or found
+                found = self._take(pid, moment) or found
         return found
+
+    def take(self, pid: int, kept: ProcessReads) -> bool:
+        """The same of a process that another program has looked at; it may be gone."""
+        moment = ProcessMoment(f"{self.roots.proc}/{pid}", kept)
+        return self._is_wanted(moment) and self._take(pid, moment)
+
+    def wanted(self) -> tuple[frozenset[str], frozenset[int]]:
+        """Programs that are servers whatever they are called, and processes whose ends are waited for. Any thread."""
+        return self._programs, frozenset(server.pid for server in self.servers) | self._ends.awaited()
+
+    def _is_wanted(self, moment: ProcessMoment) -> bool:
+        return may_be_server(moment.comm, moment.program) or moment.program in self._programs
+
+    def _take(self, pid: int, moment: ProcessMoment) -> bool:
+        with recall(moment):
+            return self._catch(pid, moment)
 
     def _catch(self, pid: int, moment: ProcessMoment) -> bool:
         if classify(self.roots, pid, moment.comm, was_server=moment.program in self._programs) is not ProcessKind.SERVER:

@@ -49,6 +49,10 @@ class Ends:
         # Both the kernel and the wrapper may report one end.
         return parent is not None and (pid, parent) in self._met
 
+    def awaited(self) -> frozenset[int]:
+        """Processes that were let go before it was known how they ended. Any thread."""
+        return frozenset(tuple(self._unheard))
+
     def reported(self, server: ServerProcess, code: int) -> None:
         """The end of a server that nobody but its wrapper saw."""
         self._codes[server.pid] = code

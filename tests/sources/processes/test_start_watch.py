@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -17,11 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from sentinel.llama.runtimes import RUNTIMES
 from sentinel.model.cuts import Cuts
 from sentinel.model.reading import Event, ServerFound, ServerGone
 from sentinel.model.shares import Shares
+from sentinel.sources import look
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import ProcessMoment, Roots, read_text, recall
 from sentinel.sources.processes import descriptions, discover
@@ -31,7 +36,7 @@ from sentinel.sources.processes.named_files import examine
 from sentinel.sources.processes.proc_events import ProcEvents, fields_of_end
 from sentinel.sources.processes.program_files import ProgramFiles, installed
 from sentinel.sources.processes.short_slice import run_at_once
-from sentinel.sources.processes.start_watch import StartWatch
+from sentinel.sources.processes.start_watch import LookProgram, StartWatch
 
 
 @pytest.fixture
@@ -227,6 +232,86 @@ def test_where_the_kernel_gives_no_events_the_programs_file_shows_a_start(
         watch.close()
 
 
+def children_that_look() -> list[psutil.Process]:
+    alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in alive if look.__file__ in one.cmdline()]
+
+
+@pytest.mark.timeout(60)
+def test_the_program_that_looks_is_started_again_and_ends_with_the_watch(
+    program: Path, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    """Whoever frees memory may end it, and so does a process that makes it wait."""
+    needs_events()
+    woken, servers = threading.Event(), Servers()
+    servers.poll(time.time())
+    watch = StartWatch(servers, woken.set)
+    try:
+        watch.start()
+        (first,) = children_that_look()
+        first.kill()
+        eventually(lambda: children_that_look() not in ([], [first]), "it is started again", within=30)
+        # What it is asked may come before or after that.
+        watch.learn(())
+        with (tmp_path / "log").open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
+            assert woken.wait(20)
+            end(process)
+        seen(servers, process.pid, ServerGone)
+    finally:
+        watch.close()
+    assert children_that_look() == []
+    assert watch.bug is None
+
+
+def test_the_program_that_looks_needs_nothing_beyond_the_interpreter() -> None:
+    """Each module costs memory for as long as the daemon runs."""
+    script = f"import sys; sys.path.insert(0, {str(Path(look.__file__).parent)!r}); import look; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    assert not {"os", "re", "enum", "socket", "signal", "ctypes", "collections", "typing"} & set(done.stdout.split())
+
+
+def test_the_program_that_looks_ends_when_it_is_made_to_wait() -> None:
+    """A page of a process's own command line may lie on a file system of its own, that never answers."""
+    script = (
+        f"import sys, time; sys.path.insert(0, {str(Path(look.__file__).parent)!r}); import look\n"
+        "look.named = lambda *_: True\nlook.keep = lambda *_: time.sleep(60)\n"
+        "look.Lookout('/proc').event(bytes.fromhex(sys.argv[1]))"
+    )
+    event = bytes(36) + struct.pack("=IIQIIII", 2, 0, 0, 1, 1, 0, 0)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script, event.hex()], timeout=30, check=False)
+    assert done.returncode == -signal.SIGALRM
+
+
+def test_every_runtime_has_a_name_that_is_looked_for() -> None:
+    for row in RUNTIMES:
+        for program in filter(None, re.sub(r"\([^()]*\)", "", row.program).split("|")):
+            assert any(word in program for word in look.NAMES), row
+
+
+def test_the_end_of_a_process_that_is_asked_for_later_is_still_known() -> None:
+    """A server that a scan found, and that had ended before the program that looks was asked about it."""
+    looker = look.Lookout("/proc")
+    for pid in range(1000, 1600):
+        assert looker.event(bytes(36) + struct.pack("=IIQIIII", look.EXIT, 0, 0, pid, pid, 9, 17)) == b""
+    assert list(look.frames(bytearray(looker.asked((), (1000, 1599))))) == [("end", 1599, 9)]
+    assert looker.asked((), (1599,)) == b""
+
+
+@pytest.mark.timeout(30)
+def test_what_is_asked_of_a_program_that_hangs_waits_for_it() -> None:
+    """The daemon does not: it asks on the thread of everything else."""
+    needs_events()
+    watch = LookProgram(Roots())
+    try:
+        (process,) = children_that_look()
+        process.suspend()
+        for number in range(3000):
+            watch.ask(frozenset(f"/opt/{number}/{one}/llama" for one in range(20)), frozenset({number}))
+        process.resume()
+    finally:
+        watch.close()
+
+
 class Kernel(socket.socket):
     """A subscription in a container: never answered, while the events of the host and answers to others come without end."""
 
@@ -264,6 +349,7 @@ def test_what_is_meant_for_listeners_on_the_host_is_neither_an_answer_nor_a_reas
 
 _IN_A_CONTAINER = """
 import subprocess, threading
+from sentinel.sources import look
 from sentinel.sources.base import NotHere
 from sentinel.sources.processes.named_files import examine
 from sentinel.sources.processes.proc_events import ProcEvents
@@ -318,8 +404,13 @@ def test_forks_and_threads_wake_nobody() -> None:
         if not pid:
             os._exit(3)
         os.waitpid(pid, 0)
-        seen = [type(one).__name__ for one in events.read() if one.pid in (pid, os.getpid())]
-        assert seen == ["ProcessEnded"]
+        looker = look.Lookout("/proc")
+        seen: list[Any] = []
+        looker.asked((), (pid, os.getpid()))
+        with socket.socket(fileno=os.dup(events.fileno())) as kernel, contextlib.suppress(BlockingIOError):
+            while True:
+                seen += look.frames(bytearray(looker.event(kernel.recv(8192))))
+        assert [one[:2] for one in seen if one[1] in (pid, os.getpid())] == [("end", pid)]
     finally:
         events.close()
 
