@@ -138,12 +138,12 @@ def test_watching_one_server_at_rest_costs_under_a_thousandth_of_a_core(eventual
         sampler = ServerSampler(lambda: (server,), gpu_bytes=gpus.bytes_of)
         start, used = server.start_time + 300.0, []
         sampler.poll(start)
-        # What others start meanwhile is looked at as well, and costs: the quietest five seconds are the rest that is claimed.
-        for round_ in range(60):
+        # What others start meanwhile is looked at as well, and costs: the quietest ten seconds are the rest that is claimed.
+        for round_ in range(30):
             before = time.process_time()
-            for second in range(5 * round_ + 1, 5 * round_ + 6):
+            for second in range(10 * round_ + 1, 10 * round_ + 11):
                 servers.poll(start + second)
                 sampler.poll(start + second)
                 gpus.poll(start + second)
-            used.append((time.process_time() - before) / 5)
+            used.append((time.process_time() - before) / 10)
     assert min(used) < 1e-3, f"{min(used) * 100:.3f} % of a core"
