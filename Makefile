@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: image image-check help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers gpu-check eval-wild eval-preflight quality-table faults attacks install uninstall clean setup setup-real
+.PHONY: image image-check help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers fleet gpu-check eval-wild eval-preflight quality-table faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -17,6 +17,8 @@ help:
 	@echo 'make bench      throughput, latency, idle cost'
 	@echo 'make eval       how well the failures are told apart: labelled cases, and the real llama-server against the clock'
 	@echo 'make eval-servers  every way to run a llama-server: found, log read, failures named (SERVERS="--only ollama")'
+	@echo 'make fleet      up to fifty machines with a real Prometheus and Alertmanager: cost, and how fast a webhook has a failure;'
+	@echo '               FLEET="--hosts 1,10"'
 	@echo 'make gpu-check  what sentinel sees of this machine'"'"'s GPU, against the vendor'"'"'s tool: eight minutes at most'
 	@echo 'make eval-wild  what is said of public reports (eval/wild): rule, cause, fix; WILD="--folder F NAME"'
 	@echo 'make eval-starts  starts that fail, each in several ways: how many of 20 are seen, and when; STARTS="-n 5 --way redirected"'
@@ -83,6 +85,9 @@ eval-servers: setup-real
 
 eval-starts: setup-real
 	@$(BIN)/python eval/starts.py $(STARTS)
+
+fleet: setup
+	@$(BIN)/python eval/fleet.py $(FLEET)
 
 gpu-check: setup-real
 	@$(BIN)/python eval/gpu_check.py

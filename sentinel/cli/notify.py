@@ -131,7 +131,7 @@ def _test(config: Config, senders: dict[str, Sender], wanted: list[str], *, json
 
 
 def _status(folder: Path, *, json_too: bool) -> int:
-    """0: every channel delivers; 1: one does not, or nothing runs, or the daemon does not answer; 3: nothing is known."""
+    """0: every channel delivers all; 1: one does not, nothing runs, or no daemon answers; 3: nothing is known."""
     try:
         (folder / FILE).stat()
         found = read(folder)
@@ -155,7 +155,7 @@ def _status(folder: Path, *, json_too: bool) -> int:
             say("the daemon does not answer")
         if not found["runs"]:
             say("nothing is delivered: `sentinel notify` does not run (systemctl status sentinel-notify)")
-    fails = any(one["failing_since"] is not None for one in channels)
+    fails = any(one["failing_since"] is not None or one["aside"] for one in channels)
     return WARNING if fails or not found["runs"] or found["meta"].get("unreachable") else OK
 
 
@@ -170,6 +170,8 @@ def _line(one: dict[str, Any], now: float) -> str:
     words.append(f"{counted(one['waiting'], 'alert')} waiting")
     if one["lost"]:
         words.append(f"{one['lost']} given up")
+    if one["aside"]:
+        words.append(f"{one['aside']} refused as they are, tried again each hour")
     if one["failing_since"] is not None:
         words.append(f"fails for {duration(max(0.0, now - one['failing_since']))}: {one['why']}")
     return f"{one['name']}: {'ok' if one['failing_since'] is None else 'DOES NOT DELIVER'}; {', '.join(words)}"

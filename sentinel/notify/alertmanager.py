@@ -96,12 +96,17 @@ class Alertmanager:
         if self._known is None:
             return Outcome("refused", why)
         bodies, firing = requests(self._known[1], self.posted, self.host, self.runbook, self.chosen, time.time())
+        worst = DELIVERED
         for at in range(0, len(bodies), _MOST):
             outcome = post(self.target, bodies[at : at + _MOST])
             if outcome.kind != "delivered":
-                return outcome
-        self.posted = firing
-        return DELIVERED
+                worst = outcome
+                if not outcome.too_large:
+                    return outcome
+                # One alert that it refuses: it took the others of that request, and gets the other requests.
+        if worst is DELIVERED:
+            self.posted = firing
+        return worst
 
 
 def _identity(labels: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from typing import Any
 
@@ -11,6 +12,9 @@ from sentinel.model.text import escape
 from sentinel.notify.message import Message
 from sentinel.notify.outcome import DELIVERED, Outcome
 from sentinel.notify.secrets import Redactor
+
+#: The status that a service answered, as the plug-ins log it: these are about what is in the message.
+_FOR_CONTENT = re.compile(r"\berror=(?:400|413|422)\b")
 
 
 class NotUsable(Exception):
@@ -53,7 +57,10 @@ class Apprise:
                 # A hundred plug-ins of others: what they raise is a failure of this channel alone.
                 said = f"{self._schema}: {type(error).__name__}: {self._redact.quoted(str(error))}"
                 return Outcome("refused", self._redact(said))
-        return DELIVERED if done else Outcome("refused", self._redact(f"{self._schema}: not delivered{log.last(self._redact)}"))
+        if done:
+            return DELIVERED
+        why = self._redact(f"{self._schema}: not delivered{log.last(self._redact)}")
+        return Outcome("refused", why, too_large=_FOR_CONTENT.search(log.text) is not None)
 
     def _kind(self, message: Message) -> Any:
         if message.status != "firing":
@@ -76,11 +83,11 @@ def _library(name: str) -> Any:
 
 
 class _Log(logging.Handler):
-    """What Apprise says in this thread, while the block lasts."""
+    """The last that Apprise says in this thread, while the block lasts."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._last = ""
+        self.text = ""
         self._thread = threading.get_ident()
 
     def __enter__(self) -> _Log:
@@ -93,8 +100,8 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Kept if it is ours."""
         if record.thread == self._thread:
-            self._last = record.getMessage()
+            self.text = record.getMessage()
 
     def last(self, redact: Redactor) -> str:
         """The last sentence, behind a colon; empty if there is none."""
-        return f": {redact.quoted(self._last)}" if self._last else ""
+        return f": {redact.quoted(self.text)}" if self.text else ""

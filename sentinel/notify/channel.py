@@ -109,6 +109,15 @@ class Health:
         self._say(3, f"channel {self._name} is dead: {why}")
         self._store.report(self._name, why=why, **since)
 
+    def set_aside(self, why: str) -> None:
+        """An alert that the receiver refuses by itself; the others go on."""
+        self._say(4, f"channel {self._name}: an alert is refused as it is, and set aside; it is tried again each hour: {why}")
+
+    @property
+    def failing(self) -> bool:
+        """Nothing was delivered since it began to fail."""
+        return self._failing_since is not None
+
     def lost(self, count: int) -> None:
         """Alerts were given up."""
         self._say(3, f"channel {self._name}: {counted(count, 'alert')} waited too long or were too many, and are given up")
@@ -131,11 +140,15 @@ class Line:
         self._queue = Queue(channel.policy)
         #: when the try that is under way began; None: it is reported as stuck
         self._begun: float | None = None
+        self._sending_now: frozenset[int] = frozenset()
 
     def restore(self, now: Now) -> None:
         """What an earlier run left."""
-        waiting = [Item(one.number, one.urgent, now.steady, one.held) for one in self._store.waiting(self.name)]
+        waiting = [Item(one.number, one.urgent, now.steady, one.held, one.mark) for one in self._store.waiting(self.name)]
         self._queue = Queue(self.channel.policy, waiting, self._store.under_way(self.name))
+        with self._store.changes():
+            # What was set aside is tried with the rest: the receiver, or this program, may be another by now.
+            self._store.report(self.name, aside=0)
         self._health.restore(now)
 
     # --- within a transaction of the store ---
@@ -161,24 +174,31 @@ class Line:
         urgent = news["severity"] in self.channel.urgent
         held = not urgent and self.channel.quiet.at(now.wall)
         self._store.queue(self.name, Waiting(number, urgent, held))
-        self._queue.put(Item(number, urgent, now.steady, held))
+        self._queue.put(Item(number, urgent, now.steady, held, news["fingerprint"]))
 
     def ended(self, outcome: Outcome, now: Now) -> None:
         """The result of a try."""
+        aside = self._queue.aside
         if outcome.kind == "delivered":
             self._store.done(self.name, self._queue.delivered(now.steady))
             self._store.sending(self.name, None)
-            self._store.report(self.name, lost=0)
+            self._store.report(self.name, lost=0, aside=len(self._queue.aside))
             self._health.delivered(now, messages=1)
             return
         unsure = outcome.kind == "unsure"
+        again = outcome.too_large and self._sending_now <= aside
         left = (
             self._queue.unsure(now.steady)
             if unsure
             else self._queue.refused(now.steady, outcome.after, too_large=outcome.too_large)
         )
         self._store.sending(self.name, left)
-        self._health.failed(now, outcome.why)
+        self._store.report(self.name, aside=len(self._queue.aside))
+        if self._queue.aside > aside:
+            self._health.set_aside(outcome.why)
+        # That one is refused again, as every hour, is no news of the channel.
+        if self._health.failing or not again:
+            self._health.failed(now, outcome.why)
 
     # --- outside of one ---
 
@@ -198,7 +218,8 @@ class Line:
             with self._store.changes():
                 self._store.done(self.name, over)
                 self._store.sending(self.name, self._queue.sending)
-                self._store.report(self.name, lost=self._store.value(self.name, "lost") + len(over))
+                lost = self._store.value(self.name, "lost") + len(over)
+                self._store.report(self.name, lost=lost, aside=len(self._queue.aside))
             self._health.lost(len(over))
         sending = self._queue.next(now.steady, quiet=self.channel.quiet.at(now.wall))
         if sending is None:
@@ -213,9 +234,11 @@ class Line:
             digest=sending.digest,
             repeat=sending.repeat,
             lost=self._store.value(self.name, "lost"),
+            aside=len(self._queue.aside.difference(sending.numbers)),
             now=now.wall,
         )
         self._begun = now.steady
+        self._sending_now = frozenset(sending.numbers)
         self._worker.start(lambda: self._sender.send(message))
 
     @property

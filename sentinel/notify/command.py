@@ -16,6 +16,8 @@ from sentinel.notify.outcome import DELIVERED, Outcome
 from sentinel.notify.secrets import Redactor
 from sentinel.notify.template import default_body
 
+#: EX_DATAERR of sysexits.h: what is in the message is the reason.
+_BAD_DATA = 65
 #: What it gets of our environment: the rest may hold secrets, and where they are.
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
 
@@ -56,7 +58,9 @@ class Command:
                 process.wait()
                 return Outcome("unsure", f"{escape(self.argv[0])} did not end within {self.seconds:g} s and was killed")
             complaints.seek(0)
-            return DELIVERED if code == 0 else Outcome("refused", self._failed(code, complaints.read(4096)))
+            if code == 0:
+                return DELIVERED
+            return Outcome("refused", self._failed(code, complaints.read(4096)), too_large=code == _BAD_DATA)
 
     def _failed(self, code: int, said: bytes) -> str:
         words = self.redact.quoted(said.decode("utf-8", "replace"))

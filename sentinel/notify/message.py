@@ -53,10 +53,11 @@ def compose(
     digest: bool = False,
     repeat: bool = False,
     lost: int = 0,
+    aside: int = 0,
     now: float | None = None,
     zone: tzinfo | None = None,
 ) -> Message:
-    """A message of these alerts, oldest first. `lost`: earlier ones that could not be delivered."""
+    """A message of these alerts, oldest first. `lost`: earlier ones, not delivered; `aside`: such that are refused."""
     now = time.time() if now is None else now
     newest = _newest(alerts)
     firing = [alert for alert in newest if alert["state"] == "firing"]
@@ -64,6 +65,8 @@ def compose(
     notes = []
     if lost:
         notes.append(f"{counted(lost, 'earlier alert')} could not be delivered: sentinel alerts --since 24h")
+    if aside:
+        notes.append(f"{counted(aside, 'alert')} refused by this receiver: sentinel alerts --since 24h")
     if repeat:
         notes.append("(sent again: it is not known whether it arrived)")
     lines = _fitting(list(_lines(newest, now, zone)), _LONGEST_TEXT - sum(len(note) + 1 for note in notes))

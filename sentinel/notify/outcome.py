@@ -12,7 +12,7 @@ from sentinel.notify.message import Message
 class Outcome:
     """`refused`: the receiver has it not. `unsure`: it may have it. `why` is a sentence without secrets; `after` in seconds.
 
-    `too_large`: it may take a smaller one.
+    `too_large`: what is in it is refused: it may take a smaller one, or another.
     """
 
     kind: Literal["delivered", "refused", "unsure"]

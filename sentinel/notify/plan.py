@@ -1,4 +1,10 @@
-"""What one channel sends, and when: grouping, quiet hours, retries. Pure: time is an argument, on a clock that never steps."""
+"""What one channel sends, and when: grouping, quiet hours, retries, what is set aside. Pure: time is an argument, on a clock that
+never steps.
+
+An alert that the receiver refuses for what is in it (HTTP 400 and the like) would hold up all that come after it. It is set
+aside: the others go on, and it is tried again, alone, each hour, until it is delivered, superseded by a later transition of the
+same alert, or too old.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +24,8 @@ class Item:
     taken: float
     #: it came in quiet hours
     held: bool = False
+    #: the alert's fingerprint
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,20 @@ class Policy:
     longest_pause: float = 600.0
     keep: float = 86400.0
     most: int = 5000
+    #: pause of an alert that was set aside
+    aside_pause: float = 3600.0
+
+
+#: Refusals for what is in a message, without a delivery between them, after which pauses grow: the receiver refuses everything.
+_PATIENCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """An alert that was refused by itself: when it is tried again; whether an earlier try may have arrived."""
+
+    again: float
+    repeat: bool
 
 
 class Queue:
@@ -59,6 +81,9 @@ class Queue:
         self._sent = float("-inf")
         #: alerts of the next message: halved when the receiver refuses it as it is, and more by one after each that it takes
         self._most = MOST_IN_ONE
+        self._aside: dict[int, _Aside] = {}
+        #: what was refused last turned out to be one alert: sizes were not the reason, and double again
+        self._one_was_it = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -67,6 +92,11 @@ class Queue:
     def sending(self) -> Sending | None:
         """The message under way, or one that may have arrived."""
         return self._sending
+
+    @property
+    def aside(self) -> frozenset[int]:
+        """Alerts that the receiver refuses for what is in them."""
+        return frozenset(self._aside)
 
     def put(self, item: Item) -> None:
         """An alert for this channel."""
@@ -80,7 +110,7 @@ class Queue:
         excess = max(0, len(numbers) - self._policy.most)
         old = [n for at, n in enumerate(numbers) if at < excess or now - self._waiting[n].taken > self._policy.keep]
         for number in old:
-            del self._waiting[number]
+            self._forget(number)
         if self._sending is not None and not set(self._sending.numbers) <= self._waiting.keys():
             # What is left of it is another message.
             self._sending = None
@@ -92,8 +122,13 @@ class Queue:
         if at is None or now < at:
             return None
         if self._sending is None:
-            numbers = self._ready(quiet=quiet)[: self._most]
-            self._sending = Sending(tuple(numbers), digest=not quiet and any(self._waiting[n].held for n in numbers))
+            ready = self._ready(quiet=quiet)
+            if ready and now >= self._due_of(ready):
+                numbers = ready[: self._most]
+                self._sending = Sending(tuple(numbers), digest=not quiet and any(self._waiting[n].held for n in numbers))
+            else:
+                number = min(self._retried(quiet=quiet), key=lambda one: self._aside[one].again)
+                self._sending = Sending((number,), repeat=self._aside[number].repeat)
         self.busy = True
         return self._sending
 
@@ -104,32 +139,54 @@ class Queue:
         if self._sending is not None:
             loud = not quiet or any(self._waiting[n].urgent for n in self._sending.numbers)
             return self._pause_until if loud else None
-        ready = self._ready(quiet=quiet)
-        if not ready:
-            return None
-        first = min(self._waiting[number].taken for number in ready)
+        ready, retried = self._ready(quiet=quiet), self._retried(quiet=quiet)
+        dues = [self._due_of(ready)] if ready else []
+        dues += [max(min(self._aside[n].again for n in retried), self._pause_until)] if retried else []
+        return min(dues, default=None)
+
+    def _due_of(self, numbers: Iterable[int]) -> float:
+        first = min(self._waiting[number].taken for number in numbers)
         return max(first + self._policy.group_wait, self._sent + self._policy.group_interval, self._pause_until)
 
     def delivered(self, now: float) -> tuple[int, ...]:
-        """The receiver has it. Returns the alerts that it has."""
+        """The receiver has it. Returns the alerts that do not wait any more: those in it, and what they supersede."""
         assert self._sending is not None
         numbers, self._sending = self._sending.numbers, None
-        for number in numbers:
-            del self._waiting[number]
+        if not self._aside.keys().isdisjoint(numbers):
+            # It takes what it refused: so it may take the rest.
+            self._aside.clear()
+        newest = {self._waiting[number].mark: number for number in numbers}
+        over = [n for n in self._aside if (mark := self._waiting[n].mark) and newest.get(mark, -1) > n]
+        for number in (*numbers, *over):
+            self._forget(number)
         self.busy, self.failures, self._sent, self._pause_until = False, 0, now, float("-inf")
-        self._most = min(self._most + 1, MOST_IN_ONE)
-        return numbers
+        self._most = min(self._most * 2 if self._one_was_it else self._most + 1, MOST_IN_ONE)
+        return (*numbers, *over)
 
     def refused(self, now: float, retry_after: float = 0.0, *, too_large: bool = False) -> Sending | None:
-        """The receiver has it not. What came meanwhile joins it, unless an earlier try may have arrived: that is returned."""
+        """The receiver has it not. What came meanwhile joins it, unless an earlier try may have arrived: that is returned.
+
+        `too_large`: it refuses what is in it. Half of it is tried next; one alert alone is set aside.
+        """
         assert self._sending is not None
-        self._pause(now, retry_after)
         if too_large:
-            self._most = max(1, len(self._sending.numbers) // 2)
-        # What is refused for its size was as large the first time: it has not arrived, and would be refused for ever.
-        if not self._sending.repeat or (too_large and len(self._sending.numbers) > 1):
+            self._set_aside_or_halve(now, retry_after)
+            return None
+        self._pause(now, retry_after)
+        if not self._sending.repeat:
             self._sending = None
         return self._sending
+
+    def _set_aside_or_halve(self, now: float, retry_after: float) -> None:
+        """It has not arrived, however often it was tried: it was the same each time."""
+        assert self._sending is not None
+        numbers, repeat, self._sending = self._sending.numbers, self._sending.repeat, None
+        self._pause(now, retry_after, patience=_PATIENCE)
+        self._one_was_it = len(numbers) == 1
+        if self._one_was_it:
+            self._aside[numbers[0]] = _Aside(now + self._policy.aside_pause, repeat)
+        else:
+            self._most = len(numbers) // 2
 
     def unsure(self, now: float) -> Sending:
         """It may have arrived: it goes out again as it was, so that the receiver can see that it is the same."""
@@ -138,13 +195,20 @@ class Queue:
         self._sending = replace(self._sending, repeat=True)
         return self._sending
 
-    def _pause(self, now: float, retry_after: float) -> None:
+    def _pause(self, now: float, retry_after: float, patience: int = 0) -> None:
         self.busy = False
         policy = self._policy
         # 2 ** 30 is beyond every pause; the number itself grows for days.
-        pause = min(policy.first_pause * 2 ** min(self.failures, 30), policy.longest_pause)
+        pause = min(policy.first_pause * 2 ** min(max(0, self.failures - patience), 30), policy.longest_pause)
         self.failures += 1
         self._pause_until = now + max(pause, min(retry_after, policy.longest_pause))
 
+    def _forget(self, number: int) -> None:
+        del self._waiting[number]
+        self._aside.pop(number, None)
+
     def _ready(self, *, quiet: bool) -> list[int]:
-        return sorted(item.number for item in self._waiting.values() if item.urgent or not quiet)
+        return sorted(n for n, item in self._waiting.items() if n not in self._aside and (item.urgent or not quiet))
+
+    def _retried(self, *, quiet: bool) -> list[int]:
+        return [n for n in self._aside if self._waiting[n].urgent or not quiet]

@@ -36,6 +36,7 @@ _PLAN = Plan(
             posted TEXT NOT NULL DEFAULT '{}'
         );
         """,
+        "ALTER TABLE channel ADD COLUMN aside INTEGER NOT NULL DEFAULT 0;",
     ),
     frozenset({"meta", "alert", "waiting", "sending", "reported", "channel"}),
     1 << 20,
@@ -51,6 +52,8 @@ class Waiting:
     number: int
     urgent: bool
     held: bool
+    #: the alert's fingerprint
+    mark: str = ""
 
 
 class Store:
@@ -163,10 +166,9 @@ class Store:
 
     def waiting(self, channel: str) -> Iterator[Waiting]:
         """What waits for a channel."""
-        for number, urgent, held in self._db.execute(
-            "SELECT number, urgent, held FROM waiting WHERE channel = ? ORDER BY number", (channel,)
-        ):
-            yield Waiting(number, bool(urgent), bool(held))
+        select = "SELECT number, urgent, held, body FROM waiting JOIN alert USING (number) WHERE channel = ? ORDER BY number"
+        for number, urgent, held, body in self._db.execute(select, (channel,)):
+            yield Waiting(number, bool(urgent), bool(held), json.loads(body)["fingerprint"])
 
     def under_way(self, channel: str) -> Sending | None:
         """What was under way when the last run ended: it may have arrived."""
@@ -190,10 +192,10 @@ def read(folder: Path) -> dict[str, Any]:
         with closing(sqlite3.connect(uri, uri=True, timeout=5.0)) as db:
             meta = dict(db.execute("SELECT key, value FROM meta"))
             rows = db.execute(
-                "SELECT name, delivered_at, failing_since, why, lost, messages,"
+                "SELECT name, delivered_at, failing_since, why, lost, messages, aside,"
                 " (SELECT count(*) FROM waiting WHERE waiting.channel = channel.name) FROM channel ORDER BY name"
             ).fetchall()
-    names = ("name", "delivered_at", "failing_since", "why", "lost", "messages", "waiting")
+    names = ("name", "delivered_at", "failing_since", "why", "lost", "messages", "aside", "waiting")
     return {"meta": meta, "channels": [dict(zip(names, row, strict=True)) for row in rows], "runs": _runs(folder)}
 
 

@@ -194,6 +194,39 @@ def test_down_then_500_then_hanging_then_up_nothing_is_lost_and_the_other_channe
     assert len(receiver.keys()) == len(set(receiver.keys()))
 
 
+def test_an_alert_that_is_refused_for_good_holds_up_no_other_and_is_counted(receiver: HttpReceiver, tmp_path: Path) -> None:
+    """It is in the journal, in the status and in the next message; a receiver that was mended has it."""
+    daemon = Switched(tmp_path, servers=3).start()
+    receiver.refuses = '"name": "s1"'
+    one = Notifier(tmp_path / "notify", daemon, HASTY + webhook(receiver)).start()
+    try:
+        for name in ("s0", "s1", "s2"):
+            daemon.switch(name, on=True)
+            wait_for(partial(has, daemon.changes, int(name[1]) + 1), f"{name} fires", 15.0)
+        wait_for(lambda: [name for name, _ in receiver.alerts()] == ["s0", "s2"], lambda: f"only {receiver.alerts()}", 30.0)
+        wait_for(lambda: one.status()["hook"]["failing_since"] is None, "the channel delivers", 10.0)
+        status = one.status()["hook"]
+        shown = one.run("--status")
+        daemon.switch("s0", on=False)
+        wait_for(lambda: ("s0", "resolved") in receiver.alerts(), "what comes later as well", 15.0)
+        one.end()
+        receiver.refuses = ""
+        one.start()
+        wait_for(lambda: ("s1", "firing") in receiver.alerts(), lambda: f"it is there now: {receiver.alerts()}", 15.0)
+        wait_for(lambda: one.status()["hook"]["aside"] == 0, "nothing is refused any more", 10.0)
+        changes = daemon.changes()
+    finally:
+        one.stop()
+        daemon.end(signal.SIGKILL)
+
+    assert (status["waiting"], status["aside"], status["lost"]) == (1, 1, 0)
+    assert shown.returncode == 1
+    assert "1 refused as they are, tried again each hour" in shown.stdout
+    assert one.said().count("an alert is refused as it is, and set aside") == 1
+    assert "1 alert refused by this receiver" in next(g.body["text"] for g in receiver.taken if g.body["status"] == "resolved")
+    assert sorted(reported(receiver)) == sorted(changes)
+
+
 def test_what_fires_at_the_first_start_is_told_and_what_ended_meanwhile_as_well(
     daemon: Switched, receiver: HttpReceiver, tmp_path: Path
 ) -> None:

@@ -196,6 +196,11 @@ def test_a_command_that_fails_has_said_why(tmp_path: Path, message: Message) -> 
     assert outcome.why == f"{program} ended with 3: no route for ***"
 
 
+@pytest.mark.parametrize(("code", "for_content"), [(65, True), (1, False), (75, False)])
+def test_a_command_may_say_that_it_is_about_the_data(tmp_path: Path, message: Message, code: int, for_content: bool) -> None:
+    assert Command((script(tmp_path, f"exit {code}"),), 10.0, NO_SECRETS).send(message).too_large is for_content
+
+
 def test_a_secret_that_is_quoted_is_not_cut_in_half(tmp_path: Path, message: Message) -> None:
     """Its first half would not be recognised."""
     program = script(tmp_path, f"echo '{'x' * 150} {SECRET}' >&2; exit 3")
@@ -231,6 +236,13 @@ class TestApprise:
         from sentinel.notify.apprise_service import Apprise
 
         return Apprise("phone", url, Redactor(secret_parts("apprise", url)))
+
+    @pytest.mark.parametrize(("mode", "for_content"), [("400", True), ("422", True), ("500", False), ("404", False)])
+    def test_what_a_service_answers_is_known(
+        self, receiver: HttpReceiver, message: Message, mode: str, for_content: bool
+    ) -> None:
+        receiver.mode = mode
+        assert self.sender(f"json://127.0.0.1:{receiver.port}").send(message).too_large is for_content
 
     def test_json(self, receiver: HttpReceiver, message: Message) -> None:
         sender = self.sender(f"json://user:{SECRET}@127.0.0.1:{receiver.port}/path")

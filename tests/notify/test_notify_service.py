@@ -377,6 +377,22 @@ class TestAlertmanager:
         bodies, _ = self.wanted({**ALERT, "cause": {"id": "other", "text": "another", "confidence": "low"}}, posted=posted)
         assert len(bodies) == 1
 
+    def test_one_that_is_refused_does_not_hold_up_the_next_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Alertmanager takes the others of a request that it answers with 400."""
+        answers = [Outcome("refused", "400", too_large=True), DELIVERED]
+        sent: list[int] = []
+
+        def post(_target: Target, bodies: list[Any]) -> Outcome:
+            sent.append(len(bodies))
+            return answers[len(sent) - 1]
+
+        monkeypatch.setattr("sentinel.notify.alertmanager.post", post)
+        many = [{**ALERT, "entity": {"scope": "server", "name": f"s{n}"}} for n in range(501)]
+        one = Alertmanager(Target("http://x", {}, 1.0, Redactor(())), "gpu-1", "", Filter(), lambda: many, {})
+
+        assert one.beat() == answers[0]
+        assert sent == [500, 1]
+
     def test_while_the_daemon_does_not_answer_nothing_is_said_to_have_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
         sent: list[Any] = []
 

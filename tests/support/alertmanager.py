@@ -16,6 +16,9 @@ from live import wait_for
 from real_server import free_port
 from receivers import HttpReceiver
 
+#: Each alert is a message of its own, sent at once.
+AT_ONCE = "{receiver: us, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}"
+
 
 class Alertmanager:
     """Its API."""
@@ -36,15 +39,14 @@ class Alertmanager:
 
 
 @contextlib.contextmanager
-def alertmanager(folder: Path, receiver: HttpReceiver) -> Iterator[Alertmanager]:
-    """One that runs while the block lasts; skips where there is none."""
+def alertmanager(folder: Path, receiver: HttpReceiver, route: str = AT_ONCE) -> Iterator[Alertmanager]:
+    """One that runs while the block lasts; skips where there is none. `route`: to the receiver `us`."""
     program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if program is None:
         pytest.skip("needs Alertmanager (apt-get install prometheus-alertmanager)")
     config = folder / "alertmanager.yml"
     config.write_text(
-        "route: {receiver: us, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n"
-        f"receivers: [{{name: us, webhook_configs: [{{url: '{receiver.url}/', send_resolved: true}}]}}]\n"
+        f"route: {route}\nreceivers: [{{name: us, webhook_configs: [{{url: '{receiver.url}/', send_resolved: true}}]}}]\n"
     )
     port = free_port()
     words = [f"--config.file={config}", f"--storage.path={folder / 'am'}", f"--web.listen-address=127.0.0.1:{port}"]

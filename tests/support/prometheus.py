@@ -25,12 +25,13 @@ MINUTE = 6
 class Prometheus:
     """Its API."""
 
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = process
 
     def get(self, path: str, **query: str) -> Any:
         """The data of an answer; fails if it is an error."""
-        with urllib.request.urlopen(f"{self._url}{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
             found = json.load(answer)
         assert found["status"] == "success", found
         return found["data"]
@@ -46,7 +47,7 @@ class Prometheus:
         return [one for one in found if one["labels"]["alertname"] == name and one["state"] == "firing"]
 
     def ready(self) -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self._url}/-/ready", timeout=2) as answer:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=2) as answer:
             return bool(answer.status == 200)
         return False
 
@@ -57,11 +58,8 @@ def prometheus(folder: Path, socket: Path, alertmanager: str = "", jobs: str = "
 
     `jobs`: what it scrapes instead.
     """
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("needs Prometheus (apt-get install prometheus)")
     with bridge(socket) as scraped:
-        config, alerts = folder / "prometheus.yml", folder / "alerts.yml"
+        alerts = folder / "alerts.yml"
         shipped = (REPO / "prometheus/alerts.yml").read_text(encoding="utf-8")
         quick, changed = re.subn(r"(for: )(\d+)m$", lambda found: f"{found[1]}{int(found[2]) * MINUTE}s", shipped, flags=re.M)
         assert changed
@@ -75,15 +73,26 @@ def prometheus(folder: Path, socket: Path, alertmanager: str = "", jobs: str = "
         if alertmanager:
             target = alertmanager.removeprefix("http://")
             lines.append(f"alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{target}']}}]}}]}}")
-        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        port = free_port()
-        words = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
-        with (folder / "prometheus.log").open("wb") as log:
-            process = subprocess.Popen([program, *words], stdout=log, stderr=log, cwd=folder)
-        try:
-            one = Prometheus(port)
-            wait_for(one.ready, lambda: f"Prometheus is ready; it said {(folder / 'prometheus.log').read_text()[-2000:]}", 60.0)
+        with running(folder, "\n".join(lines) + "\n") as one:
             yield one
-        finally:
-            process.kill()
-            process.wait()
+
+
+@contextlib.contextmanager
+def running(folder: Path, config: str) -> Iterator[Prometheus]:
+    """One with this configuration; skips where there is none."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("needs Prometheus (apt-get install prometheus)")
+    file = folder / "prometheus.yml"
+    file.write_text(config, encoding="utf-8")
+    port = free_port()
+    words = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen([program, *words], stdout=log, stderr=log, cwd=folder)
+    try:
+        one = Prometheus(port, process)
+        wait_for(one.ready, lambda: f"Prometheus is ready; it said {(folder / 'prometheus.log').read_text()[-2000:]}", 60.0)
+        yield one
+    finally:
+        process.kill()
+        process.wait()
