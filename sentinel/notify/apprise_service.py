@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
+from contextvars import ContextVar
 from typing import Any
 
 from sentinel.files.libraries import how_to_add
@@ -82,24 +82,29 @@ def _library(name: str) -> Any:
     return apprise
 
 
+#: The log of the try that is under way. Apprise 2 sends in threads of its own, to which it hands the context on.
+_UNDER_WAY: ContextVar[_Log | None] = ContextVar("_UNDER_WAY", default=None)
+
+
 class _Log(logging.Handler):
-    """The last that Apprise says in this thread, while the block lasts."""
+    """The last that Apprise says in this context, while the block lasts."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.text = ""
-        self._thread = threading.get_ident()
 
     def __enter__(self) -> _Log:
         logging.getLogger("apprise").addHandler(self)
+        self._before = _UNDER_WAY.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        _UNDER_WAY.reset(self._before)
         logging.getLogger("apprise").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Kept if it is ours."""
-        if record.thread == self._thread:
+        """Kept if it is ours: other channels send at the same time."""
+        if _UNDER_WAY.get() is self:
             self.text = record.getMessage()
 
     def last(self, redact: Redactor) -> str:

@@ -255,7 +255,7 @@ class TestApprise:
         receiver.mode = "500"
         outcome = sender.send(message)
         assert outcome.kind == "refused"
-        assert outcome.why.startswith("json: not delivered")
+        assert outcome.why.startswith("json: not delivered: Failed to send JSON")
         assert SECRET not in outcome.why
 
     def test_a_redirect_is_not_followed(self, receiver: HttpReceiver, message: Message) -> None:
