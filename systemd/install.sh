@@ -50,6 +50,7 @@ FISH_COMPLETION=$DESTDIR$SHAREDIR/fish/vendor_completions.d/sentinel.fish
 USERUNIT=$DESTDIR$USERUNITDIR/sentinel.service
 USERNOTIFY=$DESTDIR$USERUNITDIR/sentinel-notify.service
 USERWEB=$DESTDIR$USERUNITDIR/sentinel-web.service
+USERCURE=$DESTDIR$USERUNITDIR/sentinel-cure.service
 EXAMPLES=$DESTDIR${EXAMPLES:-$PREFIX/share/sentinel/systemd}
 if [ "$SCOPE" = system ]; then
     UNIT=$DESTDIR$UNITDIR/sentinel.service
@@ -147,8 +148,9 @@ install_files() {
     put systemd/user/sentinel.service "$USERUNIT"
     put systemd/user/sentinel-notify.service "$USERNOTIFY"
     put systemd/user/sentinel-web.service "$USERWEB"
+    put systemd/user/sentinel-cure.service "$USERCURE"
     # The wheel's units start the command where pipx, uv and pip put it.
-    sed -i "s,%h/.local/bin/,$PREFIX/bin/," "$USERUNIT" "$USERNOTIFY" "$USERWEB"
+    sed -i "s,%h/.local/bin/,$PREFIX/bin/," "$USERUNIT" "$USERNOTIFY" "$USERWEB" "$USERCURE"
     for example in "$SOURCE"/systemd/llama-server/*.conf; do
         put "systemd/llama-server/${example##*/}" "$EXAMPLES/llama-server/${example##*/}"
     done
@@ -209,14 +211,14 @@ do_install_user() {
     install_files
     if live_user; then
         systemctl --user daemon-reload
-        systemctl --user try-restart sentinel.service sentinel-notify.service sentinel-web.service
+        systemctl --user try-restart sentinel.service sentinel-notify.service sentinel-web.service sentinel-cure.service
     fi
     echo "sentinel is installed in $PREFIX, the command is $BINDIR/sentinel."
     echo "  start it:        systemctl --user enable --now sentinel   (also without a login: loginctl enable-linger)"
 }
 
 remove_files() {
-    rm -f "$MANUAL" "$USERUNIT" "$USERNOTIFY" "$USERWEB" "$BASH_COMPLETION" "$ZSH_COMPLETION" "$FISH_COMPLETION"
+    rm -f "$MANUAL" "$USERUNIT" "$USERNOTIFY" "$USERWEB" "$USERCURE" "$BASH_COMPLETION" "$ZSH_COMPLETION" "$FISH_COMPLETION"
     if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/sentinel" ]; then rm -f "$LINK"; fi
     if [ -e "$MARK" ]; then rm -rf "$TARGET"; fi
 }
@@ -237,7 +239,7 @@ do_uninstall() {
 
 do_uninstall_user() {
     check
-    if live_user; then systemctl --user disable --now --quiet sentinel-web.service sentinel-notify.service sentinel.service 2>/dev/null || true; fi
+    if live_user; then systemctl --user disable --now --quiet sentinel-cure.service sentinel-web.service sentinel-notify.service sentinel.service 2>/dev/null || true; fi
     remove_files
     if live_user; then systemctl --user daemon-reload; fi
     echo "sentinel is removed. Kept: its history in ${XDG_STATE_HOME:-$HOME/.local/state}/sentinel and your configuration."

@@ -70,6 +70,7 @@ def test_uninstall_removes_ours_and_names_what_stays(tmp_path: Path) -> None:
         "etc/systemd/user/sentinel.service",
         "etc/systemd/user/sentinel-notify.service",
         "etc/systemd/user/sentinel-web.service",
+        "etc/systemd/user/sentinel-cure.service",
         "usr/lib/sysusers.d/sentinel.conf",
         "usr/lib/tmpfiles.d/sentinel.conf",
         "usr/lib/systemd/catalog/sentinel.catalog",

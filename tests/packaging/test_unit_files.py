@@ -90,7 +90,12 @@ def test_systemd_has_no_complaint_about_the_timer_for_node_exporter(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("name", "verb"),
-    [("sentinel.service", "run"), ("sentinel-notify.service", "notify"), ("sentinel-web.service", "serve $OPTIONS")],
+    [
+        ("sentinel.service", "run"),
+        ("sentinel-notify.service", "notify"),
+        ("sentinel-web.service", "serve $OPTIONS"),
+        ("sentinel-cure.service", "cure --user"),
+    ],
 )
 def test_systemd_has_no_complaint_about_the_unit_of_a_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, verb: str
