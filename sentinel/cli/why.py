@@ -73,7 +73,11 @@ def _subject(subject: Mapping[str, Any], look: Style, *, severity: str, verbose:
     first, *rest = wrap(escape(f"{state}{since}{_moment(subject)}"), max(look.prose - len(name) - 4, 20))
     if len(name) + len(first) + 4 > look.prose:
         rest, first = [first, *rest], ""
+    # A server names itself, and may choose several lines of words.
+    name, *longer = wrap(name, look.prose - 2)
     print(f"{look.by_state(look.mark(colour), colour)} {look.paint(name, BOLD)}  {look.by_state(first, colour)}".rstrip())
+    for line in longer:
+        print(f"  {look.paint(line, BOLD)}")
     for line in rest:
         print(f"    {line}")
     for line in _silent(subject["silent"]):

@@ -132,6 +132,8 @@ VERBS = [
 @example(name=NASTY, text=NASTY)
 # A mark that is drawn over the character before it takes no column.
 @example(name="", text="\u0301$")
+# A name of several words that is longer than a line.
+@example(name="\ufeff\u2028\u200f\ufeff words \u202e0\ufeff\\\u200f3 b", text="")
 def test_no_verb_draws_with_what_it_shows(name: str, text: str) -> None:
     answers = told_of(name, text)
     with pytest.MonkeyPatch.context() as patch:
