@@ -47,16 +47,18 @@ def quantized(name: str) -> Path:
     """F16 is dequantized from the published Q4_K_M (demo/real_server.py): no better weights are at hand."""
     if name == "F16":
         return large_model()
-    return _made(name, lambda part: _quantize_apart(part, QUANTIZATIONS[name]))
+    return made(f"gemma-3-270m-{name}", lambda part: quantize_apart(large_model(), part, QUANTIZATIONS[name]))
 
 
-def _quantize_apart(target: Path, number: int) -> None:
-    command = [sys.executable, __file__, str(large_model()), str(target), str(number)]
+def quantize_apart(source: Path, target: Path, number: int) -> None:
+    """In a process of its own. Raises CalledProcessError."""
+    command = [sys.executable, __file__, str(source), str(target), str(number)]
     subprocess.run(command, env=environment(), check=True, capture_output=True)
 
 
-def _made(name: str, make: Callable[[Path], object]) -> Path:
-    path = cache() / "quality" / f"gemma-3-270m-{name}.gguf"
+def made(name: str, make: Callable[[Path], object]) -> Path:
+    """The file of this name in the cache, made where it is not there yet."""
+    path = cache() / "quality" / f"{name}.gguf"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         part = path.with_suffix(".part")
@@ -77,7 +79,7 @@ def changed(name: str, change: Callable[[Any, Any], None]) -> Path:
             change(tensor, tensor.data)
         reader.data.flush()
 
-    return _made(name, make)
+    return made(f"gemma-3-270m-{name}", make)
 
 
 def page_lost(tensor: Any, data: Any) -> None:

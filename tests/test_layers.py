@@ -51,7 +51,7 @@ NOT_PURE = {
     "diagnose/diagnosis.py",
 }
 NOT_PURE |= {"rulefiles/kept.py"} | {f"quality/{name}.py" for name in ("asking", "http", "listening", "store")}
-NOT_PURE |= {f"quality/daily/{name}.py" for name in ("child", "errand", "guard", "identity", "kept", "source")}
+NOT_PURE |= {f"quality/daily/{name}.py" for name in ("child", "computing", "errand", "guard", "identity", "kept", "source")}
 IMPURE_LIBRARIES = {
     "asyncio", "socket", "subprocess", "threading", "time", "datetime", "logging", "structlog", "os", "shutil", "tempfile",
     "sqlite3", "psutil", "pyudev", "watchdog", "apscheduler", "h11", "random", "selectors", "signal", "multiprocessing",

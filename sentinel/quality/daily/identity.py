@@ -10,13 +10,14 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 from sentinel.gguf.header import parts_of
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
+from sentinel.quality.daily.computing import device, libraries, replaced
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.processes.fingerprint import program, stamps
 from sentinel.sources.processes.log_location import absolute, inside
@@ -44,6 +45,9 @@ class Identity:
     flags: str = ""
     gpus: str = ""
     driver: str = ""
+    #: known only of a process that was asked (computing.py)
+    device: str = ""
+    libraries: str = ""
 
     def differs(self, other: Identity) -> bool:
         """It was started with another build, model or flags, or on another GPU."""
@@ -83,10 +87,21 @@ def identify(server: ServerProcess, roots: Roots) -> Identity:
     )
 
 
+def as_asked(known: Identity, pid: int, roots: Roots) -> Identity:
+    """The same, with what computes now."""
+    return replace(known, device=device(roots, pid), libraries=libraries(roots, pid))
+
+
 def _flags(server: ServerProcess) -> str:
     """As ``-fa off, --rope-freq-base 5000``; a word that none has where none is given, so that this is known too."""
-    given = server.requested.settings
+    asked = server.requested
+    given = asked.settings
     found = [f"{_plain(given[name].source)} {_plain(given[name].text)}" for name in _ACTING if name in given]
+    found += [_plain(one) for one in asked.hidden_devices]
+    if asked.gfx_override:
+        found.append(f"HSA_OVERRIDE_GFX_VERSION {_plain(asked.gfx_override)}")
+    if asked.vulkan_devices:
+        found.append(f"GGML_VK_VISIBLE_DEVICES {_plain(asked.vulkan_devices)}")
     return ", ".join(found) or "none"
 
 
@@ -107,16 +122,19 @@ def _digest(found: Callable[[], Iterable[str]]) -> str:
 def _gpus(roots: Roots) -> str:
     """PCI ids of the display devices. These two files wake no GPU."""
     found = []
-    for device in sorted((roots.sys / "class/drm").glob("card*")):
-        if device.name.removeprefix("card").isdigit():
+    for card in sorted((roots.sys / "class/drm").glob("card*")):
+        if card.name.removeprefix("card").isdigit():
             with suppress(OSError):
-                found.append(":".join(read_text(device / "device" / name, 64).strip() for name in ("vendor", "device")))
+                found.append(":".join(read_text(card / "device" / name, 64).strip() for name in ("vendor", "device")))
     return " ".join(sorted(found)[:_MOST_GPUS]) or "none"
 
 
 def _driver(roots: Roots) -> str:
-    """The kernel, which has the drivers of AMD and Intel, and NVIDIA's own."""
+    """The kernel, which has the drivers of AMD and Intel; AMD's own where it was installed beside it (DKMS), and NVIDIA's."""
     found = [f"Linux {_line(roots.proc / 'sys/kernel/osrelease')}"]
+    # The kernel's own amdgpu has no version.
+    if amd := _line(roots.sys / "module/amdgpu/version"):
+        found.append(f"amdgpu {_plain(amd)}")
     if nvidia := re.search(r"\b\d{3}\.\d{2,3}(?:\.\d+)?\b", _line(roots.proc / "driver/nvidia/version")):
         found.append(f"NVIDIA {nvidia[0]}")
     return ", ".join(found)
@@ -149,6 +167,10 @@ def changes(before: Identity, now: Identity, builds: tuple[str, str], weights: t
         found["flags"] = f"flags {before.flags} -> {now.flags}"
     if _other(before.gpus, now.gpus):
         found["gpu"] = f"GPU {before.gpus} -> {now.gpus}"
+    if _other(before.device, now.device):
+        found["device"] = f"computed with {before.device} -> with {now.device}"
+    elif library := replaced(before.libraries, now.libraries):
+        found["library"] = library
     if _other(before.driver, now.driver):
         found["driver"] = f"driver {before.driver} -> {now.driver}"
     if not found and _other(before.configuration, now.configuration):

@@ -17,7 +17,7 @@ from sentinel.model.entity import Entity, Unknown
 from sentinel.model.reading import Reading, Samples
 from sentinel.model.text import duration
 from sentinel.quality.daily.child import Child, NoChild
-from sentinel.quality.daily.identity import Changes, Identity, changes, identify
+from sentinel.quality.daily.identity import Changes, Identity, as_asked, changes, identify
 from sentinel.quality.daily.kept import Record, Shelf
 from sentinel.quality.daily.order import Order
 from sentinel.quality.daily.outcome import Counted, Outcome, taken
@@ -211,7 +211,7 @@ class QualityChecks:
         finally:
             for one in descriptors:
                 os.close(one)
-        self._asking = _Asking(name, child, server, entity)
+        self._asking = _Asking(name, child, server, as_asked(entity, server.pid, self._roots))
         return ""
 
     def _take(self, at: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composed_proc import Machine
+from composed_proc import LIBRARIES, Machine
 
 from sentinel.llama.command_line import decode
 from sentinel.model.entity import Entity, Unknown
@@ -64,12 +64,12 @@ class World:
         self.begin()
         self.restart_daemon()
 
-    def begin(self, pid: int = 10, *more: str) -> None:
+    def begin(self, pid: int = 10, *more: str, env: dict[str, str] | None = None, **also: Any) -> None:
         """Another process in the server's place."""
         for one in self.servers:
             self.machine.end(one.pid)
-        self.machine.start(pid, *self.words, *more, ticks=pid)
-        requested = decode(["llama-server", *self.words, *more], {})
+        self.machine.start(pid, *self.words, *more, ticks=pid, env=env, **also)
+        requested = decode(["llama-server", *self.words, *more], env or {})
         log = LogSource("none", "its log")
         values = {
             **requested.signals(),
@@ -186,6 +186,61 @@ def test_a_start_with_other_flags_is_checked_and_they_are_named(flags: tuple[str
     assert world.pass_(320) == 1
     world.find(SHIFTED)
     assert world.last["quality_changed"] == changed
+
+
+RADV = "7f10-7f11 r-xp 00000000 08:01 6 /usr/lib/libvulkan_radeon.so\n"
+ANOTHER = {
+    "the kernel's driver": ("driver", "driver Linux 6.1.0, amdgpu 6.8.5 -> Linux 6.1.0, amdgpu 6.12.12"),
+    "the GPU": ("gpu", "GPU 0x1002:0x744c -> 0x1002:0x7550"),
+    "Mesa": ("library", "driver files libvulkan_radeon.so"),
+    "Mesa's driver by AMD's": ("library", "driver libvulkan_radeon.so -> libamdhip64.so.6"),
+    "the GPU by the processor": ("device", "computed with a GPU -> with no GPU"),
+    "nothing": ("", ""),
+}
+
+
+@pytest.mark.parametrize("what", ANOTHER)
+def test_a_gpu_or_driver_that_changed_is_named(what: str, world: World) -> None:
+    """A composed Radeon with AMD's own kernel driver (DKMS, which alone has a version) and Mesa's driver for Vulkan."""
+    roots = world.machine.roots
+
+    def put(path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+        os.utime(path, ns=(1, 1))
+
+    def begin(pid: int, maps: str = RADV, fds: dict[int, str] | None = None) -> None:
+        world.begin(pid, maps=LIBRARIES + maps, fds=fds or {8: "/dev/dri/renderD128"})
+        for name in ("libvulkan_radeon.so", "libamdhip64.so.6"):
+            put(roots.proc / f"{pid}/root/usr/lib/{name}", "25.0.7" if what == "Mesa" and pid == 21 else "25.0")
+
+    put(roots.proc / "sys/kernel/osrelease", "6.1.0")
+    put(roots.sys / "module/amdgpu/version", "6.8.5")
+    put(roots.sys / "class/drm/card0/device/vendor", "0x1002")
+    put(roots.sys / "class/drm/card0/device/device", "0x744c")
+    begin(20)
+    world.learn()
+    if what == "the kernel's driver":
+        put(roots.sys / "module/amdgpu/version", "6.12.12")
+    if what == "the GPU":
+        put(roots.sys / "class/drm/card0/device/device", "0x7550")
+    if what == "Mesa's driver by AMD's":
+        begin(21, RADV.replace("libvulkan_radeon.so", "libamdhip64.so.6"))
+    else:
+        begin(21, fds={1: "/dev/null"} if what == "the GPU by the processor" else None)
+    assert world.pass_(DAY + 320) == 1
+    world.find(SHIFTED)
+    assert (world.last["quality_changed"], world.last["quality_changes"]) == ANOTHER[what]
+
+
+def test_the_software_gpu_in_place_of_the_processor_is_named(world: World) -> None:
+    """llama.cpp takes a software renderer only where a variable names it."""
+    world.learn()
+    world.begin(11, "-ngl", "99", env={"GGML_VK_VISIBLE_DEVICES": "0"})
+    world.pass_(320)
+    world.find(SHIFTED)
+    assert world.last["quality_changed"] == "flags"
+    assert world.last["quality_changes"] == "flags none -> -ngl 99, GGML_VK_VISIBLE_DEVICES 0"
 
 
 def test_what_gave_the_same_answers_is_no_cause_of_a_later_shift(world: World) -> None:
