@@ -73,7 +73,7 @@ class Result:
     seconds: float
 
 
-def checks(of: str, count: int, *, software_gpu: bool) -> Iterator[Check]:
+def checks(of: str, count: int, threads: Sequence[int], *, software_gpu: bool) -> Iterator[Check]:
     """Each from its number: the same run everywhere."""
     for number in range(count):
         drawn = random.Random(f"{_SEED} {of} {software_gpu} {number}")
@@ -82,7 +82,7 @@ def checks(of: str, count: int, *, software_gpu: bool) -> Iterator[Check]:
         flags = (
             "-c", str(slots * drawn.choice((1024, 2048, 4096))), "-np", str(slots), "-b", str(batch),
             "-ub", str(drawn.choice([n for n in (16, 17, 32, 128, 512) if n <= batch])),
-            "-t", str(drawn.choice((*[1] * 9, 2))), "-ngl", "99" if software_gpu else "0",
+            "-t", str(drawn.choice(threads)), "-ngl", "99" if software_gpu else "0",
         )  # fmt: skip
         yield Check(number, of, flags, drawn.random() < 0.5, software_gpu)
 
@@ -177,6 +177,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checks", type=int, default=120, help="of each model")
     parser.add_argument("--models", nargs="*", default=list(_MODELS), choices=_MODELS)
+    # Threads that wait for each other spin: on two cores that others want too, -t 2 reads a token a minute.
+    parser.add_argument("--threads", nargs="*", type=int, default=[1, 2], help="of which one is drawn")
     parser.add_argument("--software-gpu", action="store_true", help="on Mesa's llvmpipe, held against the reference of the CPU")
     parser.add_argument("--whole", action="store_true", help="all prefixes instead of 25")
     parser.add_argument("--show", action="store_true", help="only the table of what was measured")
@@ -186,7 +188,7 @@ def main() -> int:
     results = [Result(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(one.model, one.software_gpu, one.number) for one in results if one.verdict}
     for of in () if arguments.show else arguments.models:
-        for check in checks(of, arguments.checks, software_gpu=arguments.software_gpu):
+        for check in checks(of, arguments.checks, arguments.threads, software_gpu=arguments.software_gpu):
             if (of, check.software_gpu, check.number) in done:
                 continue
             results.append(_result(check, _reference(of, arguments.whole)))

@@ -179,6 +179,8 @@ class Errand:
         """Before each question. Raises Stopped."""
         if self._spent + tokens > self._order.budget:
             raise Stopped("budget", "the day's tokens are spent")
+        if time.monotonic() - self._began > self._order.left:
+            raise Stopped("budget", "the day's seconds are spent")
         if busy_slots(self._client):
             raise Stopped("request", "a slot works")
         self._spent += tokens

@@ -40,6 +40,7 @@ class Record:
     #: of the day since the epoch with this number
     day: int = 0
     tokens_of_day: int = 0
+    seconds_of_day: float = 0.0
     #: failures in a row, and when it is tried again
     failures: int = 0
     not_before: float = 0.0
@@ -54,9 +55,13 @@ class Record:
         """Tokens of this day (UTC)."""
         return self.tokens_of_day if self.day == _day(at) else 0
 
-    def spend(self, tokens: int, at: float) -> None:
+    def took(self, at: float) -> float:
+        """Seconds that were asked on this day (UTC)."""
+        return self.seconds_of_day if self.day == _day(at) else 0.0
+
+    def spend(self, tokens: int, seconds: float, at: float) -> None:
         """Count them to this day."""
-        self.tokens_of_day = self.spent(at) + tokens
+        self.tokens_of_day, self.seconds_of_day = self.spent(at) + tokens, self.took(at) + seconds
         self.day = _day(at)
 
 

@@ -15,7 +15,9 @@ class Order:
     pid: int = 0
     ticks: int = 0
     proc: str = "/proc"
+    #: tokens and seconds that are left of the day
     budget: int = 0
+    left: float = 0.0
     patience: float = 0.0
     seconds: float = 120.0
     flags: str = ""

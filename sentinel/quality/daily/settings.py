@@ -10,6 +10,8 @@ TOKENS_A_DAY = 20_000
 #: One long prefix has 600 tokens; with less than a pass a day a check takes days, which is allowed.
 LEAST_TOKENS_A_DAY = 1_000
 DAY = 86_400.0
+#: Seconds of a day that checks of one server may take: 2 %. A pass needs that much where it reads under three tokens a second.
+SECONDS_A_DAY = 0.02 * DAY
 IDLE, LEAST_IDLE = 300.0, 5.0
 #: Seconds between two checks: more often is not "once a day", and costs more than is said of it.
 LEAST_EVERY = 3_600.0

@@ -22,7 +22,7 @@ from sentinel.quality.daily.kept import Record, Shelf
 from sentinel.quality.daily.order import Order
 from sentinel.quality.daily.outcome import Counted, Outcome, taken
 from sentinel.quality.daily.rest import Rest
-from sentinel.quality.daily.settings import DAY, Chosen, Daily
+from sentinel.quality.daily.settings import DAY, SECONDS_A_DAY, Chosen, Daily
 from sentinel.quality.daily.signals import signals
 from sentinel.sources.base import SourceFault
 from sentinel.sources.fs import Roots
@@ -62,6 +62,7 @@ class _Asking:
     #: none: it counts experts, of the files with this mark
     server: ServerProcess | None
     identity: Identity
+    since: float = 0.0
     mark: str = ""
 
 
@@ -165,6 +166,8 @@ class QualityChecks:
             return f"it is not idle yet: {duration(max(left, 1))} of rest to go"
         if record.spent(at) >= self._settings.tokens_a_day:
             return f"its {self._settings.tokens_a_day} tokens of this day are spent"
+        if record.took(at) >= SECONDS_A_DAY:
+            return f"its {duration(SECONDS_A_DAY)} of this day are spent: it answers slowly"
         return None
 
     # --- asking ---
@@ -197,7 +200,8 @@ class QualityChecks:
             record.shifted_at = 0.0
         order = Order(
             host=where[0], port=where[1], key=key, pid=server.pid, ticks=server.ticks, proc=str(self._roots.proc),
-            budget=self._settings.tokens_a_day - record.spent(at), patience=self._patience, flags=entity.flags,
+            budget=self._settings.tokens_a_day - record.spent(at), left=SECONDS_A_DAY - record.took(at),
+            patience=self._patience, flags=entity.flags,
             past=str(past), partial=str(self._shelf.partial(name)), resume=record.partial_of == process,
             same_model=bool(entity.model) and entity.model == record.known_as.model,
             reference_fd=descriptors[0] if descriptors else -1,
@@ -211,7 +215,7 @@ class QualityChecks:
         finally:
             for one in descriptors:
                 os.close(one)
-        self._asking = _Asking(name, child, server, as_asked(entity, server.pid, self._roots))
+        self._asking = _Asking(name, child, server, as_asked(entity, server.pid, self._roots), at)
         return ""
 
     def _take(self, at: float) -> str:
@@ -225,7 +229,8 @@ class QualityChecks:
             record.experts, record.experts_of = taken(Counted, said), asking.mark
             return self._shelf.save(asking.name)
         found = taken(Outcome, said)
-        record.spend(found.tokens, at)
+        # By our own clock: a child that had to be killed says nothing of its seconds.
+        record.spend(found.tokens, max(at - asking.since, 0.0), at)
         process = f"{asking.server.pid} {asking.server.ticks}"
         record.partial_of = process if found.partial else ""
         if found.end == "done":
@@ -267,7 +272,7 @@ class QualityChecks:
             child = Child({}, words=("experts", *map(str, files)))
         except NoChild as error:
             return str(error)
-        self._asking = _Asking(server.entity.name, child, None, Identity(), mark)
+        self._asking = _Asking(server.entity.name, child, None, Identity(), mark=mark)
         return ""
 
     # --- what is said ---

@@ -33,7 +33,8 @@ def order(fake: Fake, folder: Path, **changed: Any) -> Order:
     stat = read_stat(Roots(), os.getpid())
     assert isinstance(stat, Stat)
     made = Order(
-        host="127.0.0.1", port=fake.port, pid=os.getpid(), ticks=stat.start_ticks, budget=1_000_000, patience=0.3, seconds=5.0,
+        host="127.0.0.1", port=fake.port, pid=os.getpid(), ticks=stat.start_ticks, budget=1_000_000, left=600.0, patience=0.3,
+        seconds=5.0,
         past=str(folder / "past.json"), partial=str(folder / "partial.json"),
     )  # fmt: skip
     return replace(made, **changed)
@@ -154,6 +155,11 @@ def test_a_new_connection_ends_the_question_at_hand(fake: Fake, tmp_path: Path) 
     (outcome, ended) = found[0]
     assert (outcome.end, str(outcome.why)) == ("request", "a request came")
     assert ended - began < 5.0
+
+
+def test_no_question_is_asked_after_the_seconds_of_the_day(fake: Fake, tmp_path: Path) -> None:
+    found = check(fake, tmp_path, left=0.0)
+    assert (found.end, found.why, completions(fake)) == ("budget", "the day's seconds are spent", 0)
 
 
 def test_a_stopped_check_goes_on_where_it_was(fake: Fake, tmp_path: Path) -> None:

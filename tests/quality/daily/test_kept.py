@@ -20,7 +20,7 @@ def kept(folder: Path) -> Path:
     record = shelf.record(NAME)
     record.checked_at, record.checked_as = 1000.0, Identity(program="p", flags="-fa off")
     record.found = Outcome("done", tokens=4800, past=Distance("shifted", divergence=0.17))
-    record.spend(4800, 1000.0)
+    record.spend(4800, 30.0, 1000.0)
     assert shelf.save(NAME) == ""
     (state,) = folder.glob("*.state.json")
     return state
@@ -32,6 +32,7 @@ def test_a_record_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert again.checked_as == Identity(program="p", flags="-fa off")
     assert again.found.past == Distance("shifted", divergence=0.17)
     assert (again.spent(1000.0), again.spent(1000.0 + 86_400)) == (4800, 0)
+    assert (again.took(1000.0), again.took(1000.0 + 86_400)) == (30.0, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,22 @@ def test_the_tokens_of_a_day_are_not_exceeded(world: World) -> None:
     assert world.children.orders[-1]["budget"] == 20_000
 
 
+def test_a_slow_server_is_asked_for_two_hundredths_of_a_day(world: World) -> None:
+    """Counted by the daemon's own clock: a child that had to be killed says nothing of what it took."""
+    world.pass_(310)
+    assert world.children.orders[-1]["left"] == 1728.0
+    world.pass_(1000)
+    world.children.answer = {}
+    world.pass_(5)
+    assert world.pass_(3600) == 1, "tried again after its pause"
+    assert 700.0 < world.children.orders[-1]["left"] < 730.0
+    world.pass_(800)
+    world.find(Outcome("budget", "the day's seconds are spent", tokens=900, partial=True))
+    assert world.pass_(3 * 3600) == 0
+    assert world.pass_(9 * 3600) == 1, "the next day has begun"
+    assert world.children.orders[-1]["left"] == 1728.0
+
+
 def test_a_check_that_was_stopped_goes_on_with_the_same_process_only(world: World) -> None:
     world.pass_(310)
     assert world.children.orders[-1]["resume"] is False
