@@ -7,7 +7,7 @@ PREFIX ?=
 DESTDIR ?=
 export CACHE
 
-.PHONY: image image-check help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers fleet gpu-check eval-wild eval-preflight quality-table faults attacks install uninstall clean setup setup-real
+.PHONY: image image-check help demo pictures coverage wheel changelog lock docs-check test lint check rules properties fuzz fuzz-api docs bench eval eval-starts eval-servers fleet gpu-check eval-wild eval-preflight quality-table quality-alarms quality-experts faults attacks install uninstall clean setup setup-real
 
 help:
 	@echo 'make demo       the main job on real input: a real llama-server that fails in silence, and what sentinel says'
@@ -30,6 +30,8 @@ help:
 	@echo 'make eval-preflight  memory by place and kind, computed before the start, against what the real llama-server prints;'
 	@echo '               PREFLIGHT="--held-out N" for 200 starts drawn by a seed'
 	@echo 'make quality-table  how far answers move on the real llama-server: restarts, flags, quantizations, damage; QUALITY="--keep"'
+	@echo 'make quality-alarms  healthy servers by the hundred, each a start with drawn flags: false alarms of the check; ALARMS="--checks 200"'
+	@echo 'make quality-experts  what the router of a mixture chooses when it is quantized, and what importance matrices say of it'
 	@echo 'make coverage   the tests of the rooms, and the lines that they leave untried; below the floor of pyproject.toml it fails'
 	@echo 'make wheel      wheel and source package in dist/'
 	@echo 'make changelog  the notes of changelog.d/ into CHANGELOG.md, for a release'
@@ -98,6 +100,12 @@ eval-wild: setup
 
 quality-table: setup-real
 	@$(BIN)/python eval/quality.py $(QUALITY)
+
+quality-alarms: setup-real
+	@$(BIN)/python eval/quality_alarms.py $(ALARMS)
+
+quality-experts: setup-real
+	@$(BIN)/python eval/quality_experts.py
 
 fuzz: setup
 	@$(BIN)/python fuzz/run.py $(FUZZ)

@@ -87,11 +87,9 @@ def checks(of: str, count: int, threads: Sequence[int], *, software_gpu: bool) -
         yield Check(number, of, flags, drawn.random() < 0.5, software_gpu)
 
 
-def _some(whole: bool) -> tuple[Prefix, ...]:
-    """All prefixes, or every fourth of the short ones and one long one."""
+def some() -> tuple[Prefix, ...]:
+    """Every fourth of the short prefixes and one long one."""
     every = prefixes()
-    if whole:
-        return every
     return (*[one for one in every if one.category != "long"][::4], *[one for one in every if one.category == "long"][:1])
 
 
@@ -183,7 +181,8 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="all prefixes instead of 25")
     parser.add_argument("--show", action="store_true", help="only the table of what was measured")
     arguments = parser.parse_args()
-    asking.prefixes = lambda: _some(arguments.whole)  # type: ignore[attr-defined]
+    if not arguments.whole:
+        asking.prefixes = some  # type: ignore[assignment,attr-defined]
     log = cache() / "quality" / f"alarms{'-whole' if arguments.whole else ''}.jsonl"
     results = [Result(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(one.model, one.software_gpu, one.number) for one in results if one.verdict}

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from sentinel.quality.measurement import Measurement  # noqa: E402
 from sentinel.quality.prefixes import prefixes  # noqa: E402
 
 _SHORT = tuple(one for one in prefixes() if one.category != "long")
-_MODELS = {
+_MODELS: Mapping[str, Callable[[], Path]] = {
     "F16": partial(mixtures.mixture, "F16"),
     **{name: partial(mixtures.mixture, name) for name in mixtures.QUANTIZATIONS},
     "F16, 2 of 16 turned away": mixtures.without,
@@ -120,7 +120,7 @@ def _row(before: Seen, now: Seen) -> str:
 
 def main() -> int:
     """Measure and print the table."""
-    asking.prefixes = lambda: _SHORT[::4]  # type: ignore[attr-defined]
+    asking.prefixes = lambda: _SHORT[::4]  # type: ignore[assignment,attr-defined]
     print("| from | to | choices moved | abandoned: by the router | by importance matrices | probabilities (same first) |")
     print("|---|---|---|---|---|---|")
     reference = _seen("F16")

@@ -122,5 +122,26 @@ def noise(share: float) -> Callable[[Any, Any], None]:
     return change
 
 
+_RANK = 8
+
+
+def fine_tuned(share: float) -> Callable[[Any, Any], None]:
+    """Every matrix of a layer moved by a matrix of rank 8, of this share of its norm: as a merged LoRA does."""
+
+    def change(tensor: Any, data: Any) -> None:
+        import numpy as np
+
+        if not tensor.name.startswith("blk.") or data.ndim != 2:
+            return
+        drawn = np.random.default_rng([_SEED, sum(tensor.name.encode())])
+        step = drawn.standard_normal((data.shape[0], _RANK), dtype=np.float32) @ drawn.standard_normal(
+            (_RANK, data.shape[1]), dtype=np.float32
+        )
+        whole = data.astype(np.float32)
+        data[...] = (whole + step * (share * np.linalg.norm(whole) / np.linalg.norm(step))).astype(data.dtype)
+
+    return change
+
+
 if __name__ == "__main__":
     quantize(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,7 +1,7 @@
 # Runs inside the booted system: the daily check of answers under the shipped unit. Sourced by bash as root; $OUT receives what the
 # tests read, $PREFIX is the virtual environment, $BASE its Python, $PORT a free port.
 set -e
-trap '[ $? = 0 ] || { journalctl -u sentinel -u llama -n 60 --no-pager -o short-precise >&2; }' EXIT
+trap '[ $? = 0 ] || { journalctl -u sentinel -u llama -n 60 --no-pager -o short-precise; sentinel_says | grep quality_; } >&2' EXIT
 
 # Its exit code says that there are alerts.
 sentinel_says() { $PREFIX/bin/sentinel status --json || true; }
