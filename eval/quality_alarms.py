@@ -10,7 +10,6 @@ import json
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -149,24 +148,34 @@ def _at_most(alarms: int, number: int, rate: float) -> float:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """A table by model and device, and the bound."""
+    """A table by model and device, and the bound. Starts that give equal numbers are little further evidence: those that differ
+    are counted beside them.
+    """
     asked = [one for one in results if one.verdict]
-    lines = [
-        "| model | device | starts | alarms | largest divergence | tokens a check | s a check |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for key, count in sorted(Counter((one.model, one.software_gpu) for one in asked).items()):
-        mine = [one for one in asked if (one.model, one.software_gpu) == key]
-        lines.append(
-            f"| {key[0]} | {'software GPU' if key[1] else 'CPU'} | {count} | {sum(one.verdict != 'same' for one in mine)} |"
-            f" {max(one.divergence for one in mine):.6f} | {mine[0].tokens} |"
-            f" {min(one.seconds for one in mine):.1f} to {max(one.seconds for one in mine):.1f} |"
+    head = ("model", "device", "starts", "different results", "alarms", "largest divergence", "tokens a check", "s a check")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    different = 0
+    for of, software in sorted({(one.model, one.software_gpu) for one in asked}):
+        mine = [one for one in asked if (one.model, one.software_gpu) == (of, software)]
+        outcomes = len({round(one.divergence, 9) for one in mine})
+        different += outcomes
+        cells = (
+            of,
+            "software GPU" if software else "CPU",
+            f"{len(mine)}",
+            f"{outcomes}",
+            f"{sum(one.verdict != 'same' for one in mine)}",
+            f"{max(one.divergence for one in mine):.6f}",
+            f"{max(one.tokens for one in mine)}",
+            f"{min(one.seconds for one in mine):.1f} to {max(one.seconds for one in mine):.1f}",
         )
+        lines.append("| " + " | ".join(cells) + " |")
     alarms = sum(one.verdict != "same" for one in asked)
     if asked:
-        lines.append(f"\n{alarms} alarms of {len(asked)} starts: with 95 % confidence at most {upper(alarms, len(asked)):.2%}")
-    failed = [one for one in results if not one.verdict]
-    lines += [f"not measured: {one.model} {one.flags}: {one.why}" for one in failed]
+        lines.append(f"\n{alarms} alarms of {len(asked)} starts with {different} different results. The rate is at most (95 %)")
+        lines.append(f"{upper(alarms, len(asked)):.2%} if each start is a trial of its own,")
+        lines.append(f"{upper(alarms, different):.1%} if only different results are.")
+    lines += [f"not measured: {one.model} {one.flags}: {one.why}" for one in results if not one.verdict]
     return "\n".join(lines)
 
 

@@ -55,7 +55,12 @@ ExecStart=/opt/llama/llama-server -m /opt/models/m.gguf -c 2048 -np 1 -t 1 -ngl 
 END
 chmod -R a+rX /opt/llama /opt/models /opt/lab
 systemctl daemon-reload
-systemctl start llama sentinel
+# The daemon comes after the server each time: where both started together, it was seen to take the server for a router for good (as it
+# does where a command line is empty, which it is for a moment while a program is put in place). That is not what is tried here.
+answers() { curl -sSf --max-time 5 "http://127.0.0.1:$PORT/health"; }
+systemctl start llama
+until_true answers
+systemctl start sentinel
 
 until_true look_at_child
 until_true verdict_is learned
@@ -63,7 +68,10 @@ sentinel_says >"$OUT/learned.json"
 
 cp /opt/models/other.gguf /opt/models/m.new
 mv /opt/models/m.new /opt/models/m.gguf
+systemctl stop sentinel
 systemctl restart llama
+until_true answers
+systemctl start sentinel
 until_true fired quality-shift
 journalctl -q -o json SENTINEL_RULE=quality-shift SENTINEL_STATE=firing >"$OUT/shift.json"
 sentinel_says >"$OUT/shifted.json"

@@ -17,7 +17,7 @@ from pathlib import Path
 from sentinel.gguf.header import parts_of
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
-from sentinel.quality.daily.computing import device, libraries, replaced
+from sentinel.quality.daily.computing import ON_GPU, device, libraries, replaced
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.processes.fingerprint import program, stamps
 from sentinel.sources.processes.log_location import absolute, inside
@@ -31,6 +31,8 @@ _ACTING = (
 )  # fmt: skip
 _PLAIN = re.compile(r"[\w.,:=+-]{0,40}\Z", re.ASCII)
 _MOST_GPUS = 32
+#: Without it llama.cpp computes on no software renderer.
+_CHOSEN = "GGML_VK_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _flags(server: ServerProcess) -> str:
     if asked.gfx_override:
         found.append(f"HSA_OVERRIDE_GFX_VERSION {_plain(asked.gfx_override)}")
     if asked.vulkan_devices:
-        found.append(f"GGML_VK_VISIBLE_DEVICES {_plain(asked.vulkan_devices)}")
+        found.append(f"{_CHOSEN} {_plain(asked.vulkan_devices)}")
     return ", ".join(found) or "none"
 
 
@@ -169,7 +171,8 @@ def changes(before: Identity, now: Identity, builds: tuple[str, str], weights: t
         found["gpu"] = f"GPU {before.gpus} -> {now.gpus}"
     if _other(before.device, now.device):
         found["device"] = f"computed with {before.device} -> with {now.device}"
-    elif library := replaced(before.libraries, now.libraries):
+    elif (now.device == ON_GPU or _CHOSEN in now.flags) and (library := replaced(before.libraries, now.libraries)):
+        # Vulkan's loader maps Mesa's driver to count devices, also where the processor computes.
         found["library"] = library
     if _other(before.driver, now.driver):
         found["driver"] = f"driver {before.driver} -> {now.driver}"

@@ -194,6 +194,7 @@ ANOTHER = {
     "the GPU": ("gpu", "GPU 0x1002:0x744c -> 0x1002:0x7550"),
     "Mesa": ("library", "driver files libvulkan_radeon.so"),
     "Mesa's driver by AMD's": ("library", "driver libvulkan_radeon.so -> libamdhip64.so.6"),
+    "Mesa where the processor computes": ("", ""),
     "the GPU by the processor": ("device", "computed with a GPU -> with no GPU"),
     "nothing": ("", ""),
 }
@@ -210,9 +211,10 @@ def test_a_gpu_or_driver_that_changed_is_named(what: str, world: World) -> None:
         os.utime(path, ns=(1, 1))
 
     def begin(pid: int, maps: str = RADV, fds: dict[int, str] | None = None) -> None:
-        world.begin(pid, maps=LIBRARIES + maps, fds=fds or {8: "/dev/dri/renderD128"})
+        nodes = {1: "/dev/null"} if what == "Mesa where the processor computes" else {8: "/dev/dri/renderD128"}
+        world.begin(pid, maps=LIBRARIES + maps, fds=fds or nodes)
         for name in ("libvulkan_radeon.so", "libamdhip64.so.6"):
-            put(roots.proc / f"{pid}/root/usr/lib/{name}", "25.0.7" if what == "Mesa" and pid == 21 else "25.0")
+            put(roots.proc / f"{pid}/root/usr/lib/{name}", "25.0.7" if what.startswith("Mesa") and pid == 21 else "25.0")
 
     put(roots.proc / "sys/kernel/osrelease", "6.1.0")
     put(roots.sys / "module/amdgpu/version", "6.8.5")
