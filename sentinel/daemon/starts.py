@@ -28,14 +28,14 @@ class Starts:
         self._servers = servers
         self._executor = executor
         self._known: set[str] = set()
+        self._is_up = False
 
         def wake() -> None:
             loop.call_soon_threadsafe(find)
 
         self._watch = StartWatch(servers, wake)
-        if self._watch.how == "events":
-            supervisor.note(SOURCE, "up")
-        else:
+        self._supervisor = supervisor
+        if self._watch.how != "events":
             what = (
                 "known programs are watched for starts instead" if self._watch.how == "files" else "/proc is listed once a second"
             )
@@ -47,6 +47,9 @@ class Starts:
         """Watch the programs of the servers that run. Raises what ended the watch, a bug."""
         if self._watch.bug is not None:
             raise self._watch.bug
+        if self._watch.how == "events" and self._watch.ready and not self._is_up:
+            self._is_up = True
+            self._supervisor.note(SOURCE, "up")
         paths = {str(self._servers.roots.proc / str(server.pid) / "exe"): server.pid for server in self._servers.servers}
         self._watch.learn(paths.keys() - self._known)
         self._known = set(paths)

@@ -187,6 +187,7 @@ def main(proc: str, subscription: int) -> None:
     wait = select.poll()
     wait.register(0, select.POLLIN)
     wait.register(subscription, select.POLLIN)
+    write(frame("ready", posix.getpid()))
     while True:
         ready = {descriptor for descriptor, _ in wait.poll()}
         if 0 in ready:

@@ -61,6 +61,8 @@ class StartWatch:
     def __init__(self, servers: Catching, wake: Callable[[], None]) -> None:
         self.how = "events"
         self.why = ""
+        #: whether a start from now on is seen: the program that looks takes some 50 ms to begin
+        self.ready = False
         #: what ended the thread; None while it runs
         self.bug: Exception | None = None
         self._servers = servers
@@ -74,7 +76,7 @@ class StartWatch:
             self.why = str(absent)
             try:
                 self._files = ProgramFiles()
-                self.how = "files"
+                self.how, self.ready = "files", True
             except NotHere as neither:
                 self.how, self.why = "nothing", f"{absent}; {neither}"
         self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
@@ -117,7 +119,9 @@ class StartWatch:
                 looker.again()
             news = False
             for what, pid, *rest in looker.seen():
-                if what == "start":
+                if what == "ready":
+                    self.ready = True
+                elif what == "start":
                     news = self._servers.take(pid, (rest[0], rest[1], rest[2])) or news
                 else:
                     news = self._servers.ended(pid, rest[0]) or news
