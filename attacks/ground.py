@@ -69,17 +69,18 @@ def _limited(name: str) -> Iterator[Path | None]:
             time.sleep(0.05)
 
 
-class _Asker:
+class Asker:
     """Asks the API without a pause worth mentioning, and keeps the longest wait. A process of its own: beside thousands of starts
     of processes a thread of this one waited for seconds itself.
     """
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, user: int = 0) -> None:
         self.longest = 0.0
         self.target = ""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "attacks.asker", str(socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPO
-        )
+        #: how often it asked, how often it had no answer, and why the last time
+        self.asked, self.refused, self.why = 0, 0, ""
+        command = [sys.executable, "-m", "attacks.asker", str(socket), str(user)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPO)
         assert self._process.stdout is not None
         self._process.stdout.readline()
 
@@ -90,7 +91,7 @@ class _Asker:
     def end(self) -> None:
         """Its figures are there after this."""
         said, _ = self._process.communicate(timeout=_PATIENCE)
-        self.longest, self.target = json.loads(said)
+        self.longest, self.target, self.asked, self.refused, self.why = json.loads(said)
 
 
 class Ground:
@@ -130,7 +131,7 @@ class Ground:
         self._group = group
         self._never = os.pipe()
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._asker: _Asker | None = None
+        self._asker: Asker | None = None
         #: the honest server has it open too, so that it is the one who listens
         self._well = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.well = self._well.fileno()
@@ -157,7 +158,19 @@ class Ground:
         assert self.daemon.process is not None
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.daemon.process.pid}/clear_refs").write_text("5")
-        self._asker = _Asker(self.daemon.socket)
+        self._asker = Asker(self.daemon.socket)
+
+    def ask_as(self, user: int) -> None:
+        """From now on this user asks the API, not root."""
+        assert self._asker is not None
+        self._asker.end()
+        self._asker = Asker(self.daemon.socket, user)
+
+    @property
+    def asker(self) -> Asker:
+        """Its figures are there after `endure`."""
+        assert self._asker is not None
+        return self._asker
 
     def _answer(self) -> None:
         """Every request is answered as by a server that is well."""
@@ -180,7 +193,6 @@ class Ground:
             file.write(lines)
 
     def named(self, pid: int) -> str:
-        """The name of a process in the status; empty while it has none."""
         """The name of the server with this process; empty while it is not known."""
         servers = (self.daemon.get("/v1/status") or {}).get("servers", [])
         return next((str(s["name"]) for s in servers if s.get("pid") == pid), "")

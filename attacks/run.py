@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from attacks import files, floods, forgeries
+from attacks import clients, files, floods, forgeries
 from attacks.ground import why_not
 from attacks.outcome import Attack
 from faults.campaign import Campaign, Trial
@@ -43,6 +43,10 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "configured-port": files.configured_port,
     "silent-servers": files.silent_servers,
     "name-first": forgeries.name_first,
+    "half-open": clients.half_open,
+    "readers": clients.readers,
+    "askers": clients.askers,
+    "followers": clients.followers,
 }
 CAMPAIGN = Campaign(
     "attack",

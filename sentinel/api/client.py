@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -244,9 +245,11 @@ def _connect(sockets: Sequence[Path | str] | None, timeout: float) -> tuple[str,
     tried: list[str] = []
     for path in map(str, socket_paths() if sockets is None else sockets):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(timeout)
         try:
+            # Not `settimeout` yet: with that a full queue of the listener is an error at once, not a wait (unix(7)).
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout), 0))
             connection.connect(path)
+            connection.settimeout(timeout)
         except OSError as error:
             connection.close()
             tried.append(path)
@@ -267,7 +270,8 @@ def _unreachable(path: str, error: Exception, tried: str = "") -> DaemonUnreacha
         case ConnectionRefusedError():
             why = f"the daemon that made {path} is gone"
             remedy = "start it again with `sentinel run` or `systemctl start sentinel`"
-        case TimeoutError():
+        # The latter: there was no room in the listener's queue in time.
+        case TimeoutError() | BlockingIOError():
             why, remedy = f"the daemon at {path} does not answer", "look at `journalctl -u sentinel`"
         case ValueError():
             why = f"what answers at {path} is not sentinel ({type(error).__name__})"

@@ -53,10 +53,13 @@ class Connection:
         self._write_seconds = write_seconds
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_REQUEST_BYTES)
         self._head_only = False
+        #: since when the client is waited for: for the rest of a request, or until it has read; None while it waits for us
+        self.waits_since: float | None = time.monotonic()
 
     async def receive(self) -> Received | None:
         """The next request; None if the client sends no more. Raises ApiError for an invalid one, and Hangup."""
-        deadline = time.monotonic() + self._request_seconds
+        self.waits_since = time.monotonic()
+        deadline = self.waits_since + self._request_seconds
         head: h11.Request | None = None
         body = bytearray()
         while True:
@@ -71,6 +74,7 @@ class Connection:
                     if len(body) > MOST_REQUEST_BYTES:
                         raise ApiError(413, _TOO_LARGE)
                 case h11.EndOfMessage() if head is not None:
+                    self.waits_since = None
                     last = next((value for name, value in head.headers if name == b"last-event-id"), b"")
                     return Received(head.method, head.target, bytes(body), last.decode("utf-8", "replace"))
                 case _:
@@ -120,6 +124,7 @@ class Connection:
         if self._http.their_state is not h11.DONE:
             # The rest of a request that was refused half-way is not read: the connection closes after the answer.
             headers.append(("Connection", "close"))
+        self.waits_since = time.monotonic()
         await self._send(h11.Response(status_code=code, headers=headers))
         # An answer to HEAD has the body's length but no body.
         for piece in () if self._head_only else pieces:

@@ -13,19 +13,28 @@ import inspect
 import os
 import socket
 import struct
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sentinel.api.connection import Connection, Hangup
+from sentinel.api.accepting import Accepting, opened
+from sentinel.api.connection import Connection, Hangup, Received
 from sentinel.api.event_stream import Broadcaster
+from sentinel.api.places import Place, Places
 from sentinel.api.routes import API_VERSION, RESTARTS, Answer, ApiError, Blob, Query, Request, Text, find, split_target
-from sentinel.model.input_limits import MOST_CLIENTS, MOST_STREAMS, MOST_WAITING_BYTES
+from sentinel.api.turns import Turns
+from sentinel.model.input_limits import (
+    MOST_CLIENTS,
+    MOST_CLIENTS_OF_OWNER,
+    MOST_STREAMS,
+    MOST_WAITING_BYTES,
+    MOST_WAITING_BYTES_OF_OWNER,
+)
 from sentinel.model.json_form import to_json
-from sentinel.model.shares import leaves_room, owner
+from sentinel.model.shares import owner
 
-_KEPT_CLIENTS = 4
+#: Connections, and streams, beyond all others: for root, the daemon's own user, and its services.
+_KEPT = 4
 EVENTS_PATH = "/v1/events"
 _READS = frozenset({"GET"})
 #: A report of one's own: who may read may send it.
@@ -45,13 +54,14 @@ class ServerLimits:
     request_seconds: float = 10.0
     write_seconds: float = 10.0
     clients: int = MOST_CLIENTS
-    #: connections of one user, so that his half-open ones do not lock out the others
-    share: int = MOST_CLIENTS // 2
+    #: connections of one user
+    share: int = MOST_CLIENTS_OF_OWNER
     streams: int = MOST_STREAMS
     #: event streams per user
-    own: int = MOST_STREAMS // 2
-    #: bytes of answers that one user's clients have not read yet
-    waiting: int = MOST_WAITING_BYTES
+    own: int = MOST_CLIENTS_OF_OWNER
+    #: bytes of answers that one user's clients have not read yet, and those of all
+    waiting: int = MOST_WAITING_BYTES_OF_OWNER
+    waiting_in_all: int = MOST_WAITING_BYTES
 
 
 class ApiServer:
@@ -74,124 +84,142 @@ class ApiServer:
         self._may_change = frozenset({0, os.geteuid()}) if may_change is None else may_change
         #: users who may report restarts besides: that of sentinel-cure.service
         self._may_restart = may_restart
-        #: connections, with the user id of each
-        self._clients: dict[asyncio.Task[None], int] = {}
-        #: connections that are answered that there is no room
-        self._turned_away: set[asyncio.Task[None]] = set()
-        #: event streams, with the user id of each
-        self._streams: dict[asyncio.Task[None], int] = {}
-        #: bytes of answers in flight, by user
-        self._waiting: dict[int, int] = {}
-        self._turn = asyncio.Lock()
-        self._server: asyncio.Server | None = None
+        self._clients = Places(self._limits.share, self._limits.clients, _KEPT)
+        # Long-lived event streams are counted separately, so that they never use up the connections for requests.
+        self._streams = Places(self._limits.own, self._limits.streams, _KEPT)
+        #: users of connections that are answered that there is no room
+        self._turned_away: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = Turns()
+        #: seconds that each query took the last time
+        self._took: dict[Query, float] = {}
+        self._accepting: Accepting | None = None
 
     async def start(self, listener: socket.socket) -> None:
         """Accept connections on a listening unix socket (from `listen` or systemd); its creator removes the file."""
-        # Since Python 3.13 asyncio would remove the file at the end, even if systemd still listens on it.
-        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener, **kept)
+        self._accepting = Accepting(listener, self._taken)
 
     def stop_accepting(self) -> None:
         """Accept no new clients until `start`; connected clients stay."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._accepting is not None:
+            self._accepting.close()
+            self._accepting = None
 
     async def close(self) -> None:
         """Stop accepting, end every stream and connection."""
         self.stop_accepting()
         self._events.close()
-        tasks = {*self._clients, *self._turned_away, *self._streams}
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def clients(self) -> int:
         """Number of open connections."""
         return len(self._clients) + len(self._streams)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        pid, uid = _peer(writer)
-        connection = Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds)
-        try:
-            if why := self._no_room(uid):
-                await self._turn_away(task, connection, why)
-            else:
-                self._clients[task] = uid
-                await self._serve(connection, uid, pid)
-        except Hangup:
-            pass
-        # asyncio's own callback for this task logs a cancellation as an error; only `close` above cancels it.
-        except asyncio.CancelledError:
-            pass
-        finally:
-            self._clients.pop(task, None)
-            writer.transport.abort()
+    def _taken(self, client: socket.socket) -> None:
+        """A connection that was accepted. One that is refused takes nobody's room, and of one user one at a time hears why: users
+        who came again faster than these leave, which may take a second, shut out all others.
+        """
+        pid, uid = _peer(client)
+        place = Place(uid, kept=self._is_kept(uid))
+        if self._clients.take(place):
+            work = self._serve(client, place, pid)
+        elif len(self._turned_away) < self._limits.clients and place.whose not in self._turned_away:
+            self._turned_away.add(place.whose)
+            work = self._turn_away(client, place)
+        else:
+            client.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        place.end = task.cancel
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, connection: Connection, uid: int, pid: int) -> None:
-        while True:
+    async def _on(self, client: socket.socket, place: Place, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Work on its connection, which ends with that, in whatever way."""
+        # Cancelled by `close`, and by `Places`, which ends one for others.
+        with contextlib.suppress(Hangup, OSError, asyncio.CancelledError):
+            reader, writer = await opened(client)
+            connection = Connection(reader, writer, self._limits.request_seconds, self._limits.write_seconds)
+            place.waits_since = lambda: connection.waits_since
+            cancel = place.end
+
+            def end() -> None:
+                # Alone the latter may be lost in `wait_for`, before Python 3.12: 60 answers stayed in memory.
+                writer.transport.abort()
+                cancel()
+
+            place.end = end
+            try:
+                await work(connection)
+            finally:
+                writer.transport.abort()
+
+    def _is_kept(self, uid: int) -> bool:
+        return uid in self._may_change or uid in self._may_restart
+
+    async def _serve(self, client: socket.socket, place: Place, pid: int) -> None:
+        try:
+            await self._on(client, place, lambda connection: self._answer(connection, place, pid))
+        finally:
+            self._clients.leave(place)
+
+    async def _answer(self, connection: Connection, place: Place, pid: int) -> None:
+        is_open = True
+        while is_open:
             try:
                 request = await connection.receive()
-                if request is None:
+                if request is None or place.is_over:
                     return
-                path, query = split_target(request.target)
-                method = request.method.decode("ascii")
-                # HEAD is GET without sending the body (RFC 9110, 9.3.2).
-                method = "GET" if method == "HEAD" else method
-                if request.method == b"GET" and path == EVENTS_PATH:
-                    await self._stream(connection, uid, request.last_event_id)
+                if request.method == b"GET" and split_target(request.target)[0] == EVENTS_PATH:
+                    await self._stream(connection, place, request.last_event_id)
                     return
-                found, params = find(self._queries, method, path)
-                if not self._may(uid, method, path):
-                    raise ApiError(403, f"{method} is for root and the daemon's own user; this is user id {uid}")
-                answer = await self._ask(found, Request(params, query, request.body, uid, pid))
+                # In a call of its own: the answer is gone when the next request is waited for.
+                await self._respond(connection, place, request, pid)
             except ApiError as error:
                 await self._refuse(connection, error)
-            else:
-                await self._give(connection, uid, answer)
-            if not await connection.again():
-                return
+            is_open = await connection.again()
 
-    def _no_room(self, uid: int) -> str:
-        """Why there is none for one more connection of this user; empty where there is."""
-        held = list(self._clients.values())
-        if uid in self._may_change:
-            return "" if len(held) < self._limits.clients + _KEPT_CLIENTS else f"{len(held)} clients are connected; {_ON_FULL}"
-        if leaves_room(uid, held, self._limits.share, self._limits.clients):
-            return ""
-        if mine := sum(owner(one) == owner(uid) for one in held):
-            return f"user id {uid} has {mine} connections, no user gets more; {_ON_FULL}"
-        return f"{len(held)} clients are connected, no more are taken; {_ON_FULL}"
-
-    async def _turn_away(self, task: asyncio.Task[None], connection: Connection, why: str) -> None:
-        """It takes nobody's room: a user who came again faster than these leave, which may take a second, shut out all others."""
-        if len(self._turned_away) >= self._limits.clients:
-            return
-        self._turned_away.add(task)
-        try:
-            await self._refuse(connection, ApiError(503, why))
-            await connection.finish()
-        finally:
-            self._turned_away.discard(task)
-
-    def _has_room(self, uid: int) -> None:
-        waiting = self._waiting.get(owner(uid), 0)
-        if waiting > self._limits.waiting:
-            raise ApiError(503, f"{waiting} bytes of answers wait for clients of user id {uid} that do not read; {_ON_FULL}")
-
-    async def _give(self, connection: Connection, uid: int, answer: Encoded) -> None:
-        content_type, pieces = answer
-        size, whose = sum(map(len, pieces)), owner(uid)
-        self._waiting[whose] = self._waiting.get(whose, 0) + size
+    async def _respond(self, connection: Connection, place: Place, request: Received, pid: int) -> None:
+        path, query = split_target(request.target)
+        method = request.method.decode("ascii")
+        # HEAD is GET without sending the body (RFC 9110, 9.3.2).
+        method = "GET" if method == "HEAD" else method
+        found, params = find(self._queries, method, path)
+        if not self._may(place.user, method, path):
+            raise ApiError(403, f"{method} is for root and the daemon's own user; this is user id {place.user}")
+        content_type, pieces = await self._ask(found, Request(params, query, request.body, place.user, pid))
+        place.unread = sum(map(len, pieces))
         try:
             await connection.send(200, content_type, *pieces)
         finally:
-            self._waiting[whose] -= size
-            if not self._waiting[whose]:
-                del self._waiting[whose]
+            place.unread = 0
+
+    def _no_room(self, uid: int) -> str:
+        """Why there is none for one more connection of this user."""
+        if not self._is_kept(uid) and (mine := self._clients.of(uid)):
+            return f"user id {uid} has {mine} connections, no user gets more; {_ON_FULL}"
+        return f"{len(self._clients)} clients are connected, no more are taken; {_ON_FULL}"
+
+    async def _turn_away(self, client: socket.socket, place: Place) -> None:
+        refusal = ApiError(503, self._no_room(place.user))
+
+        async def work(connection: Connection) -> None:
+            await self._refuse(connection, refusal)
+            await connection.finish()
+
+        try:
+            await self._on(client, place, work)
+        finally:
+            self._turned_away.discard(place.whose)
+
+    def _has_room(self, uid: int) -> None:
+        waiting = sum(one.unread for one in self._clients.held if one.whose == owner(uid))
+        if waiting > self._limits.waiting:
+            raise ApiError(503, f"{waiting} bytes of answers wait for clients of user id {uid} that do not read; {_ON_FULL}")
+        self._clients.free(self._limits.waiting_in_all)
 
     def _may(self, uid: int, method: str, path: str) -> bool:
         """Whether a user may send this request."""
@@ -202,16 +230,18 @@ class ApiServer:
     async def _ask(self, query: Query, request: Request) -> Encoded:
         try:
             # One at a time: however many requests wait, the engine runs after each answer.
-            async with self._turn:
+            async with self._turns.of(request.uid, self._took.get(query, 0.0)):
                 self._has_room(request.uid)
+                begin = time.monotonic()
                 answer = query(request)
                 if not inspect.isawaitable(answer):
                     given = _encoded(answer)
+                self._took[query] = time.monotonic() - begin
                 await asyncio.sleep(0)
             if inspect.isawaitable(answer):
                 # It has waited for something, maybe together with many others.
                 worked_out = await answer
-                async with self._turn:
+                async with self._turns.of(request.uid, self._took[query]):
                     self._has_room(request.uid)
                     given = _encoded(worked_out)
                     await asyncio.sleep(0)
@@ -228,21 +258,20 @@ class ApiServer:
         content_type, pieces = _encoded(body)
         await connection.send(error.code, content_type, *pieces, allow=error.allow)
 
-    async def _stream(self, connection: Connection, uid: int, last_event_id: str) -> None:
-        if not leaves_room(uid, list(self._streams.values()), self._limits.own, self._limits.streams):
+    async def _stream(self, connection: Connection, client: Place, last_event_id: str) -> None:
+        # A stream waits for nobody: whoever has most of them gives up the one that began last.
+        begun = -time.monotonic()
+        place = Place(client.user, kept=client.kept, waits_since=lambda: begun, end=client.end)
+        if not self._streams.take(place):
             why = (
                 f"{len(self._streams)} clients follow the events, at most {self._limits.own} of one user: end a `sentinel watch`"
             )
             raise ApiError(503, why)
-        task = asyncio.current_task()
-        assert task is not None
-        self._streams[task] = uid
-        # Long-lived event streams are counted separately, so that they never use up the connections for requests.
-        self._clients.pop(task, None)
+        self._clients.leave(client)
         try:
             await self._follow(connection, last_event_id)
         finally:
-            del self._streams[task]
+            self._streams.leave(place)
 
     async def _follow(self, connection: Connection, last_event_id: str) -> None:
         subscription = self._events.subscribe(last_event_id)
@@ -285,8 +314,7 @@ def _no_query(_request: Request) -> Answer:
     raise ApiError(404, "the event stream is not a query")
 
 
-def _peer(writer: asyncio.StreamWriter) -> tuple[int, int]:
+def _peer(client: socket.socket) -> tuple[int, int]:
     """Process and user id."""
-    sock = writer.get_extra_info("socket")
-    pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    pid, uid, _gid = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
     return int(pid), int(uid)

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from sentinel.files.own_folder import NotOwn, check_folder
 
-#: The backlog: connections that the kernel queues until they are accepted.
-BACKLOG = 64
+#: The backlog: connections that the kernel queues, in their order, until they are accepted. Who comes beyond it waits, or is
+#: refused where it does not (EAGAIN): with 64 that was everybody while forty users knocked.
+BACKLOG = 256
 #: sun_path of unix(7), less the final zero byte.
 _LONGEST_PATH = 107
 

@@ -147,12 +147,14 @@ MOST_QUERY_FIELDS = 32
 MOST_REPORTED_WORDS = 4096
 #: A printed float has at most 24 characters.
 MOST_NUMBER = 32
-#: Concurrent connections; four more are reserved for root and the daemon's user, so that a stuck script cannot lock them out.
-MOST_CLIENTS = 32
-#: Concurrent event streams, not counted among the connections above; one user gets half of them.
-MOST_STREAMS = 32
-#: The largest answers have a few megabytes; the unit limits the daemon to 128, of which it uses 35.
-MOST_WAITING_BYTES = 8 << 20
+#: Concurrent connections, of one user and of all; four more are for root, the daemon's user and its services. A user who comes
+#: gets the place of whoever has most. 32 were too few: forty users of the group who had one each were all.
+MOST_CLIENTS_OF_OWNER, MOST_CLIENTS = 16, 128
+#: Concurrent event streams, not counted among the connections above; one user gets as many as connections.
+MOST_STREAMS = 128
+#: Answers that clients of one user, and of all, have not read yet. The largest have a few megabytes; the unit limits the daemon
+#: to 128, of which it uses 50.
+MOST_WAITING_BYTES_OF_OWNER, MOST_WAITING_BYTES = 8 << 20, 16 << 20
 #: A machine has a handful of rules and servers: more silences than this come from a script that went wrong.
 MOST_SILENCES = 100
 MOST_SILENCE_REASON = 500

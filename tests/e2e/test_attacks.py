@@ -18,6 +18,7 @@ SHORT = (
     "borrowed-logger",
     "fifo-model",
     "preflight-bait",
+    "half-open",
 )
 #: Those that take a quarter of a minute and more each.
 LONG = (
@@ -29,6 +30,9 @@ LONG = (
     "configured-port",
     "silent-servers",
     "brief-servers",
+    "readers",
+    "askers",
+    "followers",
 )
 
 
