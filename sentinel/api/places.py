@@ -22,7 +22,7 @@ def _not_yet() -> None:
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class ClientPlace:
     """One connection. `waits_since` says since when the daemon waits for the client: for a request, or until it has read; None
     while the client waits for the daemon. `end` ends the connection.
     """
@@ -48,7 +48,7 @@ class Places:
     share: int
     in_all: int
     kept: int
-    held: set[Place] = field(default_factory=set)
+    held: set[ClientPlace] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.held)
@@ -57,7 +57,7 @@ class Places:
         """How many this user has, his subordinate ids among them."""
         return sum(one.whose == owner(user) for one in self.held)
 
-    def take(self, place: Place) -> bool:
+    def take(self, place: ClientPlace) -> bool:
         """Whether there is room for it, made where need be by ending another's."""
         if not place.kept and self.of(place.user) >= self.share:
             return False
@@ -69,17 +69,17 @@ class Places:
         self.held.add(place)
         return True
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: ClientPlace) -> None:
         """It ended by itself, or was ended."""
         self.held.discard(place)
 
-    def end(self, place: Place) -> None:
+    def end(self, place: ClientPlace) -> None:
         """End it for others."""
         self.held.discard(place)
         place.is_over = True
         place.end()
 
-    def _other(self, place: Place) -> Place | None:
+    def _other(self, place: ClientPlace) -> ClientPlace | None:
         """The one that makes room for it: of whoever has most, and two more than this user; of anybody, if he has none."""
         counts = Counter(one.whose for one in self.held)
         others = [one for one in self.held if one.whose != place.whose]
@@ -100,10 +100,10 @@ class Places:
             self.end(found)
 
 
-def _longest(places: Iterable[Place], of: Counter[int]) -> Place | None:
+def _longest(places: Iterable[ClientPlace], of: Counter[int]) -> ClientPlace | None:
     """The one of whoever has most that has kept the daemon waiting for longest; none that is kept."""
 
-    def rank(one: Place) -> tuple[int, bool, float]:
+    def rank(one: ClientPlace) -> tuple[int, bool, float]:
         since = one.waits_since()
         return of[one.whose], since is not None, -(since or 0.0)
 

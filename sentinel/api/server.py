@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from sentinel.api.accepting import Accepting, opened
 from sentinel.api.connection import Connection, Hangup, Received
 from sentinel.api.event_stream import Broadcaster
-from sentinel.api.places import Place, Places
+from sentinel.api.places import ClientPlace, Places
 from sentinel.api.routes import API_VERSION, RESTARTS, Answer, ApiError, Blob, Query, Request, Text, find, split_target
 from sentinel.api.turns import Turns
 from sentinel.model.input_limits import (
@@ -123,7 +123,7 @@ class ApiServer:
         who came again faster than these leave, which may take a second, shut out all others.
         """
         pid, uid = _peer(client)
-        place = Place(uid, kept=self._is_kept(uid))
+        place = ClientPlace(uid, kept=self._is_kept(uid))
         if self._clients.take(place):
             work = self._serve(client, place, pid)
         elif len(self._turned_away) < self._limits.clients and place.whose not in self._turned_away:
@@ -137,7 +137,7 @@ class ApiServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _on(self, client: socket.socket, place: Place, work: Callable[[Connection], Awaitable[None]]) -> None:
+    async def _on(self, client: socket.socket, place: ClientPlace, work: Callable[[Connection], Awaitable[None]]) -> None:
         """Work on its connection, which ends with that, in whatever way."""
         # Cancelled by `close`, and by `Places`, which ends one for others.
         with contextlib.suppress(Hangup, OSError, asyncio.CancelledError):
@@ -160,13 +160,13 @@ class ApiServer:
     def _is_kept(self, uid: int) -> bool:
         return uid in self._may_change or uid in self._may_restart
 
-    async def _serve(self, client: socket.socket, place: Place, pid: int) -> None:
+    async def _serve(self, client: socket.socket, place: ClientPlace, pid: int) -> None:
         try:
             await self._on(client, place, lambda connection: self._answer(connection, place, pid))
         finally:
             self._clients.leave(place)
 
-    async def _answer(self, connection: Connection, place: Place, pid: int) -> None:
+    async def _answer(self, connection: Connection, place: ClientPlace, pid: int) -> None:
         is_open = True
         while is_open:
             try:
@@ -182,7 +182,7 @@ class ApiServer:
                 await self._refuse(connection, error)
             is_open = await connection.again()
 
-    async def _respond(self, connection: Connection, place: Place, request: Received, pid: int) -> None:
+    async def _respond(self, connection: Connection, place: ClientPlace, request: Received, pid: int) -> None:
         path, query = split_target(request.target)
         method = request.method.decode("ascii")
         # HEAD is GET without sending the body (RFC 9110, 9.3.2).
@@ -203,7 +203,7 @@ class ApiServer:
             return f"user id {uid} has {mine} connections, no user gets more; {_ON_FULL}"
         return f"{len(self._clients)} clients are connected, no more are taken; {_ON_FULL}"
 
-    async def _turn_away(self, client: socket.socket, place: Place) -> None:
+    async def _turn_away(self, client: socket.socket, place: ClientPlace) -> None:
         refusal = ApiError(503, self._no_room(place.user))
 
         async def work(connection: Connection) -> None:
@@ -258,10 +258,10 @@ class ApiServer:
         content_type, pieces = _encoded(body)
         await connection.send(error.code, content_type, *pieces, allow=error.allow)
 
-    async def _stream(self, connection: Connection, client: Place, last_event_id: str) -> None:
+    async def _stream(self, connection: Connection, client: ClientPlace, last_event_id: str) -> None:
         # A stream waits for nobody: whoever has most of them gives up the one that began last.
         begun = -time.monotonic()
-        place = Place(client.user, kept=client.kept, waits_since=lambda: begun, end=client.end)
+        place = ClientPlace(client.user, kept=client.kept, waits_since=lambda: begun, end=client.end)
         if not self._streams.take(place):
             why = (
                 f"{len(self._streams)} clients follow the events, at most {self._limits.own} of one user: end a `sentinel watch`"

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from streams import limited
 
-from sentinel.api.places import Place, Places
+from sentinel.api.places import ClientPlace, Places
 from sentinel.api.turns import Turns
 
 _USERS = st.integers(2000, 2040)
@@ -28,16 +28,16 @@ def test_whoever_holds_the_places_another_user_gets_one(comes: list[tuple[int, b
         since = float(moment) if waits else None
         before = Counter(one.whose for one in places.held)
         gone = len(ended)
-        places.take(Place(user, waits_since=lambda since=since: since, end=lambda user=user: ended.append(user)))  # type: ignore[misc]
+        places.take(ClientPlace(user, waits_since=lambda since=since: since, end=lambda user=user: ended.append(user)))  # type: ignore[misc]
         assert all(before[one] >= before[user] + 2 for one in ended[gone:])
         held = Counter(one.whose for one in places.held)
         assert len(places) <= 64
         assert max(held.values()) <= 16
     assert {user for user, _ in comes} <= {one.whose for one in places.held}
 
-    assert places.take(Place(1000))
+    assert places.take(ClientPlace(1000))
     for _ in range(4):
-        places.take(Place(0, kept=True))
+        places.take(ClientPlace(0, kept=True))
     assert sum(one.kept for one in places.held) == 4
 
 
@@ -45,8 +45,8 @@ def test_of_answers_that_nobody_reads_the_oldest_of_whoever_has_most_is_ended() 
     """Sixteen users with 8 MB each were 128 MB. One who reads a little slowly loses nothing to them."""
     ended: list[str] = []
 
-    def reading(user: int, since: float | None, unread: int) -> Place:
-        return Place(user, waits_since=lambda: since, end=lambda: ended.append(f"{user}:{since}"), unread=unread)
+    def reading(user: int, since: float | None, unread: int) -> ClientPlace:
+        return ClientPlace(user, waits_since=lambda: since, end=lambda: ended.append(f"{user}:{since}"), unread=unread)
 
     places = Places(share=16, in_all=64, kept=4)
     for place in (reading(1, 1.0, 10), reading(2, 3.0, 60), reading(2, 2.0, 60), reading(3, None, 70), reading(4, 4.0, 70)):
