@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.descriptors import shortage
 from sentinel.daemon.inbox import Inbox
+from sentinel.daemon.together import Together
 from sentinel.model.reading import LogLines, Reading
 from sentinel.sources.base import NotHere, Polled, SourceFault, Streaming
 
@@ -59,6 +61,7 @@ class Supervisor:
         self._inbox = inbox
         self._clock = clock
         self._executor = executor
+        self._together = Together(executor)
         self._patience = patience
 
     def state(self, name: str) -> SourceState:
@@ -97,8 +100,13 @@ class Supervisor:
         """Drop a source that is no longer needed."""
         self.states.pop(name, None)
 
-    def poller(self, source: Polled, after: Callable[[], Awaitable[None]] | None = None) -> Callable[[], Awaitable[None]]:
-        """A call that polls the source once, unless it is backing off. `after` runs after a successful poll."""
+    def poller(
+        self, source: Polled, after: Callable[[], Awaitable[None]] | None = None, *, alone: bool = True
+    ) -> Callable[[], Awaitable[None]]:
+        """A call that polls the source once, unless it is backing off. `after` runs after a successful poll.
+
+        What reads the kernel's own files need not be polled `alone`, on a thread of its own.
+        """
 
         async def poll() -> None:
             state = self.state(source.name)
@@ -107,7 +115,7 @@ class Supervisor:
                 return
             try:
                 if source.blocking:
-                    readings = await self._off_the_loop(source, now)
+                    readings = await self._off_the_loop(source, now, alone=alone)
                 else:
                     readings = source.poll(now)
             except NotHere as absent:
@@ -127,9 +135,12 @@ class Supervisor:
 
         return poll
 
-    async def _off_the_loop(self, source: Polled, now: float) -> Sequence[Reading]:
+    async def _off_the_loop(self, source: Polled, now: float, *, alone: bool) -> Sequence[Reading]:
         """Poll on a thread. A poll that hangs is reported and waited for without a limit, so polls never overlap."""
-        call = asyncio.get_running_loop().run_in_executor(self._executor, source.poll, now)
+        if alone:
+            call = asyncio.get_running_loop().run_in_executor(self._executor, source.poll, now)
+        else:
+            call = self._together.run(partial(source.poll, now))
         try:
             done, _ = await asyncio.wait({call}, timeout=self._patience)
             if not done:

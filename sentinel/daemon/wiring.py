@@ -17,6 +17,7 @@ from sentinel.sinks import ConsoleSink, JournaldSink, Sink
 from sentinel.sources.base import Polled
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu.nvml import Nvml
+from sentinel.sources.host import Host
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.gpu_sample import ServerGpus
 from sentinel.sources.processes.sample import ServerSampler
@@ -27,6 +28,8 @@ from sentinel.sources.server.slots import LlamaSlots
 #: Seconds that a connection to a server lasts before it is somebody's request: /health is answered at once, unless the
 #: machine is busy, /slots of many builds within a second or never.
 _ALONE, _BESIDE_SLOTS = 0.5, 1.25
+#: They read the kernel's own files, and a model's header once; drivers, programs and servers are waited for on other threads.
+_TOGETHER = (Host, ServerSampler, Preflights)
 #: A polled source with the call that polls it once.
 Poll = tuple[Polled, Callable[[], Awaitable[None]]]
 
@@ -42,7 +45,7 @@ def polls(config: Config, supervisor: Supervisor, logs: Logs, soon: Callable[[st
     found = _about_servers(config, roots, supervisor, logs, soon, cuts) if config.discover else []
     for build in SOURCES:
         source = build(roots, config.intervals)
-        found.append((source, supervisor.poller(source)))
+        found.append((source, supervisor.poller(source, alone=not isinstance(source, _TOGETHER))))
     return found
 
 
@@ -74,7 +77,7 @@ def _about_servers(
         known.clear()
         known.update(there)
 
-    found: list[Poll] = [(servers, supervisor.poller(servers, update))]
+    found: list[Poll] = [(servers, supervisor.poller(servers, update, alone=False))]
     if config.ask_servers:
         watching.append(LlamaHttp(lambda: servers.servers, lambda server: not logs.reads(server), roots))
     if config.watch_slots:
@@ -87,7 +90,7 @@ def _about_servers(
         watching.append(
             QualityChecks(lambda: servers.servers, roots, config.quality, config.state_dir / "quality/daily", patience)
         )
-    return found + [(source, supervisor.poller(source)) for source in watching]
+    return found + [(source, supervisor.poller(source, alone=not isinstance(source, _TOGETHER))) for source in watching]
 
 
 def sinks(config: Config, supervisor: Supervisor) -> list[Sink]:

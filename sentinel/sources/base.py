@@ -27,7 +27,7 @@ class NotHere(Exception):
 
 @runtime_checkable
 class Polled(Protocol):
-    """A source that the daemon polls. `interval` is in seconds; `blocking` ones run on a worker thread of their own."""
+    """A source that the daemon polls. `interval` is in seconds; `blocking` ones run on a worker thread."""
 
     name: str
     interval: float

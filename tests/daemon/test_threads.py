@@ -48,14 +48,15 @@ def supervisor(inbox: Inbox, workers: Workers) -> Supervisor:
     return Supervisor(inbox, Clock(wall=lambda: 1000.0, since_boot=lambda: 1000.0), workers, patience=0.01)
 
 
-def test_drivers_that_hang_hold_up_no_other_source_and_are_reported() -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_drivers_that_hang_hold_up_no_other_source_and_are_reported(alone: bool) -> None:
     async def story() -> None:
         workers, inbox = Workers(), Inbox()
         watch = supervisor(inbox, workers)
         stuck = [Driver() for _ in range(8)]
-        tasks = [asyncio.ensure_future(watch.poller(driver)()) for driver in stuck]
+        tasks = [asyncio.ensure_future(watch.poller(driver, alone=alone)()) for driver in stuck]
         quick = Quick()
-        await asyncio.wait_for(watch.poller(quick)(), 10)
+        await asyncio.wait_for(watch.poller(quick, alone=alone)(), 10)
         assert len(inbox) == 1
         while "no answer" not in watch.states["amdgpu"].why:
             await asyncio.sleep(0)

@@ -23,7 +23,7 @@ def test_every_source_of_servers_looks_below_the_configured_roots(tmp_path: Path
     config = Config(
         file=None, state_dir=tmp_path, socket=tmp_path / "s", proc=roots.proc, sys=roots.sys, dev=roots.dev, watch_slots=True
     )
-    supervisor, logs = SimpleNamespace(poller=lambda *_: None), SimpleNamespace(units=None)
+    supervisor, logs = SimpleNamespace(poller=lambda *_, **__: None), SimpleNamespace(units=None)
     sources = [source for source, _ in polls(config, cast(Any, supervisor), cast(Any, logs), lambda _: None, Cuts())]
 
     [servers] = [source for source in sources if isinstance(source, Servers)]
