@@ -20,7 +20,7 @@ from sentinel.model.problem import did_you_mean
 from sentinel.model.text import counted, escape
 from sentinel.recording.flight_recorder import FlightRecorder
 from sentinel.rulefiles.digest import changes
-from sentinel.rulefiles.override import sentence
+from sentinel.rulefiles.override_age import sentence
 
 _RULE = "the id of a rule, for example cpu-fallback"
 _PACKED = "application/gzip"

@@ -15,7 +15,7 @@ from sentinel.daemon.supervisor import Supervisor
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.history import History
 from sentinel.rulefiles.files import Loaded
-from sentinel.rulefiles.override import sentence
+from sentinel.rulefiles.override_age import sentence
 
 #: By then every source has polled once, its readings are evaluated and the first checkpoint is made. Seconds.
 SETTLED = 7.0

@@ -14,7 +14,7 @@ import msgspec
 from sentinel.history import History
 from sentinel.model.rule import OverrideDef
 from sentinel.rulefiles.digest import part_digests, rule_digest
-from sentinel.rulefiles.override import changed_parts, stale
+from sentinel.rulefiles.override_age import changed_parts, stale
 
 _KEY = "overrides"
 

@@ -15,11 +15,11 @@ from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean, quoted
 from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.rulefiles.decode import rule_def
-from sentinel.rulefiles.deprecated import new_part
-from sentinel.rulefiles.digest import part_digests, rule_digest
+from sentinel.rulefiles.digest import rule_digest
 from sentinel.rulefiles.file_kinds import SortedOut
 from sentinel.rulefiles.library import with_fixes
 from sentinel.rulefiles.lint.rule import Undecoded, check_rule
+from sentinel.rulefiles.override_age import stale
 from sentinel.rulefiles.toml.document import Decoded
 from sentinel.rulefiles.toml.tables import Findings, Table
 
@@ -241,18 +241,6 @@ def _tests(table: dict[str, Any], value: Any, findings: Findings) -> list[Replac
     return replaced
 
 
-def stale(override: OverrideDef) -> bool:
-    """The rule differs from the one that the override was written against."""
-    return bool(override.against) and override.against != rule_digest(override.base)
-
-
-def changed_parts(override: OverrideDef, then: Mapping[str, str]) -> tuple[str, ...]:
-    """Parts of the rule that differ from `then`, an earlier `part_digests`; those that the override replaces come first."""
-    now, then = part_digests(override.base), {new_part(name): digest for name, digest in then.items()}
-    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-    return tuple(sorted(names, key=lambda name: (name not in override.fields, name)))
-
-
 def lint(overrides: Iterable[OverrideDef]) -> list[Problem]:
     """Warnings about overrides whose rule changed, or whose base is unknown."""
     out = []
@@ -267,15 +255,3 @@ def lint(overrides: Iterable[OverrideDef]) -> list[Problem]:
             what = f'{only}; write against = "{digest}"'
             out.append(Problem(one.path, "override", what, "warning", ("override",)))
     return out
-
-
-def sentence(one: Mapping[str, Any]) -> str:
-    """The warning for an override whose rule changed under it."""
-    mine = [name for name in one["changed"] if name in one["fields"]]
-    what = f"; {', '.join(mine)}, which it replaces, too" if mine else ""
-    others = [name for name in one["changed"] if name not in one["fields"] and name != "rule"]
-    where = f" ({', '.join(others)})" if others else ""
-    return (
-        f"{one['file']}: rule '{one['rule']}' was changed by an upgrade under this override{where}{what}; "
-        f"see `sentinel rules show {one['rule']}`, and save the file again when it is right"
-    )

@@ -50,6 +50,7 @@ def loaded() -> set[str]:
 _HEAVY = [
     *("ssl", "_ssl", "_hashlib", "rich", "cel.cli", "http.client", "prompt_toolkit", "pygments", "prometheus_client"),
     *("email", "importlib.metadata", "multiprocessing", "difflib", "textual", "sentinel.report"),
+    *("colorama", "typing_extensions", "sentinel.rulefiles.load", "sentinel.rulefiles.lint.rule", "sentinel.rulefiles.library"),
     *("starlette", "uvicorn", "bcrypt", "yaml", "mcp", "sentinel.web"),
 ]
 

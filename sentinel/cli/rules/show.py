@@ -14,7 +14,7 @@ from sentinel.model.rule import OverrideDef, RuleDef
 from sentinel.model.text import escape
 from sentinel.rulefiles.deprecated import old_part
 from sentinel.rulefiles.digest import parts, rule_digest
-from sentinel.rulefiles.override import stale
+from sentinel.rulefiles.override_age import stale
 from sentinel.rulefiles.toml.writer import fixes, value
 
 
