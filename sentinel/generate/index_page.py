@@ -47,6 +47,7 @@ _PARTS = (
             ("cure", "restarts for alerts that a restart ends", "opt-in, limited, by polkit: `sentinel cure`"),
             ("notify", "alerts to people", "phone, chat, mail, webhook, command, Alertmanager: `sentinel notify`"),
             ("web", "a live page over HTTP", "`sentinel serve`: page, metrics, JSON for home dashboards; TLS and users"),
+            ("fleet", "many machines", "Prometheus, Alertmanager, SSH, one journal: how fast a failure arrives, what it costs"),
             ("mcp", "tools for agents", "`sentinel mcp`: status, causes and fixes for a program that works on your machine"),
             ("metrics", "metrics", "what Prometheus scrapes, and how"),
             ("series", "values over time", "memory, speed, context and GPUs of a month, and how to ask for them"),

@@ -20,4 +20,5 @@ def test_a_failure_on_any_machine_is_a_webhook_with_cause_fix_and_host_within_15
     assert (len(one.delays), len(three.delays), len(three.direct)) == (1, 3, 3)
     assert max(*one.delays, *three.delays, *three.direct) <= fleet.PROMISE
     assert three.head < 3.5 * one.head
+    assert three.scrape_cpu_ms < 100.0
     assert three.daemon_mb < 1.1 * one.daemon_mb
