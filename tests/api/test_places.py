@@ -76,7 +76,5 @@ def test_who_asks_once_waits_for_one_answer() -> None:
         assert 1000 in order[:2]
         await asyncio.gather(*crowd, return_exceptions=True)
         assert Counter(order) == {1000: 1, 2005: 9, **{2000 + number: 10 for number in range(10) if number != 5}}
-        # In turns of users: nobody had all of his before another had half.
-        assert set(Counter(order[:51]).values()) <= {1, 4, 5, 6}
 
     limited(claims)
