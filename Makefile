@@ -41,6 +41,7 @@ help:
 	@echo 'make install    as a systemd service under PREFIX=/opt/sentinel (as root); make uninstall takes it away'
 	@echo 'make deb        a Debian package in dist/, with everything it needs inside'
 	@echo 'make image      a container image, by podman or docker; BASE=debian:12-slim, ENGINE=, IMAGE=, IMAGE_OPTIONS=  (docs/container.md)'
+	@echo 'make platforms  whether every library is there for aarch64 and x86-64, Python 3.11 to 3.13, without a compiler'
 	@echo 'make image-check  the image beside real llama-servers, on this host and in a container'
 	@echo 'make install-user    as a service of your own, without root; make uninstall-user takes it away'
 
@@ -171,6 +172,15 @@ install uninstall install-user uninstall-user:
 
 deb:
 	packaging/deb.sh
+
+.PHONY: platforms
+# The oldest glibc that has a wheel of each library (RE2's is the youngest): Debian 10, Ubuntu 20.04, JetPack 5.
+platforms: setup
+	@for platform in aarch64-manylinux_2_28 x86_64-manylinux_2_28; do for python in 3.11 3.12 3.13; do \
+		$(BIN)/uv pip compile pyproject.toml --extra nvidia --extra notify --extra top --extra web --extra mcp --only-binary :all: \
+			--quiet --python-platform $$platform --python-version $$python >/dev/null || exit 1; \
+		echo "$$platform, Python $$python: every library is there as a wheel"; \
+	done; done
 
 ENGINE ?= $(shell command -v podman || command -v docker)
 IMAGE ?= llama-sentinel
