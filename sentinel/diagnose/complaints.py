@@ -6,7 +6,7 @@ Only for an answer without a finding: "no known failure" alone, beside an error 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sentinel.diagnose.senders import Line
@@ -49,20 +49,7 @@ class Complaints:
 
 
 NONE = Complaints()
-_QUOTES = "(a line that quotes a request or an answer)"
-
-
-#: Lines before an end that are searched for what the log says of it.
-_NEAR = 200
-
-
-def last_before(end: LineEvidence, logs: Iterable[tuple[str, Sequence[Line]]]) -> LineEvidence | None:
-    """The last error that the log reports shortly before the line of an end; what quotes a request is left out."""
-    near = [
-        (name, [line for line in lines if end.n - _NEAR <= line.number < end.n]) for name, lines in logs if name == end.source
-    ]
-    found = complaints(near).last
-    return None if found is None or found.line == _QUOTES else found
+QUOTES = "(a line that quotes a request or an answer)"
 
 
 def complaints(logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0) -> Complaints:
@@ -82,7 +69,7 @@ def complaints(logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0
                 too_large -= 1
                 continue
             count += 1
-            text = _QUOTES if envelope.private else envelope.message.strip()[:SPAN_LIMIT]
+            text = QUOTES if envelope.private else envelope.message.strip()[:SPAN_LIMIT]
             last = LineEvidence(text, name, line.number)
             if count >= _MOST:
                 return Complaints(count, last)

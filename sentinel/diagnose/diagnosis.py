@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sentinel.diagnose import gaps
-from sentinel.diagnose.complaints import NONE, Complaints, complaints, last_before
+from sentinel.diagnose.complaints import NONE, Complaints, complaints
 from sentinel.diagnose.explain_rule import Explained, missing_signals
 from sentinel.diagnose.failed_starts import Start, StartOutcomes
 from sentinel.diagnose.front_end_prefix import without_prefix
 from sentinel.diagnose.hold_times import longest, run_out
 from sentinel.diagnose.log_clock import LogClock, begins, undated
-from sentinel.diagnose.origin import keeper_of, system_of
+from sentinel.diagnose.origin import gpu_maker_of, keeper_of, system_of
+from sentinel.diagnose.own_words import in_its_own_words
 from sentinel.diagnose.saved_logs import ChildBegins, Later, RunBegins, RunEnds, SavedLogReader
 from sentinel.diagnose.senders import Line, as_kernel, lines
 from sentinel.diagnose.servers import UNNAMED, Server, end_of_process, named, recognised, servers, unit_of
@@ -34,10 +36,6 @@ _HEAD = 50
 
 #: Refusals that the client gets as an error.
 _REFUSED = ("request_overflow", "batch_overflow")
-
-
-#: Causes that say how a server ended and not why: there the log's own last error is quoted.
-_HOW_ALONE = frozenset(("signal", "segmentation-fault", "assertion", "exception", "runner-panicked", "gpu-error"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,6 @@ class Diagnosis:
     refused: tuple[tuple[int, LineEvidence], ...] = ()
     #: lines in which the log itself reports an error; counted only if nothing was found
     complaints: Complaints = NONE
-    #: the last error that the log reports before an end of which no rule knows why
-    last_words: LineEvidence | None = None
     #: the speeds that the logs report
     speeds: Reported = field(default_factory=dict)
     #: the times of the first and the last line
@@ -125,7 +121,11 @@ class _Judge:
             sorted_logs.append((name, own, entities, units))
         main = main or Entity("server", UNNAMED)
         texts = [data for _, data in logs]
-        origin = {"server.front_end": keeper_of(texts), "server.system": "linux" if kernel_logs else system_of(texts)}
+        origin = {
+            "server.front_end": keeper_of(texts),
+            "server.system": "linux" if kernel_logs else system_of(texts),
+            "server.gpu_maker": gpu_maker_of([*texts, *(data for _, data in kernel_logs)]),
+        }
         kept_by: dict[str, Value | Unknown] = {name: value for name, value in origin.items() if value}
         for server, unit in self._all(sorted_logs, main):
             self._meet(server, clock.at, ({"server.unit": unit} if unit else {}) | kept_by)
@@ -163,8 +163,9 @@ class _Judge:
         too_large = sum(times for times, _ in answer.refused)
         if quiet:
             return replace(answer, complaints=complaints(read, too_large=too_large))
-        end = _unexplained(answer)
-        return answer if end is None else replace(answer, last_words=last_before(end, read))
+        quote = partial(in_its_own_words, starts=answer.starts, logs=read)
+        standing = {key: quote(one) for key, one in answer.standing.items()}
+        return replace(answer, transitions=tuple(map(quote, answer.transitions)), standing=standing)
 
     def _all(
         self, read: Sequence[tuple[str, Sequence[Line], Mapping[str, Entity], Mapping[str, Entity]]], main: Entity
@@ -273,12 +274,3 @@ class _Judge:
             for rule, missing in missing_signals(self._engine, server, at, logs=self._logs).items():
                 out.setdefault(rule, missing)
         return out
-
-
-def _unexplained(answer: Diagnosis) -> LineEvidence | None:
-    """The line of an end whose cause says only how it ended."""
-    for transition in reversed(answer.transitions):
-        cause = transition.cause
-        if transition.state == "firing" and cause is not None and transition.rule == "server-crashed" and cause.id in _HOW_ALONE:
-            return max((e for e in transition.evidence if isinstance(e, LineEvidence)), key=lambda e: e.n, default=None)
-    return None

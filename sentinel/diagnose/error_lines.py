@@ -10,7 +10,7 @@ from sentinel.model.alert import LineEvidence
 from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Errors that only report an earlier failure.
-_ECHO = re.compile(
+ECHO = re.compile(
     r"failed to load|failed to create|exiting due to|cleaning up|error loading model(?:: |$)|failed to initialize the context"
     r"|unable to load model|stop: cancel task"
 )
@@ -36,6 +36,17 @@ def last_number(lines: Sequence[bytes], numbers: Sequence[int], end: int) -> int
     return next((numbers[index] for index in range(end - 1, -1, -1) if index < len(numbers) and lines[index].strip()), 0)
 
 
+def last_line(
+    name: str, lines: Sequence[bytes], numbers: Sequence[int], begin: int, end: int, port: int | None
+) -> LineEvidence | None:
+    """The last line of the server, of those from `begin`; none that quotes a request."""
+    for index in range(end - 1, begin - 1, -1):
+        envelope = strip(lines[index].decode("utf-8", "replace"))
+        if envelope.port == port and not envelope.private and (message := envelope.message.strip()):
+            return LineEvidence(message[:SPAN_LIMIT], name, numbers[index])
+    return None
+
+
 def first_error(
     name: str,
     lines: Sequence[bytes],
@@ -52,7 +63,7 @@ def first_error(
         if envelope.port != port or not _is_error(envelope, levels_only=levels_only):
             continue
         line = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
-        if not _ECHO.search(line.line):
+        if not ECHO.search(line.line):
             return line
         if echo is None and _WITH_REASON.search(line.line):
             echo = line

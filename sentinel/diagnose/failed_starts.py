@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_number
+from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_line, last_number
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.log.extractor import Extractor, Match
 from sentinel.engine.rules.ruleset import RuleSet
@@ -74,6 +74,8 @@ class Start:
     last: bool = True
     #: the server that started
     who: str = ""
+    #: of a log that stops while the model loads: its last line, where that is one that sentinel does not know
+    final: LineEvidence | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +94,8 @@ class _Run:
     own: bool = False
     #: what failed can only fail at a start
     at_start: bool = False
+    #: the last line behind all that is known
+    final: LineEvidence | None = None
 
     def outcome(self) -> Start | None:
         if self.served:
@@ -104,7 +108,9 @@ class _Run:
         if self.state in ("started", "loading") and self.began is not None:
             if self.why is not None:
                 return Start("failed", self.why)
-            return Start("loading", self.began, self.percent) if self.ended is None else Start("ended", self.ended, self.percent)
+            if self.ended is not None:
+                return Start("ended", self.ended, self.percent)
+            return Start("loading", self.began, self.percent, final=self.final)
         return None
 
 
@@ -231,6 +237,7 @@ class StartOutcomes:
             error = first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
             if error is not None and error.n == last_number(lines, numbers, end):
                 run.failed = error
+            run.final = last_line(name, lines, numbers, max(begin, end - _LAST_LINES), end, port)
 
 
 def _advance(run: _Run, match: Match, line: LineEvidence) -> None:

@@ -27,6 +27,25 @@ _LM_STUDIO = re.compile(
     rb"|\[LM ?STUDIO|\bLM ?Studio\b|[/\\]\.?lm-?studio[/\\]|\[LLM\] Loading model '|with runtime llama\.cpp-(?:win|linux|mac)-"
 )
 _KOBOLDCPP = re.compile(rb"Welcome to KoboldCpp|\bkoboldcpp(?:\.py|\.exe|_\w+\.(?:so|dll))")
+#: GPUs and their runtimes. A build for ROCm prints GGML_CUDA_..., and every log of Ollama lists the variables of all makers.
+_MAKERS = {
+    "nvidia": re.compile(rb"NVIDIA|GeForce|\bnvidia\b|\bNVRM\b|\bCUDA\d\b|CUDA devices|CUDA error|libcud|cublas|ggml-cuda\.dll"),
+    "amd": re.compile(rb"Radeon|\bROCm|\brocm|\bamdgpu\b|\bgfx\d{3,4}|\bhipError|rocBLAS|HSA_STATUS"),
+    "intel": re.compile(
+        rb"Intel\(R\) (?:Arc|UHD|Iris|HD|Graphics)|\bSYCL|\bsycl|\bi915\b|level.zero|\bxe \d{4}:|UR_RESULT|\bIntel Arc|Mesa Intel"
+    ),
+    "apple": re.compile(rb"\bggml_metal|\bApple M\d|\bMetal\b|\bMTL\d"),
+}
+_SETTINGS = re.compile(rb"\b(?:CUDA|HIP|ROCR|GPU|HSA|OLLAMA|GGML)_[A-Z_]+[:=]\S*")
+
+
+def gpu_maker_of(texts: Iterable[bytes]) -> str:
+    """The maker of the GPUs; empty where the text names none, or those of several."""
+    found = set()
+    for text in texts:
+        part = _SETTINGS.sub(b"", _part(text))
+        found |= {name for name, sign in _MAKERS.items() if sign.search(part)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def system_of(texts: Iterable[bytes]) -> str:

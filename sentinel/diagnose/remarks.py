@@ -1,4 +1,4 @@
-"""What a log says beside the findings: failed starts in the server's words, its last error, requests that did not fit. Pure."""
+"""What a log says beside the findings: failed starts in the server's words, requests that did not fit. Pure."""
 
 from __future__ import annotations
 
@@ -21,15 +21,8 @@ _KILLS = frozenset({"load-oom", "server-crashed", "restart-loop"})
 
 def remarks(found: Diagnosis, quoted: Set[tuple[str, int]] = frozenset(), *, kernel: bool) -> Iterator[str]:
     """Each in a sentence; what begins with spaces belongs to the one before. `quoted`: lines that stand above already."""
-    yield from _last_words(found)
     yield from _starts(found, quoted, kernel=kernel)
     yield from _refusals(found)
-
-
-def _last_words(found: Diagnosis) -> Iterator[str]:
-    """The last error before an end that no rule explains."""
-    if (word := found.last_words) is not None and word not in [start.line for start in found.starts]:
-        yield f"the last error that the log reports before that: {word.source}:{word.n}: {word.line}"
 
 
 def _refusals(found: Diagnosis) -> Iterator[str]:
@@ -56,6 +49,8 @@ def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> 
         if start.kind in ("failed", "crashed", "ended", "died") and not fired:
             yield f"    No rule names the cause: the lines before this one may. {_NEXT}"
         elif start.kind == "loading" and start.last:
+            if start.final is not None:
+                yield f"    Its last line is {start.final.source}:{start.final.n}: {start.final.line}"
             yield (
                 "    The kernel's log that was given names no kill of it."
                 if kernel
@@ -64,8 +59,8 @@ def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> 
             )
             if not kernel and not fired:
                 yield (
-                    "    Where it never gets further, the load hangs, as a rule in the GPU's driver or firmware: dmesg, and one "
-                    "start with -ngl 0, show that."
+                    "    Where it never gets further, the load hangs: in the GPU's driver or firmware, which dmesg and one start "
+                    "with -ngl 0 show, or on the disk that the model is read from."
                 )
     if len(found.starts) > _MOST_STARTS:
         yield f"and {counted(len(found.starts) - _MOST_STARTS, 'earlier start')} that came to no better end"

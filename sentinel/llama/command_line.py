@@ -181,9 +181,12 @@ class Requested:
             "server.unknown_flags": " ".join(self.unknown),
         }
         if env_unreadable:
-            given = {signal for signal, names in _SETTLED_BY.items() if any(name in self.settings for name in names)}
-            values |= {name: Unknown(env_unreadable) for name in values.keys() - given - _COMMAND_LINE_ONLY}
+            values |= {name: Unknown(env_unreadable) for name in values.keys() - self.settled() - _COMMAND_LINE_ONLY}
         return {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
+
+    def settled(self) -> frozenset[str]:
+        """The signals whose value is given, be it the default."""
+        return frozenset(signal for signal, names in _SETTLED_BY.items() if any(name in self.settings for name in names))
 
     def gpu_layers(self) -> int | Unknown:
         """-ngl as given: -1 auto or absent, -2 all."""

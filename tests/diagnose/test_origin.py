@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentinel.diagnose.origin import keeper_of, system_of
+from sentinel.diagnose.origin import gpu_maker_of, keeper_of, system_of
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,21 @@ def test_the_system_shows_in_paths_libraries_and_the_compiler(text: bytes, syste
 )
 def test_the_front_end_shows_in_its_own_lines_and_folders(text: bytes, keeper: str) -> None:
     assert keeper_of([text]) == keeper
+
+
+@pytest.mark.parametrize(
+    ("text", "maker"),
+    [
+        (b"  Device 0: NVIDIA GeForce RTX 3090, compute capability 8.6", "nvidia"),
+        (b"ggml_vulkan: 0 = AMD Radeon RX 6800 (RADV NAVI21) (radv)", "amd"),
+        (b"ggml_vulkan: 0 = Intel(R) Arc(tm) B580 Graphics (BMG G21)", "intel"),
+        (b"ggml_metal_init: found device: Apple M2", "apple"),
+        (b"Device 0: NVIDIA GeForce RTX 3090\nggml_vulkan: 1 = AMD Radeon Graphics (RADV RENOIR)", ""),
+        # a build for ROCm says GGML_CUDA, and Ollama lists every maker's variables
+        (b"ggml_cuda_init: GGML_CUDA_FORCE_MMQ: no\nROCm0 model buffer size", "amd"),
+        (b'env="map[CUDA_VISIBLE_DEVICES: HSA_OVERRIDE_GFX_VERSION: OLLAMA_HOST:x]" NVIDIA T4', "nvidia"),
+        (b"AMD Ryzen 9 7950X, no GPU", ""),
+    ],
+)
+def test_the_maker_of_the_gpus_shows_where_all_are_of_one(text: bytes, maker: str) -> None:
+    assert gpu_maker_of([text]) == maker

@@ -6,9 +6,12 @@ from dataclasses import replace
 from functools import partial
 
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.rules.already_set import signals_of
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.evaluation_order import in_order
 from sentinel.engine.rules.expression import Condition
+from sentinel.engine.rules.on_gpu import READS as OF_ITS_GPUS
+from sentinel.engine.rules.on_gpu import names_a_maker
 from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
@@ -45,7 +48,9 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
     if any(f.fix.flags or f.settings or f.fix.restart or f.fix.stop for f in fixes):
         # how to do that depends on what starts the server
-        paths |= set(READS)
+        paths |= set(READS).union(*(signals_of(f.fix.flags) for f in fixes))
+    if rule.scope == "server" and any(names_a_maker(f"{f.fix.do}\n{f.fix.command}\n{f.fix.verify}") for f in fixes):
+        paths |= set(OF_ITS_GPUS)
     if any(f.of_user is not None for f in fixes):
         paths.add("server.user_unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}

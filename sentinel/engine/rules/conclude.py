@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
+from sentinel.engine.rules.already_set import already_set
 from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.fix_terms import in_terms
+from sentinel.engine.rules.on_gpu import maker_of, on_gpu
 from sentinel.engine.rules.on_system import first_alone, of_fork, of_its_own, on_system
 from sentinel.engine.rules.ruleset import CompiledCause, CompiledFix
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
@@ -41,9 +44,11 @@ def conclude(finding: Finding) -> Conclusion:
         cause = Cause(found.cause.id, found.text.render(look_up), found.cause.confidence)
         build = _builds(entity, world)
         system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
-        for otherwise in (False, True):
-            offered = (_fix(f, scene, look_up, build) for f in found.fixes if f.fix.otherwise is otherwise)
-            fixes = fixes or on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system)
+        maker = maker_of(look_up) if entity.scope == "server" else ""
+        # What is done already, and what is for other GPUs, is shown only where nothing else is left to say.
+        for its, done, otherwise in product(dict.fromkeys((maker, "")), (False, True), (False, True)):
+            offered = (_fix(f, scene, look_up, build, done=done) for f in found.fixes if f.fix.otherwise is otherwise)
+            fixes = fixes or on_gpu(on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system), its)
         fixes = first_alone(of_fork(fixes, look_up("server.fork") or ""))
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
@@ -82,8 +87,10 @@ def _builds(entity: Entity, world: World) -> BuildRange:
     )
 
 
-def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange) -> Fix | None:
+def _fix(fix: CompiledFix, scene: Scene, look_up: Any, build: BuildRange, *, done: bool) -> Fix | None:
     if fix.when is not None and scene.ask(fix.when) is not True:
+        return None
+    if not done and fix.flags.complete(look_up) and already_set(fix.flags.render(look_up, quote=True), look_up):
         return None
     fix = fix.of_user if look_up("server.user_unit") is True and fix.of_user is not None else fix
     said = worded(fix, look_up)

@@ -15,6 +15,7 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean
 from sentinel.model.rule import CaseDef, FixDef, RuleDef
+from sentinel.rulefiles.lint.claims import check_claims
 from sentinel.rulefiles.lint.cycles import in_order_of_evaluation
 from sentinel.rulefiles.lint.events import fits
 from sentinel.rulefiles.lint.names import KnownNames
@@ -71,6 +72,7 @@ def check_rule(
     if undecoded is not None or any(p.level == "error" for p in findings.problems):
         return None, findings.problems
     _check_advice(rule, findings)
+    check_claims(rule, findings)
     return compile_rule(rule), findings.problems
 
 
