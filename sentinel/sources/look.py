@@ -93,7 +93,9 @@ def read_file(process: str, name: str, files: dict[str, bytes]) -> None:
     try:
         while len(data) < MOST_BYTES and (part := posix.read(descriptor, 1 << 16)):
             data += part
-        files[path] = data
+        if data or name != "cmdline":
+            # Without words it is amid its exec: whoever asks reads it again.
+            files[path] = data
     except OSError:
         return
     finally:

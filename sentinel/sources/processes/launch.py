@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,9 @@ from sentinel.sources.processes.config_files import ConfigFiles, config_files
 from sentinel.sources.processes.containers import Container, container_of
 from sentinel.sources.processes.identify import runtime_of
 from sentinel.sources.processes.procfs import Stat, identity_signals, read_stat, user_name
+
+#: An exec sets the words up within a millisecond of the name; a page of the program may have to be read from a disk first.
+_LOOKS, _BETWEEN_LOOKS = 3, 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,18 @@ class Launch:
 
 
 def read_launch(roots: Roots, pid: int, reader: Reader, cuts: Cuts) -> Launch | None:
-    """How it was started; None where it has ended. May hang: the kernel reads a command line from the process's own memory."""
+    """How it was started; None where it has ended or is not there yet.
+
+    May hang: the kernel reads a command line from the process's own memory.
+    """
     process = roots.proc / str(pid)
     stat = read_stat(roots, pid)
     if isinstance(stat, Unknown) or stat.state in "ZX":
         return None
     try:
-        argv = _words(roots, pid, cuts)
+        if not (argv := _words(roots, pid, cuts)):
+            # Amid its exec: the next poll finds it.
+            return None
         member = parse_cgroup(read_text(process / "cgroup"))
     except OSError:
         # it has ended in between: the next poll reports it
@@ -130,7 +139,15 @@ def _requested(argv: Sequence[str], env: Mapping[str, str], row: Runtime | None,
 
 
 def _words(roots: Roots, pid: int, cuts: Cuts) -> list[str]:
-    raw = read_bytes(f"{roots.proc}/{pid}/cmdline", MOST_ARGV_BYTES)
+    """Empty while the kernel has its new name and not yet its words (fs/proc/base.c, get_mm_cmdline): without a word it was taken
+    for a router, for as long as it lived (seen in a boot that started both at once)."""
+    raw = b""
+    for _ in range(_LOOKS):
+        if raw := read_bytes(f"{roots.proc}/{pid}/cmdline", MOST_ARGV_BYTES):
+            break
+        time.sleep(_BETWEEN_LOOKS)
+    if not raw:
+        return []
     found = [os.fsdecode(word) for word in raw.rstrip(b"\0").split(b"\0", MOST_WORDS + 1)]
     kept = words(found)
     if len(raw) >= MOST_ARGV_BYTES or kept != found:

@@ -162,6 +162,18 @@ def test_hostile_words_do_no_harm(machine: Machine) -> None:
     assert values["server.port"] == 1
 
 
+def test_a_server_amid_its_exec_is_described_when_its_words_are_there(machine: Machine) -> None:
+    """The kernel shows the new name first, and for a moment no words: what asks for nothing would be a router."""
+    process = machine.start(10, "-m", "/m/x.gguf", "--port", "1")
+    words = (process / "cmdline").read_bytes()
+    (process / "cmdline").write_bytes(b"")
+    servers = Servers(machine.roots)
+    assert found(servers.poll(0.0)) == []
+    (process / "cmdline").write_bytes(words)
+    readings = [one for second in range(1, 30) for one in servers.poll(float(second)) if isinstance(one, ServerFound)]
+    assert [(one.values["server.model_path"], one.values["server.is_router"]) for one in readings] == [("/m/x.gguf", False)]
+
+
 def test_an_unreadable_environment_is_said(machine: Machine) -> None:
     process = machine.start(10, "-m", "/x")
     (process / "environ").unlink()
