@@ -47,7 +47,7 @@ class Starts:
         """Watch the programs of the servers that run. Raises what ended the watch, a bug."""
         if self._watch.bug is not None:
             raise self._watch.bug
-        if self._watch.how == "events" and self._watch.ready and not self._is_up:
+        if self._watch.how == "events" and not self._is_up:
             self._is_up = True
             self._supervisor.note(SOURCE, "up")
         paths = {str(self._servers.roots.proc / str(server.pid) / "exe"): server.pid for server in self._servers.servers}

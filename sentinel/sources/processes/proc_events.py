@@ -14,6 +14,8 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sentinel.sources.base import NotHere
 
@@ -29,6 +31,7 @@ _HEADERS = 36
 _EVENT = struct.Struct("=IIQ")
 _ACK = struct.Struct("=I")
 _EXECED = struct.Struct("=ii")
+_EXITED = struct.Struct("=iiII")
 #: struct cn_msg.ack: in an answer that of the request and one more, in events 0 (seen with Linux 6.18, which renumbers seq)
 _NUMBER = struct.Struct("=I")
 _NUMBER_AT = 28
@@ -37,8 +40,25 @@ _NUMBER_AT = 28
 _ANSWER_SECONDS = 1.0
 #: A burst of ends (a build on 64 cores) waits here while Python has no turn. Bytes.
 _BUFFER = 1 << 20
+#: Events that are read before anything else is looked at.
+_MOST_AT_ONCE = 256
 _SO_ATTACH_FILTER = 26
 _BIG = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExeced:
+    """A process became another program."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A process ended. `code` is as wait(2) has it: the exit status in the upper byte, the signal in the lower seven bits."""
+
+    pid: int
+    code: int
 
 
 class ProcEvents:
@@ -117,6 +137,27 @@ class ProcEvents:
     def fileno(self) -> int:
         """For select(2)."""
         return self._socket.fileno()
+
+    def read(self) -> Iterator[ProcessExeced | ProcessEnded]:
+        """What happened since, each as soon as it is read: what it is about is gone after a millisecond.
+
+        Nothing if nothing happened. Events that found no room are lost: /proc is listed once a second anyway.
+        """
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                data, kind = self._receive()
+            except OSError:
+                # Nothing more; or ENOBUFS: the kernel had more to report than the buffer holds.
+                return
+            at = _HEADERS + _EVENT.size
+            if kind == _EXEC:
+                pid, tgid = _EXECED.unpack_from(data, at)
+                if pid == tgid:
+                    yield ProcessExeced(pid)
+            elif kind == _EXIT and len(data) >= at + _EXITED.size:
+                pid, tgid, code, _signal = _EXITED.unpack_from(data, at)
+                if pid == tgid:
+                    yield ProcessEnded(pid, code)
 
     def close(self) -> None:
         """End the subscription."""

@@ -1,9 +1,10 @@
 """Sees starts that are over before the next scan.
 
 A missing model or a port in use ends llama-server within 0.1 to 0.2 s, a missing library within half a millisecond, and /proc is
-scanned once a second. Where the kernel reports starts, a program of its own looks at them (sources/look.py), and a thread makes
-servers of what that has seen, which takes 10 to 50 ms for each. Elsewhere the thread looks itself as soon as a known program is
-opened.
+scanned once a second. Where the kernel reports starts, a thread looks at them: of those of half a millisecond it sees eight of
+ten on a busy machine. What fails is tried again, so once a server was started a program of its own looks (sources/look.py), which
+misses none, until none was started for two minutes: at rest its 4 MB are spared. The thread then makes servers of what that has
+seen, which takes 10 to 50 ms for each. Where the kernel reports nothing, it looks as soon as a known program is opened.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import IO, Any, Protocol
 from sentinel.sources import look
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.proc_events import ProcEvents
+from sentinel.sources.processes.proc_events import ProcessEnded, ProcessExeced, ProcEvents
 from sentinel.sources.processes.program_files import ProgramFiles
 from sentinel.sources.processes.short_slice import run_at_once
 
@@ -31,8 +32,8 @@ from sentinel.sources.processes.short_slice import run_at_once
 _LOOKS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.04)
 #: What the program has seen waits here while the thread describes a server: a hundred starts. Bytes, the most that Linux gives.
 _PIPE = 1 << 20
-#: Before the program is started again that somebody has ended. Seconds.
-_PAUSE = 1.0
+#: The program that looks is ended when no server was started for this long. Seconds.
+_QUIET = 120.0
 
 
 class Catching(Protocol):
@@ -61,22 +62,23 @@ class StartWatch:
     def __init__(self, servers: Catching, wake: Callable[[], None]) -> None:
         self.how = "events"
         self.why = ""
-        #: whether a start from now on is seen: the program that looks takes some 50 ms to begin
-        self.ready = False
         #: what ended the thread; None while it runs
         self.bug: Exception | None = None
         self._servers = servers
         self._wake = wake
-        self._looker: LookProgram | None = None
+        self._events: ProcEvents | None = None
         self._files: ProgramFiles | None = None
+        self._looker: LookProgram | None = None
+        #: the program that looks has begun, which takes it 50 ms: until then the thread looks as well
+        self._looks = False
         self._stop, self._stopped = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            self._looker = LookProgram(servers.roots)
+            self._events = ProcEvents()
         except NotHere as absent:
             self.why = str(absent)
             try:
                 self._files = ProgramFiles()
-                self.how, self.ready = "files", True
+                self.how = "files"
             except NotHere as neither:
                 self.how, self.why = "nothing", f"{absent}; {neither}"
         self._thread = threading.Thread(target=self._run, name="starts", daemon=True)
@@ -92,13 +94,13 @@ class StartWatch:
         if self._files is not None:
             for path in programs:
                 self._files.add(path)
-        if self._looker is not None:
-            self._looker.ask(*self._servers.wanted())
+        if (looker := self._looker) is not None:
+            looker.ask(*self._servers.wanted())
 
     def _run(self) -> None:
         try:
-            if self._looker is not None:
-                self._hear(self._looker)
+            if self._events is not None:
+                self._listen(self._events)
             elif self._files is not None:
                 self._watch(self._files)
         # Any exception: a bug, which the daemon raises on its own thread (daemon/starts.py).
@@ -106,27 +108,68 @@ class StartWatch:
             self.bug = error
             self._wake()
 
-    def _hear(self, looker: LookProgram) -> None:
+    def _listen(self, events: ProcEvents) -> None:
+        run_at_once()
+        quiet_at = 0.0
         while True:
-            waits: list[int | LookProgram] = [self._stop, looker]
-            ready, _, _ = select.select(waits, [], [])
+            waits: list[int | ProcEvents | LookProgram] = [self._stop]
+            if self._looker is not None:
+                waits.append(self._looker)
+            if not self._looks:
+                waits.append(events)
+            left = None if self._looker is None else max(0.0, quiet_at - time.monotonic())
+            ready, _, _ = select.select(waits, [], [], left)
             if self._stop in ready:
                 return
-            if not looker.read():
-                # Somebody has ended it: whoever frees memory, for example.
-                if select.select([self._stop], [], [], _PAUSE)[0]:
-                    return
-                looker.again()
-            news = False
-            for what, pid, *rest in looker.seen():
-                if what == "ready":
-                    self.ready = True
-                elif what == "start":
-                    news = self._servers.take(pid, (rest[0], rest[1], rest[2])) or news
+            if not ready:
+                self._end_looking()
+                continue
+            started, ended = self._of_events(events.read()) if events in ready else (False, False)
+            if self._looker is not None and self._looker in ready:
+                if self._looker.read():
+                    began, over = self._of_looker(self._looker)
+                    started, ended = started or began, ended or over
                 else:
-                    news = self._servers.ended(pid, rest[0]) or news
-            if news:
+                    # Somebody has ended it: whoever frees memory, for example.
+                    self._end_looking()
+            if started:
+                quiet_at = time.monotonic() + _QUIET
+                self._begin_looking()
+            if started or ended:
                 self._wake()
+
+    def _of_events(self, events: Iterable[ProcessExeced | ProcessEnded]) -> tuple[bool, bool]:
+        started = ended = False
+        for event in events:
+            match event:
+                case ProcessExeced(pid):
+                    started = self._servers.catch((pid,)) or started
+                case ProcessEnded(pid, code):
+                    ended = self._servers.ended(pid, code) or ended
+        return started, ended
+
+    def _of_looker(self, looker: LookProgram) -> tuple[bool, bool]:
+        started = ended = False
+        for what, pid, *rest in looker.seen():
+            if what == "ready":
+                self._looks = True
+            elif what == "start":
+                started = self._servers.take(pid, (rest[0], rest[1], rest[2])) or started
+            else:
+                ended = self._servers.ended(pid, rest[0]) or ended
+        return started, ended
+
+    def _begin_looking(self) -> None:
+        if self._looker is None:
+            # Where it cannot be started the thread goes on.
+            with contextlib.suppress(NotHere):
+                self._looker = LookProgram(self._servers.roots)
+                self._looker.ask(*self._servers.wanted())
+
+    def _end_looking(self) -> None:
+        looker, self._looker, self._looks = self._looker, None, False
+        if looker is not None:
+            looker.close()
 
     def _watch(self, files: ProgramFiles) -> None:
         run_at_once()
@@ -150,7 +193,8 @@ class StartWatch:
         os.write(self._stopped, b"x")
         if self._thread.is_alive():
             self._thread.join(2.0)
-        for one in (self._looker, self._files):
+        self._end_looking()
+        for one in (self._events, self._files):
             if one is not None:
                 one.close()
         os.close(self._stop)
@@ -160,7 +204,7 @@ class StartWatch:
 class LookProgram:
     """The program of sources/look.py. Raises NotHere where the kernel reports no starts, or no program can be started.
 
-    Asked by the daemon's thread, heard and started again by the watching one.
+    Asked by the daemon's thread, heard and ended by the watching one.
     """
 
     def __init__(self, roots: Roots) -> None:
@@ -170,6 +214,7 @@ class LookProgram:
         self._wanted: tuple[frozenset[str], frozenset[int]] = (frozenset(), frozenset())
         #: what it is being asked
         self._rest = b""
+        self._closed = False
         self._process = self._begun()
 
     def _begun(self) -> subprocess.Popen[bytes]:
@@ -201,17 +246,11 @@ class LookProgram:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(start).result()
 
-    def again(self) -> None:
-        """Start it again."""
-        self.close()
-        with self._lock:
-            self._held.clear()
-            self._rest = look.frame(*map(tuple, self._wanted))
-            self._process = self._begun()
-
     def ask(self, programs: frozenset[str], pids: frozenset[int]) -> None:
         """What to look for. Where it does not take that now, it gets it with the next call."""
         with self._lock, contextlib.suppress(BlockingIOError, BrokenPipeError):
+            if self._closed:
+                return
             if not self._rest and (programs, pids) != self._wanted:
                 self._wanted = programs, pids
                 self._rest = look.frame(*map(tuple, self._wanted))
@@ -235,6 +274,7 @@ class LookProgram:
     def close(self) -> None:
         """End it."""
         with self._lock, self._process as process:
+            self._closed = True
             process.kill()
 
 

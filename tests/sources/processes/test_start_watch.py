@@ -29,7 +29,7 @@ from sentinel.model.shares import Shares
 from sentinel.sources import look
 from sentinel.sources.base import NotHere
 from sentinel.sources.fs import ProcessMoment, Roots, read_text, recall
-from sentinel.sources.processes import descriptions, discover
+from sentinel.sources.processes import descriptions, discover, start_watch
 from sentinel.sources.processes.discover import Servers
 from sentinel.sources.processes.launch import read_launch
 from sentinel.sources.processes.named_files import examine
@@ -237,29 +237,67 @@ def children_that_look() -> list[psutil.Process]:
     return [one for one in alive if look.__file__ in one.cmdline()]
 
 
+def starts_one(program: Path, log: Path, woken: threading.Event, servers: Servers) -> int:
+    woken.clear()
+    with log.open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
+        assert woken.wait(20)
+        end(process)
+    seen(servers, process.pid, ServerGone)
+    return process.pid
+
+
 @pytest.mark.timeout(60)
-def test_the_program_that_looks_is_started_again_and_ends_with_the_watch(
+def test_a_program_looks_once_a_server_was_started_and_again_after_it_was_ended_and_ends_with_the_watch(
     program: Path, tmp_path: Path, eventually: Callable[..., None]
 ) -> None:
-    """Whoever frees memory may end it, and so does a process that makes it wait."""
+    """At rest there is none. Whoever frees memory may end it, and so does a process that makes it wait."""
     needs_events()
     woken, servers = threading.Event(), Servers()
     servers.poll(time.time())
     watch = StartWatch(servers, woken.set)
     try:
         watch.start()
+        assert children_that_look() == []
+        starts_one(program, tmp_path / "log", woken, servers)
+        eventually(lambda: children_that_look() != [], "it looks", within=20)
         (first,) = children_that_look()
         first.kill()
-        eventually(lambda: children_that_look() not in ([], [first]), "it is started again", within=30)
+        eventually(lambda: children_that_look() == [], "it has ended", within=20)
         # What it is asked may come before or after that.
         watch.learn(())
-        with (tmp_path / "log").open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
-            assert woken.wait(20)
-            end(process)
-        seen(servers, process.pid, ServerGone)
+        starts_one(program, tmp_path / "log", woken, servers)
+        eventually(lambda: children_that_look() != [], "it looks again", within=20)
     finally:
         watch.close()
     assert children_that_look() == []
+    assert watch.bug is None
+
+
+@pytest.mark.timeout(60)
+def test_the_program_that_looks_is_ended_when_no_server_was_started_for_a_while(
+    program: Path, tmp_path: Path, eventually: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_events()
+    begun: list[LookProgram] = []
+
+    class Counted(LookProgram):
+        def __init__(self, roots: Roots) -> None:
+            super().__init__(roots)
+            begun.append(self)
+
+    monkeypatch.setattr(start_watch, "_QUIET", 0.5)
+    monkeypatch.setattr(start_watch, "LookProgram", Counted)
+    woken, servers = threading.Event(), Servers()
+    servers.poll(time.time())
+    watch = StartWatch(servers, woken.set)
+    try:
+        watch.start()
+        for number in (1, 2):
+            starts_one(program, tmp_path / "log", woken, servers)
+            eventually(lambda number=number: len(begun) == number, "it looks", within=20)
+            eventually(lambda: children_that_look() == [], "it has ended", within=20)
+    finally:
+        watch.close()
     assert watch.bug is None
 
 
