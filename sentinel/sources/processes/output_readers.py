@@ -26,7 +26,7 @@ from sentinel.sources.processes.ancestry import (
 )
 from sentinel.sources.processes.procfs import process_ids
 
-#: For looking at the processes of a user: 300 with 50 descriptors each take 30 ms, 512 with 4,096 would take seconds.
+#: Of the processor, for looking at the processes of a user: 300 with 50 descriptors each take 30 ms, 512 with 4,096 seconds.
 _SECONDS = 0.25
 #: What svlogd, multilog and s6-log call the file that they write; they hold a lock and a state beside it.
 _PRESENT_LOG = "current"
@@ -75,7 +75,7 @@ def reader_beside(
 
 def _others(roots: Roots, users: frozenset[int], seen: set[int], target: str) -> Iterator[Ancestor]:
     """Processes of those users that read `target`."""
-    looked, until = 0, time.monotonic() + _SECONDS
+    looked, until = 0, time.thread_time() + _SECONDS
     for pid in sorted(process_ids(roots) - seen, reverse=True):
         try:
             owner = os.stat(f"{roots.proc}/{pid}").st_uid  # noqa: PTH116 - called for each process of the machine
@@ -83,7 +83,7 @@ def _others(roots: Roots, users: frozenset[int], seen: set[int], target: str) ->
             continue
         if owner not in users:
             continue
-        if (looked := looked + 1) > MOST_READERS or time.monotonic() > until:
+        if (looked := looked + 1) > MOST_READERS or time.thread_time() > until:
             return
         if reads(roots, pid, target) and (one := process_of(roots, pid)) is not None:
             yield one

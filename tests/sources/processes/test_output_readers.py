@@ -92,7 +92,7 @@ def test_a_user_with_a_million_descriptors_costs_a_quarter_of_a_second(machine: 
         looked_at.append(pid)
         return ""
 
-    monkeypatch.setattr(output_readers, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(output_readers, "time", SimpleNamespace(thread_time=lambda: next(clock)))
     monkeypatch.setattr(output_readers, "reads", reads)
     for pid in range(20, 60):
         machine.start(pid, comm="sleep", exe="/usr/bin/sleep", fds={1: "/dev/null", 2: "/dev/null"}, parent=9)
