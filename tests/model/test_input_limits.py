@@ -31,6 +31,7 @@ OWN = {
     "history/series_points.py:_MOST_CODE": "our own file",
     "history/sqlite_file.py:_MOST_ASIDE": "our own files",
     "sources/look.py:MOST_BYTES": "of a file of the kernel, in a program of its own that imports nothing of ours",
+    "sources/processes/proc_events.py:_MOST_AT_ONCE": "events that one turn takes: pace, not size",
     "sources/look.py:_MOST_AT_ONCE": "events that one turn takes: pace, not size",
     "sources/look.py:_MOST_ENDS": "the same program",
 }

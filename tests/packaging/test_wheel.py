@@ -14,7 +14,7 @@ from places import REPO
 from sentinel.rulefiles.file_names import of_tests
 
 #: What is for programs other than Python, by its place below the prefix.
-SHARED = ("share/man/man1/sentinel.1", *(f"share/systemd/user/sentinel{of}.service" for of in ("", "-notify", "-web")))
+SHARED = ("share/man/man1/sentinel.1", *(f"share/systemd/user/sentinel{of}.service" for of in ("", "-cure", "-notify", "-web")))
 
 
 @pytest.fixture(scope="module")
