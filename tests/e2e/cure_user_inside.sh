@@ -52,7 +52,8 @@ echo start >>$HOME_OF/starts
 echo "0.00.100.000 I srv  llama_server: loading model"
 echo "0.01.000.000 I srv  llama_server: server is listening on http://127.0.0.1:8099"
 sleep 0.5
-cat $PWD/sleeps
+# By the shell itself: of a process that has ended meanwhile the journal does not know the user's unit.
+printf '%s\n' "\$(cat $PWD/sleeps)"
 while :; do sleep 0.2; done
 END
 chown -R joe: $HOME_OF
