@@ -247,7 +247,9 @@ def _connect(sockets: Sequence[Path | str] | None, timeout: float) -> tuple[str,
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # Not `settimeout` yet: with that a full queue of the listener is an error at once, not a wait (unix(7)).
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout), 0))
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout), round(timeout % 1 * 1e6))
+            )
             connection.connect(path)
             connection.settimeout(timeout)
         except OSError as error:

@@ -103,16 +103,26 @@ class Supervisor:
     def poller(
         self, source: Polled, after: Callable[[], Awaitable[None]] | None = None, *, alone: bool = True
     ) -> Callable[[], Awaitable[None]]:
-        """A call that polls the source once, unless it is backing off. `after` runs after a successful poll.
+        """A call that polls the source once, unless it is backing off or still polled. `after` runs after a successful poll.
 
         What reads the kernel's own files need not be polled `alone`, on a thread of its own.
         """
 
+        # The first poll is made outside of the schedule: while it hung, the source was polled a second time beside it.
+        under_way = False
+
         async def poll() -> None:
-            state = self.state(source.name)
+            nonlocal under_way
             now = self._clock.now()
-            if now < state.retry_at:
+            if under_way or now < self.state(source.name).retry_at:
                 return
+            under_way = True
+            try:
+                await once(now)
+            finally:
+                under_way = False
+
+        async def once(now: float) -> None:
             try:
                 if source.blocking:
                     readings = await self._off_the_loop(source, now, alone=alone)

@@ -49,6 +49,27 @@ def supervisor(inbox: Inbox, workers: Workers) -> Supervisor:
 
 
 @pytest.mark.parametrize("alone", [True, False])
+def test_a_source_whose_first_poll_hangs_is_not_polled_beside_that(alone: bool) -> None:
+    """The daemon makes the first poll itself, before the schedule begins."""
+
+    async def story() -> None:
+        workers, driver = Workers(), Driver()
+        poll = supervisor(Inbox(), workers).poller(driver, alone=alone)
+        first = asyncio.ensure_future(poll())
+        while not driver.polls:
+            await asyncio.sleep(0)
+        await asyncio.wait_for(poll(), 10)
+        assert driver.polls == 1
+        driver.let_go.set()
+        await asyncio.wait_for(first, 10)
+        await asyncio.wait_for(poll(), 10)
+        assert driver.polls == 2
+        workers.shutdown()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("alone", [True, False])
 def test_drivers_that_hang_hold_up_no_other_source_and_are_reported(alone: bool) -> None:
     async def story() -> None:
         workers, inbox = Workers(), Inbox()

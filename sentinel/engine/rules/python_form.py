@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from sentinel.engine.rules import operations
+from sentinel.engine.rules import comparisons, operations
 from sentinel.engine.rules.operations import Function, Variables
 
 
@@ -122,25 +122,25 @@ class _Parser:
         operands = [self._both()]
         while self._take("||"):
             operands.append(self._both())
-        return operands[0] if len(operands) == 1 else operations.any_of(tuple(operands))
+        return operands[0] if len(operands) == 1 else operations.absorbed(tuple(operands), decisive=True)
 
     def _both(self) -> Function:
         operands = [self._relation()]
         while self._take("&&"):
             operands.append(self._relation())
-        return operands[0] if len(operands) == 1 else operations.all_of(tuple(operands))
+        return operands[0] if len(operands) == 1 else operations.absorbed(tuple(operands), decisive=False)
 
     def _relation(self) -> Function:
         left = self._sum()
         while True:
             if sign := self._take("==", "!="):
-                left = operations.equal(left, self._sum(), wanted=sign == "==")
+                left = comparisons.equal(left, self._sum(), wanted=sign == "==")
             elif sign := self._take(*_ORDER):
-                left = operations.ordered(_ORDER[sign], left, self._sum())
+                left = comparisons.ordered(_ORDER[sign], left, self._sum())
             elif self._kind == "name" and self._word == "in":
                 self._next()
                 self._want("[")
-                left = operations.among(left, self._arguments("]"))
+                left = comparisons.among(left, self._arguments("]"))
             else:
                 return left
 

@@ -34,6 +34,8 @@ _LOOKS = (0.0, 0.002, 0.005, 0.01, 0.02, 0.04)
 _PIPE = 1 << 20
 #: The program that looks is ended when no server was started for this long. Seconds.
 _QUIET = 120.0
+#: Reads until nothing is queued: its buffer of 1 MiB holds 1,400 events, a read takes 256 (proc_events.py).
+_QUEUED = 8
 
 
 class Catching(Protocol):
@@ -168,6 +170,12 @@ class StartWatch:
 
     def _end_looking(self) -> None:
         looker, self._looker, self._looks = self._looker, None, False
+        if self._events is not None:
+            # What was queued meanwhile is old: the process id of an end may be another server's by now. Before the program ends:
+            # what happens from here on is queued, and looked at.
+            for _ in range(_QUEUED):
+                for _ in self._events.read():
+                    pass
         if looker is not None:
             looker.close()
 

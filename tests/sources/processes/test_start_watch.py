@@ -301,6 +301,23 @@ def test_the_program_that_looks_is_ended_when_no_server_was_started_for_a_while(
     assert watch.bug is None
 
 
+def test_ends_that_were_queued_while_a_program_looked_are_of_no_account() -> None:
+    """Another server may have the process id by now."""
+    needs_events()
+    watch = StartWatch(Servers(), lambda: None)
+    try:
+        assert watch._events is not None
+        process = subprocess.Popen(["true"])
+        process.wait()
+        assert process.pid in {one.pid for one in watch._events.read()}
+        again = subprocess.Popen(["true"])
+        again.wait()
+        watch._end_looking()
+        assert again.pid not in {one.pid for one in watch._events.read()}
+    finally:
+        watch.close()
+
+
 def test_the_program_that_looks_needs_nothing_beyond_the_interpreter() -> None:
     """Each module costs memory for as long as the daemon runs."""
     script = f"import sys; sys.path.insert(0, {str(Path(look.__file__).parent)!r}); import look; print(*sys.modules)"
