@@ -171,7 +171,7 @@ def _line(one: dict[str, Any], now: float) -> str:
     if one["lost"]:
         words.append(f"{one['lost']} given up")
     if one["aside"]:
-        words.append(f"{one['aside']} refused as they are, tried again each hour")
+        words.append(f"{one['aside']} refused while others are not, tried again")
     if one["failing_since"] is not None:
         words.append(f"fails for {duration(max(0.0, now - one['failing_since']))}: {one['why']}")
     return f"{one['name']}: {'ok' if one['failing_since'] is None else 'DOES NOT DELIVER'}; {', '.join(words)}"

@@ -11,10 +11,12 @@ from sentinel.files.libraries import how_to_add
 from sentinel.model.text import escape
 from sentinel.notify.message import Message
 from sentinel.notify.outcome import DELIVERED, Outcome
+from sentinel.notify.post import may_be_for_content
 from sentinel.notify.secrets import Redactor
 
 #: The status that a service answered, as the plug-ins log it: these are about what is in the message.
 _FOR_CONTENT = re.compile(r"\berror=(?:400|413|422)\b")
+_STATUS = re.compile(r"\berror=(\d{3})\b")
 
 
 class NotUsable(Exception):
@@ -56,11 +58,14 @@ class Apprise:
             except Exception as error:
                 # A hundred plug-ins of others: what they raise is a failure of this channel alone.
                 said = f"{self._schema}: {type(error).__name__}: {self._redact.quoted(str(error))}"
-                return Outcome("refused", self._redact(said))
+                return Outcome("refused", self._redact(said), answered=True)
         if done:
             return DELIVERED
         why = self._redact(f"{self._schema}: not delivered{log.last(self._redact)}")
-        return Outcome("refused", why, too_large=_FOR_CONTENT.search(log.text) is not None)
+        status = _STATUS.search(log.text)
+        # Without a status nobody knows: an SMTP server that refuses one mail is logged like one that is away.
+        answered = status is None or may_be_for_content(int(status[1]))
+        return Outcome("refused", why, too_large=_FOR_CONTENT.search(log.text) is not None, answered=answered)
 
     def _kind(self, message: Message) -> Any:
         if message.status != "firing":

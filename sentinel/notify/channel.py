@@ -84,7 +84,7 @@ class Health:
             self._say(5, f"channel {self._name} delivers again, after {duration(now.steady - self._failing_since)}")
         self._failing_since, self._said_at = None, float("-inf")
         count = self._store.value(self._name, "messages") + messages
-        self._store.report(self._name, delivered_at=now.wall, failing_since=None, why="", messages=count)
+        self._store.report(self._name, delivered_at=now.wall, failing_since=None, why="", lost=0, messages=count)
 
     def failed(self, now: Now, why: str) -> None:
         """Within a transaction of the store."""
@@ -111,7 +111,7 @@ class Health:
 
     def set_aside(self, why: str) -> None:
         """An alert that the receiver refuses by itself; the others go on."""
-        self._say(4, f"channel {self._name}: an alert is refused as it is, and set aside; it is tried again each hour: {why}")
+        self._say(4, f"channel {self._name}: an alert is refused while others are not, and set aside; it is tried again: {why}")
 
     @property
     def failing(self) -> bool:
@@ -180,25 +180,28 @@ class Line:
         """The result of a try."""
         aside = self._queue.aside
         if outcome.kind == "delivered":
+            why = self._store.value(self.name, "why")  # of the last refusal, which this delivery may explain
             self._store.done(self.name, self._queue.delivered(now.steady))
             self._store.sending(self.name, None)
-            self._store.report(self.name, lost=0, aside=len(self._queue.aside))
             self._health.delivered(now, messages=1)
+            self._report_aside(aside, why)
             return
-        unsure = outcome.kind == "unsure"
-        again = outcome.too_large and self._sending_now <= aside
+        again = (outcome.too_large or outcome.answered) and self._sending_now <= aside
         left = (
             self._queue.unsure(now.steady)
-            if unsure
-            else self._queue.refused(now.steady, outcome.after, too_large=outcome.too_large)
+            if outcome.kind == "unsure"
+            else self._queue.refused(now.steady, outcome.after, too_large=outcome.too_large, answered=outcome.answered)
         )
         self._store.sending(self.name, left)
-        self._store.report(self.name, aside=len(self._queue.aside))
-        if self._queue.aside > aside:
-            self._health.set_aside(outcome.why)
+        self._report_aside(aside, outcome.why)
         # That one is refused again, as every hour, is no news of the channel.
         if self._health.failing or not again:
             self._health.failed(now, outcome.why)
+
+    def _report_aside(self, before: frozenset[int], why: str) -> None:
+        self._store.report(self.name, aside=len(self._queue.aside))
+        if self._queue.aside - before:
+            self._health.set_aside(why)
 
     # --- outside of one ---
 

@@ -18,6 +18,8 @@ from sentinel.notify.template import default_body
 
 #: EX_DATAERR of sysexits.h: what is in the message is the reason.
 _BAD_DATA = 65
+#: Of sysexits.h: a service is unavailable, a temporary failure, no permission, its configuration.
+_FOR_CHANNEL = {69, 75, 77, 78}
 #: What it gets of our environment: the rest may hold secrets, and where they are.
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
 
@@ -60,7 +62,8 @@ class Command:
             complaints.seek(0)
             if code == 0:
                 return DELIVERED
-            return Outcome("refused", self._failed(code, complaints.read(4096)), too_large=code == _BAD_DATA)
+            why = self._failed(code, complaints.read(4096))
+            return Outcome("refused", why, too_large=code == _BAD_DATA, answered=code not in _FOR_CHANNEL)
 
     def _failed(self, code: int, said: bytes) -> str:
         words = self.redact.quoted(said.decode("utf-8", "replace"))

@@ -12,13 +12,15 @@ from sentinel.notify.message import Message
 class Outcome:
     """`refused`: the receiver has it not. `unsure`: it may have it. `why` is a sentence without secrets; `after` in seconds.
 
-    `too_large`: what is in it is refused: it may take a smaller one, or another.
+    `too_large`: what is in it is refused: it may take a smaller one, or another. `answered`: it may be so, the receiver's answer
+    does not say; what it does with others will.
     """
 
     kind: Literal["delivered", "refused", "unsure"]
     why: str = ""
     after: float = 0.0
     too_large: bool = False
+    answered: bool = False
 
 
 DELIVERED = Outcome("delivered")

@@ -1,15 +1,17 @@
 """What one channel sends, and when: grouping, quiet hours, retries, what is set aside. Pure: time is an argument, on a clock that
 never steps.
 
-An alert that the receiver refuses for what is in it (HTTP 400 and the like) would hold up all that come after it. It is set
-aside: the others go on, and it is tried again, alone, each hour, until it is delivered, superseded by a later transition of the
-same alert, or too old.
+An alert that the receiver refuses for what is in it would hold up all that come after it. It is set aside: the others go on, and
+it is tried again, alone, until it is delivered, superseded by a later transition of the same alert, or too old. HTTP 400 and the
+like say that they are about what is in it; of other answers `blame` finds out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+
+from sentinel.notify.blame import Blame
 
 #: Alerts of one message. Sixty lines are read by nobody; a storm becomes several messages.
 MOST_IN_ONE = 200
@@ -50,7 +52,7 @@ class Policy:
     longest_pause: float = 600.0
     keep: float = 86400.0
     most: int = 5000
-    #: pause of an alert that was set aside
+    #: pause of an alert that was set aside because the receiver says that it is at fault; else `longest_pause`
     aside_pause: float = 3600.0
 
 
@@ -78,12 +80,15 @@ class Queue:
         #: failures since the last delivery
         self.failures = 0
         self._pause_until = float("-inf")
+        #: until then the receiver asked for a pause
+        self._asked_until = float("-inf")
         self._sent = float("-inf")
         #: alerts of the next message: halved when the receiver refuses it as it is, and more by one after each that it takes
         self._most = MOST_IN_ONE
         self._aside: dict[int, _Aside] = {}
         #: what was refused last turned out to be one alert: sizes were not the reason, and double again
         self._one_was_it = False
+        self._blame = Blame()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -101,6 +106,10 @@ class Queue:
     def put(self, item: Item) -> None:
         """An alert for this channel."""
         self._waiting[item.number] = item
+        if self._blame.tries_alone and not self.busy and self._sending is None:
+            # Whether it takes this one says whose fault it is, and need not wait for ten minutes.
+            soon = max(item.taken + self._policy.group_interval, self._asked_until)
+            self._pause_until = min(self._pause_until, soon)
 
     def overdue(self, now: float) -> tuple[int, ...]:
         """Take away what is too old, and the oldest of what is too much. The caller has to say that they are lost."""
@@ -124,7 +133,8 @@ class Queue:
         if self._sending is None:
             ready = self._ready(quiet=quiet)
             if ready and now >= self._due_of(ready):
-                numbers = ready[: self._most]
+                alone = self._blame.choose(ready, lambda n: self._waiting[n].mark)
+                numbers = ready[: self._most] if alone is None else [alone]
                 self._sending = Sending(tuple(numbers), digest=not quiet and any(self._waiting[n].held for n in numbers))
             else:
                 number = min(self._retried(quiet=quiet), key=lambda one: self._aside[one].again)
@@ -159,38 +169,48 @@ class Queue:
         over = [n for n in self._aside if (mark := self._waiting[n].mark) and newest.get(mark, -1) > n]
         for number in (*numbers, *over):
             self._forget(number)
+        for number in self._blame.taken(rest=len(self._waiting) > len(self._aside)):
+            if number in self._waiting:
+                self._aside[number] = _Aside(now + self._policy.longest_pause, repeat=False)
         self.busy, self.failures, self._sent, self._pause_until = False, 0, now, float("-inf")
         self._most = min(self._most * 2 if self._one_was_it else self._most + 1, MOST_IN_ONE)
         return (*numbers, *over)
 
-    def refused(self, now: float, retry_after: float = 0.0, *, too_large: bool = False) -> Sending | None:
+    def refused(self, now: float, retry_after: float = 0.0, *, too_large: bool = False, answered: bool = False) -> Sending | None:
         """The receiver has it not. What came meanwhile joins it, unless an earlier try may have arrived: that is returned.
 
-        `too_large`: it refuses what is in it. Half of it is tried next; one alert alone is set aside.
+        `too_large`: it refuses what is in it. Half of it is tried next; one alert alone is set aside. `answered`: it may do so.
         """
         assert self._sending is not None
-        if too_large:
-            self._set_aside_or_halve(now, retry_after)
+        sending, self._sending = self._sending, None
+        one = sending.numbers[0] if len(sending.numbers) == 1 else None
+        self._one_was_it = one is not None
+        if one in self._aside and (too_large or answered):
+            # As each time: no news of the receiver.
+            self.busy, self._pause_until = False, now + self._policy.first_pause
+            pause = self._policy.aside_pause if too_large else self._policy.longest_pause
+            self._aside[one] = _Aside(now + pause, sending.repeat)
             return None
-        self._pause(now, retry_after)
-        if not self._sending.repeat:
-            self._sending = None
-        return self._sending
-
-    def _set_aside_or_halve(self, now: float, retry_after: float) -> None:
-        """It has not arrived, however often it was tried: it was the same each time."""
-        assert self._sending is not None
-        numbers, repeat, self._sending = self._sending.numbers, self._sending.repeat, None
-        self._pause(now, retry_after, patience=_PATIENCE)
-        self._one_was_it = len(numbers) == 1
-        if self._one_was_it:
-            self._aside[numbers[0]] = _Aside(now + self._policy.aside_pause, repeat)
+        if too_large:
+            # It has not arrived, however often it was tried: it was the same each time.
+            then = "half"
+            if one is not None:
+                self._aside[one] = _Aside(now + self._policy.aside_pause, sending.repeat)
+        elif answered and not sending.repeat:
+            then = self._blame.refused(sending.numbers)
         else:
-            self._most = len(numbers) // 2
+            then = "wait"
+            self._blame.failed()
+            self._sending = sending if sending.repeat else None
+        if then == "half" and one is None:
+            self._most = len(sending.numbers) // 2
+        self._pause(now, retry_after, patience=0 if then == "wait" else _PATIENCE)
+        return self._sending
 
     def unsure(self, now: float) -> Sending:
         """It may have arrived: it goes out again as it was, so that the receiver can see that it is the same."""
         assert self._sending is not None
+        self._blame.failed()
         self._pause(now, 0.0)
         self._sending = replace(self._sending, repeat=True)
         return self._sending
@@ -201,7 +221,8 @@ class Queue:
         # 2 ** 30 is beyond every pause; the number itself grows for days.
         pause = min(policy.first_pause * 2 ** min(max(0, self.failures - patience), 30), policy.longest_pause)
         self.failures += 1
-        self._pause_until = now + max(pause, min(retry_after, policy.longest_pause))
+        self._asked_until = now + min(retry_after, policy.longest_pause)
+        self._pause_until = max(now + pause, self._asked_until)
 
     def _forget(self, number: int) -> None:
         del self._waiting[number]

@@ -26,6 +26,8 @@ _MOST_BYTES = 4096
 _LATER = {408, 425, 429}
 #: Answers of a gateway: what stands behind it may have taken the message.
 _GATEWAY = {502, 504}
+#: Answers about who sends, and that the receiver is away: those are about no message. So are redirects.
+_FOR_CHANNEL = {401, 407, 503}
 #: Answers to what is too long, among other reasons: chats take 2,000 characters, and a burst has more.
 _TOO_LARGE = {400, 413, 422}
 
@@ -135,7 +137,13 @@ def _judged(target: Target, answer: http.client.HTTPResponse, said: bytes) -> Ou
         target.redact(why),
         _seconds(answer.getheader("Retry-After")),
         too_large=answer.status in _TOO_LARGE,
+        answered=may_be_for_content(answer.status),
     )
+
+
+def may_be_for_content(status: int) -> bool:
+    """Whether a refusal with this status may be about what is in the message."""
+    return status >= 400 and status not in _FOR_CHANNEL | _LATER
 
 
 def _seconds(text: str | None) -> float:

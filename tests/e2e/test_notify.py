@@ -221,9 +221,39 @@ def test_an_alert_that_is_refused_for_good_holds_up_no_other_and_is_counted(rece
 
     assert (status["waiting"], status["aside"], status["lost"]) == (1, 1, 0)
     assert shown.returncode == 1
-    assert "1 refused as they are, tried again each hour" in shown.stdout
-    assert one.said().count("an alert is refused as it is, and set aside") == 1
+    assert "1 refused while others are not, tried again" in shown.stdout
+    assert one.said().count("an alert is refused while others are not, and set aside") == 1
     assert "1 alert refused by this receiver" in next(g.body["text"] for g in receiver.taken if g.body["status"] == "resolved")
+    assert sorted(reported(receiver)) == sorted(changes)
+
+
+def test_an_alert_that_a_receiver_fails_at_holds_up_no_other(receiver: HttpReceiver, tmp_path: Path) -> None:
+    """500 says nothing about whose fault it is; that others are taken, before and after, does."""
+    daemon = Switched(tmp_path, servers=4).start()
+    receiver.refuses, receiver.refusal = '"name": "s1"', 500
+    one = Notifier(tmp_path / "notify", daemon, HASTY + webhook(receiver)).start()
+    try:
+        daemon.switch("s1", on=True)
+        wait_for(lambda: one.status()["hook"]["failing_since"] is not None, "the only one is refused", 15.0)
+        daemon.switch("s0", on=True)
+        wait_for(lambda: ("s0", "firing") in receiver.alerts(), "the next one is there all the same", 15.0)
+        for name in ("s2", "s3"):
+            daemon.switch(name, on=True)
+            wait_for(partial(reported_of, receiver, name, "firing"), f"{name} as well", 15.0)
+        wait_for(lambda: one.status()["hook"]["aside"] == 1, "the one at fault is set aside", 15.0)
+        wait_for(lambda: one.status()["hook"]["failing_since"] is None, "the channel delivers", 15.0)
+        said = one.said()
+        one.end()
+        receiver.refuses = ""
+        one.start()
+        wait_for(partial(reported_of, receiver, "s1", "firing"), "a receiver that was mended has it", 15.0)
+        changes = daemon.changes()
+    finally:
+        one.stop()
+        daemon.end(signal.SIGKILL)
+
+    assert said.count("an alert is refused while others are not, and set aside") == 1
+    assert "answered 500" in said.partition("set aside")[2]
     assert sorted(reported(receiver)) == sorted(changes)
 
 

@@ -151,6 +151,20 @@ def test_some_refusals_may_be_for_the_size(receiver: HttpReceiver, message: Mess
     assert webhook(receiver.url).send(message).too_large is too_large
 
 
+@pytest.mark.parametrize(
+    ("mode", "answered"), [("500", True), ("404", True), ("403", True), ("401", False), ("429", False), ("503", False)]
+)
+def test_others_may_be_for_what_is_in_it_unless_they_are_about_the_receiver(
+    receiver: HttpReceiver, message: Message, mode: str, answered: bool
+) -> None:
+    receiver.mode = mode
+    assert webhook(receiver.url).send(message).answered is answered
+
+
+def test_a_connection_that_is_refused_is_about_no_message(message: Message) -> None:
+    assert not webhook("http://127.0.0.1:1").send(message).answered
+
+
 @pytest.mark.parametrize("url", ["https://127.0.0.1:{port}/x", "http://no-such-host.invalid/x"])
 def test_no_tls_and_no_such_name_are_one_sentence(receiver: HttpReceiver, message: Message, url: str) -> None:
     outcome = webhook(url.format(port=receiver.port)).send(message)
@@ -196,9 +210,12 @@ def test_a_command_that_fails_has_said_why(tmp_path: Path, message: Message) -> 
     assert outcome.why == f"{program} ended with 3: no route for ***"
 
 
-@pytest.mark.parametrize(("code", "for_content"), [(65, True), (1, False), (75, False)])
-def test_a_command_may_say_that_it_is_about_the_data(tmp_path: Path, message: Message, code: int, for_content: bool) -> None:
-    assert Command((script(tmp_path, f"exit {code}"),), 10.0, NO_SECRETS).send(message).too_large is for_content
+@pytest.mark.parametrize(("code", "for_content", "may_be"), [(65, True, True), (1, False, True), (75, False, False)])
+def test_a_command_may_say_that_it_is_about_the_data(
+    tmp_path: Path, message: Message, code: int, for_content: bool, may_be: bool
+) -> None:
+    outcome = Command((script(tmp_path, f"exit {code}"),), 10.0, NO_SECRETS).send(message)
+    assert (outcome.too_large, outcome.answered) == (for_content, may_be)
 
 
 def test_a_secret_that_is_quoted_is_not_cut_in_half(tmp_path: Path, message: Message) -> None:
@@ -237,12 +254,16 @@ class TestApprise:
 
         return Apprise("phone", url, Redactor(secret_parts("apprise", url)))
 
-    @pytest.mark.parametrize(("mode", "for_content"), [("400", True), ("422", True), ("500", False), ("404", False)])
+    @pytest.mark.parametrize(
+        ("mode", "for_content", "may_be"),
+        [("400", True, True), ("422", True, True), ("500", False, True), ("404", False, True), ("401", False, False)],
+    )
     def test_what_a_service_answers_is_known(
-        self, receiver: HttpReceiver, message: Message, mode: str, for_content: bool
+        self, receiver: HttpReceiver, message: Message, mode: str, for_content: bool, may_be: bool
     ) -> None:
         receiver.mode = mode
-        assert self.sender(f"json://127.0.0.1:{receiver.port}").send(message).too_large is for_content
+        outcome = self.sender(f"json://127.0.0.1:{receiver.port}").send(message)
+        assert (outcome.too_large, outcome.answered) == (for_content, may_be)
 
     def test_json(self, receiver: HttpReceiver, message: Message) -> None:
         sender = self.sender(f"json://user:{SECRET}@127.0.0.1:{receiver.port}/path")

@@ -33,8 +33,8 @@ class HttpReceiver:
         #: everything that arrived
         self.seen: list[Got] = []
         self.headers: dict[str, str] = {}
-        #: what has this in it is answered with 400
-        self.refuses = ""
+        #: what has this in it is answered with that
+        self.refuses, self.refusal = "", 400
         self.port = 0
         self._server: http.server.ThreadingHTTPServer | None = None
         self.release = threading.Event()
@@ -90,7 +90,7 @@ def _handler(owner: HttpReceiver) -> type[http.server.BaseHTTPRequestHandler]:
                 return
             status = 200 if owner.mode == "ok" else int(owner.mode)
             if owner.refuses and owner.refuses.encode() in data:
-                status = 400
+                status = owner.refusal
             if status == 200:
                 owner.taken.append(got)
             self.send_response(status)
