@@ -104,3 +104,21 @@ def experts(verb: argparse.ArgumentParser) -> None:
     )
     add_json(compare)
     compare.set_defaults(call="sentinel.cli.experts")
+
+
+def service(verb: argparse.ArgumentParser) -> None:
+    """Of `sentinel service`."""
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text, about in (
+        (
+            "install",
+            "write the units of systemd for this installation; nothing is started",
+            "Writes the shipped units (daemon, notify, web, cure) so that they start this very installation, made by pipx or uv, "
+            "and says each step. Nothing is enabled or started. `make install` and the Debian package have done that already.",
+        ),
+        ("uninstall", "stop what it wrote, and remove that", "Stops and removes the units that `install` wrote."),
+    ):
+        action = actions.add_parser(name, help=text, description=about)
+        action.add_argument("--user", action="store_true", help="a service of your own, without root")
+        action.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+        action.set_defaults(call="sentinel.cli.service.main")

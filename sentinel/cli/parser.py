@@ -193,6 +193,15 @@ VERBS: dict[str, Verb] = {
         (("mcp", "what an agent's configuration starts: docs/mcp.md"),),
         "Read-only tools for agents, over standard input and output. Needs the library mcp: `sudo make install EXTRAS='[mcp]'`.",
     ),
+    "service": Verb(
+        "units of systemd for an installation by pipx or uv: write them, or remove them",
+        "",
+        actions.service,
+        (
+            ("service install --user", "a service of your own"),
+            ("sudo sentinel service install --dry-run", "what it would write for the machine"),
+        ),
+    ),
     "run": Verb(
         "run the daemon in the foreground (what the systemd unit starts)",
         "sentinel.cli.run",

@@ -94,6 +94,9 @@ _PLAIN = {
     ("rules", "schema"),
     ("rules", "override"),
     ("rules", "new"),
+    ("service",),
+    ("service", "install"),
+    ("service", "uninstall"),
 }
 #: What each verb that asks the daemon needs beside its name.
 _ASKING = {

@@ -14,7 +14,8 @@ from places import REPO
 from sentinel.rulefiles.file_names import of_tests
 
 #: What is for programs other than Python, by its place below the prefix.
-SHARED = ("share/man/man1/sentinel.1", *(f"share/systemd/user/sentinel{of}.service" for of in ("", "-cure", "-notify", "-web")))
+UNITS = [f"sentinel{of}.service" for of in ("", "-cure", "-notify", "-web")]
+SHARED = ("share/man/man1/sentinel.1", *(f"share/systemd/user/{unit}" for unit in UNITS))
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,17 @@ def test_the_wheel_holds_the_program_its_rules_and_the_manual_and_nothing_else(w
         for path in (REPO / "sentinel" / folder).iterdir()
     }
     rules = {f"sentinel/shipped/{path.relative_to(REPO / 'rules').as_posix()}" for path in (REPO / "rules").rglob("*.toml")}
+    # For `sentinel service install`.
+    units = {f"sentinel/systemd/user/{unit}" for unit in UNITS}
+    units |= {f"sentinel/systemd/{unit}" for unit in (*UNITS, "sentinel.socket")}
+    units |= {f"sentinel/systemd/sentinel.{kind}" for kind in ("sysusers.conf", "tmpfiles.conf", "catalog")}
     shared = {f"{name}.data/data/{path}" for path in SHARED}
     with zipfile.ZipFile(wheel) as archive:
         held = {entry for entry in archive.namelist() if not entry.startswith(f"{name}.dist-info/")}
 
     assert rules
     assert {"sentinel/report/vendor/LICENSE", "sentinel/report/vendor/uPlot.iife.min.js"} < page
-    assert held == code | page | rules | shared
+    assert held == code | page | rules | units | shared
 
 
 def test_an_installed_wheel_needs_nothing_of_the_checkout(wheel: Path, tmp_path: Path) -> None:
