@@ -311,8 +311,8 @@ def test_a_stopped_server_goes_on_and_one_that_hides_its_slots_is_unknown(
             (read,) = [r for c in subject["checks"] for r in c["reads"] if r["name"] == "server.stalled_seconds"]
             return read
 
-        wait_for(lambda: stalled(name)["value"] == 0.0, f"its slots are known; {stalled(name)}", PROMISE)
-        assert watching.verdicts(name)["server-wedged"] == ("no-match", "inactive")
+        wait_for(lambda: stalled(name)["value"] == 0.0, lambda: f"its slots are known; {stalled(name)}", PROMISE)
+        assert watching.verdict("server-wedged", name) == ("no-match", "inactive")
         assert "turned off" in stalled(other)["missing"]
         assert watching.alert("server-wedged", other) is None
     # This build logs no line for a question.

@@ -106,7 +106,7 @@ class TestRestart:
         assert again is not None
         assert again["since"] == first["since"]
         wait_for(lambda: losses() == 2, f"what happened meanwhile is counted once: 2, not {losses()}", PROMISE)
-        assert sentinel.verdicts(name)["context-collapse"] == ("no-match", "inactive")
+        assert sentinel.verdict("context-collapse", name) == ("no-match", "inactive")
 
         # An orderly stop, and the third oversized request while nobody watched.
         assert sentinel.end(signal.SIGTERM) == 0

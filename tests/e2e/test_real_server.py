@@ -73,7 +73,7 @@ class TestContextCollapse:
                 return sentinel.reads("context-collapse", name).get("lost_requests")
 
             wait_for(lambda: counted() == 2, f"two oversized requests are counted, not {counted()}", PROMISE)
-            assert sentinel.verdicts(name)["context-collapse"][0] == "no-match"
+            assert sentinel.verdict("context-collapse", name)[0] == "no-match"
 
             ask(running, "/completion", prompt="word " * 400, n_predict=4)
             alert = sentinel.await_alert("context-collapse", name)

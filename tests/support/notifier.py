@@ -22,7 +22,11 @@ class Switched(Sentinel):
         for log in self.logs.values():
             log.touch()
         tables = "".join(f"[[server]]\nname = '{name}'\nlog = '{log}'\n" for name, log in self.logs.items())
-        super().__init__(folder, f"{write_rules(folder / 'own-rules', rules)}\ndiscover = false\n{tables}", kernel=False)
+        # One folder for all daemons of a run, so that what the first one decoded counts for the next.
+        own = folder.parent / f"own-rules-{rules}"
+        if not own.exists():
+            write_rules(own, rules)
+        super().__init__(folder, f"rules = ['{own}']\ndiscover = false\n{tables}", kernel=False)
 
     def switch(self, name: str, *, on: bool) -> None:
         """One line into one log."""

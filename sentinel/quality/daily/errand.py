@@ -94,7 +94,7 @@ class Errand:
     def run(self) -> Outcome:
         """Ask, compare, keep; whatever goes wrong is in the outcome."""
         order = self._order
-        guard = Guard(self._client, order.pid, order.ticks, order.patience, Roots(proc=Path(order.proc)))
+        guard = Guard(self._client, order.pid, order.ticks, order.parent, order.patience, Roots(proc=Path(order.proc)))
         try:
             self._require_idle()
             guard.start()

@@ -75,13 +75,14 @@ class GuardedClient(Client):
 
 
 class Guard(threading.Thread):
-    """`pid` and `ticks` are the server's process. `patience`: seconds that a new connection lasts before it counts as a request,
-    for the daemon and others ask it short questions of their own."""
+    """`pid` and `ticks` are the server's process. `parent` is the daemon's, as the daemon says it: where that was killed while
+    its child started, the child found another parent and asked to the end. `patience`: seconds that a new connection lasts before
+    it counts as a request, for the daemon and others ask it short questions of their own."""
 
-    def __init__(self, client: GuardedClient, pid: int, ticks: int, patience: float, roots: Roots) -> None:
+    def __init__(self, client: GuardedClient, pid: int, ticks: int, parent: int, patience: float, roots: Roots) -> None:
         super().__init__(name="guard", daemon=True)
         self._client, self._pid, self._ticks, self._patience, self._roots = client, pid, ticks, patience, roots
-        self._parent = os.getppid()
+        self._parent = parent
         self._slots = GuardedClient(client.at, client.key, _SLOTS_SECONDS)
         self._known = self._connections()
         self._since: dict[str, float] = {}

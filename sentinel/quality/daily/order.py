@@ -14,6 +14,8 @@ class Order:
     key: str = ""
     pid: int = 0
     ticks: int = 0
+    #: the daemon's process: when it is no longer the parent, the check ends
+    parent: int = 0
     proc: str = "/proc"
     #: tokens and seconds that are left of the day
     budget: int = 0

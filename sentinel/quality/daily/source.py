@@ -199,7 +199,8 @@ class QualityChecks:
                 past.unlink()
             record.shifted_at = 0.0
         order = Order(
-            host=where[0], port=where[1], key=key, pid=server.pid, ticks=server.ticks, proc=str(self._roots.proc),
+            host=where[0], port=where[1], key=key, pid=server.pid, ticks=server.ticks, parent=os.getpid(),
+            proc=str(self._roots.proc),
             budget=self._settings.tokens_a_day - record.spent(at), left=SECONDS_A_DAY - record.took(at),
             patience=self._patience, flags=entity.flags,
             past=str(past), partial=str(self._shelf.partial(name)), resume=record.partial_of == process,

@@ -33,8 +33,8 @@ def order(fake: Fake, folder: Path, **changed: Any) -> Order:
     stat = read_stat(Roots(), os.getpid())
     assert isinstance(stat, Stat)
     made = Order(
-        host="127.0.0.1", port=fake.port, pid=os.getpid(), ticks=stat.start_ticks, budget=1_000_000, left=600.0, patience=0.3,
-        seconds=5.0,
+        host="127.0.0.1", port=fake.port, pid=os.getpid(), ticks=stat.start_ticks, parent=os.getppid(), budget=1_000_000,
+        left=600.0, patience=0.3, seconds=5.0,
         past=str(folder / "past.json"), partial=str(folder / "partial.json"),
     )  # fmt: skip
     return replace(made, **changed)
@@ -190,6 +190,14 @@ def test_a_process_that_is_not_the_one_found_is_not_asked_on(fake: Fake, tmp_pat
     pause = threading.Event()
     fake.instead["/completion"] = lambda body: (pause.wait(0.01), fake.completion(body))[1]
     assert check(fake, tmp_path, ticks=1).end == "gone"
+
+
+def test_a_daemon_that_was_gone_before_the_first_question_ends_it(fake: Fake, tmp_path: Path) -> None:
+    """Killed while its child started: the parent that the child finds is not the one who ordered."""
+    pause = threading.Event()
+    fake.instead["/completion"] = lambda body: (pause.wait(0.01), fake.completion(body))[1]
+    found = check(fake, tmp_path, parent=os.getpid())
+    assert (found.end, found.why) == ("gone", "the daemon has ended")
 
 
 @pytest.mark.parametrize(
