@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from attacks import clients, files, floods, forgeries
+from attacks import clients, files, floods, forgeries, page
 from attacks.ground import why_not
 from attacks.outcome import Attack
 from faults.campaign import Campaign, Trial
@@ -47,6 +47,7 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "readers": clients.readers,
     "askers": clients.askers,
     "followers": clients.followers,
+    "page": page.page,
 }
 CAMPAIGN = Campaign(
     "attack",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -17,7 +20,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sentinel.api import client
+from sentinel.api.places import ClientPlace, Places
 from sentinel.api.routes import API_VERSION
+from sentinel.api.turns import Turns
 from sentinel.diagnose.share import Redactor
 from sentinel.model.fault import Fault
 from sentinel.model.input_limits import MOST_QUERY_FIELDS
@@ -32,8 +37,11 @@ from sentinel.web.relay import Relay
 from sentinel.web.reports import Reports
 from sentinel.web.view import SPANS, Views
 
-#: Event streams at a time: each is a thread here, and a stream of the daemon's, which has sixteen for a user.
+#: Event streams at a time: each is a thread here, and a stream of the daemon's, which has sixteen for a user. One user may have
+#: all until another comes.
 MOST_STREAMS = 12
+#: Questions of one user that wait; as many as there are connections. Those of connections that are gone wait on.
+_MOST_WAITING = 128
 #: What is passed on as the daemon has it, with what kind of text it is.
 PASSED_ON = {
     "/metrics": "text/plain; version=0.0.4; charset=utf-8",
@@ -50,23 +58,53 @@ class Site:
         self._answers = answers
         self._views = Views(answers, host)
         self._reports = Reports(answers, host)
-        self._streams: set[Relay] = set()
+        self._relays: set[Relay] = set()
+        self._streams = Places(MOST_STREAMS, MOST_STREAMS, 0)
+        #: who asks much waits behind who asks little, and the threads stay free for what needs no turn
+        self._turns = Turns()
+        self._waiting: Counter[int] = Counter()
+        #: seconds that each kind of answer took the last time
+        self._took: dict[str, float] = {}
         self._redactor = Redactor([])
 
     def app(self) -> Starlette:
         """The application, without what stands before it (gate.py)."""
         routes = [
-            Route("/", self._page),
-            Route("/report", self._report),
+            Route("/", self._in_turn(self._page)),
+            Route("/report", self._in_turn(self._report)),
             Route("/live.css", _file(style, "text/css; charset=utf-8")),
             Route("/live.js", _file(script, "text/javascript; charset=utf-8")),
-            Route("/v1/summary", self._summary),
+            Route("/v1/summary", self._in_turn(self._summary)),
             Route("/v1/events", self._events),
-            *(Route(path, self._passed_on) for path in PASSED_ON),
+            *(Route(path, self._in_turn(self._passed_on)) for path in PASSED_ON),
         ]
         app = Starlette(routes=routes, exception_handlers=dict.fromkeys((Refusal, HTTPException, Fault), _refused))
         app.router.redirect_slashes = False
         return app
+
+    def _in_turn(self, made: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """One at a time, and next is who will have had least of the time; made on a thread."""
+
+        async def answer(request: Request) -> Response:
+            place, path = _place(request), request.scope["path"]
+            if self._waiting[place.whose] >= _MOST_WAITING:
+                raise Refusal(503, f"{_MOST_WAITING} questions of yours wait already")
+            self._waiting[place.whose] += 1
+            try:
+                async with self._turns.of(place.user, self._took.get(path, 0.0)):
+                    if place.is_over:
+                        return Response(status_code=503)
+                    begin = time.monotonic()
+                    try:
+                        return await run_in_threadpool(made, request)
+                    finally:
+                        self._took[path] = time.monotonic() - begin
+            finally:
+                self._waiting[place.whose] -= 1
+                if not self._waiting[place.whose]:
+                    del self._waiting[place.whose]
+
+        return answer
 
     def _page(self, request: Request) -> Response:
         asked = _fields(request, ("of", "since"))
@@ -94,40 +132,49 @@ class Site:
         if request.method == "HEAD":
             return Response(headers={"content-type": "text/event-stream"})
         _fields(request, ())
-        if len(self._streams) >= MOST_STREAMS:
+        mine, begun = _place(request), -time.monotonic()
+        # A stream waits for nobody: whoever has most of them gives up the one that began last.
+        place = ClientPlace(mine.user, waits_since=lambda: begun, end=mine.end)
+        if not self._streams.take(place):
             raise Refusal(503, f"{len(self._streams)} pages follow the events, and no more may")
         relay = Relay(client.Stream(self._answers.sockets, request.headers.get("last-event-id", "")))
-        self._streams.add(relay)
+        self._relays.add(relay)
+
+        def ended() -> None:
+            relay.close()
+            self._relays.discard(relay)
+            self._streams.leave(place)
+
         try:
             first = await relay.begin()
         except BaseException:
-            self._ended(relay)
+            ended()
             raise
-        return _Stream(relay, first, self._ended)
-
-    def _ended(self, relay: Relay) -> None:
-        relay.close()
-        self._streams.discard(relay)
+        return _Stream(relay, first, ended)
 
     def close(self) -> None:
         """End the streams: the program stops."""
-        for relay in self._streams:
+        for relay in self._relays:
             relay.close()
 
 
 class _Stream(StreamingResponse):
     """Ends what it reads when it ends, also where the client left before the first word."""
 
-    def __init__(self, relay: Relay, first: bytes, ended: Callable[[Relay], None]) -> None:
+    def __init__(self, relay: Relay, first: bytes, ended: Callable[[], None]) -> None:
         super().__init__(relay.frames(first), media_type="text/event-stream")
-        self._relay = relay
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._ended(self._relay)
+            self._ended()
+
+
+def _place(request: Request) -> ClientPlace:
+    place: ClientPlace = request.scope["state"]["place"]
+    return place
 
 
 def _fields(request: Request, known: tuple[str, ...]) -> dict[str, str]:

@@ -6,10 +6,12 @@ import asyncio
 import ipaddress
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from itertools import chain
 from typing import Any
 
+from sentinel.api.turns import Turns
 from sentinel.model.text import escape
 from sentinel.web.config import WebConfig
 from sentinel.web.users import Users
@@ -22,8 +24,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Of the head of a request.
 MOST_HEAD_BYTES = 16 * 1024
-#: Passwords that wait for their turn: each takes a hash's time of one processor.
-_MOST_TRIES = 8
+#: Passwords of one user or address that wait for their turn, and of all: each takes a hash's time of one processor.
+_MOST_TRIES, _MOST_TRIES_IN_ALL = 8, 64
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors {frames}; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -48,8 +50,8 @@ class Gate:
         self._names = frozenset(name.lower().rstrip(".") for name in names)
         self._frames = tuple(frames)
         self._policy = _POLICY.format(frames=" ".join(self._frames) or "'none'")
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._turns = Turns()
+        self._waiting: Counter[int] = Counter()
         self.use(config)
 
     def use(self, config: WebConfig) -> None:
@@ -74,7 +76,7 @@ class Gate:
             self._has_name(headers)
             self._asks_only(scope, headers)
             self._has_turn()
-            await self._may(headers.get("authorization", ""))
+            await self._may(scope["state"]["place"].user, headers.get("authorization", ""))
         except Refusal as refusal:
             await refuse(refusal, with_headers)
             return
@@ -127,22 +129,24 @@ class Gate:
             raise Refusal(429, "more requests than rate_limit allows", (("retry-after", str(max(1, round(self._interval)))),))
         self._tokens -= 1.0
 
-    async def _may(self, header: str) -> None:
+    async def _may(self, user: int, header: str) -> None:
         users = self._users
         if not users or users.remembers(header):
             return
         who = (("www-authenticate", 'Basic realm="sentinel", charset="UTF-8"'),)
         if not header:
             raise Refusal(401, "a name and a password are wanted", who)
-        if self._waiting >= _MOST_TRIES:
+        if self._waiting[user] >= _MOST_TRIES or self._waiting.total() >= _MOST_TRIES_IN_ALL:
             raise Refusal(503, "too many passwords are being tried", (("retry-after", "1"),))
-        self._waiting += 1
+        self._waiting[user] += 1
         try:
-            async with self._turn:
+            async with self._turns.of(user, 0.0):
                 # Of a browser's six connections the first has tried it.
                 right = users.remembers(header) or await asyncio.to_thread(users.lets_in, header)
         finally:
-            self._waiting -= 1
+            self._waiting[user] -= 1
+            if not self._waiting[user]:
+                del self._waiting[user]
         if not right:
             raise Refusal(401, "name or password is wrong", who)
 

@@ -23,7 +23,8 @@ from sentinel.web.server import Connection, Server, context
 
 #: Threads that ask the daemon and write pages: it answers one question at a time.
 _THREADS = 4
-_BACKLOG = 64
+#: Connections that wait to be accepted; the kernel drops what is beyond, and the client tries again after 1, 3 and 7 s.
+_BACKLOG = 1024
 #: Says something in the journal, with its level.
 Log = Callable[[int, str], None]
 

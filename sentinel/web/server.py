@@ -1,22 +1,28 @@
-"""Connections: how many, of whom, how long each may take; and uvicorn's HTTP on them."""
+"""Connections: how many, of whom, how long each may take; and uvicorn's HTTP on them.
+
+On the loopback one local user could hold every connection and keep all others from the page. Now each user, and each address
+elsewhere, has a place, which is taken back from whoever has most (`api/places.py`), as on the daemon's socket.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import socket
 import ssl
-from collections import Counter
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sentinel.api.accepting import Accepting
+from sentinel.api.places import ClientPlace, Places
 from sentinel.web.config import Tls
+from sentinel.web.peers import whose
 
-#: Connections at a time, and of one address that is not this machine: a browser takes six.
+#: Connections at a time, and of one address that is not this machine: a browser takes six. One local user may have all while
+#: nobody else comes: a proxy on this machine is one.
 MOST_CONNECTIONS, MOST_OF_ONE = 128, 32
 #: A request must have come in so many seconds, and so must each next part of what is sent be read.
 SECONDS = 10.0
@@ -26,13 +32,17 @@ _PART_BYTES = 16 * 1024
 class Connection(H11Protocol):
     """uvicorn's, with time limits that it has not: it waits for the first request, and for who does not read, for ever."""
 
+    place: ClientPlace
     ended: Callable[[], None]
     sans: frozenset[str] = frozenset()
     _timer: asyncio.TimerHandle | None = None
     _left = 0
+    #: since when the client is waited for
+    _since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.place.waits_since, self.place.end = lambda: self._since, transport.abort
         self._arm()
         if self.sans and not self.sans & names_of(transport.get_extra_info("peercert")):
             transport.abort()
@@ -66,10 +76,11 @@ class Connection(H11Protocol):
     def _arm(self) -> None:
         self._disarm()
         self._left = self.transport.get_write_buffer_size()
+        self._since = time.monotonic()
         self._timer = self.loop.call_later(SECONDS, self._expire)
 
     def _disarm(self) -> None:
-        self._left = 0
+        self._left, self._since = 0, None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -107,7 +118,7 @@ class Server(uvicorn.Server):
         self._ending = ending
         self._tls = tls
         self._tick = tick
-        self._of: Counter[str] = Counter()
+        self._places = Places(MOST_CONNECTIONS, MOST_CONNECTIONS, 0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -126,18 +137,26 @@ class Server(uvicorn.Server):
         self._ending()
         await super().shutdown(sockets)
 
-    async def _take(self, taken: socket.socket, address: str) -> None:
-        mine = MOST_CONNECTIONS if _is_here(address) else MOST_OF_ONE
-        if self._of.total() >= MOST_CONNECTIONS or self._of[address] >= mine:
+    def _take(self, taken: socket.socket) -> asyncio.Task[None] | None:
+        """Nothing is made for one that is refused: who comes again at once costs little."""
+        came = time.monotonic()
+        place = ClientPlace(whose(taken), waits_since=lambda: came)
+        if (place.user < 0 and self._places.of(place.user) >= MOST_OF_ONE) or not self._places.take(place):
             taken.close()
-            return
-        self._of[address] += 1
+            return None
+        task = asyncio.ensure_future(self._connect(taken, place))
+        # Until there is a connection, which TLS takes a while for.
+        place.end = task.cancel
+        return task
+
+    async def _connect(self, taken: socket.socket, place: ClientPlace) -> None:
         found = self._tls()
         made: list[Connection] = []
 
         def protocol() -> Connection:
-            connection = Connection(self.config, self.server_state, {})
-            connection.ended = lambda: self._ended(address)
+            connection = Connection(self.config, self.server_state, {"place": place})
+            connection.place = place
+            connection.ended = lambda: self._ended(place)
             connection.sans = found[1] if found is not None else frozenset()
             made.append(connection)
             return connection
@@ -147,56 +166,39 @@ class Server(uvicorn.Server):
         options: dict[str, Any] = {} if found is None else {"ssl": found[0], **limits}
         try:
             await loop.connect_accepted_socket(protocol, taken, **options)
-        # A handshake that fails, or takes too long.
+        # A handshake that fails, or takes too long; or its place was given to another.
         except (OSError, asyncio.CancelledError):
             if not made or made[0].transport is None:
-                self._ended(address)
+                taken.close()
+                self._ended(place)
 
-    def _ended(self, address: str) -> None:
-        self._of[address] -= 1
-        if self._of[address] <= 0:
-            del self._of[address]
+    def _ended(self, place: ClientPlace) -> None:
+        place.is_over = True
+        self._places.leave(place)
 
 
 class _Accepting:
     """One listening socket; uvicorn closes it as it does a server of asyncio."""
 
-    def __init__(self, listener: socket.socket, take: Callable[[socket.socket, str], Any]) -> None:
-        listener.setblocking(False)
-        self._listener = listener
+    def __init__(self, listener: socket.socket, take: Callable[[socket.socket], asyncio.Task[None] | None]) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting = asyncio.ensure_future(self._accept(take))
+        self._take = take
+        self._accepting = Accepting(listener, self._taken)
 
     def close(self) -> None:
         """No more."""
-        self._accepting.cancel()
+        self._accepting.close()
         for task in self._tasks:
             task.cancel()
-        self._listener.close()
 
     async def wait_closed(self) -> None:
         """Everything that was begun has ended."""
-        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, take: Callable[[socket.socket, str], Any]) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                taken, address = await loop.sock_accept(self._listener)
-            except OSError:
-                # No more descriptors, or the client has left already.
-                await asyncio.sleep(0.1)
-                continue
-            task = asyncio.ensure_future(take(taken, str(address[0])))
+    def _taken(self, client: socket.socket) -> None:
+        if (task := self._take(client)) is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-
-
-def _is_here(address: str) -> bool:
-    with contextlib.suppress(ValueError):
-        found = ipaddress.ip_address(address.partition("%")[0])
-        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
-    return False
 
 
 def context(tls: Tls) -> ssl.SSLContext:

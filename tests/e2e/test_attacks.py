@@ -33,6 +33,7 @@ LONG = (
     "readers",
     "askers",
     "followers",
+    "page",
 )
 
 

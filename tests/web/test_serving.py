@@ -215,6 +215,43 @@ def test_so_many_streams_and_no_more(site: Serving, daemon: SaidDaemon) -> None:
     assert site.get("/v1/events", method="HEAD", more="Connection: close\r\n").code == 200
 
 
+def _of_another_user(site: Serving, user: int) -> socket.socket:
+    client = socket.socket()
+    client.settimeout(20)
+    # Whose a socket is stands with it, not with the process.
+    os.fchown(client.fileno(), user, user)
+    client.connect(("127.0.0.1", site.port))
+    return client
+
+
+@pytest.mark.root
+def test_a_user_who_holds_every_connection_and_stream_gives_them_up_for_another(site: Serving, daemon: SaidDaemon) -> None:
+    """One local user kept all others from the page: 128 connections and twelve streams are all that there are."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be two users")
+    follows = [_of_another_user(site, 61802) for _ in range(12)]
+    for client in follows:
+        client.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in client.recv(4096)
+    holds = [_of_another_user(site, 61802) for _ in range(116)]
+    beyond = _of_another_user(site, 61802)
+    assert beyond.recv(1) == b"", "a user has no more than all"
+
+    assert site.get("/v1/summary").code == 200
+    assert site.get("/").code == 200
+    with site.connect() as mine:
+        mine.sendall(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        seen = b""
+        while b"event: hello" not in seen:
+            part = mine.recv(4096)
+            assert part, seen
+            seen += part
+        wait_for(lambda: sum(map(_is_closed, follows)) == 1, "one stream of whoever had all has ended")
+    for client in (*follows, *holds, beyond):
+        client.close()
+    wait_for(lambda: daemon.streams == 0, "all of them end", 20)
+
+
 def test_slow_clients_are_hung_up_on_and_nobody_waits_for_them(site: Serving) -> None:
     """Of one that says nothing, one that says half, and one that says a byte now and then, none is there after twelve seconds."""
     process = psutil.Process(site.process.pid)
@@ -246,7 +283,7 @@ def with_one_more(client: socket.socket) -> None:
 def _is_closed(client: socket.socket) -> bool:
     client.setblocking(False)
     try:
-        return client.recv(1) == b""
+        return client.recv(65536) == b""
     except BlockingIOError:
         return False
     except OSError:
