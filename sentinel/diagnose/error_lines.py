@@ -25,7 +25,7 @@ FATAL = re.compile(
     r"terminate called|^ *what\(\):|GGML_ASSERT|core dumped|Segmentation fault|^Aborted\b|Illegal instruction|Bus error"
     r"|No compatible code objects|[Mm]emory (?:access|critical) (?:fault|error)|(?:CUDA|ROCm|HIP|SYCL) error\b|ErrorDeviceLost"
     r"|error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error|(?:^|\s)Killed\s*$"
-    r"|exited with code [1-9]\d*$|HSA_STATUS_ERROR"
+    r"|exited with code [1-9]\d*$|HSA_STATUS_ERROR|Exception caught at file:"
 )
 #: Of these, what can only be said of a program that does not run at all.
 NEVER_RAN = re.compile(r"error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Set
 
 from sentinel.diagnose.answer import earlier
 from sentinel.diagnose.diagnosis import Diagnosis
+from sentinel.diagnose.error_lines import ECHO
 from sentinel.model.text import counted, escape
 
 #: Failed starts shown one by one; a service in a restart loop has thousands.
@@ -51,6 +52,9 @@ def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> 
         elif start.kind == "loading" and start.last:
             if start.final is not None:
                 yield f"    Its last line is {start.final.source}:{start.final.n}: {start.final.line}"
+                if ECHO.search(start.final.line):
+                    yield "    That line gives the load up: it did not hang, and the lines before it may say why."
+                    continue
             yield (
                 "    The kernel's log that was given names no kill of it."
                 if kernel
