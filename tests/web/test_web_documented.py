@@ -62,6 +62,10 @@ def test_the_examples_for_dashboards_read_what_is_there(state: str) -> None:
     homepage = yaml.safe_load(SNIPPETS["Models"])[0]["Models"][0]["gpu-box"]["widget"]
     assert homepage["type"] == "customapi"
     assert [one["field"] for one in homepage["mappings"] if one["field"] not in found] == []
+    # Homepage shows the first four, and what is null as 0 or NaN (1.12) where it is not replaced.
+    assert len(homepage["mappings"]) <= 4
+    for one in homepage["mappings"]:
+        assert found[one["field"]] is not None or one["remap"] == [{"value": None, "to": "?"}], one
 
     (rest,) = yaml.safe_load(SNIPPETS["rest"].replace("!secret ", ""))["rest"]
     for sensor in [*rest["sensor"], *rest["binary_sensor"]]:
@@ -73,6 +77,11 @@ def test_the_examples_for_dashboards_read_what_is_there(state: str) -> None:
         }
         if shown.get("availability", "True") == "True":
             assert shown["value_template"] not in ("", "None")
+        if "unit_of_measurement" in sensor:
+            # Home Assistant (2024.3) reads the value before it asks whether there is one; no number is an error.
+            float(shown["value_template"])
+            # Where nobody answers there is no value_json at all.
+            assert jinja.Template(sensor["availability"]).render() == "False"
     (problem,) = rest["binary_sensor"]
     assert jinja.Template(problem["value_template"]).render(value_json=found) == str(state in ("three-alerts", "gone"))
 
