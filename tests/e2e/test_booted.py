@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,22 @@ id -u sentinel > $OUT/uid
 systemctl stop sentinel
 systemctl show -P Result sentinel > $OUT/result
 test ! -e /run/sentinel/sentinel.sock
+mkdir /etc/systemd/system/sentinel.service.d
+cat > /etc/systemd/system/sentinel.service.d/before.conf <<END
+[Service]
+Type=oneshot
+Restart=no
+WorkingDirectory=$PWD
+StandardOutput=truncate:$OUT/before
+ExecStart=
+ExecStart=/usr/bin/python3 -c "import os; from sentinel.sources.look import at_once; at_once(); print(os.sched_getscheduler(0))"
+# In place of the limit, which not every container may raise (CAP_SYS_RESOURCE); either is enough for the kernel.
+CapabilityBoundingSet=CAP_SYS_NICE
+AmbientCapabilities=CAP_SYS_NICE
+END
+systemctl daemon-reload
+systemctl start sentinel
+systemctl show -P LimitRTPRIO,LimitRTTIME,RestrictRealtime sentinel > $OUT/before.limits
 """
 
 REPO = Path(__file__).resolve().parents[2]
@@ -208,6 +225,14 @@ def test_the_sandbox_lets_sentinel_change_nothing(service: Outcome) -> None:
         "raw socket": "PermissionError",
         "packet socket": "OSError",
     }
+
+
+def test_the_sandbox_lets_the_program_that_looks_at_starts_come_before_all_others(service: Outcome) -> None:
+    """@resources, which it has not, holds the system call; and what it may be given is limited."""
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+
+    assert service.text("before").strip() == str(policy)
+    assert sorted(service.text("before.limits").split()) == ["1", "1000000", "no"]
 
 
 def test_the_socket_is_for_the_group_and_changes_for_root(service: Outcome) -> None:
