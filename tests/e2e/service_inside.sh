@@ -171,6 +171,19 @@ ask /v1/silences >"$OUT/upgraded.silences.json"
 journalctl --sync
 journalctl -q -o json --all SENTINEL_RULE=cpu-fallback SENTINEL_STATE=firing >"$OUT/upgraded.told.json"
 
+step library
+# Gone half a millisecond after its start.
+mkdir /opt/alone
+cp /opt/llama/llama-server /opt/alone/
+printf '[Service]\nUser=llama\nExecStart=/opt/alone/llama-server -m /opt/models/tiny.gguf --port 8082\n' >/etc/systemd/system/alone.service
+systemctl daemon-reload
+systemctl start alone
+until_true fired start-failed SENTINEL_ENTITY=server:alone.service
+journalctl -q -o json --all SENTINEL_ENTITY=server:alone.service SENTINEL_STATE=firing >"$OUT/library.json"
+sentinel forget alone.service >/dev/null
+rm /etc/systemd/system/alone.service
+systemctl daemon-reload
+
 step capabilities
 sentinel doctor --json >"$OUT/doctor.full.json" || true
 mkdir -p /etc/systemd/system/sentinel.service.d

@@ -173,6 +173,14 @@ def test_the_failure_is_in_the_journal_with_evidence_cause_and_fix(machine: Outc
     assert told["fixes"]
 
 
+def test_a_unit_whose_library_is_missing_is_named_with_it(machine: Outcome) -> None:
+    """With the rights and in the sandbox of the shipped unit."""
+    (entry,) = _entries(machine, "library.json")
+    assert entry["SENTINEL_RULE"] == "start-failed"
+    assert entry["SENTINEL_CAUSE"] in ("own-library-missing", "library-missing")
+    assert ".so" in entry["MESSAGE"]
+
+
 def test_journalctl_x_explains_the_alert_with_its_own_values(machine: Outcome) -> None:
     """The catalog prints the cause, every piece of evidence and every fix with its command, as they are in the entry."""
     entry = _entries(machine, "alerts.json")[0]

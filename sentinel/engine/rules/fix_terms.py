@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from sentinel.engine.rules.container_options import IN_RULES, added, in_quadlet, of_engine
 from sentinel.engine.rules.on_system import BRING_THEIR_OWN
-from sentinel.engine.rules.runtime import Supervision
+from sentinel.engine.rules.runtime import OR_PODMAN, Supervision
 from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, same_as, spelled
 from sentinel.llama.flags_in_text import in_text
 from sentinel.llama.runtimes import Runtime, of_name, own_name
@@ -23,10 +24,16 @@ def in_terms(do: str, command: str, placed: str, where: Supervision) -> tuple[st
 
     `placed` are the flags that the fix puts somewhere by itself: those are said already.
     """
+    if where.kind == "container" and (where.service or where.engine in ("podman", "kubernetes")):
+        do = IN_RULES.sub(lambda found: f"({added(found[1], where.engine, where.service)})", do)
+    elif where.kind == "unit" and where.engine:
+        do = IN_RULES.sub(lambda found: f"({in_quadlet(found[1], where.name, of_user=where.of_user)})", do)
     if where.engine == "podman":
-        do, command = _DOCKER.sub("podman ", do), _DOCKER.sub("podman ", command)
+        do, command = _DOCKER.sub("podman ", of_engine(do, "podman")), _DOCKER.sub("podman ", command)
     elif where.engine == "kubernetes" and _DOCKER.search(command):
         command = ""
+    elif where.kind == "container" and not where.engine and _DOCKER.match(command):
+        do += OR_PODMAN
     row = of_name(where.front_end)
     if row is None:
         return do, command

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sentinel.engine.rules.container_options import added, quadlet_setting
 from sentinel.llama.flags import OPTION, same_as, spelled
 from sentinel.llama.runtimes import of_name, of_starter, placed, titled
 
@@ -31,6 +32,8 @@ READS = (
     "server.slots_requested",
     "server.cache_ram_asked",
 )
+#: of a container whose engine is not known
+OR_PODMAN = " (`podman` in place of `docker` where that runs it)"
 Look = Callable[[str], Any]
 
 
@@ -119,8 +122,7 @@ def control(verb: Literal["restart", "stop"], command: str, where: Supervision) 
         done = f"{where.engine or 'docker'} {verb} {where.name}"
     if done:
         both = f"{command} {done}" if command.endswith(";") else f"{command} && {done}" if command else done
-        note = "" if where.engine or where.kind == "unit" else " (`podman` in place of `docker` where that runs it)"
-        return note, both
+        return "" if where.engine or where.kind == "unit" else OR_PODMAN, both
     if where.kind == "unknown":
         return "", command.removesuffix(";")
     again = " and start it again" if verb == "restart" else ""
@@ -212,8 +214,8 @@ def with_settings(settings: Mapping[str, str], where: Supervision) -> tuple[str,
     if name:
         said = {"unit": f"UnsetEnvironment={name}", "container": f"-e {name}", "shell": f"unset {name}"}
     if where.kind == "unit" and where.engine:
-        option = said.get("container") or said.get("unit", "")
-        return f" (as PodmanArgs={option} in the .container file of {_plain(where.name)})", _look(where)
+        done = quadlet_setting(said, variable, name, _plain(where.name), of_user=where.of_user)
+        return None if done is None else (f" ({done})", _look(where))
     if where.kind == "unit" and "unit" in said:
         return "", _edit(where, f"[Service] {said['unit']}")
     if where.kind == "container" and "container" in said:
@@ -228,16 +230,16 @@ def with_settings(settings: Mapping[str, str], where: Supervision) -> tuple[str,
 def _for_container(option: str, variable: str, remove: bool, where: Supervision) -> str:
     """How a variable, or an option of its `run`, is given to a container's engine."""
     verb, of = ("leave", "out of") if remove else ("add", "to")
+    if not variable:
+        again = "" if where.service or where.engine == "kubernetes" else ", and recreate the container"
+        return f" ({added(option, where.engine, where.service)}{again})"
     if where.engine == "kubernetes":
-        if variable:
-            return f" ({verb} `{_plain(variable)}` {of} env: of llama-server's container in its pod's manifest, and apply it)"
-        return f" (what `docker run {option}` does, in the manifest of its pod, and apply it)"
-    run = f"{where.engine or 'docker'} run"
-    if where.service and variable:
+        return f" ({verb} `{_plain(variable)}` {of} env: of llama-server's container in its pod's manifest, and apply it)"
+    if where.service:
         up = f"`{where.engine} compose up -d {where.service}`"
         place = f"environment: of the service {_plain(where.service)} in its compose file"
         return f" ({verb} `{_plain(variable)}` {of} {place}, and run {up})"
-    return f" ({verb} `{option}` {of} the {run} command, and recreate the container)"
+    return f" ({verb} `{option}` {of} the {where.engine or 'docker'} run command, and recreate the container)"
 
 
 def _look(where: Supervision) -> str:

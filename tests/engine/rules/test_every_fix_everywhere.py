@@ -124,16 +124,7 @@ def faults(
         and not re.search(r"\[Service\]|ExecStartPre", text)
     ):
         yield "edits the unit of a script"
-    engine = about.get("server.container_engine", "")
-    # a fix that is shown for one engine only
-    if "podman" in when or "docker" in when:
-        engine = ""
-    if engine == "podman" and re.search(r"(?<!in place of `)\bdocker (?:run|restart|stop|exec)", text):
-        yield "says docker where podman runs it"
-    if engine == "docker" and "keep-groups" not in text and re.search(r"\bpodman (?:run|restart|stop|exec)", text):
-        yield "says podman where docker runs it"
-    if engine == "kubernetes" and re.search(r"\bdocker (?:restart|stop|exec)", fix.command):
-        yield "gives a command of docker where Kubernetes runs it"
+    yield from of_engines(when, text, fix, about.get("server.container_engine", ""), place)
     if place == "user unit" and re.search(r"sudo systemctl (?:restart|edit|stop) llama\.service", text):
         yield "asks the system's systemd for a user's unit"
     if row is None:
@@ -153,3 +144,21 @@ def faults(
         refused = fix.do.partition("no setting for ")[2]
         if row.reserved.intersection(same_as(flag)) and flag not in refused and not own:
             yield f"{flag}, which {row.title} accepts from nobody"
+
+
+def of_engines(when: str, text: str, fix: Fix, engine: str, place: str) -> Iterator[str]:
+    # a fix that is shown for one engine only
+    if "podman" in when or "docker" in when:
+        engine = ""
+    if engine == "podman" and re.search(r"(?<!in place of `)\bdocker (?:run|restart|stop|exec)", text):
+        yield "says docker where podman runs it"
+    if engine == "docker" and "keep-groups" not in text and re.search(r"\bpodman (?:run|restart|stop|exec)", text):
+        yield "says podman where docker runs it"
+    if engine == "kubernetes" and re.search(r"\bdocker (?:restart|stop|exec)", fix.command):
+        yield "gives a command of docker where Kubernetes runs it"
+    if place in ("compose", "kubernetes", "quadlet") and "docker run command" in fix.do:
+        yield "adds options to a docker run that nobody typed"
+    if engine == "podman" and "--gpus" in text:
+        yield "gives podman an option that it has not"
+    if place == "quadlet" and (re.search(r"PodmanArgs=(?![- ])", fix.do) or re.search(r"PodmanArgs=[^)]*\$\(", fix.do)):
+        yield "writes into a .container file what is no option of podman run"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sentinel.engine.rules.fix_terms import in_terms
 from sentinel.engine.rules.runtime import control, preset_keys, runtime_of, with_flags, with_settings
 
 UNIT = {"server.unit": "llama.service", "server.user_unit": False, "server.container": ""}
@@ -14,6 +15,8 @@ MINE = UNIT | {"server.user_unit": True}
 DOCKER = {"server.unit": "", "server.container": "0123456789abcdef" * 4, "server.container_engine": "docker"}
 PODMAN = DOCKER | {"server.container_engine": "podman"}
 CONTAINER = {"server.unit": "", "server.container": "0123456789abcdef" * 4}
+COMPOSE = DOCKER | {"server.container_name": "app-llm-1", "server.compose_service": "llm"}
+QUADLET = PODMAN | {"server.unit": "llm.service"}
 HAND = {"server.unit": "", "server.container": ""}
 OLLAMA = {"server.unit": "ollama.service", "server.user_unit": False, "server.started_by": "ollama"}
 SWAP = HAND | {"server.started_by": "llama-swap"}
@@ -136,6 +139,18 @@ LIMIT = {"unit": "LimitMEMLOCK=infinity", "container": "--ulimit memlock=-1:-1",
         (LIMIT, OLLAMA, "", "sudo systemctl edit ollama.service && sudo systemctl restart ollama.service   # [Service] Limit"),
         (LIMIT, DOCKER, "add `--ulimit memlock=-1:-1` to the docker run command, and recreate the container", ""),
         (LIMIT, PODMAN, "add `--ulimit memlock=-1:-1` to the podman run command", ""),
+        (
+            LIMIT,
+            COMPOSE,
+            "add `ulimits: {memlock: -1}` to the service llm in its compose file, and run `docker compose up -d llm`",
+            "",
+        ),
+        (
+            LIMIT,
+            QUADLET,
+            "as PodmanArgs=--ulimit memlock=-1:-1 in the .container file of llm.service",
+            "systemctl cat llm.service",
+        ),
         (LIMIT, HAND, "in the shell that starts it, then start it again", "ulimit -l unlimited"),
         (LIMIT, SWAP, "in the shell that starts llama-swap, then start it again", "ulimit -l unlimited"),
         (LIMIT, UNKNOWN, "`LimitMEMLOCK=infinity` in its unit, `--ulimit memlock=-1:-1` for `docker run`, `ulimit -l", ""),
@@ -155,6 +170,7 @@ LIMIT = {"unit": "LimitMEMLOCK=infinity", "container": "--ulimit memlock=-1:-1",
             "sudo systemctl edit llama.service && sudo systemctl restart llama.service   # [Service] Unset",
         ),
         ({"unset": "A"}, DOCKER, "leave `-e A` out of the docker run command", ""),
+        ({"unset": "A"}, QUADLET, "leave A out of Environment= and PodmanArgs=", "systemctl cat llm.service"),
         ({"unset": "A"}, HAND, "in the shell that starts it", "unset A"),
     ],
 )
@@ -166,6 +182,50 @@ def test_a_setting_is_written_where_the_server_is_started(
     told, typed = placed
     assert note in told and bool(note) == bool(told)
     assert typed.startswith(command) and bool(typed) == bool(command)
+
+
+def test_what_systemd_gives_its_services_is_nothing_for_a_container_that_it_runs() -> None:
+    assert with_settings({"unit": "SupplementaryGroups=render"}, runtime_of(QUADLET.get)) is None
+
+
+GPU = "Pass it in (add `--device /dev/dri --group-add $(getent group render | cut -d: -f3)` to the docker run command)"
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (DOCKER, GPU),
+        (PODMAN, "to the podman run command; rootless, `--group-add keep-groups` in place of the groups)"),
+        (COMPOSE, "(add `devices: [/dev/dri:/dev/dri]` and group_add: with the numbers that `getent group render` prints to the "
+         "service llm in its compose file, and run `docker compose up -d llm`)"),
+        (QUADLET, "(as PodmanArgs=--device /dev/dri --group-add RENDER in the .container file of llm.service (RENDER: what"),
+        (QUADLET | {"server.user_unit": True}, "(as PodmanArgs=--device /dev/dri --group-add keep-groups in the .container file"),
+        (DOCKER | {"server.container_engine": "kubernetes"}, "(what `docker run --device /dev/dri "),
+    ],
+)  # fmt: skip
+def test_options_of_docker_run_are_said_for_what_starts_the_container(server: dict[str, Any], said: str) -> None:
+    found = in_terms(GPU, "", "", runtime_of(server.get))
+    assert found is not None
+    assert said in found[0]
+
+
+def test_podman_gets_a_gpu_of_nvidia_by_cdi_and_compose_by_a_key() -> None:
+    text = "Pass the GPU in (add `--gpus all` to the docker run command)"
+    assert in_terms(text, "", "", runtime_of(PODMAN.get)) == (
+        "Pass the GPU in (add `--device nvidia.com/gpu=all` to the podman run command)",
+        "",
+    )
+    compose = in_terms(text, "", "", runtime_of(COMPOSE.get))
+    assert compose is not None
+    assert "add `gpus: all` (Compose 2.30 and newer" in compose[0]
+
+
+def test_a_container_that_has_ended_is_looked_at_with_its_own_engine() -> None:
+    look = "docker inspect -f '{{json .Mounts}}' t1"
+    assert in_terms("See", look, "", runtime_of(PODMAN.get)) == ("See", look.replace("docker", "podman"))
+    # Neither Docker nor podman is known to run it: both are named.
+    said = in_terms("See", look, "", runtime_of(CONTAINER.get))
+    assert said == ("See (`podman` in place of `docker` where that runs it)", look)
 
 
 def test_names_of_strangers_are_quoted() -> None:
@@ -191,7 +251,7 @@ def test_names_of_strangers_are_quoted() -> None:
         (
             PODMAN | {"server.unit": "llm.service"},
             "at the end of Exec= in the .container file of llm.service",
-            "PodmanArgs=-e A=b",
+            "as Environment=A=b in the .container file of llm.service",
         ),
         (DOCKER | {"server.container_engine": "kubernetes"}, "to args: of llama-server's container", "to env: of llama-server's"),
         (SWAP, "to this model's cmd", "add `A=b` to this model's env in llama-swap's configuration"),
