@@ -85,6 +85,22 @@ def test_signals_are_gauges_and_what_is_unknown_or_old_is_left_out(engine: Engin
     assert key("sentinel_server_rss_bytes", entity="a") not in later
 
 
+def test_a_server_that_ended_is_ten_minutes_more_in_the_series(engine: Engine) -> None:
+    """Its alerts stay; a series of a process that is gone says nothing true."""
+    ended = server(engine, "gone", rss_bytes=4096, user="llama")
+    server(engine, "stays", rss_bytes=4096)
+    engine.step(ServerGone(AT + 1, "processes", ended, 77))
+
+    def shown(at: float) -> set[str]:
+        engine.step(Tick(at))
+        rows = (dict(labels) for name, labels in numbers(told(engine, at=at)) if name == "sentinel_server_info")
+        return {row["entity"] for row in rows}
+
+    assert shown(AT + 600) == {"gone", "stays"}
+    assert shown(AT + 602) == {"stays"}
+    assert 'entity="gone"' not in told(engine, at=AT + 602)
+
+
 def test_alerts_are_counted_by_rule_and_reported_one_by_one(engine: Engine) -> None:
     """As `alerts` tells them: with the cause, and a rule without alerts has zeros, which is known."""
     server(engine, "a", argv_readable=True)
