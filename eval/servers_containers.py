@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -55,6 +56,44 @@ def in_docker(driver: str, *options: str) -> Callable[[Lab, Case], contextlib.Ab
     return start
 
 
+def why_no_compose(lab: Lab) -> str:
+    """The same of compose: the plugin of Docker's command, or the program of before."""
+    return why_no_docker(lab) or ("" if _compose() else "needs docker compose (Debian: docker-compose)")
+
+
+def _compose() -> list[str]:
+    plugin = [str(_DOCKER), "compose"]
+    if subprocess.run([*plugin, "version"], check=False, capture_output=True).returncode == 0:
+        return plugin
+    alone = shutil.which("docker-compose")
+    return [] if alone is None else [alone]
+
+
+@contextmanager
+def in_compose(lab: Lab, case: Case) -> Iterator[None]:
+    """A service of a compose file."""
+    engine = docker(lab)
+    folder = lab.folder / f"compose-{case.port}"
+    folder.mkdir()
+    service = {
+        "image": _IMAGE,
+        "network_mode": "host",
+        "volumes": _mounts(lab),
+        "environment": {"LD_LIBRARY_PATH": _libraries(lab)},
+        "command": _server_words(lab, case),
+    }
+    if case.name == "crash":
+        service["pid"] = "host"
+    (folder / "docker-compose.yml").write_text(json.dumps({"version": "3", "services": {"llm": service}}))
+    compose = [*_compose(), "-p", f"lab{case.port}"]
+    environ = {**os.environ, "DOCKER_HOST": engine[2]}
+    subprocess.run([*compose, "up", "-d"], check=True, capture_output=True, timeout=120, cwd=folder, env=environ)
+    try:
+        yield
+    finally:
+        subprocess.run([*compose, "down", "-t", "0"], check=False, capture_output=True, timeout=60, cwd=folder, env=environ)
+
+
 def in_podman(driver: str) -> Callable[[Lab, Case], contextlib.AbstractContextManager[object]]:
     """A container of podman with this log driver: journald is its default, k8s-file where there is no journald."""
     options = ("--log-driver", driver, "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
@@ -67,25 +106,35 @@ def in_podman(driver: str) -> Callable[[Lab, Case], contextlib.AbstractContextMa
 
 @contextmanager
 def _container(lab: Lab, case: Case, engine: Sequence[str], options: Sequence[str]) -> Iterator[None]:
-    cpu = lab.folder / "cpu"
-    with lab.lock:
-        if not cpu.exists():
-            cpu.mkdir()
-            shutil.copy(real_server.cpu_library().resolve(), cpu / "libggml-cpu.so.0")
     name = f"lab-{case.port}"
-    mounts = [f"{lab.server.parent}:{lab.server.parent}:ro", f"{lab.folder}:{lab.folder}"]
     run = [*engine, "run", "-d", "--name", name, "--network", "host", *options]
     if case.name == "crash" and "--pid" not in run:
         # The first process of a namespace ignores every signal that it does not handle, but not its own abort().
         run += ["--pid", "host"]
-    run += [word for mount in mounts for word in ("-v", mount)]
-    run += ["-e", f"LD_LIBRARY_PATH={cpu}:{lab.server.parent}", _IMAGE, str(lab.server), "-m", str(case.model)]
-    run += ["--port", str(case.port), "-c", "2048", *case.extra]
+    run += [word for mount in _mounts(lab) for word in ("-v", mount)]
+    run += ["-e", f"LD_LIBRARY_PATH={_libraries(lab)}", _IMAGE, *_server_words(lab, case)]
     subprocess.run(run, check=True, capture_output=True, timeout=60)
     try:
         yield
     finally:
         subprocess.run([*engine, "rm", "-f", name], check=False, capture_output=True, timeout=60)
+
+
+def _mounts(lab: Lab) -> list[str]:
+    return [f"{lab.server.parent}:{lab.server.parent}:ro", f"{lab.folder}:{lab.folder}"]
+
+
+def _libraries(lab: Lab) -> str:
+    cpu = lab.folder / "cpu"
+    with lab.lock:
+        if not cpu.exists():
+            cpu.mkdir()
+            shutil.copy(real_server.cpu_library().resolve(), cpu / "libggml-cpu.so.0")
+    return f"{cpu}:{lab.server.parent}"
+
+
+def _server_words(lab: Lab, case: Case) -> list[str]:
+    return [str(lab.server), "-m", str(case.model), "--port", str(case.port), "-c", "2048", *case.extra]
 
 
 def docker(lab: Lab) -> list[str]:

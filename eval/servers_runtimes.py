@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from pathlib import Path
 import psutil
 import real_server
 
-from eval.servers_containers import in_docker, in_podman, why_no_docker, why_no_podman
+from eval.servers_containers import in_compose, in_docker, in_podman, why_no_compose, why_no_docker, why_no_podman
 
 STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 
@@ -205,6 +206,37 @@ def through_tee(lab: Lab, case: Case) -> contextlib.AbstractContextManager[objec
     return running(["/bin/bash", "-c", line, "bash", *_words(lab, case)], lab.environ(case), subprocess.DEVNULL)
 
 
+@contextmanager
+def by_cron(lab: Lab, case: Case) -> Iterator[None]:
+    """A job of a real cron, with its tables in a mount namespace of their own; @reboot, so that nobody waits for a minute.
+
+    Its output goes through a pipe to cron, which mails it once the job has ended.
+    """
+    words = shlex.join(_words(lab, case)).replace("%", "\\%")
+    libraries = lab.environ(case)["LD_LIBRARY_PATH"]
+    table = lab.folder / f"cron-{case.port}"
+    table.write_text(f"LD_LIBRARY_PATH={libraries}\n@reboot root {words}\n")
+    script = (
+        "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /etc/cron.d && : >/etc/cron.d/.keep\n"
+        'mount -t tmpfs tmpfs /var/spool/cron && install -m 644 "$1" /etc/cron.d/lab && exec cron -f'
+    )
+    output = lab.folder / f"cron-{case.port}.said"
+    try:
+        with running(["unshare", "--mount", "sh", "-c", script, "sh", str(table)], os.environ, output):
+            yield
+    finally:
+        # Each job has a session of its own.
+        for pid in lab.pids(case):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _why_no_cron(_lab: Lab) -> str:
+    if os.geteuid() != 0:
+        return "needs root"
+    return "" if shutil.which("cron") else "needs cron"
+
+
 def by_name(name: str) -> Start:
     def start(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
         return running(_words(lab, case, lab.named(name)), lab.environ(case), lab.folder / f"{name}.log")
@@ -249,13 +281,17 @@ def stand_in(name: str, words: Sequence[str] = (), program: str = "", **more: st
     return start
 
 
-def xllamacpp(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
+def xllamacpp(lab: Lab, case: Case, before: Sequence[str] = ()) -> contextlib.AbstractContextManager[object]:
     code = (
         "import sys, time, xllamacpp as x\np = x.CommonParams()\np.model.path = sys.argv[1]\np.port = int(sys.argv[2])\n"
         "p.n_ctx = 2048\np.n_parallel = 1\ns = x.Server(p)\ntime.sleep(600)\n"
     )
-    words = [str(_python_with_xllamacpp(lab)), "-c", code, str(case.model), str(case.port)]
+    words = [*before, str(_python_with_xllamacpp(lab)), "-c", code, str(case.model), str(case.port)]
     return running(words, os.environ, lab.folder / f"xllamacpp-{case.port}.log")
+
+
+def by_uv(lab: Lab, case: Case) -> contextlib.AbstractContextManager[object]:
+    return xllamacpp(lab, case, ("uv", "run", "--no-project", "--no-config", "--offline"))
 
 
 def _python_with_xllamacpp(lab: Lab) -> Path:
@@ -298,7 +334,13 @@ def managed_unit(name: str, unit: str) -> Start:
     return start
 
 
-_NEVER = "never passes one"
+#: of a program in Python that holds the server
+_IN_PYTHON = {
+    "no model file": "an exception of the Python program",
+    "port taken": "an exception of the Python program",
+    "flag refused": "has no command line",
+    "on the CPU": "nothing asks for a GPU",
+}
 RUNTIMES: tuple[Runtime, ...] = (
     Runtime("by hand, output in a file", "all", by_hand, in_short=True),
     Runtime("by hand, --log-file", "all", with_log_file),
@@ -313,12 +355,22 @@ RUNTIMES: tuple[Runtime, ...] = (
         xllamacpp,
         front_end="xllamacpp",
         needs=_xllamacpp_missing,
-        cannot={
-            "no model file": "an exception of the Python program",
-            "port taken": "an exception of the Python program",
-            "flag refused": "has no command line",
-            "on the CPU": "nothing asks for a GPU",
-        },
+        cannot=_IN_PYTHON,
+    ),
+    Runtime(
+        "uv run, xllamacpp",
+        "all (b11549)",
+        by_uv,
+        front_end="xllamacpp",
+        needs=lambda lab: _xllamacpp_missing(lab) if shutil.which("uv") else "needs uv",
+        cannot=_IN_PYTHON,
+    ),
+    Runtime(
+        "cron, a @reboot job",
+        "all",
+        by_cron,
+        needs=_why_no_cron,
+        cannot={"log read": "cron keeps it for its mail"},
     ),
     Runtime("Ollama by hand", "stand-in", stand_in("ollama", ("serve",)), front_end="ollama", in_short=True),
     Runtime("llama-swap by hand", "stand-in", stand_in("llama-swap"), front_end="llama-swap", in_short=True),
@@ -328,6 +380,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("Docker, journald", "all", in_docker("journald"), needs=why_no_docker, journal=True),
     Runtime("Docker, --pid=host", "all", in_docker("json-file", "--pid", "host"), needs=why_no_docker),
     Runtime("Docker, sentinel in a container", "all", in_docker("json-file"), needs=why_no_docker, contained=True),
+    Runtime("docker compose", "all", in_compose, needs=why_no_compose),
     Runtime("podman, journald", "all", in_podman("journald"), needs=why_no_podman, journal=True),
     Runtime("podman, k8s-file", "all", in_podman("k8s-file"), needs=why_no_podman),
     Runtime("systemd unit", "all", as_unit, booted=True),
