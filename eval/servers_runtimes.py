@@ -220,9 +220,8 @@ def by_cron(lab: Lab, case: Case) -> Iterator[None]:
         "mount --make-rprivate / && mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /etc/cron.d && : >/etc/cron.d/.keep\n"
         'mount -t tmpfs tmpfs /var/spool/cron && install -m 644 "$1" /etc/cron.d/lab && exec cron -f'
     )
-    output = lab.folder / f"cron-{case.port}.said"
     try:
-        with running(["unshare", "--mount", "sh", "-c", script, "sh", str(table)], os.environ, output):
+        with running(["unshare", "--mount", "sh", "-c", script, "sh", str(table)], os.environ, subprocess.DEVNULL):
             yield
     finally:
         # Each job has a session of its own.

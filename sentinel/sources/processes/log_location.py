@@ -40,6 +40,12 @@ _WITH_SOCKETS = frozenset({"node", "bun", "deno"})
 #: tee is started beside the server (`exec > >(tee log)`), Node opens its files in the background: both later than the server is
 #: looked at, which may be over within 20 ms. Seconds.
 _PAUSES = (0.005, 0.02, 0.05)
+#: Debian's and BusyBox', cronie's and dcron's. Each job has one of these above it, root's, with the pipe of what the job prints.
+_CRONS = frozenset({"cron", "crond"})
+_MAILED = (
+    "cron keeps it for a mail that it sends once the server has ended",
+    "end its line in the crontab with `>>FILE 2>&1`, or start it as a systemd service",
+)
 #: How many programs of a pipeline are followed, one after the other.
 _FILTERS = 3
 _TO_STDOUT = re.compile(r"(?m)^logToStdout:\s*[\"']?(?:both|upstream)\b")
@@ -227,8 +233,10 @@ def _pipe(roots: Roots, process: _Process, opened: Path, target: str, name: str,
         reader = reader_beside(roots, process.pid, parent, target, users, container, process.above)
         if reader is not None and (found := _read_by(roots, process, reader, name)) is not None:
             return found
-    if at >= 0:
+    if at >= 0 and process.above[at].name not in _CRONS:
         return _copied(roots, process, at, row)
+    if cron := next((one.name for one in process.above if one.name in _CRONS), ""):
+        return LogSource("none", f"{name} to {cron}", why=_MAILED[0], remedy=_MAILED[1])
     if process.container is not None:
         return _container_log(roots, process.container)
     why = "a pipe can be read by its other end alone"

@@ -154,6 +154,35 @@ def test_a_pipe_without_a_name_is_whose_it_was_made_by() -> None:
         os.close(writes)
 
 
+@pytest.mark.parametrize("behind", ["/dev/null", "socket:[99]", "/var/log/of-cron"])
+@pytest.mark.parametrize("user", [0, 1000])
+def test_cron_keeps_what_a_job_prints_for_a_mail(machine: Machine, behind: str, user: int) -> None:
+    """Its own output, as of a service the journal, is not where the lines go; and a job of a user has root's cron above it."""
+    cron = machine.start(5, comm="cron", exe="/usr/sbin/cron", fds={1: behind, 2: behind}, env={"JOURNAL_STREAM": "8:99"})
+    opens(machine, 5, 7, "pipe:[70]", writes=False)
+    status = (cron / "status").read_text()
+    (cron / "status").write_text(re.sub(r"^Uid:.*$", "Uid:\t0\t0\t0\t0", status, flags=re.MULTILINE))
+    shell = machine.start(9, "-c", "llama-server -m x", comm="sh", exe="/usr/bin/dash", fds=PIPES, parent=5)
+    server = machine.start(10, "-m", "x", fds=PIPES, parent=9)
+    for one in (shell, server):
+        (one / "status").write_text(re.sub(r"^Uid:.*$", "Uid:" + f"\t{user}" * 4, status, flags=re.MULTILINE))
+    log = log_of(machine)
+    assert log.kind == "none"
+    assert log.where.endswith("a pipe to cron")
+    assert "for a mail" in log.why
+    assert log.remedy.startswith("end its line in the crontab with `>>FILE 2>&1`")
+
+
+def test_a_job_of_cron_that_writes_through_tee_is_read(machine: Machine, tmp_path: Path) -> None:
+    machine.start(5, comm="crond", exe="/usr/sbin/crond", fds={1: "/dev/null", 2: "/dev/null"})
+    machine.start(9, "-c", "llama-server -m x 2>&1 | tee log", comm="sh", exe="/usr/bin/dash", fds=PIPES, parent=5)
+    machine.start(11, "log", comm="tee", exe="/usr/bin/tee", fds={}, parent=9)
+    opens(machine, 11, 0, "pipe:[70]", writes=False)
+    path = written(machine, 11, 3, tmp_path / "log")
+    machine.start(10, "-m", "x", fds=PIPES, parent=9)
+    assert log_of(machine).path == path
+
+
 @pytest.mark.parametrize(
     ("names", "streams", "chosen"),
     [
