@@ -17,7 +17,7 @@ from sentinel.engine.engine import Engine
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Verdict
 from sentinel.model.entity import Entity, Unknown, Value
-from sentinel.model.reading import WATCH, LogLines, Reading, ServerFound, ServerGone, Tick
+from sentinel.model.reading import WATCH, Event, LogLines, Reading, ServerFound, ServerGone, Tick
 
 SERVER = Entity("server", "127.0.0.1:8080")
 BEGAN = 1_700_000_000.0
@@ -125,9 +125,16 @@ def test_one_that_dies_before_its_first_own_line_is_named_and_over(rules: RuleSe
     named_and_over(rules, readings, "template-given", "this build can use: Unexpected token type")
 
 
-def named_and_over(rules: RuleSet, readings: tuple[bytes, ...], cause: str, text: str = "") -> None:
-    """In each order."""
-    for order in orders(readings):
+@pytest.mark.parametrize("readings", in_few_or_many(STOPS, FIRST))
+def test_one_whose_log_lost_all_but_its_first_line_is_named(rules: RuleSet, readings: tuple[bytes, ...]) -> None:
+    """Its logger was not waited for. The stop of the process before, read a moment after its end, was taken for its own."""
+    named_and_over(rules, readings, "exit-status-alone", status=1)
+
+
+def named_and_over(rules: RuleSet, readings: tuple[bytes, ...], cause: str, text: str = "", *, status: int | None = None) -> None:
+    """In each order. With the status, if the kernel reported it of the second process."""
+    for readings_only in orders(readings):
+        order = [*with_status(readings_only, status)]
         engine = Engine(rules)
         engine.step(ServerFound(BEFORE + 0.2, WATCH, SERVER, 1, BEFORE, VALUES))
         engine.step(LogLines(BEFORE + 1.0, "log", SERVER, SERVED, elapsed_base=BEFORE))
@@ -141,6 +148,14 @@ def named_and_over(rules: RuleSet, readings: tuple[bytes, ...], cause: str, text
         assert (run.gone, run.pid) == (True, 2), order
         assert state is not None, order
         assert state.value == "exited", order
+
+
+def with_status(order: Sequence[Reading], status: int | None) -> Iterator[Reading]:
+    for one in order:
+        if status is not None and isinstance(one, ServerGone) and one.pid == 2:
+            fields: dict[str, Value] = {"unit": "", "exit": status, "status": f"{status}", "lived": 0.3}
+            yield Event(one.at, "main_process_exited", SERVER, fields, WATCH)
+        yield one
 
 
 def test_what_the_process_before_printed_is_not_the_next_ones_however_soon_that_begins(ruleset: RuleSet) -> None:
