@@ -8,7 +8,6 @@ import io
 import os
 import re
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from sentinel.cli import why
 from sentinel.cli.diagnose_screen import show
+from sentinel.cli.log_files import MOST_SECONDS, Taken, TooLong, jumps, read_all, within_time
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import emit_line, exit_code, warn, working
 from sentinel.cli.report.private import redactor as own_redactor
@@ -24,17 +24,14 @@ from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.diagnose.pasted import Pasted, unpack
 from sentinel.diagnose.share import Redactor, bundle
-from sentinel.engine.log.lines import LineSplitter
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
-from sentinel.model.input_limits import MOST_LINE_BYTES
+from sentinel.model.fault import Fault
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean, counted, escape
 from sentinel.preflight.command import split
-
-_CHUNK = 1 << 20
 
 
 class _Empty(ValueError):
@@ -44,7 +41,13 @@ class _Empty(ValueError):
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate the files; the exit code is that of the worst finding."""
     ruleset = for_judging(arguments.rules)
-    return CRITICAL if ruleset is None else judge(ruleset, arguments)
+    if ruleset is None:
+        return CRITICAL
+    try:
+        with within_time():
+            return judge(ruleset, arguments)
+    except TooLong:
+        return _mistake(f"not judged within {MOST_SECONDS:g} s of the processor, as no log of a server is: give a part of it")
 
 
 def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
@@ -57,12 +60,11 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if arguments.html and (arguments.why or arguments.json):
         return _mistake(f"--html is the whole answer: drop {'--why' if arguments.why else '--json'}")
     try:
-        logs = [(name, _read(name)) for name in arguments.files]
-        kernel = [(name, _read(name)) for name in arguments.kernel_log]
-    except IsADirectoryError as error:
-        return _mistake(f"{escape(str(error.filename))} is a folder: name the log file in it")
-    except OSError as error:
-        return _mistake(f"{escape(str(error.filename))} cannot be read: {error.strerror}")
+        taken = _taken([*arguments.files, *arguments.kernel_log])
+    except Fault as fault:
+        return _mistake(str(fault))
+    both = [(one.name, one.data) for one in taken]
+    logs, kernel = both[: len(arguments.files)], both[len(arguments.files) :]
     argv = arguments.argv
     redactor = own_redactor() if arguments.share else None
     if redactor is not None:
@@ -79,7 +81,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
         return _mistake(f"--argv is not a command line ({escape(str(error))}); quote it as one word")
     number = sum(data.count(b"\n") for _, data in (*logs, *kernel))
     with working(f"judging {counted(number, 'line')}"):
-        found = diagnose(ruleset, logs, kernel, values, arguments.why)
+        found = diagnose(ruleset, logs, kernel, values, arguments.why, jumps(taken) if redactor is None else {})
     if arguments.html:
         return _page(found, [name for name, _ in logs], command_line, arguments, kernel=bool(kernel)) or _code(found, logs)
     if redactor is not None:
@@ -95,6 +97,20 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     else:
         show(found, files=bool(logs), kernel=bool(kernel))
     return _code(found, logs)
+
+
+def _taken(names: Sequence[str]) -> list[Taken]:
+    """The files, with a sentence about what was left out. Raises Fault."""
+    try:
+        taken = read_all(names)
+    except IsADirectoryError as error:
+        raise Fault(f"{escape(str(error.filename))} is a folder: name the log file in it") from error
+    except OSError as error:
+        raise Fault(f"{escape(str(error.filename))} cannot be read: {error.strerror}") from error
+    for one in taken:
+        if cut := one.cut():
+            warn(cut)
+    return taken
 
 
 def _mistake(sentence: str) -> int:
@@ -188,18 +204,3 @@ def asked_for(words: list[str]) -> Requested:
     at, assigned = split(words)
     argv = [] if at is None else words[at:]
     return decode(["llama-server", *argv] if argv and argv[0].startswith("-") else argv, assigned)
-
-
-def _read(name: str) -> bytes:
-    """Read a whole file as clean lines: any encoding, any line end, long lines cut."""
-    splitter = LineSplitter(MOST_LINE_BYTES)
-    parts = []
-    try:
-        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                parts.append(splitter.feed(chunk))
-    except OSError as error:
-        # An error of open names the file, one of read does not.
-        raise OSError(error.errno, error.strerror, "standard input" if name == "-" else name) from error
-    parts.append(splitter.flush())
-    return b"".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from sentinel.diagnose import gaps
@@ -65,6 +66,8 @@ class Diagnosis:
     span: tuple[float, float] = (0.0, 0.0)
     #: whether times are those of a calendar; else they are seconds after an arbitrary one
     dated: bool = True
+    #: senders that print lines of a llama-server and are too many to be judged
+    left_out: int = 0
 
 
 def diagnose(
@@ -73,12 +76,21 @@ def diagnose(
     kernel_logs: Iterable[tuple[str, bytes]],
     values: Mapping[str, Value | Unknown],
     why: str = "",
+    jumps: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> Diagnosis:
     """Evaluate logs (name, content with LF line ends) of one machine; `values` are the signals of its server's command line.
 
-    `why` is the id of a rule to explain.
+    `why` is the id of a rule to explain. `jumps`: by name of a log, after how many of its lines how many are missing.
     """
-    return _Judge(ruleset, values, why).judge(list(logs), list(kernel_logs))
+    return _Judge(ruleset, values, why).judge(list(logs), list(kernel_logs), jumps)
+
+
+def _numbered(own: Iterable[Line], jump: tuple[int, int] | None) -> Iterable[Line]:
+    """With the numbers that the lines have in the whole file."""
+    if jump is None:
+        return own
+    head, missing = jump
+    return (line if line.number <= head else line._replace(number=line.number + missing) for line in own)
 
 
 class _Judge:
@@ -100,11 +112,13 @@ class _Judge:
         #: whether the last step was the start of a shutdown
         self._stopped = False
 
-    def judge(self, logs: Sequence[tuple[str, bytes]], kernel_logs: Sequence[tuple[str, bytes]]) -> Diagnosis:
+    def judge(
+        self, logs: Sequence[tuple[str, bytes]], kernel_logs: Sequence[tuple[str, bytes]], jumps: Mapping[str, tuple[int, int]]
+    ) -> Diagnosis:
         engine = self._engine
         self._logs = bool(logs)
         extractor = self._ruleset.extractors.get("llama-server")
-        read = [(name, list(lines(without_prefix(data, extractor)))) for name, data in logs]
+        read = [(name, list(_numbered(lines(without_prefix(data, extractor)), jumps.get(name)))) for name, data in logs]
         start = next((at for _, own in read if (at := begins(own[:_HEAD])) is not None), None)
         clock = LogClock(_UNDATED if start is None else start, start is not None)
         self._begun = clock.at
@@ -112,10 +126,12 @@ class _Judge:
         reader = SavedLogReader(self._ruleset, clock, kernel)
         main: Entity | None = None
         sorted_logs = []
+        left_out = 0
         for name, own in read:
-            found = servers(own, recognised(own, extractor)) or [
-                Server(UNNAMED, {line.voice for line in own if line.kind == "llama-server"})
-            ]
+            speak = recognised(own, extractor)
+            found = servers(own, speak)
+            left_out += len(speak.difference(*(server.voices for server in found)))
+            found = found or [Server(UNNAMED, {line.voice for line in own if line.kind == "llama-server"})]
             entities, units = named(found, main)
             main = main or next(iter(entities.values()), None) or Entity("server", UNNAMED)
             sorted_logs.append((name, own, entities, units))
@@ -132,7 +148,7 @@ class _Judge:
         readable: Value | Unknown = any(data for _, data in kernel_logs) if kernel_logs else gaps.NO_KERNEL_LOG
         self._step(Samples(clock.at, "kernel log", HOST, {"host.kernel_log_readable": readable}))
         asked = self._asked = Explained(engine, self._why, main, logs=self._logs, dated=clock.dated)
-        beside = [(name, line) for name, data in kernel_logs for line in as_kernel(lines(data))]
+        beside = [(name, line) for name, data in kernel_logs for line in as_kernel(_numbered(lines(data), jumps.get(name)))]
         if local := next((line.local for _, own in read for line in own if line.local is not None), None):
             clock.starts_at(local)
         # With comparable times in both logs, an OOM kill comes before the lines of the next run.
@@ -158,7 +174,7 @@ class _Judge:
                 self._step(LogLines(at, name, units.get(unit_of(line), HOST), line.text, kind="systemd", first=line.number))
         self._keep(run_out(engine, at))
         asked.ends(at)
-        answer = self._answer(at, asked, dated=clock.dated)
+        answer = replace(self._answer(at, asked, dated=clock.dated), left_out=left_out)
         quiet = not answer.starts and not any(t.state == "firing" for t in answer.transitions)
         too_large = sum(times for times, _ in answer.refused)
         if quiet:

@@ -24,6 +24,9 @@ def remarks(found: Diagnosis, quoted: Set[tuple[str, int]] = frozenset(), *, ker
     """Each in a sentence; what begins with spaces belongs to the one before. `quoted`: lines that stand above already."""
     yield from _starts(found, quoted, kernel=kernel)
     yield from _refusals(found)
+    if found.left_out:
+        more = "1 more process" if found.left_out == 1 else f"{found.left_out} more processes"
+        yield f"{more} of llama-server in the log are too many to be judged: give each server's lines in a file of their own"
 
 
 def _refusals(found: Diagnosis) -> Iterator[str]:

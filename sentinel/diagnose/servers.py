@@ -11,6 +11,7 @@ from sentinel.diagnose.senders import Line
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.log.extractor import Extractor
 from sentinel.model.entity import Entity
+from sentinel.model.input_limits import MOST_SENDERS_OF_LOG, MOST_SERVERS_OF_LOG
 
 #: The name of a server of which nothing else is known.
 UNNAMED = "llama-server"
@@ -36,7 +37,8 @@ def recognised(own: Sequence[Line], extractor: Extractor | None) -> set[str]:
             texts.setdefault(line.voice, []).append(line.text)
     if len(texts) == 1 or extractor is None:
         return set(texts)
-    known = {voice: [match.event for match in islice(extractor.events(b"\n".join(text)), 20)] for voice, text in texts.items()}
+    newest = list(texts.items())[-MOST_SENDERS_OF_LOG:]
+    known = {voice: [match.event for match in islice(extractor.events(b"\n".join(text)), 20)] for voice, text in newest}
     # Any program may print "error: invalid argument"; what loads or serves a model is a llama-server.
     sure = {v for v, events in known.items() if any(event.const.get("server.state") != "failed" for event in events)}
     return sure | {voice for voice, events in known.items() if events and (not sure or "llama" in voice)}
@@ -45,7 +47,8 @@ def recognised(own: Sequence[Line], extractor: Extractor | None) -> set[str]:
 def servers(all_lines: Sequence[Line], speaks: Iterable[str]) -> list[Server]:
     """The servers of a log, in the order of their first line. `speaks`: voices in which llama-server was recognised.
 
-    Consecutive processes of one program are starts of one server; processes whose lines alternate are several servers.
+    Consecutive processes of one program are starts of one server; processes whose lines alternate are several servers. Of more
+    servers than a log may have the later ones are left out.
     """
     spans: dict[str, tuple[int, int]] = {}
     wanted = set(speaks)
@@ -61,7 +64,8 @@ def servers(all_lines: Sequence[Line], speaks: Iterable[str]) -> list[Server]:
                 found[number] = (of, server, end)
                 break
         else:
-            found.append((program, Server(voice, {voice}), end))
+            if len(found) < MOST_SERVERS_OF_LOG:
+                found.append((program, Server(voice, {voice}), end))
     out = [server for _, server, _ in found]
     _name_units(all_lines, out)
     return out

@@ -191,6 +191,15 @@ MOST_EXPERT_COUNTS, MOST_IMATRIX_BYTES = 1 << 18, 8 << 30
 #: ggml.h, GGML_MAX_NAME.
 MOST_TENSOR_NAME = 64
 
+# --- Of logs that somebody sends, for `sentinel diagnose` ---
+
+#: Bytes and lines of all files together that are judged; of more the beginning and the end. A busy server has 10 MB a day.
+MOST_JUDGED_BYTES, MOST_JUDGED_LINES = 24 << 20, 250_000
+#: Bytes of one that are read to come to its end.
+MOST_READ_BYTES = 4 << 30
+#: Servers whose lines alternate in one log, and senders, the newest; each start of a service in a journal is one.
+MOST_SERVERS_OF_LOG, MOST_SENDERS_OF_LOG = 32, 4096
+
 # --- Of recordings from somebody ---
 
 #: Bytes. A batch of log lines was at most 1 MiB in version 1, which kept them whole; the state is split into far smaller parts.

@@ -27,7 +27,7 @@ from sentinel.diagnose.share import Redactor
 from sentinel.engine.log.lines import LineSplitter
 from sentinel.gguf.header import GgufError
 from sentinel.model.fault import Fault
-from sentinel.model.input_limits import MOST_LINE_BYTES
+from sentinel.model.input_limits import MOST_JUDGED_LINES, MOST_LINE_BYTES
 from sentinel.model.json_form import iso, transition_to_dict
 from sentinel.model.text import escape
 from sentinel.preflight.command import NoCommand, from_words
@@ -99,6 +99,8 @@ class Tools:
         that time help. No daemon is needed, and nothing of this machine is looked at."""
         if len(log.encode("utf-8", "replace")) + len(kernel_log.encode("utf-8", "replace")) > MOST_LOG_BYTES:
             raise NoTool(f"that is more than {MOST_LOG_BYTES >> 20} MiB: hand in the last lines of it")
+        if log.count("\n") + log.count("\r") + kernel_log.count("\n") + kernel_log.count("\r") > MOST_JUDGED_LINES:
+            raise NoTool(f"that is more than {MOST_JUDGED_LINES} lines: hand in the last of them")
         pasted = unpack(_lines(log))
         try:
             values, _ = asked(_bounded(command_line) or None, [pasted])
