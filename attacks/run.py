@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from attacks import clients, files, floods, forgeries, page
+from attacks import answers, clients, files, floods, forgeries, page
 from attacks.ground import why_not
 from attacks.outcome import Attack
 from faults.campaign import Campaign, Trial
@@ -42,6 +42,7 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "descriptors": files.descriptors,
     "configured-port": files.configured_port,
     "silent-servers": files.silent_servers,
+    "large-answers": answers.large_answers,
     "name-first": forgeries.name_first,
     "half-open": clients.half_open,
     "readers": clients.readers,

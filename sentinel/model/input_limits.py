@@ -137,6 +137,9 @@ MOST_RECORD_BYTES = 4 << 20
 MOST_SLOTS_ANSWERED = 1024
 #: A chat template is a few KB and the largest part of /props; a larger answer is not llama-server's.
 MOST_HTTP_ANSWER = 1 << 20
+#: Bytes of the answers that are asked for at a time, and of what they become when they are read (`json_cost.py`); the largest are
+#: given up. Slots of a busy server are 10 kB; a thousand of them come to 10 MB.
+MOST_HTTP_ANSWERS, MOST_JSON_COST = 4 << 20, 16 << 20
 #: Addresses that are asked at a time.
 MOST_ASKED_AT_A_TIME = 64
 #: Bytes of the head, and of the body. The longest real request, a silence with its reason, is under 2 KiB.

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import h11
 
 from sentinel.model.fault import Fault
+from sentinel.model.input_limits import MOST_JSON_COST
+from sentinel.model.json_cost import cost
 from sentinel.model.text import clean
 
 #: An answer has 20 tokens and repeats the prefix: 20 KB. A chat template in /props may be some hundred.
@@ -104,6 +106,9 @@ class Client:
         except OSError as error:
             why = error.strerror or str(error) or type(error).__name__
             raise Trouble(f"the connection to {self.at} failed: {why}", "is the server still there?") from error
+        # A check of the daemon's is within the memory of its unit, and systemd ends all of that if one of it takes too much.
+        if cost(data) > MOST_JSON_COST:
+            raise Trouble(f"{self.at} answered {path} with more values than llama-server has", "is it llama-server?")
         try:
             return status, json.loads(data)
         except (ValueError, RecursionError) as error:

@@ -29,6 +29,7 @@ LONG = (
     "descriptors",
     "configured-port",
     "silent-servers",
+    "large-answers",
     "brief-servers",
     "readers",
     "askers",

@@ -208,13 +208,24 @@ def test_a_daemon_that_was_gone_before_the_first_question_ends_it(fake: Fake, tm
         ({"/props": lambda _: (200, [1])}, "refused /props"),
         ({"/completion": lambda _: (200, {"content": "x" * (5 << 20)})}, "more than 4 MiB"),
         ({"/completion": lambda _: (200, b"no json")}, "no JSON"),
+        # 137 MB in the child, and the unit has 128 for the daemon and all that it starts.
+        ({"/props": lambda _: (200, b"[" + b"[]," * 1_300_000 + b"[]]")}, "more values than llama-server has"),
         ({"/tokenize": lambda _: (200, {"tokens": ["a"]})}, "no token numbers"),
         (
             {"/v1/models": lambda _: (200, {"data": [{"id": "m", "meta": {"n_vocab": 3}}]})},
             "says that it has 3 tokens, and answers with token",
         ),
     ],
-    ids=["no slots", "slots of another kind", "no llama.cpp", "too much", "no json", "no tokens", "lies about its vocabulary"],
+    ids=[
+        "no slots",
+        "slots of another kind",
+        "no llama.cpp",
+        "too much",
+        "no json",
+        "too many values",
+        "no tokens",
+        "lies about its vocabulary",
+    ],
 )
 def test_whatever_is_no_llama_server_is_said_in_a_sentence(
     changed: dict[str, Any], said: str, fake: Fake, tmp_path: Path
