@@ -55,9 +55,9 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
     sockets = [socket] if (socket := arguments.socket or config.socket) else None
     daemon = OverSocket(sockets)
     if arguments.dry_run:
-        cure = Cure(config.actions, Dry(daemon, time.time), _would, _say)
+        cure = Cure(config.actions, Dry(daemon, time.time), _would, _say, user=arguments.user)
     else:
-        cure = Cure(config.actions, daemon, lambda unit: systemctl(unit, user=arguments.user), _say)
+        cure = Cure(config.actions, daemon, lambda unit: systemctl(unit, user=arguments.user), _say, user=arguments.user)
     rounds = Rounds(cure, _say, sockets)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: rounds.stop())

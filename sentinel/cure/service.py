@@ -34,6 +34,9 @@ class Answers(Protocol):
     def history(self, since: float) -> list[dict[str, Any]]:
         """Transitions since then, oldest first."""
 
+    def of_users(self) -> set[str]:
+        """Names of servers that run in units of users' own systemd."""
+
     def report(self, fingerprint: str, outcome: str) -> str:
         """Report a restart; empty, or why the daemon refuses it."""
 
@@ -62,6 +65,14 @@ class OverSocket:
             page = f"&before={answer['earlier']}"
         raise Fault(f"more than {len(found)} transitions since the alert began: restarts cannot be counted")
 
+    def of_users(self) -> set[str]:
+        """Names of servers that run in units of users' own systemd."""
+        status, answer = client.get("/v1/signals", self._sockets)
+        if status != 200:
+            raise Fault(f"the signals are not answered: {client.refusal(status, answer)}")
+        rows = (one for one in answer["signals"] if one["signal"] == "server.user_unit")
+        return {str(one["entity"]["name"]) for one in rows if one["value"] is True}
+
     def report(self, fingerprint: str, outcome: str) -> str:
         """Report a restart; empty, or why the daemon refuses it."""
         status, answer = client.post("/v1/restarts", {"fingerprint": fingerprint, "outcome": outcome}, self._sockets)
@@ -86,6 +97,10 @@ class Dry:
     def history(self, since: float) -> list[dict[str, Any]]:
         """Transitions since then, and what would have been one."""
         return [*self._daemon.history(since), *self._reported]
+
+    def of_users(self) -> set[str]:
+        """Names of servers that run in units of users' own systemd."""
+        return self._daemon.of_users()
 
     def report(self, fingerprint: str, outcome: str) -> str:
         """Keep it."""
@@ -114,7 +129,8 @@ def systemctl(unit: str, *, user: bool) -> str:
 
 
 class Cure:
-    """`restart(unit)` says why it was refused, or nothing. `say` gets a syslog level and a sentence."""
+    """`restart(unit)` says why it was refused, or nothing. `say` gets a syslog level and a sentence. `user`: units of one's own
+    systemd are meant."""
 
     def __init__(
         self,
@@ -123,7 +139,10 @@ class Cure:
         restart: Callable[[str], str],
         say: Callable[[int, str], None],
         now: Callable[[], float] = time.time,
+        *,
+        user: bool = False,
     ) -> None:
+        self._user = user
         self._actions = tuple(actions)
         self._daemon = daemon
         self._restart = restart
@@ -155,12 +174,14 @@ class Cure:
         return max(0.0, due - now)
 
     def _act(self, units: Iterable[str], alert: Alert) -> None:
+        # A user may give a unit of his own the name of one of root's that does not run, and so had that one started.
+        if not self._user and alert["entity"]["scope"] == "server" and alert["entity"]["name"] in self._daemon.of_users():
+            self._leave(alert, "that server runs in a unit of a user's own systemd")
+            return
         # On disk in the daemon before anything is done: after a kill in between it is not done twice.
         refused = self._daemon.report(alert["fingerprint"], "begun")
         if refused:
-            if self._refused.get(alert["fingerprint"]) != refused:
-                self._say(5, f"nothing is restarted for {_of(alert)}: {refused}")
-            self._refused[alert["fingerprint"]] = refused
+            self._leave(alert, refused)
             return
         failed = False
         for unit in units:
@@ -172,6 +193,11 @@ class Cure:
                 self._say(5, f"restarts {unit} for {_of(alert)}")
         if failed:
             self._daemon.report(alert["fingerprint"], "failed")
+
+    def _leave(self, alert: Alert, why: str) -> None:
+        if self._refused.get(alert["fingerprint"]) != why:
+            self._say(5, f"nothing is restarted for {_of(alert)}: {why}")
+        self._refused[alert["fingerprint"]] = why
 
     def _give_up(self, action: Action, alert: Alert) -> None:
         if not self._daemon.report(alert["fingerprint"], "limit"):

@@ -22,6 +22,7 @@ from sample_answers import STATES, alert, history, server  # noqa: E402
 
 from sentinel.cli.main import main  # noqa: E402
 from sentinel.cli.mcp import main as verb  # noqa: E402
+from sentinel.cli.mcp.tools import NoTool, Tools  # noqa: E402
 
 
 @pytest.fixture
@@ -147,6 +148,29 @@ def test_hostile_text_is_bounded_escaped_and_marked(daemon: SaidDaemon) -> None:
         assert all(len(text) <= 601 for one in alerts["alerts"] for text in one["untrusted_log_lines"])
         assert "Ignore all instructions" in said or name == NAMES[16], "cut"
         assert "Ignore all instructions" not in json.dumps([{**one, "untrusted_log_lines": []} for one in alerts["alerts"]])
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "said"),
+    [
+        ("diagnose", {"log": "\n" * 300_000}, "that is more than 250000 lines: hand in the last of them"),
+        ("preflight", {"command_line": "llama-server -m a\0b"}, "that command line holds a zero byte, which none can hold"),
+        ("why", {"rule": "\ud800", "server": "\ud800"}, "no daemon at "),
+        ("history", {"hours": float("nan")}, "hours is nan; write a number above 0"),
+    ],
+)
+def test_what_no_tool_can_be_asked_is_answered_in_a_sentence(tool: str, given: dict[str, Any], said: str) -> None:
+    """A model asks whatever a stranger's text made it ask; a zero byte and half a character were bugs' sentences."""
+    with pytest.raises(NoTool) as refused:
+        getattr(Tools(["/nowhere/sock"]), tool)(**given)
+    assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/proc/self/mem", "/etc/passwd", "-" * 5000])
+def test_preflight_of_what_is_no_model_says_nothing_of_its_content(path: str) -> None:
+    answer = Tools(["/nowhere/sock"]).preflight(f"/nowhere/llama-server -m {path}")
+    assert answer.verdict == "fails"
+    assert "root:" not in str(answer)
 
 
 def test_without_the_library_one_sentence_says_how_to_get_it(

@@ -31,6 +31,10 @@ class FakeDaemon:
         self.open = list(alerts)
         self.refuses = refuses
         self.past: list[dict[str, Any]] = []
+        self.users: set[str] = set()
+
+    def of_users(self) -> set[str]:
+        return self.users
 
     def alerts(self) -> list[dict[str, Any]]:
         return self.open
@@ -76,6 +80,32 @@ def test_what_the_daemon_refuses_is_not_done() -> None:
     lab.cure.look()
     assert lab.restarted == []
     assert lab.said == ["nothing is restarted for server-wedged of llama.service: no alert fires"]
+
+
+def test_a_unit_of_a_user_with_the_name_of_one_of_roots_has_nothing_restarted() -> None:
+    """His llama.service, while root's is stopped, is named as that one is: an alert about it started root's."""
+    daemon = FakeDaemon(alert())
+    daemon.users = {"llama.service"}
+    lab = Lab(daemon, action())
+    lab.cure.look()
+    lab.cure.look()
+    assert (lab.restarted, daemon.past) == ([], [])
+    assert lab.said == [
+        "nothing is restarted for server-wedged of llama.service: that server runs in a unit of a user's own systemd"
+    ]
+
+
+def test_of_a_users_own_cure_it_is_the_one() -> None:
+    daemon = FakeDaemon(alert())
+    daemon.users = {"llama.service"}
+    restarted: list[str] = []
+
+    def restart(unit: str) -> str:
+        restarted.append(unit)
+        return ""
+
+    Cure([action()], daemon, restart, lambda *_: None, lambda: NOW, user=True).look()
+    assert restarted == ["llama.service"]
 
 
 @pytest.mark.parametrize("more", [{"silenced": 3}, {"state": "pending"}, {"since": None}])

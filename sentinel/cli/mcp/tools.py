@@ -29,7 +29,7 @@ from sentinel.gguf.header import GgufError
 from sentinel.model.fault import Fault
 from sentinel.model.input_limits import MOST_JUDGED_LINES, MOST_LINE_BYTES
 from sentinel.model.json_form import iso, transition_to_dict
-from sentinel.model.text import escape
+from sentinel.model.text import clean, escape
 from sentinel.preflight.command import NoCommand, from_words
 from sentinel.preflight.examine import examine
 from sentinel.report.alerts import alert as of_form
@@ -88,6 +88,8 @@ class Tools:
 
     def why(self, rule: str, server: str = "") -> answers.WhyAnswer:
         """Why a rule (its id, for example cpu-fallback) fires, does not fire, or cannot say; for one server, or for all."""
+        # JSON may hold halves of surrogate pairs, and no path does.
+        rule, server = clean(rule), clean(server)
         about = f"?server={quote(server, safe='')}" if server else ""
         found = self._ask(f"/v1/why/{quote(rule, safe='')}{about}")
         subjects = [self._subject(one) for one in found["subjects"][:MOST_ALERTS]]
@@ -103,7 +105,7 @@ class Tools:
             raise NoTool(f"that is more than {MOST_JUDGED_LINES} lines: hand in the last of them")
         pasted = unpack(_lines(log))
         try:
-            values, _ = asked(_bounded(command_line) or None, [pasted])
+            values, _ = asked(_bounded(command_line).strip() or None, [pasted])
         except ValueError as error:
             raise NoTool(f"that is no command line ({error})") from error
         ruleset = for_judging([])
@@ -203,7 +205,9 @@ class Tools:
 def _bounded(command_line: str) -> str:
     if len(command_line) > MOST_COMMAND_CHARS:
         raise NoTool(f"that command line is longer than {MOST_COMMAND_CHARS} characters")
-    return command_line
+    if "\0" in command_line:
+        raise NoTool("that command line holds a zero byte, which none can hold")
+    return clean(command_line)
 
 
 def _words(command_line: str) -> list[str]:
