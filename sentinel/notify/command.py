@@ -34,6 +34,15 @@ class Command:
 
     def send(self, message: Message) -> Outcome:
         """Run it once."""
+        try:
+            return self._send(message)
+        except OSError as error:
+            # A file system without a place for temporary files, or a full one.
+            return Outcome(
+                "refused", f"what {escape(self.argv[0])} is given cannot be written to a temporary file: {error.strerror}"
+            )
+
+    def _send(self, message: Message) -> Outcome:
         environ = {name: os.environ[name] for name in _PASSED if name in os.environ}
         data = (to_json(default_body(message)) + "\n").encode()
         # A file: a process that it leaves behind may keep a pipe open for ever.

@@ -229,6 +229,16 @@ def test_a_command_that_is_not_there_is_refused(tmp_path: Path, message: Message
     assert "cannot be started" in Command((str(tmp_path / "none"),), 10.0, NO_SECRETS).send(message).why
 
 
+def test_without_a_place_for_temporary_files_a_command_is_refused_with_a_sentence(
+    tmp_path: Path, message: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose files are read only."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    outcome = Command((script(tmp_path, "exit 0"),), 10.0, NO_SECRETS).send(message)
+    assert (outcome.kind, outcome.why.partition(": ")[2]) == ("refused", "No such file or directory")
+    assert not outcome.answered
+
+
 def test_a_command_is_killed_with_all_that_it_started_when_its_time_is_over(
     tmp_path: Path, message: Message, eventually: Callable[..., None]
 ) -> None:

@@ -46,6 +46,18 @@ def test_the_compose_file_gives_no_right_that_the_service_does_not_have() -> Non
         assert client["user"] == "sentinel"
 
 
+def test_nothing_is_taken_from_a_registry_and_every_volume_belongs_to_the_images_user() -> None:
+    """A volume has the owner that its folder has in the image; without one it is root's, and who shall write there may not."""
+    image = (HERE / "Containerfile").read_text()
+    made = set(" ".join(re.findall(r"install -d -o sentinel -g sentinel -m \d+ (.*) \\", image)).split())
+    for service in services().values():
+        assert service["pull_policy"] == "never"
+        named = [volume.split(":")[1] for volume in service["volumes"] if not volume.startswith(("/", "$"))]
+        assert set(named) <= made
+    # A command's words go through a temporary file.
+    assert services()["notify"]["tmpfs"]
+
+
 def test_each_line_of_the_compose_file_is_in_the_table_of_what_is_not_seen_without_it() -> None:
     watcher = services()["sentinel"]
     table = (REPO / "docs/container.md").read_text().partition("## What it does not see")[2].partition("\n## ")[0]
