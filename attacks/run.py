@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from attacks import answers, clients, files, floods, forgeries, page
+from attacks import answers, clients, files, floods, forgeries, page, sent
 from attacks.ground import why_not
 from attacks.outcome import Attack
 from faults.campaign import Campaign, Trial
@@ -49,6 +49,8 @@ ATTACKS: dict[str, Trial[Attack]] = {
     "askers": clients.askers,
     "followers": clients.followers,
     "page": page.page,
+    "recordings": sent.recordings,
+    "logs": sent.logs,
 }
 CAMPAIGN = Campaign(
     "attack",
@@ -60,7 +62,7 @@ CAMPAIGN = Campaign(
 Each attack is made by one local user on the real daemon, `python -m sentinel run`, a user of its own with the capabilities and
 the memory limit of the shipped unit; a server of a third user is honest, and an alert of it falls due meanwhile. The command ends
 with 1 where the daemon's memory went above 100 MB, the API let somebody wait for more than a second, the honest alert came later
-than after five seconds, or something leaked.""",
+than after five seconds, or something leaked. The last two concern no daemon: the peak is the command's.""",
     why_not,
 )
 _ALONE = "ATTACKS_ALONE"

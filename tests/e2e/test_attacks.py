@@ -35,6 +35,8 @@ LONG = (
     "askers",
     "followers",
     "page",
+    "recordings",
+    "logs",
 )
 
 
