@@ -9,6 +9,7 @@ from pathlib import Path
 from faults.daemon import daemon, wait_for
 from faults.lines import SLEEPS, rule, write_rules
 from faults.outcome import Outcome
+from sentinel.daemon.active_rules import SETTLED
 
 
 def replaced(*, short: bool) -> Outcome:
@@ -25,8 +26,17 @@ def replaced(*, short: bool) -> Outcome:
             with log.open("ab") as file:
                 file.write(SLEEPS)
             one.await_entry("fault-1", "firing", "mine")
-            before = one.footprint()
             mine = folder / "rules" / "fault-1.toml"
+
+            def taken(words: str) -> bool:
+                alerts = (one.get("/v1/alerts") or {}).get("alerts", [])
+                return any(a["rule"] == "fault-1" and a["summary"].endswith(f"asleep {words}") for a in alerts)
+
+            # What decodes rules is loaded with the first change, and stays: some 10 MB.
+            mine.write_text(rule(1, words="for the first time"), encoding="utf-8")
+            wait_for(lambda: taken("for the first time"), "the first change is active", 60)
+            time.sleep(SETTLED + 2.0)
+            before = one.footprint()
             for number in range(1, times + 1):
                 text = "schema = 1\nid = " if number % broken == 0 else rule(1, words=f"for the {number}th time")
                 fresh = folder / "fresh.toml"
@@ -38,14 +48,10 @@ def replaced(*, short: bool) -> Outcome:
                 time.sleep(3.0 if number % broken == 0 else 0.6 if number % 5 == 0 else 0.02)
             mine.write_text(rule(1, words="at last"), encoding="utf-8")
             begin = time.monotonic()
-
-            def taken() -> bool:
-                alerts = (one.get("/v1/alerts") or {}).get("alerts", [])
-                return any(a["rule"] == "fault-1" and a["summary"].endswith("asleep at last") for a in alerts)
-
-            wait_for(taken, "the last rule is active", 60)
+            wait_for(lambda: taken("at last"), "the last rule is active", 60)
             row.well_after = time.monotonic() - begin
-            time.sleep(2.0)
+            # What the last rule sets left is collected then.
+            time.sleep(SETTLED + 2.0)
             after = one.footprint()
             states = [e.state for e in one.journal.of("fault-1", "mine")]
             row.expect(states == ["firing"], f"the alert, which was open all the time, was delivered as {states}")
