@@ -20,10 +20,11 @@ from sentinel.files.xdg import state_folder
 from sentinel.model.fault import Fault
 from sentinel.model.text import duration
 from sentinel.quality.asking import Plan, measure, plan
-from sentinel.quality.comparison import breakage, compare
+from sentinel.quality.comparison import breakage, compare, unlike
 from sentinel.quality.http import Address, Client, Trouble, address
 from sentinel.quality.listening import acting_flags, pid_at, port_of
 from sentinel.quality.measurement import MOST_PASSES, Measurement
+from sentinel.quality.prefixes import VERSION, digest
 from sentinel.quality.store import NoReference, find, keep, load, name_for, place, require_free
 from sentinel.terminal.names import label
 
@@ -80,7 +81,8 @@ def _check(arguments: argparse.Namespace) -> int:
         if not arguments.server:
             raise QualityMistake("say which server to check", "sentinel quality check 8080, or --compare A B for two references")
         before = load(find(folder, arguments.against or name_for(arguments.server)))
-        after = _measured(arguments, _passes(arguments, 1))
+        # What is kept is wanted for itself, and asked whatever it is held against.
+        after = _measured(arguments, _passes(arguments, 1), None if arguments.output else before)
     if arguments.output:
         keep(Path(arguments.output), after, replace=arguments.replace)
     found = compare(before, after)
@@ -91,8 +93,11 @@ def _check(arguments: argparse.Namespace) -> int:
     return _CODES[found.verdict]
 
 
-def _measured(arguments: argparse.Namespace, passes: int) -> Measurement:
-    """Say what it costs, then ask. Raises Trouble and QualityMistake."""
+def _measured(arguments: argparse.Namespace, passes: int, before: Measurement | None = None) -> Measurement:
+    """Say what it costs, then ask; nothing is asked, and there are no answers, where it could not be compared with `before`.
+
+    Raises Trouble and QualityMistake.
+    """
     at = _address(arguments)
     if not at.is_loopback and not arguments.remote:
         raise QualityMistake(
@@ -101,6 +106,9 @@ def _measured(arguments: argparse.Namespace, passes: int) -> Measurement:
     asked = Client(at, _key(arguments.api_key_file) if arguments.api_key_file else "")
     pid = pid_at(at.port) if at.is_loopback else None
     planned = plan(asked, acting_flags(pid) if pid is not None else ())
+    unasked = Measurement(planned.subject, ({},), VERSION, digest())
+    if before is not None and unlike(before, unasked):
+        return unasked
     warn(_cost(planned, passes, at))
     progress = _progress()
     try:

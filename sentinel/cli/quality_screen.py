@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sentinel.model.text import escape
+from sentinel.model.text import escape, size
 from sentinel.quality.comparison import CATEGORY_FLOOR, FLOOR, SCALE, Comparison, Estimate, Part
 from sentinel.quality.measurement import Measurement
 from sentinel.terminal.style import BOLD, DIM, Style, wrap
@@ -84,7 +84,7 @@ def _differences(before: Measurement, after: Measurement) -> Iterator[str]:
     pairs = (
         ("model", old.model, new.model),
         ("quantization", old.quantization, new.quantization),
-        ("size", old.bytes, new.bytes),
+        ("size", *_sizes(old.bytes, new.bytes)),
         ("build", old.build, new.build),
         ("context of a slot", old.context, new.context),
         ("slots", old.slots, new.slots),
@@ -93,6 +93,13 @@ def _differences(before: Measurement, after: Measurement) -> Iterator[str]:
     for what, was, now in pairs:
         if was != now:
             yield escape(f"{what}: {_known(was)} before, {_known(now)} now")
+
+
+def _sizes(was: int | None, now: int | None) -> tuple[object, object]:
+    """As people read them; in bytes where they would look alike."""
+    if was is None or now is None:
+        return was and size(was), now and size(now)
+    return (was, now) if size(was) == size(now) else (size(was), size(now))
 
 
 def _known(value: object) -> str:

@@ -127,7 +127,8 @@ def size_in_words(bits: float) -> str:
     return next(f"{word}: {about}" for most, word, about in SCALE if bits < most)
 
 
-def _not_comparable(before: Measurement, after: Measurement) -> str:
+def unlike(before: Measurement, after: Measurement) -> str:
+    """Why they cannot be compared, as far as it is known before anything is asked; empty where nothing speaks against it."""
     if (before.prefix_version, before.prefixes) != (after.prefix_version, after.prefixes):
         return (
             f"other prefixes were asked (version {before.prefix_version} and {after.prefix_version}): learn the reference again"
@@ -137,6 +138,12 @@ def _not_comparable(before: Measurement, after: Measurement) -> str:
         return "the vocabulary differs: the prefixes become other tokens, so this is another model or tokenizer"
     if None not in (old.vocabulary_size, new.vocabulary_size) and old.vocabulary_size != new.vocabulary_size:
         return f"the vocabulary differs: {old.vocabulary_size} and {new.vocabulary_size} tokens"
+    return ""
+
+
+def _not_comparable(before: Measurement, after: Measurement) -> str:
+    if why := unlike(before, after):
+        return why
     if before.has_numbers and after.has_numbers:
         texts = {choice.token.id: choice.token.text for answer in before.answers() for choice in answer.choices}
         for answer in after.answers():

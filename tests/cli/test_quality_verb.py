@@ -85,11 +85,21 @@ def test_two_files_are_compared_without_a_server(fake: Fake, tmp_path: Path, cap
 
 
 @pytest.mark.usefixtures("fewer")
-def test_another_vocabulary_is_not_comparable(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_vocabulary_is_not_comparable_and_nothing_is_spent_on_it(
+    fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["quality", "learn", str(fake.port)])
     fake.vocabulary = 998
+    fake.asked.clear()
+    capsys.readouterr()
     assert main(["quality", "check", str(fake.port)]) == 3
-    assert "NOT COMPARABLE" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "NOT COMPARABLE" in said.out
+    assert said.err == ""
+    assert sum(path == "/completion" for path, _ in fake.asked) == 3  # how long a question takes
+    file = str(tmp_path / "kept.json")
+    assert main(["quality", "check", str(fake.port), "-o", file]) == 3
+    assert main(["quality", "check", "--compare", file, file]) == 0
 
 
 @pytest.mark.usefixtures("fewer")
