@@ -191,12 +191,16 @@ def server(
     port: int | None = None,
     wrap: Sequence[str] = (),
     wait_ready: bool = True,
+    executable: Path | None = None,
 ) -> Iterator[Running]:
-    """The real llama-server with its output in a file. Raises ServerDied if it ends before it is ready."""
+    """The real llama-server with its output in a file. Raises ServerDied if it ends before it is ready.
+
+    Of the wheel unless another `executable` is named, whose libraries `env` has to find.
+    """
     number = free_port() if port is None else port
     with tempfile.TemporaryDirectory(prefix="llama-") as folder:
         path = Path(folder) / "server.log" if log is None else log
-        command = [*wrap, str(binary()), *arguments, "--port", str(number)]
+        command = [*wrap, str(executable or binary()), *arguments, "--port", str(number)]
         with path.open("ab") as stream:
             process = start(command, stream, env)
         try:

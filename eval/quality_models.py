@@ -56,10 +56,20 @@ def quantize_apart(source: Path, target: Path, number: int) -> None:
     subprocess.run(command, env=environment(), check=True, capture_output=True)
 
 
-def made(name: str, make: Callable[[Path], object]) -> Path:
-    """The file of this name in the cache, made where it is not there yet."""
+class NotMade(Exception):
+    """This model cannot be made here. The text says why."""
+
+
+def place(name: str) -> Path:
+    """The file of this name in the cache."""
     path = cache() / "quality" / f"{name}.gguf"
     path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def made(name: str, make: Callable[[Path], object]) -> Path:
+    """The file of this name in the cache, made where it is not there yet."""
+    path = place(name)
     if not path.exists():
         part = path.with_suffix(".part")
         make(part)
