@@ -38,7 +38,7 @@ from sentinel.quality.store import keep, load  # noqa: E402
 
 _SEED = 20261130
 _FLAGS = ("-fit", "off", "--no-warmup")
-_USUAL = ("-c", "2048", "-np", "1", "-t", "1", "-ngl", "0")
+_USUAL = ("-c", "2048", "-np", "1", "-t", "1", "-ngl", "0", "-fa")
 #: Mesa compiles a shader for minutes where the machine has other work.
 _SOFTWARE_SECONDS = 900.0
 #: Of random weights, other ones for each seed: small enough for hundreds of starts.
@@ -73,7 +73,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Check:
-    """One start and one check. `learned`: where its reference is from."""
+    """One start and one check. `learned` and `learned_fa`: what its reference was computed by."""
 
     number: int
     model: str
@@ -82,24 +82,30 @@ class Check:
     software_gpu: bool
     machine: Machine
     learned: Machine
+    learned_fa: str
 
 
 def checks(of: str, count: int, machines: Sequence[Machine], threads: Sequence[int], *, software_gpu: bool) -> Iterator[Check]:
-    """Each from its number: the same run everywhere. Half of them are held against a reference of the very same build."""
+    """Each from its number: the same run everywhere. Half of them are held against a reference of the very same build, and nine
+    of ten against one with the same -fa.
+    """
     for number in range(count):
         drawn = random.Random(f"{_SEED} {of} {software_gpu} {number}")
         slots = drawn.choice((1, 1, 2, 4))
         batch = drawn.choice((32, 64, 256, 512, 2048))
+        fa = drawn.choice(("on", "on", "off"))
         flags = [
             "-c", str(slots * drawn.choice((1024, 2048, 4096))), "-np", str(slots), "-b", str(batch),
             # Any number: how a text is cut into batches is what changes the sums most.
             "-ub", str(drawn.randint(8, min(batch, 512))),
             "-t", str(drawn.choice(threads)), "-tb", str(drawn.choice(threads)), "-ngl", "99" if software_gpu else "0",
-            "-fa", drawn.choice(("auto", "on", "off")), "--cache-reuse", str(drawn.choice((0, 0, 64))),
+            "-fa", fa, "--cache-reuse", str(drawn.choice((0, 0, 64))),
         ]  # fmt: skip
         flags += [flag for flag in ("--no-repack", "--no-mmap", "-kvu") if drawn.random() < 0.25]
         warm, machine, learned = drawn.random() < 0.5, drawn.choice(machines), drawn.choice(machines)
-        yield Check(number, of, tuple(flags), warm, software_gpu, machine, machine if drawn.random() < 0.5 else learned)
+        of_it = machine if drawn.random() < 0.5 else learned
+        learned_fa = fa if drawn.random() < 0.9 else {"on": "off", "off": "on"}[fa]
+        yield Check(number, of, tuple(flags), warm, software_gpu, machine, of_it, learned_fa)
 
 
 def some() -> tuple[Prefix, ...]:
@@ -129,19 +135,19 @@ def _warm_up(running: Running) -> None:
             request(f"{running.url}/completion", json.dumps(body).encode(), timeout=_SOFTWARE_SECONDS)
 
 
-def _reference(of: str, machine: Machine, whole: bool) -> Measurement:
-    path = cache() / "quality" / f"alarms-{of} {machine.name}{' whole' if whole else ''}.json".replace(" ", "-")
+def _reference(of: str, machine: Machine, fa: str, whole: bool) -> Measurement:
+    path = cache() / "quality" / f"alarms-{of} {machine.name} fa {fa}{' whole' if whole else ''}.json".replace(" ", "-")
     if not path.exists():
-        found = replace(_ask(of, machine, _USUAL, passes=2), name=of, made=time.strftime("%Y-%m-%d", time.gmtime()))
+        found = replace(_ask(of, machine, (*_USUAL, fa), passes=2), name=of, made=time.strftime("%Y-%m-%d", time.gmtime()))
         keep(path, found, replace=True)
     return load(path)
 
 
 def _result(check: Check, whole: bool) -> Result:
-    before = _reference(check.model, check.learned, whole)
+    before = _reference(check.model, check.learned, check.learned_fa, whole)
     began = time.monotonic()
     about = (check.number, check.model, " ".join(check.flags), check.warm, check.software_gpu)
-    builds = (check.machine.name, check.learned.name)
+    builds = (check.machine.name, check.learned.name, check.learned_fa)
     try:
         found = _ask(check.model, check.machine, check.flags, warm=check.warm, software_gpu=check.software_gpu)
     except (ServerDied, Trouble, OSError) as error:

@@ -17,6 +17,7 @@ class Result:
     software_gpu: bool
     build: str
     learned_on: str
+    learned_fa: str
     verdict: str
     why: str
     divergence: float
