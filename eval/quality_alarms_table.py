@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_BITS = {
+    "F1": "16 and 8 bits",
+    "Q8": "16 and 8 bits",
+    "Q6": "6 and 4 bits",
+    "Q4": "6 and 4 bits",
+    "Q3": "3 and 2 bits",
+    "Q2": "3 and 2 bits",
+}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -45,11 +54,11 @@ def _at_most(alarms: int, number: int, rate: float) -> float:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """A table by model and kind of reference, and the bounds. Starts that give equal numbers are little further evidence: those
-    that differ are counted beside them.
+    """A table by weights and what the reference was computed by, and the bounds. Starts that give equal numbers are little
+    further evidence: those that differ are counted beside them.
     """
     asked = [one for one in results if one.verdict]
-    head = ("weights", "reference of", "models", "starts", "different results", "alarms", "largest divergence")
+    head = ("weights", "reference with", "models", "starts", "different results", "alarms", "largest divergence")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for weights, where in sorted({(_weights(one), _where(one)) for one in asked}):
         mine = [one for one in asked if (_weights(one), _where(one)) == (weights, where)]
@@ -58,10 +67,12 @@ def summary(results: Sequence[Result]) -> str:
             f"{max(one.divergence for one in mine):.6f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
+    usual = [one for one in asked if _is_same_fa(one)]
     for what, mine in (
-        ("all", asked),
-        ("reference of the same build and kernels", [one for one in asked if one.build == one.learned_on]),
-        ("reference of other ones", [one for one in asked if one.build != one.learned_on]),
+        ("the same -fa", usual),
+        ("the same -fa, build and kernels", [one for one in usual if one.build == one.learned_on]),
+        ("the same -fa, another build or other kernels", [one for one in usual if one.build != one.learned_on]),
+        ("another -fa", [one for one in asked if not _is_same_fa(one)]),
     ):
         if mine:
             bounds = f"{upper(_alarms(mine), len(mine)):.2%} of starts, {_bound_of_different(mine):.2%} of different results"
@@ -73,15 +84,19 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def _weights(one: Result) -> str:
-    """`gemma Q2_K`; random weights of any seed together."""
+    """`gemma, 3 and 2 bits`; random weights of any seed together."""
     kind, *_, quantization = one.model.split()
-    return f"{kind} {quantization}"
+    return f"{kind}, {_BITS[quantization[:2]]}"
+
+
+def _is_same_fa(one: Result) -> bool:
+    return f"-fa {one.learned_fa}" in one.flags
 
 
 def _where(one: Result) -> str:
     if one.software_gpu:
         return "the CPU, asked a software GPU"
-    return "the same build" if one.build == one.learned_on else "another build"
+    return "the same -fa" if _is_same_fa(one) else "another -fa"
 
 
 def _alarms(results: Sequence[Result]) -> int:

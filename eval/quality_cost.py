@@ -1,6 +1,7 @@
 """What a check costs the server: tokens, seconds and processor time, and its share of a day (docs/quality.md).
 
-python eval/quality_cost.py. Processor time, not seconds, is compared: a busy machine doubles the seconds and not the work.
+python eval/quality_cost.py [MODEL...]. Processor time counts: a busy machine doubles
+the seconds and not the work.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def main() -> int:
     )  # fmt: skip
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|", flush=True)
     for name, make in _MODELS.items():
-        print(_row(name, make()), flush=True)
+        if not sys.argv[1:] or name in sys.argv[1:]:
+            print(_row(name, make()), flush=True)
     return 0
 
 
