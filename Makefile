@@ -152,6 +152,7 @@ docs: setup
 	$(BIN)/python -m sentinel.generate.reference docs
 	$(BIN)/python -m sentinel.api.openapi docs/openapi.json
 	$(BIN)/python -m sentinel.generate.journal_catalog systemd/sentinel.catalog
+	$(BIN)/python -m sentinel.generate.checked_rules rules/SHA256SUMS
 	$(BIN)/python -m sentinel.generate.manpage man/sentinel.1
 	$(BIN)/python eval/wild.py --docs docs/wild.md
 
@@ -159,6 +160,7 @@ docs-check: setup
 	$(BIN)/python -m sentinel.generate.reference docs --check
 	$(BIN)/python -m sentinel.api.openapi docs/openapi.json --check
 	$(BIN)/python -m sentinel.generate.journal_catalog systemd/sentinel.catalog --check
+	$(BIN)/python -m sentinel.generate.checked_rules rules/SHA256SUMS --check
 	$(BIN)/python -m sentinel.generate.manpage man/sentinel.1 --check
 
 # Of the pages in docs/: --strict refuses a page that is in no menu and a link that leads nowhere; then the same of what was built.

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_line, last_number
 from sentinel.engine.log.envelope import strip
-from sentinel.engine.log.extractor import Extractor, Match
+from sentinel.engine.log.extractor import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
 from sentinel.model.input_limits import SPAN_LIMIT
@@ -131,17 +131,15 @@ class StartOutcomes:
         `numbers`: each line's number in its file, if other senders' lines were filtered out. `ends`: other senders' lines, by
         number, that report the end of the server's process.
         """
-        wanted = [
-            event
-            for event in self.ruleset.events.values()
-            if event.source == "llama-server" and (event.starts_run or "server.state" in event.const or event.name in _READ)
-        ]
+        extractor = self.ruleset.extractor(
+            "llama-server", lambda event: event.starts_run or "server.state" in event.const or event.name in _READ
+        )
         lines = data.split(b"\n")
         numbers = range(1, len(lines) + 1) if numbers is None else numbers
         pending = sorted(ends, reverse=True)
         #: index of the first line after the last event of each run
         beyond: dict[int | None, int] = {}
-        for match in Extractor(wanted).events(data):
+        for match in extractor.events(data):
             line = LineEvidence(match.text, name, numbers[match.line_index])
             while pending and pending[-1][0] < line.n:
                 self._ended(name, *pending.pop())

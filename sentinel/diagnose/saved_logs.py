@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from sentinel.diagnose.log_clock import LogClock
 from sentinel.diagnose.senders import Line
 from sentinel.diagnose.servers import unit_of
-from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.entity import HOST, Entity
 from sentinel.model.reading import LogLines, Tick
@@ -67,12 +66,9 @@ class Marks:
     """Finds the first line of each run, and the first line of each shutdown."""
 
     def __init__(self, ruleset: RuleSet) -> None:
-        wanted = [
-            event
-            for event in ruleset.events.values()
-            if event.source == "llama-server" and (event.starts_run or "server.state" in event.const or event.name in _BACKENDS)
-        ]
-        self._extractor = Extractor(wanted)
+        self._extractor = ruleset.extractor(
+            "llama-server", lambda event: event.starts_run or "server.state" in event.const or event.name in _BACKENDS
+        )
 
     def of(self, lines: Sequence[Line]) -> tuple[frozenset[int], frozenset[int]]:
         """The line numbers at which later runs start, and at which shutdowns start."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import sentinel
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.problem import Problem
+from sentinel.rulefiles import checked
 from sentinel.rulefiles.file_names import beside, of_tests
 from sentinel.rulefiles.toml.document import MAX_FILE_BYTES
 
@@ -124,11 +125,22 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
             yield file
 
 
-def _load(rules: Files, events: Files, *, tests: bool = True) -> tuple[RuleSet | None, list[Problem]]:
+def _load(rules: Files, events: Files, *, tests: bool = True, base: Path | None = None) -> tuple[RuleSet | None, list[Problem]]:
+    """`base`: the folder of the shipped rules, if they are among the files."""
     # Where the rules are kept decoded, nobody needs the 25 modules that decode and check them: 2 MB in the daemon (measured).
     from sentinel.rulefiles.load import load
 
-    return load(rules, events, tests=tests)
+    return load(rules, events, tests=tests, checked=frozenset() if tests or base is None else _checked({**rules, **events}, base))
+
+
+def _checked(files: Files, base: Path) -> frozenset[str]:
+    """The shipped files that are as they were when they were checked. Whoever asks for the tests asks for the check as well."""
+    try:
+        with (base / checked.NAME).open("rb") as stream:
+            said = stream.read(MAX_FILE_BYTES)
+    except OSError:
+        return frozenset()
+    return checked.unchanged(said, files, str(base))
 
 
 def load_paths(paths: Iterable[Path]) -> tuple[RuleSet | None, list[Problem]]:
@@ -157,7 +169,7 @@ def load_given(paths: Sequence[Path], *, tests: bool = True) -> Loaded:
         rules = {file: data for file, data in base.items() if file not in (rules.keys() | gone)} | rules
         events = {**base_events, **events}
         problems += more
-    ruleset, found = _load(rules, events, tests=tests)
+    ruleset, found = _load(rules, events, tests=tests, base=shipped())
     problems += found
     return Loaded(None if any(p.level == "error" for p in problems) else ruleset, tuple(problems), files)
 
@@ -227,7 +239,7 @@ class RuleFiles:
 
     def _load(self, without: Collection[str], signature: Signature, *, tests: bool) -> Loaded:
         rules, events, files, problems = self._read(without, tests=tests)
-        ruleset, found = _load(rules, events, tests=tests)
+        ruleset, found = _load(rules, events, tests=tests, base=self.base)
         problems = [p for p in [*problems, *found] if p.file not in without]
         usable = None if any(p.level == "error" for p in problems) else ruleset
         return Loaded(usable, tuple(problems), files, signature, digest=_digest({**rules, **events}))

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sentinel.engine.rules.compile import compile_rule
 from sentinel.engine.rules.ruleset import CompiledRule
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean, quoted
@@ -112,8 +113,12 @@ class Overridden:
             for layer in self._layers
         ]
 
-    def check(self, events: Mapping[str, EventDef], ids: Collection[str]) -> tuple[CompiledRule | None, list[Problem]]:
-        """As `check_rule`, with mistakes reported for the file that wrote the field."""
+    def check(
+        self, events: Mapping[str, EventDef], ids: Collection[str], *, checked: bool = False
+    ) -> tuple[CompiledRule | None, list[Problem]]:
+        """As `check_rule`, with mistakes reported for the file that wrote the field. A rule that was `checked` has none."""
+        if checked and not self._layers and self._undecoded is None:
+            return compile_rule(self.rule, valid=True), []
         ready, found = check_rule(self.rule, events, ids, self._undecoded, self._states)
         if not self._layers:
             return ready, found

@@ -45,6 +45,7 @@ def test_the_wheel_holds_the_program_its_rules_and_the_manual_and_nothing_else(w
     units = {f"sentinel/systemd/user/{unit}" for unit in UNITS}
     units |= {f"sentinel/systemd/{unit}" for unit in (*UNITS, "sentinel.socket")}
     units |= {f"sentinel/systemd/sentinel.{kind}" for kind in ("sysusers.conf", "tmpfiles.conf", "catalog")}
+    rules.add("sentinel/shipped/SHA256SUMS")
     shared = {f"{name}.data/data/{path}" for path in SHARED}
     with zipfile.ZipFile(wheel) as archive:
         held = {entry for entry in archive.namelist() if not entry.startswith(f"{name}.dist-info/")}

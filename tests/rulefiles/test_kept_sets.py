@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_rules import GOOD
+from sample_rules import EVENTS, GOOD, plain
 
 import sentinel
 from sentinel.rulefiles import kept
@@ -26,21 +25,6 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-EVENTS = """
-schema = 1
-source = "llama-server"
-[[event]]
-name = "backend_init_failed"
-fields = { api = "text" }
-help = "a backend did not start"
-[[event.pattern]]
-builds = "any"
-regex = "^init of (?P<api>\\\\w{1,20}) failed$"
-example = "init of cuda failed"
-from = "composed"
-"""
-
-
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """A rule and its event, which stand for the shipped ones."""
@@ -49,25 +33,6 @@ def own(tmp_path: Path) -> Path:
     (place / "own.toml").write_text(GOOD)
     (place / "events/own.toml").write_text(EVENTS)
     return place
-
-
-def plain(value: Any) -> Any:
-    """All that a rule set holds, as text: what is computed on first use is computed now."""
-    if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [plain(inner) for inner in value]
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if type(value).__name__ == "Deferred":
-        return plain(value.get())
-    if type(value).__name__ == "Condition":
-        return [value.source, value.paths, [sorted(kind) for kind in value._kinds]]
-    if type(value).__name__ == "Extractor":
-        return [plain(value._events), [one.filter for one in value._patterns], list(value._nets)]
-    return value
 
 
 def test_what_is_found_is_what_was_decoded(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,9 @@
-"""A rule file and an event file without a mistake, small enough to put one in."""
+"""A rule file and an event file without a mistake, small enough to put one in; and what a rule set holds, as text."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 GOOD = """
 schema = 1
@@ -57,3 +62,36 @@ builds = "b9000-"
 regex = '''^slots: (?P<n>\\d+)'''
 example = "slots: 4"
 """
+
+EVENTS = """
+schema = 1
+source = "llama-server"
+[[event]]
+name = "backend_init_failed"
+fields = { api = "text" }
+help = "a backend did not start"
+[[event.pattern]]
+builds = "any"
+regex = "^init of (?P<api>\\\\w{1,20}) failed$"
+example = "init of cuda failed"
+from = "composed"
+"""
+
+
+def plain(value: Any) -> Any:
+    """All that a rule set holds, as text: what is computed on first use is computed now."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if type(value).__name__ == "Deferred":
+        return plain(value.get())
+    if type(value).__name__ == "Condition":
+        return [value.source, value.paths, [sorted(kind) for kind in value._kinds]]
+    if type(value).__name__ == "Extractor":
+        return [plain(value._events), [one.filter for one in value._patterns], list(value._nets)]
+    return value

@@ -204,12 +204,14 @@ class Extractor:
                     raise
         self._net: re2._Regexp | None = None
         self._search_net: Searcher | None = None
-        self._nets = nets or tuple({_mesh(compiled.event.patterns[compiled.index].regex): None for compiled in self._patterns})
+        self._nets = nets or [_mesh(compiled.event.patterns[compiled.index].regex) for compiled in self._patterns]
         if self._patterns:
             self._set.Compile()
             try:
                 # A record in JSON may escape characters of the message, so every JSON line is examined.
-                self._net = re2.compile("|".join([*self._nets, *_JSON_LINES]).encode(), options=_options(never_capture=True))
+                self._net = re2.compile(
+                    "|".join([*dict.fromkeys(self._nets), *_JSON_LINES]).encode(), options=_options(never_capture=True)
+                )
             except re2.error as error:
                 raise PatternError(self._events[0].source, 0, f"the patterns together: {_reason(error)}") from error
             self._search_net = searcher(self._net)
@@ -218,7 +220,13 @@ class Extractor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle: RE2's part is compiled again, of the same forms: to make those takes as long as to compile them."""
-        return Extractor, (self._events, tuple(compiled.filter for compiled in self._patterns), self._nets)
+        return Extractor, (self._events, [compiled.filter for compiled in self._patterns], self._nets)
+
+    def only(self, wanted: Callable[[EventDef], object]) -> Extractor:
+        """An extractor of some of its events, of the same forms."""
+        events = [event for event in self._events if wanted(event)]
+        kept = [(one.filter, net) for one, net in zip(self._patterns, self._nets, strict=True) if wanted(one.event)]
+        return Extractor(events, [form for form, _ in kept], [net for _, net in kept])
 
     def events(self, data: bytes) -> Iterator[Match]:
         """Every event in the lines of `data` (valid UTF-8, lines ended by ``\\n``), in the order of the lines."""

@@ -131,6 +131,11 @@ class RuleSet:
     extractors: Mapping[str, Extractor] = field(default_factory=dict)
     overrides: tuple[OverrideDef, ...] = ()
 
+    def extractor(self, source: str, wanted: Callable[[EventDef], object]) -> Extractor:
+        """Finds some of the events of a source."""
+        whole = self.extractors.get(source)
+        return Extractor([]) if whole is None else whole.only(wanted)
+
     @classmethod
     def build(
         cls,

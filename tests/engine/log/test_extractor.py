@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.log.extractor import Extractor, PatternError
 from sentinel.engine.log.prefilter import is_whole, loosened
+from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.builds import BuildRange
 from sentinel.model.entity import Value
 from sentinel.model.event import EventDef, FieldType, Pattern
@@ -270,3 +271,17 @@ def test_lines_that_nobody_wants_cost_about_nothing(extractors: dict[str, Extrac
     begin = time.process_time()
     assert list(extractors["llama-server"].events(blob)) == []
     assert 200_000 / (time.process_time() - begin) > 200_000
+
+
+def test_some_of_the_events_are_found_as_by_an_extractor_of_their_own(ruleset: RuleSet) -> None:
+    whole = ruleset.extractors["llama-server"]
+    part = ruleset.extractor("llama-server", lambda one: one.starts_run or one.fields)
+    alone = Extractor([one for one in ruleset.events.values() if one.source == "llama-server" and (one.starts_run or one.fields)])
+    data = "\n".join(p.example for one in ruleset.events.values() for p in one.patterns).encode()
+
+    def found(extractor: Extractor) -> list[tuple[int, str, int]]:
+        return [(match.line_index, match.event.name, match.pattern_index) for match in extractor.events(data)]
+
+    assert found(part) == found(alone)
+    assert 100 < len(found(part)) < len(found(whole))
+    assert list(ruleset.extractor("nobody", lambda one: True).events(data)) == []

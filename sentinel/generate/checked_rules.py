@@ -1,0 +1,42 @@
+"""Writes the digests of the shipped rule files once all are checked: `python -m sentinel.generate.checked_rules FILE [--check]`.
+
+Of two branches that each changed a rule git keeps both lines (.gitattributes), so a line too many is not stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sentinel.rulefiles.checked import manifest
+from sentinel.rulefiles.files import load_paths, read, shipped
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the file, or with --check report whether it is stale. 1: it is stale; 2: a rule has a mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sentinel.generate.checked_rules", description="Writes the digests of rule files without mistakes."
+    )
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--check", action="store_true", help="write nothing; say whether the file is stale")
+    arguments = parser.parse_args(argv)
+    _, problems = load_paths([shipped()])
+    if problems:
+        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+        return 2
+    rules, events, _ = read([shipped()])
+    made = manifest({**rules, **events}, str(shipped()))
+    there = arguments.file.read_text(encoding="ascii") if arguments.file.is_file() else ""
+    if there == made or (arguments.check and set(made.splitlines()) <= set(there.splitlines())):
+        return 0
+    sys.stdout.write(f"{arguments.file}{' is stale; make docs' if arguments.check else ''}\n")
+    if arguments.check:
+        return 1
+    arguments.file.write_text(made, encoding="ascii")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
