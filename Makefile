@@ -138,6 +138,7 @@ coverage: setup
 		--ignore tests/diagnose/test_wild.py --ignore tests/diagnose/test_wild_mutants.py --cov --cov-report=term $(PYTEST)
 
 wheel: setup
+	$(BIN)/python -m sentinel.generate.checked_rules rules/SHA256SUMS
 	rm -rf dist/*.whl dist/*.tar.gz
 	$(BIN)/uv build --no-build-isolation --out-dir dist
 

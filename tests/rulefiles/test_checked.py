@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from sample_rules import EVENTS, GOOD, plain
 
+from sentinel.generate import checked_rules
 from sentinel.rulefiles import checked, override
-from sentinel.rulefiles.files import RuleFiles, read
+from sentinel.rulefiles.files import RuleFiles, read, shipped
 from sentinel.rulefiles.lint.rule import check_rule
 
 #: A rule that asks for an event which nothing defines.
@@ -44,10 +46,14 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_the_shipped_rules_are_those_that_a_check_gives(checks: list[str]) -> None:
-    known = RuleFiles().load()
+def test_the_shipped_rules_are_those_that_a_check_gives(checks: list[str], tmp_path: Path) -> None:
+    base = tmp_path / "shipped"
+    shutil.copytree(shipped(), base)
+    assert checked_rules.main([str(base / checked.NAME)]) == 0
+    checks.clear()
+    known = RuleFiles(base=base).load()
     assert checks == []
-    whole = RuleFiles().load(tests=True)
+    whole = RuleFiles(base=base).load(tests=True)
     assert len(checks) == len(whole.ruleset.rules if whole.ruleset else ()) > 20
 
     assert known.ruleset is not None
@@ -125,3 +131,18 @@ def test_lines_of_two_branches_stand_beside_each_other(base: Path, checks: list[
     (base / checked.NAME).write_text("0" * 64 + "  own.toml\n" + there)
     assert RuleFiles(base=base).load().ruleset is not None
     assert checks == []
+
+
+def test_a_stale_list_is_reported_and_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / checked.NAME
+    assert checked_rules.main([str(file), "--check"]) == 1
+    assert not file.exists()
+    assert checked_rules.main([str(file)]) == 0
+    whole = file.read_text()
+    file.write_text("0" * 64 + f"  load-oom.toml\n{whole}")
+    assert checked_rules.main([str(file), "--check"]) == 0
+    assert checked_rules.main([str(file)]) == 0
+    assert file.read_text() == whole
+    file.write_text("".join(whole.splitlines(keepends=True)[1:]))
+    assert checked_rules.main([str(file), "--check"]) == 1
+    assert "is stale; make docs" in capsys.readouterr().out
