@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn, TextIO
 
-from sentinel.cli.parser import parser
-
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 
 
@@ -33,6 +31,8 @@ def _speak_what_it_can(stream: TextIO, environ: Mapping[str, str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point. Returns the exit code."""
+    from sentinel.cli.parser import parser
+
     words = sys.argv[1:] if argv is None else list(argv)
     # Only the parser of the verb that is used is built: all of them take 9 ms.
     arguments = parser(words[0] if words else "").parse_args(words)
@@ -60,6 +60,11 @@ def program() -> NoReturn:
     lock. Inside RE2's binding that is `terminate called without an active exception`: SIGABRT after an orderly stop (seen once
     in a run of the tests, and in one of three ends of a program with two threads that search).
     """
+    if sys.argv[1:2] == ["run"]:
+        # Before the parser, which imports argparse.
+        from sentinel.daemon.lean_code import install
+
+        install()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

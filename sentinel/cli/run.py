@@ -21,6 +21,7 @@ from sentinel.cli.rules.loading import complain, of_config
 from sentinel.daemon.config import Config, load
 from sentinel.daemon.daemon import AGAIN, Daemon
 from sentinel.daemon.descriptors import raise_limit
+from sentinel.daemon.lean_code import forget
 from sentinel.daemon.load_in_child import load_first
 from sentinel.daemon.malloc import give_back, one_arena
 from sentinel.daemon.state_lock import StateInUse
@@ -37,6 +38,7 @@ _SWITCH = 0.001
 def main(arguments: argparse.Namespace) -> int:
     """Load the configuration and the rules, then watch until stopped."""
     one_arena()
+    forget()
     raise_limit()
     # An answer takes a dozen system calls, and after each the event loop waits for threads of sources that compute.
     sys.setswitchinterval(_SWITCH)

@@ -3,7 +3,8 @@
 structlog loads rich for its development renderer where that is installed, and cel always depends on it: 82 modules, 4.8 MB;
 and colorama, for Windows. msgspec loads typing_extensions, of which it takes what `typing` has as well: 0.4 MB together.
 asyncio and hashlib load OpenSSL where it is installed: 5 MB, for a daemon that talks over unix sockets and the loopback, and
-hashes with Python's own BLAKE2 (all measured). All of them work without these dependencies.
+hashes with Python's own BLAKE2 (all measured). shutil loads bz2 and lzma, for archives that nobody makes here. All of them work
+without these dependencies.
 zoneinfo, imported by apscheduler, loads Python's whole build configuration to find the time zones: 0.7 MB, for a daemon that
 schedules in UTC. PYTHONTZPATH makes that unnecessary; it is set during the import only.
 apscheduler reads its own version and its plugins from the metadata of installed packages (email, zipfile, csv) and offers a pool
@@ -21,7 +22,7 @@ from types import ModuleType
 
 #: A Python built without its own hashes (RHEL's) needs OpenSSL's, and logs errors without it.
 _OWN_HASHES = all(find_spec(name) for name in ("_md5", "_blake2")) and any(find_spec(name) for name in ("_sha256", "_sha2"))
-_UNWANTED = ("rich", "colorama", "typing_extensions", "ssl", *(["_hashlib"] if _OWN_HASHES else []))
+_UNWANTED = ("rich", "colorama", "typing_extensions", "bz2", "lzma", "ssl", *(["_hashlib"] if _OWN_HASHES else []))
 #: CPython's default (configure --with-tzpath)
 _TZPATH = "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
 _HIDDEN = [name for name in _UNWANTED if name not in sys.modules]
@@ -31,6 +32,7 @@ for name in _HIDDEN:
 
 import asyncio as asyncio  # noqa: E402
 import hashlib as hashlib  # noqa: E402
+import shutil as shutil  # noqa: E402
 
 import msgspec as msgspec  # noqa: E402
 import structlog as structlog  # noqa: E402
