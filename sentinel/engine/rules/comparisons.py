@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sentinel.engine.rules.operations import Constant, Function, Variables, undecided
+from sentinel.engine.rules.operations import Age, Constant, Function, Variables, undecided
 
 #: Beyond, an integer is compared with a float by rounding it.
 _EXACT = 1 << 53
@@ -44,7 +44,11 @@ def _equal_to(left: Function, that: Any, *, wanted: bool) -> Function:
 def ordered(before: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
     """``<``, ``<=``, ``>``, ``>=``: numbers only."""
     if isinstance(right, Constant):
+        if isinstance(left, Age) and type(right.value) in (int, float):
+            left = _until(left, right.value)
         return _ordered_to(before, left, right.value)
+    if isinstance(left, Age) and isinstance(right, Age):
+        left, right = _beside(left), _beside(right)
 
     def ordered(names: Variables) -> bool | None:
         this, that = left(names), right(names)
@@ -69,6 +73,24 @@ def _ordered_to(before: Callable[[Any, Any], bool], left: Function, that: Any) -
         return before(this, that)
 
     return ordered_to
+
+
+def _until(age: Age, limit: Any) -> Function:
+    path = age.path
+
+    def read(names: Variables) -> Any:
+        return names[path] if (known := getattr(names, "age_until", None)) is None else known(path, limit)
+
+    return read
+
+
+def _beside(age: Age) -> Function:
+    path = age.path
+
+    def read(names: Variables) -> Any:
+        return names[path] if (known := getattr(names, "age_beside", None)) is None else known(path)
+
+    return read
 
 
 def _check_numbers(this: Any, that: Any) -> None:

@@ -48,6 +48,20 @@ def named(path: str) -> Function:
     return operator.itemgetter(path)
 
 
+class Age:
+    """The age of an event. Compared with a number or with another age it changes the outcome at one moment, or never: until then
+    the rule need not be asked again, if `names` can say so (`Known`).
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, names: Variables) -> Any:
+        return names[self.path]
+
+
 def is_known(path: str, unless_unknown: str) -> Function:
     """``has(path)``; unknown while `unless_unknown`, the count of its event, is."""
 

@@ -207,7 +207,8 @@ class _Parser:
 
     def _read(self, parts: list[str]) -> Function:
         self._check(parts)
-        return operations.named(".".join(parts))
+        path = ".".join(parts)
+        return operations.Age(path) if parts[0] in self._events and parts[1:] == ["age"] else operations.named(path)
 
     def _check(self, parts: list[str]) -> None:
         root, *rest = parts

@@ -98,6 +98,26 @@ class Known(dict[str, Any]):
         self[path] = value
         return value
 
+    def age_until(self, path: str, limit: float) -> Any:
+        """An age that is compared with `limit`: time alone changes the outcome only when it passes that."""
+        age = self._age(path)
+        if age is not None and age <= limit:
+            self.until = min(self.until, self._at + (limit - age) - _ROUNDED)
+        return age
+
+    def age_beside(self, path: str) -> Any:
+        """An age that is compared with another: both grow alike. One of nothing may be of an event whose time is to come."""
+        return self._age(path) or self[path]
+
+    def _age(self, path: str) -> float | None:
+        name = path.partition(".")[0]
+        if name not in self._ages:
+            if path in self:
+                age: float | None = self[path]
+                return age
+            self._read_event(self._compiled.bindings[name])
+        return self._ages[name]
+
     def _work_out(self, name: str, step: Condition) -> Any:
         # In a cycle, which only a rule that was not linted can have, the name is unknown.
         self[name] = None

@@ -16,12 +16,12 @@ from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.compile import compile_rule
 from sentinel.engine.rules.evaluate import Finding, evaluate, judge, matching
-from sentinel.engine.rules.expression import context
+from sentinel.engine.rules.expression import ExpressionError, context
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
 from sentinel.model.alert import Verdict
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.reading import Event
-from sentinel.model.rule import Named, RuleDef, WindowDef
+from sentinel.model.rule import EventBinding, Named, RuleDef, WindowDef
 
 SERVER = Entity("server", "llama.service")
 AT = 1_000.0
@@ -142,6 +142,53 @@ def test_shortcuts_judge_as_the_expressions_do(ruleset: RuleSet, data: st.DataOb
     assert isinstance(quick, Finding) == (finding.verdict is Verdict.MATCH)
     if isinstance(quick, Finding):
         assert (quick.checks, quick.clear, quick.event_at) == (finding.checks, finding.clear, finding.event_at)
+
+
+@given(st.data())
+@settings(max_examples=examples(300), deadline=None)
+def test_a_rule_that_rests_would_not_have_matched(ruleset: RuleSet, data: st.DataObject) -> None:
+    """Until the time that was said, if nothing but time passes: for every shipped rule."""
+    compiled = data.draw(st.sampled_from([r for r in ruleset.rules.values() if r.rule.scope == "server"]))
+    world = data.draw(_worlds(compiled))
+    for name, (count, event) in world.events.items():
+        age = data.draw(st.sampled_from([-5.0, 0.0, 4.0, 10.0, 59.0, 300.0, 899.0, 901.0]))
+        world.events[name] = (count, replace(event, at=AT - age))
+    try:
+        until = matching(compiled, SERVER, AT, world)
+        at = AT + data.draw(st.sampled_from([0.5, 1.0, 6.0, 11.0, 61.0, 300.0, 900.0, 4000.0]))
+        if isinstance(until, float) and at < until:
+            assert not isinstance(matching(compiled, SERVER, at, world), Finding)
+    except ExpressionError:
+        # A drawn field has the wrong type for its expression.
+        return
+
+
+@pytest.mark.parametrize(
+    ("when", "ages", "until"),
+    [
+        ("gone.age > 10.0", {"gone": 4.0}, AT + 6.0),
+        ("gone.age >= 10.0", {"gone": 10.5}, None),
+        ("gone.age < 10.0 && begun.age > 20.0", {"gone": 4.0, "begun": 15.0}, AT + 5.0),
+        ("gone.age < 10.0", {"gone": 10.5}, float("inf")),
+        ("gone.age < begun.age", {"gone": 8.0, "begun": 4.0}, float("inf")),
+        # Its time is to come: until then it has no age that grows.
+        ("gone.age < begun.age", {"gone": 8.0, "begun": -4.0}, float("-inf")),
+        ("begun.age + 1.0 > gone.age", {"gone": 8.0, "begun": 4.0}, float("-inf")),
+        ("gone.age > 10.0", {}, float("inf")),
+    ],
+)
+def test_a_rule_rests_until_an_age_passes_what_it_is_compared_with(
+    when: str, ages: dict[str, float], until: float | None
+) -> None:
+    bindings = tuple(EventBinding(name, name, None) for name in ("gone", "begun"))
+    compiled = compile_rule(replace(_RULE, when=when, events=bindings))
+    world = _World({SERVER: {}, HOST: {}}, {name: (1, Event(AT - age, name, SERVER)) for name, age in ages.items()})
+    found = matching(compiled, SERVER, AT, world)
+    if until is None:
+        assert isinstance(found, Finding)
+    else:
+        assert isinstance(found, float)
+        assert found == pytest.approx(until, abs=0.01)
 
 
 def test_a_chain_of_thousands_is_judged_and_so_is_what_is_left_out_at_first() -> None:
