@@ -194,15 +194,16 @@ def read(path: Path) -> dict[str, int]:
     """Read a file to its end as the daemon reads what is being written."""
     from sentinel.engine.engine import Engine
     from sentinel.model.entity import Entity
-    from sentinel.rulefiles.files import load_paths, shipped
+    from sentinel.rulefiles.files import RuleFiles
     from sentinel.sources.logs.file import LogFile
     from sentinel.sources.logs.log_place import Position
     from sentinel.sources.logs.tail import digest
 
-    ruleset, problems = load_paths([shipped()])
-    if ruleset is None:
-        raise SystemExit("\n".join(str(problem) for problem in problems))
-    engine = Engine(ruleset)
+    # As a daemon loads them first, without those that it keeps decoded.
+    loaded = RuleFiles().load()
+    if loaded.ruleset is None:
+        raise SystemExit("\n".join(str(problem) for problem in loaded.problems))
+    engine = Engine(loaded.ruleset)
     status = path.stat()
     # A position that was saved before the first line: everything in the file is news.
     start = Position(str(path), status.st_dev, status.st_ino, 0, 1, digest(b""))

@@ -59,7 +59,7 @@ def forget() -> None:
     for one in gc.get_objects():
         if type(one) is FunctionType:
             one.__annotations__ = None  # type: ignore[assignment]
-        elif isinstance(one, type) and type(vars(one).get("__doc__")) is str and not one.__module__.startswith("sentinel."):
+        elif isinstance(one, type) and type(vars(one).get("__doc__")) is str and not str(one.__module__).startswith("sentinel."):
             try:
                 one.__doc__ = None
             except (AttributeError, TypeError):
