@@ -15,7 +15,10 @@ from sentinel.rulefiles.files import load_paths, read, shipped
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the file, or with --check report whether it is stale. 1: it is stale; 2: a rule has a mistake."""
+    """Write the file, or with --check report whether it is stale. 1: it is stale; 2: a rule has a mistake.
+
+    What there is a warning about is left out: whoever loads it is told so.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m sentinel.generate.checked_rules", description="Writes the digests of rule files without mistakes."
     )
@@ -23,11 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; say whether the file is stale")
     arguments = parser.parse_args(argv)
     _, problems = load_paths([shipped()])
-    if problems:
-        sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+    sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+    if any(problem.level == "error" for problem in problems):
         return 2
     rules, events, _ = read([shipped()])
-    made = manifest({**rules, **events}, str(shipped()))
+    warned = {problem.file for problem in problems}
+    made = manifest({file: data for file, data in {**rules, **events}.items() if file not in warned}, str(shipped()))
     there = arguments.file.read_text(encoding="ascii") if arguments.file.is_file() else ""
     if there == made or (arguments.check and set(made.splitlines()) <= set(there.splitlines())):
         return 0
