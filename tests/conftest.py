@@ -39,6 +39,15 @@ settings.register_profile("fresh", max_examples=examples(100), deadline=None, pr
 settings.load_profile("fresh" if "SENTINEL_EXAMPLES" in os.environ else "same")
 
 
+#: Folders whose tests wait for programs and limits more than they compute.
+_WAITING = ("e2e", "web")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that wait begin. Files go to workers in this order: the short ones, which only compute, fill what is left at the end."""
+    items.sort(key=lambda item: not item.path.is_relative_to(TESTS) or item.path.relative_to(TESTS).parts[0] not in _WAITING)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_configuration_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Rules and settings that somebody has for a daemon of their own are no part of the tests."""

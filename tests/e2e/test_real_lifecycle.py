@@ -105,7 +105,7 @@ class TestRestart:
         again = sentinel.alert("cpu-fallback", name)
         assert again is not None
         assert again["since"] == first["since"]
-        wait_for(lambda: losses() == 2, f"what happened meanwhile is counted once: 2, not {losses()}", PROMISE)
+        wait_for(lambda: losses() == 2, lambda: f"what happened meanwhile is counted once: 2, not {losses()}", PROMISE)
         assert sentinel.verdict("context-collapse", name) == ("no-match", "inactive")
 
         # An orderly stop, and the third oversized request while nobody watched.
@@ -224,6 +224,8 @@ class TestCommands:
         try:
             name = sentinel.name_of(fallen_back.process.pid)
             sentinel.await_alert("cpu-fallback", name)
+            # It may still be starting: what is not connected misses no daemon.
+            wait_for(lambda: f'"{name}"' in out.read_text(), "watch has the alert", 20.0)
             sentinel.end(signal.SIGKILL)
             wait_for(lambda: "the daemon stopped" in err.read_text(), "watch says that it waits", 20.0)
             sentinel.start()
@@ -340,13 +342,13 @@ class TestReload:
         wait_for(lambda: source().get("health") == "failed", "the status says that the rules are wrong", PROMISE)
         assert "the old rules stay active" in source()["why"]
         assert "own.toml" in source()["why"]
-        assert "server.ctx_reqested" in sentinel.said()
+        wait_for(lambda: "server.ctx_reqested" in sentinel.said(), "and so does its own log", PROMISE)
         assert own() is not None
         assert "sentinel: rules failed: " in sentinel.cli("status").stdout
 
         (folder / "own.toml").unlink()
         wait_for(lambda: own() is None, "an alert whose rule is gone is closed", PROMISE)
-        assert source()["health"] == "up"
+        wait_for(lambda: source()["health"] == "up", "the rules are right again", PROMISE)
         over = [t["reason"] for t in sentinel.told("own-rule", "resolved") if t["entity"]["name"] == name]
         assert over == ["rule-removed"]
         kept = sentinel.alert("cpu-fallback", name)

@@ -41,10 +41,14 @@ def test_a_log_that_two_servers_write_is_of_neither(sentinel: Sentinel, models: 
 
         # Both are asked over HTTP, which is certain.
         wait_for(lambda: contexts() == [8192, 1024], lambda: f"each has its own context: {contexts()}", _SOON)
-        both = [about(sentinel, one.process.pid) for one in (large, small)]
-        assert [one["log_readable"] for one in both] == [False, False]
-        assert all("writes there as well" in one["log_where"] for one in both)
-        assert told(sentinel, *(str(one["name"]) for one in both)) == []
+
+        def both() -> list[dict[str, Any]]:
+            return [about(sentinel, one.process.pid) for one in (large, small)]
+
+        # The second one's process is looked at after its answers are there.
+        wait_for(lambda: [one["log_readable"] for one in both()] == [False, False], lambda: f"neither's: {both()}", _SOON)
+        assert all("writes there as well" in one["log_where"] for one in both())
+        assert told(sentinel, *(str(one["name"]) for one in both())) == []
 
 
 def test_a_server_in_another_network_is_not_judged_by_who_answers_here(sentinel: Sentinel, models: Path) -> None:

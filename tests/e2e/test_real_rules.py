@@ -106,7 +106,7 @@ def test_a_folder_that_appears_later_counts_and_each_way_to_save_is_taken(daemon
     (status,) = ask(daemon, "/v1/status")["overrides"]
     assert status["changed"] == ["severity", "alert.summary"]
     assert "CHANGED by an upgrade under it: severity" in " ".join(daemon.cli("status").stdout.split())
-    assert "rule 'has-memory' was changed by an upgrade under this override" in daemon.said()
+    wait_for(lambda: "rule 'has-memory' was changed by an upgrade under this override" in daemon.said(), "its log says it", SOON)
     (daemon.rules / "deeper/over.toml").unlink()
     wait_for(lambda: own(daemon)["severity"] == "critical", "an override that is gone", SOON)
 
@@ -128,15 +128,15 @@ def test_a_bad_set_leaves_the_old_one_and_says_so_in_the_answer_the_status_and_t
     assert f"sentinel: {file}:{at}: {unknown}" in told
     assert any("surplus: unknown key" in line for line in told)
     assert told[-1] == f"sentinel: {len(told) - 1} mistakes in the rule files; the old rules stay active"
-    assert source(daemon)["health"] == "failed"
+    wait_for(lambda: source(daemon)["health"] == "failed", "the status says that the rules are wrong", SOON)
     assert "the old rules stay active" in source(daemon)["why"]
-    assert "host.mem_totl_bytes" in daemon.said()
+    wait_for(lambda: "host.mem_totl_bytes" in daemon.said(), "its log says it", SOON)
     assert own(daemon)["since"] == since
 
     file.write_text(OWN)
     done = daemon.cli("reload")
     assert (done.returncode, done.stdout) == (0, f"{len(RULES) + 1} rules active: the same as before\n")
-    assert source(daemon)["health"] == "up"
+    wait_for(lambda: source(daemon)["health"] == "up", "the rules are right again", SOON)
     assert own(daemon)["since"] == since
 
 
@@ -150,7 +150,7 @@ def test_a_signal_reads_at_once_and_a_file_that_is_gone_ends_its_alert(daemon: S
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: own(daemon) is None, "the alert is over", SOON)
-    assert ended(daemon)[-1] == "rule-removed"
+    wait_for(lambda: ended(daemon)[-1:] == ["rule-removed"], lambda: f"that is stored: {ended(daemon)}", SOON)
 
 
 def test_a_file_that_is_written_in_steps_is_no_mistake_that_anyone_sees(daemon: Sentinel) -> None:
@@ -183,12 +183,12 @@ def test_a_daemon_starts_without_a_file_that_has_mistakes_and_takes_it_when_it_i
     bad.write_text("not toml at all")
     daemon.start()
     wait_for(lambda: own(daemon), "the good file serves", SOON)
-    assert source(daemon)["health"] == "failed"
+    wait_for(lambda: source(daemon)["health"] == "failed", "the other is said to be wrong", SOON)
     assert source(daemon)["why"].startswith(f"judged without {bad}: {bad}:1: ")
     assert "bad.toml:1: " in daemon.said()
     bad.write_text(OVER)
     wait_for(lambda: own(daemon)["severity"] == "info", "the mended file", SOON)
-    assert source(daemon)["health"] == "up"
+    wait_for(lambda: source(daemon)["health"] == "up", "the rules are right again", SOON)
 
 
 def test_given_on_the_command_line_they_take_the_place_of_the_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

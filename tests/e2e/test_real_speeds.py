@@ -45,7 +45,7 @@ def test_a_usual_speed_outlives_the_daemon_and_the_server_and_is_not_that_of_oth
         def usual() -> Any:
             return reads(daemon, name, "server.usual_tps")
 
-        wait_for(lambda: usual()["value"] is not None, f"a usual speed; {usual()}", PROMISE)
+        wait_for(lambda: usual()["value"] is not None, lambda: f"a usual speed; {usual()}", PROMISE)
     daemon.end()
     with sqlite3.connect(daemon.folder / "state/history.sqlite") as history:
         ((configuration, depth, samples),) = history.execute("SELECT configuration, depth, samples FROM baselines").fetchall()
@@ -57,8 +57,10 @@ def test_a_usual_speed_outlives_the_daemon_and_the_server_and_is_not_that_of_oth
     with server(*asked, "--no-webui", log=log, port=port) as running:
         assert daemon.name_of(running.process.pid) == name
         answer(running.url)
-        wait_for(lambda: usual()["value"] is not None, f"it is known at the first answer; {usual()}", PROMISE)
+        wait_for(lambda: usual()["value"] is not None, lambda: f"it is known at the first answer; {usual()}", PROMISE)
     with server(*asked, "-t", "1", log=log, port=port) as running:
         assert daemon.name_of(running.process.pid) == name
         answer(running.url)
-        wait_for(lambda: "fewer than 5" in str(usual()["missing"]), f"one thread is another configuration; {usual()}", PROMISE)
+        wait_for(
+            lambda: "fewer than 5" in str(usual()["missing"]), lambda: f"one thread is another configuration; {usual()}", PROMISE
+        )

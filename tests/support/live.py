@@ -131,9 +131,15 @@ class Sentinel:
         return {**answer, "transitions": found}
 
     def reads(self, rule: str, name: str) -> dict[str, object]:
-        """What the checks of a rule read for one server, at present."""
-        (subject,) = self.ask("why", rule, name)["subjects"]
-        return {read["name"]: read["value"] for check in subject["checks"] for read in check["reads"]}
+        """What the checks of a rule read for one server, at present; nothing while the server is not known."""
+        status, answer = client.get(f"/v1/why/{quote(rule, safe='')}?server={quote(name, safe='')}", [self.socket])
+        assert status in (200, 404), client.refusal(status, answer)
+        return {
+            read["name"]: read["value"]
+            for subject in answer.get("subjects", ())
+            for check in subject["checks"]
+            for read in check["reads"]
+        }
 
     def server(self, pid: int) -> dict[str, Any] | None:
         """What the status says about the process."""
