@@ -44,7 +44,7 @@ _WAITING = ("e2e", "web")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that wait begin. Files go to workers in this order: the short ones, which only compute, fill what is left at the end."""
+    """Those that wait begin. Files go to workers in this order: short ones, which only compute, fill what is left at the end."""
     items.sort(key=lambda item: not item.path.is_relative_to(TESTS) or item.path.relative_to(TESTS).parts[0] not in _WAITING)
 
 
