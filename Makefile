@@ -133,10 +133,11 @@ eval-preflight: setup-real
 
 # The tests of the rooms, and the programs that these start: they need nothing but Python. Property tests, recorded logs, public reports
 # and tests of the whole run the same lines once more, twice as slowly as without the measurement.
+# PYTEST=tests/gguf measures a part, which has no floor.
 coverage: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not real_server and not booted and not hypothesis' --timeout 600 \
 		--no-loadscope-reorder --ignore tests/e2e --ignore tests/packaging --ignore tests/corpus --ignore tests/properties \
-		--ignore tests/diagnose/test_wild.py --ignore tests/diagnose/test_wild_mutants.py --cov --cov-report=term $(PYTEST)
+		--ignore tests/diagnose/test_wild.py --ignore tests/diagnose/test_wild_mutants.py --cov --cov-report=term $(if $(PYTEST),--cov-fail-under=0) $(PYTEST)
 
 wheel: setup
 	$(BIN)/python -m sentinel.generate.checked_rules rules/SHA256SUMS

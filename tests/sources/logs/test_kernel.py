@@ -35,6 +35,21 @@ def readable() -> bool:
 needs_kmsg = pytest.mark.skipif(not readable(), reason="/dev/kmsg may not be read here")
 
 
+def kernel_lines() -> int:
+    """How many the ring has now that are the kernel's own; programs write there too, and theirs push these out."""
+    ring, own = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK), 0
+    try:
+        while True:
+            try:
+                own += int(os.read(ring, 8192).partition(b",")[0]) >> 3 == 0
+            except BrokenPipeError:
+                continue
+            except BlockingIOError:
+                return own
+    finally:
+        os.close(ring)
+
+
 def records() -> list[bytes]:
     return (FIXTURES / "kmsg-records.txt").read_bytes().split(b"\n\n")
 
@@ -195,14 +210,16 @@ class TestFollowing:
 @needs_kmsg
 class TestRealLog:
     def test_the_ring_is_read_whole_and_the_place_kept(self) -> None:
+        if not (least := min(kernel_lines() // 2, 51)):
+            pytest.skip("the kernel's ring has no lines of its own")
         source = KmsgSource(backlog=True)
-        batches = collect(source, lambda text: text.count(b"\n") > 50)
+        batches = collect(source, lambda text: text.count(b"\n") >= least)
         assert all(batch.backlog for batch in batches)
         # The offset of the wall clock is read again for each batch: a fraction of a microsecond is nothing.
         times = [round(batch.at, 3) for batch in batches]
         assert times == sorted(times)
         assert batches[-1].at <= time.time()
-        assert source.position().seq > 50
+        assert source.position().seq >= least
         assert len(source.position().boot_id) == 36
 
     @pytest.mark.skipif(

@@ -100,9 +100,7 @@ def test_a_redirected_standard_error_is_the_log(model: str, tmp_path: Path, even
         _, server = find(Servers(), process, eventually)
         assert (server.log.kind, server.log.path) == ("file", str(out))
         out.unlink()
-        again = Servers()
-        again.poll(time.time())
-        deleted = next(server for server in again.servers if server.pid == process.pid)
+        _, deleted = find(Servers(), process, eventually)
         assert deleted.log.path == f"/proc/{process.pid}/fd/2"
 
 
