@@ -37,7 +37,9 @@ _SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.host": ("host",),
     "server.port": ("port",),
     "server.is_router": ("model", "model_url", "hf_repo", "docker_repo"),
-    "server.embeddings": ("embeddings",),
+    "server.embeddings": ("embeddings", "rerank"),
+    "server.reranking_asked": ("rerank",),
+    "server.generation_prompt_forced": ("template_kwargs",),
     "server.model_path": ("model",),
     "server.ctx_requested": ("ctx",),
     "server.ctx_explicit": ("ctx",),
@@ -95,6 +97,7 @@ class Requested:
     vulkan_devices: str = ""
     unified_memory: bool = False
     vidmem_hidden: bool = False
+    peer_copies: bool = False
     model_by_preset: bool = False
     prints_and_exits: bool = False
 
@@ -139,7 +142,10 @@ class Requested:
             "server.host": self.text("host", "127.0.0.1"),
             "server.port": self.number("port", DEFAULT_PORT),
             "server.is_router": self.is_router,
-            "server.embeddings": self.flag("embeddings"),
+            "server.embeddings": self.flag("embeddings") or self.flag("rerank"),
+            "server.reranking_asked": self.flag("rerank"),
+            # llama.cpp switches it by itself, to find out where the thinking of an answer begins (common/chat.cpp)
+            "server.generation_prompt_forced": "add_generation_prompt" in self.text("template_kwargs"),
             "server.model_path": clean(self.text("model")),
             "server.ctx_requested": self.number("ctx", 0),
             "server.ctx_explicit": "ctx" in self.settings,
@@ -156,6 +162,7 @@ class Requested:
             "server.vulkan_devices": self.vulkan_devices,
             "server.unified_memory": self.unified_memory,
             "server.vulkan_vidmem_hidden": self.vidmem_hidden,
+            "server.peer_copies": self.peer_copies,
             "server.flash_attn_asked": self.text("flash_attn", "auto").lower(),
             "server.tensor_split_asked": "tensor_split" in self.settings,
             "server.fit_requested": self.on("fit", default=True),
@@ -244,7 +251,11 @@ def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequ
     unified = "GGML_CUDA_ENABLE_UNIFIED_MEMORY" in env
     # ggml-vulkan.cpp does the same
     vidmem_hidden = "GGML_VK_DISABLE_HOST_VISIBLE_VIDMEM" in env
-    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, by_preset, exits)
+    # ggml-cuda.cu too: GGML_CUDA_P2P=0 switches it on
+    peer = "GGML_CUDA_P2P" in env
+    return Requested(
+        settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, peer, by_preset, exits
+    )
 
 
 def _apply(settings: dict[str, Setting], flag: str, value: str | None, source: str) -> None:

@@ -51,6 +51,7 @@ _VALUED: Mapping[str, tuple[str, ...]] = {
     "draft_model": ("--model-draft", "--hf-repo-draft"),
     "spec_type": ("--spec-type",),
     "lora": ("--lora", "--lora-scaled"),
+    "template_kwargs": ("--chat-template-kwargs",),
     "rope": ("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale", "--yarn-orig-ctx"),
 }
 
@@ -61,7 +62,7 @@ _SWITCHES: Mapping[str, tuple[str, str, str]] = {
     "--mmap": ("mmap", "on", "off"),
     "--direct-io": ("mmap", "off", ""),
     "--embedding": ("embeddings", "on", ""),
-    "--rerank": ("embeddings", "on", ""),
+    "--rerank": ("rerank", "on", ""),
     "--embd-gemma-default": ("embeddings", "on", ""),
     "--context-shift": ("context_shift", "on", "off"),
     "--kv-unified": ("kv_unified", "on", "off"),

@@ -156,6 +156,8 @@ def test_the_environment_counts_and_the_command_line_overrides_it() -> None:
         ({"GGML_VK_VISIBLE_DEVICES": "0,1"}, "vulkan_devices", "0,1"),
         ({"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "0"}, "unified_memory", True),
         ({"GGML_CUDA_FORCE_MMQ": "1"}, "unified_memory", False),
+        ({"GGML_CUDA_P2P": "0"}, "peer_copies", True),
+        ({}, "peer_copies", False),
         ({"LLAMA_ARG_RPC": "192.168.1.9:50052"}, "rpc_requested", True),
     ],
 )  # fmt: skip
