@@ -253,9 +253,7 @@ def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequ
     vidmem_hidden = "GGML_VK_DISABLE_HOST_VISIBLE_VIDMEM" in env
     # ggml-cuda.cu too: GGML_CUDA_P2P=0 switches it on
     peer = "GGML_CUDA_P2P" in env
-    return Requested(
-        settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, peer, by_preset, exits
-    )
+    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, peer, by_preset, exits)
 
 
 def _apply(settings: dict[str, Setting], flag: str, value: str | None, source: str) -> None:

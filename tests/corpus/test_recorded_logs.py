@@ -189,8 +189,8 @@ def test_a_routers_children_are_distinguished_by_their_port(read: Read, logs: Pa
 def test_colours_change_nothing(read: Read, logs: Path) -> None:
     coloured = read((logs / "b10434-colors.log").read_bytes())
     assert [m.event.name for m in coloured if m.event.name not in ("request_cancelled", "slot_selected")] == [
-        "run_started", "verbosity_announced", "model_loading", "threads_made", "slots_initialized", "model_loaded", "server_ready",
-        "request_started", "prompt_timing", "generation_timing", "request_finished", "server_stopping",
+        "run_started", "verbosity_announced", "model_loading", "threads_made", "slots_initialized", "model_loaded",
+        "server_ready", "request_started", "prompt_timing", "generation_timing", "request_finished", "server_stopping",
     ]  # fmt: skip
     assert all(m.envelope.elapsed is not None for m in coloured)
 
