@@ -17,7 +17,7 @@ from sentinel.rulefiles.files import load_paths, read, shipped
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the file, or with --check report whether it is stale. 1: it is stale; 2: a rule has a mistake.
 
-    What there is a warning about is left out: whoever loads it is told so.
+    What there is a warning about is left out: whoever loads it sees it.
     """
     parser = argparse.ArgumentParser(
         prog="python -m sentinel.generate.checked_rules", description="Writes the digests of rule files without mistakes."
