@@ -43,7 +43,7 @@ TimeoutStartSec=infinity
 """
 
 # $1: a folder of ours that receives the output; $2: what is copied over the root; $3: seconds; $4: a name; then more for nspawn.
-_BOOT = """
+_LAYERS = """
 set -e
 mkdir -p "$1/layers" "$1/root"
 mount -t tmpfs tmpfs "$1/layers"
@@ -53,8 +53,29 @@ cp -a "$2/." "$1/root/"
 rm -f "$1/root/etc/machine-id"
 work=$1 seconds=$3 name=$4
 shift 4
+"""
+_NSPAWN = """
 timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe \
     "$@" -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
+"""
+#: Proxmox's containers are these. What is bound comes after the fresh /tmp, which it may be in.
+_LXC = """
+cat > "$work/config" <<END
+lxc.uts.name = lab
+lxc.rootfs.path = dir:$work/root
+lxc.net.0.type = none
+lxc.apparmor.profile = unconfined
+lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
+lxc.mount.entry = tmpfs tmp tmpfs rw,mode=1777 0 0
+END
+for one in "$@"; do
+    place=${one#--bind-ro=}
+    echo "lxc.mount.entry = $place ${place#/} none rbind,ro,create=dir 0 0" >> "$work/config"
+done
+timeout --kill-after=5 "$seconds" lxc-start -F -n "$name" -P "$work" -f "$work/config" -- /lib/systemd/systemd \
+    systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
+"""
+_KEEP = """
 cp -a "$work/root/opt/lab/out" "$work/out"
 """
 
@@ -74,13 +95,19 @@ class Outcome:
         return (self.out / name).read_text(encoding="utf-8")
 
 
+def with_lxc() -> bool:
+    """BOOT_WITH=lxc: what is booted is a container of LXC, not of systemd-nspawn."""
+    return os.environ.get("BOOT_WITH") == "lxc"
+
+
 def why_not() -> str:
     """The reason why nothing can be booted here, or an empty text."""
     if os.geteuid() != 0:
         return "needs root to boot a container"
-    missing = [tool for tool in ("systemd-nspawn", "unshare", "timeout") if shutil.which(tool) is None]
+    engine = "lxc-start" if with_lxc() else "systemd-nspawn"
+    missing = [tool for tool in (engine, "unshare", "timeout") if shutil.which(tool) is None]
     if missing:
-        return f"needs {', '.join(missing)} (Debian: systemd-container)"
+        return f"needs {', '.join(missing)} (Debian: {'lxc' if with_lxc() else 'systemd-container'})"
     probe = subprocess.run(
         ["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True, text=True, check=False
     )
@@ -100,7 +127,8 @@ def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome
     (units / "lab.service").write_text(_SERVICE, encoding="utf-8")
     (lab / "script").write_text(f"export OUT={INSIDE}/out\ncd {INSIDE}\n{script}\n", encoding="utf-8")
     work.mkdir(parents=True, exist_ok=True)
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _BOOT, "boot"]
+    script = _LAYERS + (_LXC if with_lxc() else _NSPAWN) + _KEEP
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "boot"]
     command += [str(work), str(files), f"{seconds:g}", f"sentinel-test-{os.getpid()}", *_bound()]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
