@@ -88,6 +88,8 @@ def healthy(row: Row, lab: Lab, watched: Watched, quiet: float) -> None:
     """Found, log, build, and silence about a server that has nothing."""
     case = lab.case("healthy", model=lab.model, extra=("--device", "none", "-lv", "4"))
     with row.runtime.start(lab, case):
+        # A program in Python is a server once it listens.
+        lab.wait_ready(case)
         found = until(_FOUND + 5, lambda: watched.server(case))
         row.cells["found"] = found is not None
         if found is None:

@@ -379,7 +379,7 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("Docker, journald", "all", in_docker("journald"), needs=why_no_docker, journal=True),
     Runtime("Docker, --pid=host", "all", in_docker("json-file", "--pid", "host"), needs=why_no_docker),
     Runtime("Docker, sentinel in a container", "all", in_docker("json-file"), needs=why_no_docker, contained=True),
-    Runtime("docker compose", "all", in_compose, needs=why_no_compose),
+    Runtime("docker compose", "all (docker-compose 1.29)", in_compose, needs=why_no_compose),
     Runtime("podman, journald", "all", in_podman("journald"), needs=why_no_podman, journal=True),
     Runtime("podman, k8s-file", "all", in_podman("k8s-file"), needs=why_no_podman),
     Runtime("systemd unit", "all", as_unit, booted=True),

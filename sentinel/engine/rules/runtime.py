@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from sentinel.engine.rules import crontab
 from sentinel.engine.rules.container_options import added, quadlet_setting
+from sentinel.engine.rules.crontab import CRONS
 from sentinel.llama.flags import OPTION, same_as, spelled
 from sentinel.llama.runtimes import of_name, of_starter, placed, titled
 
@@ -166,6 +168,8 @@ def with_flags(flags: str, where: Supervision) -> tuple[str, str] | None:
         )
     if where.kind == "container":
         return f" (add `{flags}` {_in_container(where)}{instead})", ""
+    if where.started_by in CRONS:
+        return crontab.with_flags(flags, instead), ""
     return f" (add `{flags}` to the command line of llama-server{instead})", ""
 
 
@@ -220,6 +224,8 @@ def with_settings(settings: Mapping[str, str], where: Supervision) -> tuple[str,
         return "", _edit(where, f"[Service] {said['unit']}")
     if where.kind == "container" and "container" in said:
         return _for_container(said["container"], variable or name, bool(name), where), ""
+    if where.kind == "hand" and where.started_by in CRONS:
+        return crontab.with_settings(said, _plain(variable) if variable else "", name), ""
     if where.kind == "hand" and "shell" in said:
         return f" (in the shell that starts {where.manager or 'it'}, then start it again)", said["shell"]
     run = f"{where.engine or 'docker'} run"

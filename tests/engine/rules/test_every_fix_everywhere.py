@@ -38,6 +38,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "podman": CONTAINER | {"server.container_engine": "podman"},
     "kubernetes": CONTAINER | {"server.container_engine": "kubernetes", "server.container_name": "default/llm-0/server"},
     "hand": HAND,
+    "cron": HAND | {"server.started_by": "cron"},
 }
 MANAGERS = sorted({row.name for row in RUNTIMES if row.name})
 RUNS = [
@@ -75,7 +76,8 @@ def said(fix: CompiledFix, about: dict[str, Any]) -> Fix | None:
 
     def look_up(name: str) -> Any:
         if name in about or name in ("server.preset",):
-            return about.get(name) or None
+            # An empty text is a value: of a server in no unit, not of one of which that is not known.
+            return about.get(name)
         if name in first:
             return "-c 4096"
         return 7 if name in numbers else ANYTHING
@@ -127,6 +129,8 @@ def faults(
     yield from of_engines(when, text, fix, about.get("server.container_engine", ""), place)
     if place == "user unit" and re.search(r"sudo systemctl (?:restart|edit|stop) llama\.service", text):
         yield "asks the system's systemd for a user's unit"
+    if place == "cron" and "(in the shell that starts" in text:
+        yield "sends somebody to a shell that is not there"
     if row is None:
         return
     if manager != "llama-server" and re.match(r"llama-server\b", fix.command):

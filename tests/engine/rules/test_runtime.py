@@ -184,6 +184,17 @@ def test_a_setting_is_written_where_the_server_is_started(
     assert typed.startswith(command) and bool(typed) == bool(command)
 
 
+def test_a_job_of_cron_is_set_in_the_crontab() -> None:
+    cron = runtime_of((HAND | {"server.started_by": "cron"}).get)
+    assert with_flags("-c 4096", cron) == (" (add `-c 4096` to the command line of llama-server in its line of the crontab)", "")
+    assert with_settings({"env": "A=b"}, cron) == (" (add the line `A=b` to the crontab, above its own)", "")
+    assert with_settings({"unset": "A"}, cron) == (" (leave A out of the crontab)", "")
+    assert with_settings(LIMIT, cron) == (
+        " (write `ulimit -l unlimited;` before the command in its line of the crontab)",
+        "",
+    )
+
+
 def test_what_systemd_gives_its_services_is_nothing_for_a_container_that_it_runs() -> None:
     assert with_settings({"unit": "SupplementaryGroups=render"}, runtime_of(QUADLET.get)) is None
 
