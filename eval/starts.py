@@ -171,14 +171,26 @@ def wrapped(command: list[str], env: Mapping[str, str], log: Path) -> float:
 WAYS: Mapping[str, Start] = {"redirected": redirected, "--log-file": log_file, "shell loop": loop, "sentinel exec": wrapped}
 
 
-def by_hand(ways: Sequence[str], wanted: Sequence[str], times: int) -> list[Row]:
+#: The rights of the shipped unit, for a daemon outside of systemd: its capabilities and no others, and no way to gain one. The
+#: filter of system calls is left out, which a booted test tries (tests/e2e/test_booted.py).
+_OF_SERVICE = ("sys_ptrace", "syslog", "dac_read_search")
+
+
+def as_service(*more: str) -> list[str]:
+    """The words before the daemon: nobody, with the capabilities of the unit and `more`."""
+    held = ",".join(f"+{name}" for name in (*_OF_SERVICE, *more))
+    sets = [f"--{kind}=-all,{held}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *sets, "--no-new-privs"]
+
+
+def by_hand(ways: Sequence[str], wanted: Sequence[str], times: int, before: Sequence[str] = ()) -> list[Row]:
     """All cases in the ways that need no systemd."""
     with tempfile.TemporaryDirectory(prefix="starts-") as name:
         place = Path(name)
-        return _each(place, ways, [case for case in cases(place) if not wanted or case.name in wanted], times)
+        return _each(place, ways, [case for case in cases(place) if not wanted or case.name in wanted], times, before)
 
 
-def _each(place: Path, ways: Sequence[str], chosen: Sequence[Case], times: int) -> list[Row]:
+def _each(place: Path, ways: Sequence[str], chosen: Sequence[Case], times: int, before: Sequence[str] = ()) -> list[Row]:
     """Every case in every way, each with a daemon of its own: it keeps a hundred servers of a user, the ended ones among them."""
     from live import Sentinel
 
@@ -188,6 +200,9 @@ def _each(place: Path, ways: Sequence[str], chosen: Sequence[Case], times: int) 
             state = place / f"{way}-{number}".replace(" ", "-")
             state.mkdir()
             sentinel = Sentinel(state)
+            if before:
+                sentinel.before = before
+                shutil.chown(state, "nobody")
             if way == "user unit":
                 # A person's own daemon reads the journals of his own units.
                 sentinel.before = as_user()
@@ -384,6 +399,8 @@ def main() -> int:
     parser.add_argument("-n", type=int, default=20, help="starts of each kind (default: 20)")
     parser.add_argument("--way", action="append", default=[], choices=[*WAYS, *UNITS])
     parser.add_argument("--case", action="append", default=[])
+    parser.add_argument("--service", action="store_true", help="the daemon with the rights of the shipped unit, not as root")
+    parser.add_argument("--realtime", action="store_true", help="and with CAP_SYS_NICE in place of the unit's LimitRTPRIO=")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--booted", action="store_true", help="units of systemd, in a container that is booted for it (root)")
     parser.add_argument("--inside", nargs="*", help=argparse.SUPPRESS)
@@ -394,7 +411,8 @@ def main() -> int:
     if arguments.booted:
         rows = booted(arguments.n, arguments.case, arguments.way)
     else:
-        rows = by_hand(arguments.way or list(WAYS), arguments.case, arguments.n)
+        before = as_service(*["sys_nice"] * arguments.realtime) if arguments.service or arguments.realtime else ()
+        rows = by_hand(arguments.way or list(WAYS), arguments.case, arguments.n, before)
     print(json.dumps([vars(row) for row in rows]) if arguments.json else page(rows))
     return int(any(len(row.delays) < row.of for row in rows))
 
