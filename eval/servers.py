@@ -96,9 +96,8 @@ def healthy(row: Row, lab: Lab, watched: Watched, quiet: float) -> None:
             return
         if found.get("front_end") != row.runtime.front_end:
             row.notes.append(f"front end {found.get('front_end')!r}, not {row.runtime.front_end!r}")
-        unread = row.runtime.cannot.get("log read", "")
-        read = not unread and until(_READ, lambda: (watched.server(case) or {}).get("log_readable") is True)
-        row.cells["log read"] = unread or bool(read)
+        read = until(_READ, lambda: (watched.server(case) or {}).get("log_readable") is True)
+        row.cells["log read"] = bool(read)
         if not read:
             row.notes.append(f"log: {(watched.server(case) or {}).get('log_where')}")
         known = until(5.0, lambda: _build(watched.server(case) or {}))

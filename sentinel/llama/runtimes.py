@@ -242,6 +242,8 @@ RUNTIMES: tuple[Runtime, ...] = (
     Runtime("", "llama", program=r"llama", subcommand="serve"),
     Runtime("llama-server", "the router", parent=r"llama-server"),
 )
+#: Debian's and BusyBox' cron, cronie's and dcron's: what they start belongs into a line of a crontab.
+CRONS = frozenset({"cron", "crond"})
 #: `llama serve` has this second name; the other subcommands (bench, cli, quantize, ...) are no servers (app/llama.cpp).
 _SERVES = {"serve": frozenset({"serve", "server"}), "runner": frozenset({"runner"})}
 

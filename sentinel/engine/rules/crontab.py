@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Debian's and BusyBox', cronie's and dcron's
-CRONS = frozenset({"cron", "crond"})
-
 
 def with_flags(flags: str, instead: str) -> str:
     """The text added to a fix that adds flags. `instead` says which of them stand there already."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested, decode
-from sentinel.llama.runtimes import Runtime, of_starter, translated
+from sentinel.llama.runtimes import CRONS, Runtime, of_starter, translated
 from sentinel.model.cuts import Cuts, text, words
 from sentinel.model.entity import Unknown, Value
 from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS
@@ -17,6 +17,7 @@ from sentinel.model.text import clean
 from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
 from sentinel.sources.processes.ancestry import Ancestor
 from sentinel.sources.processes.ancestry import above as ancestors
+from sentinel.sources.processes.ancestry import words as words_of
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.config_files import ConfigFiles, config_files
@@ -109,7 +110,7 @@ def signals_of(roots: Roots, launch: Launch) -> dict[str, Value | Unknown]:
         "server.pid": launch.pid,
         **supervision(launch.member, launch.container),
         "server.front_end": "" if starter is None else starter.name,
-        "server.started_by": _name_of(roots, launch.stat.parent),
+        "server.started_by": _started_by(roots, launch),
         "server.argv_readable": not launch.env_unreadable,
         "server.config_files": ", ".join(map(clean, launch.config)),
         **launch.about,
@@ -164,6 +165,13 @@ def _environment(roots: Roots, pid: int) -> tuple[dict[str, str], str]:
         return {}, reason(path, error)
     decoded = (os.fsdecode(pair).partition("=") for pair in pairs[:MOST_WORDS])
     return {text(name, MOST_NAME): text(value) for name, equals, value in decoded if equals}, ""
+
+
+def _started_by(roots: Roots, launch: Launch) -> str | Unknown:
+    """Its parent; cron, where that is the shell of a job's own line (`sh -c LINE`): there the flags are written."""
+    if len(launch.above) > 1 and launch.above[1].name in CRONS and words_of(roots, launch.above[0].pid)[1:2] == ["-c"]:
+        return launch.above[1].name
+    return _name_of(roots, launch.stat.parent)
 
 
 def _name_of(roots: Roots, pid: int) -> str | Unknown:

@@ -19,7 +19,7 @@ from pathlib import Path
 from sentinel.files.opener import NotRegular
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
-from sentinel.llama.runtimes import Runtime, of_starter
+from sentinel.llama.runtimes import CRONS, Runtime, of_starter
 from sentinel.model.entity import Unknown
 from sentinel.model.input_limits import MOST_FRONT_END_CONFIG
 from sentinel.sources.fs import Roots, file_identity, link, read_bytes, unread
@@ -40,8 +40,8 @@ _WITH_SOCKETS = frozenset({"node", "bun", "deno"})
 #: tee is started beside the server (`exec > >(tee log)`), Node opens its files in the background: both later than the server is
 #: looked at, which may be over within 20 ms. Seconds.
 _PAUSES = (0.005, 0.02, 0.05)
-#: Debian's and BusyBox', cronie's and dcron's. Each job has one of these above it, root's, with the pipe of what the job prints.
-_CRONS = frozenset({"cron", "crond"})
+#: cronie and dcron: each job has one of root's above it, with the pipe of what the job prints. Debian's cron takes a file without
+#: a name instead, which is read by its descriptor.
 _MAILED = (
     "cron keeps it for a mail that it sends once the server has ended",
     "end its line in the crontab with `>>FILE 2>&1`, or start it as a systemd service",
@@ -233,9 +233,9 @@ def _pipe(roots: Roots, process: _Process, opened: Path, target: str, name: str,
         reader = reader_beside(roots, process.pid, parent, target, users, container, process.above)
         if reader is not None and (found := _read_by(roots, process, reader, name)) is not None:
             return found
-    if at >= 0 and process.above[at].name not in _CRONS:
+    if at >= 0 and process.above[at].name not in CRONS:
         return _copied(roots, process, at, row)
-    if cron := next((one.name for one in process.above if one.name in _CRONS), ""):
+    if cron := next((one.name for one in process.above if one.name in CRONS), ""):
         return LogSource("none", f"{name} to {cron}", why=_MAILED[0], remedy=_MAILED[1])
     if process.container is not None:
         return _container_log(roots, process.container)

@@ -285,3 +285,21 @@ def test_some_of_the_events_are_found_as_by_an_extractor_of_their_own(ruleset: R
     assert found(part) == found(alone)
     assert 100 < len(found(part)) < len(found(whole))
     assert list(ruleset.extractor("nobody", lambda one: True).events(data)) == []
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "MoE cache requires a GPU backend",
+        "MoE cache requires a MoE model",
+        "MoE cache does not support tensor parallelism",
+        "MoE cache is too small to hold the experts of one token",
+        "failed to create the MoE cache context",
+        "failed to allocate the MoE cache buffers",
+    ],
+)
+def test_every_reason_why_b11549_has_no_cache_of_experts_is_found(extractors: dict[str, Extractor], why: str) -> None:
+    """Word for word as they stand in its library; only the first was seen in a log."""
+    line = f"0.00.060.969 E llama_init_from_model: failed to initialize the context: {why}\n"
+    (match,) = extractors["llama-server"].events(line.encode())
+    assert (match.event.name, match.fields["why"]) == ("moe_cache_refused", why)

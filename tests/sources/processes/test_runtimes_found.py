@@ -31,6 +31,19 @@ def look(machine: Machine) -> tuple[ServerFound, LogSource]:
 
 
 @pytest.mark.parametrize(
+    ("shell", "starter"),
+    [(("-c", "/usr/bin/llama-server -m x.gguf"), "cron"), (("/usr/local/bin/start.sh",), "sh")],
+)
+def test_what_a_job_of_cron_starts_in_its_own_line_is_crons(machine: Machine, shell: tuple[str, ...], starter: str) -> None:
+    """A script has the command line itself."""
+    machine.start(5, comm="cron", exe="/usr/sbin/cron")
+    machine.start(9, *shell, comm="sh", exe="/usr/bin/dash", parent=5)
+    machine.start(10, "-m", "x.gguf", parent=9)
+    found, _ = look(machine)
+    assert found.values["server.started_by"] == starter
+
+
+@pytest.mark.parametrize(
     ("exe", "words", "maps", "front_end"),
     [
         ("/usr/bin/llama", ("serve", "-m", "x.gguf"), "libllama-server-impl.so", ""),
