@@ -44,7 +44,7 @@ CLAIMS = (
     claim(r"a slot has N tokens of context, N were asked for", _LESS),
     claim(r"each of N slots has N tokens \(-c N is divided", lambda slots, each, asked: abs(asked / slots - each) <= 256),
     claim(r"a context of N tokens is cut to the N that", _MORE),
-    claim(r"loaded the model with a context of N tokens, and what .* alone has N:", _LESS),
+    claim(r"loaded the model with \(N tokens, in a context of N\)", _AT_LEAST),
     claim(r"N tokens were asked for with \d+ slots, and a slot got N", _MORE),
     claim(r"the last had N tokens, and N are there", _MORE),
     claim(r"the last had N tokens, a slot has N", _AT_LEAST),
@@ -94,10 +94,17 @@ CLAIMS = (
     claim(r"the last time N of N tokens", _AT_MOST),
     claim(r"its state of N is larger than all that the cache in main memory may hold \(N,", _MORE),
     # flags-rejected, start-failed, thermal-throttle
-    claim(r"--main-gpu N is asked for, and this build sees N devices", _AT_LEAST),
+    claim(r"the GPU number N is to be used alone .*, and this build sees N devices", _AT_LEAST),
     claim(r"the hottest spot is N degrees and the edge only N:", _MORE),
     claim(r"N restarts in ten minutes, N in all", _AT_MOST),
     claim(r"from about bN on\), the last that sentinel knows to take it is about bN", _AT_MOST),
+    # slow-answers; what is shown is rounded
+    claim(r"come at N a second, and a prompt is read at only N a second", lambda tps, read: read < 4 * (tps + 0.005) + 0.005),
+    claim(r"N of weights are to lie in main memory, and the machine has N:", _AT_LEAST),
+    claim(
+        r"N of the weights lie in main memory, beside N on the GPU: .* \(N tokens a second\)\. Less than one",
+        lambda main, gpu, tps: 4 * (main + 2**30 / 20) >= gpu - 2**30 / 20 and tps < 1,
+    ),
     # slow-attention, routing-noise
     claim(r"into N parts instead of 2 or 3", lambda splits: splits > 3),
     claim(r"has experts below 3 bits: N bits per weight", lambda bits: bits < 3),
