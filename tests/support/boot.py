@@ -3,6 +3,9 @@
 The machine's root is the lower layer of an overlay whose upper layer is a tmpfs, so nothing that happens inside reaches the
 machine. Mounts live in a mount namespace of their own: they go with the process, also when a test is killed.
 
+Each machine has control groups and a network of its own, with nothing but the loopback interface: test modules boot theirs at the
+same time, with units and ports of the same names and numbers.
+
 The lower layer ends where another file system begins, and /tmp is a fresh one inside: the checkout and its interpreter, which may
 be in either, are bound to their own places.
 """
@@ -53,9 +56,21 @@ cp -a "$2/." "$1/root/"
 rm -f "$1/root/etc/machine-id"
 work=$1 seconds=$3 name=$4
 shift 4
+# own TREE HIERARCHY: a control group of its own there. Without one, nspawn puts each machine into the same `payload`; two at the same
+# time shared that of sentinel.service, and `systemctl kill` failed with EIO at the other's processes, which have the id 0 for it.
+groups=
+own() {
+    [ -w "$1/cgroup.procs" ] || return 0
+    above=$1$(sed -n "s/^[0-9]*:$2://p" /proc/self/cgroup)
+    mkdir -p "$above/$name" 2> /dev/null && echo $$ > "$above/$name/cgroup.procs" || return 0
+    groups="$groups $above"
+}
+own /sys/fs/cgroup ""
+own /sys/fs/cgroup/unified ""
+own /sys/fs/cgroup/systemd name=systemd
 """
 _NSPAWN = """
-timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe \
+timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe --private-network \
     "$@" -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
 """
 #: Proxmox's containers are these. What is bound comes after the fresh /tmp, which it may be in.
@@ -63,7 +78,7 @@ _LXC = """
 cat > "$work/config" <<END
 lxc.uts.name = lab
 lxc.rootfs.path = dir:$work/root
-lxc.net.0.type = none
+lxc.net.0.type = empty
 lxc.apparmor.profile = unconfined
 lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
 lxc.mount.entry = tmpfs tmp tmpfs rw,mode=1777 0 0
@@ -76,6 +91,9 @@ timeout --kill-after=5 "$seconds" lxc-start -F -n "$name" -P "$work" -f "$work/c
     systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
 """
 _KEEP = """
+for above in $groups; do
+    echo $$ > "$above/cgroup.procs" && find "$above/$name" -depth -type d -exec rmdir {} + 2> /dev/null || true
+done
 cp -a "$work/root/opt/lab/out" "$work/out"
 """
 
