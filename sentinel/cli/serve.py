@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sentinel.cli.main import CRITICAL, OK
 from sentinel.cli.output import say, warn
+from sentinel.daemon.systemd import to_journal
 from sentinel.files.libraries import how_to_add
 from sentinel.model.problem import ConfigError
 from sentinel.model.text import escape
@@ -53,6 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         run(
             (address, port), file, config, names=names, frames=arguments.frame, host=platform.node(),
             sockets=[arguments.socket] if arguments.socket else None, log=_journal,
+            patient=to_journal(),
         )  # fmt: skip
     except ConfigError as error:
         for problem in error.problems:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -25,6 +27,9 @@ from sentinel.web.server import Connection, Server, context
 _THREADS = 4
 #: Connections that wait to be accepted; the kernel drops what is beyond, and the client tries again after 1, 3 and 7 s.
 _BACKLOG = 1024
+#: What may pass by itself: another program has the port, the machine does not have the address yet, or no name server answers.
+_PASSES = {errno.EADDRINUSE, errno.EADDRNOTAVAIL, socket.EAI_AGAIN}
+_PAUSE = 5.0
 #: Says something in the journal, with its level.
 Log = Callable[[int, str], None]
 
@@ -92,10 +97,10 @@ class Current:
 
 def run(
     address: tuple[str, int], file: Path | None, config: WebConfig, *, names: Sequence[str], frames: Sequence[str], host: str,
-    sockets: Sequence[str] | None, log: Log,
+    sockets: Sequence[str] | None, log: Log, patient: bool,
 ) -> None:  # fmt: skip
-    """Until SIGTERM or SIGINT. Raises CannotServe."""
-    listener = _listen(*address)
+    """Until SIGTERM or SIGINT. Raises CannotServe. Patient: waits for an address that it cannot have yet."""
+    listener = _listen_patiently(*address, log) if patient else _listen(*address)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     current = Current(file, config, log)
 
@@ -135,6 +140,22 @@ class _Stopped(BaseException):
 
 def _stop(*_: object) -> None:
     raise _Stopped
+
+
+def _listen_patiently(host: str, port: int, log: Log) -> socket.socket:
+    """Said once. A start by systemd every five seconds would fill the journal: six lines each."""
+    told = False
+    while True:
+        try:
+            return _listen(host, port)
+        except CannotServe as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in _PASSES:
+                raise
+            if not told:
+                log(3, f"{error}; it is tried every {_PAUSE:g} s until it works")
+            told = True
+        time.sleep(_PAUSE)
 
 
 def _listen(host: str, port: int) -> socket.socket:

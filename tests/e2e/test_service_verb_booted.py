@@ -62,7 +62,7 @@ def test_it_says_what_it_would_do_and_then_does_that(machine: Outcome) -> None:
 def test_every_unit_runs_this_installation(machine: Outcome) -> None:
     user, _, args = machine.text("process").strip().partition(" ")
     assert (user, args.split()[-2:]) == ("sentinel", [f"{MACHINE}/bin/sentinel", "run"])
-    assert machine.text("active").split() == ["active"] * 5
+    assert machine.text("active").split() == ["active"] * 5, machine.text("journal")
     assert json.loads(machine.text("summary"))["state"] == "ok"
     assert "llama-server does not start: memory for a buffer was refused" in machine.text("catalog")
 

@@ -12,6 +12,7 @@ be in either, are bound to their own places.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from places import REPO
 
 #: Where files of `files` and the script are inside; /tmp is a fresh tmpfs there, /opt is not.
 INSIDE = Path("/opt/lab")
+_NUMBERS = itertools.count()
 
 _TARGET = """\
 [Unit]
@@ -56,8 +58,8 @@ cp -a "$2/." "$1/root/"
 rm -f "$1/root/etc/machine-id"
 work=$1 seconds=$3 name=$4
 shift 4
-# own TREE HIERARCHY: a control group of its own there. Without one, nspawn puts each machine into the same `payload`; two at the same
-# time shared that of sentinel.service, and `systemctl kill` failed with EIO at the other's processes, which have the id 0 for it.
+# own TREE HIERARCHY: a control group of its own there. Without one, nspawn puts each machine into the same `payload`: two at the
+# same time shared the group of sentinel.service, and `systemctl kill` failed with EIO at processes of the other (id 0 there).
 groups=
 own() {
     [ -w "$1/cgroup.procs" ] || return 0
@@ -70,8 +72,8 @@ own /sys/fs/cgroup/unified ""
 own /sys/fs/cgroup/systemd name=systemd
 """
 _NSPAWN = """
-timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe --private-network \
-    "$@" -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
+timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe \
+    --private-network "$@" -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
 """
 #: Proxmox's containers are these. What is bound comes after the fresh /tmp, which it may be in.
 _LXC = """
@@ -147,7 +149,7 @@ def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome
     work.mkdir(parents=True, exist_ok=True)
     script = _LAYERS + (_LXC if with_lxc() else _NSPAWN) + _KEEP
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "boot"]
-    command += [str(work), str(files), f"{seconds:g}", f"sentinel-test-{os.getpid()}", *_bound()]
+    command += [str(work), str(files), f"{seconds:g}", f"sentinel-test-{os.getpid()}-{next(_NUMBERS)}", *_bound()]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said, _ = process.communicate(timeout=seconds + 30)

@@ -408,6 +408,24 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
     assert done.stderr == said
 
 
+def test_a_service_waits_for_its_port(tmp_path: Path) -> None:
+    """By exit code 2 it was never started again: an address that comes after the boot, a port that another still had."""
+    said = tmp_path / "journal"
+    with socket.create_server(("127.0.0.1", 0)) as taken, said.open("wb") as journal:
+        port, status = taken.getsockname()[1], os.fstat(journal.fileno())
+        command = [sys.executable, "-m", "sentinel", "serve", "--listen", f"127.0.0.1:{port}"]
+        environ = {**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        serving = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=journal, stderr=journal, cwd=REPO, env=environ)
+        try:
+            wait_for(lambda: "Address already in use" in said.read_text(), said.read_text, 60.0)
+            taken.close()
+            wait_for(lambda: f"answers at http://127.0.0.1:{port}/" in said.read_text(), said.read_text, 60.0)
+        finally:
+            serving.terminate()
+            serving.wait(20)
+    assert said.read_text().count("cannot listen") == 1
+
+
 def test_a_frame_is_allowed_to_who_is_named(daemon: SaidDaemon, tmp_path: Path) -> None:
     site = Serving(tmp_path, daemon.socket, "--frame", "http://homarr:7575", "--name", "gpu.lan")
     try:
