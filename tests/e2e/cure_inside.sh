@@ -76,8 +76,10 @@ as() { runuser -u "$1" -- systemctl --no-ask-password "${@:2}" && echo done; }
 as sentinel-cure stop llama.service >"$OUT/stop" 2>&1 || true
 as sentinel-cure restart sentinel.service >"$OUT/other" 2>&1 || true
 as nobody restart llama.service >"$OUT/nobody" 2>&1 || true
-systemctl restart llama
+# Its end is seen before it begins again: what another process prints meanwhile may clear the alert first.
+systemctl stop llama
 until_true said server-gone 1
+systemctl start llama
 systemctl start sentinel-cure
 until_true said restart-limit 1
 starts >"$OUT/starts.after"

@@ -71,7 +71,7 @@ class Updater:
                 self._touched(signal, entity)
         values: dict[str, Value | Unknown] = {}
         if definition.const:
-            values |= self._constants(definition, entity, happened)
+            values |= self._constants(definition, entity, reading, happened)
         if definition.sets or definition.adds:
             values |= self._captured(definition, match.fields, entity)
         if entity.scope == "server" and definition.source == "llama-server":
@@ -90,11 +90,19 @@ class Updater:
         if values:
             self.values(entity, values, reading.at, reading.source)
 
-    def _constants(self, definition: EventDef, entity: Entity, happened: float) -> dict[str, Value]:
+    def _constants(
+        self, definition: EventDef, entity: Entity, reading: LogLines | ClaimedLines, happened: float
+    ) -> dict[str, Value]:
         """What the event says by itself."""
         values = dict(definition.const)
         run = self._state.runs.get(entity)
         state = values.get("server.state")
+        before = self._state.facts.last(entity, "server.state")
+        if state is not None and before is not None and before.source == reading.source and before.at > reading.at:
+            # A line that waited for its author to be known: what the same log said since then is the state. A server that slept
+            # half a second after a quick restart was loading for ever.
+            del values["server.state"]
+            state = None
         if state is not None and run is not None and _is_over(run, state, happened):
             # Its process is known to have ended; the last lines of its log are read after that, and of a start that lived for
             # 0.1 s all of them: from a container's log, over HTTP, on a busy machine.

@@ -158,6 +158,24 @@ def with_status(order: Sequence[Reading], status: int | None) -> Iterator[Readin
         yield one
 
 
+def test_a_line_that_waited_for_its_author_does_not_undo_what_the_same_log_said_later(ruleset: RuleSet) -> None:
+    """A process that lives does not load again, so the line waits; once the end is seen, the next one sleeps already."""
+    sleeps = b"0.01.232.363 I srv  handle_sleep: server is entering sleeping state\n"
+    loads = b"0.00.100.000 I srv  llama_server: loading model\n"
+    listens = b"0.00.753.348 I srv  llama_server: listening on http://127.0.0.1:8080\n"
+    engine = Engine(ruleset)
+    engine.step(ServerFound(BEFORE + 0.2, WATCH, SERVER, 1, BEFORE, VALUES))
+    engine.step(LogLines(BEFORE + 1.0, "log", SERVER, loads + listens))
+    engine.step(LogLines(BEFORE + 2.0, "log", SERVER, sleeps))
+    engine.step(LogLines(BEGAN + 0.25, "log", SERVER, loads + listens))
+    engine.step(LogLines(BEGAN + 0.5, "log", SERVER, sleeps))
+    engine.step(ServerGone(BEGAN + 0.6, WATCH, SERVER, 1))
+    engine.step(ServerFound(BEGAN + 0.6, WATCH, SERVER, 2, BEGAN, VALUES))
+    state = engine.state.facts.last(SERVER, "server.state")
+    assert state is not None
+    assert state.value == "sleeping"
+
+
 def test_what_the_process_before_printed_is_not_the_next_ones_however_soon_that_begins(ruleset: RuleSet) -> None:
     """Half a second before a process began counts as its own; systemd restarts in a tenth, and `why` named the old failure."""
     engine = Engine(ruleset)
