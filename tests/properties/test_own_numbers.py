@@ -84,7 +84,8 @@ CLAIMS = (
     claim(r"of the model was in memory, N of N", _AT_MOST),
     claim(r"checkpoints of a conversation in main memory, N of N for one slot", _AT_MOST),
     # memory-thrash, mlock-denied, prompt-cache-growth
-    claim(r"N were refused after N; it may lock N", lambda more, locked, limit: more + locked > limit),
+    # each of the three is rounded
+    claim(r"N were refused after N; it may lock N", lambda more, locked, limit: more + locked >= limit),
     claim(r"kept in host memory, N of at most N", lambda held, limit: held <= 1.25 * limit),
     claim(r"N of N are in memory", _LESS),
     claim(r"may have N, page cache of the model included; the model has N", lambda limit, model: model > 0.7 * limit),

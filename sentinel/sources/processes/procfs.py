@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pwd
+import time
 from dataclasses import dataclass
 from grp import getgrgid
 
@@ -57,12 +58,19 @@ def read_stat(roots: Roots, pid: int) -> Stat | Unknown:
 
 
 def boot_time(roots: Roots) -> float:
-    """When the machine was started, in seconds since the epoch (proc(5), stat, btime); 0 if that cannot be read."""
+    """When the machine was started, in seconds since the epoch; 0 if that cannot be read.
+
+    proc(5) gives it in whole seconds, cut off (stat, btime): a process was taken to have begun up to a second before it did,
+    and the last lines of the process before for its own. The clocks know it exactly (time(7), CLOCK_BOOTTIME); where they do
+    not agree with proc, that is another machine's.
+    """
     psutil.PROCFS_PATH = str(roots.proc)
     try:
-        return psutil.boot_time()
+        whole = psutil.boot_time()
     except (OSError, RuntimeError):
         return 0.0
+    exact = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return exact if -0.1 <= exact - whole <= 1.1 else whole
 
 
 def process_ids(roots: Roots) -> set[int]:

@@ -145,3 +145,13 @@ def test_watching_one_server_at_rest_costs_under_a_thousandth_of_a_core(eventual
                 gpus.poll(start + second)
             used.append((time.process_time() - before) / 10)
     assert min(used) < 1e-3, f"{min(used) * 100:.3f} % of a core"
+
+
+def test_a_process_did_not_begin_before_it_was_started(model: str) -> None:
+    """The time of boot in proc(5) has whole seconds: the start was up to one too early, and what was printed before was its."""
+    before = time.time()
+    with llama_server("-m", model, "--port", str(free_port())) as process:
+        after = time.time()
+        (found,) = [s for s in Servers().poll(time.time()) if isinstance(s, ServerFound) and s.pid == process.pid]
+    # to a tick of the kernel's, 10 ms, and a step of the clock by NTP
+    assert before - 0.03 <= found.start_time <= after + 0.03
