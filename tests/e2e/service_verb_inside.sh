@@ -19,11 +19,14 @@ for place in "$PREFIX" "$BASE"; do
         place=$(dirname "$place")
     done
 done
+# A checkout may lie in /tmp, and the units have one of their own.
+mkdir /opt/libraries
+mount --bind "$(echo "$PREFIX"/lib/python3.*/site-packages)" /opt/libraries
 # environment FOLDER: the wheel, installed there by the system's Python.
 environment() {
     /usr/bin/python3 -m venv --without-pip "$1"
     "$PREFIX/bin/python" -m pip --python "$1/bin/python" install --quiet --no-deps --no-index ./*.whl
-    echo "$PREFIX"/lib/python3.*/site-packages >"$(echo "$1"/lib/python3.*/site-packages)/libraries.pth"
+    echo /opt/libraries >"$(echo "$1"/lib/python3.*/site-packages)/libraries.pth"
 }
 useradd --create-home joe
 RUN=/run/user/$(id -u joe)
