@@ -2,7 +2,9 @@
 
 In the order of their coming a user who asks on sixteen connections has sixteen turns for one of everybody else's, and forty users
 who ask for all signals keep one who asks for the alerts waiting for forty large answers. This is weighted fair queueing, by what
-such an answer took the last time: a user who comes has had as much as whoever is served, and saves nothing up.
+such an answer took the last time: a user who comes has had as much as whoever is served, and saves nothing up. It is settled when
+the question comes, not when the next turn is given: else one that takes more than twice as long as another user's never has its
+turn while that user goes on asking (20 s and more for the page, measured).
 """
 
 from __future__ import annotations
@@ -25,16 +27,17 @@ class Turns:
         self._now = 0.0
         #: seconds that users have had, of those who have had more than that
         self._had: dict[int, float] = {}
-        #: who waits, each turn with the seconds that it should take
-        self._waiting: dict[int, deque[tuple[float, asyncio.Future[None]]]] = {}
+        #: for each question that waits: `_now` when it came, the seconds that its answer should take, and the turn
+        self._waiting: dict[int, deque[tuple[float, float, asyncio.Future[None]]]] = {}
 
     @contextlib.asynccontextmanager
     async def of(self, user: int, seconds: float) -> AsyncIterator[None]:
         """A turn of this user's, which should take so long."""
         whose = owner(user)
-        await self._wait(whose, seconds)
-        before = max(self._had.get(whose, 0.0), self._now)
-        self._now = before
+        came = self._now
+        await self._wait(whose, came, seconds)
+        before = self._had_before(whose, came)
+        self._now = max(self._now, before)
         begin = time.monotonic()
         try:
             yield
@@ -42,12 +45,16 @@ class Turns:
             self._had[whose] = before + time.monotonic() - begin
             self._pass_on()
 
-    async def _wait(self, whose: int, seconds: float) -> None:
+    def _had_before(self, whose: int, came: float) -> float:
+        """What a user had had before a turn that came then."""
+        return max(self._had.get(whose, 0.0), came)
+
+    async def _wait(self, whose: int, came: float, seconds: float) -> None:
         if not self._is_taken:
             self._is_taken = True
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(whose, deque()).append((seconds, turn))
+        self._waiting.setdefault(whose, deque()).append((came, seconds, turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -56,11 +63,16 @@ class Turns:
                 self._pass_on()
             raise
 
+    def _should_have_had(self, whose: int) -> float:
+        """What a user who waits will have had after the next turn."""
+        came, seconds, _ = self._waiting[whose][0]
+        return self._had_before(whose, came) + seconds
+
     def _pass_on(self) -> None:
         while self._waiting:
-            whose = min(self._waiting, key=lambda one: max(self._had.get(one, 0.0), self._now) + self._waiting[one][0][0])
+            whose = min(self._waiting, key=self._should_have_had)
             turns = self._waiting[whose]
-            _, turn = turns.popleft()
+            _, _, turn = turns.popleft()
             if not turns:
                 del self._waiting[whose]
             if not turn.cancelled():

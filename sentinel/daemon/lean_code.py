@@ -4,7 +4,7 @@
   a form compiled so: each start would compile a hundred of them, and that leaves more in the heap than it saves.
 - A `__repr__`, `__setattr__` and `__delattr__` of its own for each of 250 dataclasses, 1.2 MB: they share one of each. To make
   them was a third of the time that all imports took.
-- Modules that others import for what nobody asks of them here: they are loaded when somebody does.
+- Modules that others import and that are unused here: they are loaded when something asks for them.
 """
 
 from __future__ import annotations

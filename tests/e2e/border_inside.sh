@@ -4,15 +4,6 @@ set -e
 trap '[ $? = 0 ] || { journalctl -u sentinel -u llama -n 60 --no-pager -o short-precise >&2; systemctl status sentinel --no-pager >&2; }' EXIT
 SOCK=/run/sentinel/sentinel.sock
 
-# Wait for a condition, at most thirty seconds.
-until_true() {
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.1
-    done
-    echo "not within 30 s: $*" >&2
-    return 1
-}
 ask() { curl -sS --max-time 5 --unix-socket $SOCK "http://localhost$1"; }
 fired() { journalctl -q -o cat SENTINEL_ENTITY="$1" SENTINEL_STATE=firing SENTINEL_SEVERITY=critical | grep -q .; }
 state_is() { ask /v1/status | grep -q "\"name\": \"llama.service\"[^}]*\"state\": \"$1\""; }

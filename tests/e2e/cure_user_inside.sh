@@ -3,15 +3,6 @@
 set -e
 trap '[ $? = 0 ] || journalctl _UID=$(id -u joe) -n 80 --no-pager -o short-precise >&2' EXIT
 
-# Wait for a condition, at most thirty seconds.
-until_true() {
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.1
-    done
-    echo "not within 30 s: $*" >&2
-    return 1
-}
 cat >said.py <<'END'
 import json, sys
 found = [t for t in json.load(sys.stdin)["transitions"] if (t["rule"], t["reason"]) == ("fault-1", sys.argv[1])]

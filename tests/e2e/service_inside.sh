@@ -5,15 +5,6 @@ trap '[ $? = 0 ] || journalctl -u sentinel -u sentinel-web -u llama -n 60 --no-p
 LAB=/opt/lab
 SOCK=/run/sentinel/sentinel.sock
 
-# Wait for a condition, at most thirty seconds.
-until_true() {
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.1
-    done
-    echo "not within 30 s: $*" >&2
-    return 1
-}
 fired() { journalctl -q -o cat SENTINEL_RULE="$1" SENTINEL_STATE=firing "${@:2}" | grep -q .; }
 ask() { curl -sS --unix-socket $SOCK "http://localhost$1"; }
 step() { echo "$(date +%s.%N) $*" >>"$OUT/steps"; }

@@ -4,14 +4,6 @@
 set -e
 trap '[ $? = 0 ] || journalctl -n 80 --no-pager -o short-precise >&2' EXIT
 
-until_true() {
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.1
-    done
-    echo "not within 30 s: $*" >&2
-    return 1
-}
 # The libraries come from the environment of the tests: the services' users may go there.
 for place in "$PREFIX" "$BASE"; do
     while [ "$place" != / ]; do

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.real_server, pytest.mark.root, pytest.mark.timeout(300
 _LIMIT = 300 << 20
 #: Share of one core: 300 MB that come from the page cache then take seconds, as 200 GB from a disk take minutes.
 _CORE_SHARE = 0.12
+#: Seconds from the end of the process to the alert.
+_ATTRIBUTED = 3.0
 
 
 def _kernel_log_can_be_read() -> bool:
@@ -63,7 +65,7 @@ def test_a_kill_while_loading_is_reported_with_its_cause_and_ended_by_the_first_
             alerts = sentinel.ask("alerts")["alerts"]
             return [a for a in alerts if a["rule"] == "load-oom" and f"pid {pid} " in a["cause"]["text"]]
 
-        wait_for(found, f"the kill of {pid} is told", PROMISE)
+        wait_for(found, f"the kill of {pid} is told", _ATTRIBUTED)
         (alert,) = found()
         told(alert, pid)
         assert alert["entity"]["name"] == f"127.0.0.1:{running.port}"

@@ -49,6 +49,18 @@ StandardError=file:{INSIDE}/out/stderr
 TimeoutStartSec=infinity
 """
 
+#: Put before every script: wait for a condition, at most thirty seconds.
+_UNTIL_TRUE = """\
+until_true() {
+    for _ in $(seq 300); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    echo "not within 30 s: $*" >&2
+    return 1
+}
+"""
+
 # $1: a folder of ours that receives the output; $2: what is copied over the root; $3: seconds; $4: a name; then more for nspawn.
 _LAYERS = """
 set -e
@@ -137,7 +149,7 @@ def why_not() -> str:
 
 
 def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome:
-    """Run `script` (bash, as root) inside a booted system in which `files` were copied over the root."""
+    """Run `script` (bash, as root; with `until_true`) inside a booted system in which `files` were copied over the root."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
@@ -149,7 +161,7 @@ def boot(work: Path, script: str, files: Path, seconds: float = 60.0) -> Outcome
         (units / f"{name}.service").symlink_to("/dev/null")
     (units / "lab.target").write_text(_TARGET, encoding="utf-8")
     (units / "lab.service").write_text(_SERVICE, encoding="utf-8")
-    (lab / "script").write_text(f"export OUT={INSIDE}/out\ncd {INSIDE}\n{script}\n", encoding="utf-8")
+    (lab / "script").write_text(f"export OUT={INSIDE}/out\ncd {INSIDE}\n{_UNTIL_TRUE}{script}\n", encoding="utf-8")
     work.mkdir(parents=True, exist_ok=True)
     script = _LAYERS + (_LXC if with_lxc() else _NSPAWN) + _KEEP
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "boot"]
