@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from sentinel.api.event_stream import Broadcaster
+from sentinel.api.turns import LOOP_TURNS
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.inbox import Inbox, QueuedReading
 from sentinel.daemon.log_followers import Logs
@@ -36,9 +37,6 @@ _CHECKPOINT_EVERY = 5.0
 #: The longest that the engine holds the event loop while the inbox has more; a batch of a log file takes 10 to 20 ms. Without
 #: this limit a flood of 200,000 lines delayed requests on the socket by 3.6 s. Seconds.
 _SLICE = 0.01
-#: Turns of the loop between two such slices: a request from its connection to its answer takes some eight, and with one each it
-#: waited for eight slices.
-_TURNS = 8
 #: Key of what is saved of one entity. A checkpoint writes those that changed: with all that was known in each, 100 transitions a
 #: second of 1,500 servers wrote 900 MB/s.
 _PART = "entity:"
@@ -106,7 +104,7 @@ class Consumer:
                 if time.perf_counter() - begun > _SLICE:
                     self._deliver(transitions)
                     transitions = []
-                    for _ in range(_TURNS):
+                    for _ in range(LOOP_TURNS):
                         await asyncio.sleep(0)
                     begun = time.perf_counter()
             self._deliver(transitions)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sentinel.api.turns import Turns
+from sentinel.api.turns import LOOP_TURNS, Turns
 
 
 @pytest.mark.parametrize("longer", [1.0, 2.5, 20.0])
@@ -37,3 +37,25 @@ def test_a_question_that_takes_longer_has_its_turn_too(longer: float, monkeypatc
     asyncio.run(claims())
     assert 2 in order
     assert order.index(2) <= longer + 2
+
+
+def test_who_connects_while_a_crowd_waits_has_the_next_turn() -> None:
+    """Its request is read after turns of the loop that its connection takes. Before, each was one more answer to wait for."""
+    order: list[int] = []
+
+    async def ask(turns: Turns, user: int, seconds: float) -> None:
+        async with turns.of(user, seconds):
+            order.append(user)
+            await asyncio.sleep(0)
+
+    async def claims() -> None:
+        turns = Turns()
+        crowd = [asyncio.create_task(ask(turns, user, 1.0)) for user in range(2000, 2020)]
+        while not order:
+            await asyncio.sleep(0)
+        for _ in range(LOOP_TURNS):
+            await asyncio.sleep(0)
+        await asyncio.gather(ask(turns, 1000, 0.01), *crowd)
+
+    asyncio.run(claims())
+    assert order.index(1000) <= 2

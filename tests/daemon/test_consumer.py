@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from sentinel.api.event_stream import Broadcaster
+from sentinel.api.turns import LOOP_TURNS
 from sentinel.daemon import consumer as module
 from sentinel.daemon.clock import Clock
 from sentinel.daemon.consumer import Consumer
@@ -75,5 +76,5 @@ def test_others_get_their_turn_between_the_readings_of_one_batch(
     asyncio.run(story())
 
     first = taken.index("reading")
-    turn = ["reading", *["other"] * module._TURNS]
+    turn = ["reading", *["other"] * LOOP_TURNS]
     assert taken[first:][: 4 * len(turn) + 1] == [*turn * 4, "reading"]
