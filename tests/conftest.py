@@ -23,8 +23,9 @@ from shipped_rules import shipped_rules
 
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.engine.engine import Engine
-from sentinel.engine.log.extractor import Extractor, Match
+from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.log.lines import LineSplitter
+from sentinel.engine.log.match import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import decode
 from sentinel.model.event import EventDef

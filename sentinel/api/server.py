@@ -22,6 +22,7 @@ from sentinel.api.connection import Connection, Hangup, Received
 from sentinel.api.event_stream import Broadcaster
 from sentinel.api.places import ClientPlace, Places
 from sentinel.api.routes import API_VERSION, RESTARTS, Answer, ApiError, Blob, Query, Request, Text, find, split_target
+from sentinel.api.streaming import stream
 from sentinel.api.turns import Turns
 from sentinel.model.input_limits import (
     MOST_CLIENTS,
@@ -40,9 +41,6 @@ _READS = frozenset({"GET"})
 #: A report of one's own: who may read may send it.
 _REPORTS = frozenset({("POST", "/v1/starts")})
 _ON_FULL = "see who they are with `ss -xp | grep sentinel.sock`, end those that hang, and ask again"
-#: A comment frame at this interval detects dead clients, and keeps proxies from closing the stream.
-_KEEPALIVE_SECONDS = 15.0
-
 #: Content type and body.
 Encoded = tuple[str, Sequence[bytes]]
 
@@ -269,36 +267,9 @@ class ApiServer:
             raise ApiError(503, why)
         self._clients.leave(client)
         try:
-            await self._follow(connection, last_event_id)
+            await stream(self._events, connection, last_event_id)
         finally:
             self._streams.leave(place)
-
-    async def _follow(self, connection: Connection, last_event_id: str) -> None:
-        subscription = self._events.subscribe(last_event_id)
-        left = asyncio.ensure_future(connection.left())
-        try:
-            await connection.begin_stream("text/event-stream")
-            for missed in subscription.missed:
-                await connection.send_part(missed)
-                # With a fast client the write never waits; the engine must run all the same.
-                await asyncio.sleep(0)
-            while not left.done():
-                frame = asyncio.ensure_future(subscription.next())
-                await asyncio.wait({frame, left}, timeout=_KEEPALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if not frame.done():
-                    frame.cancel()
-                    await connection.send_part(b": \n\n")
-                    continue
-                part = frame.result()
-                if part is None:
-                    break
-                await connection.send_part(part)
-            await connection.end_stream()
-        finally:
-            left.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Hangup):
-                await left
-            self._events.unsubscribe(subscription)
 
 
 def _encoded(answer: Answer) -> Encoded:

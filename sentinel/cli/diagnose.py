@@ -8,22 +8,20 @@ import io
 import os
 import re
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sentinel.cli import why
 from sentinel.cli.diagnose_screen import show
 from sentinel.cli.log_files import MOST_SECONDS, Taken, TooLong, jumps, read_all, within_time
 from sentinel.cli.main import CRITICAL, UNKNOWN, WARNING
 from sentinel.cli.output import emit_line, exit_code, warn, working
-from sentinel.cli.report.private import redactor as own_redactor
 from sentinel.cli.rules.loading import for_judging
 from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import Diagnosis, diagnose
 from sentinel.diagnose.pasted import Pasted, unpack
-from sentinel.diagnose.share import Redactor, bundle
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown, Value
@@ -31,7 +29,7 @@ from sentinel.model.fault import Fault
 from sentinel.model.json_form import transition_to_dict
 from sentinel.model.problem import did_you_mean
 from sentinel.model.text import clean, counted, escape
-from sentinel.preflight.command import split
+from sentinel.preflight.words import split
 
 
 class _Empty(ValueError):
@@ -66,12 +64,17 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     both = [(one.name, one.data) for one in taken]
     logs, kernel = both[: len(arguments.files)], both[len(arguments.files) :]
     argv = arguments.argv
-    redactor = own_redactor() if arguments.share else None
-    if redactor is not None:
+    redactor = None
+    if arguments.share:
+        from sentinel.cli.report.private import redactor as own_redactor
+
+        redactor = own_redactor()
         # Before the evaluation: what was redacted cannot be quoted, wrapped or not.
-        logs, kernel = ([(_base(n), redactor.text(d.decode()).encode()) for n, d in given] for given in (logs, kernel))
+        with working("redacting"):
+            logs, kernel = ([(_base(n), redactor.text(d.decode()).encode()) for n, d in given] for given in (logs, kernel))
         argv = None if argv is None else redactor.line(argv)
-    pasted = [(name, unpack(data)) for name, data in logs]
+    with working("reading"):
+        pasted = [(name, unpack(data)) for name, data in logs]
     logs = [(name, one.log) for name, one in pasted if one.log or len(pasted) == 1]
     try:
         values, command_line = asked(argv, [one for _, one in pasted])
@@ -85,12 +88,16 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if arguments.html:
         return _page(found, [name for name, _ in logs], command_line, arguments, kernel=bool(kernel)) or _code(found, logs)
     if redactor is not None:
+        from sentinel.diagnose.share import bundle
+
         answer = io.StringIO()
         with contextlib.redirect_stdout(answer):
             show(found, files=bool(logs), kernel=bool(kernel))
         files = [(name, data.decode()) for name, data in (*logs, *kernel)]
         return _share(bundle(answer.getvalue(), command_line, files, redactor.replaced()), arguments.output) or _code(found, logs)
     if found.why is not None:
+        from sentinel.cli import why
+
         return why.show(found.why, as_json=arguments.json, verbose=arguments.verbose)
     if arguments.json:
         _emit(found)
@@ -101,8 +108,11 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
 
 def _taken(names: Sequence[str]) -> list[Taken]:
     """The files, with a sentence about what was left out. Raises Fault."""
+    # What somebody types is not written over.
+    typed = "-" in names and sys.stdin.isatty()
     try:
-        taken = read_all(names)
+        with contextlib.nullcontext() if typed else working("reading"):
+            taken = read_all(names)
     except IsADirectoryError as error:
         raise Fault(f"{escape(str(error.filename))} is a folder: name the log file in it") from error
     except OSError as error:
@@ -155,6 +165,7 @@ def asked(argv: str | None, pasted: Sequence[Pasted]) -> tuple[dict[str, Value |
 def _page(found: Diagnosis, names: Sequence[str], command_line: str, arguments: argparse.Namespace, *, kernel: bool) -> int:
     """Write the HTML page; 0 on success."""
     from sentinel.cli.report.page_file import CannotWrite, write
+    from sentinel.diagnose.share import Redactor
     from sentinel.report.of_log import page
     from sentinel.report.page import render
     from sentinel.report.redaction import without_keys
@@ -163,9 +174,11 @@ def _page(found: Diagnosis, names: Sequence[str], command_line: str, arguments: 
     local = time.localtime(now)
     bases = [_base(name) for name in names]
     shared = bool(arguments.share)
-    made = page(found, bases, command_line, now, local.tm_gmtoff, local.tm_zone, kernel=kernel, redacted=shared)
+    with working("drawing the page"):
+        made = page(found, bases, command_line, now, local.tm_gmtoff, local.tm_zone, kernel=kernel, redacted=shared)
+        html = render(without_keys(made, Redactor()))
     try:
-        write(render(without_keys(made, Redactor())), arguments.html, redacted=shared)
+        write(html, arguments.html, redacted=shared)
     except CannotWrite as fault:
         return _mistake(str(fault))
     return 0

@@ -15,10 +15,11 @@ from sentinel.api import client as daemon
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
 from sentinel.cli.output import emit, passing, say, style, warn
 from sentinel.cli.quality_screen import render, to_dict
-from sentinel.files.opener import NotRegular, Opener
+from sentinel.files.opener import NotRegular
 from sentinel.files.xdg import state_folder
 from sentinel.model.fault import Fault
 from sentinel.model.text import duration
+from sentinel.quality import api_key
 from sentinel.quality.asking import Plan, measure, plan
 from sentinel.quality.comparison import breakage, compare, unlike
 from sentinel.quality.http import Address, Client, Trouble, address
@@ -29,7 +30,6 @@ from sentinel.quality.store import NoReference, find, keep, load, name_for, plac
 from sentinel.terminal.names import label
 
 _CODES = {"same": OK, "shifted": WARNING, "broken": CRITICAL, "not comparable": UNKNOWN}
-_MOST_KEY = 4096
 #: Seconds between progress lines if standard error is not a terminal, and if it is one.
 _EVERY, _EVERY_ON_TERMINAL = 15.0, 0.5
 
@@ -171,19 +171,15 @@ def _passes(arguments: argparse.Namespace, usual: int, least: int = 1) -> int:
 
 
 def _key(path: str) -> str:
-    """The first line of the file, as llama-server reads its own."""
     try:
-        with os.fdopen(Opener().open(path), "rb") as stream:
-            text = stream.read(_MOST_KEY).decode("ascii").strip()
+        return api_key.read(Path(path))[0]
     except NotRegular as error:
         raise QualityMistake(f"--api-key-file {path} is {error}") from error
+    except api_key.NoKey as error:
+        raise QualityMistake(f"--api-key-file {path} holds no key in its first line") from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no ASCII text"
         raise QualityMistake(f"--api-key-file {path} cannot be read: {why}") from error
-    key = text.splitlines()[0].strip() if text else ""
-    if not key or not key.isprintable():
-        raise QualityMistake(f"--api-key-file {path} holds no key in its first line")
-    return key
 
 
 def _address(arguments: argparse.Namespace) -> Address:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_line, last_number
 from sentinel.engine.log.envelope import strip
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import LineEvidence
 from sentinel.model.input_limits import SPAN_LIMIT

@@ -18,7 +18,7 @@ from sentinel.engine.facts.attribution import GROWTH
 from sentinel.engine.facts.baselines import Baselines
 from sentinel.engine.facts.state import EngineState
 from sentinel.engine.intake import Intake
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.engine.pipeline import Pipeline
 from sentinel.engine.rules.evaluate import Finding, evaluate, judge, matching
 from sentinel.engine.rules.expression import ExpressionError

@@ -17,7 +17,7 @@ from sentinel.engine.facts.requests import TAKEN, Requests
 from sentinel.engine.facts.state import EngineState
 from sentinel.engine.facts.update import Updater
 from sentinel.engine.log.claims import Matched, claim_of, recall
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.engine.log.timestamps import Stamps
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.engine.worklist import Worklist

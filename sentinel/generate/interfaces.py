@@ -14,7 +14,7 @@ _SOCKET = "/run/sentinel/sentinel.sock"
 
 def commands_page() -> str:
     """Every verb with its options, as the manual page has them."""
-    lines = [MADE.format("sentinel/cli/parser.py and the options beside it"), "", "# Commands", ""]
+    lines = [MADE.format("sentinel/cli/verbs.py and the options beside it"), "", "# Commands", ""]
     lines += ["Every verb takes `--help`. [Using it](usage.md) shows them at work; `man sentinel` has the same as here.", ""]
     for verb in verbs():
         lines += [f"## sentinel {verb.name}", "", *_verb(verb), ""]

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sentinel.cli.parser import VERBS, parser
+from sentinel.cli.parser import parser
+from sentinel.cli.verbs import VERBS
 
 EXIT = (
     ("0", "All is well."),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sentinel.llama.builds import DEFAULT_PORT
 from sentinel.llama.flags import MODEL_SWITCHES, OPTION, PRINT_AND_EXIT
+from sentinel.llama.hidden_devices import hiding
 from sentinel.llama.setting_flags import BY_FLAG, BY_SWITCH, BY_SWITCH_VARIABLE, BY_VARIABLE, OFF_VARIABLES
 from sentinel.llama.tokenizer import FALSE, TRUE, flags
 from sentinel.model.entity import Unknown, Value
@@ -20,18 +21,6 @@ from sentinel.model.text import clean
 
 #: std::stoi: leading blanks, a sign, digits; what follows is ignored
 _NUMBER = re.compile(r"\s*([+-]?\d{1,18})")
-#: Variables of the GPU runtimes that hide devices. The word "all" hides every AMD GPU.
-_HIDING_VARIABLES = (
-    "HIP_VISIBLE_DEVICES",
-    "ROCR_VISIBLE_DEVICES",
-    "CUDA_VISIBLE_DEVICES",
-    "GPU_DEVICE_ORDINAL",
-    "GGML_VK_VISIBLE_DEVICES",
-    "GGML_DISABLE_VULKAN",
-    "MUSA_VISIBLE_DEVICES",
-    "ZE_AFFINITY_MASK",
-    "ONEAPI_DEVICE_SELECTOR",
-)
 #: signal -> settings that each settle it; without any of them the environment could still set it
 _SETTLED_BY: Mapping[str, tuple[str, ...]] = {
     "server.host": ("host",),
@@ -239,12 +228,6 @@ def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequ
             unknown.append(clean(flag)[:80])
         by_preset = by_preset or flag in MODEL_SWITCHES
         exits = exits or flag in PRINT_AND_EXIT
-    behind = _behind_rocr(env)
-    hidden = tuple(
-        f"{name}={clean(env[name])}"
-        for name in _HIDING_VARIABLES
-        if name in env and (name in behind or _hides_all(name, env[name]))
-    )
     gfx = clean(env.get("HSA_OVERRIDE_GFX_VERSION", ""))
     vulkan = clean(env.get("GGML_VK_VISIBLE_DEVICES", ""))
     # ggml-cuda.cu checks whether it is set, not its value
@@ -253,7 +236,8 @@ def decode(argv: Sequence[str], env: Mapping[str, str], files: Mapping[str, Sequ
     vidmem_hidden = "GGML_VK_DISABLE_HOST_VISIBLE_VIDMEM" in env
     # ggml-cuda.cu too: GGML_CUDA_P2P=0 switches it on
     peer = "GGML_CUDA_P2P" in env
-    return Requested(settings, tuple(dict.fromkeys(unknown)), hidden, gfx, vulkan, unified, vidmem_hidden, peer, by_preset, exits)
+    hidden, unique = hiding(env), tuple(dict.fromkeys(unknown))
+    return Requested(settings, unique, hidden, gfx, vulkan, unified, vidmem_hidden, peer, by_preset, exits)
 
 
 def _apply(settings: dict[str, Setting], flag: str, value: str | None, source: str) -> None:
@@ -290,25 +274,3 @@ def _put(settings: dict[str, Setting], name: str, setting: Setting) -> None:
         settings[name] = Setting(f"{settings[name].text},{setting.text}", setting.source)
     else:
         settings[name] = setting
-
-
-def _hides_all(name: str, value: str) -> bool:
-    """The first entry of such a list that names no device ends it (HIP and CUDA guides, environment variables).
-
-    An index that is merely too large hides as much, but the number of GPUs is unknown here; ``0`` is a harmless habit.
-    """
-    if name == "GGML_DISABLE_VULKAN":
-        # Its presence is what counts (ggml-vulkan.cpp).
-        return True
-    return value.split(",")[0].strip().lower() in {"", "-1", "none", "void", "nodevfiles", "all"}
-
-
-def _behind_rocr(env: Mapping[str, str]) -> frozenset[str]:
-    """ROCR_VISIBLE_DEVICES filters first and renumbers the rest: a number beyond that hides all (HIP's guide)."""
-    left = [entry for entry in env.get("ROCR_VISIBLE_DEVICES", "").split(",") if entry.strip()]
-    behind = {
-        name
-        for name in ("HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
-        if (first := env.get(name, "").split(",")[0].strip()).isdecimal() and left and int(first) >= len(left)
-    }
-    return frozenset(behind | {"ROCR_VISIBLE_DEVICES"} if behind else ())

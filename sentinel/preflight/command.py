@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import resource
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,16 +14,17 @@ from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested, decode
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
+from sentinel.preflight.words import ASSIGNMENT, split
 from sentinel.sources.fs import Roots, link, read_bytes, read_text, reason, unread
 from sentinel.sources.processes import requirement
 from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
+from sentinel.sources.processes.environment import environment
 from sentinel.sources.processes.forecast import unreclaimable_bytes
 from sentinel.sources.processes.identify import ProcessKind, classify, is_server_name
-from sentinel.sources.processes.log_location import absolute, inside
+from sentinel.sources.processes.paths import absolute, inside
 from sentinel.sources.processes.procfs import credentials, memlock_limit, memory_signals
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 #: Enough for any command line; the kernel allows 128 KiB a word and 2 MiB in all.
 _MOST_WORDS = 4096
 
@@ -106,7 +106,7 @@ def from_words(words: Sequence[str], env: Mapping[str, str], roots: Roots | None
         binary,
         _own_place(roots),
         may_ask=binary is not None,
-        wrapper=tuple(word for word in words[:at] if word not in assigned and _ASSIGNMENT.match(word) is None),
+        wrapper=tuple(word for word in words[:at] if word not in assigned and ASSIGNMENT.match(word) is None),
         assigned=assigned,
     )
 
@@ -128,11 +128,7 @@ def from_process(pid: int, roots: Roots | None = None) -> Command:
         raise NoCommand(f"process {pid} is {clean(comm)!r}, no llama-server: `pgrep -a llama` lists those that run")
     if words == [""]:
         raise NoCommand(f"process {pid} has no command line: it has ended, or it is a thread of the kernel")
-    try:
-        pairs = (os.fsdecode(pair).partition("=") for pair in read_bytes(process / "environ").split(b"\0"))
-        env, unreadable = {name: value for name, equals, value in pairs if equals}, ""
-    except OSError as error:
-        env, unreadable = {}, reason(process / "environ", error)
+    env, unreadable = environment(roots, pid)
     try:
         binary: Path | None = Path(link(process / "exe").removesuffix(" (deleted)"))
         folder = Path(link(process / "cwd"))
@@ -160,19 +156,6 @@ def held_firmly(roots: Roots, pid: int) -> int | Unknown:
     except OSError as error:
         return unread(path, error)
     return unreclaimable_bytes(values)
-
-
-def find_program(words: Sequence[str]) -> int | None:
-    """Index of the program: the first word that is named like a server."""
-    return next((at for at, word in enumerate(words) if is_server_name(os.path.basename(word))), None)  # noqa: PTH119
-
-
-def split(words: Sequence[str]) -> tuple[int | None, dict[str, str]]:
-    """Index of the program, else of the first flag or the first word that is not an assignment; and the assignments before it."""
-    first = next((at for at, word in enumerate(words) if word != "env" and _ASSIGNMENT.match(word) is None), None)
-    at = None if first is None or words[first].startswith("-") else find_program(words)
-    matches = (_ASSIGNMENT.match(word) for word in words[: first if at is None else at])
-    return first if at is None else at, {match[1]: match[2] for match in matches if match is not None}
 
 
 def _executable(word: str, env: Mapping[str, str]) -> Path | None:

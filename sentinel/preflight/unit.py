@@ -18,7 +18,8 @@ from typing import Any
 
 from sentinel.model.entity import Unknown
 from sentinel.model.text import clean
-from sentinel.preflight.command import Command, NoCommand, Place, find_program
+from sentinel.preflight.command import Command, NoCommand, Place
+from sentinel.preflight.words import find_program
 from sentinel.sources.fs import Roots
 from sentinel.sources.processes.cgroup import Membership
 

@@ -17,7 +17,7 @@ from sentinel import recording
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.engine import Engine
 from sentinel.engine.log.claims import claim_of
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.reading import Claim, ClaimedLines, LogLines, Reading

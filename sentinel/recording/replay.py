@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from sentinel.engine.alerts.silences import Silence
 from sentinel.engine.engine import Engine
 from sentinel.engine.log.claims import claim_of
-from sentinel.engine.log.extractor import Extractor, Match
+from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.log.match import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.input_limits import MOST_TRANSITIONS

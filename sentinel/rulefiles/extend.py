@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from sentinel.engine.log.extractor import Extractor, PatternError, compiles
+from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.log.match import PatternError, compiles
 from sentinel.model.event import EventDef
 from sentinel.model.problem import Keys, Problem, did_you_mean, spoken
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: files, links, and device and inode of links, by their paths
 ProcessReads = tuple[dict[str, bytes], dict[str, str], dict[str, tuple[int, int]]]
-#: In the name of every llama-server's program or process (llama/runtimes.py); what it is exactly, the daemon finds out.
+#: In the name of every llama-server's program or process (llama/runtime_table.py); what it is exactly, the daemon finds out.
 NAMES = ("llama", "kobold")
 #: What an ending process loses first comes first (kernel/exit.c: do_exit): its memory, its files, its namespaces.
 OUTPUTS = ("fd/2", "fd/1")

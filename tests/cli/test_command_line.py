@@ -16,7 +16,8 @@ import structlog
 from places import REPO
 
 from sentinel.cli.main import main
-from sentinel.cli.parser import VERBS, _examples, parser
+from sentinel.cli.parser import _examples, parser
+from sentinel.cli.verbs import VERBS
 
 OK, CRITICAL, UNKNOWN = 0, 2, 3
 

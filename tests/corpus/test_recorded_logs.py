@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from places import REPO
 
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.model.event import EventDef
 
 Read = Callable[..., list[Match]]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sentinel.diagnose import front_end_prefix
 from sentinel.diagnose.front_end_prefix import without_prefix
-from sentinel.engine.log.extractor import Extractor, Match
+from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.log.match import Match
 
 LINES = b"""\
 0.00.170.001 I srv    load_model: loading model '/m/a.gguf'

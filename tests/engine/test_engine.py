@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.engine import Engine
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value

@@ -19,7 +19,7 @@ OWN = {
     "daemon/log_reports.py:_MOST_NAMED": "names in a sentence of ours",
     "daemon/malloc.py:_M_ARENA_MAX": "glibc's name",
     "engine/log/captures.py:_MOST": "the numbers that CEL and SQLite hold",
-    "engine/log/extractor.py:_MAX_MEM": "memory of our own patterns",
+    "engine/log/match.py:_MAX_MEM": "memory of our own patterns",
     "engine/log/prefilter.py:_MOST": "repeats in our own patterns",
     "engine/rules/expression.py:MAX_SOURCE": "of root's own rules",
     "engine/rules/operations.py:MOST": "the numbers that CEL holds",

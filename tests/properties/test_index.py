@@ -16,7 +16,7 @@ from shipped_rules import shipped_rules
 
 from sentinel.engine.engine import Engine
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.model.alert import Transition
 from sentinel.model.entity import HOST, Entity, Unknown, Value
 from sentinel.model.json_form import to_json, transition_to_dict

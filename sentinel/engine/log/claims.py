@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from sentinel.engine.log.extractor import Match
+from sentinel.engine.log.match import Match
 from sentinel.model.event import EventDef, FieldType
 from sentinel.model.reading import Claim
 

@@ -9,7 +9,8 @@ from sentinel.engine.rules.on_system import BRING_THEIR_OWN
 from sentinel.engine.rules.runtime import OR_PODMAN, Supervision
 from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, same_as, spelled
 from sentinel.llama.flags_in_text import in_text
-from sentinel.llama.runtimes import Runtime, of_name, own_name
+from sentinel.llama.runtime_table import Runtime
+from sentinel.llama.runtimes import of_name, own_name
 
 #: what only a person's own shell has: it starts llama-server itself, or asks it something
 _RUNS_IT = re.compile(r"^(?:which -a )?llama-server\b")

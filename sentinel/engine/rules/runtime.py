@@ -13,7 +13,8 @@ from typing import Any, Literal
 from sentinel.engine.rules import crontab
 from sentinel.engine.rules.container_options import added, quadlet_setting
 from sentinel.llama.flags import OPTION, same_as, spelled
-from sentinel.llama.runtimes import CRONS, of_name, of_starter, placed, titled
+from sentinel.llama.runtime_table import CRONS
+from sentinel.llama.runtimes import of_name, of_starter, placed, titled
 
 #: Signals that this reads.
 READS = (

@@ -20,7 +20,7 @@ from sentinel.model.text import clean
 from sentinel.quality.daily.computing import ON_GPU, device, libraries, replaced
 from sentinel.sources.fs import Roots, read_text
 from sentinel.sources.processes.fingerprint import program, stamps
-from sentinel.sources.processes.log_location import absolute, inside
+from sentinel.sources.processes.paths import absolute, inside
 from sentinel.sources.processes.server_process import ServerProcess
 
 #: Settings with which the same file gives other numbers. Context, slots, batches and threads moved them by less than 0.0001

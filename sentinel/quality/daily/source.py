@@ -16,6 +16,7 @@ from sentinel.files.opener import NotRegular, Opener
 from sentinel.model.entity import Entity, Unknown
 from sentinel.model.reading import Reading, Samples
 from sentinel.model.text import duration
+from sentinel.quality import api_key
 from sentinel.quality.daily.child import Child, NoChild
 from sentinel.quality.daily.identity import Changes, Identity, as_asked, changes, identify
 from sentinel.quality.daily.kept import Record, Shelf
@@ -40,7 +41,6 @@ _BRIEF, _PAUSES = 60.0, {"asleep": _PAUSE}
 _SETTLED = 7 * DAY
 #: Servers that are looked at.
 _MOST_SERVERS = 32
-_MOST_KEY = 4096
 
 
 @dataclass(slots=True)
@@ -300,20 +300,15 @@ class QualityChecks:
 
 
 def _key(path: Path, server: ServerProcess) -> str:
-    """The first line of the file. It goes to a process of its owner, of root, or of a system unit only: whoever takes the port
-    of a server that ended must not be sent it. Raises OSError and ValueError.
+    """It goes to a process of the file's owner, of root, or of a system unit only: whoever takes the port of a server that ended
+    must not be sent it. Raises as `api_key.read`.
     """
-    with os.fdopen(Opener().open(str(path)), "rb") as stream:
-        owner = os.fstat(stream.fileno()).st_uid
-        text = stream.read(_MOST_KEY).decode("ascii")
+    key, owner = api_key.read(path)
     is_unit = bool(server.values.get("server.unit")) and server.values.get("server.user_unit") is not True
     if server.user not in (0, owner) and not is_unit:
         raise ValueError(
             f"it belongs to user {owner}, and the server to user {server.user}: the key is not sent to another's process"
         )
-    key = text.splitlines()[0].strip() if text.strip() else ""
-    if not key or not key.isprintable():
-        raise ValueError("its first line is no key")
     return key
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.log.extractor import Extractor, PatternError, compiles
+from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.log.match import PatternError, compiles
 from sentinel.model.event import EventDef, FieldType
 from sentinel.model.problem import Keys, Problem, did_you_mean, quoted, spoken
 from sentinel.model.signal import SignalType

@@ -13,7 +13,7 @@ from sentinel.model.entity import Unknown, Value
 from sentinel.model.input_limits import MOST_DISPLAY_NAME, MOST_MANIFEST_BYTES, MOST_MANIFESTS
 from sentinel.model.text import clean
 from sentinel.sources.fs import Roots
-from sentinel.sources.processes.log_location import absolute, inside
+from sentinel.sources.processes.paths import absolute, inside
 
 #: a part of a split model, and the file's type
 _ENDING = re.compile(r"(?:-\d{5}-of-\d{5})?\.gguf\Z", re.IGNORECASE)

@@ -8,7 +8,8 @@ from enum import Enum
 
 from sentinel.llama import tokenizer
 from sentinel.llama.flags import PRINT_AND_EXIT
-from sentinel.llama.runtimes import RUNTIMES, Runtime, of_library, of_module, of_program
+from sentinel.llama.runtime_table import RUNTIMES, Runtime
+from sentinel.llama.runtimes import of_library, of_module, of_program
 from sentinel.model.input_limits import MOST_WORDS
 from sentinel.sources.fs import Roots, link, read_bytes
 from sentinel.sources.processes.listening import ports

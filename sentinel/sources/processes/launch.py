@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested, decode
-from sentinel.llama.runtimes import CRONS, Runtime, of_starter, translated
-from sentinel.model.cuts import Cuts, text, words
+from sentinel.llama.runtime_table import CRONS, Runtime
+from sentinel.llama.runtimes import of_starter, translated
+from sentinel.model.cuts import Cuts, words
 from sentinel.model.entity import Unknown, Value
-from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_ENVIRONMENT_BYTES, MOST_NAME, MOST_WORDS
+from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_WORDS
 from sentinel.model.text import clean
-from sentinel.sources.fs import Roots, read_bytes, read_text, reason, unread
+from sentinel.sources.fs import Roots, read_bytes, read_text, unread
 from sentinel.sources.processes.ancestry import Ancestor
 from sentinel.sources.processes.ancestry import above as ancestors
 from sentinel.sources.processes.ancestry import words as words_of
@@ -22,6 +23,7 @@ from sentinel.sources.processes.cgroup import Membership
 from sentinel.sources.processes.cgroup import parse as parse_cgroup
 from sentinel.sources.processes.config_files import ConfigFiles, config_files
 from sentinel.sources.processes.containers import Container, container_of
+from sentinel.sources.processes.environment import environment
 from sentinel.sources.processes.identify import runtime_of
 from sentinel.sources.processes.procfs import Stat, identity_signals, read_stat, user_name
 
@@ -86,7 +88,7 @@ def read_launch(roots: Roots, pid: int, reader: Reader, cuts: Cuts) -> Launch | 
     except OSError:
         # it has ended in between: the next poll reports it
         return None
-    env, env_unreadable = _environment(roots, pid)
+    env, env_unreadable = environment(roots, pid)
     about = identity_signals(roots, pid)
     binary = "" if isinstance(about["server.binary"], Unknown) else str(about["server.binary"])
     row = runtime_of(roots, pid, os.path.basename(binary))  # noqa: PTH119
@@ -155,16 +157,6 @@ def _words(roots: Roots, pid: int, cuts: Cuts) -> list[str]:
         user = user_name(Reader.of(roots.proc, pid).user)
         cuts.add(user, "command lines with more or longer words than are read")
     return kept
-
-
-def _environment(roots: Roots, pid: int) -> tuple[dict[str, str], str]:
-    path = roots.proc / str(pid) / "environ"
-    try:
-        pairs = read_bytes(path, MOST_ENVIRONMENT_BYTES).split(b"\0")
-    except OSError as error:
-        return {}, reason(path, error)
-    decoded = (os.fsdecode(pair).partition("=") for pair in pairs[:MOST_WORDS])
-    return {text(name, MOST_NAME): text(value) for name, equals, value in decoded if equals}, ""
 
 
 def _started_by(roots: Roots, launch: Launch) -> str | Unknown:

@@ -19,16 +19,20 @@ from pathlib import Path
 from sentinel.files.opener import NotRegular
 from sentinel.files.reader import Reader
 from sentinel.llama.command_line import Requested
-from sentinel.llama.runtimes import CRONS, Runtime, of_starter
+from sentinel.llama.runtime_table import CRONS, Runtime
+from sentinel.llama.runtimes import of_starter
 from sentinel.model.entity import Unknown
 from sentinel.model.input_limits import MOST_FRONT_END_CONFIG
-from sentinel.sources.fs import Roots, file_identity, link, read_bytes, unread
+from sentinel.sources.fs import Roots, file_identity, link, unread
 from sentinel.sources.processes.ancestry import Ancestor, above, reads_pipe, words
 from sentinel.sources.processes.cgroup import Membership
-from sentinel.sources.processes.containers import Container, unread_why
+from sentinel.sources.processes.container_log import container_log
+from sentinel.sources.processes.containers import Container
+from sentinel.sources.processes.environment import environment
 from sentinel.sources.processes.listening import only_port, shares_network
-from sentinel.sources.processes.log_source import CURE, Format, LogSource
+from sentinel.sources.processes.log_source import CURE, LogSource
 from sentinel.sources.processes.output_readers import OutputReader, file_of, reader_beside, readers_of, terminal_holder
+from sentinel.sources.processes.paths import absolute, inside, is_file
 from sentinel.sources.processes.procfs import read_stat
 
 #: `sentinel exec` names the log that it keeps in this variable
@@ -49,33 +53,6 @@ _MAILED = (
 #: How many programs of a pipeline are followed, one after the other.
 _FILTERS = 3
 _TO_STDOUT = re.compile(r"(?m)^logToStdout:\s*[\"']?(?:both|upstream)\b")
-#: log driver -> how its file is written; every other driver that keeps a file has Docker's cache, in the form of `local`
-_FORMATS: Mapping[str, Format] = {"json-file": "docker-json", "local": "docker-local", "k8s-file": "plain"}
-
-
-def inside(roots: Roots, pid: int, path: str) -> str:
-    """A path of the process as sentinel can open it: through /proc/PID/root if its mounts differ from ours."""
-    process = roots.proc / str(pid)
-    through = f"{process}/root{path}"
-    try:
-        if link(process / "ns/mnt") == link(roots.proc / "self/ns/mnt"):
-            return path
-        theirs = file_identity(through)
-    except OSError:
-        return path
-    return path if _is_file(path, theirs) else through
-
-
-def absolute(roots: Roots, pid: int, path: str) -> str:
-    """A path as the process resolves it: relative ones start at its working folder."""
-    if path.startswith("/"):
-        return path
-    try:
-        cwd = link(roots.proc / str(pid) / "cwd")
-    except OSError:
-        # the file will be missing, and is then reported with this path
-        cwd = "/"
-    return os.path.normpath(f"{cwd}/{path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +133,7 @@ def _behind(roots: Roots, process: _Process, descriptor: int) -> LogSource:
     if _is_named_pipe(opened) or _is_named_pipe(target):
         return _pipe(roots, process, opened, target, f"{name}, the named pipe {target}", cure)
     try:
-        path = target if _is_file(target, file_identity(opened)) else str(opened)
+        path = target if is_file(target, file_identity(opened)) else str(opened)
     except OSError as error:
         return _unreadable(name, unread(opened, error))
     return LogSource("file", f"{name}, {target}", path)
@@ -181,21 +158,13 @@ def _file_of(path: str, where: str, writer: int, *, copied: bool) -> LogSource:
     """The file that another process writes, by a path of its descriptors."""
     target = link(path)
     return LogSource(
-        "file", where + target, target if _is_file(target, file_identity(path)) else path, writer=writer, copied=copied
+        "file", where + target, target if is_file(target, file_identity(path)) else path, writer=writer, copied=copied
     )
 
 
 def _unreadable(name: str, unknown: Unknown) -> LogSource:
     remedy = f"{unknown.remedy}; or {CURE}" if unknown.remedy else CURE
     return LogSource("none", name, why=unknown.why, remedy=remedy)
-
-
-def _is_file(path: str, identity: tuple[int, int]) -> bool:
-    """False for a deleted file and for one in another mount namespace: they are reachable through the descriptor only."""
-    try:
-        return file_identity(path) == identity
-    except OSError:
-        return False
 
 
 def _socket(roots: Roots, target: str, name: str, process: _Process) -> LogSource:
@@ -238,7 +207,7 @@ def _pipe(roots: Roots, process: _Process, opened: Path, target: str, name: str,
     if cron := next((one.name for one in process.above if one.name in CRONS), ""):
         return LogSource("none", f"{name} to {cron}", why=_MAILED[0], remedy=_MAILED[1])
     if process.container is not None:
-        return _container_log(roots, process.container)
+        return container_log(roots, process.container)
     why = "a pipe can be read by its other end alone"
     return LogSource("none", name, why=why, remedy=cure, unopened=reader is not None)
 
@@ -289,7 +258,7 @@ def _copied(roots: Roots, process: _Process, at: int, row: Runtime | None) -> Lo
         errors = _target(roots, process.pid, 1) != _target(roots, process.pid, 2)
         if (path := file_of(roots, one.pid, name, errors=errors)) is not None:
             return _file_of(path, where, one.pid, copied=True)
-    env = environment(roots, one.pid)
+    env, _ = environment(roots, one.pid)
     found = _output(
         roots,
         _Process(one.pid, env, one.member, process.above[at + 1 :], process.container, process.user, process.depth + 1),
@@ -322,26 +291,3 @@ def _prints_upstream(roots: Roots, swap: Ancestor) -> bool:
                 text = (file.read(MOST_FRONT_END_CONFIG) or b"").decode("utf-8", "replace")
             return _TO_STDOUT.search(text) is not None
     return False
-
-
-def environment(roots: Roots, pid: int) -> dict[str, str]:
-    """The environment that a process was started with; empty if it cannot be read."""
-    try:
-        pairs = read_bytes(f"{roots.proc}/{pid}/environ").split(b"\0")
-    except OSError:
-        return {}
-    decoded = (os.fsdecode(pair).partition("=") for pair in pairs)
-    return {name: value for name, equals, value in decoded if equals}
-
-
-def _container_log(roots: Roots, found: Container) -> LogSource:
-    where = f"log of container {found.name or found.id[:12]}"
-    if found.log:
-        return LogSource("file", where, found.log, _FORMATS.get(found.driver, "docker-local"), writer=found.writer or -1)
-    if found.driver == "journald" or (found.engine == "podman" and not found.driver):
-        # podman's default, and docker's driver of that name (podman-run(1), --log-driver)
-        # Anybody can send this field. journald itself adds the user: that of the daemon, or of the monitor, that writes for it.
-        user = Reader.of(roots.proc, found.writer).user if found.writer else 0
-        return LogSource("journal", f"journal, {where}", match=(("CONTAINER_ID_FULL", found.id), ("_UID", str(user))))
-    why, remedy = unread_why(found, ("json-file", "local", "journald"))
-    return LogSource("none", where, why=why, remedy=f"{remedy}, or {CURE}")

@@ -12,8 +12,9 @@ from sentinel.sources.fs import Roots
 from sentinel.sources.processes.display_name import display_name
 from sentinel.sources.processes.fingerprint import configuration
 from sentinel.sources.processes.launch import Launch
-from sentinel.sources.processes.log_location import absolute, find_log, inside
+from sentinel.sources.processes.log_location import find_log
 from sentinel.sources.processes.log_source import LogSource
+from sentinel.sources.processes.paths import absolute, inside
 
 _BEING_READ = "its files are still being read: the disk or the network file system that they are on hangs or is slow"
 

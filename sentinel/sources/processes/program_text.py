@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from sentinel.files.opener import NotRegular, Opener
 from sentinel.model.input_limits import MOST_PROGRAM_BYTES, MOST_PROGRAM_FILES
 from sentinel.sources.fs import Roots, read_bytes
-from sentinel.sources.processes.log_location import inside
+from sentinel.sources.processes.paths import inside
 
 #: Files are read in chunks, because a program with CUDA has hundreds of megabytes; larger files are not searched.
 _PART = 1 << 20

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sentinel.engine.log.envelope import strip
-from sentinel.engine.log.extractor import Extractor, PatternError
+from sentinel.engine.log.extractor import Extractor
+from sentinel.engine.log.match import PatternError
 from sentinel.engine.log.prefilter import is_whole, loosened
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.builds import BuildRange

@@ -13,7 +13,8 @@ from sentinel.engine.rules.ruleset import CompiledFix, RuleSet
 from sentinel.engine.rules.template import Template
 from sentinel.llama.flags import OPTION, PRINT_AND_EXIT, same_as
 from sentinel.llama.flags_in_text import in_text
-from sentinel.llama.runtimes import RUNTIMES, of_name, own_name
+from sentinel.llama.runtime_table import RUNTIMES
+from sentinel.llama.runtimes import of_name, own_name
 from sentinel.model.alert import Fix
 
 UNIT = {"server.unit": "llama.service", "server.user_unit": False, "server.container": "", "server.started_by": "systemd"}

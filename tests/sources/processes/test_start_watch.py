@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sentinel.llama.runtimes import RUNTIMES
+from sentinel.llama.runtime_table import RUNTIMES
 from sentinel.model.cuts import Cuts
 from sentinel.model.reading import Event, ServerFound, ServerGone
 from sentinel.model.shares import Shares
