@@ -31,6 +31,7 @@ def _speak_what_it_can(stream: TextIO, environ: Mapping[str, str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The entry point. Returns the exit code."""
+    from sentinel.cli.garbage import uncollected
     from sentinel.cli.parser import parser
 
     words = sys.argv[1:] if argv is None else list(argv)
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["PATH"] = ":".join(part for part in os.environ.get("PATH", os.defpath).split(":") if part.startswith("/"))
     for stream in (sys.stdout, sys.stderr):
         _speak_what_it_can(stream, os.environ)
-    verb = importlib.import_module(arguments.call)
+    with uncollected():
+        verb = importlib.import_module(arguments.call)
     try:
         code: int = verb.main(arguments)
         sys.stdout.flush()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentinel.cli.main import CRITICAL, OK, UNKNOWN, WARNING
-from sentinel.cli.output import emit, emit_line, say, warn
+from sentinel.cli.output import emit, emit_line, say, warn, working
 from sentinel.files.xdg import state_folder
 from sentinel.model.fault import Fault
 from sentinel.model.json_form import iso
@@ -118,10 +118,11 @@ def _test(config: Config, senders: dict[str, Sender], wanted: list[str], *, json
     for channel in config.channels:
         if wanted and channel.name not in wanted:
             continue
-        if channel.kind == "alertmanager":
-            outcome = build.test_alertmanager(channel, config)
-        else:
-            outcome = senders[channel.name].send(test_message(config.host, channel.name))
+        with working(f"sending to {channel.name}"):
+            if channel.kind == "alertmanager":
+                outcome = build.test_alertmanager(channel, config)
+            else:
+                outcome = senders[channel.name].send(test_message(config.host, channel.name))
         failed |= outcome.kind != "delivered"
         if json_too:
             emit_line({"channel": channel.name, "outcome": outcome.kind, "why": outcome.why})

@@ -51,7 +51,8 @@ def fetch(arguments: argparse.Namespace, path: str, write: Callable[[bytes], obj
 
 def _answer(arguments: argparse.Namespace, call: Callable[[list[str] | None], tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     try:
-        status, answer = call([arguments.socket] if arguments.socket else None)
+        with working("asking the daemon"):
+            status, answer = call([arguments.socket] if arguments.socket else None)
     except client.DaemonUnreachable as error:
         raise NoAnswer(str(error), UNKNOWN) from error
     if status != 200:
@@ -77,23 +78,29 @@ def say_wrapped(line: str, hanging: str = "    ") -> None:
         print(row, flush=True)
 
 
+#: what `working` says now; a part of it says nothing of its own
+_under_way: list[str] = []
+
+
 @contextmanager
 def working(what: str, after: float = 1.0) -> Iterator[None]:
     """Say on a terminal what takes longer than `after` seconds, with the seconds since, and take it back at the end.
 
     Everything else that is printed comes before or after it.
     """
-    if not watched():
+    if _under_way or not watched():
         yield
         return
     import threading
 
     done = threading.Event()
     counting = threading.Thread(target=_count, args=(what, after, done), name="progress", daemon=True)
+    _under_way.append(what)
     counting.start()
     try:
         yield
     finally:
+        _under_way.clear()
         done.set()
         counting.join()
 
@@ -123,8 +130,10 @@ def _count(what: str, after: float, done: threading.Event) -> None:
 
 
 def warn(sentence: str) -> None:
-    """Print a sentence for people to standard error, escaped in the same way."""
-    print(f"sentinel: {escape(sentence)}", file=sys.stderr, flush=True)
+    """Print a sentence for people to standard error, escaped in the same way; wrapped on a terminal, one line for programs."""
+    line = f"sentinel: {escape(sentence)}"
+    rows = wrap(line, style_for(sys.stderr).prose, "", "  ") if sys.stderr.isatty() else [line]
+    print("\n".join(rows), file=sys.stderr, flush=True)
 
 
 def emit(value: Mapping[str, Any]) -> None:

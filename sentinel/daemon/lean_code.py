@@ -56,6 +56,8 @@ def forget() -> None:
     """Drop the annotations of functions, and the docstrings of libraries' classes, of all that is imported by now."""
     if not _installed:
         return
+    # What was frozen when it had been imported (cli/garbage.py) is none of these before.
+    gc.unfreeze()
     for one in gc.get_objects():
         if type(one) is FunctionType:
             one.__annotations__ = None  # type: ignore[assignment]

@@ -233,8 +233,10 @@ def fix_def(row: Table) -> FixDef:
         row.findings.error(row.at("otherwise"), "is for where nothing else fits: it goes with neither 'when' nor 'builds'")
     _check_one_command(fix, row)
     row.done()
-    # A fix without a range is for the builds that accept its flags.
-    return replace(fix, builds=fix.builds or builds(fix))
+    if fix.builds is None and (accepted := builds(fix)) is not None:
+        # A fix without a range is for the builds that accept its flags.
+        return replace(fix, builds=accepted)
+    return fix
 
 
 def _check_one_command(fix: FixDef, row: Table) -> None:

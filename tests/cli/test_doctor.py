@@ -110,10 +110,16 @@ def test_a_child_of_a_router_logs_through_its_router(machine: Make) -> None:
     assert only(probes.logs(machine(server(log)))).state == "absent"
 
 
+#: an entry, as journalctl prints it
+ENTRY = """echo '{"__CURSOR": "s=1", "__REALTIME_TIMESTAMP": "1", "MESSAGE": "Started"}'"""
+
+
 def journalctl(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """A journalctl that prints what a test wants, and then waits as the real one does."""
+    """A journalctl that prints what a test wants; one that follows waits then, as the real one does. It writes down what it is
+    asked."""
     program = folder / "bin/journalctl"
-    write(program, f"#!/bin/sh\n{script}\nexec sleep 60\n")
+    follows = 'case "$*" in *--follow*) exec sleep 60;; esac'
+    write(program, f'#!/bin/sh\necho "$*" >> {folder}/asked\n{script}\n{follows}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
 
@@ -123,10 +129,9 @@ def test_a_running_unit_of_which_the_journal_has_no_entry_fails(
 ) -> None:
     """Seen with a server in a container that has a systemd of its own: its unit's name means nothing to the host's journal."""
     log = LogSource("journal", "journal of llama.service", match=(("_SYSTEMD_UNIT", "llama.service"),))
-    monkeypatch.setattr(probes, "LISTEN_SECONDS", 0.3)
     journalctl(tmp_path, monkeypatch, "")
     silent = only(probes.logs(machine(server(log))))
-    journalctl(tmp_path, monkeypatch, """echo '{"__CURSOR": "s=1", "__REALTIME_TIMESTAMP": "1", "MESSAGE": "Started"}'""")
+    journalctl(tmp_path, monkeypatch, ENTRY)
     heard = only(probes.logs(machine(server(log))))
 
     assert (silent.state, heard.state) == ("fails", "works")
@@ -143,6 +148,36 @@ def test_a_journal_that_may_not_be_read_says_which_group_may(
 
     assert row.state == "fails"
     assert "usermod -aG systemd-journal" in row.fix
+
+
+def test_no_journal_is_listened_to_and_an_entry_of_an_earlier_boot_proves_nothing(
+    machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It listened to a quiet journal for two seconds, which no answer is worth."""
+    journalctl(tmp_path, monkeypatch, "")
+    log = LogSource("journal", "journal of llama.service", match=(("_SYSTEMD_UNIT", "llama.service"),))
+    (tmp_path / "var/log/journal").mkdir(parents=True)
+
+    row = only(probes_host.journal(machine()))
+    probes.logs(machine(server(log)))
+
+    of_machine, of_unit = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
+    assert row.state == "absent", "nothing boots this machine, and nothing is in its journal"
+    assert "--follow" not in of_machine + of_unit
+    assert "--boot --unit=llama.service" in of_unit
+
+
+def test_a_journal_that_shows_only_entries_of_ones_own_may_not_be_read(
+    machine: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    journalctl(tmp_path, monkeypatch, f"echo 'Hint: You are currently not seeing messages from other users' >&2; {ENTRY}")
+    hidden = only(probes_host.journal(machine()))
+    journalctl(tmp_path, monkeypatch, ENTRY)
+    seen = only(probes_host.journal(machine()))
+
+    assert (hidden.state, hidden.fix) == ("fails", JOURNAL_GROUP)
+    assert (seen.state, seen.why) == ("works", "journalctl reads it")
 
 
 def test_a_hostile_name_cannot_draw_on_the_terminal(machine: Make) -> None:

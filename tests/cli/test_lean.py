@@ -106,3 +106,20 @@ def test_a_command_that_asks_the_daemon_loads_little(verb: str) -> None:
     loaded = set(json.loads(_python(_ASKING.format(verb=verb))))
     unwanted = {"http.client", "email", "ssl", "asyncio", "dataclasses", "inspect", "shutil", "pathlib", "hashlib", "difflib"}
     assert loaded & (unwanted | {"sentinel.engine.engine", "sentinel.api.server", "sentinel.sinks"}) == set()
+
+
+_DIAGNOSING = """
+import json, sys
+from sentinel.cli import main
+main.main(["diagnose", "--json", sys.argv[1]])
+print()
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_judging_a_log_loads_nothing_of_a_machine_that_runs() -> None:
+    """They took a fifth of what `diagnose` of a short log costs: readers of /proc, model files, what a server needs."""
+    said = _python(_DIAGNOSING, str(TESTS / "fixtures/logs/b10434-two-slots.log"))
+    loaded = set(json.loads(said.splitlines()[-1]))
+    unwanted = {"psutil", "asyncio", "sentinel.memory", "sentinel.gguf", "sentinel.sources.gpu", "sentinel.preflight.command"}
+    assert loaded & (unwanted | {"sentinel.report", "sentinel.diagnose.share", "sentinel.cli.why"}) == set()

@@ -6,12 +6,19 @@ import os
 import pty
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from places import TESTS
 
+from sentinel.cli import output
+from sentinel.cli.main import main
 from sentinel.cli.output import passing, watched, working
+
+FIXTURES = TESTS / "fixtures"
 
 
 @contextmanager
@@ -67,3 +74,58 @@ def test_nothing_is_said_where_one_of_the_streams_is_no_terminal(name: str) -> N
         print("the end", file=getattr(sys, name), flush=True)
 
         assert os.read(other, 100) == b"the end\r\n"
+
+
+def test_a_part_of_what_lasts_says_nothing_of_its_own() -> None:
+    """Two counters would write over each other."""
+    with terminal() as other:
+        with working("asking forty times", after=0.0), working("asking the daemon", after=0.0):
+            said = os.read(other, 1000)
+        with working("judging", after=0.0):
+            while b"judging" not in said:
+                said += os.read(other, 1000)
+
+    assert b"asking forty times" in said
+    assert b"asking the daemon" not in said
+
+
+_ASKED, _RULES = "asking the daemon", "reading the rules"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status"], [_ASKED]),
+        (["alerts"], [_ASKED]),
+        (["reload"], [_ASKED]),
+        (["report"], [_ASKED]),
+        (["record"], [_ASKED]),
+        (["diagnose", "LOG"], [_RULES, "reading", "reading", "judging 1 line"]),
+        (["diagnose", "--share", "LOG"], [_RULES, "reading", "redacting", "reading", "judging 1 line"]),
+        (["diagnose", "--html", "page.html", "LOG"], [_RULES, "reading", "reading", "judging 1 line", "drawing the page"]),
+        (["replay", str(FIXTURES / "recordings/v1-cpu-fallback.jsonl")], [_RULES, "replaying the recording"]),
+        (["preflight", "--", "llama-server", "-m", "none.gguf"], ["looking at the model and the machine"]),
+        (["rules", "lint", "RULE"], ["checking the rules"]),
+        (["rules", "test", "RULE"], ["checking the rules", "running the tests"]),
+        (["rules", "coverage", "RULE"], ["checking the rules", "running the tests"]),
+    ],
+)
+def test_every_verb_says_what_it_may_last_for(
+    words: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the log, drawing the page, and the daemon's answer came without a word."""
+    begun: list[str] = []
+
+    def count(what: str, _after: float, _done: threading.Event) -> None:
+        begun.append(what)
+
+    monkeypatch.setattr(output, "_count", count)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.log").write_text("srv  load_model: initializing, n_slots = 4\n", encoding="utf-8")
+    assert main(["rules", "new", "my-rule"]) == 0
+    given = {"LOG": "a.log", "RULE": "my-rule.toml"}
+    alone = ["--socket", str(tmp_path / "none")] if words[0] in ("status", "alerts", "reload", "report", "record") else []
+    with terminal():
+        main([given.get(word, word) for word in (words[0], *alone, *words[1:])])
+
+    assert begun == said

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from sentinel.cli.rules import loading
 from sentinel.cli.rules import main as rules
 from sentinel.engine.rules.ruleset import RuleSet
 from sentinel.model.json_form import iso
+from sentinel.terminal.style import cells
 
 #: The exit code, and what is printed: standard output, then standard error.
 Printed = Callable[[list[str], int], str]
@@ -197,6 +199,23 @@ def test_doctor(printed: Printed, monkeypatch: pytest.MonkeyPatch, name: str, ve
     text = printed(["doctor", *(["--verbose"] if verbose else [])], width)
 
     looked_at(f"doctor-{name}{'-verbose' if verbose else ''}", text, width)
+
+
+# --- what asks a daemon, and there is none ---
+
+
+@WIDTHS
+@pytest.mark.parametrize(
+    "words", ["status", "alerts", "why cpu-fallback", "silence", "silence cpu-fallback", "ack x", "report", "record", "reload"]
+)
+def test_without_a_daemon(printed: Printed, monkeypatch: pytest.MonkeyPatch, words: str, width: int) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    verb, *more = words.split()
+
+    text = printed([verb, "--socket", "/nowhere/sentinel.sock", *more], width)
+
+    assert all(cells(line) <= width for line in text.splitlines())
+    looked_at("no-daemon", text, width)
 
 
 # --- watch ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentinel.api import client
-from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, LISTEN_SECONDS, Capability, ProbeInput, first_words
+from sentinel.cli.doctor.capability import INSTALL, JOURNAL_GROUP, Capability, ProbeInput
 from sentinel.cli.rules import kept_rules
 from sentinel.cli.rules.loading import of_config
 from sentinel.daemon.systemd import is_booted
@@ -221,7 +222,7 @@ def _file(machine: ProbeInput, name: str, path: Path, where: str = "") -> Capabi
 
 def _unit(machine: ProbeInput, name: str, unit: str, uid: int | None, *, runs: bool = False) -> Capability:
     try:
-        heard = first_words(JournalUnit(unit, HOST, uid=uid), machine.now, LISTEN_SECONDS)
+        heard = asyncio.run(JournalUnit(unit, HOST, uid=uid).holds_any())
     except SourceFault as fault:
         return Capability(name, "fails", escape(fault.why), JOURNAL_GROUP)
     log = f"journal of {escape(unit)}"

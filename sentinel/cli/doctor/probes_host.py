@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +22,16 @@ from sentinel.sources.logs.watch import Wakes
 from sentinel.sources.processes import cgroup
 from sentinel.sources.processes.proc_events import ProcEvents
 
+_AT_ONCE = 0.2
+
 
 def kernel_log(machine: ProbeInput) -> Sequence[Capability]:
     """/dev/kmsg, or the journal's copy of it."""
     source = kernel_source(backlog=True, path=machine.config.dev / "kmsg")
     where = "the journal's kernel messages" if isinstance(source, KernelJournal) else str(machine.config.dev / "kmsg")
     try:
-        heard = first_words(source, machine.now, LISTEN_SECONDS)
+        # What the kernel's ring holds comes at once.
+        heard = first_words(source, machine.now, LISTEN_SECONDS if isinstance(source, KernelJournal) else _AT_ONCE)
     except NotHere as absent:
         return [Capability("kernel-log", "absent", str(absent), "let sentinel run on the host, not in the container")]
     except SourceFault as fault:
@@ -57,15 +59,6 @@ def journald(machine: ProbeInput) -> Sequence[Capability]:
 
 def journal(machine: ProbeInput) -> Sequence[Capability]:
     """Reading the system's journal with journalctl, for servers that run as units."""
-
-    async def one() -> bool:
-        follower = Journal([], first=["-n", "1"], cursor=None, program="journalctl")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LISTEN_SECONDS), contextlib.aclosing(follower.follow()) as records:
-                async for _ in records:
-                    return True
-        return False
-
     booted = is_booted(machine.roots.proc.parent)
     nothing = [Capability("journal", "absent", "systemd does not run this machine, so there is no journal to read")]
     root = machine.roots.proc.parent
@@ -73,7 +66,7 @@ def journal(machine: ProbeInput) -> Sequence[Capability]:
         # journalctl would wait for a journal to begin.
         return nothing
     try:
-        heard = asyncio.run(one())
+        heard = asyncio.run(Journal([], first=(), cursor=None, program="journalctl").holds_any())
     except SourceFault as fault:
         if not booted:
             return nothing

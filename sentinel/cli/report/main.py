@@ -34,12 +34,14 @@ def main(arguments: argparse.Namespace) -> int:
             collected = collect(lambda path: ask(arguments, path), since, now, machine=machine)
     except NoAnswer as error:
         return complain(error)
-    users = [str(server["user"]) for server in collected.status["servers"] if server.get("user")]
-    made = page(collected)
-    made = redacted(made, redactor(users)) if arguments.redact else without_keys(made, redactor())
     name = arguments.output or f"sentinel-report-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}.html"
+    users = [str(server["user"]) for server in collected.status["servers"] if server.get("user")]
+    with working("drawing the page"):
+        made = page(collected)
+        made = redacted(made, redactor(users)) if arguments.redact else without_keys(made, redactor())
+        html = render(made)
     try:
-        write(render(made), name, redacted=arguments.redact)
+        write(html, name, redacted=arguments.redact)
     except CannotWrite as fault:
         warn(str(fault))
         return CRITICAL

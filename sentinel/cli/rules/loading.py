@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sentinel.cli.garbage import uncollected
+from sentinel.cli.output import working
 from sentinel.cli.rules import kept_rules
 from sentinel.daemon.config import Config, drop_in_folders, load
 from sentinel.engine.rules.ruleset import RuleSet
@@ -40,7 +42,8 @@ def loaded(paths: Sequence[str]) -> Loaded:
 def for_judging(paths: Sequence[str]) -> RuleSet | None:
     """The rules to evaluate a log with. A mistake in a named file is fatal (None); one in a drop-in folder is reported and the
     rest is used, as in the daemon."""
-    found = load_given([Path(path) for path in paths], tests=False) if paths else load_once(of_machine())
+    with working("reading the rules"):
+        found = load_given([Path(path) for path in paths], tests=False) if paths else load_once(of_machine())
     complain(found.errors)
     if found.left_out and found.ruleset is not None:
         print(f"sentinel: judged without {', '.join(escape(file) for file in found.left_out)}", file=sys.stderr)
@@ -50,11 +53,12 @@ def for_judging(paths: Sequence[str]) -> RuleSet | None:
 def load_once(files: RuleFiles) -> Loaded:
     """As `load_good`, without decoding and checking again what was found to be without mistakes."""
     kept = kept_rules.of_user(os.environ)
-    found = None if kept is None else kept.find(files)
-    if found is None:
-        found = files.load_good()
-        if kept is not None:
-            kept.keep(found)
+    with uncollected():
+        found = None if kept is None else kept.find(files)
+        if found is None:
+            found = files.load_good()
+            if kept is not None:
+                kept.keep(found)
     return found
 
 

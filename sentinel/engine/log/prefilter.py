@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-_TOKEN = re.compile(
+#: of each of these a run is one token, where it need not be taken apart
+_PLAIN = r"(?P<plain>[^\\^$\[(|).*+?{]+)|"
+_TOKENS = (
     r"(?P<quoted>\\Q.*?(?:\\E|$))"
     r"|(?P<assertion>\\[AzbB]|[\^$])"
     r"|(?P<escape>\\.)"
@@ -20,9 +22,10 @@ _TOKEN = re.compile(
     r"|(?P<open>\()"
     r"|(?P<close>\))"
     r"|(?P<bar>\|)"
-    r"|(?P<other>.)",
-    re.DOTALL,
+    r"|(?P<other>.)"
 )
+_TOKEN = re.compile(_TOKENS, re.DOTALL)
+_RUN = re.compile(_PLAIN + _TOKENS, re.DOTALL)
 
 #: What can precede a message inside an envelope: a line start, a blank, the end of a colour or of a kernel record, a quote.
 _BEFORE = r"(?m:^|[ m;\"])"
@@ -61,28 +64,24 @@ def _without_line_end(negated: str) -> str:
 
 #: A limited repeat takes an instruction of RE2 or more for each time; RE2 rejects one of more than a thousand times.
 _FEW, _MOST = 8, 1000
-#: characters of "{1000,1000}", RE2's largest
-_LONGEST_REPEAT = 11
-_UP_TO = re.compile(r"\{(\d+),(\d+)\}")
+_UP_TO = re.compile(r"\{(\d{1,9}),(\d{1,9})\}")
 
 
 def unlimited(regex: str) -> str:
     """`regex` with ``.{1,300}`` as ``.{1,}``: it may match too much and never too little, and is a tenth as large."""
     if _UP_TO.search(regex) is None:
         return regex
-    tokens = [text for _, text in _tokens(regex)]
     out: list[str] = []
-    index = 0
-    while index < len(tokens):
-        repeat = _UP_TO.match("".join(tokens[index : index + _LONGEST_REPEAT])) if tokens[index] == "{" else None
+    at = 0
+    while found := _RUN.match(regex, at):
+        repeat = _UP_TO.match(regex, at) if found.group() == "{" else None
         if repeat is None:
-            out.append(tokens[index])
-            index += 1
+            out.append(found.group())
+            at = found.end()
         else:
             many = _FEW < int(repeat[2]) <= _MOST and int(repeat[1]) <= int(repeat[2])
             out.append(f"{{{repeat[1]},}}" if many else repeat[0])
-            # each character of it is a token
-            index += len(repeat[0])
+            at = repeat.end()
     return "".join(out)
 
 
@@ -98,13 +97,16 @@ def required(regex: str) -> str | None:
 
     Looks outside of groups only, at plain and escaped characters.
     """
-    tokens = list(_tokens(regex))
     found = [""]
     depth = 0
-    index = 0
-    while index < len(tokens):
-        kind, text = tokens[index]
-        index += 1
+    at = 0
+    while token := _RUN.match(regex, at):
+        kind, text = token.lastgroup, token.group()
+        begin, at = at, token.end()
+        if kind == "plain":
+            if depth == 0:
+                found[-1] += text
+            continue
         if (kind == "flags" and text != "(?:") or (kind == "bar" and depth == 0) or text.startswith(_LONG_ESCAPES):
             return None
         if kind in ("open", "named", "flags"):
@@ -113,11 +115,11 @@ def required(regex: str) -> str | None:
             depth -= 1
         literal = ""
         if depth == 0 and kind == "other":
-            repeat = _REPEAT.match("".join(rest for _, rest in tokens[index - 1 :])) if text == "{" else None
+            repeat = _REPEAT.match(regex, begin) if text == "{" else None
             if text in "?*" or repeat is not None:
                 # A quantifier may make it optional.
                 found[-1] = found[-1][:-1]
-                index += repeat.end() - 1 if repeat is not None else 0
+                at = at if repeat is None else repeat.end()
             elif text not in "+.":
                 literal = text
         elif depth == 0 and kind == "escape" and not text[1].isalnum():

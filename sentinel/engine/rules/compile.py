@@ -35,23 +35,21 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     steps = tuple((name, named[name]) for name in in_order({name: condition.paths for name, condition in named.items()}))
     clear = Condition(rule.clear, valid=valid) if rule.clear else None
     events = frozenset(b.name for b in rule.events)
-    # Made once to validate them and to find what they read; then again when they are needed.
-    causes = _causes(rule, events, valid=valid)
+    fixes = [fix for cause in rule.causes for fix in cause.fixes]
+    asked = dict.fromkeys(source for source in (*(cause.when for cause in rule.causes), *(fix.when for fix in fixes)) if source)
+    texts = dict.fromkeys((*(cause.text for cause in rule.causes), *(text for fix in fixes for text in _texts(fix))))
     summary = Template.parse(rule.summary)
-    conditions = [c for _, c in values + checks] + [when]
-    conditions += [c for c in (clear, *(cause.when for cause in causes)) if c is not None]
-    conditions += [f.when for cause in causes for f in cause.fixes if f.when is not None]
     evidence = {said.name: Template.parse(said.expression) for said in rule.evidence}
-    texts = [summary, *evidence.values(), *(cause.text for cause in causes)]
-    fixes = [f for cause in causes for f in cause.fixes]
-    texts += [t for f in fixes for t in (f.do, f.command, f.risk, f.verify, f.flags, *f.settings.values())]
-    paths = {p for c in conditions for p in c.paths} | {n for t in texts for n in t.names}
-    if any(f.fix.flags or f.settings or f.fix.restart or f.fix.stop for f in fixes):
+    # What causes and fixes read, each condition and text once. They are compiled when they are needed.
+    conditions = [*named.values(), when, *([clear] if clear else []), *(Condition(source, valid=valid) for source in asked)]
+    templates = [summary, *evidence.values(), *(Template.parse(text) for text in texts)]
+    paths = {p for c in conditions for p in c.paths} | {n for t in templates for n in t.names}
+    if any(fix.flags or fix.settings or fix.restart or fix.stop for fix in fixes):
         # how to do that depends on what starts the server
-        paths |= set(READS).union(*(signals_of(f.fix.flags) for f in fixes))
-    if rule.scope == "server" and any(names_a_maker(f"{f.fix.do}\n{f.fix.command}\n{f.fix.verify}") for f in fixes):
+        paths |= set(READS).union(*(signals_of(flags) for flags in dict.fromkeys(fix.flags for fix in fixes)))
+    if rule.scope == "server" and any(names_a_maker(f"{fix.do}\n{fix.command}\n{fix.verify}") for fix in fixes):
         paths |= set(OF_ITS_GPUS)
-    if any(f.of_user is not None for f in fixes):
+    if any(_of_user(text) != text for fix in fixes for text in (fix.do, fix.command, fix.risk, fix.verify)):
         paths.add("server.user_unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
@@ -106,6 +104,10 @@ def _fix(fix: FixDef, events: frozenset[str], *, valid: bool) -> CompiledFix:
         verify_builds=builds_of(fix.verify),
         of_user=_fix(theirs, events, valid=True) if theirs != fix else None,
     )
+
+
+def _texts(fix: FixDef) -> tuple[str, ...]:
+    return (fix.do, fix.command, fix.risk, fix.verify, fix.flags, *fix.settings.values())
 
 
 def _of_user(text: str) -> str:

@@ -59,6 +59,10 @@ class JournalEntries:
         """Lines of journalctl that were not records."""
         return self._journal.malformed
 
+    async def holds_any(self) -> bool:
+        """Whether there is an entry of this boot, without waiting for one. Raises SourceFault."""
+        return await self._journal.holds_any(of_this_boot=True)
+
     async def run(self, put: Put, now: Callable[[], float]) -> None:
         """Put LogLines (kinds llama-server and systemd) and Events until cancelled. Raises SourceFault."""
         fresh_until = now() if self._journal.cursor is None else 0.0

@@ -132,12 +132,16 @@ class Journal:
         finally:
             await _end(process)
 
-    async def holds_any(self) -> bool:
-        """Whether the journal has a matching record now. Raises SourceFault.
+    async def holds_any(self, *, of_this_boot: bool = False) -> bool:
+        """Whether the journal has a matching record now. Raises SourceFault, also where it would not show those of others.
 
         `journalctl --follow` on a journal without files waits silently, just as on a quiet one.
         """
-        process = await self._start([self._program, "-o", "json", "--no-pager", "-n", "1", *self._matches])
+        boot: list[str] = []
+        if of_this_boot:
+            await self._learn_boot()
+            boot = [f"--boot={self._boot}" if self._boot else "--boot"]
+        process = await self._start([self._program, "-o", "json", "--no-pager", "-n", "1", *boot, *self._matches])
         complaint = asyncio.create_task(_complaint(process))
         found = False
         try:
@@ -153,7 +157,7 @@ class Journal:
         finally:
             complaint.cancel()
             await _end(process)
-        if not found and said in (_NOT_ALL, _NOT_ANY, _NO_FILES):
+        if said in (_NOT_ALL, _NOT_ANY, _NO_FILES):
             raise await self._why(process, said, resumed=False)
         return found
 
