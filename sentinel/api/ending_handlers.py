@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sentinel.api.bodies import decoded
 from sentinel.api.routes import ApiError, Query, Request, Route, bound
 from sentinel.engine import operator
 from sentinel.engine.alerts.book import Record
@@ -53,10 +54,7 @@ class Ending:
 
     def acknowledge(self, request: Request) -> Mapping[str, Any]:
         """End an alert about something that happened once; it fires again if it happens again."""
-        try:
-            asked = msgspec.json.decode(request.body, type=AskedAcknowledgement)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ApiError(400, f"this names no alert ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
+        asked = decoded(request.body, AskedAcknowledgement, "this names no alert", _EXAMPLE)
         engine = self._engine()
         if asked.rule not in engine.ruleset.rules:
             hint = did_you_mean(asked.rule[:60], engine.ruleset.rules)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from sentinel.api.bodies import decoded
 from sentinel.api.routes import RESTARTS, ApiError, Query, Request, Route, bound
 from sentinel.engine import operator
 from sentinel.engine.engine import Engine
@@ -66,10 +67,7 @@ class Restarting:
 
     def restart(self, request: Request) -> Mapping[str, Any]:
         """Report that a unit is restarted because of a firing alert, that this failed, or that it was restarted too often."""
-        try:
-            asked = msgspec.json.decode(request.body, type=ReportedRestart)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ApiError(400, f"this is no restart ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
+        asked = decoded(request.body, ReportedRestart, "this is no restart", _EXAMPLE)
         engine = self._engine()
         rules = engine.ruleset.rules
         record = next(

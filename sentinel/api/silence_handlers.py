@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from sentinel.api.bodies import decoded
 from sentinel.api.routes import ApiError, Query, Request, Route, bound
 from sentinel.engine.alerts.silences import LONGEST, Silence, SilenceRefused
 from sentinel.engine.engine import Engine
@@ -71,10 +72,7 @@ class Silencing:
 
     def silence(self, request: Request) -> Mapping[str, Any]:
         """Set a silence."""
-        try:
-            asked = msgspec.json.decode(request.body, type=AskedSilence)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ApiError(400, f"this is no silence ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
+        asked = decoded(request.body, AskedSilence, "this is no silence", _EXAMPLE)
         engine = self._engine()
         if asked.all == bool(asked.rule):
             raise ApiError(400, "name one rule, or say that all are meant, and not both")

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from sentinel.api.routes import ApiError, Query, Request, Route, bound
+from sentinel.api.bodies import decoded
+from sentinel.api.routes import Query, Request, Route, bound
 from sentinel.model.input_limits import MOST_ARGV_BYTES, MOST_REPORTED_WORDS, MOST_TEXT
-from sentinel.model.text import escape
 
 _EXAMPLE = '{"pid": 4711, "at": 1796000000.0, "argv": ["llama-server", "-m", "m.gguf"], "log": "/home/me/log", "code": 256}'
 
@@ -46,9 +46,6 @@ class Reporting:
 
     async def report(self, request: Request) -> Mapping[str, Any]:
         """Report a start of llama-server, or how it ended; for `sentinel exec`."""
-        try:
-            reported = msgspec.json.decode(request.body, type=ReportedStart)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ApiError(400, f"this is no start ({escape(str(error)):.200}); write for example {_EXAMPLE}") from error
+        reported = decoded(request.body, ReportedStart, "this is no start", _EXAMPLE)
         await self._take(reported, request.pid, request.uid)
         return {"taken": True}

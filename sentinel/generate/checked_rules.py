@@ -5,11 +5,10 @@ Of two branches that each changed a rule git keeps both lines (.gitattributes), 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from sentinel.generate.made_file import asked, put
 from sentinel.rulefiles.checked import manifest
 from sentinel.rulefiles.files import load_paths, read, shipped
 
@@ -19,12 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     What there is a warning about is left out: whoever loads it sees it.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m sentinel.generate.checked_rules", description="Writes the digests of rule files without mistakes."
-    )
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; say whether the file is stale")
-    arguments = parser.parse_args(argv)
+    arguments = asked(argv, "sentinel.generate.checked_rules", "Writes the digests of rule files without mistakes.")
     _, problems = load_paths([shipped()])
     sys.stderr.write("".join(f"{problem}\n" for problem in problems))
     if any(problem.level == "error" for problem in problems):
@@ -33,13 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warned = {problem.file for problem in problems}
     made = manifest({file: data for file, data in {**rules, **events}.items() if file not in warned}, str(shipped()))
     there = arguments.file.read_text(encoding="ascii") if arguments.file.is_file() else ""
-    if there == made or (arguments.check and set(made.splitlines()) <= set(there.splitlines())):
+    if arguments.check and set(made.splitlines()) <= set(there.splitlines()):
         return 0
-    sys.stdout.write(f"{arguments.file}{' is stale; make docs' if arguments.check else ''}\n")
-    if arguments.check:
-        return 1
-    arguments.file.write_text(made, encoding="ascii")
-    return 0
+    return put(arguments.file, made, check=arguments.check)
 
 
 if __name__ == "__main__":

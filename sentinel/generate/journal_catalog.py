@@ -6,12 +6,11 @@ value (systemd.io/CATALOG). The output is deterministic.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from sentinel.engine.rules.ruleset import RuleSet
+from sentinel.generate.made_file import asked, put
 from sentinel.model.rule import RuleDef
 from sentinel.rulefiles.files import load_paths, shipped
 
@@ -49,24 +48,12 @@ def _entry(rule: RuleDef) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the file, or with --check report whether it is stale. 1: it is stale; 2: the rules cannot be loaded."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sentinel.generate.journal_catalog", description="Makes the journal's catalog."
-    )
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; say whether the file is stale")
-    arguments = parser.parse_args(argv)
+    arguments = asked(argv, "sentinel.generate.journal_catalog", "Makes the journal's catalog.")
     ruleset, problems = load_paths([shipped()])
     if ruleset is None:
         sys.stderr.write("".join(f"{problem}\n" for problem in problems))
         return 2
-    made = catalog(ruleset)
-    if arguments.file.is_file() and arguments.file.read_text(encoding="utf-8") == made:
-        return 0
-    sys.stdout.write(f"{arguments.file}{' is stale; make docs' if arguments.check else ''}\n")
-    if arguments.check:
-        return 1
-    arguments.file.write_text(made, encoding="utf-8")
-    return 0
+    return put(arguments.file, catalog(ruleset), check=arguments.check)
 
 
 if __name__ == "__main__":

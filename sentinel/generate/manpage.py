@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import sentinel
 from sentinel.cli.parser import parser
+from sentinel.generate.made_file import asked, put
 from sentinel.generate.verbs import EXIT, verbs
 
 _FILES = (
@@ -58,21 +57,8 @@ def _text(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page, or with --check report whether it is stale."""
-    options = argparse.ArgumentParser(prog="python -m sentinel.generate.manpage", description="Makes the manual page.")
-    options.add_argument("file", type=Path)
-    options.add_argument("--check", action="store_true", help="write nothing; fail when the page is stale")
-    arguments = options.parse_args(argv)
-    file: Path = arguments.file
-    made = page()
-    if file.is_file() and file.read_text(encoding="utf-8") == made:
-        return 0
-    if arguments.check:
-        print(f"{file} is stale; make docs")
-        return 1
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(made, encoding="utf-8")
-    print(file)
-    return 0
+    arguments = asked(argv, "sentinel.generate.manpage", "Makes the manual page.")
+    return put(arguments.file, page(), check=arguments.check)
 
 
 if __name__ == "__main__":

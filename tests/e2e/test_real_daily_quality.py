@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 from live import Sentinel, over, wait_for
 from real_server import Running, free_port, large_model, server
+from scaled_model import scaled
 
 from eval import quality_models
 
@@ -71,16 +71,6 @@ class Checked:
     def await_verdict(self, verdict: str, within: float = 240.0) -> dict[str, Any]:
         wait_for(lambda: self.signals()["verdict"] == verdict, lambda: f"{verdict}; it has {self.signals()}", within)
         return self.signals()
-
-
-def scaled(source: Path, target: Path, name: str, factor: float) -> Path:
-    """A copy with one tensor multiplied."""
-    shutil.copyfile(source, target)
-    reader = gguf.GGUFReader(str(target), "r+")
-    (tensor,) = [tensor for tensor in reader.tensors if tensor.name == name]
-    tensor.data[...] = tensor.data * factor
-    reader.data.flush()
-    return target
 
 
 def test_other_weights_under_the_same_name_are_an_alert(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 from real_server import server
+from scaled_model import scaled
 
 from sentinel.cli.main import main
 from sentinel.quality import asking
@@ -67,16 +66,6 @@ def test_the_same_model_is_the_same(flags: tuple[str, ...], learned: Path, model
     assert (code, found["verdict"]) == (0, "same")
     assert found["all"]["prefixes"] == 26
     assert "-np 1" in found["before"]["flags"]
-
-
-def scaled(source: Path, target: Path, name: str, factor: float) -> Path:
-    """A copy with one tensor multiplied."""
-    shutil.copyfile(source, target)
-    reader = gguf.GGUFReader(str(target), "r+")
-    (tensor,) = [tensor for tensor in reader.tensors if tensor.name == name]
-    tensor.data[...] = tensor.data * factor
-    reader.data.flush()
-    return target
 
 
 def test_other_weights_are_shifted(learned: Path, models: Path, tmp_path: Path) -> None:
