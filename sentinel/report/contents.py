@@ -135,6 +135,8 @@ class Page(NamedTuple):
     relative: bool = False
     #: what `facts` are about
     facts_title: str = "The machine"
+    #: the command that makes the page without names
+    to_share: str = "sentinel report --redact"
 
     @property
     def dated(self) -> bool:

@@ -66,6 +66,7 @@ def page(
         redacted=redacted,
         relative=axis and not found.dated,
         facts_title="What was read",
+        to_share="sentinel diagnose --share --html",
     )
 
 

@@ -211,7 +211,7 @@ def _foot(page: Page) -> Html:
     private = (
         "Names of people and machines, paths, addresses and keys were replaced. Read the page before you share it."
         if page.redacted
-        else "Names, paths and command lines of the machine are in it; keys are left out. To share one: sentinel report --redact."
+        else f"Names, paths and command lines of the machine are in it; keys are left out. To share one: {page.to_share}."
     )
     return tag(
         "footer",
