@@ -32,7 +32,7 @@ class Daemon:
 _IMPORT_ALL = """
 import importlib, pkgutil, sentinel.cli.run
 names = [found.name for found in pkgutil.walk_packages(sentinel.__path__, "sentinel.")]
-for name in [*(name for name in names if not name.endswith("__main__")), "pynvml"]:
+for name in [*(name for name in names if not name.endswith("__main__")), "pynvml", "apprise", "mcp.server.fastmcp"]:
     try:
         importlib.import_module(name)
     except ImportError:
@@ -41,7 +41,7 @@ for name in [*(name for name in names if not name.endswith("__main__")), "pynvml
 
 
 @cache
-def _compiled() -> dict[str, str]:
+def compiled() -> dict[str, str]:
     """The daemon's environment, in which all modules are compiled, as installed: pip compiles what it installs.
 
     A daemon that compiles pynvml, or what was changed since, holds 2 to 5 MB more for good (measured).
@@ -68,7 +68,7 @@ def daemon(folder: Path, config: Sequence[str] = (), more_paths: Sequence[str] =
     said = folder / "daemon.out"
     with said.open("wb") as out:
         command = [sys.executable, "-m", "sentinel", "run", "--config", str(file)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=_compiled())
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=compiled())
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not (folder / "socket").exists():
@@ -84,3 +84,11 @@ def daemon(folder: Path, config: Sequence[str] = (), more_paths: Sequence[str] =
             process.kill()
             process.wait()
         journal.close()
+
+
+def pss(pid: int) -> float:
+    """Megabytes (10^6 bytes) of a process, shared pages counted in proportion."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0

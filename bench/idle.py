@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT / "tests" / "fixtures"))
 
 from real_server import free_port, request, server, stop, wait  # noqa: E402
 
-from bench.daemon import daemon  # noqa: E402
+from bench.daemon import daemon, pss  # noqa: E402
 from bench.figure import Figure, below  # noqa: E402
 
 SECONDS = 60.0
@@ -102,7 +102,7 @@ def _cost(pid: int, seconds: float, what: str) -> list[Figure]:
     time.sleep(seconds)
     elapsed = time.monotonic() - begin
     share = (_cpu(pid) - before) / elapsed * 100
-    memory = sum(_pss(process) for process in _family(pid))
+    memory = sum(pss(process) for process in _family(pid))
     return [
         below(f"  {what}: CPU", share, CPU_TARGET, CPU_GOAL, "% of a core", f"over {elapsed:.0f} s"),
         below(f"  {what}: PSS", memory, PSS_TARGET, PSS_GOAL, "MB"),
@@ -122,7 +122,7 @@ def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[F
         time.sleep(max(0.0, min(begin + elapsed + 1.0, begin + seconds) - time.monotonic()))
     elapsed = time.monotonic() - begin
     share = (_cpu(pid) - ours) / elapsed * 100
-    memory = sum(_pss(process) for process in _family(pid))
+    memory = sum(pss(process) for process in _family(pid))
     figures = [
         below("CPU at rest, one idle llama-server", share, CPU_TARGET, CPU_GOAL, "% of a core", f"over {elapsed:.0f} s"),
         below("memory at rest (PSS)", memory, PSS_TARGET, PSS_GOAL, "MB"),
@@ -135,7 +135,7 @@ def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[F
     return [
         *figures,
         Figure("  node_exporter, scraped each second: CPU", f"{their_share:.3g} % of a core", note=note),
-        Figure("  node_exporter: PSS", f"{_pss(exporter[0]):.3g} MB"),
+        Figure("  node_exporter: PSS", f"{pss(exporter[0]):.3g} MB"),
     ]
 
 
@@ -173,14 +173,6 @@ def _cpu(pid: int) -> float:
         after = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         total += sum(int(field) for field in after[11:15])
     return total / os.sysconf("SC_CLK_TCK")
-
-
-def _pss(pid: int) -> float:
-    """Megabytes (10^6 bytes) of a process, shared pages counted in proportion."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
 
 
 def _family(pid: int) -> list[int]:

@@ -1,8 +1,9 @@
-"""Every figure with its target: throughput, latency, cost at rest, cost of a step, of checkpoints.
+"""Every figure with its target: throughput, latency, cost at rest, cost of a step, of checkpoints, memory
+of the other units.
 
 make bench                          everything, about four minutes
 python bench/run.py --quick         less exact, about one minute
-python bench/run.py --only idle     one of throughput, latency, idle, steps, checkpoints
+python bench/run.py --only idle     one of throughput, latency, idle, steps, checkpoints, units
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import checkpoints, idle, latency, steps, throughput
+from bench import checkpoints, idle, latency, steps, throughput, units
 from bench.figure import Figure, table
 
 BENCHES = {
@@ -22,6 +23,7 @@ BENCHES = {
     "idle": idle.run,
     "steps": steps.run,
     "checkpoints": checkpoints.run,
+    "units": units.run,
 }
 
 

@@ -89,14 +89,15 @@ _NSPAWN = """
 timeout --kill-after=5 "$seconds" systemd-nspawn -q -D "$work/root" --machine="$name" --register=no --keep-unit --console=pipe \
     --private-network "$@" -b systemd.unit=lab.target systemd.show_status=no < /dev/null > "$work/console" 2>&1 || true
 """
-#: Proxmox's containers are these. What is bound comes after the fresh /tmp, which it may be in.
+#: Proxmox's containers are these, with LXC's own settings: without their /dev/ptmx systemd starts no unit with PrivateDevices=.
+#: What is bound comes after the fresh /tmp, which it may be in.
 _LXC = """
 cat > "$work/config" <<END
+lxc.include = /usr/share/lxc/config/common.conf
 lxc.uts.name = lab
 lxc.rootfs.path = dir:$work/root
 lxc.net.0.type = empty
 lxc.apparmor.profile = unconfined
-lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed
 lxc.mount.entry = tmpfs tmp tmpfs rw,mode=1777 0 0
 END
 for one in "$@"; do

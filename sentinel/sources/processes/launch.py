@@ -78,9 +78,10 @@ def read_launch(roots: Roots, pid: int, reader: Reader, cuts: Cuts) -> Launch | 
     """
     process = roots.proc / str(pid)
     stat = read_stat(roots, pid)
-    if isinstance(stat, Unknown) or stat.state in "ZX":
+    if isinstance(stat, Unknown):
         return None
     try:
+        # It may have ended after its words were kept (sources/look.py): those that it left behind have none.
         if not (argv := _words(roots, pid, cuts)):
             # Amid its exec: the next poll finds it.
             return None

@@ -5,8 +5,10 @@ In a container the kernel reports no starts, and a program that is not there (20
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ _BOOTED = Path("/run/systemd/system")
 _FIRST_PERSON = 1000
 _EXEC_START = re.compile(r"^ExecStart=[-@:+!|]*[ \t]*(/\S.*)$", re.MULTILINE)
 _UNIT_BYTES = 64 << 10
+#: A file that was made just now may not be written yet, which does not change its folder: that is read again meanwhile. Seconds.
+_WRITTEN_WITHIN = 5.0
 #: A wrapper stands before the program: `sentinel exec --`, `nice -n 10`, `env NAME=value`.
 _WORDS = 8
 
@@ -48,12 +52,16 @@ def commands(folders: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 class ServerUnits:
-    """The names of the units that start a llama-server; read again when a folder has changed. `user`: of his own systemd."""
+    """The names of the units that start a llama-server; read again when a folder has changed. `user`: of his own systemd.
+
+    Folders of drop-ins count as well: `systemctl edit` makes one when it begins, and writes into it when the person is done.
+    """
 
     def __init__(self, folders: Iterable[str], user: int | None = None) -> None:
         self.user = user
         self._folders = tuple(folders)
-        self._seen: tuple[int, ...] = ()
+        #: when each folder, and each of drop-ins in them, was changed
+        self._seen: dict[str, int] = {}
         self._names: tuple[str, ...] = ()
 
     @classmethod
@@ -67,16 +75,27 @@ class ServerUnits:
 
     def names(self) -> tuple[str, ...]:
         """At most eight, in order; instances of a template have no file."""
-        now = tuple(_changed(folder) for folder in self._folders)
-        if now != self._seen:
-            self._seen = now
+        if self._has_changed():
+            # Before they are read: what changes meanwhile is read again.
+            self._seen = {folder: _changed(folder) for folder in (*self._folders, *_drop_ins(self._folders))}
             found = {unit for unit, words in commands(self._folders) if any(map(_is_server, words)) and "@." not in unit}
             self._names = tuple(sorted(found))[:MOST_UNITS]
         return self._names
 
+    def _has_changed(self) -> bool:
+        if not self._seen or any(_changed(folder) != at for folder, at in self._seen.items()):
+            return bool(self._folders)
+        return abs(time.time() - max(self._seen.values()) / 1e9) < _WRITTEN_WITHIN
+
 
 def _is_server(word: str) -> bool:
     return is_server_name(word.rpartition("/")[2])
+
+
+def _drop_ins(folders: Iterable[str]) -> Iterator[str]:
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            yield from (entry.path for entry in entries if entry.name.endswith(".service.d"))
 
 
 def _changed(folder: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from sentinel.sources.processes.unit_files import ServerUnits, commands
 
 
@@ -34,6 +36,36 @@ def test_a_unit_that_comes_later_is_found_and_only_so_many_are(tmp_path: Path) -
     for number in range(9):
         write(tmp_path, f"{number}.service", "/usr/bin/llama-server")
     assert units.names() == tuple(f"{number}.service" for number in range(8))
+
+
+def test_a_unit_that_is_seen_before_it_is_written_is_read_again(tmp_path: Path) -> None:
+    """Whoever writes it makes the file first, and what comes into it then does not change the folder."""
+    units = ServerUnits([str(tmp_path)])
+    unit = tmp_path / "a.service"
+    unit.touch()
+    assert units.names() == ()
+    unit.write_text("[Service]\nExecStart=/usr/bin/llama-server\n")
+    assert units.names() == ("a.service",)
+
+
+def test_a_drop_in_that_is_written_into_a_folder_that_was_there_is_read(tmp_path: Path) -> None:
+    """`systemctl edit` makes the folder as it begins; the file comes when the person has done, an hour later."""
+    write(tmp_path, "a.service", "/usr/bin/run-it")
+    write(tmp_path, "a.service.d/none.conf", "")
+    os.utime(tmp_path / "a.service.d", (1, 1))
+    units = ServerUnits([str(tmp_path)])
+    assert units.names() == ()
+    (tmp_path / "a.service.d/override.conf").write_text("[Service]\nExecStart=\nExecStart=/usr/bin/llama-server\n")
+    assert units.names() == ("a.service",)
+
+
+def test_folders_that_rest_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once a second."""
+    write(tmp_path, "a.service", "/usr/bin/llama-server")
+    units = ServerUnits([str(tmp_path)])
+    assert units.names() == ("a.service",)
+    monkeypatch.setattr("sentinel.sources.processes.unit_files.commands", lambda _: pytest.fail("read again"))
+    assert units.names() == ("a.service",)
 
 
 def test_a_person_has_his_own_units_and_a_service_the_machines(tmp_path: Path) -> None:

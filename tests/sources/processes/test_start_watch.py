@@ -197,6 +197,26 @@ def test_a_start_that_ends_while_its_files_are_read_is_reported_with_its_log(
     assert brief.log.path == str(tmp_path / "log")
 
 
+def test_a_start_that_ends_while_it_is_looked_at_is_found_with_its_log(program: Path, tmp_path: Path) -> None:
+    """Its words were there to be read, and then it was a zombie: that was taken for a process that never was a server."""
+    servers = Servers()
+    servers.poll(time.time())
+    with (tmp_path / "log").open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
+        place = f"/proc/{process.pid}"
+        kept: look.ProcessReads = ({}, {}, {})
+        assert look.named(place, kept, frozenset())
+        look.keep(place, kept)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        look.read_file(place, "stat", kept[0])
+        assert b") Z " in kept[0][f"{place}/stat"]
+        assert servers.take(process.pid, kept)
+        process.wait()
+    seen(servers, process.pid, ServerGone)
+    (brief,) = [one for one in servers.brief if one.pid == process.pid]
+    assert brief.log.path == str(tmp_path / "log")
+
+
 def test_where_its_files_are_never_read_a_start_that_ended_is_reported_all_the_same(
     program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
