@@ -100,14 +100,19 @@ class Browser:
         """Load a file, or an address, at a width and wait until it is loaded."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        # The page before may still ask a server that has ended.
+        self._go("about:blank")
         self.problems.clear()
         self.requests.clear()
-        self._loaded = False
-        self.call("Page.navigate", url=page if isinstance(page, str) else page.absolute().as_uri())
-        while not self._loaded:
-            self._next()
+        self._go(page if isinstance(page, str) else page.absolute().as_uri())
         # Two frames: what is drawn is on the screen.
         self.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+
+    def _go(self, address: str) -> None:
+        self._loaded = False
+        self.call("Page.navigate", url=address)
+        while not self._loaded:
+            self._next()
 
     def ask(self, expression: str) -> Any:
         """The value of an expression in the page."""

@@ -1,4 +1,4 @@
-"""Analyses patterns: parses RE2 syntax as far as the extractor needs it.
+"""Makes of a pattern what the first pass over a log looks for, and says what is certain of it: parses RE2 syntax that far.
 
 A pattern is written against a message without its envelope. The extractor first looks through raw bytes, envelopes and
 all, so it needs each pattern in a form that matches wherever the pattern itself would match the message inside the line.

@@ -19,10 +19,10 @@ from sentinel.model.text import duration
 from sentinel.quality import api_key
 from sentinel.quality.daily.child import Child, NoChild
 from sentinel.quality.daily.identity import Changes, Identity, as_asked, changes, identify
+from sentinel.quality.daily.idle_time import IdleTime
 from sentinel.quality.daily.kept import Record, Shelf
 from sentinel.quality.daily.order import Order
 from sentinel.quality.daily.outcome import Counted, Outcome, taken
-from sentinel.quality.daily.rest import Rest
 from sentinel.quality.daily.settings import DAY, SECONDS_A_DAY, Chosen, Daily
 from sentinel.quality.daily.signals import signals
 from sentinel.sources.base import SourceFault
@@ -83,7 +83,7 @@ class QualityChecks:
     ) -> None:
         self._servers, self._roots, self._settings, self._patience = servers, roots, settings, patience
         self._shelf = Shelf(folder)
-        self._rest = Rest(float(os.sysconf("SC_CLK_TCK")))
+        self._idle = IdleTime(float(os.sysconf("SC_CLK_TCK")))
         self._watched: dict[str, _Watched] = {}
         self._asking: _Asking | None = None
 
@@ -91,7 +91,7 @@ class QualityChecks:
         """Take up what the child found, start the next, say what is known. Raises SourceFault where nothing can be kept."""
         fault = self._take(at)
         servers = self._eligible()
-        self._rest.keep({server.pid for server in servers})
+        self._idle.keep({server.pid for server in servers})
         self._shelf.keep({server.entity.name for server in servers} | ({self._asking.name} if self._asking else set()))
         self._watched = {server.entity.name: self._watch(server, at) for server in servers}
         readings: list[Reading] = []
@@ -140,7 +140,7 @@ class QualityChecks:
         name = server.entity.name
         stat = read_stat(self._roots, server.pid)
         if not isinstance(stat, Unknown) and stat.start_ticks == server.ticks:
-            self._rest.look(server.pid, server.ticks, stat.cpu_ticks, at)
+            self._idle.look(server.pid, server.ticks, stat.cpu_ticks, at)
         known = self._watched.get(name)
         if known is not None and known.key == server.key:
             return known
@@ -162,7 +162,7 @@ class QualityChecks:
             return ""
         if at < record.not_before:
             return record.trouble or f"it is tried again in {duration(record.not_before - at)}"
-        if (left := self._settings.idle - self._rest.seconds(server.pid, at)) > 0:
+        if (left := self._settings.idle - self._idle.seconds(server.pid, at)) > 0:
             return f"it is not idle yet: {duration(max(left, 1))} of rest to go"
         if record.spent(at) >= self._settings.tokens_a_day:
             return f"its {self._settings.tokens_a_day} tokens of this day are spent"

@@ -21,7 +21,7 @@ class _Seen:
     worked: float
 
 
-class Rest:
+class IdleTime:
     """Each process by its id. `hertz`: ticks of the kernel's clock in a second."""
 
     def __init__(self, hertz: float) -> None:
