@@ -10,7 +10,7 @@ from sentinel.cli.main import OK, UNKNOWN
 from sentinel.cli.output import NoAnswer, ask, complain, emit, exit_code, local, say, shown, style
 from sentinel.model.text import counted, duration, escape
 from sentinel.terminal.alert import render_advice
-from sentinel.terminal.names import label
+from sentinel.terminal.names import label, without_name
 from sentinel.terminal.style import BOLD, DIM, Style, wrap
 
 if TYPE_CHECKING:
@@ -94,6 +94,9 @@ def _reasons(subject: Mapping[str, Any]) -> Iterator[str]:
     if subject["verdict"] == "match":
         true = [check for check in subject["checks"] if check["value"] is True]
         said = [check["text"] for check in true if check.get("text")]
+        if not said and subject["alert"] is not None:
+            # Names of checks say little; the alert has a sentence.
+            said = [without_name(subject["alert"])]
         yield from (f"  - {text}" for text in said or [check["check"].replace("_", " ") for check in true])
     elif subject["verdict"] == "no-match":
         false = [operand["expression"] for operand in subject["operands"] if operand["value"] is False]

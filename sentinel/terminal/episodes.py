@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sentinel.model.text import duration, escape
-from sentinel.terminal.names import of_alert, rest
+from sentinel.terminal.names import of_alert, without_name
 from sentinel.terminal.style import Style
 from sentinel.terminal.times import clock, seconds_of
 
@@ -51,6 +51,6 @@ def rows_of(found: Iterable[Episode], style: Style, now: float) -> list[tuple[st
         since = clock(one.began, now, style.zone, "%H:%M") if one.began is not None else "before"
         end = "open" if one.ended is None else duration(one.ended - one.began) if one.began is not None else "?"
         severity = "mute" if one.silenced else _SHORT.get(one.severity, one.severity)
-        what = rest(one.last)
+        what = without_name(one.last)
         rows.append((since, end, severity, escape(one.last["rule"]), of_alert(one.last), what))
     return rows

@@ -49,7 +49,7 @@ def about(alert: Mapping[str, Any]) -> str:
     return of_alert(alert) + rest if name and rest != summary and rest[:1] in (" ", ":", ",", "'", "") else summary
 
 
-def rest(alert: Mapping[str, Any]) -> str:
+def without_name(alert: Mapping[str, Any]) -> str:
     """The summary without the name in front, for where the name has a column of its own."""
     summary = escape(alert["summary"])
     return summary.removeprefix(escape(alert["entity"]["name"])).lstrip(" :,") or summary

@@ -134,6 +134,18 @@ def test_no_signal_name_is_on_a_screen_unless_asked_for(shown: Shown) -> None:
     assert "server.gpu_layers_requested = 99" in shown(["why", "cpu-fallback", "--verbose"], 100, answers_of("three-alerts"))
 
 
+def test_why_says_what_fires_in_words_where_no_check_has_a_sentence(shown: Shown) -> None:
+    """`- lately`, `- one gpu`, `- segfault` stood there for a crash."""
+    answers = answers_of("three-alerts")
+    for check in answers["/v1/why/cpu-fallback"]["subjects"][0]["checks"]:
+        check.pop("text", None)
+
+    text = shown(["why", "cpu-fallback"], 80, answers)
+
+    assert "\n  - runs on the CPU\n" in text
+    assert "gpu asked" not in text.partition("Cause")[0]
+
+
 def test_a_state_shows_in_colour_and_mark() -> None:
     """Who sees no colour sees the mark and the word."""
     one = alert("cpu-fallback", "runs on the CPU")

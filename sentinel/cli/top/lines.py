@@ -29,8 +29,9 @@ def head(shot: Snapshot, style: Style, shown: int, clock: str) -> list[Pieces]:
     alerts = status.get("alerts", [])
     open_alerts = counts(alerts)
     servers = status.get("servers", [])
-    running = sum(bool(s["running"]) for s in servers)
-    line: Pieces = [(" sentinel ", "bold"), (counted(running, "server"), "")]
+    # Of one that is known by its log alone no process is ever seen.
+    there = sum(bool(s["running"] or not s["process_seen"]) for s in servers)
+    line: Pieces = [(" sentinel ", "bold"), (counted(there, "server"), "")]
     if shown != len(servers):
         line.append((f" ({shown} shown)", "dim"))
     for count, severity in open_alerts:

@@ -81,6 +81,12 @@ def test_no_server_is_a_sentence_and_no_alert_is_one() -> None:
     assert on(screen[:1], "✓ no alert")
 
 
+def test_a_server_that_is_known_by_its_log_alone_counts_as_one() -> None:
+    """`0 servers` stood above its row."""
+    screen = drive(Said([server(1, running=False, process_seen=False), server(2, running=False)]))
+    assert on(screen[:1], "1 server", "no alert")
+
+
 def test_a_load_has_its_progress_the_time_left_and_the_forecast() -> None:
     said = Said([server(1, state="loading", load_share=0.45, need_bytes=12 * GIB, contexts=[], ctx_per_slot=None)])
     said.seconds_left = {ADDRESSES[1]: 83.0}
