@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sentinel.diagnose.diagnosis import Diagnosis
 from sentinel.diagnose.failed_starts import Start
 from sentinel.diagnose.gaps import REMEDIES
-from sentinel.model.alert import SEVERITY_RANK, Transition
+from sentinel.model.alert import SEVERITY_RANK, LineEvidence, Transition
 from sentinel.model.entity import Unknown
 from sentinel.model.json_form import is_news
 from sentinel.model.text import counted, escape
@@ -75,20 +75,39 @@ def verdict(found: Diagnosis) -> str:
         beside = f" (beside it: {', '.join(others)})" if others else ""
         if not first.earlier:
             return f"{first.alert.summary}{beside}{'; over when the log ended' if first.over else ''}"
-        ended = "the last start went well" if last is None else ends(last)
+        ended = "the last start went well" if last is None else _in_its_words(last)
         return f"{ended}; in run {first.run} of {first.runs}, {first.alert.summary}{beside}"
     if last is not None:
-        return ends(last)
+        return _in_its_words(last)
     if found.starts:
         return f"{earlier(found.starts[-1])}; the last start went well"
+    reported = _reported(found)
     if named:
-        return named[0].alert.summary
+        return f"{named[0].alert.summary}; {reported}" if reported else named[0].alert.summary
     seen = f"{counted(found.events, 'event')} of llama-server recognised"
-    if (reported := found.complaints.last) is not None:
-        report = "1 line reports an error" if found.complaints.count == 1 else f"{found.complaints.count} lines report errors"
-        where = escape(f"{reported.source}:{reported.n}: {reported.line}")
-        return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {report}, the last one {where}"
+    if reported:
+        return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {reported}"
     return f"no known failure in {counted(found.lines, 'line')} ({seen})"
+
+
+def _reported(found: Diagnosis) -> str:
+    """How many lines report an error that no rule names, with the last of them; empty for none."""
+    last = found.complaints.last
+    if last is None:
+        return ""
+    report = "1 line reports an error" if found.complaints.count == 1 else f"{found.complaints.count} lines report errors"
+    return f"{report}, the last one {_where(last)}"
+
+
+def _where(line: LineEvidence) -> str:
+    return escape(f"{line.source}:{line.n}: {line.line.strip()}")
+
+
+def _in_its_words(last: Start) -> str:
+    """How the last start ended, with the line that says so; that a model is being loaded is no such line."""
+    if last.unknown:
+        return f"{ends(last)}, with an error that sentinel does not know: {_where(last.line)}"
+    return ends(last) if last.kind == "loading" else f"{ends(last)}: {_where(last.line)}"
 
 
 def no_server(found: Diagnosis, *, files: bool) -> str:
@@ -99,7 +118,10 @@ def no_server(found: Diagnosis, *, files: bool) -> str:
     if found.lines == 0:
         return f"nothing can be said: the log is empty. {where}"
     what = "its only line is not one" if found.lines == 1 else f"none of the {found.lines} lines is one"
-    return f"nothing can be said: {what} that sentinel knows from a llama-server. Is it the server's whole log? {where}"
+    said = f"nothing can be said: {what} that sentinel knows from a llama-server"
+    if reported := _reported(found):
+        said = f"{said}; {reported}"
+    return f"{said}. Is it the server's whole log? {where}"
 
 
 def state(found: Diagnosis, said: Sequence[AlertInRun]) -> str:
@@ -121,7 +143,9 @@ def ends(start: Start) -> str:
         "crashed": f"{who} served, then ended",
         "died": f"{who} ended; whether it had served is not in this part of its log",
         "ended": f"{who} ended while the model was loaded{far}",
-        "loading": f"the log ends while the model loads{far}"
+        "loading": f"the log ends before the model is loaded{far}"
+        if start.last and start.unknown
+        else f"the log ends while the model loads{far}"
         if start.last
         else f"nothing more was printed while it loaded{far}, then it was started again",
     }[start.kind]

@@ -9,14 +9,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sentinel.diagnose.error_lines import NO_FAULT, WORDS, reports_error
 from sentinel.diagnose.senders import Line
-from sentinel.engine.log.envelope import strip
+from sentinel.engine.log.envelope import Envelope, strip
+from sentinel.engine.log.extractor import Extractor
 from sentinel.model.alert import LineEvidence
 from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Lines that are worth parsing: an error's level or word, or a refused request.
 _SUSPECT = re.compile(
-    rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b| back to |[Ff]ailure|[Uu]nable to "
+    rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b| back to |[Ff]ailure|[Uu]nable to |"
+    + WORDS.pattern.encode()
 )
 _ERROR = re.compile(r"\b(?:error|failed|exception|denied)\b|ERROR\b", re.IGNORECASE)
 #: Said in words at any level: Ollama reports as INFO that a model goes to the CPU and that a driver's library did not start.
@@ -26,8 +29,6 @@ _IN_WORDS = re.compile(
 )
 #: Ollama's own lines (a level without a stamp of llama-server) report a load or a search that failed as INFO or WARN.
 _FAILED = re.compile(r"\b(?:failed|failure)\b", re.IGNORECASE)
-#: Said of a server that was asked to stop (llama-swap), and of a template's example that a build of ik_llama.cpp lacks.
-_NO_FAULT = re.compile(r"\breturned error: signal: (?:terminated|interrupt|killed)$|^Failed to infer a tool call example")
 #: Requests that the server answered with an error, in its own form and in Ollama's. 401 and 404 are a client's mistake.
 _REFUSED = re.compile(
     r"(?:log_server_re?(?:quest|q)?\S*: +(?:done )?request: .* (?P<own>[45]\d\d)$|^\[GIN\] .* \| (?P<gin>[45]\d\d) \|"
@@ -52,10 +53,13 @@ NONE = Complaints()
 QUOTES = "(a line that quotes a request or an answer)"
 
 
-def complaints(logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0) -> Complaints:
+def complaints(
+    logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0, extractor: Extractor | None = None
+) -> Complaints:
     """Find the lines of servers (not of the kernel or systemd) that report an error.
 
     `too_large`: requests refused for their size. They are reported elsewhere, and that many answers of status 400 belong to them.
+    `extractor`: knows lines that speak of what is invalid, missing or not supported, and report no error.
     """
     count, last = 0, None
     for name, lines in logs:
@@ -63,7 +67,8 @@ def complaints(logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0
             if line.kind != "llama-server" or _SUSPECT.search(line.text) is None:
                 continue
             envelope = strip(line.text.decode("utf-8", "replace"))
-            if not _is_complaint(envelope.level, envelope.elapsed, envelope.message) or _TOO_LARGE.search(envelope.message):
+            sure = _is_complaint(envelope.level, envelope.elapsed, envelope.message)
+            if not (sure or _may_be(envelope, line.text, extractor)) or _TOO_LARGE.search(envelope.message):
                 continue
             if too_large and envelope.message.endswith(" 400"):
                 too_large -= 1
@@ -76,11 +81,18 @@ def complaints(logs: Iterable[tuple[str, Iterable[Line]]], *, too_large: int = 0
     return Complaints(count, last)
 
 
+def _may_be(envelope: Envelope, line: bytes, extractor: Extractor | None) -> bool:
+    """Whether a line without a level speaks of something wrong, and no pattern knows it."""
+    if extractor is None or envelope.private or not reports_error(envelope, WORDS):
+        return False
+    return next(extractor.events(line), None) is None
+
+
 def _is_complaint(level: str | None, elapsed: float | None, message: str) -> bool:
     refused = _REFUSED.search(message)
     if refused is not None:
         return next(filter(None, refused.groups())) not in _CLIENTS_OWN
-    if _NO_FAULT.search(message) is not None:
+    if NO_FAULT.search(message) is not None:
         return False
     if level != "D" and _IN_WORDS.search(message) is not None:
         return True

@@ -58,7 +58,7 @@ class Diagnosis:
     run_of: Mapping[str, int] = field(default_factory=dict)
     #: requests refused for their size: the count and the last one. A few are the client's problem and no alert
     refused: tuple[tuple[int, LineEvidence], ...] = ()
-    #: lines in which the log itself reports an error; counted only if nothing was found
+    #: lines in which the log itself reports an error; counted only if nothing but advice was found
     complaints: Complaints = NONE
     #: the speeds that the logs report
     speeds: Reported = field(default_factory=dict)
@@ -175,11 +175,11 @@ class _Judge:
         self._keep(run_out(engine, at))
         asked.ends(at)
         answer = replace(self._answer(at, asked, dated=clock.dated), left_out=left_out)
-        quiet = not answer.starts and not any(t.state == "firing" for t in answer.transitions)
+        quiet = not answer.starts and not any(t.state == "firing" and t.severity != "info" for t in answer.transitions)
         too_large = sum(times for times, _ in answer.refused)
         if quiet:
-            return replace(answer, complaints=complaints(read, too_large=too_large))
-        quote = partial(in_its_own_words, starts=answer.starts, logs=read)
+            return replace(answer, complaints=complaints(read, too_large=too_large, extractor=extractor))
+        quote = partial(in_its_own_words, starts=answer.starts, logs=read, extractor=extractor)
         standing = {key: quote(one) for key, one in answer.standing.items()}
         return replace(answer, transitions=tuple(map(quote, answer.transitions)), standing=standing)
 

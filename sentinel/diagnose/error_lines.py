@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sentinel.engine.log.envelope import Envelope, strip
 from sentinel.model.alert import LineEvidence
@@ -20,6 +20,31 @@ _WITH_REASON = re.compile(r"error loading model: \S")
 _ERROR = re.compile(
     r"\b(?:error|failed|cannot|can't|unable|couldn't|could not|invalid|unsupported|unknown|missing)\b", re.IGNORECASE
 )
+#: The same where nothing else speaks of an error, for lines that no pattern knows.
+WORDS = re.compile(
+    r"\b(?:errors?|fail(?:ed|ure)?|cannot|can't|unable|couldn't|could not|did not|does not (?:match|divide|support)|invalid"
+    r"|unsupported|unknown|missing|must|requires|malformed|mismatch(?:ed)?|inconsistent|incompatible|insufficient|unexpected(?:ly)?"
+    r"|not (?:supported|implemented|available|enough|found|allowed|compatible|continuous)|no (?:such|valid|longer|backends|GGUF)"
+    r"|exceed(?:s|ed)?|too (?:large|long|small|many|big)|out[ -]of|corrupt(?:ed)?|refused|denied|illegal|exception|bad"
+    r"|abort(?:ed|ing)?|wrong|duplicate|encountered|built without|(?:larger|bigger) than"
+    r"|null (?:buffer|tensor|pointer)|is (?:null|empty|coupled)|size overflow|attempted to|update client|a bigger"
+    r"|works only|bailing out)\b"
+    r"| = \d+ > |\bn_tokens == 0|\bret = -?[1-9]|, pos_min = -?\d+$",
+    re.IGNORECASE,
+)
+#: What healthy servers print as an error: a fit that tries and goes on, a template's example that a build of ik_llama.cpp lacks,
+#: a server that llama-swap asked to stop.
+NO_FAULT = re.compile(
+    r"is normal during memory fitting|^common_(?:fit_params|params_fit): |^Failed to infer a tool call example"
+    r"|\breturned error: signal: (?:terminated|interrupt|killed)$"
+)
+#: What builds without levels print as a warning: what is tried again, done otherwise or left out; and values of a model.
+_MILD = re.compile(
+    r"^warn(?:ing)?: |\bfall(?:s|ing)? ?back to\b|\bretrying\b|\bignor(?:ing|ed)\b|, using |\b[Uu]sing \S+ instead"
+    r"|\bdisabl(?:ing|ed)|\bforcing\b|\btruncating$|\bsetting (?:to|n_batch) |clearing the memory$"
+    r"|\(use llama_encode\(\) instead\)|^Behavior may be"
+    r"|^(?:print_info|llm_load_print_meta|llama_model_loader: - )|^Unable to detect VRAM"
+)
 #: Messages of a program's death: from the C++ runtime, a driver, ggml, the dynamic loader, a shell or Docker.
 FATAL = re.compile(
     r"terminate called|^ *what\(\):|GGML_ASSERT|core dumped|Segmentation fault|^Aborted\b|Illegal instruction|Bus error"
@@ -30,6 +55,8 @@ FATAL = re.compile(
 #: Of these, what can only be said of a program that does not run at all.
 NEVER_RAN = re.compile(r"error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error")
 FATAL_BYTES = re.compile(FATAL.pattern.encode())
+#: Lines back from the end of a log that are searched for an error.
+_LINES_BACK = 5000
 
 
 def last_number(lines: Sequence[bytes], numbers: Sequence[int], end: int) -> int:
@@ -60,7 +87,7 @@ def first_error(
     echo: LineEvidence | None = None
     for index in range(begin, min(end, begin + 5000)):
         envelope = strip(lines[index].decode("utf-8", "replace"))
-        if envelope.port != port or not _is_error(envelope, levels_only=levels_only):
+        if envelope.port != port or not reports_error(envelope, None if levels_only else _ERROR):
             continue
         line = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
         if not ECHO.search(line.line):
@@ -70,9 +97,32 @@ def first_error(
     return echo
 
 
-def _is_error(envelope: Envelope, *, levels_only: bool) -> bool:
-    if envelope.private or not envelope.message.strip():
+def last_error(
+    name: str,
+    lines: Sequence[bytes],
+    numbers: Sequence[int],
+    begin: int,
+    end: int,
+    port: int | None,
+    known: Callable[[bytes], bool],
+) -> LineEvidence | None:
+    """The last line that reports an error and that no pattern knows; what repeats an earlier failure, if there is no other."""
+    echo: LineEvidence | None = None
+    for index in range(end - 1, max(begin, end - _LINES_BACK) - 1, -1):
+        envelope = strip(lines[index].decode("utf-8", "replace"))
+        if envelope.port != port or not reports_error(envelope, WORDS) or known(lines[index]):
+            continue
+        line = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
+        if not ECHO.search(line.line):
+            return line
+        echo = echo or line
+    return echo
+
+
+def reports_error(envelope: Envelope, words: re.Pattern[str] | None) -> bool:
+    """By its level, or by these words where the build prints no level."""
+    if envelope.private or not envelope.message.strip() or NO_FAULT.search(envelope.message) is not None:
         return False
     if envelope.level is not None or envelope.elapsed is not None:
         return envelope.level == "E"
-    return not levels_only and _ERROR.search(envelope.message) is not None
+    return words is not None and words.search(envelope.message) is not None and _MILD.search(envelope.message) is None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_line, last_number
+from sentinel.diagnose.error_lines import FATAL, FATAL_BYTES, NEVER_RAN, first_error, last_error, last_line, last_number
 from sentinel.engine.log.envelope import strip
 from sentinel.engine.log.match import Match
 from sentinel.engine.rules.ruleset import RuleSet
@@ -76,6 +76,8 @@ class Start:
     who: str = ""
     #: of a log that stops while the model loads: its last line, where that is one that sentinel does not know
     final: LineEvidence | None = None
+    #: `line` reports an error that no pattern knows
+    unknown: bool = False
 
 
 @dataclass(slots=True)
@@ -96,6 +98,8 @@ class _Run:
     at_start: bool = False
     #: the last line behind all that is known
     final: LineEvidence | None = None
+    #: the last error of a load that did not come to an end, where no pattern knows it
+    error: LineEvidence | None = None
 
     def outcome(self) -> Start | None:
         if self.served:
@@ -104,12 +108,14 @@ class _Run:
         if self.failed is not None:
             # Of an excerpt that begins in the middle, an abort is no failed start: the server may have served for days.
             known = self.at_start or self.began is not None or self.why is not None
-            return Start("failed" if known else "died", self.why or self.failed)
+            return Start("failed" if known else "died", self.why or self.failed, unknown=(self.why or self.failed) is self.error)
         if self.state in ("started", "loading") and self.began is not None:
             if self.why is not None:
                 return Start("failed", self.why)
             if self.ended is not None:
                 return Start("ended", self.ended, self.percent)
+            if self.error is not None:
+                return Start("loading", self.error, self.percent, final=self.final, unknown=True)
             return Start("loading", self.began, self.percent, final=self.final)
         return None
 
@@ -199,6 +205,10 @@ class StartOutcomes:
         elif run is not None:
             run.state = "stopping"
 
+    def _knows(self, line: bytes) -> bool:
+        extractor = self.ruleset.extractors.get("llama-server")
+        return extractor is not None and next(extractor.events(line), None) is not None
+
     def _ended(self, name: str, number: int, text: str) -> None:
         run = self._runs.get(None)
         if run is not None and run.ended is None:
@@ -212,7 +222,7 @@ class StartOutcomes:
             return
         if run.failed is not None and run.why is None and run.began is not None and not run.served:
             first = next((i for i, n in enumerate(numbers) if n >= run.began.n), begin) if run.began.source == name else 0
-            run.why = first_error(name, lines, numbers, first, begin, port)
+            run.why = run.error = first_error(name, lines, numbers, first, begin, port)
         if run.failed is not None or run.state in ("", "stopping", "sleeping"):
             return
         for index in range(begin, min(end, begin + _LAST_LINES)):
@@ -231,11 +241,14 @@ class StartOutcomes:
                 else:
                     run.failed = word
                 return
-        if run.state == "loading" and run.why is None:
-            error = first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
-            if error is not None and error.n == last_number(lines, numbers, end):
-                run.failed = error
-            run.final = last_line(name, lines, numbers, max(begin, end - _LAST_LINES), end, port)
+        if run.state in ("started", "loading") and run.why is None and run.began is not None:
+            first = next((i for i, n in enumerate(numbers) if n >= run.began.n), begin) if run.began.source == name else 0
+            run.error = last_error(name, lines, numbers, first, end, port, self._knows)
+            if run.state == "loading":
+                error = first_error(name, lines, numbers, begin, min(end, begin + _LAST_LINES), port, levels_only=True)
+                if error is not None and error.n == last_number(lines, numbers, end):
+                    run.failed = run.error = error
+                run.final = last_line(name, lines, numbers, max(begin, end - _LAST_LINES), end, port)
 
 
 def _advance(run: _Run, match: Match, line: LineEvidence) -> None:

@@ -13,15 +13,24 @@ from sentinel.diagnose.complaints import QUOTES, complaints
 from sentinel.diagnose.error_lines import ECHO, FATAL
 from sentinel.diagnose.failed_starts import Start
 from sentinel.diagnose.senders import Line
+from sentinel.engine.log.extractor import Extractor
 from sentinel.model.alert import LineEvidence, Transition
 
 #: Rules about an end.
 _ENDS = frozenset({"server-crashed", "start-failed"})
+#: The cause whose summary says only that no reason is known.
+_NO_REASON = "gives-no-reason"
 #: Lines before an end that are searched for what the log says of it.
 _NEAR = 200
 
 
-def in_its_own_words(told: Transition, *, starts: Sequence[Start], logs: Sequence[tuple[str, Sequence[Line]]]) -> Transition:
+def in_its_own_words(
+    told: Transition,
+    *,
+    starts: Sequence[Start],
+    logs: Sequence[tuple[str, Sequence[Line]]],
+    extractor: Extractor | None = None,
+) -> Transition:
     """The transition; a cause of low confidence with the error that its server's log reports before the end."""
     cause = told.cause
     if told.state != "firing" or cause is None or cause.confidence != "low" or told.rule not in _ENDS:
@@ -34,14 +43,20 @@ def in_its_own_words(told: Transition, *, starts: Sequence[Start], logs: Sequenc
     if told.rule == "start-failed" and failed is not None and not ECHO.search(failed.line):
         word = failed
     elif end is not None:
-        word = _last_before(end, logs, {e.n for e in shown if e.source == end.source})
+        word = _last_before(end, logs, {e.n for e in shown if e.source == end.source}, extractor)
     if word is None or (word.source, word.n) in {(e.source, e.n) for e in shown} or word.line in cause.text:
         return told
     text = f"{cause.text}. Its log reports before that, in its own words: '{word.line}' ({word.source}:{word.n})"
-    return replace(told, cause=replace(cause, text=text))
+    told = replace(told, cause=replace(cause, text=text))
+    if cause.id != _NO_REASON:
+        return told
+    who = told.entity.name
+    return replace(told, summary=f"{who} did not start, with an error that sentinel does not know: '{word.line}'")
 
 
-def _last_before(end: LineEvidence, logs: Iterable[tuple[str, Sequence[Line]]], shown: Set[int]) -> LineEvidence | None:
+def _last_before(
+    end: LineEvidence, logs: Iterable[tuple[str, Sequence[Line]]], shown: Set[int], extractor: Extractor | None
+) -> LineEvidence | None:
     """The last error of the same server shortly before that line, without what repeats another or quotes a request."""
     for name, lines in logs:
         if name != end.source:
@@ -50,7 +65,8 @@ def _last_before(end: LineEvidence, logs: Iterable[tuple[str, Sequence[Line]]], 
         if near and near[-1].kind == "llama-server":
             near = [line for line in near if line.voice == near[-1].voice]
         left = [line for line in near[:-1] if line.number not in shown and not _said_elsewhere(line.text)]
-        found = complaints([(name, left)]).last
+        # A line that says in so many words that it is an error comes before one that may be.
+        found = complaints([(name, left)]).last or complaints([(name, left)], extractor=extractor).last
         return None if found is None or found.line == QUOTES else found
     return None
 

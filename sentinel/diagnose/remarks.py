@@ -24,6 +24,11 @@ def remarks(found: Diagnosis, quoted: Set[tuple[str, int]] = frozenset(), *, ker
     """Each in a sentence; what begins with spaces belongs to the one before. `quoted`: lines that stand above already."""
     yield from _starts(found, quoted, kernel=kernel)
     yield from _refusals(found)
+    if found.complaints.last is not None:
+        yield (
+            "What would settle it: the lines around that error, from a server with more said (-lv 4); the newest build; a search "
+            "for its own words in llama.cpp's issues."
+        )
     if found.left_out:
         more = "1 more process" if found.left_out == 1 else f"{found.left_out} more processes"
         yield f"{more} of llama-server in the log are too many to be judged: give each server's lines in a file of their own"
@@ -42,15 +47,23 @@ def _refusals(found: Diagnosis) -> Iterator[str]:
 def _starts(found: Diagnosis, quoted: Set[tuple[str, int]], *, kernel: bool) -> Iterator[str]:
     """Failed starts, in the server's own words. They are reported even if no rule names the cause."""
     fired = {t.rule for t in found.transitions if t.state == "firing" and t.severity != "info"}
+    # Without a finding the line of the last start stands in the verdict.
+    said = (
+        quoted
+        if fired
+        else quoted | {(s.line.source, s.line.n) for s in found.starts if s.last and (s.unknown or s.kind != "loading")}
+    )
     for start in found.starts[-_MOST_STARTS:]:
         if start.kind in ("ended", "loading", "died") and fired & _KILLS:
             continue
         line = start.line
-        shown = (
-            f" (line {line.n}, above)" if (line.source, line.n) in quoted else f": {line.source}:{line.n}: {line.line.strip()}"
-        )
+        shown = f" (line {line.n}, above)" if (line.source, line.n) in said else f": {line.source}:{line.n}: {line.line.strip()}"
         yield f"{earlier(start)}{shown}"
-        if start.kind in ("failed", "crashed", "ended", "died") and not fired:
+        if start.unknown and start.kind == "loading" and start.last:
+            if start.final is not None and start.final.n != line.n:
+                yield f"    Its last line is {start.final.source}:{start.final.n}: {start.final.line}"
+            yield f"    No rule names that error, and the log does not say how it went on. {_NEXT}"
+        elif start.kind in ("failed", "crashed", "ended", "died") and not fired:
             yield f"    No rule names the cause: the lines before this one may. {_NEXT}"
         elif start.kind == "loading" and start.last:
             if start.final is not None:
