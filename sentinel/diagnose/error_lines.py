@@ -40,7 +40,7 @@ NO_FAULT = re.compile(
 )
 #: What builds without levels print as a warning: what is tried again, done otherwise or left out; and values of a model.
 _MILD = re.compile(
-    r"^warn(?:ing)?: |\bfall(?:s|ing)? ?back to\b|\bretrying\b|\bignor(?:ing|ed)\b|, using |\b[Uu]sing \S+ instead"
+    r"^(?:[Ww]arn(?:ing)?|WARNING): |\bfall(?:s|ing)? ?back to\b|\bretrying\b|\bignor(?:ing|ed)\b|, using |\b[Uu]sing \S+ instead"
     r"|\bdisabl(?:ing|ed)|\bforcing\b|\btruncating$|\bsetting (?:to|n_batch) |clearing the memory$"
     r"|\(use llama_encode\(\) instead\)|^Behavior may be"
     r"|^(?:print_info|llm_load_print_meta|llama_model_loader: - )|^Unable to detect VRAM"

@@ -61,6 +61,7 @@ HARMLESS = (
     "flange_init: flange 0 of 4 is bent",
     "flange_init: 0 of 4 flanges left",
     "flange_init: torque = 17.00 Nm, rotation = 3",
+    "Warning: flange adapter invalid or not found.",
 )
 HEADS = {
     "2024": "build: 3600 (0123abcd) with cc\nmain: loading model\n"
