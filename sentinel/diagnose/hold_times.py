@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentinel.engine.alerts.lifecycle import NEVER
 from sentinel.engine.engine import Engine
 from sentinel.model.alert import Transition
 from sentinel.model.reading import Tick
@@ -13,12 +14,23 @@ _COARSE = 10
 def run_out(engine: Engine, at: float) -> list[Transition]:
     """Let hold times elapse: the log ended, the condition did not. Quiet times do not: what came after is unknown."""
     out: list[Transition] = []
-    second, last = 0, int(longest(engine))
-    while second < last:
+    last = int(longest(engine))
+    until, pending = NEVER, True
+
+    def after(second: int) -> int:
         # What fires for the age of an event does so within seconds; later only a pending alert may fire.
-        fine = second < _COARSE or any(record.state == "pending" for record in engine.book.open())
-        second = second + 1 if fine else min(second + _COARSE, last)
-        out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
+        return second + 1 if second < _COARSE or pending else min(second + _COARSE, last)
+
+    second = after(0)
+    while second <= last:
+        # The last step before a change counts, too: what ends says what it said then.
+        if second < last and at + after(second) < until:
+            engine.skip(at + second)
+        else:
+            out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
+            until = engine.worklist.unchanged_until()
+            pending = any(record.state == "pending" for record in engine.book.open())
+        second = after(second) if second < last else last + 1
     return out
 
 

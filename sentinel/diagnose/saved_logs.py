@@ -34,9 +34,10 @@ class RunBegins:
 
 @dataclass(frozen=True, slots=True)
 class RunEnds:
-    """Not a reading: the next line is the first of a shutdown."""
+    """Not a reading: the next line is the first of a shutdown. `last`: the last one in this log."""
 
     at: float
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class SavedLogReader:
             begin, ends = self._marks.of(own)
             starts |= {(server, number) for number in begin}
             stops |= ends
+        last_stop = max(stops, default=0)
         spawn = _Spawn()
         batch: list[bytes] = []
         key: tuple[Entity, str] | None = None
@@ -158,7 +160,7 @@ class SavedLogReader:
                 yield from self._kernel.until(now)
             if stop:
                 at = max(at, now)
-                yield RunEnds(at)
+                yield RunEnds(at, last=line.number == last_stop)
                 at = max(at, clock.at)
             if begins_run:
                 # Without dates all lines have the same time; an earlier run's lines must not count for this one.

@@ -54,6 +54,8 @@ class Worklist:
         self._dirty: dict[tuple[str, Entity], None] = {}
         #: by entity and rule, since when and until when it cannot match unless something that it reads changes
         self._rests: dict[Entity, dict[str, tuple[float, float]]] = {}
+        #: the same of what has an open alert, until when nothing changes of its verdict and its cause
+        self._stands: dict[Entity, dict[str, float]] = {}
         self._shrunk = 0
         self.use(ruleset)
 
@@ -62,7 +64,7 @@ class Worklist:
         self.ruleset = ruleset
         aging = {rule_id: compiled.aging() for rule_id, compiled in ruleset.rules.items()}
         self._restless = tuple((rule_id, events) for rule_id, events in aging.items() if events or ruleset.rules[rule_id].windows)
-        self._rests.clear()
+        self._stir_all()
 
     def __bool__(self) -> bool:
         """There is something to evaluate at once."""
@@ -91,12 +93,21 @@ class Worklist:
         """Between these times the rule cannot match there unless something that it reads changes."""
         self._rests.setdefault(entity, {})[rule_id] = (since, until)
 
+    def stand(self, rule_id: str, entity: Entity, until: float) -> None:
+        """Until then nothing changes of an open alert's verdict and cause, unless something that its rule reads changes."""
+        self._stands.setdefault(entity, {})[rule_id] = until
+
     def stir(self, entity: Entity, rule_id: str | None = None) -> None:
         """It may match, or, without a rule, any may."""
         if rule_id is None:
             self._rests.pop(entity, None)
+            self._stands.pop(entity, None)
         elif entity in self._rests:
             self._rests[entity].pop(rule_id, None)
+
+    def _stir_all(self) -> None:
+        self._rests.clear()
+        self._stands.clear()
 
     def _again(self, rule_id: str, entity: Entity, at: float) -> None:
         """Mark what time alone may have changed: of 20 rules that were judged again each second 17 could not match (measured)."""
@@ -107,7 +118,7 @@ class Worklist:
     def touch(self, signal: str, entity: Entity) -> None:
         """A signal changed: mark its readers. Rules about servers and GPUs read the host's signals too."""
         if signal in _OBSERVING:
-            self._rests.clear()
+            self._stir_all()
         self._mark_about(self.ruleset.by_signal.get(signal, ()), entity)
 
     def mark_entity(self, entity: Entity) -> None:
@@ -159,6 +170,24 @@ class Worklist:
                     if compiled.windows or any(entity in had for had in aging):
                         self._again(rule_id, entity, at)
 
+    def unchanged_until(self) -> float:
+        """The time before which time alone changes no verdict and no alert."""
+        seen = self._seen()
+        first = self._timers[0][0] if self._timers else float("inf")
+        for rule_id, compiled in self.ruleset.rules.items():
+            for entity in self._judged(compiled, seen):
+                if first == float("-inf"):
+                    return first
+                if compiled.rule.outlives_server or not self._over(rule_id, entity):
+                    first = min(first, self._unchanged_until(rule_id, entity))
+        return first
+
+    def _unchanged_until(self, rule_id: str, entity: Entity) -> float:
+        record = self._book.peek(rule_id, entity)
+        if record is None or record.rests:
+            return self._rests.get(entity, {}).get(rule_id, _NEVER)[1]
+        return min(self._stands.get(entity, {}).get(rule_id, float("-inf")), flapping.steady_at(record.flaps))
+
     def entities(self, compiled: CompiledRule) -> list[Entity]:
         """The entities that a rule is evaluated for."""
         return self._judged(compiled, self._seen())
@@ -178,7 +207,7 @@ class Worklist:
         if self._state.log.shrunk != self._shrunk:
             # Events were forgotten before their time.
             self._shrunk = self._state.log.shrunk
-            self._rests.clear()
+            self._stir_all()
         known: dict[Scope, list[Entity]] = {}
         for entity in self._state.facts.entities():
             known.setdefault(entity.scope, []).append(entity)

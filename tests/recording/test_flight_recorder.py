@@ -118,7 +118,7 @@ def test_an_engine_that_resumes_from_a_snapshot_is_the_same_in_every_part(story:
 NO_STATE = {
     "ruleset", "lines_read", "events_seen", "starts_heard", "_updater", "_restless", "_wanted", "_event_defs", "_state",
     "_pipeline", "_book", "_inhibition", "_ruleset", "_worklist", "_evaluate",
-    "costs", "_stopwatch", "_rests", "_shrunk", "shrunk", "_mixed", "cuts", "_cuts", "_owner_of", "_touched",
+    "costs", "_stopwatch", "_rests", "_stands", "_shrunk", "shrunk", "_mixed", "cuts", "_cuts", "_owner_of", "_touched",
 }  # fmt: skip
 
 

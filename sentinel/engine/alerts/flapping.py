@@ -62,6 +62,11 @@ def _watched(flaps: Flaps, before: Life, after: Life, at: float, limits: Flappin
     return flaps
 
 
+def steady_at(flaps: Flaps, limits: FlappingLimits = LIMITS) -> float:
+    """When flapping is over if the condition does not change; seconds since the epoch."""
+    return float("inf") if flaps.since is None else flaps.moved_at + limits.steady
+
+
 def stretched(timing: Timing, flaps: Flaps, limits: FlappingLimits = LIMITS) -> Timing:
     """The rule's own times, with a longer `keep_firing_for` while the alert flaps."""
     return timing if flaps.since is None else replace(timing, keep_firing_for=max(timing.keep_firing_for, limits.steady))

@@ -44,11 +44,11 @@ def _equal_to(left: Function, that: Any, *, wanted: bool) -> Function:
 def ordered(before: Callable[[Any, Any], bool], left: Function, right: Function) -> Function:
     """``<``, ``<=``, ``>``, ``>=``: numbers only."""
     if isinstance(right, Constant):
-        if isinstance(left, Age) and type(right.value) in (int, float):
+        if isinstance(left, Age) and not left.more and type(right.value) in (int, float):
             left = _until(left, right.value)
         return _ordered_to(before, left, right.value)
     if isinstance(left, Age) and isinstance(right, Age):
-        left, right = _beside(left), _beside(right)
+        left, right = left.beside, right.beside
 
     def ordered(names: Variables) -> bool | None:
         this, that = left(names), right(names)
@@ -80,15 +80,6 @@ def _until(age: Age, limit: Any) -> Function:
 
     def read(names: Variables) -> Any:
         return names[path] if (known := getattr(names, "age_until", None)) is None else known(path, limit)
-
-    return read
-
-
-def _beside(age: Age) -> Function:
-    path = age.path
-
-    def read(names: Variables) -> Any:
-        return names[path] if (known := getattr(names, "age_beside", None)) is None else known(path)
 
     return read
 

@@ -49,17 +49,28 @@ def named(path: str) -> Function:
 
 
 class Age:
-    """The age of an event. Compared with a number or with another age it changes the outcome at one moment, or never: until then
-    the rule need not be asked again, if `names` can say so (`Known`).
+    """The age of an event, and so many seconds more. Compared with a number or with another age it changes the outcome at one
+    moment, or never: until then the rule need not be asked again, if `names` can say so (`Known`).
     """
 
-    __slots__ = ("path",)
+    __slots__ = ("more", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, more: float = 0.0) -> None:
         self.path = path
+        self.more = more
 
     def __call__(self, names: Variables) -> Any:
-        return names[self.path]
+        return self._with_more(names[self.path])
+
+    def beside(self, names: Variables) -> Any:
+        """The same, where it stands beside another age: both grow alike."""
+        age = names[self.path] if (known := getattr(names, "age_beside", None)) is None else known(self.path)
+        return self._with_more(age)
+
+    def _with_more(self, age: Any) -> Any:
+        if age is None or not self.more:
+            return age
+        return age + self.more if type(age) is float else undecided()
 
 
 def is_known(path: str, unless_unknown: str) -> Function:
@@ -121,6 +132,8 @@ def negated(operand: Function) -> Function:
 
 def added(left: Function, right: Function) -> Function:
     """``+`` of texts and of numbers."""
+    if isinstance(left, Age) and not left.more and isinstance(right, Constant) and type(right.value) is float and right.value:
+        return Age(left.path, right.value)
 
     def added(names: Variables) -> Any:
         this, that = left(names), right(names)
@@ -137,6 +150,8 @@ def added(left: Function, right: Function) -> Function:
 
 def computed(how: Callable[[Any, Any], Any], left: Function, right: Function, *, minus: bool = False) -> Function:
     """Of two integers, or of two floats. `minus`: of nothing and a number, so that the type of `left` does not count."""
+    if how is operator.sub and isinstance(left, Age) and isinstance(right, Age):
+        left, right = left.beside, right.beside
 
     def computed(names: Variables) -> Any:
         this, that = left(names), right(names)

@@ -147,8 +147,10 @@ class Known(dict[str, Any]):
             self[name]
 
     def keep(self, world: World) -> None:
-        """Read all that the rule reads; what else is asked for is as it was in `world`."""
+        """Read all that the rule reads; what else is asked for is as it was in `world`. `until` is of what was asked before."""
+        until = self.until
         self._read()
+        self.until = until
         self._world = world
 
     def _read(self) -> None:
@@ -224,8 +226,14 @@ class Scene:
     def newest(self) -> float | None:
         """The time of the newest event that the rule reads."""
         entity, at, world = self.entity, self.at, self.world
-        times = (world.happened(entity, b.event, _since(b, entity, at, world))[1] for b in self.compiled.bindings.values())
-        return max((last.at for last in times if last is not None), default=None)
+        newest: float | None = None
+        for binding in self.compiled.bindings.values():
+            _, last = world.happened(entity, binding.event, _since(binding, entity, at, world))
+            if last is not None:
+                newest = last.at if newest is None else max(newest, last.at)
+                if binding.over is not None:
+                    self.known.until = min(self.known.until, last.at + binding.over - _ROUNDED)
+        return newest
 
 
 def find(known: Known, path: str) -> Any:

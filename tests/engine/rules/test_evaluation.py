@@ -15,6 +15,7 @@ from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.store import Fact
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.compile import compile_rule
+from sentinel.engine.rules.conclude import cause_of, later
 from sentinel.engine.rules.evaluate import Finding, evaluate, judge, matching
 from sentinel.engine.rules.expression import ExpressionError, context
 from sentinel.engine.rules.ruleset import CompiledRule, RuleSet
@@ -163,6 +164,30 @@ def test_a_rule_that_rests_would_not_have_matched(ruleset: RuleSet, data: st.Dat
         return
 
 
+@given(st.data())
+@settings(max_examples=examples(300), deadline=None)
+def test_what_matches_stands_until_the_time_that_was_said(ruleset: RuleSet, data: st.DataObject) -> None:
+    """If nothing but time passes: the same verdict, clearing, newest event and cause, for every shipped rule."""
+    compiled = data.draw(st.sampled_from([r for r in ruleset.rules.values() if r.rule.scope == "server"]))
+    world = data.draw(_worlds(compiled))
+    for name, (count, event) in world.events.items():
+        age = data.draw(st.sampled_from([-5.0, 0.0, 4.0, 10.0, 59.0, 300.0, 899.0, 901.0]))
+        world.events[name] = (count, replace(event, at=AT - age))
+    try:
+        finding = judge(compiled, SERVER, AT, world)
+        cause = cause_of(finding.scene)
+        later(finding)
+        until = finding.scene.known.until
+        at = AT + data.draw(st.sampled_from([0.5, 1.0, 6.0, 11.0, 61.0, 300.0, 900.0, 4000.0]))
+        if at < until:
+            again = judge(compiled, SERVER, at, world)
+            assert (again.verdict, again.clear, again.event_at) == (finding.verdict, finding.clear, finding.event_at)
+            assert cause_of(again.scene) is cause
+    except ExpressionError:
+        # A drawn field has the wrong type for its expression.
+        return
+
+
 @pytest.mark.parametrize(
     ("when", "ages", "until"),
     [
@@ -173,7 +198,11 @@ def test_a_rule_that_rests_would_not_have_matched(ruleset: RuleSet, data: st.Dat
         ("gone.age < begun.age", {"gone": 8.0, "begun": 4.0}, float("inf")),
         # Its time is to come: until then it has no age that grows.
         ("gone.age < begun.age", {"gone": 8.0, "begun": -4.0}, float("-inf")),
-        ("begun.age + 1.0 > gone.age", {"gone": 8.0, "begun": 4.0}, float("-inf")),
+        ("begun.age + 1.0 > gone.age", {"gone": 8.0, "begun": 4.0}, float("inf")),
+        ("begun.age + 1.0 > 10.0", {"begun": 4.0}, float("-inf")),
+        ("gone.age - begun.age < 2.0", {"gone": 8.0, "begun": 4.0}, float("inf")),
+        ("gone.age - begun.age < 2.0", {"gone": 8.0, "begun": -4.0}, float("-inf")),
+        ("gone.age * 2.0 < begun.age", {"gone": 8.0, "begun": 4.0}, float("-inf")),
         ("gone.age > 10.0", {}, float("inf")),
     ],
 )
