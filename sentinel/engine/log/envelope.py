@@ -70,8 +70,8 @@ _AROUND = ("function", "level", "line", "tid", "timestamp", "type", "time")
 _FIRST_OF_JSON = "{"
 
 
-def bare(line: bytes) -> bytes | None:
-    """The message of a line (valid UTF-8) that has at most llama-server's stamp before it; None if `strip` must parse it.
+def bare(line: bytes) -> tuple[bytes, re.Match[bytes] | None] | None:
+    """Message and stamp of a line (valid UTF-8) that has at most llama-server's stamp before it; None if `strip` must parse it.
 
     The result equals that of `strip`, without a port or an absolute time: nine of ten lines need no more (measured).
     """
@@ -79,12 +79,18 @@ def bare(line: bytes) -> bytes | None:
         return None
     stamp = BYTES_STAMP.match(line)
     if stamp is not None:
-        return line[stamp.end() :]
+        return line[stamp.end() :], stamp
     if line.startswith(BYTES_ONE_BLANK):
         line = line[1:]
     if line[:1] in BYTES_PLAIN and line and b"| " not in line and not line.startswith(BYTES_NOT_PLAIN):
-        return line
+        return line, None
     return None
+
+
+def elapsed_of(stamp: re.Match[bytes]) -> float:
+    """Seconds since the start of the process, of the stamp of a bare line."""
+    minutes, seconds, millis, micros = stamp.groups()
+    return int(minutes) * 60 + int(seconds) + int(millis + micros) / 1e6
 
 
 def strip(line: str) -> Envelope:

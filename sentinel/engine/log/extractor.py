@@ -8,6 +8,7 @@ without its envelope.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -93,10 +94,13 @@ class Extractor:
             beyond = end + 1
             line = data[begin:end]
             envelope: Envelope | None = None
-            message = bare(line)
-            if message is None:
+            stamp: re.Match[bytes] | None = None
+            found = bare(line)
+            if found is None:
                 envelope = strip(text_of(line))
                 message = envelope.message.encode("utf-8", "replace")
+            else:
+                message, stamp = found
             wanted = wanted_by(message)
             if wanted is None:
                 continue
@@ -104,7 +108,7 @@ class Extractor:
             for number in sorted(wanted) if len(wanted) > 1 else wanted:
                 compiled = self._patterns[number]
                 if compiled.event is not claimed:
-                    match = Match(line_index, line, envelope, message, compiled)
+                    match = Match(line_index, line, envelope, message, compiled, stamp)
                     if compiled.sure or match.holds():
                         claimed = compiled.event
                         yield match

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import re2
 
 from sentinel.engine.log.captures import CONVERT, text_of
-from sentinel.engine.log.envelope import Envelope, strip
+from sentinel.engine.log.envelope import Envelope, elapsed_of, strip
 from sentinel.engine.log.prefilter import is_whole, unlimited
 from sentinel.engine.log.spans import Searcher, Spans, searcher
 from sentinel.model.entity import Value
@@ -45,11 +46,18 @@ def compiles(event: EventDef) -> tuple[list[tuple[int, str]], frozenset[str]]:
 class Match:
     """One event in one line, parsed only as far as it is read: for most events only the name is."""
 
-    __slots__ = ("_compiled", "_envelope", "_fields", "_line", "_message", "_spans", "event", "line_index", "port")
+    __slots__ = ("_compiled", "_envelope", "_fields", "_line", "_message", "_spans", "_stamp", "event", "line_index", "port")
 
     def __init__(
-        self, line_index: int, line: bytes, envelope: Envelope | None, message: bytes, compiled: CompiledPattern
+        self,
+        line_index: int,
+        line: bytes,
+        envelope: Envelope | None,
+        message: bytes,
+        compiled: CompiledPattern,
+        stamp: re.Match[bytes] | None = None,
     ) -> None:
+        """`envelope` is None of a bare line, which has this stamp."""
         #: counts from 0 within the bytes given
         self.line_index = line_index
         self.event = compiled.event
@@ -57,6 +65,7 @@ class Match:
         self.port = None if envelope is None else envelope.port
         self._line = line
         self._envelope = envelope
+        self._stamp = stamp
         self._message = message
         self._compiled = compiled
         #: begin and end of the whole match and of each group
@@ -78,12 +87,14 @@ class Match:
     @property
     def elapsed(self) -> float | None:
         """Seconds since the start of the process that printed it."""
-        return self.envelope.elapsed
+        if self._envelope is not None:
+            return self._envelope.elapsed
+        return None if self._stamp is None else elapsed_of(self._stamp)
 
     @property
     def wall(self) -> float | None:
         """Seconds since the epoch."""
-        return self.envelope.wall
+        return None if self._envelope is None else self._envelope.wall
 
     @property
     def fields(self) -> dict[str, Value]:

@@ -94,7 +94,7 @@ ONE_BLANK = (
     " llama_", " ggml_", " load_", " common_", " alloc_tensor_range: ", " graph_reserve: ", " sched_reserve: ", " gguf_", " srv ",
 )  # fmt: skip
 #: The same stamp in bytes. Lines that end in a colour's last letter or a line end are left to `strip`.
-BYTES_STAMP = re.compile(rb"\d{1,9}\.\d\d\.\d{3}\.\d{3} (?:[IWED](?: |$))?")
+BYTES_STAMP = re.compile(rb"(\d{1,9})\.(\d\d)\.(\d{3})\.(\d{3}) (?:[IWED](?: |$))?")
 LAST_OF_MORE = (b"m", b"\r", b"\n")
 BYTES_PLAIN = b"abcdefghijklmnopqrstuvwxyz ."
 BYTES_NOT_PLAIN = tuple(text.encode() for text in NOT_PLAIN)

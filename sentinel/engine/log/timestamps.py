@@ -36,24 +36,24 @@ class Stamps:
         """
         if match.wall is not None:
             return min(match.wall, reading.at)
-        if match.elapsed is None or reading.elapsed_base is None:
-            return reading.at
         base = reading.elapsed_base
-        if base + match.elapsed > reading.at + _AHEAD and reading.at - base < _YOUNG and not reading.backlog:
+        if base is None or (elapsed := match.elapsed) is None:
+            return reading.at
+        if base + elapsed > reading.at + _AHEAD and reading.at - base < _YOUNG and not reading.backlog:
             return min(base - 1.0, reading.at)
         clock = self._clocks.get(reading.source)
         if clock is None or clock.base != base:
             if len(self._clocks) >= MOST_LOG_CLOCKS:
                 self._clocks.clear()
-            clock = self._clocks[reading.source] = _Clock(base, match.elapsed)
-        elif match.elapsed < clock.elapsed and not reading.backlog:
+            clock = self._clocks[reading.source] = _Clock(base, elapsed)
+        elif elapsed < clock.elapsed and not reading.backlog:
             # One process stamps its lines in order. A start that fails early prints no line that begins a run, and on a quick
             # machine all of its lines are read before the end of the process before it is known.
             clock.stale = True
-        clock.elapsed = match.elapsed
+        clock.elapsed = elapsed
         if clock.stale:
-            return min(process + match.elapsed, reading.at) if process is not None and process > base else reading.at
-        return min(base + match.elapsed, reading.at)
+            return min(process + elapsed, reading.at) if process is not None and process > base else reading.at
+        return min(base + elapsed, reading.at)
 
     def dump(self) -> list[tuple[str, float, float, bool]]:
         """Plain data for a snapshot: log, start that its stamps count from, last stamp, whether they count from a later start."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentinel.engine.log.envelope import Envelope, bare, strip
+from sentinel.engine.log.envelope import Envelope, bare, elapsed_of, strip
 
 _AT = datetime(2026, 11, 23, 16, 5, 12, tzinfo=UTC).timestamp()
 _READY = "srv  llama_server: model loaded"
@@ -279,10 +279,12 @@ _PIECES += ["m", " ", ".", "{", "٣.00.372.203 I ", "Nov 23 16:05:12 ", "é", "�
 def test_the_short_way_gives_what_the_long_way_gives(line: str) -> None:
     """Where the message is taken from the bytes, nothing but llama-server's own stamp stood before it."""
     line = line.encode("utf-8", "replace").decode().replace("\n", " ")
-    message = bare(line.encode())
-    if message is not None:
+    found = bare(line.encode())
+    if found is not None:
+        message, stamp = found
+        elapsed = None if stamp is None else elapsed_of(stamp)
         whole = strip(line)
-        assert (message.decode(), None, None) == (whole.message, whole.port, whole.wall)
+        assert (message.decode(), None, None, elapsed) == (whole.message, whole.port, whole.wall, whole.elapsed)
 
 
 def test_most_lines_take_the_short_way(logs_blob: bytes) -> None:
