@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.rules.already_set import signals_of
@@ -70,8 +70,7 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         events=frozenset(b.event for b in rule.events),
         windows={w.name: w for w in rule.windows},
         bindings={b.name: b for b in rule.events},
-        reads=tuple((s, _max_age(s), s.startswith("host.")) for s in sorted(signals)),
-        signal_reads={s: (_max_age(s), s.startswith("host.")) for s in signals},
+        signal_reads={s: _read(s) for s in sorted(signals)},
     )
 
 
@@ -84,9 +83,11 @@ def operands(rule: RuleDef) -> tuple[Condition, ...]:
     return found
 
 
-def _max_age(signal: str) -> float | None:
+@cache
+def _read(signal: str) -> tuple[float | None, bool]:
+    """Its max age and whether it is the host's: the same tuple for each rule."""
     spec = CATALOGUE.get(signal)
-    return spec.stale_after if spec is not None else None
+    return spec.stale_after if spec is not None else None, signal.startswith("host.")
 
 
 def _fix(fix: FixDef, events: frozenset[str], *, valid: bool) -> CompiledFix:

@@ -81,7 +81,7 @@ def _gaps(scene: Scene) -> dict[str, dict[str, Unknown]]:
     """By name, the missing inputs and why they are missing. The text is made on demand: hardly ever (measured)."""
     compiled, entity, world, known = scene.compiled, scene.entity, scene.world, scene.known
     gaps: dict[str, dict[str, Unknown]] = {}
-    for signal, _, on_host in compiled.reads:
+    for signal, (_, on_host) in compiled.signal_reads.items():
         if known[signal] is None:
             gaps[signal] = {signal: world.why_missing(HOST if on_host else entity, signal, scene.at)}
     for name, window in compiled.windows.items():

@@ -225,7 +225,8 @@ def _paths(source: str) -> tuple[str, ...]:
         if match.group(2):
             path = path.rpartition(".")[0]
         if path and path not in _WORDS:
-            found[path] = None
+            # One text for all expressions that read it.
+            found[sys.intern(path)] = None
     return tuple(found)
 
 

@@ -98,9 +98,7 @@ class CompiledRule:
     events: frozenset[str]
     windows: Mapping[str, WindowDef]
     bindings: Mapping[str, EventBinding]
-    #: each signal with its max age (seconds, None for no limit) and whether it is the host's
-    reads: tuple[tuple[str, float | None, bool], ...]
-    #: the same by signal
+    #: the max age of each signal (seconds, None for no limit) and whether it is the host's
     signal_reads: Mapping[str, tuple[float | None, bool]]
 
     @property
