@@ -98,11 +98,11 @@ def _check(folder: Path) -> None:
 
 def _cost(pid: int, seconds: float, what: str) -> list[Figure]:
     time.sleep(_SETTLE_SECONDS)
-    begin, before = time.monotonic(), _cpu(pid)
+    begin, before = time.monotonic(), cpu_of(pid)
     time.sleep(seconds)
     elapsed = time.monotonic() - begin
-    share = (_cpu(pid) - before) / elapsed * 100
-    memory = sum(pss(process) for process in _family(pid))
+    share = (cpu_of(pid) - before) / elapsed * 100
+    memory = sum(pss(process) for process in family(pid))
     return [
         below(f"  {what}: CPU", share, CPU_TARGET, CPU_GOAL, "% of a core", f"over {elapsed:.0f} s"),
         below(f"  {what}: PSS", memory, PSS_TARGET, PSS_GOAL, "MB"),
@@ -112,8 +112,8 @@ def _cost(pid: int, seconds: float, what: str) -> list[Figure]:
 def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[Figure]:
     time.sleep(_SETTLE_SECONDS)
     begin = time.monotonic()
-    ours = _cpu(pid)
-    theirs = _cpu(exporter[0]) if exporter else 0.0
+    ours = cpu_of(pid)
+    theirs = cpu_of(exporter[0]) if exporter else 0.0
     scrapes = 0
     while (elapsed := time.monotonic() - begin) < seconds:
         if exporter:
@@ -121,8 +121,8 @@ def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[F
             scrapes += 1
         time.sleep(max(0.0, min(begin + elapsed + 1.0, begin + seconds) - time.monotonic()))
     elapsed = time.monotonic() - begin
-    share = (_cpu(pid) - ours) / elapsed * 100
-    memory = sum(pss(process) for process in _family(pid))
+    share = (cpu_of(pid) - ours) / elapsed * 100
+    memory = sum(pss(process) for process in family(pid))
     figures = [
         below("CPU at rest, one idle llama-server", share, CPU_TARGET, CPU_GOAL, "% of a core", f"over {elapsed:.0f} s"),
         below("memory at rest (PSS)", memory, PSS_TARGET, PSS_GOAL, "MB"),
@@ -130,7 +130,7 @@ def _watch(pid: int, exporter: tuple[int, str] | None, seconds: float) -> list[F
     if exporter is None:
         hint = "prometheus-node-exporter is not installed, so there is nothing to compare with: apt-get install it"
         return [*figures, Figure("  node_exporter", "-", note=hint)]
-    their_share = (_cpu(exporter[0]) - theirs) / elapsed * 100
+    their_share = (cpu_of(exporter[0]) - theirs) / elapsed * 100
     note = f"{scrapes} scrapes in {elapsed:.0f} s"
     return [
         *figures,
@@ -165,17 +165,17 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds of CPU time of a process, the children it has waited for, and those that live."""
     total = 0
-    for process in _family(pid):
+    for process in family(pid):
         # The name may hold blanks and brackets; what follows the last bracket begins with field 3.
         after = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         total += sum(int(field) for field in after[11:15])
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and its children, theirs included."""
     found = [pid]
     for parent in found:

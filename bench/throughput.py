@@ -1,7 +1,8 @@
 """Lines a second of the whole path: bytes of a file -> lines -> events -> facts -> every shipped rule -> transitions.
 
 Two logs: the recorded runs one after the other, in which a server starts every 90 lines or so, and one server that started and
-then serves: the requests of the same recordings. Starts are the dear part: every rule is judged before a run is forgotten.
+then serves: the requests of the same recordings, with other numbers and times each time. Starts are the dear part: every rule is
+judged before a run is forgotten.
 Beside it mtail with eight patterns on the same file in the same run, alternately, medians of user + system CPU time of the whole
 process. sentinel reads the lines as news (judged one by one); mtail counts them. Nothing is excluded. How many times mtail's CPU
 time it takes is told of the whole process and with start-up apart (measured on an empty file), which is much of a run of seconds.
@@ -21,7 +22,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -29,6 +30,7 @@ from statistics import median
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from bench.daemon import compiled  # noqa: E402
 from bench.figure import Figure  # noqa: E402
 
 ROOT = HERE.parent
@@ -40,6 +42,8 @@ QUICK_ROUNDS = 1
 GOAL = 2.0
 _READY = re.compile(rb".*(?:listening on http|server is listening|all slots are idle).*\n")
 _STOPS = re.compile(rb"stopping|cleaning up|Received|interrupt|terminat")
+_STAMP = re.compile(rb"^(\d+)(?=\.\d\d\.\d{3}\.\d{3} )", re.MULTILINE)
+_TASK = re.compile(rb"(?<=\btask )(\d+)")
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,16 @@ def compose(target: Path, data: bytes, lines: int, first: bytes = b"") -> int:
     return first.count(b"\n") + data.count(b"\n") * often
 
 
+def distinct(data: bytes, times: int) -> bytes:
+    """The lines so many times: each time a minute later, of other tasks."""
+
+    def more(by: int) -> bytes:
+        later = _STAMP.sub(lambda found: b"%d" % (int(found[0]) + by), data)
+        return _TASK.sub(lambda found: b"%d" % (int(found[0]) + 1000 * by), later)
+
+    return b"".join(map(more, range(times)))
+
+
 def serving(logs: Sequence[Path]) -> tuple[bytes, bytes]:
     """The start of a recorded run that served, and what all such runs printed from then on until they were stopped."""
     start, served = b"", b""
@@ -87,15 +101,15 @@ def serving(logs: Sequence[Path]) -> tuple[bytes, bytes]:
     return start, served
 
 
-def cost(command: Sequence[str], env: Mapping[str, str] | None = None) -> Cost:
-    """Run a command to its end. Raises RuntimeError where it fails."""
+def cost(command: Sequence[str], env: Mapping[str, str] | None = None, codes: Container[int] = (0,)) -> Cost:
+    """Run a command to its end. Raises RuntimeError where it ends with another code."""
     with tempfile.TemporaryFile() as out:
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env={**os.environ, **(env or {})})
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        if process.returncode not in codes:
             raise RuntimeError(f"{Path(command[0]).name} ended with {process.returncode}")
         out.seek(0)
         return Cost(used.ru_utime + used.ru_stime, wall, out.read().decode())
@@ -115,7 +129,8 @@ def run(*, quick: bool = False) -> list[Figure]:
         start, served = serving(logs)
         if not served:
             return figures
-        lines = compose(file, served, wanted, start)
+        served = distinct(served, -(-wanted // served.count(b"\n")))
+        lines = compose(file, served, 1, start)
         return figures + _measure("lines per CPU second, one server serving", file, empty, lines, rounds)
 
 
@@ -125,11 +140,11 @@ def _measure(name: str, file: Path, empty: Path, lines: int, rounds: int) -> lis
     theirs: list[Cost] = []
     alone: list[Cost] = []
     for _ in range(rounds):
-        ours.append(cost(_sentinel(file)))
+        ours.append(cost(_sentinel(file), compiled()))
         if mtail is not None:
-            theirs.append(cost(_mtail(mtail, file)))
-            alone.append(cost(_mtail(mtail, file), {"GOMAXPROCS": "1"}))
-    start = median(cost(_sentinel(empty)).cpu for _ in range(rounds))
+            theirs.append(cost(mtail_of(mtail, file)))
+            alone.append(cost(mtail_of(mtail, file), {"GOMAXPROCS": "1"}))
+    start = median(cost(_sentinel(empty), compiled()).cpu for _ in range(rounds))
     seen = json.loads(ours[0].output)
     # A carriage return ends a line too, for sentinel.
     if seen["lines"] < lines:
@@ -142,7 +157,7 @@ def _measure(name: str, file: Path, empty: Path, lines: int, rounds: int) -> lis
         hint = "mtail is not installed, so there is nothing to compare with: apt-get install mtail"
         return [Figure(name, _count(speed), ">= mtail's", None, f"{what}; {hint}")]
     their_cpu, their_wall = median(c.cpu for c in theirs), median(c.wall for c in theirs)
-    their_start = median(cost(_mtail(mtail, empty)).cpu for _ in range(rounds))
+    their_start = median(cost(mtail_of(mtail, empty)).cpu for _ in range(rounds))
     met = cpu <= their_cpu
     if not met:
         what += "; missed: each event is parsed, kept and judged in Python"
@@ -171,7 +186,7 @@ def _sentinel(file: Path) -> list[str]:
     return [sys.executable, str(HERE / "throughput.py"), "--read", str(file)]
 
 
-def _mtail(mtail: str, file: Path) -> list[str]:
+def mtail_of(mtail: str, file: Path) -> list[str]:
     logs = ["--log_dir", str(file.parent), "--address", "127.0.0.1", "--port", "0"]
     return [
         mtail,
