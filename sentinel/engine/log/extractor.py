@@ -53,9 +53,11 @@ class Extractor:
         if self._patterns:
             self._set.Compile()
             try:
-                # A record in JSON may escape characters of the message, so every JSON line is examined.
+                # A record in JSON may escape characters of the message, so every JSON line is examined; so are Ollama's own
+                # lines, whose message `strip` joins with the values behind it.
                 self._net = re2.compile(
-                    "|".join([*dict.fromkeys(self._nets), *_JSON_LINES]).encode(), options=re2_options(never_capture=True)
+                    "|".join([*dict.fromkeys(self._nets), *_JSON_LINES, _OLLAMA_LINES]).encode(),
+                    options=re2_options(never_capture=True),
                 )
             except re2.error as error:
                 raise PatternError(self._events[0].source, 0, f"the patterns together: {why_refused(error)}") from error
@@ -138,6 +140,8 @@ class Extractor:
 
 #: Journal exports, container logs, --log-jsonl: at the start of a line, or after the prefix of a journal or a container.
 _JSON_LINES = (r"(?m:^)\{\"", r"(?:[:|]|std(?:out|err)) \{\"(?:type|function|level|log|timestamp|tid|[A-Z_]+)\"")
+#: Not those of Docker Model Runner, which name no source: each of its lines is a record.
+_OLLAMA_LINES = r" source=\w+\.go:\d+ msg="
 
 
 def _mesh(regex: str) -> str:
