@@ -1,4 +1,4 @@
-"""Every figure with its target: throughput, latency, cost at rest, of commands, of a step, of checkpoints, memory of the other units.
+"""Every figure with its target: throughput, latency, cost at rest, of commands, of a step, of checkpoints, of the other units.
 
 make bench                          everything, about six minutes
 python bench/run.py --quick         less exact, about two minutes
