@@ -12,6 +12,7 @@ from pathlib import Path
 from sentinel.cli.doctor import in_container, probes, probes_gpu, probes_host
 from sentinel.cli.doctor.capability import INSTALL, Capability, Probe, ProbeInput, RunningProbe
 from sentinel.cli.doctor.probes import OTHER_USERS
+from sentinel.cli.garbage import uncollected
 from sentinel.cli.main import OK, WARNING
 from sentinel.cli.output import emit, style, working
 from sentinel.daemon.config import Config, default_socket, load
@@ -56,7 +57,7 @@ _WORDS = {"works": "works", "fails": "fails", "absent": "not here"}
 
 def main(arguments: argparse.Namespace) -> int:
     """Run every probe; 0 if all that is present works, 1 if something does not."""
-    with working("looking at this machine"):
+    with working("looking at this machine"), uncollected():
         found = list(examine(Path(arguments.config) if arguments.config else None))
     failed = sum(row.state == "fails" for row in found)
     if arguments.json:
