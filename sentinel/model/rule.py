@@ -86,6 +86,8 @@ class CauseDef:
     fixes: tuple[FixDef, ...] = ()
     #: replaces the rule's severity for this cause
     severity: Severity | None = None
+    #: less likely causes of the rule: the first that is true as well is named with it
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,7 @@ def _cause(table: Table) -> CauseDef:
         when=table.text("when"),
         fixes=tuple(fix_def(row) for row in table.tables("fix")),
         severity=table.text("severity", one_of=get_args(Severity)) or None,  # type: ignore[arg-type]
+        also=table.texts("also"),
     )
     table.done()
     return cause

@@ -48,7 +48,7 @@ def parts(rule: RuleDef) -> dict[str, Any]:
     for kind, named in tables.items():
         found |= {f"{kind}.{one.name}": one for one in named}
     for cause in rule.causes:
-        found |= {f"cause '{cause.id}'.{key}": getattr(cause, key) for key in ("when", "text", "confidence", "severity")}
+        found |= {f"cause '{cause.id}'.{key}": getattr(cause, key) for key in ("when", "text", "confidence", "severity", "also")}
         found[f"cause '{cause.id}'.fix"] = cause.fixes
     return {name: said for name, said in found.items() if said not in (None, "", (), False)}
 

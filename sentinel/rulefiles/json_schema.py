@@ -170,6 +170,7 @@ def _cause(required: list[str]) -> Schema:
         "text": filled(f"the cause in a sentence: {_SHOWN}"),
         "confidence": one_of(get_args(Confidence), "how sure that is"),
         "severity": one_of(get_args(Severity), "how bad it is where this is the cause; without it as the rule says"),
+        "also": array(text("a cause's id"), "less likely causes: the first that is true as well is named with this one"),
         "fix": array(fix, "what to do, best first"),
     }
     return table(keys, "a cause", required)

@@ -220,7 +220,7 @@ def _causes(table: dict[str, Any], value: Any, rule: str, findings: Findings) ->
             continue
         said = {key: given for key, given in row.items() if key != "id"}
         if not said:
-            findings.error(("cause", own), "replaces nothing of this cause; name text, when, confidence, severity or fix")
+            findings.error(("cause", own), "replaces nothing of this cause; name text, when, confidence, severity, also or fix")
         at = ids.index(cause)
         there[at] = {**there[at], **said}
         replaced += [ReplacedField(f"cause '{cause}'.{key}", ("cause", at, key), ("cause", own, key)) for key in said]

@@ -1,4 +1,4 @@
-"""The text of a notification: summary, the first true cause, the fixes for this build and machine, and the evidence."""
+"""The text of a notification: summary, the first true cause and what may be it instead, the fixes, and the evidence."""
 
 from __future__ import annotations
 
@@ -29,8 +29,18 @@ def cause_of(scene: Scene) -> CompiledCause | None:
     return next((cause for cause in scene.compiled.causes if cause.when is None or scene.ask(cause.when) is True), None)
 
 
+def _less_likely(found: CompiledCause, scene: Scene) -> CompiledCause | None:
+    """The first of the causes that it names beside itself that is true as well."""
+    of = {cause.cause.id: cause for cause in scene.compiled.causes}
+    others = (of[other] for other in found.cause.also if other in of)
+    return next((cause for cause in others if cause.when is None or scene.ask(cause.when) is True), None)
+
+
 def conclude(finding: Finding) -> Conclusion:
-    """Summary, first true cause, its fixes that fit this build and machine, and the evidence."""
+    """Summary, first true cause, its fixes that fit this build and machine, and the evidence.
+
+    Where another cause fits as well, its text follows in the cause's, and its first fix is the last.
+    """
     scene = finding.scene
     scene.complete()
     compiled, entity, world = scene.compiled, scene.entity, scene.world
@@ -41,15 +51,11 @@ def conclude(finding: Finding) -> Conclusion:
     cause: Cause | None = None
     fixes: tuple[Fix, ...] = ()
     if (found := cause_of(scene)) is not None:
-        cause = Cause(found.cause.id, found.text.render(look_up), found.cause.confidence)
-        build = _builds(entity, world)
-        system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
-        maker = maker_of(look_up) if entity.scope == "server" else ""
-        # What is done already, and what is for other GPUs, is shown only where nothing else is left to say.
-        for its, done, otherwise in product(dict.fromkeys((maker, "")), (False, True), (False, True)):
-            offered = (_fix(f, scene, look_up, build, done=done) for f in found.fixes if f.fix.otherwise is otherwise)
-            fixes = fixes or on_gpu(on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system), its)
-        fixes = first_alone(of_fork(fixes, look_up("server.fork") or ""))
+        said, fixes = found.text.render(look_up), _fixes(found, scene, look_up)
+        if (other := _less_likely(found, scene)) is not None:
+            said = f"{said.rstrip('.')}. Less likely, but it fits as well: {other.text.render(look_up)}"
+            fixes += tuple(replace(fix, do=f"If it is the less likely one: {fix.do}") for fix in _fixes(other, scene, look_up)[:1])
+        cause = Cause(found.cause.id, said, found.cause.confidence)
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
         since = world.run_start(entity) if binding.over is None else float("-inf")
@@ -59,6 +65,20 @@ def conclude(finding: Finding) -> Conclusion:
     # An unknown value is no evidence; `why` shows it.
     known = tuple(in_words(c, compiled.evidence.get(c.check), look_up) for c in finding.checks if c.value is not None)
     return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
+
+
+def _fixes(cause: CompiledCause, scene: Scene, look_up: Lookup) -> tuple[Fix, ...]:
+    """What to do about it on this build and machine, the way that this server is run."""
+    fixes: tuple[Fix, ...] = ()
+    entity = scene.entity
+    build = _builds(entity, scene.world)
+    system, front_end = look_up("server.system") or "", look_up("server.front_end") or ""
+    maker = maker_of(look_up) if entity.scope == "server" else ""
+    # What is done already, and what is for other GPUs, is shown only where nothing else is left to say.
+    for its, done, otherwise in product(dict.fromkeys((maker, "")), (False, True), (False, True)):
+        offered = (_fix(f, scene, look_up, build, done=done) for f in cause.fixes if f.fix.otherwise is otherwise)
+        fixes = fixes or on_gpu(on_system(of_its_own((fix for fix in offered if fix is not None), front_end), system), its)
+    return first_alone(of_fork(fixes, look_up("server.fork") or ""))
 
 
 def later(finding: Finding) -> Callable[[], Conclusion]:

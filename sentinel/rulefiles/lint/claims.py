@@ -25,6 +25,9 @@ def check_claims(rule: RuleDef, findings: Findings) -> None:
         if not cause.when and len(rule.causes) > 1 and cause.confidence == "high" and not _quotes(cause.text):
             what = "stands for whatever no other cause fits: with confidence 'high' its text has to show a value that proves it"
             findings.warning(("cause", i, "confidence"), what)
+        if cause.also and cause.confidence == "high":
+            what = "is certain (confidence 'high'), and names others that may be it: it is 'medium' at most"
+            findings.warning(("cause", i, "confidence"), what)
         if cause.confidence == "low":
             drastic = next((fix.do for fix in _first(cause) if _DRASTIC.search(f"{fix.do}\n{fix.command}")), None)
             if drastic is not None:

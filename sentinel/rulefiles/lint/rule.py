@@ -109,6 +109,10 @@ def _check_shape(rule: RuleDef, findings: Findings, states: Collection[str] | No
         if cause.id in seen:
             findings.error(("cause", i), "is there twice")
         seen.add(cause.id)
+    for i, cause in enumerate(rule.causes):
+        for j, other in enumerate(cause.also):
+            if other not in seen or other == cause.id:
+                findings.error(("cause", i, "also", j), f"there is no other cause '{other:.60}'{did_you_mean(other[:60], seen)}")
     check_reach(rule, findings)
     if not rule.causes:
         findings.error(("cause",), "is missing: a rule says why and what to do")
