@@ -173,7 +173,10 @@ class StartOutcomes:
 
     def unfinished(self) -> list[Start]:
         """Starts that failed or died, in order; the last run of each process comes last."""
-        ends = [replace(end, who=self._name(port)) for port, run in self._runs.items() if (end := run.outcome()) is not None]
+        serves = any(run.served for run in self._runs.values())
+        # A child that has printed nothing yet, beside one that served, is where the excerpt ends: a router changes models all day.
+        runs = {port: run for port, run in self._runs.items() if port is None or run.state != "started" or run.failed or run.ended or not serves}
+        ends = [replace(end, who=self._name(port)) for port, run in runs.items() if (end := run.outcome()) is not None]
         if any(end.who == self.who and end.kind != "loading" for end in ends):
             # A router's child ends with it.
             ends = [end for end in ends if end.kind != "loading"]

@@ -113,6 +113,9 @@ def _cause(cause: CauseDef) -> Iterator[str]:
     yield sentence(cause.text)
     yield ""
     yield f"Confidence: {cause.confidence}{f'. Severity: {cause.severity}' if cause.severity else ''}."
+    if cause.also:
+        yield ""
+        yield f"Named with it where it fits as well: {', '.join(f'[{other}](#{other})' for other in cause.also)}."
     for number, fix in enumerate(cause.fixes, 1):
         yield ""
         only = f" Builds: {fix.builds}." if fix.builds is not None else ""
