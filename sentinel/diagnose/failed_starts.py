@@ -174,8 +174,12 @@ class StartOutcomes:
     def unfinished(self) -> list[Start]:
         """Starts that failed or died, in order; the last run of each process comes last."""
         serves = any(run.served for run in self._runs.values())
-        # A child that has printed nothing yet, beside one that served, is where the excerpt ends: a router changes models all day.
-        runs = {port: run for port, run in self._runs.items() if port is None or run.state != "started" or run.failed or run.ended or not serves}
+        # A child that has printed nothing yet, beside one that served, is where the excerpt ends: routers change models all day.
+        runs = {
+            port: run
+            for port, run in self._runs.items()
+            if port is None or run.state != "started" or run.failed or run.ended or not serves
+        }
         ends = [replace(end, who=self._name(port)) for port, run in runs.items() if (end := run.outcome()) is not None]
         if any(end.who == self.who and end.kind != "loading" for end in ends):
             # A router's child ends with it.

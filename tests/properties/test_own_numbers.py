@@ -53,7 +53,7 @@ CLAIMS = (
     claim(r"a slot has N of the N tokens that the model was trained for", _LESS),
     claim(r"ran on for N tokens, until the N of its slot were full", lambda answer, slot: answer <= slot <= 2 * answer),
     # slow-answers, of figures that are rounded
-    claim(r"is read at N tokens a second, hardly faster than tokens are written \(N a second", lambda read, write: read <= 3 * write + 2),
+    claim(r"is read at N tokens a second, hardly faster than .* \(N a second", lambda read, write: read <= 3 * write + 2),
     claim(r"-ub, N tokens here\), .* the last with N tokens", _LESS),
     claim(r"N tokens for N slots are N each", lambda asked, slots, each: abs(asked / slots - each) <= 256),
     claim(r"then take 4096, although this model was trained for N tokens", lambda train: train > 4096),

@@ -54,7 +54,8 @@ def conclude(finding: Finding) -> Conclusion:
         said, fixes = found.text.render(look_up), _fixes(found, scene, look_up)
         if (other := _less_likely(found, scene)) is not None:
             said = f"{said.rstrip('.')}. Less likely, but it fits as well: {other.text.render(look_up)}"
-            fixes += tuple(replace(fix, do=f"If it is the less likely one: {fix.do}") for fix in _fixes(other, scene, look_up)[:1])
+            first = _fixes(other, scene, look_up)[:1]
+            fixes += tuple(replace(fix, do=f"If it is the less likely one: {fix.do}") for fix in first)
         cause = Cause(found.cause.id, said, found.cause.confidence)
     lines: dict[tuple[str, int, str], LineEvidence] = {}
     for binding in compiled.bindings.values():
