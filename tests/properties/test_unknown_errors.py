@@ -13,12 +13,12 @@ import re
 from pathlib import Path
 
 import pytest
+from effort import examples
 
 from sentinel.cli.diagnose_screen import show
 from sentinel.diagnose.answer import verdict
 from sentinel.diagnose.diagnosis import diagnose
 from sentinel.engine.rules.ruleset import RuleSet
-from tests.support.effort import examples
 
 #: Each with its level in builds that print one.
 ERRORS = (
