@@ -15,6 +15,8 @@ _FENCE = re.compile(r"\s{0,3}(?:>\s?)?(```+|~~~+)")
 #: A log line outside every fence: then the fences belong to a prompt, and the file is a log.
 _LIKE_A_LOG = re.compile(
     r"\d+\.\d\d\.\d{3}\.\d{3} |srv  |slot  |llama_|ggml_|load_tensors: |main: |[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d "
+    r"|time=\d{4}-\d\d-\d\dT|\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d|\[GIN\] "
+    r"|(?:INFO|WARN| ERR) +\[|load_backend: |print_info: |error: "
 )
 _MARKDOWN = re.compile(r"#{1,6} |<details>|</details>|\*\*|- \[[ xX]\] ")
 _PROMPT = r"\s*(?:(?:[\w.-]+@[\w.-]+[^$#\n]{0,80})?[$#] |PS [^>\n]{0,200}> ?|[A-Z]:\\[^>\n]{0,200}> ?|> )?"

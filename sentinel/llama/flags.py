@@ -161,12 +161,16 @@ def takes(flag: str, build: int, words: int | None = None) -> bool | None:
 def nearest(flag: str) -> str:
     """The flag of llama-server that was probably meant by one that no build has; empty if none is near.
 
-    Names with the words in another order or incomplete come before misspelled ones: --draft-model is --model-draft, and
-    --draft-n-max is --spec-draft-n-max. The newest build has it.
+    Short names have one hyphen and long ones two: --ngl is -ngl. Names with the words in another order or incomplete come
+    before misspelled ones: --draft-model is --model-draft, and --draft-n-max is --spec-draft-n-max. The newest build has it.
     """
+    names = [name for option in OPTIONS for name in option.names if NEWEST in option.builds[name]]
+    with_the_other_hyphens = flag[1:] if flag.startswith("--") else f"-{flag}"
+    if with_the_other_hyphens in names:
+        return with_the_other_hyphens
     if not flag.startswith("--"):
         return ""
-    today = [name for option in OPTIONS for name in option.names if NEWEST in option.builds[name] and name.startswith("--")]
+    today = [name for name in names if name.startswith("--")]
     words = frozenset(flag.strip("-").split("-"))
     if len(words) > 1:
         held = [name for name in today if words <= frozenset(name.strip("-").split("-"))]

@@ -104,6 +104,22 @@ def test_a_compose_file_says_how_the_server_is_started(command: str) -> None:
     assert found.environment == {"LLAMA_ARG_N_PARALLEL": "4"}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'time=2025-01-29T20:11:02.316Z level=INFO source=gpu.go:392 msg="no compatible GPUs were discovered"',
+        '2025/01/29 20:11:02 routes.go:1187: INFO server config env="map[]"',
+        '[GIN] 2025/01/29 - 20:11:02 | 200 |  30.80s | 172.18.0.4 | POST     "/api/chat"',
+        'INFO [                    main] model loaded | tid="1" timestamp=1725256050',
+        "error: invalid argument: --foo",
+    ],
+)
+def test_a_log_below_a_compose_file_stays_a_log(line: str) -> None:
+    pasted = unpack(f"```yaml\nservices:\n  ollama:\n    image: ollama/ollama\n```\n```\n{line}\n```\n".encode())
+    assert line in pasted.log.decode()
+    assert line in unpack(f"services:\n  ollama:\n    image: ollama/ollama\n{line}\n".encode()).log.decode()
+
+
 def test_a_unit_beside_the_log_counts_as_the_command_line(tmp_path: Path) -> None:
     """As --argv does, and it is no log."""
     log, unit = tmp_path / "server.log", tmp_path / "llama.service"

@@ -21,6 +21,8 @@ SERVER = Entity("server", "llama-server")
         ("--ctx-sise", "--ctx-size"),
         ("--mtp-head", ""),
         ("-mqkv", ""),
+        ("--ngl", "-ngl"),
+        ("-flash-attn", "--flash-attn"),
         ("--", ""),
     ],
 )
