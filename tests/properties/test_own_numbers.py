@@ -67,6 +67,8 @@ CLAIMS = (
     claim(r"so N of its N layers are computed by", _LESS),
     claim(r"N of it are on GPUs, where this very .* usually have N;", _LESS),
     claim(r"the GPUs draw N W, where it usually makes them draw N W", _LESS),
+    # server-crashed
+    claim(r"N of weights, and N free", _MORE),
     # gpu-memory-spill, small-bar
     claim(r"N of N free on the fullest GPU", _AT_MOST),
     claim(r"answers come at N tokens/s, N before", _LESS),
