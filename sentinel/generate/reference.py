@@ -163,9 +163,10 @@ promtool check rules alerts.yml
 
 [prometheus/dashboard.json](../prometheus/dashboard.json) is a dashboard for Grafana (Dashboards, New, Import): alerts,
 speed, memory and GPUs of each server. A real Prometheus answers each of its queries in the tests; Grafana itself was not
-tried. Cause, first fix and the machine's own name are annotations of each alert, from `sentinel_alert_info`: show them in
-your receiver's template. [`sentinel notify`](notify.md) may send to the same Alertmanager; leave the group `sentinel-alerts`
-out then.
+tried. Its own grafana-foundation-sdk (for 10.1) reads the file and writes the same again, but for `definition` of two variables,
+which it does not know. Cause, first fix and the machine's own name are annotations of each alert, from
+`sentinel_alert_info`: show them in your receiver's template. [`sentinel notify`](notify.md) may send to the
+same Alertmanager; leave the group `sentinel-alerts` out then.
 
 ## Values
 

@@ -206,7 +206,8 @@ def test_doctor(printed: Printed, monkeypatch: pytest.MonkeyPatch, name: str, ve
 
 @WIDTHS
 @pytest.mark.parametrize(
-    "words", ["status", "alerts", "why cpu-fallback", "silence", "silence cpu-fallback", "ack x", "report", "record", "reload"]
+    "words",
+    ["status", "alerts", "why cpu-fallback", "silence", "silence cpu-fallback --for 2h", "ack x", "report", "record", "reload"],
 )
 def test_without_a_daemon(printed: Printed, monkeypatch: pytest.MonkeyPatch, words: str, width: int) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
