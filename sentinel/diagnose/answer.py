@@ -15,6 +15,8 @@ from sentinel.model.text import counted, escape
 
 _MOST_REMEDIES = 3
 _MOST_NAMES = 4
+#: What no log says, so that nobody takes a log without a failure for a server without one.
+_BEYOND_A_LOG = "whether they are right, and as fast as they could be, no log shows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,16 @@ def verdict(found: Diagnosis) -> str:
     seen = f"{counted(found.events, 'event')} of llama-server recognised"
     if reported:
         return f"no rule names a failure in {counted(found.lines, 'line')} ({seen}), but {reported}"
-    return f"no known failure in {counted(found.lines, 'line')} ({seen})"
+    return f"no failure is named in {counted(found.lines, 'line')} ({seen}){_speeds(found)}"
+
+
+def _speeds(found: Diagnosis) -> str:
+    """How fast the answers came, for whoever knows what is slow on that machine, and what no log says of them."""
+    known = [value for (_, signal), values in found.speeds.items() if signal == "server.generation_tps" for _, value in values]
+    if not known:
+        return ""
+    low, high = f"{min(known):.3g}", f"{max(known):.3g}"
+    return f"; answers came at {low if low == high else f'{low} to {high}'} tokens/s; {_BEYOND_A_LOG}"
 
 
 def _reported(found: Diagnosis) -> str:

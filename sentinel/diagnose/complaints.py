@@ -1,6 +1,6 @@
 """Lines in which a log itself reports an error. Pure.
 
-Only for an answer without a finding: "no known failure" alone, beside an error in the log, would pass it over.
+Only for an answer without a finding: "no failure is named" alone, beside an error in the log, would pass it over.
 """
 
 from __future__ import annotations

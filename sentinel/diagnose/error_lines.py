@@ -33,9 +33,10 @@ WORDS = re.compile(
     re.IGNORECASE,
 )
 #: What healthy servers print as an error: a fit that tries and goes on, a template's example that a build of ik_llama.cpp lacks,
-#: a server that llama-swap asked to stop.
+#: a server that llama-swap asked to stop, a server of 2023 that waits, a picture that KoboldCpp makes smaller.
 NO_FAULT = re.compile(
     r"is normal during memory fitting|^common_(?:fit_params|params_fit): |^Failed to infer a tool call example"
+    r"|^all slots are idle and system prompt is empty|^Image requires resizing: original size "
     r"|\breturned error: signal: (?:terminated|interrupt|killed)$"
 )
 #: What builds without levels print as a warning: what is tried again, done otherwise or left out; and values of a model.

@@ -163,7 +163,7 @@ def test_a_log_makes_a_page_as_well(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert code == 0
     assert f"sentinel diagnose: {LOG.name}" in text
     assert "To share one: sentinel diagnose --share --html." in text, "a report is of a machine, and there is none"
-    assert "no known failure in" in text
+    assert "no failure is named in" in text
     assert "this one reports no speeds: nothing is plotted" in text, "an answer or two are no course"
     assert "llama-server -m a.gguf" in text
     assert "abc" not in text.partition("<main>")[2].partition("</main>")[0]

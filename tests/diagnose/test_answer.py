@@ -31,7 +31,7 @@ def told(tmp_path: Path, log: str, *options: str) -> list[str]:
 @pytest.mark.parametrize(
     ("log", "first"),
     [
-        (RUN + SERVES, "no known failure in 3 lines (4 events of llama-server recognised)"),
+        (RUN + SERVES, "no failure is named in 3 lines (4 events of llama-server recognised)"),
         (RUN, "the log ends while the model loads"),
         (RUN + SERVES + ABORTS, "llama-server crashed: n > 0"),
         (BUSY, "llama-server did not start: port 8080 on 127.0.0.1 could not be bound"),
@@ -63,6 +63,13 @@ def test_a_healthy_log_gets_few_and_narrow_lines(tmp_path: Path) -> None:
     assert len(lines) <= 9
     assert max(map(len, lines)) <= 80
     assert lines[2] == "What the files do not show:"
+
+
+def test_a_healthy_log_says_how_fast_answers_came_and_claims_nothing_of_them(tmp_path: Path) -> None:
+    timing = "       eval time =    4000.00 ms /     2 tokens ( 2000.00 ms per token,     0.50 tokens per second)\n"
+    said = " ".join(" ".join(told(tmp_path, RUN + SERVES + timing)).split())
+
+    assert "answers came at 0.5 tokens/s; whether they are right, and as fast as they could be, no log shows" in said
 
 
 def test_only_what_would_settle_something_is_asked_for() -> None:

@@ -34,7 +34,7 @@ REFUSED = (
 
 def test_one_refused_request_is_no_fault_and_has_a_line() -> None:
     done = diagnose("-", given=REFUSED)
-    assert b"no known failure" in done.stdout
+    assert b"no failure is named" in done.stdout
     said = " ".join(done.stdout.decode().split())
     assert "for information: 1 request was refused because of the size, and the client got the error: -:3: srv" in said
     assert done.returncode == 0
@@ -149,7 +149,7 @@ class TestBadInput:
         assert done.returncode == (0 if known else 3)
         assert done.stderr == b""
         assert b"\x1b" not in done.stdout
-        assert done.stdout.decode()[2:].startswith("no known failure" if known else "nothing can be said: ")
+        assert done.stdout.decode()[2:].startswith("no failure is named" if known else "nothing can be said: ")
 
     def test_control_characters_of_a_log_are_escaped_in_the_evidence(self, tmp_path: Path) -> None:
         """What a driver or a file name says is not obeyed by a terminal, in text or as JSON."""

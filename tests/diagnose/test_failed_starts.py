@@ -70,7 +70,7 @@ def test_a_failed_start_is_reported_with_the_line_that_says_most(corpus: Path, n
     assert line in text
     assert "start-failed" in text
     assert "No rule tells the cause" not in text
-    assert "no known failure" not in text
+    assert "no failure is named" not in text
 
 
 def test_of_an_error_that_no_rule_knows_the_reason_is_shown_and_what_helps_as_a_rule(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_one_line_is_one_line(tmp_path: Path) -> None:
 
     assert (code, served[0]) == (3, 0)
     assert "its only line is not one that sentinel knows" in text
-    assert "no known failure in 1 line (1 event of llama-server recognised)" in served[1]
+    assert "no failure is named in 1 line (1 event of llama-server recognised)" in served[1]
 
 
 @pytest.mark.parametrize(
@@ -293,5 +293,5 @@ def test_an_excerpt_is_no_failed_start_unless_it_shows_the_start(log: str, kind:
 def test_beside_an_error_in_the_log_the_answer_is_not_that_nothing_is_wrong(line: str, count: int, ruleset: RuleSet) -> None:
     found = diagnose(ruleset, [("server.log", (RUNS + SERVES + line + "\n").encode())], [], {})
     assert found.complaints.count == count
-    assert ("no known failure" in verdict(found)) is (count == 0)
+    assert ("no failure is named" in verdict(found)) is (count == 0)
     assert (line.split()[-1].rstrip('"') in verdict(found)) is (count == 1)

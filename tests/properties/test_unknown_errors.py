@@ -1,4 +1,4 @@
-"""No error line of a log is passed over: what nobody understood is quoted in the answer, and is no 'no known failure'.
+"""No error line of a log is passed over: what nobody understood is quoted in the answer, and is no 'no failure is named'.
 
 The lines are made up in the manner of llama.cpp's, so that no pattern knows them. Where the table of its own messages is at hand
 (`../shared/reference`), a sample of that is tried as well.
@@ -62,6 +62,8 @@ HARMLESS = (
     "flange_init: 0 of 4 flanges left",
     "flange_init: torque = 17.00 Nm, rotation = 3",
     "Warning: flange adapter invalid or not found.",
+    "all slots are idle and system prompt is empty, clear the KV cache",
+    "Image requires resizing: original size 1466 x 1792 scaling to max 1024 px",
 )
 HEADS = {
     "2024": "build: 3600 (0123abcd) with cc\nmain: loading model\n"
@@ -91,7 +93,7 @@ ENVELOPES = {
     "docker compose": "llm-1  | ",
     "journal": "Nov 29 10:11:12 box llama-server[4711]: ",
 }
-PASSED_OVER = re.compile(r"no known failure|the log ends while the model loads")
+PASSED_OVER = re.compile(r"no failure is named|the log ends while the model loads")
 
 
 def answer(ruleset: RuleSet, log: str) -> tuple[str, str]:
@@ -145,7 +147,7 @@ def test_a_healthy_log_stays_quiet(ruleset: RuleSet, era: str, line: str) -> Non
     level = f"0.00.700.100 I {line}" if era == "stamped" else line
     said, _ = answer(ruleset, HEADS[era] + level + "\n" + SERVES + ASKED + level + "\n" + ANSWERED)
 
-    assert said.startswith("no known failure")
+    assert said.startswith("no failure is named")
 
 
 def test_a_start_that_stops_without_an_error_is_no_error(ruleset: RuleSet) -> None:
