@@ -1,6 +1,6 @@
 """Unpacks pasted text: an issue with a log in code fences, with a compose file, a unit or a command line. Pure.
 
-Lines keep their numbers: what is not part of a log becomes an empty line.
+Lines keep their numbers: what is not part of a log becomes an empty line, but for those that hand a GPU to the container.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _UNIT = re.compile(r"(?m)^\[Service\]\s*$")
 _COMPOSE = re.compile(r"(?m)^services:\s*$")
 _VARIABLE = re.compile(r"^\s*-?\s*[\"']?(?P<name>LLAMA_ARG_[A-Z0-9_]+)[\"']?\s*[:=]\s*[\"']?(?P<value>.*?)[\"']?\s*$")
 _UNIT_VARIABLE = re.compile(r"(LLAMA_ARG_[A-Z0-9_]+)=([^\s\"']*)")
+#: The only lines of a compose file that are read as part of the log: the event container_asks_for_nvidia says what they mean.
+_ASKS_FOR_GPU = re.compile(r"\s*(?:- )?(?:driver|runtime): *\"?nvidia\"?\s*$|\s*gpus: *\S")
 _MOST_COMMANDS = 50
 
 
@@ -50,7 +52,15 @@ def unpack(data: bytes) -> Pasted:
     if _is_issue(lines):
         return _issue(lines)
     commands = _commands(lines)
+    if _COMPOSE.search(text):
+        asking = _asking(lines)
+        data = "\n".join("" if _ASKS_FOR_GPU.match(line) and line not in asking else line for line in lines).encode()
     return Pasted(data, commands[0] if len(set(commands)) == 1 else ())
+
+
+def _asking(lines: Sequence[str]) -> frozenset[str]:
+    """The lines of a compose file that hand a GPU to the server's container; another service may have one."""
+    return frozenset(line for line in _service(lines) if _ASKS_FOR_GPU.match(line))
 
 
 def _like_a_log(text: str) -> bool:
@@ -87,6 +97,8 @@ def _issue(lines: Sequence[str]) -> Pasted:
         commands = _commands(block)
         if config is not None:
             words, environment = words or config.words, environment or config.environment
+            asking = _asking(block)
+            out[begin:number] = [line if line in asking else "" for line in block]
         elif commands and not _like_a_log("\n".join(block)):
             words = words or commands[0]
         else:
@@ -150,7 +162,15 @@ def _config(text: str) -> Pasted | None:
 
 
 def _compose(text: str) -> Pasted:
-    lines = text.split("\n")
+    block = _service(text.split("\n"))
+    found = (match for line in block if (match := _VARIABLE.match(line)) is not None)
+    words = _of_key(block, "command")
+    program = any(re.search(r"llama-server(?:\.exe)?$", word) for word in words[:3])
+    return Pasted(b"", words if program or not words else ("llama-server", *words), {m["name"]: m["value"] for m in found})
+
+
+def _service(lines: Sequence[str]) -> list[str]:
+    """The lines of the compose service that runs llama-server or Ollama."""
     services: list[list[str]] = []
     indent: int | None = None
     inside = False
@@ -167,11 +187,7 @@ def _compose(text: str) -> Pasted:
         if depth <= indent:
             services.append([])
         services[-1].append(line)
-    block = next((one for one in services if any("llama" in line for line in one)), [])
-    found = (match for line in block if (match := _VARIABLE.match(line)) is not None)
-    words = _of_key(block, "command")
-    program = any(re.search(r"llama-server(?:\.exe)?$", word) for word in words[:3])
-    return Pasted(b"", words if program or not words else ("llama-server", *words), {m["name"]: m["value"] for m in found})
+    return next((one for one in services if any("llama" in line for line in one)), [])
 
 
 def _of_key(block: Sequence[str], key: str) -> tuple[str, ...]:

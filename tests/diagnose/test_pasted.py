@@ -120,6 +120,14 @@ def test_a_log_below_a_compose_file_stays_a_log(line: str) -> None:
     assert line in unpack(f"services:\n  ollama:\n    image: ollama/ollama\n{line}\n".encode()).log.decode()
 
 
+@pytest.mark.parametrize("fence", ["```\n", ""])
+def test_only_the_servers_own_service_says_that_its_container_gets_a_gpu(fence: str) -> None:
+    services = "services:\n  a:\n    image: comfy\n    runtime: nvidia\n  b:\n    image: ollama/ollama\n    gpus: all\n"
+    log = 'time=2025-01-29T20:11:02.316Z level=INFO source=types.go:131 msg="inference compute" id=0 library=cpu\n'
+    kept = unpack(f"{fence}{services}{fence}{fence}{log}{fence}".encode()).log.decode().split("\n")
+    assert [line.strip() for line in kept if "nvidia" in line or "gpus" in line] == ["gpus: all"]
+
+
 def test_a_unit_beside_the_log_counts_as_the_command_line(tmp_path: Path) -> None:
     """As --argv does, and it is no log."""
     log, unit = tmp_path / "server.log", tmp_path / "llama.service"
