@@ -74,8 +74,8 @@ def test_a_severity_that_is_none_is_refused_with_its_place() -> None:
 
 def test_a_cache_that_was_refused_is_critical_and_a_context_that_was_cut_a_warning(ruleset: RuleSet) -> None:
     rule = ruleset.rules["context-collapse"].rule
-    worse = {cause.id for cause in rule.causes if cause.severity is not None}
-    assert (rule.severity, worse) == ("warning", {"kv-allocation-failed"})
+    others = {cause.id: cause.severity for cause in rule.causes if cause.severity is not None}
+    assert (rule.severity, others) == ("warning", {"kv-allocation-failed": "critical", "answer-fills-the-context": "info"})
     engine = Engine(ruleset)
     engine.step(ServerFound(EPOCH, "proc", SERVER, 7, EPOCH, {"server.log_readable": True}))
     line = b"0.00.418.217 E llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache\n"
