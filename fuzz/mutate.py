@@ -56,6 +56,8 @@ _KEYS = [
     "name",
     "regex",
 ]
+#: Of an expression, and characters of its text: longer ones are refused unread.
+_MOST_TOKENS = 100_000
 _TOKENS = [
     "&&", "||", "!", "==", "!=", "<", ">", "<=", "+", "-", "*", "/", "%", "?", ":", "(", ")", "[", "]", ".", ",", "1",
     "0", "-1", "1.5", "0.0", "true",
@@ -220,10 +222,12 @@ class Mutator:
                 case 3:
                     tokens = ["("] * 200 + tokens + [")"] * 200
                 case 4:
-                    tokens = [*tokens, self._random.choice(("&&", "+", "||", ".", ","))] * self._random.choice((2, 3, 900))
+                    joined = [*tokens, self._random.choice(("&&", "+", "||", ".", ","))]
+                    # Three times 900 are 729 million tokens: the campaign itself ran out of memory.
+                    tokens = (joined * self._random.choice((2, 3, 900)))[:_MOST_TOKENS]
                 case _:
                     self._random.shuffle(tokens)
-        return " ".join(tokens)[:100_000]
+        return " ".join(tokens)[:_MOST_TOKENS]
 
     def _pattern(self, source: str) -> str:
         at = self._random.randrange(len(source) + 1)

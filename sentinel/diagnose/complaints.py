@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import re2
+
 from sentinel.diagnose.error_lines import NO_FAULT, WORDS, reports_error
 from sentinel.diagnose.senders import Line
 from sentinel.engine.log.envelope import Envelope, strip
@@ -17,9 +19,10 @@ from sentinel.model.alert import LineEvidence
 from sentinel.model.input_limits import SPAN_LIMIT
 
 #: Lines that are worth parsing: an error's level or word, or a refused request.
-_SUSPECT = re.compile(
-    rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b| back to |[Ff]ailure|[Uu]nable to |"
+_SUSPECT = re2.compile(
+    rb"\bE |\bERR|[Ee]rror|ERROR|[Ff]ailed|[Ee]xception|[Dd]enied|\b[45]\d\d\b| back to |[Ff]ailure|[Uu]nable to |(?i:"
     + WORDS.pattern.encode()
+    + b")"
 )
 _ERROR = re.compile(r"\b(?:error|failed|exception|denied)\b|ERROR\b", re.IGNORECASE)
 #: Said in words at any level: Ollama reports as INFO that a model goes to the CPU and that a driver's library did not start.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sentinel.engine.log.envelope import Envelope, strip
 from sentinel.model.alert import LineEvidence
@@ -56,8 +56,8 @@ FATAL = re.compile(
 #: Of these, what can only be said of a program that does not run at all.
 NEVER_RAN = re.compile(r"error while loading shared libraries|version `GLIBC\S+' not found|symbol lookup error")
 FATAL_BYTES = re.compile(FATAL.pattern.encode())
-#: Lines back from the end of a log that are searched for an error.
-_LINES_BACK = 5000
+#: Lines that are searched for an error.
+_MOST_LINES = 5000
 
 
 def last_number(lines: Sequence[bytes], numbers: Sequence[int], end: int) -> int:
@@ -85,12 +85,10 @@ def first_error(
     *,
     levels_only: bool = False,
 ) -> LineEvidence | None:
+    """The first line that reports an error; what repeats an earlier one only if it brings the reason along."""
     echo: LineEvidence | None = None
-    for index in range(begin, min(end, begin + 5000)):
-        envelope = strip(lines[index].decode("utf-8", "replace"))
-        if envelope.port != port or not reports_error(envelope, None if levels_only else _ERROR):
-            continue
-        line = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
+    places = range(begin, min(end, begin + _MOST_LINES))
+    for _, line in _errors(name, lines, numbers, places, port, None if levels_only else _ERROR):
         if not ECHO.search(line.line):
             return line
         if echo is None and _WITH_REASON.search(line.line):
@@ -109,15 +107,23 @@ def last_error(
 ) -> LineEvidence | None:
     """The last line that reports an error and that no pattern knows; what repeats an earlier failure, if there is no other."""
     echo: LineEvidence | None = None
-    for index in range(end - 1, max(begin, end - _LINES_BACK) - 1, -1):
-        envelope = strip(lines[index].decode("utf-8", "replace"))
-        if envelope.port != port or not reports_error(envelope, WORDS) or known(lines[index]):
+    places = range(end - 1, max(begin, end - _MOST_LINES) - 1, -1)
+    for index, line in _errors(name, lines, numbers, places, port, WORDS):
+        if known(lines[index]):
             continue
-        line = LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
         if not ECHO.search(line.line):
             return line
         echo = echo or line
     return echo
+
+
+def _errors(
+    name: str, lines: Sequence[bytes], numbers: Sequence[int], places: range, port: int | None, words: re.Pattern[str] | None
+) -> Iterator[tuple[int, LineEvidence]]:
+    for index in places:
+        envelope = strip(lines[index].decode("utf-8", "replace"))
+        if envelope.port == port and reports_error(envelope, words):
+            yield index, LineEvidence(envelope.message.strip()[:SPAN_LIMIT], name, numbers[index])
 
 
 def reports_error(envelope: Envelope, words: re.Pattern[str] | None) -> bool:

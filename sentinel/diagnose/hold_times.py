@@ -15,22 +15,27 @@ def run_out(engine: Engine, at: float) -> list[Transition]:
     """Let hold times elapse: the log ended, the condition did not. Quiet times do not: what came after is unknown."""
     out: list[Transition] = []
     last = int(longest(engine))
-    until, pending = NEVER, True
+    unchanged_until, is_pending = NEVER, True
 
-    def after(second: int) -> int:
+    def next_after(second: int) -> int:
         # What fires for the age of an event does so within seconds; later only a pending alert may fire.
-        return second + 1 if second < _COARSE or pending else min(second + _COARSE, last)
+        return second + 1 if second < _COARSE or is_pending else min(second + _COARSE, last)
 
-    second = after(0)
-    while second <= last:
+    def step(second: int) -> None:
+        nonlocal unchanged_until, is_pending
+        out.extend(t for t in engine.step(Tick(at + second)) if t.state == "firing")
+        unchanged_until = engine.worklist.unchanged_until()
+        is_pending = any(record.state == "pending" for record in engine.book.open())
+
+    second = next_after(0)
+    while second < last:
         # The last step before a change counts, too: what ends says what it said then.
-        if second < last and at + after(second) < until:
+        if at + next_after(second) < unchanged_until:
             engine.skip(at + second)
         else:
-            out += [t for t in engine.step(Tick(at + second)) if t.state == "firing"]
-            until = engine.worklist.unchanged_until()
-            pending = any(record.state == "pending" for record in engine.book.open())
-        second = after(second) if second < last else last + 1
+            step(second)
+        second = next_after(second)
+    step(last)
     return out
 
 

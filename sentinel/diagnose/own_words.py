@@ -25,33 +25,33 @@ _NEAR = 200
 
 
 def in_its_own_words(
-    told: Transition,
+    transition: Transition,
     *,
     starts: Sequence[Start],
     logs: Sequence[tuple[str, Sequence[Line]]],
     extractor: Extractor | None = None,
 ) -> Transition:
     """The transition; a cause of low confidence with the error that its server's log reports before the end."""
-    cause = told.cause
-    if told.state != "firing" or cause is None or cause.confidence != "low" or told.rule not in _ENDS:
-        return told
+    cause = transition.cause
+    if transition.state != "firing" or cause is None or cause.confidence != "low" or transition.rule not in _ENDS:
+        return transition
     names = {name for name, _ in logs}
-    shown = [e for e in told.evidence if isinstance(e, LineEvidence) and e.source in names]
+    shown = [e for e in transition.evidence if isinstance(e, LineEvidence) and e.source in names]
     end = max(shown, key=lambda e: e.n, default=None)
-    failed = next((s.line for s in reversed(starts) if s.kind == "failed" and s.who == told.entity.name), None)
+    failed = next((s.line for s in reversed(starts) if s.kind == "failed" and s.who == transition.entity.name), None)
     word = None
-    if told.rule == "start-failed" and failed is not None and not ECHO.search(failed.line):
+    if transition.rule == "start-failed" and failed is not None and not ECHO.search(failed.line):
         word = failed
     elif end is not None:
         word = _last_before(end, logs, {e.n for e in shown if e.source == end.source}, extractor)
     if word is None or (word.source, word.n) in {(e.source, e.n) for e in shown} or word.line in cause.text:
-        return told
+        return transition
     text = f"{cause.text}. Its log reports before that, in its own words: '{word.line}' ({word.source}:{word.n})"
-    told = replace(told, cause=replace(cause, text=text))
+    transition = replace(transition, cause=replace(cause, text=text))
     if cause.id != _NO_REASON:
-        return told
-    who = told.entity.name
-    return replace(told, summary=f"{who} did not start, with an error that sentinel does not know: '{word.line}'")
+        return transition
+    who = transition.entity.name
+    return replace(transition, summary=f"{who} did not start, with an error that sentinel does not know: '{word.line}'")
 
 
 def _last_before(

@@ -5,15 +5,8 @@ trap '[ $? = 0 ] || { journalctl -u sentinel -u llama -n 60 --no-pager -o short-
 
 # Its exit code says that there are alerts.
 sentinel_says() { $PREFIX/bin/sentinel status --json || true; }
-# Wait for a condition, at most four minutes: the machine may have other work.
-until_true() {
-    for _ in $(seq 480); do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 0.5
-    done
-    echo "not within four minutes: $*" >&2
-    return 1
-}
+# The machine may have other work.
+PATIENCE=240
 verdict_is() { sentinel_says | grep -q "\"quality_verdict\": \"$1\""; }
 fired() { journalctl -q -o cat SENTINEL_RULE="$1" SENTINEL_STATE=firing | grep -q .; }
 child() { pgrep -u sentinel -f quality.daily.errand; }

@@ -189,12 +189,9 @@ def test_journalctl_x_explains_the_alert_with_its_own_values(machine: Outcome) -
 
     assert "Subject: llama-server runs on the CPU although GPU layers were asked for" in explained
     assert entry["SENTINEL_CAUSE_TEXT"] in explained
-    # A catalog shows 4,096 bytes of a field (REPLACE_VAR_MAX): the pieces that fit, and where the rest is.
-    shown = [line in explained for line in entry["SENTINEL_EVIDENCE"]]
-    assert shown[0]
-    assert all(shown) or "(more in SENTINEL_JSON: journalctl -a -o verbose)" in explained
+    assert all(line in explained for line in entry["SENTINEL_EVIDENCE"])
     assert all(fix["do"] in explained and fix["command"] in explained for fix in told["fixes"])
-    assert "SENTINEL_" not in explained.replace("(more in SENTINEL_JSON:", "")
+    assert "SENTINEL_" not in explained
     assert "sentinel why cpu-fallback" in explained
 
 

@@ -49,14 +49,15 @@ StandardError=file:{INSIDE}/out/stderr
 TimeoutStartSec=infinity
 """
 
-#: Put before every script: wait for a condition, at most thirty seconds.
+#: Put before every script: wait for a condition, for so many seconds.
 _UNTIL_TRUE = """\
+PATIENCE=30
 until_true() {
-    for _ in $(seq 300); do
+    for _ in $(seq $((PATIENCE * 10))); do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.1
     done
-    echo "not within 30 s: $*" >&2
+    echo "not within $PATIENCE s: $*" >&2
     return 1
 }
 """

@@ -12,7 +12,7 @@ from sentinel.engine.rules.evaluation_order import in_order
 from sentinel.engine.rules.expression import Condition
 from sentinel.engine.rules.on_gpu import READS as OF_ITS_GPUS
 from sentinel.engine.rules.on_gpu import names_a_maker
-from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred
+from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred, read_by
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
 from sentinel.llama.flags_in_text import builds_of
@@ -41,7 +41,9 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     summary = Template.parse(rule.summary)
     evidence = {said.name: Template.parse(said.expression) for said in rule.evidence}
     # What causes and fixes read, each condition and text once. They are compiled when they are needed.
-    conditions = [*named.values(), when, *([clear] if clear else []), *(Condition(source, valid=valid) for source in asked)]
+    of_causes = [Condition(source, valid=valid) for source in asked]
+    of_alert = [when, *([clear] if clear else [])]
+    conditions = [*named.values(), *of_alert, *of_causes]
     templates = [summary, *evidence.values(), *(Template.parse(text) for text in texts)]
     paths = {p for c in conditions for p in c.paths} | {n for t in templates for n in t.names}
     if any(fix.flags or fix.settings or fix.restart or fix.stop for fix in fixes):
@@ -53,7 +55,7 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         paths.add("server.user_unit")
     signals = {p for p in paths if p.partition(".")[0] in SCOPES and p != f"{rule.scope}.name"}
     signals |= {w.signal for w in rule.windows}
-    for condition in (*(c for _, c in values + checks), when, *([clear] if clear else [])):
+    for condition in (*(c for _, c in values + checks), *of_alert):
         condition.declare(_TABLES, events)
     return CompiledRule(
         rule=rule,
@@ -66,6 +68,7 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         _causes=Deferred(partial(_causes, rule, events, valid=True)),
         summary=summary,
         evidence=evidence,
+        about_causes=frozenset(read_by(named, of_causes) - read_by(named, of_alert) - evidence.keys()),
         signals=frozenset(signals),
         events=frozenset(b.event for b in rule.events),
         windows={w.name: w for w in rule.windows},

@@ -13,7 +13,7 @@ from sentinel.engine.rules.evaluate import Finding
 from sentinel.engine.rules.fix_terms import in_terms
 from sentinel.engine.rules.on_gpu import maker_of, on_gpu
 from sentinel.engine.rules.on_system import first_alone, of_fork, of_its_own, on_system
-from sentinel.engine.rules.ruleset import CompiledCause, CompiledFix
+from sentinel.engine.rules.ruleset import CompiledCause, CompiledFix, read_by
 from sentinel.engine.rules.runtime import control, runtime_of, with_flags, with_settings
 from sentinel.engine.rules.scene import Scene, World, find
 from sentinel.engine.rules.template import Lookup, Template
@@ -31,8 +31,7 @@ def cause_of(scene: Scene) -> CompiledCause | None:
 
 def _less_likely(found: CompiledCause, scene: Scene) -> CompiledCause | None:
     """The first of the causes that it names beside itself that is true as well."""
-    of = {cause.cause.id: cause for cause in scene.compiled.causes}
-    others = (of[other] for other in found.cause.also if other in of)
+    others = (cause for cause in scene.compiled.causes if cause.cause.id in found.cause.also)
     return next((cause for cause in others if cause.when is None or scene.ask(cause.when) is True), None)
 
 
@@ -50,9 +49,12 @@ def conclude(finding: Finding) -> Conclusion:
 
     cause: Cause | None = None
     fixes: tuple[Fix, ...] = ()
+    causes: list[CompiledCause] = []
     if (found := cause_of(scene)) is not None:
+        causes.append(found)
         said, fixes = found.text.render(look_up), _fixes(found, scene, look_up)
         if (other := _less_likely(found, scene)) is not None:
+            causes.append(other)
             said = f"{said.rstrip('.')}. Less likely, but it fits as well: {other.text.render(look_up)}"
             first = _fixes(other, scene, look_up)[:1]
             fixes += tuple(replace(fix, do=f"If it is the less likely one: {fix.do}") for fix in first)
@@ -63,8 +65,10 @@ def conclude(finding: Finding) -> Conclusion:
         _, last = world.happened(entity, binding.event, since)
         if last is not None and last.line:
             lines[(last.source, last.n, last.line)] = LineEvidence(last.line, last.source, last.n)
-    # An unknown value is no evidence; `why` shows it.
-    known = tuple(in_words(c, compiled.evidence.get(c.check), look_up) for c in finding.checks if c.value is not None)
+    # An unknown value is no evidence, nor is what speaks of other causes; `why` shows them.
+    aside = compiled.about_causes - read_by(compiled.named, (cause.when for cause in causes if cause.when is not None))
+    checks = (check for check in finding.checks if check.value is not None and check.check not in aside)
+    known = tuple(in_words(check, compiled.evidence.get(check.check), look_up) for check in checks)
     return Conclusion(compiled.summary.render(look_up), cause, fixes, known + tuple(lines.values()))
 
 

@@ -30,7 +30,7 @@ def in_terms(do: str, command: str, placed: str, where: Supervision) -> tuple[st
     elif where.kind == "unit" and where.engine:
         do = IN_RULES.sub(lambda found: f"({in_quadlet(found[1], where.name, of_user=where.of_user)})", do)
     if where.engine == "podman":
-        do, command = _DOCKER.sub("podman ", of_engine(do, "podman")), _DOCKER.sub("podman ", command)
+        do, command = (_DOCKER.sub("podman ", of_engine(text, "podman")) for text in (do, command))
     elif where.engine == "kubernetes" and _DOCKER.search(command):
         command = ""
     elif where.kind == "container" and not where.engine and _DOCKER.match(command):

@@ -94,6 +94,8 @@ class CompiledRule:
     summary: Template
     #: by check, its sentence for people
     evidence: Mapping[str, Template]
+    #: checks without a sentence that only causes and fixes ask for, not the verdict
+    about_causes: frozenset[str]
     signals: frozenset[str]
     events: frozenset[str]
     windows: Mapping[str, WindowDef]
@@ -115,6 +117,17 @@ class CompiledRule:
         conditions = [*self.named.values(), self.when, *([] if self.clear is None else [self.clear])]
         compared = {path for one in conditions for path in one.paths if path.endswith(".age")}
         return tuple(b.event for b in self.bindings.values() if b.over is not None or f"{b.name}.age" in compared)
+
+
+def read_by(named: Mapping[str, Condition], conditions: Iterable[Condition]) -> set[str]:
+    """The values and checks that these conditions read, by themselves and through others."""
+    found: set[str] = set()
+    unread = list(conditions)
+    while unread:
+        names = {name for name in unread.pop().paths if name in named} - found
+        found |= names
+        unread += (named[name] for name in names)
+    return found
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,13 @@ class Udev:
         """Put readings until cancelled. Without libudev it reports what sysfs shows, and raises NotHere."""
         try:
             context = pyudev.Context()
-        except ImportError:
+        except (ImportError, OSError) as error:
             await put(Samples(now(), self.name, HOST, signals(from_sysfs(self._roots))))
-            raise NotHere("libudev is not installed: GPUs that come and go are not seen") from None
+            if isinstance(error, ImportError):
+                raise NotHere("libudev is not installed: GPUs that come and go are not seen") from None
+            # Python asks ldconfig for it, else a compiler, with a temporary file: where the service's user might write neither to
+            # /dev/null nor to a temporary folder, the daemon ended with a traceback.
+            raise SourceFault(f"libudev cannot be looked for ({error.strerror}): GPUs that come and go are not seen") from None
         gpus = self._enumerate(context)
         try:
             monitor = _monitor(context, self._roots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from places import TESTS
 
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.model.reading import Event, Reading, Samples
-from sentinel.sources.base import Streaming
+from sentinel.sources.base import NotHere, SourceFault, Streaming
 from sentinel.sources.fs import Roots
 from sentinel.sources.gpu.hotplug import PciGpu, Udev, from_sysfs, gpu_of, signals
 
@@ -94,6 +95,34 @@ def test_this_machine_is_described_as_sysfs_has_it() -> None:
     assert isinstance(reading, Samples)
     assert reading.at == 5.0
     assert reading.values["host.gpu_count"] == len(from_sysfs(Roots()))
+
+
+@pytest.mark.parametrize(
+    ("why", "kind", "said"),
+    [
+        (ImportError("no udev"), NotHere, "libudev is not installed"),
+        (FileNotFoundError(2, "No usable temporary directory found"), SourceFault, "libudev cannot be looked for (No usable"),
+    ],
+)
+def test_without_libudev_it_reports_what_sysfs_shows(
+    why: Exception, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is missing for it, the daemon goes on."""
+
+    def context() -> None:
+        raise why
+
+    monkeypatch.setattr("pyudev.Context", context)
+    readings: list[Reading] = []
+
+    async def put(reading: Reading) -> None:
+        readings.append(reading)
+
+    with pytest.raises(kind, match=re.escape(said)):
+        asyncio.run(Udev().run(put, lambda: 5.0))
+    (samples,) = readings
+    assert isinstance(samples, Samples)
+    assert samples.values["host.gpu_count"] == len(from_sysfs(Roots()))
 
 
 class Bus:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from composed_proc import BIN, LIBRARIES, STATUS, Machine
@@ -483,18 +484,25 @@ def test_a_process_that_ends_between_scan_and_sample_gives_nothing(machine: Mach
     assert ServerGpus(lambda: servers.servers, machine.roots).poll(1.0) == []
 
 
-def test_a_scan_at_rest_costs_under_a_millisecond_with_200_processes(machine: Machine) -> None:
+def test_a_scan_at_rest_opens_few_files_of_200_processes(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs is how many it looks into again; bench/idle.py has the time."""
     for pid in range(100, 300):
         machine.start(pid, comm="worker", exe="/usr/bin/worker", maps="")
     machine.start(10)
     servers = Servers(machine.roots)
     servers.poll(0.0)
+    opened: list[object] = []
+    real = os.open
+
+    def counted(path: str, *rest: Any, **named: Any) -> int:
+        opened.append(path)
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", counted)
     rounds = 50
-    started = time.process_time()
     for at in range(1, rounds + 1):
         servers.poll(at * 10.0)
-    # measured: 0.3 ms; three times as much is let pass on a busy machine
-    assert (time.process_time() - started) / rounds < 1e-3
+    assert 0 < len(opened) / rounds < 30
 
 
 @pytest.mark.corpus
