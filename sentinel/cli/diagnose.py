@@ -92,7 +92,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
 
         answer = io.StringIO()
         with contextlib.redirect_stdout(answer):
-            show(found, files=bool(logs), kernel=bool(kernel))
+            show(found, files=bool(logs), kernel=bool(kernel), verbose=True)
         files = [(name, data.decode()) for name, data in (*logs, *kernel)]
         return _share(bundle(answer.getvalue(), command_line, files, redactor.replaced()), arguments.output) or _code(found, logs)
     if found.why is not None:
@@ -102,7 +102,7 @@ def judge(ruleset: RuleSet, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _emit(found)
     else:
-        show(found, files=bool(logs), kernel=bool(kernel))
+        show(found, files=bool(logs), kernel=bool(kernel), verbose=arguments.verbose)
     return _code(found, logs)
 
 

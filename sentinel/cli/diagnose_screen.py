@@ -13,8 +13,8 @@ from sentinel.terminal.alert import MOST_LINES, render_finding
 from sentinel.terminal.style import BOLD, DIM, Style, wrap
 
 
-def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
-    """Print the answer."""
+def show(found: Diagnosis, *, files: bool, kernel: bool, verbose: bool = False) -> None:
+    """Print the answer: of each finding the first fix, or all with `verbose`."""
     look = style()
     said = findings(found)
     if unread := no_server(found, files=files):
@@ -24,12 +24,13 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
     same = bool(said) and verdict(found).startswith(said[0].alert.summary) and not said[0].earlier
     _say(verdict(found), look, state=state(found, said))
     for number, one in enumerate(said):
-        print()
+        if number or not same:
+            print()
         if one.earlier:
             _say(f"Run {one.run} of {one.runs} of {one.alert.entity.name}:", look)
         elif one.over:
             _say("Over when the log ended:", look)
-        print(render_finding(transition_to_dict(one.alert), look, summary=number > 0 or not same), end="")
+        print(render_finding(transition_to_dict(one.alert), look, summary=number > 0 or not same, verbose=verbose), end="")
     rows = [*remarks(found, _quoted(said), kernel=kernel)]
     if rows:
         print()
@@ -39,10 +40,15 @@ def show(found: Diagnosis, *, files: bool, kernel: bool) -> None:
         print()
         # Evaluations cut the answer here: what follows states no finding.
         print(look.paint("What the files do not show:", DIM))
-        for remedy, rules, more in settling(found.unknown):
+        settles = settling(found.unknown)
+        # Beside a finding the rest is of little use, and would push the finding off the screen.
+        shown = settles if verbose or not said else settles[:1]
+        for remedy, rules, more in shown:
             comma = "," if "," in remedy else ""
             row = f"{remedy}{comma} would settle {', '.join(rules)}{f' and {more} more' if more else ''}"
             print("\n".join(look.paint(line, DIM) for line in wrap(escape(row), look.prose, "  ", "    ")))
+        if len(settles) > len(shown):
+            print(look.paint(f"  (and {len(settles) - len(shown)} more: --verbose)", DIM))
 
 
 def _say(text: str, look: Style, state: str = "") -> None:

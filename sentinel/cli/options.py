@@ -60,7 +60,11 @@ def diagnose(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--argv", metavar="COMMAND", help="the server's command line, quoted as one word")
     verb.add_argument("--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown")
-    verb.add_argument("--verbose", action="store_true", help="with --why: each check with the signals it reads")
+    verb.add_argument(
+        "--verbose",
+        action="store_true",
+        help="all fixes, and all that would settle the rest; with --why each check with the signals it reads",
+    )
     verb.add_argument(
         "--share",
         action="store_true",

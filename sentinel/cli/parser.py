@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -23,7 +24,26 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with 2."""
-        self.exit(2, f"sentinel: error: {message}; `{self.prog} --help` has examples\n")
+        line = f"sentinel: error: {self._plain(message)}; `{self.prog} --help` has examples"
+        rows = [line]
+        if sys.stderr.isatty():
+            from sentinel.terminal.style import style_for, wrap
+
+            rows = wrap(line, style_for(sys.stderr).prose, "", "  ")
+        self.exit(2, "\n".join(rows) + "\n")
+
+    def _plain(self, message: str) -> str:
+        """argparse's words about the action of a verb, as a person would say it."""
+        actions = next((list(one.choices or ()) for one in self._actions if one.dest == "action"), [])
+        if not actions or "ACTION" not in message:
+            return message
+        wrong = message.split("invalid choice: '")[1:]
+        which = f"one of {', '.join(actions)}"
+        if not wrong:
+            return f"{self.prog.split()[-1]!r} needs {which}"
+        word = wrong[0].split("'")[0]
+        meant = _meant(word, actions)
+        return f"there is no {word!r} here{meant or f'; {which}'}"
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """As argparse, but an option that is not there is answered by the verb, which knows what was meant."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sentinel.api import client
 from sentinel.cli.main import UNKNOWN
 from sentinel.cli.output import emit_line, style, warn
-from sentinel.terminal.alert import render
+from sentinel.model.text import counted
+from sentinel.terminal.alert import one_line, render
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
                 if not greeted:
                     # only now is it certain that a daemon runs
                     greeted = True
+                    _show_open(names)
                     warn("watching; end with Ctrl-C")
                 if waiting:
                     waiting = False
@@ -44,6 +46,15 @@ def main(arguments: argparse.Namespace) -> int:
         time.sleep(_AGAIN_SECONDS)
 
 
+def _show_open(names: _Names) -> None:
+    """What is open at the start, a line each: a screen without an alert must not stand for a machine without one."""
+    alerts = names.open_alerts()
+    for alert in alerts:
+        print(one_line(alert, style(), time.time()))
+    if alerts:
+        warn(f"{counted(len(alerts), 'alert')} open before; cause and fix: sentinel alerts")
+
+
 class _Names:
     """What people call servers, asked for when a name is new."""
 
@@ -53,14 +64,22 @@ class _Names:
 
     def called(self, name: str) -> str:
         """Empty if it is not known."""
-        if name not in self._known:
-            try:
-                servers = client.get("/v1/status", self._sockets)[1].get("servers", ())
-            except client.DaemonUnreachable:
-                return ""
-            self._known |= {server["name"]: server.get("called") or "" for server in servers}
+        if name not in self._known and self._status():
             self._known.setdefault(name, "")
-        return self._known[name]
+        return self._known.get(name, "")
+
+    def open_alerts(self) -> list[dict[str, Any]]:
+        """Those that fire now; none if the daemon cannot be asked."""
+        found = self._status().get("alerts", ())
+        return [one | {"called": self._known.get(one["entity"]["name"], "")} for one in found if one["state"] == "firing"]
+
+    def _status(self) -> dict[str, Any]:
+        try:
+            status = client.get("/v1/status", self._sockets)[1]
+        except client.DaemonUnreachable:
+            return {}
+        self._known |= {server["name"]: server.get("called") or "" for server in status.get("servers", ())}
+        return status
 
 
 def _show(name: str, data: dict[str, Any], names: _Names, arguments: argparse.Namespace) -> None:

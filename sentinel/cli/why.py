@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _WORD = {True: "true", False: "false", None: "unknown"}
 _MOST_GAPS = 3
+_MOST_NAMES = 4
+_ORDER = {"firing": 0, "pending": 1}
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -44,9 +46,21 @@ def show(answer: Mapping[str, Any], *, as_json: bool, verbose: bool = True) -> i
         _say(f"the rule itself does not work: {answer['unhealthy']}", look, "  ")
     elif not answer["subjects"]:
         _say(f"nothing to judge: no {answer['scope']} is known", look, "  ")
-    for subject in answer["subjects"]:
+    # What fires comes first, and whoever looks for it is not shown forty servers of which nothing is to be said.
+    shown = sorted(answer["subjects"], key=lambda one: _ORDER.get(one["state"], len(_ORDER)))
+    quiet = [one for one in shown if one["verdict"] == "no-match" and one["state"] not in _ORDER]
+    folded = quiet if not verbose and len(shown) - len(quiet) and len(quiet) > 1 else []
+    for subject in shown:
+        if subject in folded:
+            continue
         say()
         _subject(subject, look, severity=answer["severity"], verbose=verbose)
+    if folded:
+        names = [label(one["entity"], one.get("called")) for one in folded[:_MOST_NAMES]]
+        more = f" and {len(folded) - len(names)} more" if len(folded) > len(names) else ""
+        say()
+        rows = wrap(escape(f"not firing on {len(folded)} others: {', '.join(names)}{more}"), look.prose, "  ")
+        print("\n".join([f"{look.by_state(look.mark('ok'), 'ok')} {rows[0].strip()}", *rows[1:]]))
     if answer["subjects"] and not verbose:
         say()
         hint = wrap("Each check with the signals it reads: --verbose", look.prose)
@@ -86,7 +100,7 @@ def _subject(subject: Mapping[str, Any], look: Style, *, severity: str, verbose:
         _say(line, look, " " * (len(line) - len(line.lstrip(" "))))
     # Other rules' fixes refer the user here.
     if alert is not None:
-        print(render_advice(alert, look), end="")
+        print(render_advice(alert, look, verbose=verbose), end="")
 
 
 def _reasons(subject: Mapping[str, Any]) -> Iterator[str]:

@@ -235,9 +235,8 @@ def quiet(env: Mapping[str, str]) -> dict[str, str]:
 def _not_asked(command: Command, unsafe: str) -> str:
     name = clean(command.argv[0]) if command.argv else "llama-server"
     if command.binary is None:
-        return (
-            f"{name} is not installed here or cannot be found in PATH: which flags it takes and which devices it has is not known"
-        )
+        missing = f"there is no program {name}" if "/" in name else f"{name} is not installed here or cannot be found in PATH"
+        return f"{missing}: which flags it takes and which devices it has is not known"
     if unsafe:
         return f"{clean(str(command.binary))} was not asked: {unsafe}; --ask-build asks it all the same"
     return f"a program of another user, or in a container, is not run: as its owner `sentinel preflight -- {name} ...` asks it"

@@ -21,6 +21,7 @@ _MOST_EVIDENCE = 5
 MOST_LINES = 4
 _LONGEST_LINE = 400
 _LABEL_WIDTH = 12
+_ROOMY = 80
 
 #: Why an alert notifies again.
 _WHY_NOW = {
@@ -50,16 +51,17 @@ def render(alert: Mapping[str, Any], style: Style, now: float | None = None, *, 
     return "\n".join([*lines, *_evidence(alert, style, verbose=verbose), *_more(alert, style, verbose=verbose)]) + "\n"
 
 
-def render_finding(alert: Mapping[str, Any], style: Style, *, summary: bool = True) -> str:
-    """An alert from a saved log: cause, all fixes, and the log lines. The summary is left out where it stands above."""
+def render_finding(alert: Mapping[str, Any], style: Style, *, summary: bool = True, verbose: bool = False) -> str:
+    """An alert from a saved log: cause, fixes, and the log lines. The summary is left out where it stands above."""
     lines = list(_header(alert, style, None)) if summary else [_facts(alert, style, None, "  ")]
-    lines += [*_cause(alert, style), *_fixes(alert, style, verbose=True)]
-    return "\n".join([*lines, *_printed(alert, style)]) + "\n"
+    lines += [*_cause(alert, style), *_fixes(alert, style, verbose=verbose)]
+    return "\n".join([*lines, *_printed(alert, style, verbose=verbose), *_rest(alert, style, verbose=verbose)]) + "\n"
 
 
-def render_advice(alert: Mapping[str, Any], style: Style) -> str:
+def render_advice(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> str:
     """Only the cause and the fixes, where the rest is already shown."""
-    return "\n".join((*_cause(alert, style), *_fixes(alert, style, verbose=True))) + "\n"
+    lines = [*_cause(alert, style), *_fixes(alert, style, verbose=verbose), *_rest(alert, style, verbose=verbose)]
+    return "\n".join(lines) + "\n"
 
 
 def one_line(alert: Mapping[str, Any], style: Style, now: float | None) -> str:
@@ -170,12 +172,18 @@ def _evidence(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> Itera
         yield from _labelled("" if number else "Evidence", text, style)
 
 
-def _printed(alert: Mapping[str, Any], style: Style) -> Iterator[str]:
+def _printed(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> Iterator[str]:
+    """The lines of the log, each in a few rows at most unless `verbose`."""
+    # What a line is about stands in its first hundred characters.
+    most = 2 if style.prose >= _ROOMY else 3
     lines = [piece for piece in alert["evidence"] if "line" in piece][:MOST_LINES]
     if lines:
         yield ""
     for number, piece in enumerate(lines):
-        yield from _labelled("" if number else "Log", _line(piece, style), style)
+        rows = [*_labelled("" if number else "Log", _line(piece, style), style)]
+        if len(rows) > most and not verbose:
+            rows[most - 1 :] = [fit(f"{rows[most - 1]} {rows[most].strip()}", style.prose, style)]
+        yield from rows
 
 
 def _line(piece: Mapping[str, Any], style: Style) -> str:
@@ -184,14 +192,18 @@ def _line(piece: Mapping[str, Any], style: Style) -> str:
 
 
 def _more(alert: Mapping[str, Any], style: Style, *, verbose: bool) -> Iterator[str]:
+    evidence = sum("line" in piece for piece in alert["evidence"]) + len(sentences(alert)) - _MOST_EVIDENCE
+    rest = [*_rest(alert, style, (evidence, "piece of evidence", "pieces of evidence"), verbose=verbose)]
+    yield from ("", *rest) if rest else ()
+
+
+def _rest(alert: Mapping[str, Any], style: Style, *others: tuple[int, str, str], verbose: bool) -> Iterator[str]:
+    """How many fixes and others are not shown without `verbose`."""
     if verbose:
         return
-    fixes = len(alert["fixes"]) - 1
-    evidence = sum("line" in piece for piece in alert["evidence"]) + len(sentences(alert)) - _MOST_EVIDENCE
-    counts = [(fixes, "fix", "fixes"), (evidence, "piece of evidence", "pieces of evidence")]
+    counts = [(len(alert["fixes"]) - 1, "fix", "fixes"), *others]
     words = [f"{count} more {one if count == 1 else many}" for count, one, many in counts if count > 0]
     if words:
-        yield ""
         yield style.paint(f"{' ' * _LABEL_WIDTH}({', '.join(words)}: --verbose)", DIM)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -156,7 +157,9 @@ def test_a_state_shows_in_colour_and_mark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"), [(["stauts"], "'status'"), (["alert"], "'alerts'"), (["status", "--jsno"], "'--json'")], ids=str
+    ("words", "meant"),
+    [(["stauts"], "'status'"), (["alert"], "'alerts'"), (["status", "--jsno"], "'--json'"), (["rules", "lst"], "'list'")],
+    ids=str,
 )
 def test_a_slip_is_answered_with_what_was_meant(words: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -165,6 +168,40 @@ def test_a_slip_is_answered_with_what_was_meant(words: list[str], meant: str, ca
     assert ended.value.code == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert f"did you mean {meant}" in said
+
+
+def test_a_verb_without_its_action_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["quality"])
+
+    assert "'quality' needs one of learn, check;" in capsys.readouterr().err
+
+
+def test_a_mistake_is_wrapped_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was broken in the midst of a word."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        main.main(["rules"])
+
+    said = capsys.readouterr().err
+    assert max(map(len, said.splitlines())) <= 60
+    assert " ".join(said.split()).startswith("sentinel: error: 'rules' needs one of list, lint, test,")
+
+
+def test_what_fires_stands_first_and_many_that_do_not_are_one_sentence(shown: Shown) -> None:
+    """Forty servers that do not fire pushed the one that does off the screen."""
+    answers = answers_of("three-alerts")
+    answer = answers["/v1/why/cpu-fallback"]
+    firing, quiet = answer["subjects"][0], answer["subjects"][1]
+    many = [quiet | {"entity": f"127.0.0.1:{9000 + n}", "called": None} for n in range(40)]
+    answer["subjects"] = [*many, firing]
+
+    text = shown(["why", "cpu-fallback"], 80, answers)
+
+    assert len(text.splitlines()) <= 24
+    assert text.index("firing since") < text.index("not firing on 40 others: 127.0.0.1:9000, ")
+    assert shown(["why", "cpu-fallback", "--verbose"], 80, answers).count("not firing") == 40
 
 
 def test_a_silence_is_ended_by_its_number_or_its_rule(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ _WILD = "eval/wild"
         ("advisory", [f"{_LOGS}/b10434-cpu-moe-lv4.log"]),
         ("one", [f"{_WILD}/dies-compose-exit-139/server.log"]),
         ("several", ["{tmp}/several.log", "--argv", "llama-server -m model.gguf -c 4096 -np 2 -ngl 99"]),
+        ("verbose", ["{tmp}/several.log", "--argv", "llama-server -m model.gguf -c 4096 -np 2 -ngl 99", "--verbose"]),
         ("no-rule", ["{tmp}/no-rule.log"]),
         ("one-line", ["{tmp}/one-line.log"]),
         ("no-server", ["{tmp}/no-server.log"]),
@@ -229,6 +230,7 @@ _EVENTS: dict[str, list[list[tuple[str, dict[str, Any]]] | None]] = {
     # what each connection brings; None: no daemon
     "healthy": [[("hello", {})]],
     "one": [[("hello", {}), ("transition", _FIRES)]],
+    "open-before": [[("hello", {}), ("transition", _SECOND)]],
     "several": [[("hello", {}), ("transition", _FIRES), ("transition", _SECOND), ("transition", _ENDS)]],
     "daemon-restarts": [[("hello", {})], None, [("hello", {}), ("gap", {"why": "the daemon kept only the newest 1000"})]],
     "no-daemon": [None],
@@ -258,7 +260,8 @@ def test_watch(printed: Printed, monkeypatch: pytest.MonkeyPatch, name: str, wid
             yield from ((kind, dict(data)) for kind, data in events)
 
     monkeypatch.setattr(client, "Stream", Stream)
-    monkeypatch.setattr(client, "get", lambda _path, _sockets=None: (200, STATES["healthy"]))
+    status = STATES["three-alerts" if name == "open-before" else "healthy"]
+    monkeypatch.setattr(client, "get", lambda _path, _sockets=None: (200, status))
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
 
     looked_at(f"watch-{name}", printed(["watch"], width), width)
@@ -274,7 +277,7 @@ def test_rules_list(printed: Printed, monkeypatch: pytest.MonkeyPatch, ruleset: 
     changed = some["gpu-reset"]
     some["gpu-reset"] = replace(changed, rule=replace(changed.rule, origins={"severity": "/etc/sentinel/rules.d/mine.toml"}))
     found = replace(loading.loaded([]), ruleset=replace(ruleset, rules=some))
-    monkeypatch.setattr(rules, "loaded", lambda _paths: found)
+    monkeypatch.setattr(rules, "loaded", lambda _paths, **_how: found)
 
     looked_at("rules-list", printed(["rules", "list"], width), width)
 

@@ -81,7 +81,7 @@ def test_of_an_error_that_no_rule_knows_the_reason_is_shown_and_what_helps_as_a_
         "0.00.200.000 E llama_model_load: error loading model: frobnication of the widget failed\n"
         "0.00.200.100 E srv    load_model: failed to load model, '/m/a.gguf'\n"
     )
-    _, text = command(str(log))
+    _, text = command(str(log), "--verbose")
     assert "error loading model: frobnication of the widget failed" in " ".join(text.split())
     assert "which sentinel does not know" in text
     assert "Fix 1/2 Update llama.cpp" in text

@@ -34,8 +34,12 @@ def of_machine() -> RuleFiles:
     return of_config(config)
 
 
-def loaded(paths: Sequence[str]) -> Loaded:
-    """Load the rules at the given paths, else those of the machine; with every mistake."""
+def loaded(paths: Sequence[str], *, tests: bool = True) -> Loaded:
+    """Load the rules at the given paths, else those of the machine; with every mistake. Without `tests` as the daemon does."""
+    if not tests and not paths:
+        found = load_once(of_machine())
+        if not found.problems:
+            return found
     return load_given([Path(path) for path in paths]) if paths else of_machine().load(tests=True)
 
 

@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run an action on rule files; needs no daemon."""
     paths = [*arguments.paths, *arguments.rules]
     with working("checking the rules"):
-        found = loaded(paths)
+        found = loaded(paths, tests=arguments.action not in ("list", "show"))
     # Only the named files are checked; the machine's other rules are loaded because they may refer to them.
     mine = _mine(found) if paths else found.ruleset
     if arguments.action == "lint":
