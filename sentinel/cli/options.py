@@ -62,6 +62,7 @@ def diagnose(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--why", metavar="RULE", default="", help="explain one rule: each check, what it read and what is unknown")
     verb.add_argument(
         "--verbose",
+        "-v",
         action="store_true",
         help="all fixes, and all that would settle the rest; with --why each check with the signals it reads",
     )
@@ -111,14 +112,14 @@ def preflight(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the llama-server to ask it for its flags and devices even if others than root and you could have written it",
     )
-    verb.add_argument("--verbose", action="store_true", help="every kind of memory with its bounds, and each limit")
+    verb.add_argument("--verbose", "-v", action="store_true", help="every kind of memory with its bounds, and each limit")
     add_json(verb)
 
 
 def doctor(verb: argparse.ArgumentParser) -> None:
     """Of `sentinel doctor`."""
     verb.add_argument("--config", metavar="FILE", help="configuration file")
-    verb.add_argument("--verbose", action="store_true", help="full sentences also for what works and what is not here")
+    verb.add_argument("--verbose", "-v", action="store_true", help="full sentences also for what works and what is not here")
     add_json(verb)
 
 

@@ -19,6 +19,19 @@ exit codes: 0 ok, 1 warning, 2 critical or a mistake in the input, 3 unknown or 
 """
 
 
+#: of the examples, which stand as they are on any terminal
+_COLUMNS = 80
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Leaves the examples as they are, and wraps what a verb is about."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n  " in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """Answers a mistake with one sentence that names what was meant, instead of the whole usage."""
 
@@ -60,7 +73,7 @@ def parser(only: str = "") -> argparse.ArgumentParser:
         prog="sentinel",
         description="Detects llama-server failures and explains their cause and fix.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     top.add_argument("--version", action="version", version=f"sentinel {sentinel.__version__}")
     if only and not only.startswith("-") and only not in VERBS:
@@ -73,7 +86,7 @@ def parser(only: str = "") -> argparse.ArgumentParser:
             help=verb.help,
             description=verb.about or f"{verb.help[:1].upper()}{verb.help[1:]}.",
             epilog=_examples(verb.examples),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         verb.add(made)
         if verb.call:
@@ -95,8 +108,9 @@ def _examples(rows: Sequence[tuple[str, str]]) -> str:
     width = max(short, default=0)
     out = ["examples:"]
     for command, does in lines:
-        if does and len(command) <= width:
-            out.append(f"  {command:<{width}}   {does}")
+        column = min(width + 5, max(_COLUMNS - len(does), 6))
+        if does and len(command) + 2 < column:
+            out.append(f"  {command}".ljust(column) + does)
         else:
-            out += [f"  {command}", *([f"  {'':<{width}}   {does}"] if does else [])]
+            out += [f"  {command}", *([" " * column + does] if does else [])]
     return "\n".join(out)

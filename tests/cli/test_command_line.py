@@ -62,6 +62,18 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert number == metadata.version("llama-sentinel")
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_fits_a_terminal(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sixteen verbs had lines of up to 123 columns, broken in the midst of a word. A long command stays whole."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+
+    assert not [line for line in capsys.readouterr().out.splitlines() if len(line) > 80 and not line.startswith("  sentinel ")]
+
+
 @pytest.mark.parametrize("argv", [[], ["statsu"], ["status", "--jsno"], ["why"], ["rules"], ["diagnose"], ["rules", "show"]])
 def test_what_argparse_refuses_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
