@@ -138,7 +138,7 @@ def _first_look(look: Mapping[str, Any]) -> FirstLook:
 
 def judge(case: Case, ruleset: RuleSet) -> Outcome:
     """Ask the command itself, once as a program reads it and once as a person does."""
-    told, answer = _last_words(_ask(case, ruleset, "--json")), _ask(case, ruleset)
+    told, answer = _last_words(_ask(case, ruleset, "--json")), _ask(case, ruleset, "--verbose")
     loud = [t for t in told if t["severity"] in ("warning", "critical") or t["rule"] in case.rules]
     never = re.compile(case.never, re.IGNORECASE | re.DOTALL) if case.never else None
     said = " ".join([*(_cause(t) + " " + _fixes(t, None) for t in loud if t.get("cause")), answer.split(_OPEN)[0]])
