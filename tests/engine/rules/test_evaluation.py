@@ -145,15 +145,21 @@ def test_shortcuts_judge_as_the_expressions_do(ruleset: RuleSet, data: st.DataOb
         assert (quick.checks, quick.clear, quick.event_at) == (finding.checks, finding.clear, finding.event_at)
 
 
-@given(st.data())
-@settings(max_examples=examples(300), deadline=None)
-def test_a_rule_that_rests_would_not_have_matched(ruleset: RuleSet, data: st.DataObject) -> None:
-    """Until the time that was said, if nothing but time passes: for every shipped rule."""
+def _with_ages(ruleset: RuleSet, data: st.DataObject) -> tuple[CompiledRule, _World]:
+    """A rule of servers, and facts for it whose events are of different ages."""
     compiled = data.draw(st.sampled_from([r for r in ruleset.rules.values() if r.rule.scope == "server"]))
     world = data.draw(_worlds(compiled))
     for name, (count, event) in world.events.items():
         age = data.draw(st.sampled_from([-5.0, 0.0, 4.0, 10.0, 59.0, 300.0, 899.0, 901.0]))
         world.events[name] = (count, replace(event, at=AT - age))
+    return compiled, world
+
+
+@given(st.data())
+@settings(max_examples=examples(300), deadline=None)
+def test_a_rule_that_rests_would_not_have_matched(ruleset: RuleSet, data: st.DataObject) -> None:
+    """Until the time that was said, if nothing but time passes: for every shipped rule."""
+    compiled, world = _with_ages(ruleset, data)
     try:
         until = matching(compiled, SERVER, AT, world)
         at = AT + data.draw(st.sampled_from([0.5, 1.0, 6.0, 11.0, 61.0, 300.0, 900.0, 4000.0]))
@@ -168,11 +174,7 @@ def test_a_rule_that_rests_would_not_have_matched(ruleset: RuleSet, data: st.Dat
 @settings(max_examples=examples(300), deadline=None)
 def test_what_matches_stands_until_the_time_that_was_said(ruleset: RuleSet, data: st.DataObject) -> None:
     """If nothing but time passes: the same verdict, clearing, newest event and cause, for every shipped rule."""
-    compiled = data.draw(st.sampled_from([r for r in ruleset.rules.values() if r.rule.scope == "server"]))
-    world = data.draw(_worlds(compiled))
-    for name, (count, event) in world.events.items():
-        age = data.draw(st.sampled_from([-5.0, 0.0, 4.0, 10.0, 59.0, 300.0, 899.0, 901.0]))
-        world.events[name] = (count, replace(event, at=AT - age))
+    compiled, world = _with_ages(ruleset, data)
     try:
         finding = judge(compiled, SERVER, AT, world)
         cause = cause_of(finding.scene)
