@@ -12,6 +12,7 @@ from sentinel.engine.rules.evaluation_order import in_order
 from sentinel.engine.rules.expression import Condition
 from sentinel.engine.rules.on_gpu import READS as OF_ITS_GPUS
 from sentinel.engine.rules.on_gpu import names_a_maker
+from sentinel.engine.rules.quick_no import may_match
 from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred, read_by
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
@@ -57,6 +58,8 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
     signals |= {w.signal for w in rule.windows}
     for condition in (*(c for _, c in values + checks), *of_alert):
         condition.declare(_TABLES, events)
+    bindings = {b.name: b for b in rule.events}
+    signal_reads = {s: _read(s) for s in sorted(signals)}
     return CompiledRule(
         rule=rule,
         values=values,
@@ -72,8 +75,9 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         signals=frozenset(signals),
         events=frozenset(b.event for b in rule.events),
         windows={w.name: w for w in rule.windows},
-        bindings={b.name: b for b in rule.events},
-        signal_reads={s: _read(s) for s in sorted(signals)},
+        bindings=bindings,
+        signal_reads=signal_reads,
+        _may_match=Deferred(partial(may_match, when, named, signal_reads, bindings, _TABLES)),
     )
 
 

@@ -26,7 +26,7 @@ class _Null:
 
 _NULL = _Null()
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>\d+\.\d+(?:[eE][+-]?\d+)?(?![\w.])|\d+(?![\w.]))
     | (?P<text>(?<!\w)'(?:[^'\\\n]|\\['"\\])*'|(?<!\w)"(?:[^"\\\n]|\\['"\\])*")
@@ -36,7 +36,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_ESCAPED = re.compile(r"\\(.)")
+ESCAPED = re.compile(r"\\(.)")
 
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -77,7 +77,7 @@ class _Parser:
         self._next()
 
     def _next(self) -> None:
-        token = _TOKEN.match(self._source, self._at)
+        token = TOKEN.match(self._source, self._at)
         if token is None:
             raise _Untranslatable
         self._at = token.end()
@@ -181,7 +181,7 @@ class _Parser:
         if kind == "number":
             return operations.Constant(float(word) if "." in word else _small(int(word)))
         if kind == "text":
-            return self._called(operations.Constant(_ESCAPED.sub(r"\1", word[1:-1])))
+            return self._called(operations.Constant(ESCAPED.sub(r"\1", word[1:-1])))
         if kind != "name" or word == "in":
             raise _Untranslatable
         if word in ("true", "false"):

@@ -55,16 +55,20 @@ class Known(dict[str, Any]):
     Most rules are left at the first operand of their `when`, which reads one or two of twenty names (measured: 12,500 of 17,700).
     """
 
-    __slots__ = ("_ages", "_at", "_compiled", "_entity", "_facts", "_world", "forgives", "until")
+    __slots__ = ("_ages", "_at", "_begun", "_compiled", "_entity", "_world", "facts", "forgives", "host", "until")
 
     def __init__(self, compiled: CompiledRule, entity: Entity, at: float, world: World) -> None:
         super().__init__({f"{entity.scope}.name": entity.name})
         self._compiled, self._entity, self._at, self._world = compiled, entity, at, world
-        self._facts = world.facts_of(entity)
+        #: what was ever read of the entity, and of the host, fresh or not
+        self.facts = world.facts_of(entity)
+        self.host = world.facts_of(HOST)
         #: a value or check with a type mistake is unknown; else it raises ExpressionError
         self.forgives = False
         #: before that, time alone changes nothing of what was read
         self.until = float("inf")
+        #: when the server's present run began; -inf for what has none
+        self._begun = world.run_start(entity)
         #: of the events that were read
         self._ages: dict[str, float | None] = {}
 
@@ -73,7 +77,7 @@ class Known(dict[str, Any]):
         value: Any = None
         if (read := compiled.signal_reads.get(path)) is not None:
             max_age, on_host = read
-            fact = (self._world.facts_of(HOST) if on_host else self._facts).get(path)
+            fact = (self.host if on_host else self.facts).get(path)
             if fact is not None:
                 if max_age is None:
                     value = fact.value
@@ -86,7 +90,7 @@ class Known(dict[str, Any]):
         elif (binding := compiled.bindings.get((parts := path.partition("."))[0])) is not None:
             # A field that the event lacks is asked for after the event was read.
             if binding.name not in self._ages:
-                self._read_event(binding)
+                self._read_event(binding, f"{binding.name}.count")
             if parts[2] != "age":
                 value = self.get(path)
             elif (value := self._ages[binding.name]) is not None:
@@ -97,6 +101,11 @@ class Known(dict[str, Any]):
                 self.until = float("-inf")
         self[path] = value
         return value
+
+    def count(self, binding: EventBinding, path: str) -> int | None:
+        """How often an event happened; `path` is the name of that."""
+        count: int | None = self[path] if path in self else self._read_event(binding, path)
+        return count
 
     def age_until(self, path: str, limit: float) -> Any:
         """An age that is compared with `limit`: time alone changes the outcome only when it passes that."""
@@ -115,7 +124,7 @@ class Known(dict[str, Any]):
             if path in self:
                 age: float | None = self[path]
                 return age
-            self._read_event(self._compiled.bindings[name])
+            self._read_event(self._compiled.bindings[name], f"{name}.count")
         return self._ages[name]
 
     def _work_out(self, name: str, step: Condition) -> Any:
@@ -147,11 +156,22 @@ class Known(dict[str, Any]):
             self[name]
 
     def keep(self, world: World) -> None:
-        """Read all that the rule reads; what else is asked for is as it was in `world`. `until` is of what was asked before."""
+        """Read what `world` will not tell; what else is asked for is as it was there. `until` is of what was asked before."""
         until = self.until
-        self._read()
+        compiled = self._compiled
+        for name, binding in compiled.bindings.items():
+            if name not in self._ages:
+                self._read_event(binding, f"{name}.count")
+            if self._ages[name] is not None:
+                self[f"{name}.age"]
+        for path, (max_age, _) in compiled.signal_reads.items():
+            if max_age is not None:
+                self[path]
+        for path in compiled.windows:
+            self[path]
         self.until = until
         self._world = world
+        self.facts, self.host = world.facts_of(self._entity), world.facts_of(HOST)
 
     def _read(self) -> None:
         compiled = self._compiled
@@ -176,21 +196,22 @@ class Known(dict[str, Any]):
                     here.setdefault("fields", {})
         return context(tables)
 
-    def _read_event(self, binding: EventBinding) -> None:
-        name = binding.name
-        since = _since(binding, self._entity, self._at, self._world)
-        count, last = self._world.happened(self._entity, binding.event, since)
+    def _read_event(self, binding: EventBinding, path: str) -> int | None:
+        name, event, over, world = binding.name, binding.event, binding.over, self._world
+        since = self._begun if over is None else self._at - over
+        found, last = world.happened(self._entity, event, since)
+        count: int | None = found
         if last is not None:
-            self[f"{name}.count"] = count
             self._ages[name] = max(0.0, self._at - last.at)
-            if binding.over is not None:
-                first = self._world.oldest(self._entity, binding.event, since)
-                self.until = min(self.until, first + binding.over - _ROUNDED)
+            if over is not None:
+                self.until = min(self.until, world.oldest(self._entity, event, since) + over - _ROUNDED)
             for key, held in last.fields.items():
                 self[f"{name}.fields.{key}"] = held
         else:
             self._ages[name] = None
-            self[f"{name}.count"] = 0 if self._world.observed(self._entity, binding.event) is None else None
+            count = 0 if world.observed(self._entity, event) is None else None
+        self[path] = count
+        return count
 
 
 def _since(binding: EventBinding, entity: Entity, at: float, world: World) -> float:
