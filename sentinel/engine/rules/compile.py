@@ -12,7 +12,7 @@ from sentinel.engine.rules.evaluation_order import in_order
 from sentinel.engine.rules.expression import Condition
 from sentinel.engine.rules.on_gpu import READS as OF_ITS_GPUS
 from sentinel.engine.rules.on_gpu import names_a_maker
-from sentinel.engine.rules.quick_no import may_match
+from sentinel.engine.rules.quick_no import QuickNo
 from sentinel.engine.rules.ruleset import SCOPES, CompiledCause, CompiledFix, CompiledRule, Deferred, read_by
 from sentinel.engine.rules.runtime import READS
 from sentinel.engine.rules.template import Template
@@ -77,7 +77,7 @@ def compile_rule(rule: RuleDef, *, valid: bool = False) -> CompiledRule:
         windows={w.name: w for w in rule.windows},
         bindings=bindings,
         signal_reads=signal_reads,
-        _may_match=Deferred(partial(may_match, when, named, signal_reads, bindings, _TABLES)),
+        quick=QuickNo(when, named, signal_reads, bindings, _TABLES),
     )
 
 

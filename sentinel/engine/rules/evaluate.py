@@ -43,7 +43,7 @@ class Finding:
 def matching(compiled: CompiledRule, entity: Entity, at: float, world: World) -> Finding | float:
     """As `judge` if the rule matches, else, as early as that is certain, the time until which it cannot match by time alone."""
     known = Known(compiled, entity, at, world)
-    if compiled.may_match(known) and known.ask(compiled.when) is True:
+    if compiled.quick.may_match(known) and known.ask(compiled.when) is True:
         return _finding(Scene(compiled, entity, at, world, known))
     return known.until
 

@@ -21,42 +21,64 @@ class Source(Protocol):
     source: str
 
 
-#: Of what `scene.Known` knows: true if the rule may match.
-MayMatch = Callable[[Any], bool]
 _Tree = tuple[Any, ...]
 _Token = tuple[str, str, int, int]
 _ENDS = frozenset({"&&", "||", "?", ":", ")", ""})
 _CONSTANT = {"text": str, "int": int, "float": float, "flag": bool}
 #: Longer ones become functions, which are not written out wherever they are used.
 _INLINE = 200
+#: A rule that is asked less often is judged in full: to write the functions of all takes as long as 1,000 judgements (measured).
+_FIRST = 30
 
 
-def may_match(
-    when: Source,
-    named: Mapping[str, Source],
-    signal_reads: Mapping[str, tuple[float | None, bool]],
-    bindings: Mapping[str, EventBinding],
-    tables: Set[str],
-) -> MayMatch:
-    """The function for a rule's `when`."""
-    writer = _Writer(named, signal_reads, bindings, tables)
-    try:
-        writer.function("whole", writer.write(_Reader(when.source).whole(), wanted=True))
-        exec(compile("\n".join(writer.lines), "<rule>", "exec"), writer.names)  # noqa: S102 - of literals and of names of our own
-    except (_NoForm, RecursionError, SyntaxError):
-        return _always
-    whole = writer.names["whole"]
+class QuickNo:
+    """The function of one rule, written when it was asked often."""
 
-    def quick(known: Any) -> bool:
+    __slots__ = ("_asked", "_parts", "_whole")
+
+    def __init__(
+        self,
+        when: Source,
+        named: Mapping[str, Source],
+        signal_reads: Mapping[str, tuple[float | None, bool]],
+        bindings: Mapping[str, EventBinding],
+        tables: Set[str],
+    ) -> None:
+        self._parts = (when, named, signal_reads, bindings, tables)
+        self._asked = 0
+        self._whole: Callable[[Any, Any, Any], object] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: what it is written from."""
+        return QuickNo, self._parts
+
+    def may_match(self, known: Any) -> bool:
+        """Of what a `scene.Known` knows: false if the rule certainly does not match."""
+        if self._whole is None:
+            self._asked += 1
+            if self._asked <= _FIRST:
+                return True
+            self._whole = self.written()
         try:
-            return bool(whole(known, known.facts, known.host))
+            return bool(self._whole(known, known.facts, known.host))
         except (Undecided, RecursionError):
             return True
 
-    return quick
+    def written(self) -> Callable[[Any, Any, Any], object]:
+        """The function, of what is known, of the facts of the entity, and of those of the host."""
+        when, named, signal_reads, bindings, tables = self._parts
+        writer = _Writer(named, signal_reads, bindings, tables)
+        try:
+            writer.function("whole", writer.write(_Reader(when.source).whole(), wanted=True))
+            exec(compile("\n".join(writer.lines), "<rule>", "exec"), writer.names)  # noqa: S102 - of literals and of names of our own
+        except (_NoForm, RecursionError, SyntaxError):
+            return always
+        whole: Callable[[Any, Any, Any], object] = writer.names["whole"]
+        return whole
 
 
-def _always(_known: Any) -> bool:
+def always(*_known: Any) -> bool:
+    """For a rule of which nothing can be written: it may match."""
     return True
 
 

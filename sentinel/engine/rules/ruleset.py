@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from sentinel.engine.log.extractor import Extractor
 from sentinel.engine.rules.expression import Condition
-from sentinel.engine.rules.quick_no import MayMatch
+from sentinel.engine.rules.quick_no import QuickNo
 from sentinel.engine.rules.template import Template
 from sentinel.model.alert import fingerprint
 from sentinel.model.builds import BuildRange
@@ -103,12 +103,7 @@ class CompiledRule:
     bindings: Mapping[str, EventBinding]
     #: the max age of each signal (seconds, None for no limit) and whether it is the host's
     signal_reads: Mapping[str, tuple[float | None, bool]]
-    _may_match: Deferred[MayMatch]
-
-    @property
-    def may_match(self) -> MayMatch:
-        """Of what is known: false if it certainly does not match."""
-        return self._may_match.get()
+    quick: QuickNo
 
     @property
     def causes(self) -> tuple[CompiledCause, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.engine.facts.store import Fact
+from sentinel.engine.rules import quick_no
 from sentinel.engine.rules.cel_syntax import conjuncts
 from sentinel.engine.rules.compile import compile_rule
 from sentinel.engine.rules.conclude import cause_of, later
@@ -74,6 +75,14 @@ class _World:
 
     def still(self, entity: Entity, events: Iterable[str]) -> _World:
         return self
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _at_once() -> Iterator[None]:
+    """A rule's quick answer is asked for from the first time on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quick_no, "_FIRST", 0)
+        yield
 
 
 @st.composite
