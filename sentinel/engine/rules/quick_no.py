@@ -7,10 +7,10 @@ What matches by this is judged again in full, and so is what comes to a part tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from sentinel.engine.facts.catalogue import CATALOGUE
-from sentinel.engine.rules.operations import Undecided, undecided
+from sentinel.engine.rules.operations import Function, Undecided, Variables, undecided
 from sentinel.engine.rules.python_form import ESCAPED, TOKEN, translated
 from sentinel.model.rule import EventBinding
 
@@ -184,15 +184,11 @@ class _Writer:
         self._named = named
         self._signal_reads = signal_reads
         self._bindings = bindings
-        self._tables = tables
-        self._events = frozenset(bindings)
         self._trees: dict[str, _Tree] = {}
         self._written: dict[tuple[str, bool], str] = {}
         self._open: set[str] = set()
-        #: by what has no form here, the name of the function that gives its value
-        self._others: dict[str, str] = {}
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"__builtins__": {}, "undecided": undecided}
+        self.names: dict[str, Any] = {"__builtins__": {}, "g": _Others(tables, frozenset(bindings))}
 
     def function(self, name: str, body: str) -> str:
         """Have a function of this name; its call."""
@@ -273,11 +269,26 @@ class _Writer:
         return f"((v := {known}) is not None and {'not ' if negated else ''}{value} {how})"
 
     def _other(self, source: str, *, wanted: bool) -> str:
-        if source not in self._others:
-            name = self._others[source] = f"g{len(self._others)}"
-            self.names[name] = translated(source, self._tables, self._events)
-        name = self._others[source]
-        return "undecided()" if self.names[name] is None else f"{name}(k) is {wanted}"
+        return f"g[{source!r}](k) is {wanted}"
+
+
+class _Others(dict[str, Function]):
+    """Functions of what has no form here, by its text: each is made when it is first asked, and most never are."""
+
+    __slots__ = ("_events", "_tables")
+
+    def __init__(self, tables: Set[str], events: Set[str]) -> None:
+        super().__init__()
+        self._tables = tables
+        self._events = events
+
+    def __missing__(self, source: str) -> Function:
+        function = self[source] = translated(source, self._tables, self._events) or _of_cel
+        return function
+
+
+def _of_cel(_names: Variables) -> NoReturn:
+    undecided()
 
 
 def _path(tokens: list[_Token]) -> tuple[str, list[_Token]]:
