@@ -1,8 +1,8 @@
 """Experts that a mixture abandons when it is quantized: what its router really chooses, what importance matrices say of it, and
 how far the probabilities moved. Both ways.
 
-make quality-experts. The router's choices are those of one half of the texts, the importance matrices are made of the other: as
-somebody's own text is never the one that is served.
+make quality-experts. The router's choices are those of 48 short texts, the importance matrices are made of all others, in chunks,
+by llama.cpp's own tool: somebody's own text is never the one that is served. After the same tokens the two must agree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,11 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo")]
 
 from real_server import cache, server  # noqa: E402
 
+from eval import quality_imatrix as imatrix  # noqa: E402
 from eval import quality_mixture as mixtures  # noqa: E402
 from eval.quality_router import Choices, choices  # noqa: E402
 from sentinel.cli.main import main as sentinel  # noqa: E402
+from sentinel.gguf.imatrix import read  # noqa: E402
 from sentinel.quality import asking  # noqa: E402
 from sentinel.quality.asking import measure, plan  # noqa: E402
 from sentinel.quality.comparison import compare  # noqa: E402
@@ -49,6 +51,8 @@ class Seen:
     truth: Choices
     matrix: Path
     answers: Measurement
+    #: choices that the matrix does not count as the router made them, after the same tokens
+    off: str
 
 
 def _counts(chosen: Choices) -> dict[int, list[float]]:
@@ -59,37 +63,18 @@ def _counts(chosen: Choices) -> dict[int, list[float]]:
     return found
 
 
-def write_matrix(path: Path, counts: Mapping[int, Sequence[float]]) -> None:
-    """In the form of llama-imatrix (b11434, save_imatrix): a count for each expert, sums of squares beside it."""
-    import gguf
-    import numpy as np
-
-    writer = gguf.GGUFWriter(str(path), "", use_temp_file=False)
-    writer.add_type("imatrix")
-    writer.add_array("imatrix.datasets", ["prefixes"])
-    writer.add_uint32("imatrix.chunk_count", 1)
-    writer.add_uint32("imatrix.chunk_size", 512)
-    for layer, of_it in counts.items():
-        for part in ("gate", "up", "down"):
-            name = f"blk.{layer}.ffn_{part}_exps.weight"
-            column = np.array(of_it, dtype=np.float32).reshape(-1, 1)
-            writer.add_tensor(f"{name}.in_sum2", np.repeat(column, 256, axis=1))
-            writer.add_tensor(f"{name}.counts", column)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 def _seen(name: str) -> Seen:
     model = _MODELS[name]()
     truth = choices(model, [one.text for one in _SHORT[::2]])
-    matrix = cache() / "quality" / f"imatrix-{name.replace(' ', '_').replace(',', '')}.gguf"
-    write_matrix(matrix, _counts(choices(model, [one.text for one in _SHORT[1::2]])))
+    others = "\n\n".join(one.text for one in prefixes() if one not in _SHORT[::2])
+    matrix = imatrix.matrix(model, others, cache() / "quality" / f"imatrix-{name.replace(' ', '_').replace(',', '')}.gguf")
+    same = _counts(choices(model, [others], imatrix.CHUNK))
+    written = read(str(matrix)).counts
+    off = sum(abs(a - b) for layer in same for a, b in zip(same[layer], written[layer], strict=True)) / 2
     with server("-m", str(model), "-c", "2048", "-np", "1", "-t", "1", "-ngl", "0", "-fit", "off", "--no-warmup") as running:
         client = Client(Address("127.0.0.1", running.port), seconds=600)
         answers = replace(measure(client, plan(client, estimated=False), 1), name=name)
-    return Seen(truth, matrix, answers)
+    return Seen(truth, matrix, answers, f"{off:g} of {sum(map(sum, same.values())):g}")
 
 
 def moved(before: Choices, now: Choices) -> float:
@@ -115,14 +100,14 @@ def _row(before: Seen, now: Seen) -> str:
     if compared.whole is not None:
         shift += f" {compared.whole.divergence.value:.4f} ({compared.whole.same_first.value:.0%})"
     routed = f"{moved(before.truth, now.truth):.1%} | {abandoned} of {judged} ({apart:.4f})"
-    return f"{routed} | {_said(before.matrix, now.matrix)} | {shift}"
+    return f"{routed} | {_said(before.matrix, now.matrix)} | {now.off} | {shift}"
 
 
 def main() -> int:
     """Measure and print the table."""
     asking.prefixes = lambda: _SHORT[::4]  # type: ignore[assignment,attr-defined]
-    print("| from | to | choices moved | abandoned: by the router | by importance matrices | probabilities (same first) |")
-    print("|---|---|---|---|---|---|")
+    print("| from | to | choices moved | abandoned: router | llama-imatrix | its counts are off | probabilities (same first) |")
+    print("|---|---|---|---|---|---|---|")
     reference = _seen("F16")
     for name in list(_MODELS)[1:]:
         began = time.monotonic()

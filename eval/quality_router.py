@@ -63,16 +63,16 @@ class _Tensor(ctypes.Structure):
     )
 
 
-def choices(model: Path, texts: Sequence[str]) -> Choices:
-    """Of every token of the texts. Raises CalledProcessError."""
+def choices(model: Path, texts: Sequence[str], chunk: int = 0) -> Choices:
+    """Of every token of the texts, or of chunks of so many as llama-imatrix cuts them. Raises CalledProcessError."""
     done = subprocess.run(
-        [sys.executable, __file__, str(model)],
+        [sys.executable, __file__, str(model), str(chunk)],
         input=json.dumps(list(texts)), env=environment(), check=True, capture_output=True, text=True,
     )  # fmt: skip
     return {int(layer): rows for layer, rows in json.loads(done.stdout).items()}
 
 
-def _choices(model: Path, texts: Sequence[str]) -> Choices:
+def _choices(model: Path, texts: Sequence[str], chunk: int) -> Choices:
     llama = ctypes.CDLL(str(binary().parent / "libllama.so"))
     ggml = ctypes.CDLL(str(binary().parent / "libggml-base.so"))
     ggml.ggml_get_name.restype, ggml.ggml_get_name.argtypes = ctypes.c_char_p, (ctypes.c_void_p,)
@@ -110,13 +110,16 @@ def _choices(model: Path, texts: Sequence[str]) -> Choices:
     # Threads wait for each other spinning: more than there are idle cores take many times as long.
     llama.llama_set_n_threads(context, 1, 1)
     vocabulary = ctypes.c_void_p(llama.llama_model_get_vocab(ctypes.c_void_p(loaded)))
+    parts: list[list[int]] = []
     for text in texts:
-        llama.llama_memory_clear(ctypes.c_void_p(llama.llama_get_memory(context)), True)
         data = text.encode()
-        tokens = (ctypes.c_int32 * 2000)()
-        count = llama.llama_tokenize(vocabulary, data, len(data), tokens, 2000, True, False)
-        for begin in range(0, count, _PIECE):
-            piece = (ctypes.c_int32 * min(_PIECE, count - begin)).from_buffer(tokens, begin * 4)
+        tokens = (ctypes.c_int32 * (len(data) + 2))()
+        parts += _cut(tokens[: llama.llama_tokenize(vocabulary, data, len(data), tokens, len(tokens), True, False)], chunk)
+    for part in parts:
+        llama.llama_memory_clear(ctypes.c_void_p(llama.llama_get_memory(context)), True)
+        for begin in range(0, len(part), _PIECE):
+            some = part[begin : begin + _PIECE]
+            piece = (ctypes.c_int32 * len(some))(*some)
             batch = llama.llama_batch_get_one(piece, len(piece))
             # Of every token, not of the last alone: the last layer routes only those whose probabilities are wanted.
             every = (ctypes.c_int8 * len(piece))(*[1] * len(piece))
@@ -126,6 +129,13 @@ def _choices(model: Path, texts: Sequence[str]) -> Choices:
     return found
 
 
+def _cut(tokens: list[int], chunk: int) -> list[list[int]]:
+    """Whole chunks, each with the first token of all, that of a beginning, in place of its own."""
+    if not chunk:
+        return [tokens]
+    return [[tokens[0], *tokens[at + 1 : at + chunk]] for at in range(0, len(tokens) - chunk + 1, chunk)]
+
+
 def _given(pointer: Any, what: str) -> Any:
     if not pointer:
         raise OSError(f"libllama does not {what}")
@@ -133,4 +143,4 @@ def _given(pointer: Any, what: str) -> Any:
 
 
 if __name__ == "__main__":
-    json.dump(_choices(Path(sys.argv[1]), json.load(sys.stdin)), sys.stdout)
+    json.dump(_choices(Path(sys.argv[1]), json.load(sys.stdin), int(sys.argv[2])), sys.stdout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sentinel.cli.main import CRITICAL, OK, WARNING
@@ -45,43 +45,81 @@ def main(arguments: argparse.Namespace) -> int:
             return _old(before, now, arguments)
         layers = layers_of(before.counts, now.counts, arguments.share / 100)
         if not whole(layers)[1]:
-            said = f"nothing can be said: no expert would be used {FEWEST:g} times in the text of {clean(now.path)}"
-            raise Mistake(said, "make both with a longer text or more --chunks")
+            raise Mistake(*_too_short(now))
     except (GgufError, Incomparable, Mistake) as error:
         warn(str(error))
         return CRITICAL
     if arguments.json:
-        emit(_to_dict(layers))
+        emit({**_to_dict(layers), **_chunks(before, now)})
     else:
-        print("\n".join(_render(layers, arguments.share, style())))
+        print("\n".join(_render(before, now, layers, arguments.share, style())))
     return WARNING if whole(layers)[0] else OK
 
 
 def _old(before: Imatrix, now: Imatrix, arguments: argparse.Namespace) -> int:
-    """The older form says only who was never used."""
+    """The older form says only who was never used. Where fewer chunks were read, fewer uses are expected of each expert."""
     if set(before.counts) != set(now.old):
         raise Mistake("the two files have other layers: they are of two models")
+    part = min(now.chunks / before.chunks, 1.0) if now.chunks and before.chunks else 1.0
     found: dict[int, list[int]] = {}
+    judged = 0
     for number, counts in before.counts.items():
-        unused = never_used(now, number, len(counts))
-        found[number] = [at for at in sorted(unused) if counts[at] >= FEWEST]
+        expected = {at for at, count in enumerate(counts) if count * part >= FEWEST}
+        judged += len(expected)
+        found[number] = sorted(expected & never_used(now, number, len(counts)))
+    if not judged:
+        raise Mistake(*_too_short(now))
     abandoned = sum(len(one) for one in found.values())
     if arguments.json:
-        emit({"form": "old", "abandoned": abandoned, "layers": [{"layer": n, "abandoned": one} for n, one in found.items()]})
+        layers = [{"layer": number, "abandoned": one} for number, one in found.items()]
+        emit({"form": "old", "abandoned": abandoned, "judged": judged, "layers": layers, **_chunks(before, now)})
     else:
-        say(f"{counted(abandoned, 'expert')} never used, of those that the reference used at least {FEWEST:g} times")
-        for number, one in found.items():
-            if one:
-                say(f"  layer {number}: {', '.join(map(str, one))}")
+        look = style()
+        say(look.paint(f"{abandoned} of {counted(judged, 'expert')} that should be used {FEWEST:g} times were never used", BOLD))
+        for line in (*_named(found, look), *_unlike(before, now, look)):
+            print(line)
         say_wrapped(f"{clean(now.path)} is of the older form, which keeps no counts: shares are not known. {_CAVEAT}", "")
     return WARNING if abandoned else OK
 
 
-def _render(layers: dict[int, Layer], share: float, look: Style) -> Iterator[str]:
+def _too_short(now: Imatrix) -> tuple[str, str]:
+    said = f"nothing can be said: no expert would be used {FEWEST:g} times in the text of {clean(now.path)}"
+    return said, "make both with a longer text or more --chunks"
+
+
+def _unlike(before: Imatrix, now: Imatrix, look: Style) -> Iterator[str]:
+    """What is known of two texts that cannot be the same."""
+    if _differ(before.chunks, now.chunks) or _differ(before.tokens, now.tokens):
+        said = f"They were not made alike, of {_text(before)} and of {_text(now)}: another text alone moves shares."
+        yield from wrap(look.by_state(said, "warning"), look.prose, "  ", "  ")
+
+
+def _differ(one: int | None, other: int | None) -> bool:
+    return None not in (one, other) and one != other
+
+
+def _text(matrix: Imatrix) -> str:
+    return counted(matrix.chunks or 0, "chunk") + (f" of {matrix.tokens} tokens" if matrix.tokens else "")
+
+
+def _named(abandoned: Mapping[int, Sequence[int]], look: Style) -> Iterator[str]:
+    """By layer the numbers of its experts."""
+    for number, experts in abandoned.items():
+        if experts:
+            yield from wrap(f"layer {number}: {', '.join(map(str, experts))}", look.prose, "  ", "    ")
+
+
+def _chunks(before: Imatrix, now: Imatrix) -> dict[str, Any]:
+    return {"chunks": {"before": before.chunks, "now": now.chunks}}
+
+
+def _render(before: Imatrix, now: Imatrix, layers: dict[int, Layer], share: float, look: Style) -> Iterator[str]:
     abandoned, judged, apart = whole(layers)
     part = f" ({abandoned / judged:.1%})" if judged else ""
     yield look.paint(f"{abandoned} of {judged} experts{part} have less than {share:g} % of the share that they had", BOLD)
+    yield from _named({number: one.abandoned for number, one in layers.items()}, look)
     yield f"  mean divergence of the shares {apart:.4f} bits, over {counted(len(layers), 'layer')}"
+    yield from _unlike(before, now, look)
     yield ""
     rows = [("LAYER", "EXPERTS", "ABANDONED", "DIVERGENCE", "RANKS", "BEFORE, AND NOW")]
     for one in layers.values():

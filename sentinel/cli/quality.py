@@ -138,12 +138,12 @@ class _Progress:
         self.done, self.total = 0, 0
         self._write, self._every, self._last = write, every, 0.0
 
-    def show(self, done: int, total: int, seconds: float) -> None:
-        """So many answers after so many seconds."""
+    def show(self, done: int, total: int, seconds: float, left: float) -> None:
+        """So many answers after so many seconds, and how many are left."""
         self.done, self.total = done, total
         if seconds - self._last >= self._every:
             self._last = seconds
-            self._write(f"{done} of {total} answers, {duration((total - done) * seconds / done)} left", False)
+            self._write(f"{done} of {total} answers, {duration(left)} left", False)
 
     def end(self) -> None:
         """Take the line away."""

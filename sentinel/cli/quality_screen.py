@@ -36,7 +36,7 @@ def render(found: Comparison, before: Measurement, after: Measurement, look: Sty
     if found.whole is None or found.parts is None:
         return
     yield ""
-    rows: list[tuple[str, ...]] = [("", "PREFIXES", "SAME FIRST TOKEN", "LOG PROBABILITY", "DIVERGENCE", "95 %")]
+    rows: list[tuple[str, ...]] = [("", "PREFIXES", "SAME FIRST", "LOG PROB", "DIVERGENCE", "95 %")]
     rows += [_row(name, part) for name, part in found.parts.items()]
     rows.append(_row("all", found.whole))
     for number, line in enumerate(table(rows, look, right=(1, 2, 3, 4, 5))):

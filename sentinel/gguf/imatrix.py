@@ -46,11 +46,13 @@ class Old:
 
 @dataclass(frozen=True, slots=True)
 class Imatrix:
-    """By layer: counts of each expert, or where they would be in the older form."""
+    """By layer: counts of each expert, or where they would be in the older form. Made of so many chunks of so many tokens."""
 
     path: str
     counts: Mapping[int, tuple[float, ...]]
     old: Mapping[int, Old]
+    chunks: int | None = None
+    tokens: int | None = None
 
 
 def read(path: str) -> Imatrix:
@@ -113,8 +115,11 @@ def _read_gguf(path: str, descriptor: int) -> Imatrix:
         found[int(match[1]), _PARTS.index(match[2])] = counts
     counts_of = {layer: found[layer, part] for layer, part in sorted(found, reverse=True) if len(found[layer, part]) > 1}
     if not counts_of:
-        raise GgufError(f"{clean(path)} has no counts of experts: it is no importance matrix of a mixture of experts")
-    return Imatrix(path, dict(sorted(counts_of.items())), {})
+        # one count for all experts of a layer
+        why = "it was made from a file of the older form" if found else "it is no importance matrix of a mixture of experts"
+        raise GgufError(f"{clean(path)} has no counts of experts: {why}")
+    chunks, tokens = (header.metadata.get(f"imatrix.chunk_{name}") for name in ("count", "size"))
+    return Imatrix(path, dict(sorted(counts_of.items())), {}, _positive(chunks), _positive(tokens))
 
 
 def _read_old(path: str, descriptor: int) -> Imatrix:
@@ -123,6 +128,7 @@ def _read_old(path: str, descriptor: int) -> Imatrix:
     if not 0 < entries <= MOST_TENSORS:
         raise GgufError(f"{clean(path)} is no importance matrix: neither GGUF nor the older form")
     found: dict[tuple[int, int], Old] = {}
+    chunks = 0
     for _ in range(entries):
         length = _whole(path, descriptor, at)
         if not 0 < length <= MOST_HEADER_TEXT:
@@ -132,6 +138,8 @@ def _read_old(path: str, descriptor: int) -> Imatrix:
         at += 12 + length
         if not 0 <= values <= MOST_IMATRIX_ENTRY // 4 or at + values * 4 > size:
             raise GgufError(f"{clean(path)} is truncated: {clean(name)} claims {values} values")
+        # of a tensor that every token passes they are the chunks, of experts at most that
+        chunks = max(chunks, calls)
         if (match := _EXPERTS.match(name)) is not None and values:
             found[int(match[1]), _PARTS.index(match[2])] = Old(at, values, calls)
         at += values * 4
@@ -140,7 +148,11 @@ def _read_old(path: str, descriptor: int) -> Imatrix:
     old = {layer: found[layer, part] for layer, part in sorted(found, reverse=True)}
     if sum(entry.values for entry in old.values()) * 4 > MOST_IMATRIX_BYTES:
         raise GgufError(f"{clean(path)} claims more values than those of any model")
-    return Imatrix(path, {}, old)
+    return Imatrix(path, {}, old, _positive(chunks))
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _whole(path: str, descriptor: int, at: int) -> int:

@@ -34,22 +34,29 @@ _UNREADABLE = "does not match the expected"
 _BESIDE = 2
 _MOST_TOKENS = 100_000
 
-Progress = Callable[[int, int, float], None]
+#: Answers so far, and of all; seconds since the beginning, and to the end.
+Progress = Callable[[int, int, float, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A server, the prefixes that fit into its context, and what a pass costs. `seconds` is estimated from two questions."""
+    """A server, the prefixes that fit into its context, and what a pass costs. Seconds are estimated from two questions, or 0."""
 
     subject: Subject
     asked: tuple[Prefix, ...]
     left_out: tuple[str, ...]
     tokens: int
-    seconds: float
+    #: of each prefix
+    seconds_of: Mapping[str, float]
     #: a token that is a whole character by itself
     harmless: int
     #: of each prefix, with what its question evaluates beside it
     lengths: Mapping[str, int]
+
+    @property
+    def seconds(self) -> float:
+        """Of a pass."""
+        return sum(self.seconds_of.values())
 
 
 def plan(client: Client, flags: tuple[str, ...] = (), *, estimated: bool = True) -> Plan:
@@ -68,20 +75,27 @@ def plan(client: Client, flags: tuple[str, ...] = (), *, estimated: bool = True)
         raise Trouble(f"no prefix fits into the context of {client.at}: {subject.context} tokens", "give it more with -c")
     tokens = sum(lengths[one.name] for one in fitting)
     harmless = (_tokens(client, "a") or [0])[-1]
-    seconds = _estimate(client, subject, fitting, lengths, harmless) if estimated else 0.0
+    seconds = _estimate(client, subject, fitting, lengths, harmless) if estimated else {}
     return Plan(subject, fitting, left_out, tokens, seconds, harmless, lengths)
 
 
-def measure(client: Client, planned: Plan, passes: int, progress: Progress = lambda _done, _all, _seconds: None) -> Measurement:
+def measure(
+    client: Client, planned: Plan, passes: int, progress: Progress = lambda _done, _all, _seconds, _left: None
+) -> Measurement:
     """All passes. Raises Trouble."""
     began = time.monotonic()
     found: list[Mapping[str, Answer]] = []
+    # By count alone a pass seems nearly over before its long prefixes, which take most of its time.
+    weight = planned.seconds_of or planned.lengths
+    done, everything = 0.0, passes * sum(weight[one.name] for one in planned.asked)
     for number in range(passes):
         given: dict[str, Answer] = {}
         for count, (name, answer) in enumerate(answers(client, planned, number), 1):
             if answer is not None:
                 given[name] = answer
-            progress(number * len(planned.asked) + count, passes * len(planned.asked), time.monotonic() - began)
+            done, spent = done + weight[name], time.monotonic() - began
+            left = spent * (everything - done) / done if done else 0.0
+            progress(number * len(planned.asked) + count, passes * len(planned.asked), spent, max(left, 0.0))
         found.append(in_order(client, planned, given))
     return Measurement(
         planned.subject, tuple(found), VERSION, digest(), tokens=planned.tokens * passes, seconds=time.monotonic() - began
@@ -145,8 +159,10 @@ def _parsed(client: Client, subject: Subject, reply: tuple[int, Any]) -> Answer 
     return answer
 
 
-def _estimate(client: Client, subject: Subject, asked: tuple[Prefix, ...], lengths: Mapping[str, int], harmless: int) -> float:
-    """Seconds of a pass, from the longest and the shortest prefix. The first question pays for what the server has put off."""
+def _estimate(
+    client: Client, subject: Subject, asked: tuple[Prefix, ...], lengths: Mapping[str, int], harmless: int
+) -> dict[str, float]:
+    """Seconds of each question, from the longest and the shortest. The first question pays for what the server has put off."""
     longest = max(asked, key=lambda one: lengths[one.name])
     shortest = min(asked, key=lambda one: lengths[one.name])
     _ask(client, shortest, subject, harmless)
@@ -157,7 +173,7 @@ def _estimate(client: Client, subject: Subject, asked: tuple[Prefix, ...], lengt
         spent.append(time.monotonic() - began)
     a_token = max(spent[0] - spent[1], 0.0) / max(lengths[longest.name] - lengths[shortest.name], 1)
     each = max(spent[1] - a_token * lengths[shortest.name], 0.0)
-    return each * len(asked) + a_token * sum(lengths[one.name] for one in asked)
+    return {one.name: each + a_token * lengths[one.name] for one in asked}
 
 
 def _subject(client: Client) -> Subject:
@@ -207,7 +223,9 @@ def _checked(client: Client, path: str, answer: tuple[int, Any]) -> Mapping[str,
     error = body.get("error") if isinstance(body, Mapping) else None
     message = _text(error.get("message") if isinstance(error, Mapping) else error)
     if status == 401:
-        raise Trouble(f"{client.at} wants an API key, or another one", "give a file that holds it: --api-key-file FILE")
+        if client.key:
+            raise Trouble(f"{client.at} does not take this API key", "give the file of the one that it was started with")
+        raise Trouble(f"{client.at} wants an API key", "give a file that holds it: --api-key-file FILE")
     if status == 503:
         raise Trouble(f"{client.at} is not ready ({message or 'status 503'})", "ask again when it has loaded its model")
     if status == 404:

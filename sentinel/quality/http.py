@@ -25,6 +25,14 @@ _PIECE = 64 * 1024
 SECONDS = 120.0
 
 
+#: of an answer
+_BEGINNING = b"HTTP/"
+
+
+class _EndedError(Exception):
+    """The connection was closed within an answer, or before it."""
+
+
 class Trouble(Fault):
     """The server could not be asked. Why, and what to do."""
 
@@ -99,10 +107,10 @@ class Client:
             ) from error
         except ConnectionRefusedError as error:
             raise Trouble(f"nothing listens at {self.at}", "start the server, or give its port") from error
+        except _EndedError as error:
+            raise Trouble(f"{self.at} closed the connection amid its answer to {path}", "is the server still there?") from error
         except h11.ProtocolError as error:
-            raise Trouble(
-                f"what answers at {self.at} does not speak HTTP, or ended within an answer", "is the port right?"
-            ) from error
+            raise Trouble(f"what answers at {self.at} does not speak HTTP", "is the port right?") from error
         except OSError as error:
             why = error.strerror or str(error) or type(error).__name__
             raise Trouble(f"the connection to {self.at} failed: {why}", "is the server still there?") from error
@@ -124,21 +132,28 @@ class Client:
         request = http.send(h11.Request(method=method, target=self.at.prefix + path, headers=headers)) or b""
         connection.sendall(request + (http.send(h11.Data(data=body)) or b"" if body else b""))
         http.send(h11.EndOfMessage())
-        status, data = 0, bytearray()
-        while not isinstance(event := http.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                if (left := until - time.monotonic()) <= 0:
-                    raise TimeoutError
-                connection.settimeout(left)
-                http.receive_data(connection.recv(_PIECE))
-            elif isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                data += event.data
-                if len(data) > _MOST_BYTES:
-                    raise Trouble(f"{self.at} answered {path} with more than {_MOST_BYTES >> 20} MiB", "is it llama-server?")
-            elif not isinstance(event, h11.InformationalResponse):
-                raise h11.RemoteProtocolError("no answer")
+        status, data, begun, ended = 0, bytearray(), b"", False
+        try:
+            while not isinstance(event := http.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    if (left := until - time.monotonic()) <= 0:
+                        raise TimeoutError
+                    connection.settimeout(left)
+                    piece = connection.recv(_PIECE)
+                    begun, ended = (begun + piece)[: len(_BEGINNING)], not piece
+                    http.receive_data(piece)
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                elif isinstance(event, h11.Data):
+                    data += event.data
+                    if len(data) > _MOST_BYTES:
+                        raise Trouble(f"{self.at} answered {path} with more than {_MOST_BYTES >> 20} MiB", "is it llama-server?")
+                elif not isinstance(event, h11.InformationalResponse):
+                    raise h11.RemoteProtocolError("no answer")
+        except h11.RemoteProtocolError as error:
+            if ended and _BEGINNING.startswith(begun):
+                raise _EndedError from error
+            raise
         return status, bytes(data)
 
 

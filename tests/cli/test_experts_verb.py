@@ -11,8 +11,10 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from places import TESTS
 
 from sentinel.cli.main import main
+from sentinel.gguf.imatrix import read
 from sentinel.quality.experts import layer, rank_correlation
 
 #: of each input; odd, so that values of three experts are not those of four
@@ -86,6 +88,39 @@ def test_an_expert_that_lost_nine_tenths_of_its_share_is_abandoned(tmp_path: Pat
     assert "the same text" in shown
 
 
+@pytest.mark.parametrize("columns", ["80", "60"])
+def test_files_that_the_tool_itself_wrote(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama-imatrix of b10435 on the libraries of b10434: a mixture of 16 random experts (one layer, else as in
+    eval/quality_mixture.py) and its copy whose router turns away from experts 3 and 11; every second prefix as the text."""
+    monkeypatch.setenv("COLUMNS", columns)
+    before, after, old = (str(TESTS / "fixtures/imatrix" / name) for name in ("before.gguf", "after.gguf", "after.dat"))
+    code, found = compared(capsys, before, after)
+    assert (code, found["abandoned"], found["judged"]) == (1, 2, 9)
+    assert found["layers"][0]["abandoned"] == [3, 11]
+    assert found["chunks"] == {"before": 13, "now": 13}
+    assert sum(read(before).counts[0]) == 13 * 512 * 2  # two experts for each token
+    code, found = compared(capsys, before, old)
+    assert (code, found["form"], found["abandoned"], found["judged"]) == (1, "old", 2, 9)
+    assert found["layers"] == [{"layer": 0, "abandoned": [3, 11]}]
+    for now in (after, old):
+        assert main(["experts", "compare", before, now]) == 1
+        shown = capsys.readouterr().out
+        assert "  layer 0: 3, 11\n" in shown
+        assert "not made alike" not in shown
+
+
+def test_of_a_shorter_text_fewer_uses_are_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real files: of 26 chunks and of two; three experts that two chunks do not reach were called never used."""
+    before = write(tmp_path / "a.gguf", [(30.0, 970.0, 200.0, 800.0)])
+    now = write_old(tmp_path / "b.dat", [(0.0, 1.0, 0.0, 1.0)], calls=2)
+    code, found = compared(capsys, before, now)
+    assert (code, found["judged"], found["layers"][0]["abandoned"]) == (1, 3, [2])
+    assert main(["experts", "compare", before, now]) == 1
+    assert "not made alike, of 4 chunks and of 2 chunks" in capsys.readouterr().out
+
+
 def test_an_expert_of_few_uses_is_not_judged() -> None:
     found = layer(0, (10.0, 990.0), (0.0, 1000.0))
     assert (found.judged, found.abandoned) == (1, ())
@@ -127,6 +162,7 @@ def _bad(tmp_path: Path, what: str) -> str:
         "negative": lambda: write(path, [(1.0, -1.0)]),
         "other layers": lambda: write(path, BEFORE[:1]),
         "other experts": lambda: write(path, [(1.0, 2.0), (1.0, 2.0)]),
+        "old made new": lambda: write(path, [(4.0,), (4.0,)]),
         "old cut": lambda: path.write_bytes(Path(write_old(tmp_path / "x", BEFORE)).read_bytes()[:150]),
         "old of huge values": lambda: path.write_bytes(struct.pack("<ii", 1, 1) + b"a" + struct.pack("<ii", 1, 1 << 30)),
         "old of other layers": lambda: write_old(path, BEFORE[:1]),
@@ -140,7 +176,8 @@ def _bad(tmp_path: Path, what: str) -> str:
     ("what", "said"),
     [
         ("missing", "cannot be opened"), ("folder", "a directory"), ("empty", "truncated"), ("text", "no importance matrix"),
-        ("no experts", "no counts of experts"), ("cut", "truncated"), ("NaN", "a count that is none"),
+        ("no experts", "no counts of experts"), ("cut", "truncated"), ("old made new", "of the older form"),
+        ("NaN", "a count that is none"),
         ("negative", "a count that is none"), ("other layers", "other layers"), ("other experts", "experts"),
         ("old cut", "truncated"), ("old of huge values", "claims"), ("old of other layers", "other layers"),
         ("old of other experts", "are not those of 4 experts"),

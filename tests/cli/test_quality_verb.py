@@ -53,6 +53,20 @@ def test_what_is_learned_is_the_same_until_it_moves(fake: Fake, state: Path, cap
 
 
 @pytest.mark.usefixtures("fewer")
+def test_intervals_are_there_on_eighty_columns(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    main(["quality", "learn", str(fake.port)])
+    fake.moved = 4.0
+    capsys.readouterr()
+    main(["quality", "check", str(fake.port)])
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith((" " * 12, "all "))]
+    assert table[0].endswith("95 %")
+    assert " to " in table[-1]
+
+
+@pytest.mark.usefixtures("fewer")
 def test_no_path_and_no_prompt_of_anybody_is_kept(fake: Fake, state: Path) -> None:
     main(["quality", "learn", str(fake.port), "--as", "mine"])
     text = (state / "mine.json").read_text(encoding="ascii")

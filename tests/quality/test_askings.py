@@ -77,6 +77,26 @@ def test_prefixes_that_do_not_fit_are_left_out() -> None:
     assert {name.split("-")[0] for name in planned.left_out} == {"long"}
 
 
+def test_what_is_left_is_computed_from_what_each_question_costs() -> None:
+    """By their number most of a pass seemed over before its long prefixes, which take most of its time."""
+    lefts: list[tuple[float, float]] = []
+    fake = Fake()
+    with running(fake):
+        client = Client(Address("127.0.0.1", fake.port), "", 10.0)
+        planned = plan(client, estimated=False)
+        measure(client, planned, 1, lambda _done, _all, spent, left: lefts.append((spent, left)))
+    long = sum(planned.lengths[one.name] for one in prefixes() if one.category == "long")
+    at = len(planned.asked) - sum(one.category == "long" for one in prefixes()) - 1
+    spent, left = lefts[at]
+    assert left / (spent + left) == pytest.approx(long / planned.tokens)
+    assert lefts[-1][1] == 0.0
+
+
+def test_a_wrong_key_is_not_a_missing_one() -> None:
+    with pytest.raises(Trouble, match="does not take this API key"):
+        measured(Fake(key="secret"), key="other")
+
+
 def test_it_is_asked_with_its_key() -> None:
     assert measured(Fake(key="secret"), key="secret").passes
 
@@ -99,7 +119,10 @@ WRONG: dict[str, tuple[Fake, str]] = {
     "no probabilities": (Fake(instead={"/completion": lambda _: (200, {"content": "a"})}), "gives no probabilities"),
     "no content": (Fake(instead={"/completion": lambda _: (200, {"choices": []})}), "not llama-server"),
     "a smaller vocabulary than its tokens": (Fake(vocabulary=50), "it has 50 tokens, and answers with token"),
-    "ends amid the check": (Fake(ends_after=20), "ended within an answer"),
+    "ends amid the check": (
+        Fake(ends_after=20),
+        "closed the connection amid its answer to /completion",
+    ),
     "a tiny context": (Fake(context=2), "no prefix fits"),
 }
 
@@ -158,6 +181,15 @@ def test_what_is_not_http_is_named(listener: socket.socket) -> None:
         connection.sendall(b"SSH-2.0-OpenSSH_9\r\n")
 
     assert "does not speak HTTP" in ask(listener, greet, 5)
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_one_that_is_killed_amid_an_answer_is_no_stranger(sent: bytes, listener: socket.socket) -> None:
+    def die(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(sent)
+
+    assert "closed the connection amid its answer to /props" in ask(listener, die, 5)
 
 
 def test_nobody_there() -> None:
