@@ -23,10 +23,10 @@ CHANCE = 0.005
 #: Mean divergence (bits), its size, and what was measured to be so far from F16 weights with gemma-3-270m (docs/quality.md).
 SCALE = (
     (FLOOR, "slight", "over all prefixes no more than other kernels make of the same weights"),
-    (0.03, "small", "more than 8-bit and less than 3-bit weights change in a small model"),
-    (0.1, "clear", "about what a q4_0 KV cache or 3-bit weights change in a small model"),
-    (0.3, "large", "about what 2-bit weights change in a small model"),
-    (1.1, "very large", "more than 2-bit weights change in a small model"),
+    (0.03, "small", "more than a Q8_0 file and less than a Q3_K_M file changes in a small model"),
+    (0.1, "clear", "about what a q4_0 KV cache or a Q3_K_M file changes in a small model"),
+    (0.3, "large", "about what a Q2_K file changes in a small model"),
+    (1.1, "very large", "more than a Q2_K file changes in a small model"),
 )
 #: At least so many prefixes must be answered by both; so large a part with one and the same first token is called constant.
 FEWEST, _CONSTANT = 24, 0.9
