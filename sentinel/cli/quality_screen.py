@@ -23,15 +23,18 @@ _CAVEAT = (
     "A shift says that the probabilities changed, not that answers became worse, and not why. Check one change at a time: build, "
     "flags, model file, driver."
 )
+#: And what the other one does not.
+_SAME = "Said of these texts alone: not of thousands of tokens, pictures, a chat template, or several requests at once."
 
 
 def render(found: Comparison, before: Measurement, after: Measurement, look: Style) -> Iterator[str]:
     """Verdict, size with its scale, a table by category, what differs between the two."""
-    headline = _HEADLINES[found.verdict] + (f": {found.size}" if found.size else "")
+    word, _, about = found.size.partition(": ")
+    headline = _HEADLINES[found.verdict] + (f": a {word} shift" if word else "")
     state = _STATES[found.verdict]
     mark = look.by_state(f"{look.mark(state)} {found.verdict.upper()}", state)
     yield f"{mark}  {look.paint(escape(headline), BOLD)}"
-    yield from wrap(escape(found.why), look.prose, "  ", "  ")
+    yield from wrap(escape(f"{found.why}; {about}" if about else found.why), look.prose, "  ", "  ")
     yield from (f"  {line}" for line in _differences(before, after))
     if found.whole is None or found.parts is None:
         return
@@ -43,8 +46,7 @@ def render(found: Comparison, before: Measurement, after: Measurement, look: Sty
         yield look.paint(line, DIM if number == 0 else BOLD) if number in (0, len(rows) - 1) else line
     yield ""
     yield from wrap(_scale(found), look.prose, "", "")
-    if found.verdict == "shifted":
-        yield from wrap(_CAVEAT, look.prose, "", "")
+    yield from wrap(_CAVEAT if found.verdict == "shifted" else _SAME, look.prose, "", "")
 
 
 def _row(name: str, part: Part) -> tuple[str, ...]:

@@ -61,7 +61,9 @@ def test_intervals_are_there_on_eighty_columns(
     fake.moved = 4.0
     capsys.readouterr()
     main(["quality", "check", str(fake.port)])
-    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith((" " * 12, "all "))]
+    shown = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in shown)
+    table = [line for line in shown if line.startswith((" " * 12, "all "))]
     assert table[0].endswith("95 %")
     assert " to " in table[-1]
 
