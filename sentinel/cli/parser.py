@@ -24,7 +24,15 @@ _COLUMNS = 80
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
-    """Leaves the examples as they are, and wraps what a verb is about."""
+    """Leaves the examples as they are, and wraps what a verb is about.
+
+    It knows the terminal's width: argparse would load shutil to ask for it, for each verb, and with that three compressors.
+    """
+
+    def __init__(self, prog: str) -> None:
+        from sentinel.terminal.style import style_for
+
+        super().__init__(prog, width=style_for(sys.stdout).width - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if "\n  " in text:

@@ -104,7 +104,8 @@ def wrap(text: str, width: int, indent: str = "", hanging: str = "") -> list[str
     for word in text.split(" "):
         size = cells(word)
         room = width - len(indent) - (len(hanging) if lines else 0)
-        if line and used + 1 + size > room:
+        # A bullet alone on a line says nothing of a path that stands below it.
+        if line not in ("", "-") and used + 1 + size > room:
             lines.append(line)
             line, used = word, size
         else:

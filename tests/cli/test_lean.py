@@ -95,6 +95,8 @@ _ASKING = """
 import json, sys
 sys.argv = ["sentinel"]
 from sentinel.cli import main
+from sentinel.cli.parser import parser
+parser("{verb}")
 import sentinel.cli.{verb}
 print(json.dumps(sorted(sys.modules)))
 """

@@ -17,7 +17,7 @@ from sample_transitions import FIRING, as_shown, resolved
 from sentinel.model.alert import CheckResult, Fix, LineEvidence, Transition
 from sentinel.terminal.alert import render
 from sentinel.terminal.names import about, label
-from sentinel.terminal.style import Style, style_for
+from sentinel.terminal.style import Style, style_for, wrap
 
 PLAIN = Style(width=80, zone=UTC)
 #: 140 s after it fired
@@ -167,3 +167,10 @@ def test_colour_is_for_terminals() -> None:
         assert not style_for(terminal, {"TERM": "dumb"}).colour
         assert style_for(terminal, {}).unicode
     assert not style_for(io.StringIO(), {"TERM": "xterm"}).colour
+
+
+def test_a_long_path_stays_with_its_bullet() -> None:
+    """The bullet stood alone, and the path below it."""
+    path = "/opt/" + "folder/" * 12 + "llama-server"
+
+    assert wrap(f"- {path} is not there", 40, "  ", "  ") == [f"  - {path}", "    is not there"]
