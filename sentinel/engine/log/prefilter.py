@@ -87,15 +87,18 @@ def unlimited(regex: str) -> str:
 
 #: Shorter texts occur in every other line.
 _LEAST_LITERAL = 6
-#: Stand in every third line all the same: three patterns with no other text made half of all hits (measured).
-_EVERYWHERE = frozenset({"llama_", "init: "})
+#: Stand in every third line all the same: three patterns with no other text made half of all hits (measured). What every line
+#: of a request begins with made every seventh in vain.
+_EVERYWHERE = frozenset(
+    {"llama_", "init: ", " | task ", "slot print_timing: id ", "slot update_slots: id ", "slot launch_slot_: id "}
+)
 #: What follows these belongs to them: \x1b, \pL, \101.
 _LONG_ESCAPES = tuple(f"\\{letter}" for letter in "xpP01234567Q")
 _REPEAT = re.compile(r"\{\d+(?:,\d*)?\}")
 
 
 def required(regex: str) -> str | None:
-    """The longest text that every match of `regex` contains; None if no text of at least six characters is certain.
+    """The longest telling text that every match of `regex` contains; None if none of at least six characters is certain.
 
     Looks outside of groups only, at plain and escaped characters.
     """
@@ -130,8 +133,8 @@ def required(regex: str) -> str | None:
             found[-1] += literal
         else:
             found.append("")
-    longest = max(found, key=len)
-    return longest if len(longest) >= _LEAST_LITERAL and longest not in _EVERYWHERE else None
+    longest = max((text for text in found if text not in _EVERYWHERE), key=len, default="")
+    return longest if len(longest) >= _LEAST_LITERAL else None
 
 
 def is_whole(regex: str) -> bool:

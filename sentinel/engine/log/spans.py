@@ -41,3 +41,9 @@ def by_the_binding(regex: Any) -> Searcher:
         return None if found is None else [found.span(group) for group in range(regex.groups + 1)]
 
     return search
+
+
+def set_searcher(patterns: Any) -> Callable[[bytes], Sequence[int] | None]:
+    """How to ask a compiled `re2.Set` which of its patterns match a text; nothing or None where none does."""
+    match: Callable[[bytes], Sequence[int] | None] = getattr(getattr(patterns, "_set", None), "Match", patterns.Match)
+    return match
