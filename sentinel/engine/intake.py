@@ -158,16 +158,19 @@ class Intake:
             self._worklist.mark_entity(owner)
         out: list[Transition] = []
         for definition, match in self._matches(reading, claimed):
-            entity = self._attribution.children.of_line(reading.entity, match.port)
+            entity = reading.entity if match.port is None else self._attribution.children.of_line(reading.entity, match.port)
             if entity is None:
                 continue
             if entity is not reading.entity and (entity, reading.kind) not in self._state.heard:
                 # A router prints its children's lines: their logs come with its own.
                 self._state.heard.add((entity, reading.kind))
                 self._worklist.mark_entity(entity)
-            run = self._state.runs.get(entity)
-            process = run.start if run is not None and run.exact else None
-            happened = self._stamps.time_of(reading, match, process=process)
+            if match.wall is None and reading.elapsed_base is None:
+                happened = reading.at
+            else:
+                run = self._state.runs.get(entity)
+                process = run.start if run is not None and run.exact else None
+                happened = self._stamps.time_of(reading, match, process=process)
             if reading.kind == "llama-server":
                 judgement = self._authorship.judge(entity, definition, match, reading)
                 if judgement == "wait":

@@ -80,9 +80,12 @@ class Worklist:
 
     def mark(self, rule_id: str, entity: Entity) -> None:
         """One rule for one entity, if the scope fits, and if it can still come to fire there."""
+        if (key := (rule_id, entity)) in self._dirty:
+            # Most often: the lines of one reading are of few kinds.
+            return
         rule = self.ruleset.rules[rule_id].rule
         if rule.scope == entity.scope and (rule.outlives_server or not self._over(rule_id, entity)):
-            self._dirty[(rule_id, entity)] = None
+            self._dirty[key] = None
 
     def _over(self, rule_id: str, entity: Entity) -> bool:
         """Its server ended, and the rule had nothing to say of it: 200 such servers took 6 % of a core (measured)."""

@@ -55,6 +55,11 @@ class Claim:
     fields: Mapping[str, Value]
     text: str
 
+    @property
+    def stamped(self) -> bool:
+        """The line carries the seconds since the start of the process."""
+        return self.elapsed is not None
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedLines:

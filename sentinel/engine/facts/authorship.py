@@ -66,6 +66,7 @@ _PROOF = "server.rss_bytes"
 NOTHING_SAID: Mapping[str, Any] = MappingProxyType({"voices": [], "waiting": [], "catching_up": False})
 
 Judgement = Literal["take", "wait", "drop"]
+_NEVER = float("-inf")
 
 
 @dataclass(slots=True)
@@ -73,7 +74,7 @@ class _Voice:
     stamped: bool = False
     served: bool = False
     #: when and at which line a client's text began
-    raw_at: float = float("-inf")
+    raw_at: float = _NEVER
     raw_line: int = 0
     #: its log shows that it starts, and not yet that it serves
     starts: bool = False
@@ -124,15 +125,16 @@ class Authorship:
         judged = self._judged(entity, voice, definition, match, reading)
         if judged == "take":
             # A start in the text of a client of a server that serves waits, and is none.
-            says_ready = definition.const.get("server.state") == "ready"
-            voice.starts = definition.starts_run or (voice.starts and not says_ready and definition.name != _ASKED)
+            if definition.starts_run:
+                voice.starts = True
+            elif voice.starts:
+                voice.starts = not _says_ready(definition) and definition.name != _ASKED
         return judged
 
     def _judged(
         self, entity: Entity, voice: _Voice, definition: EventDef, match: Matched, reading: LogLines | ClaimedLines
     ) -> Judgement:
-        says_ready = definition.const.get("server.state") == "ready"
-        stamped = match.elapsed is not None
+        stamped = match.stamped
         run = self._state.runs.get(entity)
         if run is None or not run.watched or run.gone:
             return self._of_saved(voice, match, reading, stamped=stamped)
@@ -152,17 +154,16 @@ class Authorship:
             ):
                 return "drop"
         voice.stamped = voice.stamped or stamped
-        voice.served = voice.served or says_ready
+        voice.served = voice.served or _says_ready(definition)
         return "take"
 
     def _of_saved(self, voice: _Voice, match: Matched, reading: LogLines | ClaimedLines, *, stamped: bool) -> Judgement:
         if stamped:
-            voice.stamped, voice.raw_at = True, float("-inf")
+            voice.stamped, voice.raw_at = True, _NEVER
             return "take"
-        near = 0 <= reading.first + match.line_index - voice.raw_line <= _RAW_LINES
-        if voice.stamped and voice.raw_at != float("-inf") and near:
-            return "drop"
-        return "take"
+        if not voice.stamped or voice.raw_at == _NEVER:
+            return "take"
+        return "drop" if 0 <= reading.first + match.line_index - voice.raw_line <= _RAW_LINES else "take"
 
     def _is_catching_up(self, at: float) -> bool:
         if self._catching_up is None:
@@ -271,6 +272,10 @@ class Authorship:
 def ends(definition: EventDef) -> bool:
     """A line that a living server which has served cannot have printed of itself, or only as its last."""
     return definition.const.get("server.state") in ("failed", "stopping") or definition.name in _ENDS
+
+
+def _says_ready(definition: EventDef) -> bool:
+    return definition.const.get("server.state") == "ready"
 
 
 def _refuted(one: Waiting, at: float, sampled: float) -> bool:

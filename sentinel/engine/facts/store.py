@@ -27,6 +27,10 @@ class Fact(NamedTuple):
     source: str
 
 
+#: of these types a value is kept as it is
+_EXACT: Mapping[str, type] = {"flag": bool, "int": int, "float": float}
+
+
 def _typed(signal: Signal, value: Value) -> Value:
     """Bring a value to its signal's type; a float signal accepts an int, nothing else is converted silently."""
     if signal.type == "flag" and isinstance(value, bool):
@@ -61,7 +65,7 @@ class FactStore:
             )
             self._unknown.setdefault(entity, {})[name] = why
             return facts.pop(name, None) is not None
-        typed = _typed(signal, value)
+        typed = value if type(value) is _EXACT.get(signal.type) else _typed(signal, value)
         if type(typed) is str and len(typed) > SHORT_TEXT:
             typed = self._within(entity, name, typed, facts)
         if unknown := self._unknown.get(entity):

@@ -59,9 +59,10 @@ class Extractor:
             self._search_set = set_searcher(self._set)
             try:
                 # A record in JSON may escape characters of the message, so every JSON line is examined; so are Ollama's own
-                # lines, whose message `strip` joins with the values behind it.
+                # lines, whose message `strip` joins with the values behind it. Sorted: RE2 shares what neighbours begin with, and
+                # makes its automaton for the first lines in half the time (measured).
                 self._net = re2.compile(
-                    "|".join([*dict.fromkeys(self._nets), *_JSON_LINES, _OLLAMA_LINES]).encode(),
+                    "|".join([*sorted(set(self._nets)), *_JSON_LINES, _OLLAMA_LINES]).encode(),
                     options=re2_options(never_capture=True),
                 )
             except re2.error as error:
@@ -83,27 +84,26 @@ class Extractor:
     def events(self, data: bytes) -> Iterator[Match]:
         """Every event in the lines of `data` (valid UTF-8, lines ended by ``\\n``), in the order of the lines."""
         patterns = self._patterns
+        found: list[Match] = []
         for line_index, line, envelope, message, stamp, wanted in self._wanted(data):
-            if len(wanted) == 1:
-                compiled = patterns[wanted[0]]
-                match = Match(line_index, line, envelope, message, compiled, stamp)
-                if compiled.sure or match.holds():
-                    yield match
-                continue
             claimed: EventDef | None = None
-            for number in sorted(wanted):
+            for number in sorted(wanted) if len(wanted) > 1 else wanted:
                 compiled = patterns[number]
                 if compiled.event is not claimed:
                     match = Match(line_index, line, envelope, message, compiled, stamp)
                     if compiled.sure or match.holds():
                         claimed = compiled.event
-                        yield match
+                        found.append(match)
+                        if compiled.read:
+                            _ = match.fields
+        return iter(found)
 
     def _wanted(self, data: bytes) -> list[_Line]:
         """The lines that some pattern wants.
 
-        In two passes over all, before anything is done with an event: in turns with the rest of the engine the automata drop out
-        of the processor's cache, and searching takes twice as long (measured).
+        One pass after the other, and all before anything is done with an event: in turns with the rest of the engine the
+        automata drop out of the processor's cache, and searching takes twice as long (measured). So does parsing: what was read
+        of a pattern's last match is parsed at once.
         """
         search = self._search_net
         if search is None:

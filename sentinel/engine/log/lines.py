@@ -87,6 +87,9 @@ class LineSplitter:
                 self._swallow = _RETURN if end == b"\n" else _NEWLINE
         if data.count(b"\r") == data.count(b"\r\n"):
             return data.replace(b"\r\n", b"\n")
+        if b"\r\n" not in data:
+            # Each return ends a line, with the newline before it or without one.
+            return data.replace(b"\n\r", b"\n").replace(b"\r", b"\n")
         # A line end that has a return begins at most one byte before it and ends at most one after it.
         first, beyond = max(data.find(b"\r") - 1, 0), data.rfind(b"\r") + 2
         return data[:first] + _OTHER_LINE_END.sub(b"\n", data[first:beyond]) + data[beyond:]

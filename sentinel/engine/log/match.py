@@ -46,7 +46,10 @@ def compiles(event: EventDef) -> tuple[list[tuple[int, str]], frozenset[str]]:
 class Match:
     """One event in one line, parsed only as far as it is read: for most events only the name is."""
 
-    __slots__ = ("_compiled", "_envelope", "_fields", "_line", "_message", "_spans", "_stamp", "event", "line_index", "port")
+    __slots__ = (
+        "_compiled", "_envelope", "_fields", "_line", "_message", "_spans", "_stamp", "event", "line_index", "port", "stamped",
+        "wall",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,7 +65,13 @@ class Match:
         self.line_index = line_index
         self.event = compiled.event
         #: the router's child that printed the line
-        self.port = None if envelope is None else envelope.port
+        self.port: int | None = None
+        #: seconds since the epoch
+        self.wall: float | None = None
+        #: it carries the seconds since the start of the process
+        self.stamped = stamp is not None
+        if envelope is not None:
+            self.port, self.wall, self.stamped = envelope.port, envelope.wall, envelope.elapsed is not None
         self._line = line
         self._envelope = envelope
         self._stamp = stamp
@@ -92,18 +101,15 @@ class Match:
         return None if self._stamp is None else elapsed_of(self._stamp)
 
     @property
-    def wall(self) -> float | None:
-        """Seconds since the epoch."""
-        return None if self._envelope is None else self._envelope.wall
-
-    @property
     def fields(self) -> dict[str, Value]:
         """The captured groups that could be converted to their type. Read it, do not change it: it is made once."""
         if self._fields is None:
             self._fields = fields = {}
-            if self._compiled.groups:
-                spans, message = self._search(), self._message
-                for number, name, convert in self._compiled.groups:
+            compiled = self._compiled
+            compiled.read = True
+            if groups := compiled.groups:
+                spans, message = self._spans or self._search(), self._message
+                for number, name, convert in groups:
                     begin, end = spans[number]
                     if begin >= 0:
                         value = convert(message[begin:end])
@@ -134,7 +140,7 @@ class Match:
 class CompiledPattern:
     """A pattern, compiled by itself when it first parses a line: all 348 at once are 3.7 MB, and few logs use a tenth of them."""
 
-    __slots__ = ("_groups", "_regex", "_search", "_whole", "event", "filter", "index", "sure")
+    __slots__ = ("_groups", "_regex", "_search", "_whole", "event", "filter", "index", "read", "sure")
 
     def __init__(self, event: EventDef, index: int, form: str | None = None) -> None:
         self.event = event
@@ -143,6 +149,8 @@ class CompiledPattern:
         self.filter = unlimited(event.patterns[index].regex) if form is None else form
         #: what the filter finds is a match
         self.sure = self.filter == event.patterns[index].regex
+        #: somebody read what it captured
+        self.read = False
         self._groups: _Groups | None = None
         self._regex: re2._Regexp | None = None
         self._search: Searcher | None = None

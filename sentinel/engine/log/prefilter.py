@@ -98,7 +98,7 @@ _REPEAT = re.compile(r"\{\d+(?:,\d*)?\}")
 
 
 def required(regex: str) -> str | None:
-    """The longest telling text that every match of `regex` contains; None if none of at least six characters is certain.
+    """The longest distinctive text that every match of `regex` contains; None if none of at least six characters is certain.
 
     Looks outside of groups only, at plain and escaped characters.
     """

@@ -30,7 +30,8 @@ class Stamps:
         self._clocks: dict[str, _Clock] = {}
 
     def time_of(self, reading: LogLines | ClaimedLines, match: Matched, *, process: float | None = None) -> float:
-        """Seconds since the epoch; never later than the reading. Call it once for each line, in order.
+        """Seconds since the epoch; never later than the reading. Call it once for each line, in order; where neither the line has
+        a wall clock nor the reading a base, it is the reading's.
 
         `process` is the start of the server's process as far as it is known: its first lines are often read before it is.
         """

@@ -127,6 +127,14 @@ def test_captures_become_values_or_are_left_out(kind: FieldType, text: str, valu
     assert match.fields == ({} if value is None else {"v": value})
 
 
+def test_what_was_read_of_one_match_is_the_same_of_the_next() -> None:
+    extractor = Extractor([event("e", "^a(?P<x>b)?(?P<y>c)(?P<n>\\d+)", fields={"n": "int"}), event("other", "^d(?P<z>e)")])
+    text = b"abc1\nde\nac2\nac99999999999999999999\n"
+    first = [match.fields for match in extractor.events(text)]
+    assert first == [{"x": "b", "y": "c", "n": 1}, {"z": "e"}, {"y": "c", "n": 2}, {"y": "c"}]
+    assert [match.fields for match in extractor.events(text)] == first
+
+
 def test_a_group_that_did_not_take_part_is_left_out() -> None:
     (match,) = Extractor([event("e", "^a(?P<x>b)?(?P<y>c)")]).events(b"ac")
     assert match.fields == {"y": "c"}

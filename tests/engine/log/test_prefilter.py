@@ -27,6 +27,8 @@ from sentinel.engine.log.prefilter import required, unlimited
         (r"^\x1b[0m coloured$", None),
         (r"^\pLetters at all$", None),
         (r"^[a-z]lasses$", "lasses"),
+        (r"^slot print_timing: id +\d+ \| task +-?\d+ \| n_gen = +\d+", " | n_gen = "),
+        (r"^slot print_timing: id +\d+ \| task -?\d+ \| *$", None),
         (r"^\Qquoted.text\E$", None),
         (r"^\.{3,}$", None),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentinel.engine.log.spans import by_the_binding, searcher
+from sentinel.engine.log.spans import by_the_binding, searcher, set_searcher
 
 PATTERNS = (rb"(?P<a>\d+)(?: of (?P<b>\w+))?", rb"^x", rb"(?m:^)b|c$", rb"", rb"(?P<all>.*)", "(é+)".encode())
 
@@ -32,3 +34,14 @@ def test_a_binding_of_another_layout_is_asked_in_the_documented_way() -> None:
 
     assert searcher(Other())(b"a7", 0) == [(1, 2), (1, 2)]
     assert searcher(Other())(b"a7", 2) is None
+
+
+def test_a_set_is_asked_directly_or_in_the_documented_way() -> None:
+    other = SimpleNamespace(Match=lambda text: [len(text)] if text else None)
+    patterns = re2.Set.SearchSet(re2.Options())
+    for pattern in (b"a", b"b", b"ab"):
+        patterns.Add(pattern)
+    patterns.Compile()
+    for text in (b"", b"c", b"b", b"cab"):
+        assert sorted(set_searcher(patterns)(text) or ()) == sorted(patterns.Match(text) or ())
+    assert (set_searcher(other)(b"xy"), set_searcher(other)(b"")) == ([2], None)
