@@ -15,12 +15,12 @@ _LONG_PROMPT = 10_000.0
 def turn_over(server: ServerWork, number: int) -> Iterable[tuple[str, dict[str, Value]]]:
     """Judge a turn when it is complete: builds up to 2025 print the release before the timing, later ones after it."""
     slot = server.slots[number]
-    # An excerpt may lack the answer's timing; that all was evaluated again is said by a line of its own.
-    generated = max(slot.generated, 0) if slot.forced else slot.generated
+    # An excerpt may lack the answer's timing; how much was evaluated again is said by a line of its own.
+    generated = max(slot.generated, 0) if slot.forced or slot.unkept is not None else slot.generated
     if min(slot.evaluated, generated, slot.held) < 0:
         return ()
     server.slots[number] = SlotWork()
-    total = max(slot.evaluated, slot.held - generated)
+    total = slot.evaluated if slot.unkept else max(slot.evaluated, slot.held - generated)
     before = server.long_prompt
     if total < before // 4:
         server.others_between += 1
@@ -28,6 +28,11 @@ def turn_over(server: ServerWork, number: int) -> Iterable[tuple[str, dict[str, 
     kept = total - slot.evaluated
     grew = total - before
     again = before > 0 and 0 < grew <= before // 2
+    # Prompts that grow by less than the answer before them continue nothing; a series of questions is no conversation.
+    unasked = bool(slot.unkept) and slot.similarity < 0.0 and not slot.forced
+    if unasked and 2 * grew < server.answered and grew != 0:
+        again, server.grown = False, 0
+    server.answered = slot.held - total
     long = slot.ms >= _LONG_PROMPT
     lost = slot.similarity * total - kept
     # Most of it; or, of a prompt that changed in its middle, all that was known (gemma3 on b10434: 0.49 alike, nothing kept).
@@ -38,7 +43,8 @@ def turn_over(server: ServerWork, number: int) -> Iterable[tuple[str, dict[str, 
         why, row = "kept-nothing", server.kept_nothing
     elif long and again and slot.evaluated >= max(4 * total // 10, 3 * grew):
         server.grown += 1
-        why, row = ("displaced" if server.others_between > server.grown else "front-changed"), server.grown
+        why = "not-asked" if unasked else "displaced" if server.others_between > server.grown else "front-changed"
+        row = server.grown
     else:
         better = kept > total // 2 and total >= before // 2
         if not better:

@@ -21,7 +21,8 @@ PROMPT_TURN = EventDef(
     help=(
         "A long prompt was evaluated from scratch although most of it was known, made from the lines of one request; in_a_row "
         "counts such requests, and is 0 once when one is answered from the cache again. why is kept-nothing (similar, all was "
-        "lost), front-changed (the same conversation, longer, that begins in another way) or displaced (others had its slot)."
+        "lost), not-asked (not even the first token was kept), front-changed (the same conversation, longer, that begins in "
+        "another way) or displaced (others had its slot)."
     ),
 )
 REQUEST_OUTCOME = EventDef(

@@ -20,6 +20,8 @@ class SlotWork:
     #: how far its prompt was read by the last line of progress, and how many lines said the same
     read: int = -1
     repeats: int = 0
+    #: nothing of what the slot held was kept for its prompt; None before the line that says from where it is read
+    unkept: bool | None = None
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class ServerWork:
     grown: int = 0
     long_prompt: int = 0
     others_between: int = 0
+    #: tokens of the last answer, which the next prompt of a conversation holds
+    answered: int = 0
     #: failures in a row, the time of the last, tasks that failed or were given up, and one that seems to have succeeded
     failures: int = 0
     failed_at: float = 0.0

@@ -77,7 +77,7 @@ def bare(line: bytes) -> tuple[bytes, re.Match[bytes] | None] | None:
     """
     if line.endswith(LAST_OF_MORE):
         return None
-    stamp = BYTES_STAMP.match(line)
+    stamp = BYTES_STAMP.match(line, line[:1] == b" ")
     if stamp is not None:
         return line[stamp.end() :], stamp
     if line.startswith(BYTES_ONE_BLANK):
@@ -96,6 +96,8 @@ def elapsed_of(stamp: re.Match[bytes]) -> float:
 def strip(line: str) -> Envelope:
     """Parse one line. Never raises; what is not recognised stays in the message."""
     message = line.rstrip("\r\n")
+    if message[:1] == " " and STAMP.match(message, 1) is not None:
+        message = message[1:]
     # By far the most frequent line: a server's own file or pipe, without a prefix, perhaps with a stamp.
     stamp = STAMP.match(message)
     if stamp is not None:

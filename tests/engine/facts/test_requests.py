@@ -152,3 +152,36 @@ def test_each_slot_has_the_tokens_of_its_last_report_and_says_whether_it_works()
     # A model that is loaded again holds nothing.
     told(requests, [("model_loading", {})])
     assert requests.contexts(SERVER) == []
+
+
+def unasked(task: int, evaluated: int, answer: int, *, at: int = 0) -> list[Line]:
+    """The lines of one request of 2024: its prompt is read from `at` on, in batches, and the slot is released last."""
+    return [
+        ("request_started", {"slot": 0, "task": task}),
+        ("prompt_read_from", {"slot": 0, "task": task, "n": at}),
+        ("prompt_read_from", {"slot": 0, "task": task, "n": at + 2048}),
+        ("prompt_timing", {"n": evaluated, "ms": 24_000.0}),
+        ("generation_timing", {"n": answer, "ms": 9_000.0}),
+        ("request_finished", {"slot": 0, "task": task, "n_tokens": at + evaluated + answer, "truncated": False}),
+    ]
+
+
+def test_a_conversation_of_which_not_even_the_first_token_is_kept_was_not_asked_for() -> None:
+    lines = [*unasked(0, 4000, 200), *unasked(1, 4300, 250), *unasked(2, 4700, 200)]
+    assert rows(told(Requests(), lines)) == [("prompt_turn", 1, "not-asked"), ("prompt_turn", 2, "not-asked")]
+
+
+def test_questions_that_hold_no_answer_before_them_are_no_conversation() -> None:
+    lines = [*unasked(0, 4000, 400), *unasked(1, 4100, 400), *unasked(2, 4250, 400), *unasked(3, 3900, 400), *unasked(4, 4000, 400)]
+    assert told(Requests(), lines) == []
+
+
+def test_a_prompt_of_which_a_part_was_kept_is_one_whose_front_changes() -> None:
+    lines = [*unasked(0, 4000, 200), *unasked(1, 4290, 250, at=10), *unasked(2, 4690, 200, at=10)]
+    assert rows(told(Requests(), lines)) == [("prompt_turn", 1, "front-changed"), ("prompt_turn", 2, "front-changed")]
+
+
+def test_without_the_line_of_the_answer_the_slot_says_how_long_it_was() -> None:
+    lines = [*unasked(0, 4000, 200), *unasked(1, 4300, 250), *unasked(2, 4700, 200)]
+    lines = [line for line in lines if line[0] != "generation_timing"]
+    assert [fields["why"] for _, fields in told(Requests(), lines)] == ["not-asked", "not-asked"]

@@ -125,6 +125,7 @@ def _envelope(
         (f"[CORTEX]::Error: {_READY}", _envelope(_READY)),
         (f"[NITRO]::Debug: {_READY}", _envelope(_READY)),
         (f"[1707487639] {_READY}", _envelope(_READY)),
+        (f" 1.03.372.203 W {_READY}", _envelope(_READY, 63.372203, None, "W")),
         (
             f"Jul 06 19:20:52 desk jan[77]: [2026-07-06][19:20:52][tauri_plugin_llamacpp::commands][INFO] [llamacpp] {_READY}",
             _envelope(_READY),
@@ -276,6 +277,7 @@ _PIECES += ["m", " ", ".", "{", "٣.00.372.203 I ", "Nov 23 16:05:12 ", "é", "�
 @example("")
 @example("a  | m")
 @example("0.00.372.203 I")
+@example(" 0.00.372.203 I x")
 def test_the_short_way_gives_what_the_long_way_gives(line: str) -> None:
     """Where the message is taken from the bytes, nothing but llama-server's own stamp stood before it."""
     line = line.encode("utf-8", "replace").decode().replace("\n", " ")
