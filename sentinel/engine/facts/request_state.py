@@ -23,6 +23,11 @@ class SlotWork:
     #: nothing of what the slot held was kept for its prompt; None before the line that says from where it is read
     unkept: bool | None = None
 
+    def read_from(self, token: int, held: int) -> None:
+        """A batch of its prompt is read from there on: the first says what was kept, and of an empty slot nothing can be."""
+        if self.unkept is None:
+            self.unkept = token == 0 and held > 0
+
 
 @dataclass(slots=True)
 class ServerWork:

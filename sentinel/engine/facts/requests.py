@@ -217,9 +217,7 @@ def _worked(server: ServerWork, name: str, fields: Mapping[str, Value]) -> Itera
         case "full_reprocessing":
             slot.forced = True
         case "prompt_read_from":
-            # Each batch of a prompt prints one: the first says what was kept, and of an empty slot nothing can be.
-            if slot.unkept is None:
-                slot.unkept = _number(fields, "n") == 0 and server.contexts.get(number, 0) > 0
+            slot.read_from(_number(fields, "n"), held=server.contexts.get(number, 0))
         case "prompt_timing":
             ms = fields.get("ms")
             slot.evaluated, slot.ms = _number(fields, "n"), ms if isinstance(ms, float) else 0.0

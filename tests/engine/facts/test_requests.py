@@ -172,7 +172,7 @@ def test_a_conversation_of_which_not_even_the_first_token_is_kept_was_not_asked_
 
 
 def test_questions_that_hold_no_answer_before_them_are_no_conversation() -> None:
-    lines = [*unasked(0, 4000, 400), *unasked(1, 4100, 400), *unasked(2, 4250, 400), *unasked(3, 3900, 400), *unasked(4, 4000, 400)]
+    lines = [line for n, length in enumerate((4000, 4100, 4250, 3900, 4000)) for line in unasked(n, length, 400)]
     assert told(Requests(), lines) == []
 
 
