@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ class _Seen:
     happened: Mapping[str, set[Entity]]
     #: entities with an open alert, by rule
     open: Mapping[str, set[Entity]]
+    #: scopes of which there is an entity that nothing but its events or an alert names
+    strange: Set[Scope]
 
 
 class Worklist:
@@ -217,13 +219,17 @@ class Worklist:
         alerts: dict[str, set[Entity]] = {}
         for record in self._book.open():
             alerts.setdefault(record.rule, set()).add(record.entity)
-        return _Seen(known, self._state.log.by_name(), alerts)
+        happened = self._state.log.by_name()
+        strangers = set[Entity]().union(*happened.values(), *alerts.values()).difference(*known.values())
+        return _Seen(known, happened, alerts, {entity.scope for entity in strangers})
 
     def _judged(self, compiled: CompiledRule, seen: _Seen) -> list[Entity]:
         scope = compiled.rule.scope
         if scope == "host":
             return [HOST]
         known = seen.known.get(scope, [])
+        if scope not in seen.strange:
+            return known
         # A GPU that is gone, or that only the kernel's log named, has no facts. Its events may come to matter by time alone (a
         # hang that no reset follows), and its alert must end some day.
         named = {e for event in compiled.events for e in seen.happened.get(event, ()) if e.scope == scope}
