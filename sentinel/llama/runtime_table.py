@@ -213,7 +213,9 @@ RUNTIMES: tuple[Runtime, ...] = (
             "-c": "--contextsize {value}",
             "-ngl": "--gpulayers {value}",
             "-t": "--threads {value}",
-            "-b": "--batchsize {value}",
+            # The older name works in the newer versions too; it sets both.
+            "-b": "--blasbatchsize {value}",
+            "-ub": "--blasbatchsize {value}",
             "-fa": "--flashattention",
             "--mlock": "--usemlock",
         },

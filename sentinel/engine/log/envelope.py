@@ -40,6 +40,7 @@ from sentinel.engine.log.prefixes import (
     PRIVATE,
     RETOLD,
     SERVER_OF_2024,
+    SPINNER,
     STAMP,
     SYSLOG,
 )
@@ -122,6 +123,9 @@ def _peel(message: str, wall: float | None, depth: int) -> Envelope:
         slog = OLLAMA.match(message)
         if slog is not None:
             return _ollama(slog)
+    spinner = SPINNER.match(message)
+    if spinner is not None:
+        message = message[spinner.end() :]
     syslog = SYSLOG.match(message) or BRACKETED_TIME.match(message)
     if syslog is not None:
         wall = _epoch(syslog.group(1)) if syslog.group(1) else wall

@@ -31,9 +31,13 @@ FRONT_END = re.compile(
     # Jan of 2025 (its server was cortex.cpp) and of 2024: janhq/jan#4953, #4417, #3761
     r"|20\d{6} \d\d:\d\d:\d\d\.\d{6} UTC \d{1,9} [A-Z]{4,5} {1,2}"
     r"|\[(?:CORTEX|NITRO)\]::[A-Z][a-z]{3,8}: ?"
+    # Tabby: TabbyML/tabby#2634, #4117
+    r"|[A-Z]{4,5} llama_cpp_server::supervisor: \S{1,80}supervisor\.rs:\d{1,4}: (?:<\w{1,16}>: )?"
     # server.cpp of 2024 and llamafile put the time in seconds before each line of their files: llama.cpp#4185
     r"|\[1[67]\d{8}\] "
 )
+#: What Tabby's progress display leaves before its log's own time.
+SPINNER = re.compile(r"[\u2800-\u28ff] {1,8}\d{1,6}\.\d{3} s\s{1,8}Starting\.\.\.")
 #: With `_` between day and time: svlogd -tt.
 _ISO = r"\d{4}-\d\d-\d\d[T _]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 #: TAI64N, before the lines of multilog and s6-log.

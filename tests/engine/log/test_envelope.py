@@ -130,6 +130,15 @@ def _envelope(
             f"Jul 06 19:20:52 desk jan[77]: [2026-07-06][19:20:52][tauri_plugin_llamacpp::commands][INFO] [llamacpp] {_READY}",
             _envelope(_READY),
         ),
+        (
+            "\u2806     1.295 s   Starting...2026-08-23T05:24:40.123456Z  WARN llama_cpp_server::supervisor: "
+            "crates\\llama-cpp-server\\src\\supervisor.rs:124: " + _READY,
+            _envelope(_READY, wall=1_787_462_680.123456),
+        ),
+        (
+            "WARN llama_cpp_server::supervisor: crates/llama-cpp-server/src/supervisor.rs:111: <embedding>: " + _READY,
+            _envelope(_READY),
+        ),
         (f"5:02PM DBG GRPC(phi-2-127.0.0.1:36571): stderr {_READY}", _envelope(_READY)),
         (f"DEBUG:    LLAMA SERVER GPU: {_READY}", _envelope(_READY)),
         (f"INFO:     LLAMA SERVER: {_READY}", _envelope(_READY)),
