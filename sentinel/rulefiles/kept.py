@@ -34,6 +34,7 @@ _PARTS = {
     "sentinel.engine.log.extractor": {"Extractor"},
     "sentinel.engine.rules.compile": {"_causes"},
     "sentinel.engine.rules.expression": {"_restored"},
+    "sentinel.engine.rules.quick_no": {"QuickNo"},
     "sentinel.engine.rules.ruleset": {"CompiledRule", "Deferred", "RuleSet"},
     "sentinel.engine.rules.template": {"Template"},
     "sentinel.model.builds": {"BuildRange"},

@@ -90,6 +90,8 @@ def plain(value: Any) -> Any:
         return sorted(value)
     if type(value).__name__ == "Deferred":
         return plain(value.get())
+    if type(value).__name__ == "QuickNo":
+        return plain(value._parts)
     if type(value).__name__ == "Condition":
         return [value.source, value.paths, [sorted(kind) for kind in value._kinds]]
     if type(value).__name__ == "Extractor":
