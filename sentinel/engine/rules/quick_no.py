@@ -15,8 +15,8 @@ from sentinel.engine.rules.python_form import ESCAPED, TOKEN, translated
 from sentinel.model.rule import EventBinding
 
 
-class Source(Protocol):
-    """An expression."""
+class HasSource(Protocol):
+    """An expression with its text."""
 
     source: str
 
@@ -38,8 +38,8 @@ class QuickNo:
 
     def __init__(
         self,
-        when: Source,
-        named: Mapping[str, Source],
+        when: HasSource,
+        named: Mapping[str, HasSource],
         signal_reads: Mapping[str, tuple[float | None, bool]],
         bindings: Mapping[str, EventBinding],
         tables: Set[str],
@@ -176,7 +176,7 @@ class _Writer:
 
     def __init__(
         self,
-        named: Mapping[str, Source],
+        named: Mapping[str, HasSource],
         signal_reads: Mapping[str, tuple[float | None, bool]],
         bindings: Mapping[str, EventBinding],
         tables: Set[str],
