@@ -156,7 +156,7 @@ class Known(dict[str, Any]):
             self[name]
 
     def keep(self, world: World) -> None:
-        """Read what `world` will not tell; what else is asked for is as it was there. `until` is of what was asked before."""
+        """Read what `world` does not say; what else is asked for is as it was there. `until` is of what was asked before."""
         until = self.until
         compiled = self._compiled
         for name, binding in compiled.bindings.items():
