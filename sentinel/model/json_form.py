@@ -175,8 +175,8 @@ def show_value(value: Value | None) -> str:
 
 
 def evidence_line(piece: CheckResult | LineEvidence) -> str:
-    """One piece of evidence as one line: ``check = true (signal = 3)``, or ``source:41: the line``."""
+    """One piece of evidence as one line: ``check = true (signal = 3)``, or ``source:41: the line``. What is unknown is none."""
     if isinstance(piece, LineEvidence):
         return escape(f"{piece.source}:{piece.n}: {piece.line}")
-    reads = ", ".join(f"{escape(name)} = {show_value(value)}" for name, value in piece.reads.items())
+    reads = ", ".join(f"{escape(name)} = {show_value(value)}" for name, value in piece.reads.items() if value is not None)
     return f"{escape(piece.check)} = {show_value(piece.value)}" + (f" ({reads})" if reads else "")

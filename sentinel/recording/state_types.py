@@ -138,6 +138,7 @@ class _Turn(msgspec.Struct, forbid_unknown_fields=True):
     held: int
     read: int = -1
     repeats: int = 0
+    unkept: bool | None = None
 
 
 class _Requests(msgspec.Struct, forbid_unknown_fields=True):
@@ -158,6 +159,7 @@ class _Requests(msgspec.Struct, forbid_unknown_fields=True):
     worked_at: Number
     shows_progress: bool
     spins: bool = False
+    answered: int = 0
     contexts: list[tuple[int, Count]] = []
 
 

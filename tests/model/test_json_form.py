@@ -129,10 +129,10 @@ def test_the_line_for_people() -> None:
 
 
 def test_evidence_on_one_line() -> None:
-    """A check with what it read, a line with where it stands."""
-    check = CheckResult("few", None, {"a": None, "b": 1.5, "c": True, "d": "x\n", "e": 3e20})
+    """A check with what it read and is known, a line with where it stands."""
+    check = CheckResult("few", True, {"a": None, "b": 1.5, "c": True, "d": "x\n", "e": 3e20})
 
-    assert evidence_line(check) == "few = unknown (a = unknown, b = 1.5, c = true, d = x\\n, e = 3e+20)"
+    assert evidence_line(check) == "few = true (b = 1.5, c = true, d = x\\n, e = 3e+20)"
     assert evidence_line(LineEvidence("\x1bc", "a.log", 3)) == "a.log:3: \\x1bc"
 
 

@@ -253,8 +253,13 @@ def test_where_the_kernel_gives_no_events_the_programs_file_shows_a_start(
 
 
 def children_that_look() -> list[psutil.Process]:
-    alive = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    return [one for one in alive if look.__file__ in one.cmdline()]
+    found = []
+    for one in psutil.Process().children():
+        # It may end between two questions.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.status() != psutil.STATUS_ZOMBIE and look.__file__ in one.cmdline():
+                found.append(one)
+    return found
 
 
 def starts_one(program: Path, log: Path, woken: threading.Event, servers: Servers) -> int:
