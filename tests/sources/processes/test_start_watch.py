@@ -197,12 +197,16 @@ def test_a_start_that_ends_while_its_files_are_read_is_reported_with_its_log(
     assert brief.log.path == str(tmp_path / "log")
 
 
-def test_a_start_that_ends_while_it_is_looked_at_is_found_with_its_log(program: Path, tmp_path: Path) -> None:
+def test_a_start_that_ends_while_it_is_looked_at_is_found_with_its_log(
+    program: Path, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
     """Its words were there to be read, and then it was a zombie: that was taken for a process that never was a server."""
     servers = Servers()
     servers.poll(time.time())
     with (tmp_path / "log").open("wb") as stream, subprocess.Popen([program, "60"], stdout=stream, stderr=stream) as process:
         place = f"/proc/{process.pid}"
+        # Popen returns when exec(2) has begun; the kernel's word of it, which is waited for, comes when it has ended.
+        eventually(lambda: Path(place, "cmdline").read_bytes() != b"", "its words are there")
         kept: look.ProcessReads = ({}, {}, {})
         assert look.named(place, kept, frozenset())
         look.keep(place, kept)
