@@ -79,11 +79,17 @@ def bracketed(source: str) -> Iterator[str]:
                 begin = at + 1
 
 
-def plain(source: str) -> str:
-    """The expression in a canonical form: without needless blanks and without brackets around all of it."""
+def unbracketed(source: str) -> str:
+    """The expression without brackets around all of it."""
     source = source.strip()
     while source.startswith("(") and source.endswith(")") and all(c == "(" for _, c in _outer(masked(source)[:-1])):
         source = source[1:-1].strip()
+    return source
+
+
+def plain(source: str) -> str:
+    """The expression in a canonical form: without needless blanks and without brackets around all of it."""
+    source = unbracketed(source)
     out, end = [], 0
     for text in _HIDDEN.finditer(source):
         out += [_tight(source[end : text.start()]), "" if text["comment"] else text[0]]

@@ -6,10 +6,12 @@ What matches by this is judged again in full, and so is what comes to a part tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+import re
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, NoReturn, Protocol
 
 from sentinel.engine.facts.catalogue import CATALOGUE
+from sentinel.engine.rules.cel_syntax import choice, comparison, conjuncts, disjuncts, unbracketed
 from sentinel.engine.rules.operations import Function, Undecided, Variables, undecided
 from sentinel.engine.rules.python_form import ESCAPED, TOKEN, translated
 from sentinel.model.rule import EventBinding
@@ -21,9 +23,12 @@ class HasSource(Protocol):
     source: str
 
 
-_Tree = tuple[Any, ...]
-_Token = tuple[str, str, int, int]
-_ENDS = frozenset({"&&", "||", "?", ":", ")", ""})
+#: A name, and what it is compared with.
+_LEAF = re.compile(
+    r"(?P<path>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\s*(?P<sign>==|!=|<=|>=|<|>|\bin\b)\s*(?P<other>.+))?", re.DOTALL
+)
+_HAS = re.compile(r"has\(\s*([\w.]+)\s*\)")
+_WORDS = frozenset({"true", "false", "null"})
 _CONSTANT = {"text": str, "int": int, "float": float, "flag": bool}
 #: Longer ones become functions, which are not written out wherever they are used.
 _INLINE = 200
@@ -69,7 +74,7 @@ class QuickNo:
         when, named, signal_reads, bindings, tables = self._parts
         writer = _Writer(named, signal_reads, bindings, tables)
         try:
-            writer.function("whole", writer.write(_Reader(when.source).whole(), wanted=True))
+            writer.function("whole", writer.write(when.source, wanted=True))
             exec(compile("\n".join(writer.lines), "<rule>", "exec"), writer.names)  # noqa: S102 - of literals and of names of our own
         except (_NoForm, RecursionError, SyntaxError):
             return always
@@ -86,93 +91,8 @@ class _NoForm(Exception):
     """What is not written so."""
 
 
-class _Reader:
-    """Reads how an expression is put together of parts that are true or false."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._tokens: list[_Token] = []
-        at = 0
-        while not self._tokens or self._tokens[-1][0] != "end":
-            if (found := TOKEN.match(source, at)) is None:
-                raise _NoForm
-            kind, at = found.lastgroup or "", found.end()
-            self._tokens.append((kind, found[kind], found.start(kind), at))
-        self._at = 0
-
-    def _sign(self) -> str:
-        kind, word, _, _ = self._tokens[self._at]
-        return word if kind in ("sign", "end") else kind
-
-    def _take(self, sign: str) -> bool:
-        if self._sign() != sign:
-            return False
-        self._at += 1
-        return True
-
-    def whole(self) -> _Tree:
-        """The whole of it."""
-        tree = self._choice()
-        if self._sign() != "":
-            raise _NoForm
-        return tree
-
-    def _choice(self) -> _Tree:
-        asked = self._several("||", "any", lambda: self._several("&&", "all", self._part))
-        if not self._take("?"):
-            return asked
-        this = self._several("||", "any", lambda: self._several("&&", "all", self._part))
-        if not self._take(":"):
-            raise _NoForm
-        return ("choice", asked, this, self._choice())
-
-    def _several(self, sign: str, kind: str, part: Callable[[], _Tree]) -> _Tree:
-        parts = [part()]
-        while self._take(sign):
-            parts.append(part())
-        return parts[0] if len(parts) == 1 else (kind, *parts)
-
-    def _part(self) -> _Tree:
-        begin = self._at
-        negated = 0
-        while self._take("!"):
-            negated += 1
-        end = self._end(self._at)
-        if self._sign() == "(" and self._end(self._at, bracket=True) == end - 1:
-            self._at += 1
-            tree = self._choice()
-            self._at = end
-        elif negated and any(kind == "sign" and word not in ".()" for kind, word, _, _ in self._tokens[self._at : end]):
-            # `!a == b` is of `!a`.
-            negated, self._at = 0, end
-            tree = self._leaf(begin, end)
-        else:
-            tree = self._leaf(self._at, end)
-            self._at = end
-        return ("not", tree) if negated % 2 else tree
-
-    def _end(self, at: int, *, bracket: bool = False) -> int:
-        """Where the part that begins there ends, or its first bracket."""
-        depth = 0
-        while True:
-            kind, word, _, _ = self._tokens[at]
-            if kind == "end" or (kind == "sign" and depth == 0 and word in _ENDS):
-                return at
-            if kind == "sign":
-                depth += (word in "([") - (word in ")]")
-                if bracket and depth == 0:
-                    return at
-            at += 1
-
-    def _leaf(self, begin: int, end: int) -> _Tree:
-        tokens = self._tokens[begin:end]
-        if not tokens:
-            raise _NoForm
-        return ("leaf", tokens, self._source[tokens[0][2] : tokens[-1][3]])
-
-
 class _Writer:
-    """Writes Python for what a reader read. `k` is what is known, `F` the facts of the entity, `H` those of the host."""
+    """Writes Python for an expression. `k` is what is known, `F` the facts of the entity, `H` those of the host."""
 
     def __init__(
         self,
@@ -184,7 +104,6 @@ class _Writer:
         self._named = named
         self._signal_reads = signal_reads
         self._bindings = bindings
-        self._trees: dict[str, _Tree] = {}
         self._written: dict[tuple[str, bool], str] = {}
         self._open: set[str] = set()
         self.lines: list[str] = []
@@ -195,19 +114,24 @@ class _Writer:
         self.lines.append(f"def {name}(k, F, H): return {body}")
         return f"{name}(k, F, H)"
 
-    def write(self, tree: _Tree, *, wanted: bool) -> str:
-        """What is true if the tree is certainly as `wanted`."""
-        kind = tree[0]
-        if kind == "leaf":
-            return self._leaf(tree[1], tree[2], wanted=wanted)
-        if kind == "not":
-            return self.write(tree[1], wanted=not wanted)
-        if kind == "choice":
-            _, asked, this, that = tree
+    def write(self, source: str, *, wanted: bool) -> str:
+        """What is true if the expression is certainly as `wanted`."""
+        source = unbracketed(source)
+        if (three := choice(source)) is not None:
+            asked, this, that = three
             yes = f"{self.write(asked, wanted=True)} and {self.write(this, wanted=wanted)}"
             return f"({yes} or {self.write(asked, wanted=False)} and {self.write(that, wanted=wanted)})"
-        joined = " and " if (kind == "all") is wanted else " or "
-        return f"({joined.join(self.write(part, wanted=wanted) for part in tree[1:])})"
+        if len(parts := disjuncts(source)) > 1:
+            return self._joined(parts, " or " if wanted else " and ", wanted=wanted)
+        if len(parts := conjuncts(source)) > 1:
+            return self._joined(parts, " and " if wanted else " or ", wanted=wanted)
+        # `!a == b` is of `!a`.
+        if source.startswith("!") and comparison(source) is None:
+            return self.write(source[1:], wanted=not wanted)
+        return self._leaf(source, wanted=wanted)
+
+    def _joined(self, parts: tuple[str, ...], operator: str, *, wanted: bool) -> str:
+        return f"({operator.join(self.write(part, wanted=wanted) for part in parts)})"
 
     def _of_named(self, name: str, *, wanted: bool) -> str:
         key = (name, wanted)
@@ -216,36 +140,33 @@ class _Writer:
                 # They read each other: only a rule that was not linted.
                 raise _NoForm
             self._open.add(name)
-            if name not in self._trees:
-                self._trees[name] = _Reader(self._named[name].source).whole()
-            written = self.write(self._trees[name], wanted=wanted)
+            written = self.write(self._named[name].source, wanted=wanted)
             if len(written) > _INLINE:
                 written = self.function(f"f{len(self.lines)}", written)
             self._open.discard(name)
             self._written[key] = written
         return written
 
-    def _leaf(self, tokens: list[_Token], source: str, *, wanted: bool) -> str:
-        words = [word for _, word, _, _ in tokens]
-        path, rest = _path(tokens)
-        if path and not rest:
-            if path in self._named:
-                return self._of_named(path, wanted=wanted)
-            if self._type(path) == "flag":
-                return self._compared(path, f"is {wanted}")
-        elif words[:2] == ["has", "("] and (path := "".join(words[2:-1])) in self._signal_reads:
+    def _leaf(self, source: str, *, wanted: bool) -> str:
+        if (has := _HAS.fullmatch(source)) is not None and (path := has[1]) in self._signal_reads:
             max_age, on_host = self._signal_reads[path]
             if max_age is not None:
                 return f"k[{path!r}] is {'not ' if wanted else ''}None"
             return f"{path!r} {'' if wanted else 'not '}in {'H' if on_host else 'F'}"
-        elif path and (kind := self._type(path)):
-            (_, sign, _, _), *others = rest
-            values = [_constant(token) for token in others if token[1] not in "[],"]
-            if all(type(value) is _CONSTANT[kind] for value in values) and values:
-                if sign == "in" and others[0][1] == "[" and kind == "text":
+        if (leaf := _LEAF.fullmatch(source)) is None or (path := leaf["path"]) in _WORDS:
+            return self._other(source, wanted=wanted)
+        sign, kind = leaf["sign"], self._type(path)
+        if sign is None and path in self._named:
+            return self._of_named(path, wanted=wanted)
+        if sign is None and kind == "flag":
+            return self._compared(path, f"is {wanted}")
+        if sign is not None and kind:
+            values = [*_constants(leaf["other"])]
+            if values and all(type(value) is _CONSTANT[kind] for value in values):
+                if sign == "in" and leaf["other"].startswith("[") and kind == "text":
                     return self._compared(path, f"{'' if wanted else 'not '}in {tuple(values)!r}")
                 ordered = sign in ("<", "<=", ">", ">=") and kind in ("int", "float")
-                if len(others) == 1 and (ordered or sign in ("==", "!=")):
+                if len(values) == 1 and (ordered or sign in ("==", "!=")):
                     return self._compared(path, f"{sign} {values[0]!r}", negated=not wanted)
         return self._other(source, wanted=wanted)
 
@@ -291,23 +212,19 @@ def _of_cel(_names: Variables) -> NoReturn:
     undecided()
 
 
-def _path(tokens: list[_Token]) -> tuple[str, list[_Token]]:
-    """The dotted name at the beginning, and the rest; empty where something is called."""
-    end = 0
-    if tokens[0][0] == "name" and tokens[0][1] not in ("true", "false", "null", "in"):
-        end = 1
-        while end + 1 < len(tokens) and tokens[end][1] == "." and tokens[end][0] == "sign" and tokens[end + 1][0] == "name":
-            end += 2
-    rest = tokens[end:]
-    if end == 0 or (rest and rest[0][1] in "(."):
-        return "", tokens
-    return "".join(word for _, word, _, _ in tokens[:end]), rest
-
-
-def _constant(token: _Token) -> Any:
-    kind, word, _, _ = token
-    if kind == "number":
-        return float(word) if "." in word else int(word)
-    if kind == "text":
-        return ESCAPED.sub(r"\1", word[1:-1])
-    return word == "true" if word in ("true", "false") else None
+def _constants(source: str) -> Iterator[Any]:
+    """Those of a list or of one; None for what is no constant."""
+    at, end = 0, len(source)
+    while at < end and (token := TOKEN.match(source, at)) is not None:
+        kind, at = token.lastgroup, token.end()
+        word = token[kind or ""]
+        if kind == "number":
+            yield float(word) if "." in word else int(word)
+        elif kind == "text":
+            yield ESCAPED.sub(r"\1", word[1:-1])
+        elif word in ("true", "false"):
+            yield word == "true"
+        elif word not in "[],":
+            yield None
+    if at < end:
+        yield None
