@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from opened_files import opened_files
 from real_server import environment, free_port
 
 from sentinel.model.entity import Unknown
@@ -139,20 +138,13 @@ def test_watching_one_server_at_rest_opens_few_files(eventually: Eventually, mon
         sampler = ServerSampler(lambda: (server,), gpu_bytes=gpus.bytes_of)
         start = server.start_time + 300.0
         sampler.poll(start)
-        opened: list[object] = []
-        real = os.open
-
-        def counted(path: Any, *rest: Any, **named: Any) -> int:
-            opened.append(path)
-            return real(path, *rest, **named)
-
-        monkeypatch.setattr(os, "open", counted)
+        opened = opened_files(monkeypatch)
         seconds = 300
         for second in range(1, seconds + 1):
             servers.poll(start + second)
             sampler.poll(start + second)
             gpus.poll(start + second)
-        of_it = [path for path in map(str, opened) if path.startswith(f"/proc/{process.pid}/")]
+        of_it = [path for path in opened if path.startswith(f"/proc/{process.pid}/")]
         assert 0 < len(of_it) / seconds < 4
 
 

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from composed_proc import BIN, LIBRARIES, STATUS, Machine
+from opened_files import opened_files
 
 from sentinel.engine.facts.catalogue import CATALOGUE
 from sentinel.gguf.header import GgufHeader
@@ -491,14 +491,7 @@ def test_a_scan_at_rest_opens_few_files_of_200_processes(machine: Machine, monke
     machine.start(10)
     servers = Servers(machine.roots)
     servers.poll(0.0)
-    opened: list[object] = []
-    real = os.open
-
-    def counted(path: str, *rest: Any, **named: Any) -> int:
-        opened.append(path)
-        return real(path, *rest, **named)
-
-    monkeypatch.setattr(os, "open", counted)
+    opened = opened_files(monkeypatch)
     rounds = 50
     for at in range(1, rounds + 1):
         servers.poll(at * 10.0)
